@@ -1,0 +1,137 @@
+//! Room 2: what differs from CPU to CPU. Facts only: no input, no output, no container.
+
+/// A CPU family that Linux runs on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Arch {
+    /// 32-bit x86.
+    X86,
+    /// 64-bit x86.
+    X86_64,
+    /// 32-bit ARM.
+    Arm,
+    /// 64-bit ARM.
+    Arm64,
+    /// RISC-V, 32 or 64 bit.
+    Riscv,
+    /// MIPS, 32 bit.
+    Mips,
+    /// MIPS, 64 bit.
+    Mips64,
+    /// PowerPC, 32 or 64 bit.
+    PowerPc,
+    /// Motorola 68000.
+    M68k,
+    /// Xilinx MicroBlaze.
+    MicroBlaze,
+    /// Tensilica Xtensa.
+    Xtensa,
+    /// SuperH.
+    Sh,
+    /// ARC.
+    Arc,
+    /// Nios II.
+    Nios2,
+    /// OpenRISC 1000.
+    OpenRisc,
+    /// SPARC, 32 bit.
+    Sparc,
+    /// SPARC, 64 bit.
+    Sparc64,
+    /// IBM S/390.
+    S390,
+}
+
+/// What kimage needs to know of a CPU.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ArchFacts {
+    /// The name in kimage's messages.
+    pub name: &'static str,
+    /// `e_machine` values (gABI, "Machine"); the first is the current one.
+    pub elf_machines: &'static [u16],
+    /// ELF class that tells this CPU from another with the same `e_machine`; `None` when either will do.
+    pub elf_is_64: Option<bool>,
+}
+
+const fn facts(name: &'static str, elf_machines: &'static [u16], elf_is_64: Option<bool>) -> ArchFacts {
+    ArchFacts { name, elf_machines, elf_is_64 }
+}
+
+/// Every CPU, in the order in which [`Arch::from_elf_machine`] asks.
+const ALL: &[Arch] = &[
+    Arch::X86,
+    Arch::X86_64,
+    Arch::Arm,
+    Arch::Arm64,
+    Arch::Riscv,
+    Arch::Mips64,
+    Arch::Mips,
+    Arch::PowerPc,
+    Arch::M68k,
+    Arch::MicroBlaze,
+    Arch::Xtensa,
+    Arch::Sh,
+    Arch::Arc,
+    Arch::Nios2,
+    Arch::OpenRisc,
+    Arch::Sparc64,
+    Arch::Sparc,
+    Arch::S390,
+];
+
+impl Arch {
+    /// The facts of this CPU; the only `match` over [`Arch`] in the house.
+    pub const fn facts(self) -> ArchFacts {
+        match self {
+            Arch::X86 => facts("i386", &[3], None),
+            Arch::X86_64 => facts("x86-64", &[62], None),
+            Arch::Arm => facts("ARM", &[40], None),
+            Arch::Arm64 => facts("arm64", &[183], None),
+            Arch::Riscv => facts("RISC-V", &[243], None),
+            Arch::Mips => facts("MIPS", &[8, 10], None),
+            Arch::Mips64 => facts("MIPS64", &[8], Some(true)),
+            Arch::PowerPc => facts("PowerPC", &[20, 21], None),
+            Arch::M68k => facts("m68k", &[4], None),
+            Arch::MicroBlaze => facts("MicroBlaze", &[189, 0xbaab], None),
+            Arch::Xtensa => facts("Xtensa", &[94, 0xabc7], None),
+            Arch::Sh => facts("SuperH", &[42], None),
+            Arch::Arc => facts("ARC", &[93, 195, 45], None),
+            Arch::Nios2 => facts("Nios II", &[113], None),
+            Arch::OpenRisc => facts("OpenRISC", &[92], None),
+            Arch::Sparc => facts("SPARC", &[2, 18], None),
+            Arch::Sparc64 => facts("SPARC64", &[43], None),
+            Arch::S390 => facts("S/390", &[22], None),
+        }
+    }
+
+    /// The CPU of an ELF file with this `e_machine` and class.
+    pub fn from_elf_machine(machine: u16, is_64: bool) -> Option<Arch> {
+        ALL.iter().copied().find(|arch| {
+            let facts = arch.facts();
+            facts.elf_machines.contains(&machine) && facts.elf_is_64.is_none_or(|want| want == is_64)
+        })
+    }
+}
+
+impl std::fmt::Display for Arch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.facts().name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_arch_is_found_by_its_own_machine() {
+        for &arch in ALL {
+            let facts = arch.facts();
+            let is_64 = facts.elf_is_64.unwrap_or(false);
+            assert_eq!(Arch::from_elf_machine(facts.elf_machines[0], is_64), Some(arch), "{arch}");
+        }
+        assert_eq!(Arch::from_elf_machine(8, true), Some(Arch::Mips64));
+        assert_eq!(Arch::from_elf_machine(8, false), Some(Arch::Mips));
+        assert_eq!(Arch::from_elf_machine(0, false), None);
+    }
+}

@@ -1,0 +1,221 @@
+//! Room 8: the journey out. Bytes in, plan, ready to emit.
+//!
+//! Each function is a table of contents of one image; the decisions live in the rooms below.
+
+mod uimage;
+
+pub use uimage::{Derived, UImageRequest, uimage};
+
+use crate::arch::Arch;
+use crate::bytes::{Patch, PhysAddr};
+use crate::elf::{Elf, FlatOptions, flatten};
+use crate::error::{Error, Result};
+use crate::finding::{Finding, Severity};
+use crate::format::bzimage::{self, BzImage, CrcChoice, Generation, Parts, Setup};
+use crate::format::zimage::{self, ZImage};
+use crate::format::{Format, uimage::Header};
+use crate::layout::{Emitted, Plan};
+use crate::stub::Stub;
+use std::borrow::Cow;
+
+/// An image that is ready to be written, and what was learned while it was planned.
+#[derive(Debug)]
+pub struct Assembled<'a> {
+    /// The image.
+    pub plan: Plan<'a>,
+    /// What it is.
+    pub facts: Facts,
+    /// Header fields that were written into a given header.
+    pub patches: Vec<Patch>,
+    /// What is worth knowing about it.
+    pub findings: Vec<Finding>,
+}
+
+impl Assembled<'_> {
+    /// Writes the image.
+    ///
+    /// # Errors
+    /// The writer's own.
+    pub fn emit(&self, out: impl std::io::Write) -> Result<Emitted> {
+        Ok(self.plan.emit(out)?)
+    }
+}
+
+/// What an assembled image is.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Facts {
+    /// x86 bzImage.
+    BzImage {
+        /// How the kernel's own build does it.
+        generation: Generation,
+        /// Protocol version, 0x020f for 2.15.
+        protocol: u16,
+        /// The version text of the setup.
+        kernel_version: Option<String>,
+        /// Bytes of the setup, and padded.
+        setup: (u64, u64),
+        /// Bytes of the flat system.
+        system: u64,
+    },
+    /// ARM zImage.
+    ZImage {
+        /// Bytes up to the first device tree.
+        kernel_len: u64,
+        /// Device trees behind it.
+        dtbs: usize,
+    },
+    /// Flat binary.
+    Flat {
+        /// Load address of its first byte.
+        base: PhysAddr,
+        /// The CPU, where it is known.
+        arch: Option<Arch>,
+        /// Sections in it.
+        sections: usize,
+    },
+    /// U-Boot legacy image.
+    UImage {
+        /// Its header.
+        header: Header,
+        /// Bytes of data behind the header.
+        data_len: u64,
+        /// Fields that nobody gave.
+        derived: Vec<Derived>,
+    },
+}
+
+/// x86 bzImage out of the linked decompressor and the setup (`setup.bin` or `setup.elf`).
+///
+/// # Errors
+/// [`Error`] says which of the two is not what it should be, and which file of the kernel tree to give instead.
+pub fn bzimage<'a>(vmlinux: &'a [u8], setup: &'a [u8], crc: CrcChoice) -> Result<Assembled<'a>> {
+    let stub = bzimage_stub(vmlinux)?;
+    let setup = bzimage_setup(setup)?;
+    let built = bzimage::plan(&Parts { setup, stub: &stub, crc }).map_err(Error::BzImage)?;
+    Ok(Assembled {
+        facts: Facts::BzImage {
+            generation: built.generation,
+            protocol: built.protocol,
+            kernel_version: built.kernel_version,
+            setup: (built.setup_len, built.setup_padded),
+            system: built.system_len,
+        },
+        plan: built.plan,
+        patches: built.patches,
+        findings: Vec::new(),
+    })
+}
+
+fn bzimage_stub(vmlinux: &[u8]) -> Result<Stub<'_>> {
+    const WANT: &str = "arch/x86/boot/compressed/vmlinux (an ELF file)";
+    match Format::detect(vmlinux) {
+        Some(Format::Elf) => {}
+        Some(Format::BzImage) if BzImage::parse(vmlinux).is_err() => {
+            let help = "the order is VMLINUX SETUP: give arch/x86/boot/compressed/vmlinux first";
+            return Err(Error::wrong_input("VMLINUX", "a setup.bin", WANT, help));
+        }
+        found => {
+            let help = "give the decompressor as the linker left it, before objcopy";
+            return Err(Error::wrong_input("VMLINUX", describe(found), WANT, help));
+        }
+    }
+    let elf = Elf::parse(vmlinux).map_err(|error| Error::input("VMLINUX", error))?;
+    Stub::x86(elf).map_err(|error| Error::input("VMLINUX", error))
+}
+
+fn bzimage_setup(setup: &[u8]) -> Result<Cow<'_, [u8]>> {
+    const WANT: &str = "arch/x86/boot/setup.bin or setup.elf";
+    match Format::detect(setup) {
+        Some(Format::Elf) => {
+            let elf = Elf::parse(setup).map_err(|error| Error::input("SETUP", error))?;
+            // As the kernel's Makefile does: objcopy -O binary, nothing removed.
+            let flat = flatten(&elf, &FlatOptions { max_size: 1 << 20, ..FlatOptions::default() })
+                .map_err(|error| Error::input("SETUP", error))?;
+            let bytes = flat.plan.bytes_at(0..flat.plan.len());
+            if !Setup::detect(&bytes) {
+                let help = "give the files in this order: VMLINUX SETUP";
+                return Err(Error::wrong_input("SETUP", "an ELF file without setup header", WANT, help));
+            }
+            Ok(Cow::Owned(bytes))
+        }
+        Some(Format::BzImage) if BzImage::parse(setup).is_ok() => {
+            let help = "give the setup alone, as the kernel's build left it";
+            Err(Error::wrong_input("SETUP", "a whole bzImage", WANT, help))
+        }
+        // Setup::parse says what is wrong with anything else that may be a setup.
+        Some(Format::BzImage) | None => Ok(Cow::Borrowed(setup)),
+        found => {
+            Err(Error::wrong_input("SETUP", describe(found), WANT, "give the real-mode setup of the kernel's build"))
+        }
+    }
+}
+
+fn describe(found: Option<Format>) -> &'static str {
+    found.map_or("no kernel file that kimage knows", Format::name)
+}
+
+/// ARM zImage out of the linked decompressor, or out of a zImage, with device trees appended.
+///
+/// # Errors
+/// [`Error`] says what the input is instead, or which header field of it or of a device tree is wrong.
+pub fn zimage<'a>(vmlinux: &'a [u8], dtbs: &[&'a [u8]]) -> Result<Assembled<'a>> {
+    const WANT: &str = "arch/arm/boot/compressed/vmlinux (an ELF file) or a zImage";
+    let plan = match Format::detect(vmlinux) {
+        Some(Format::Elf) => {
+            let elf = Elf::parse(vmlinux).map_err(|error| Error::input("VMLINUX", error))?;
+            let stub = Stub::arm(elf).map_err(|error| Error::input("VMLINUX", error))?;
+            zimage::plan(&stub, dtbs)
+        }
+        Some(Format::ZImage) => ZImage::parse(vmlinux)
+            .map_err(|error| Error::input("VMLINUX", error))
+            .map(|image| zimage::plan_append(&image, dtbs))?,
+        found => {
+            let help = "an arm64 or RISC-V kernel is made by `kimage image`, an x86 one by `kimage bzimage`";
+            return Err(Error::wrong_input("VMLINUX", describe(found), WANT, help));
+        }
+    };
+    let plan = plan.map_err(Error::ZImage)?;
+    let kernel_len = plan.regions().first().map_or(0, |region| region.at.end);
+    let trees = plan.regions().len().saturating_sub(1);
+    let mut findings = Vec::new();
+    if trees > 0 && !looks_for_appended_dtb(&plan, kernel_len) {
+        findings.push(
+            Finding::new(
+                "zimage.appended-dtb",
+                Severity::Warning,
+                "the decompressor holds no device tree magic number: it does not seem to look behind itself",
+            )
+            .with_help("an appended tree needs CONFIG_ARM_APPENDED_DTB=y; without it the kernel ignores the tree"),
+        );
+    }
+    Ok(Assembled { plan, facts: Facts::ZImage { kernel_len, dtbs: trees }, patches: Vec::new(), findings })
+}
+
+/// head.S compares the word at `_edata` with the device tree magic number, which it keeps in a literal pool.
+fn looks_for_appended_dtb(plan: &Plan<'_>, kernel_len: u64) -> bool {
+    let bytes = plan.bytes_at(0..kernel_len);
+    let magic = crate::format::fdt::FDT_MAGIC;
+    [magic.to_le_bytes(), magic.to_be_bytes()].iter().any(|word| memchr::memmem::find(&bytes, word).is_some())
+}
+
+/// Flat binary of any linked ELF file.
+///
+/// # Errors
+/// [`Error`] when the input is no ELF file, has nothing to load, or would make a file over the limit.
+pub fn image<'a>(vmlinux: &'a [u8], options: &FlatOptions) -> Result<Assembled<'a>> {
+    if !Elf::detect(vmlinux) {
+        let found = describe(Format::detect(vmlinux));
+        return Err(Error::wrong_input(
+            "VMLINUX",
+            found,
+            "an ELF file",
+            "give the kernel as the linker left it: vmlinux",
+        ));
+    }
+    let elf = Elf::parse(vmlinux).map_err(|error| Error::input("VMLINUX", error))?;
+    let flat = flatten(&elf, options).map_err(|error| Error::input("VMLINUX", error))?;
+    let sections = flat.plan.regions().len();
+    let facts = Facts::Flat { base: flat.base, arch: elf.arch(), sections };
+    Ok(Assembled { plan: flat.plan, facts, patches: Vec::new(), findings: Vec::new() })
+}

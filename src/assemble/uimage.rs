@@ -1,0 +1,479 @@
+//! The uImage journey: what is not given is read from the data, and what contradicts the data is found.
+
+use super::{Assembled, Facts};
+use crate::arch::Arch;
+use crate::codec::{Codec, gzip};
+use crate::elf::{BANNER, Elf, release_in};
+use crate::error::{Error, Result};
+use crate::finding::{Finding, Severity};
+use crate::format::Format;
+use crate::format::bzimage::Setup;
+use crate::format::uimage::{self, ARCH, COMPRESSION, HEADER_LEN, Header, NAME_LEN, TYPE, kind};
+use crate::format::zimage::{self, ZImage};
+use crate::layout::Plan;
+use std::ops::Range;
+
+/// What the caller wants; `None` is derived from the data, or has mkimage's default.
+#[derive(Debug, Clone, Default)]
+pub struct UImageRequest {
+    /// CPU, a number of [`ARCH`].
+    pub arch: Option<u8>,
+    /// Operating system, a number of [`uimage::OS`].
+    pub os: Option<u8>,
+    /// Type, a number of [`TYPE`].
+    pub kind: Option<u8>,
+    /// Compression, a number of [`COMPRESSION`].
+    pub comp: Option<u8>,
+    /// Load address.
+    pub load: Option<u64>,
+    /// Entry point.
+    pub entry: Option<u64>,
+    /// Name.
+    pub name: Option<Vec<u8>>,
+    /// Cut a name over 32 bytes.
+    pub truncate_name: bool,
+    /// Execute in place: the first 64 bytes of the data are 0xff and make room for the header.
+    pub xip: bool,
+    /// Creation time in seconds since 1970.
+    pub time: u32,
+    /// Go ahead in spite of contradictions.
+    pub force: bool,
+}
+
+/// A header field that nobody gave.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Derived {
+    /// The field.
+    pub field: &'static str,
+    /// Its value, as the option would have it.
+    pub value: String,
+    /// What told it.
+    pub from: &'static str,
+}
+
+const OS_LINUX: u8 = 5;
+const COMP_NONE: u8 = 0;
+/// A kernel larger than this is not searched further for its banner.
+const SCAN_LIMIT: u64 = 1 << 30;
+
+/// U-Boot legacy image of `files`, with device trees appended to the first when that is an ARM zImage.
+///
+/// # Errors
+/// [`Error::Contradiction`] lists what contradicts the data, unless forced; [`Error::Underivable`] names the option
+/// for what could not be found out.
+pub fn uimage<'a>(request: &UImageRequest, files: &[&'a [u8]], dtbs: &[&'a [u8]]) -> Result<Assembled<'a>> {
+    let first = files.first().copied().unwrap_or(&[]);
+    let facts = DataFacts::read(first);
+    let mut decided = Decided::default();
+    let header = decided.header(request, &facts, first)?;
+
+    let mut plans = Vec::with_capacity(files.len());
+    for (index, data) in files.iter().enumerate() {
+        let plan = match (index, dtbs) {
+            (0, [_, ..]) => with_dtbs(data, dtbs)?,
+            (0, []) if request.xip => Plan::of("data", decided.xip(data)),
+            _ => Plan::of("data", data),
+        };
+        plans.push(plan);
+    }
+    decided.check(request, &header, &facts, &plans);
+    let mut findings = decided.findings;
+    if !request.force && findings.iter().any(|finding| finding.severity == Severity::Error) {
+        findings.retain(|finding| finding.severity == Severity::Error);
+        return Err(Error::Contradiction { findings });
+    }
+    let plan = uimage::plan(&header, &plans).map_err(Error::UImage)?;
+    let facts = Facts::UImage { header, data_len: plan.len() - HEADER_LEN, derived: decided.derived };
+    Ok(Assembled { plan, facts, patches: Vec::new(), findings })
+}
+
+fn with_dtbs<'a>(data: &'a [u8], dtbs: &[&'a [u8]]) -> Result<Plan<'a>> {
+    if !ZImage::detect(data) {
+        let found = super::describe(Format::detect(data));
+        let help = "only an ARM zImage can carry device trees behind it: leave out --append-dtb";
+        return Err(Error::wrong_input("DATA", found, "an ARM zImage, for --append-dtb", help));
+    }
+    let image = ZImage::parse(data).map_err(|error| Error::input("DATA", error))?;
+    zimage::plan_append(&image, dtbs).map_err(Error::ZImage)
+}
+
+/// What the data says about itself.
+#[derive(Debug, Default)]
+struct DataFacts {
+    format: Option<Format>,
+    arch: Option<(Arch, &'static str)>,
+    /// Where an ELF file wants to be loaded and entered.
+    elf: Option<(Range<u64>, u64)>,
+}
+
+impl DataFacts {
+    fn read(data: &[u8]) -> DataFacts {
+        let format = Format::detect(data);
+        let mut facts = DataFacts { format, ..DataFacts::default() };
+        match format {
+            Some(Format::Elf) => {
+                if let Ok(elf) = Elf::parse(data) {
+                    facts.arch = elf.arch().map(|arch| (arch, "the ELF header"));
+                    facts.elf = elf.physical_span().map(|span| (span, elf.physical_entry().0));
+                }
+            }
+            Some(Format::Compressed(Codec::Gzip)) => {
+                // Enough for every header that names a CPU.
+                let head = gzip::scan(data, 4096, 0, |piece| Some(piece.to_vec())).ok().flatten().unwrap_or_default();
+                facts.arch = header_arch(&head).map(|(arch, _)| (arch, "the header inside the gzip stream"));
+            }
+            _ => facts.arch = header_arch(data),
+        }
+        facts
+    }
+}
+
+fn header_arch(data: &[u8]) -> Option<(Arch, &'static str)> {
+    match Format::detect(data)? {
+        Format::ZImage => Some((Arch::Arm, "the ARM zImage header")),
+        Format::Image64(arch) => Some((arch, "the Image header")),
+        Format::BzImage => {
+            // XLF_KERNEL_64, protocol 2.12: the kernel has a 64-bit entry point.
+            let is_64 =
+                Setup::parse(data).is_ok_and(|setup| setup.has(0x20c) && setup.header().xloadflags.get() & 1 != 0);
+            Some((if is_64 { Arch::X86_64 } else { Arch::X86 }, "the bzImage header"))
+        }
+        Format::Elf => Elf::parse(data).ok()?.arch().map(|arch| (arch, "the ELF header")),
+        _ => None,
+    }
+}
+
+/// The numbers of [`ARCH`] under which U-Boots of this CPU take an image; the first is the proper one.
+fn arch_ids(arch: Arch) -> &'static [u8] {
+    match arch {
+        Arch::X86 => &[3],
+        // A 64-bit kernel may be meant for a 32-bit U-Boot.
+        Arch::X86_64 => &[24, 3],
+        Arch::Arm => &[2],
+        Arch::Arm64 => &[22],
+        Arch::Riscv => &[26],
+        Arch::Mips => &[5],
+        Arch::Mips64 => &[6, 5],
+        Arch::PowerPc => &[7],
+        Arch::M68k => &[12],
+        Arch::MicroBlaze => &[14],
+        Arch::Xtensa => &[25],
+        Arch::Sh => &[9],
+        Arch::Arc => &[23],
+        Arch::Nios2 => &[15],
+        Arch::OpenRisc => &[21],
+        Arch::Sparc => &[10],
+        Arch::Sparc64 => &[11, 10],
+        Arch::S390 => &[8],
+    }
+}
+
+/// The number of [`COMPRESSION`]; `None` for what U-Boot has no number for.
+fn comp_id(codec: Codec) -> Option<u8> {
+    match codec {
+        Codec::Gzip => Some(1),
+        Codec::Bzip2 => Some(2),
+        Codec::Lzma => Some(3),
+        Codec::Lzo => Some(4),
+        Codec::Lz4Frame | Codec::Lz4Legacy => Some(5),
+        Codec::Zstd => Some(6),
+        Codec::Xz => None,
+    }
+}
+
+fn is_kernel(kind: u8) -> bool {
+    matches!(kind, kind::KERNEL | kind::KERNEL_NOLOAD)
+}
+
+/// A 32-bit address; a 64-bit one that is the sign extension of a 32-bit one (MIPS) counts as that.
+fn address32(value: u64) -> Option<u32> {
+    let low = u32::try_from(value & u64::from(u32::MAX)).ok()?;
+    let extended = value >> 32 == u64::from(u32::MAX) && low >> 31 == 1;
+    (value >> 32 == 0 || extended).then_some(low)
+}
+
+/// Collects decisions and what they rest on.
+#[derive(Debug, Default)]
+struct Decided {
+    derived: Vec<Derived>,
+    findings: Vec<Finding>,
+}
+
+impl Decided {
+    fn derive(&mut self, field: &'static str, value: impl Into<String>, from: &'static str) {
+        self.derived.push(Derived { field, value: value.into(), from });
+    }
+
+    fn error(&mut self, rule: &'static str, message: String, help: String) {
+        self.findings.push(Finding::new(rule, Severity::Error, message).with_help(help));
+    }
+
+    fn warn(&mut self, rule: &'static str, message: impl Into<String>, help: &'static str) {
+        self.findings.push(Finding::new(rule, Severity::Warning, message).with_help(help));
+    }
+
+    fn header(&mut self, request: &UImageRequest, facts: &DataFacts, data: &[u8]) -> Result<Header> {
+        let arch = match (request.arch, facts.arch) {
+            (Some(arch), _) => arch,
+            (None, Some((arch, from))) => {
+                let id = arch_ids(arch).first().copied().unwrap_or_default();
+                self.derive("arch", ARCH.short(id).unwrap_or_default(), from);
+                id
+            }
+            (None, None) => return Err(Error::Underivable { field: "CPU", option: "-A (-A list shows the names)" }),
+        };
+        let noload = facts.format == Some(Format::ZImage) && request.load.is_none();
+        let kind = match request.kind {
+            Some(kind) => kind,
+            None if noload => {
+                self.derive("type", "kernel_noload", "the ARM zImage: it runs anywhere, so no load address is needed");
+                kind::KERNEL_NOLOAD
+            }
+            None => kind::KERNEL,
+        };
+        let comp = match (request.comp, facts.format) {
+            (Some(comp), _) => comp,
+            (None, Some(Format::Compressed(codec))) => match comp_id(codec) {
+                Some(id) => {
+                    self.derive("compression", COMPRESSION.short(id).unwrap_or_default(), "the data's magic number");
+                    id
+                }
+                None => {
+                    self.warn(
+                        "uimage.compression",
+                        format!("U-Boot has no number for {}: the image is labelled `none`", codec.name()),
+                        "compress with gzip, bzip2, lzma, lzo, lz4 or zstd instead",
+                    );
+                    COMP_NONE
+                }
+            },
+            (None, _) => COMP_NONE,
+        };
+        let (load, entry) = self.addresses(request, facts, kind);
+        let name = self.name(request, facts, kind, data);
+        Ok(Header { time: request.time, load, entry, os: request.os.unwrap_or(OS_LINUX), arch, kind, comp, name })
+    }
+
+    fn addresses(&mut self, request: &UImageRequest, facts: &DataFacts, kind: u8) -> (u32, u32) {
+        let mut given = |value: u64, option: &'static str| {
+            address32(value).unwrap_or_else(|| {
+                self.findings.push(
+                    Finding::new(
+                        "uimage.address",
+                        Severity::Error,
+                        format!("{option} {value:#x} does not fit the header's 32 bits"),
+                    )
+                    .with_help(format!("change {option} (a FIT can hold 64-bit addresses)")),
+                );
+                // What mkimage does without a word.
+                u32::try_from(value & u64::from(u32::MAX)).unwrap_or_default()
+            })
+        };
+        let load = request.load.map(|load| given(load, "-a"));
+        let entry = request.entry.map(|entry| given(entry, "-e"));
+        // An address of the ELF file that does not fit is none that U-Boot could use.
+        let from_elf = facts.elf.as_ref().filter(|_| is_kernel(kind) || kind == kind::STANDALONE);
+        let elf_load = from_elf.and_then(|(span, _)| address32(span.start));
+        let elf_entry = from_elf.and_then(|(_, entry)| address32(*entry));
+        let xip_room = if request.xip { 64 } else { 0 };
+        let (load, entry) = match (load, entry) {
+            (Some(load), Some(entry)) => (load, entry),
+            // As mkimage: where it is loaded, it is entered. With -x the header comes first.
+            (Some(load), None) => (load, load.wrapping_add(xip_room)),
+            (None, entry) => {
+                if let Some(load) = elf_load {
+                    self.derive("load address", format!("{load:#x}"), "the ELF file's program headers");
+                }
+                if let (Some(start), None) = (elf_entry.filter(|_| elf_load.is_some()), entry) {
+                    self.derive("entry point", format!("{start:#x}"), "the ELF file's entry point");
+                }
+                let load = elf_load.unwrap_or(0);
+                let fallback = elf_entry.filter(|_| elf_load.is_some()).unwrap_or(load.wrapping_add(xip_room));
+                (load, entry.unwrap_or(fallback))
+            }
+        };
+        if request.load.is_none() && elf_load.is_none() && kind == kind::KERNEL {
+            self.warn(
+                "uimage.load",
+                "no load address: the image says 0, where U-Boot will copy the kernel to",
+                "give the address with -a, or let it run where it is with -T kernel_noload",
+            );
+        }
+        (load, entry)
+    }
+
+    fn name(&mut self, request: &UImageRequest, facts: &DataFacts, kind: u8, data: &[u8]) -> [u8; NAME_LEN] {
+        if let Some(name) = &request.name {
+            if name.len() > NAME_LEN && !request.truncate_name {
+                self.error(
+                    "uimage.name",
+                    format!("the name has {} bytes, the header has room for {NAME_LEN}", name.len()),
+                    "shorten -n, or cut the name with --truncate-name".to_owned(),
+                );
+            }
+            return uimage::name_bytes(name);
+        }
+        let release = if is_kernel(kind) { release(facts.format, data) } else { None };
+        let Some(release) = release else { return [0; NAME_LEN] };
+        let name = uimage::name_bytes(format!("Linux-{release}").as_bytes());
+        let shown = name.iter().take_while(|byte| **byte != 0).map(|byte| char::from(*byte)).collect::<String>();
+        self.derive("name", shown, "the kernel's version string");
+        name
+    }
+
+    /// The data behind the 64 bytes that the header takes the place of.
+    fn xip<'a>(&mut self, data: &'a [u8]) -> &'a [u8] {
+        match data.split_at_checked(64) {
+            Some((room, rest)) if room.iter().all(|byte| *byte == 0xff) => rest,
+            _ => {
+                self.error(
+                    "uimage.xip",
+                    "the first 64 bytes of the data are not all 0xff, so the header cannot take their place".to_owned(),
+                    "leave out -x, or link the program with 64 bytes of 0xff in front".to_owned(),
+                );
+                data
+            }
+        }
+    }
+
+    fn check(&mut self, request: &UImageRequest, header: &Header, facts: &DataFacts, plans: &[Plan<'_>]) {
+        if !uimage::is_legacy_kind(header.kind) {
+            let name = TYPE.short(header.kind).unwrap_or("?");
+            self.error(
+                "uimage.type",
+                format!("type {name} is not one of U-Boot's legacy images: mkimage gives it a header of its own"),
+                "change -T, or make it with mkimage".to_owned(),
+            );
+        }
+        if plans.iter().any(Plan::is_empty) {
+            self.error("uimage.empty", "the data is empty".to_owned(), "give a file with something in it".to_owned());
+        }
+        if plans.len() > 1 && header.kind != kind::MULTI {
+            self.error(
+                "uimage.files",
+                format!("{} files, but only type multi holds more than one", plans.len()),
+                "say -T multi, or give one file".to_owned(),
+            );
+        }
+        self.check_arch(header, facts);
+        self.check_compression(header, facts);
+        self.check_entry(request, header, facts, plans);
+        if facts.format == Some(Format::Elf) && is_kernel(header.kind) {
+            self.warn(
+                "uimage.elf",
+                "the data is an ELF file, which U-Boot copies as it stands instead of loading its segments",
+                "flatten it first: kimage image",
+            );
+        }
+    }
+
+    fn check_arch(&mut self, header: &Header, facts: &DataFacts) {
+        let Some((arch, from)) = facts.arch.filter(|(arch, _)| !arch_ids(*arch).contains(&header.arch)) else { return };
+        let given = ARCH.short(header.arch).unwrap_or("?");
+        let want = arch_ids(arch).first().and_then(|id| ARCH.short(*id)).unwrap_or("?");
+        self.error("uimage.arch", format!("-A {given}, but {from} says {arch}"), format!("change -A to {want}"));
+    }
+
+    fn check_compression(&mut self, header: &Header, facts: &DataFacts) {
+        let found = match facts.format {
+            Some(Format::Compressed(codec)) => Some(codec),
+            _ => None,
+        };
+        let given = COMPRESSION.short(header.comp).unwrap_or("?");
+        let is =
+            found.map_or_else(|| super::describe(facts.format).to_owned(), |codec| format!("{} data", codec.name()));
+        match found.and_then(comp_id) {
+            Some(id) if id == header.comp => {}
+            // A ramdisk is handed on as it is: the kernel unpacks it, whatever the label says.
+            Some(id) if header.comp == COMP_NONE => {
+                if is_kernel(header.kind) {
+                    let want = COMPRESSION.short(id).unwrap_or("?");
+                    self.error(
+                        "uimage.compression",
+                        format!("-C none, but the data is {is}: U-Boot would start the compressed bytes"),
+                        format!("change -C to {want}"),
+                    );
+                }
+            }
+            None if header.comp == COMP_NONE => {}
+            id => {
+                let want = id.and_then(|id| COMPRESSION.short(id)).unwrap_or("none");
+                self.error(
+                    "uimage.compression",
+                    format!("-C {given}, but the data is {is}"),
+                    format!("change -C to {want}, or compress the data first"),
+                );
+            }
+        }
+        if found == Some(Codec::Lz4Legacy) {
+            self.warn(
+                "uimage.lz4-legacy",
+                "the data is in LZ4's legacy frame, which the kernel reads but U-Boot does not",
+                "compress with `lz4 -9` (without -l)",
+            );
+        }
+    }
+
+    /// The entry point must lie in the image as U-Boot leaves it in memory.
+    fn check_entry(&mut self, request: &UImageRequest, header: &Header, facts: &DataFacts, plans: &[Plan<'_>]) {
+        let program = is_kernel(header.kind) || header.kind == kind::STANDALONE;
+        if !program || request.entry.is_none() {
+            return;
+        }
+        let len = plans.first().map_or(0, Plan::len);
+        let (load, entry) = (u64::from(header.load), u64::from(header.entry));
+        let range = if header.kind == kind::KERNEL_NOLOAD {
+            0..len
+        } else if header.comp != COMP_NONE {
+            // How far it reaches only the decompressor knows.
+            load..u64::MAX
+        } else if let Some((span, _)) = facts.elf.as_ref().filter(|_| request.load.is_none()) {
+            let mask = u64::from(u32::MAX);
+            (span.start & mask)..(span.start & mask).saturating_add(span.end - span.start)
+        } else {
+            load..load + len + if request.xip { 64 } else { 0 }
+        };
+        if !range.contains(&entry) && !range.is_empty() {
+            let what = if header.kind == kind::KERNEL_NOLOAD { "an offset into the data, " } else { "" };
+            let end = if range.end == u64::MAX { String::new() } else { format!("{:#x}", range.end) };
+            self.error(
+                "uimage.entry",
+                format!("-e {entry:#x} is outside of the image ({what}{:#x}..{end})", range.start),
+                "change -e or -a".to_owned(),
+            );
+        }
+    }
+}
+
+/// The kernel's release, read from the data or from inside its gzip payload.
+fn release(format: Option<Format>, data: &[u8]) -> Option<String> {
+    match format? {
+        Format::BzImage => Setup::parse(data).ok()?.release().map(str::to_owned),
+        Format::Elf => Elf::parse(data).ok()?.release(),
+        Format::Image64(_) => release_in(data),
+        Format::Compressed(Codec::Gzip) => gzip_release(data),
+        Format::ZImage => {
+            let image = ZImage::parse(data).ok()?;
+            image.payload_candidates(&[0x1f, 0x8b, 8]).find_map(gzip_release)
+        }
+        _ => None,
+    }
+}
+
+fn gzip_release(stream: &[u8]) -> Option<String> {
+    // A piece that fails later has still shown what came before.
+    gzip::scan(stream, SCAN_LIMIT, BANNER.len() + 66, release_in).ok().flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_fit_or_are_sign_extended() {
+        assert_eq!(address32(0x8000_8000), Some(0x8000_8000));
+        assert_eq!(address32(0xffff_ffff_8010_0000), Some(0x8010_0000));
+        assert_eq!(address32(0xffff_ffff_0010_0000), None);
+        assert_eq!(address32(0x80_0000_0000), None);
+    }
+}

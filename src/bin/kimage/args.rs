@@ -1,0 +1,318 @@
+//! The command line.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use kimage::elf::DEFAULT_MAX_SIZE;
+use kimage::format::uimage::{ARCH, COMPRESSION, Names, OS, TYPE};
+use std::path::PathBuf;
+
+/// Turns a linked kernel into the file a boot loader wants.
+///
+/// One program in place of objcopy, nm | sed, tools/build and mkimage: give it what a kernel's build left behind and
+/// it writes the same bytes that the build, or mkimage, would write.
+#[derive(Debug, Parser)]
+#[command(
+    name = "kimage",
+    version,
+    after_help = "\
+Examples:
+  kimage bzimage arch/x86/boot/compressed/vmlinux arch/x86/boot/setup.bin
+  kimage zimage arch/arm/boot/compressed/vmlinux --append-dtb board.dtb
+  kimage image vmlinux -o Image
+  kimage uimage zImage -a 0x80008000
+
+An output is written beside its target and then renamed: a failure leaves an old file as it was.
+`-` is standard input or output. Exit status: 0 good, 1 failure, 2 usage.
+`kimage COMMAND --help` explains a command."
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Bzimage(Bzimage),
+    Zimage(Zimage),
+    Image(Image),
+    Uimage(Uimage),
+    Voffset(Offsets),
+    Zoffset(ZOffsets),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Building {
+    /// Print a report as JSON on standard output instead of text on standard error
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Write the file and its folder through to the disk before reporting success
+    #[arg(long)]
+    pub(crate) sync: bool,
+    /// Say nothing but errors
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+}
+
+/// x86: the linked decompressor and the setup to a bzImage
+///
+/// Does what the last steps of `make bzImage` do, byte for byte: flattens the decompressor as objcopy -O binary does,
+/// pads the setup, fills in its header and PE fields, adds the CRC. How that kernel's own build did it is read from
+/// the two files; only whether kernels from 6.7 on write the CRC is taken from the release in the setup (below 6.15
+/// yes, from then on no).
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  kimage bzimage arch/x86/boot/compressed/vmlinux arch/x86/boot/setup.bin
+  kimage bzimage compressed/vmlinux setup.elf -o /boot/vmlinuz-test --sync
+  kimage bzimage compressed/vmlinux setup.bin --json | jq '.fields[] | {name, offset, old, new}'")]
+pub(crate) struct Bzimage {
+    /// arch/x86/boot/compressed/vmlinux: the decompressor, linked around the compressed kernel
+    pub(crate) vmlinux: PathBuf,
+    /// arch/x86/boot/setup.bin or setup.elf: the real-mode code with the boot protocol's header
+    pub(crate) setup: PathBuf,
+    /// Where to write
+    #[arg(short, long, value_name = "FILE", default_value = "bzImage")]
+    pub(crate) output: PathBuf,
+    /// Write the CRC-32 at the end, or leave it out; by default as the kernel's own build does
+    #[arg(long, value_name = "WHEN")]
+    pub(crate) crc: Option<YesNo>,
+    #[command(flatten)]
+    pub(crate) building: Building,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum YesNo {
+    Yes,
+    No,
+}
+
+/// ARM: the linked decompressor to a zImage, with device trees appended if wished
+///
+/// Does what objcopy -O binary -R .comment -S does, and checks that header, size table and length agree. An existing
+/// zImage can be given in place of the ELF file, to append further device trees.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  kimage zimage arch/arm/boot/compressed/vmlinux
+  kimage zimage compressed/vmlinux --append-dtb board.dtb -o zImage-dtb
+  kimage zimage zImage --append-dtb a.dtb --append-dtb b.dtb -o zImage-dtbs")]
+pub(crate) struct Zimage {
+    /// arch/arm/boot/compressed/vmlinux, or a zImage
+    pub(crate) vmlinux: PathBuf,
+    /// Where to write
+    #[arg(short, long, value_name = "FILE", default_value = "zImage")]
+    pub(crate) output: PathBuf,
+    /// Append this device tree blob at the end of the zImage (repeatable)
+    #[arg(long, value_name = "DTB")]
+    pub(crate) append_dtb: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) building: Building,
+}
+
+/// Any CPU: an ELF file to a flat binary
+///
+/// The same bytes as objcopy -O binary: the allocated sections, each at its load address (LMA), holes filled with
+/// zeros, nothing for a NOBITS section at the end. Debug sections are never read.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  kimage image vmlinux                                  arm64, riscv: arch/*/boot/Image
+  kimage image vmlinux -R .note -R .comment -o vmlinux.bin
+  kimage image firmware.elf --gap-fill 0xff --pad-to 0x8000000 -o flash.bin")]
+pub(crate) struct Image {
+    /// A linked ELF file of any CPU, class and byte order
+    pub(crate) vmlinux: PathBuf,
+    /// Where to write
+    #[arg(short, long, value_name = "FILE", default_value = "Image")]
+    pub(crate) output: PathBuf,
+    /// Leave out this section; *, ? and [abc] are wildcards, !NAME keeps one (repeatable)
+    #[arg(short = 'R', long, value_name = "NAME")]
+    pub(crate) remove_section: Vec<String>,
+    /// Fill holes between sections with this byte (0x00 to 0xff)
+    #[arg(long, value_name = "BYTE", value_parser = byte)]
+    pub(crate) gap_fill: Option<u8>,
+    /// Pad the image up to this load address
+    #[arg(long, value_name = "ADDRESS", value_parser = number)]
+    pub(crate) pad_to: Option<u64>,
+    /// Refuse a larger image (K, M and G count in 1024s)
+    #[arg(long, value_name = "SIZE", value_parser = size, default_value_t = DEFAULT_MAX_SIZE)]
+    pub(crate) max_size: u64,
+    #[command(flatten)]
+    pub(crate) building: Building,
+}
+
+/// The kernel's addresses as voffset.h has them, from the kernel's own vmlinux
+///
+/// Prints the lines that the kernel's build makes with nm | sed, for the symbols of all kernels from 5.10 to 7.2.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  kimage voffset vmlinux -o arch/x86/boot/voffset.h
+  kimage voffset vmlinux --symbols _text,_end")]
+pub(crate) struct Offsets {
+    /// The kernel's own vmlinux
+    pub(crate) vmlinux: PathBuf,
+    #[command(flatten)]
+    pub(crate) rest: OffsetOptions,
+}
+
+/// The decompressor's addresses as zoffset.h has them, from arch/x86/boot/compressed/vmlinux
+///
+/// Prints the lines that the kernel's build makes with nm | sed, for the symbols of all kernels from 5.10 to 7.2.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  kimage zoffset arch/x86/boot/compressed/vmlinux -o arch/x86/boot/zoffset.h
+  kimage zoffset compressed/vmlinux --symbols input_data,_end")]
+pub(crate) struct ZOffsets {
+    /// arch/x86/boot/compressed/vmlinux
+    pub(crate) compressed_vmlinux: PathBuf,
+    #[command(flatten)]
+    pub(crate) rest: OffsetOptions,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct OffsetOptions {
+    /// Just these symbols, each of which must be there
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub(crate) symbols: Option<Vec<String>>,
+    /// Where to write
+    #[arg(short, long, value_name = "FILE", default_value = "-")]
+    pub(crate) output: PathBuf,
+    /// Write the file and its folder through to the disk before reporting success
+    #[arg(long)]
+    pub(crate) sync: bool,
+}
+
+/// U-Boot: any data to a uImage (legacy image, 64-byte header)
+///
+/// The same bytes as mkimage for the same options. What is not given is read from the data: CPU, compression, load
+/// address and entry point of an ELF file, the kernel's release for the name; an ARM zImage without -a becomes
+/// kernel_noload. What contradicts the data is refused unless --force is given.
+/// The time in the header is --time, else SOURCE_DATE_EPOCH, else 0: never the clock, so the same input gives the
+/// same file.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  kimage uimage zImage                                  all derived; runs where it was loaded
+  kimage uimage zImage -a 0x80008000 -n my-board
+  kimage uimage -A ppc -O linux -T kernel -C gzip -a 0 -e 0 -n Linux-6.1 vmlinux.bin.gz
+  kimage uimage -A arm -T ramdisk -C none -n initrd initrd.cpio.gz -o uInitrd
+  kimage uimage -A arm -T script -n boot boot.cmd -o boot.scr
+
+-A list, -O list, -T list and -C list show the names.")]
+pub(crate) struct Uimage {
+    /// The data: zImage, Image, Image.gz, ramdisk, script ... (several with -T multi)
+    #[arg(value_name = "DATA", required = true)]
+    pub(crate) data: Vec<PathBuf>,
+    /// Where to write
+    #[arg(short, long, value_name = "FILE", default_value = "uImage")]
+    pub(crate) output: PathBuf,
+    /// CPU: arm, arm64, mips, powerpc, riscv, x86 ...
+    #[arg(short = 'A', long, value_name = "ARCH", value_parser = |text: &str| name(ARCH, text))]
+    pub(crate) arch: Option<u8>,
+    /// Operating system [default: linux]
+    #[arg(short = 'O', long, value_name = "OS", value_parser = |text: &str| name(OS, text))]
+    pub(crate) os: Option<u8>,
+    /// Type: kernel, kernel_noload, ramdisk, script, multi ... [default: kernel]
+    #[arg(short = 'T', long = "type", value_name = "TYPE", value_parser = |text: &str| name(TYPE, text))]
+    pub(crate) kind: Option<u8>,
+    /// Compression of the data: none, gzip, bzip2, lzma, lzo, lz4, zstd
+    #[arg(short = 'C', long, value_name = "COMP", value_parser = |text: &str| name(COMPRESSION, text))]
+    pub(crate) compression: Option<u8>,
+    /// Load address, hexadecimal
+    #[arg(short = 'a', long, value_name = "HEX", value_parser = hex, allow_hyphen_values = true)]
+    pub(crate) load_address: Option<u64>,
+    /// Entry point, hexadecimal [default: the load address]
+    #[arg(short = 'e', long, value_name = "HEX", value_parser = hex, allow_hyphen_values = true)]
+    pub(crate) entry_point: Option<u64>,
+    /// Name, at most 32 bytes
+    #[arg(short = 'n', long, value_name = "NAME", allow_hyphen_values = true)]
+    pub(crate) name: Option<std::ffi::OsString>,
+    /// Cut a longer name after 32 bytes
+    #[arg(long)]
+    pub(crate) truncate_name: bool,
+    /// Execute in place: the data begins with 64 bytes of 0xff, which the header replaces
+    #[arg(short = 'x', long)]
+    pub(crate) xip: bool,
+    /// Append this device tree blob to the zImage before the header is made (repeatable)
+    #[arg(long, value_name = "DTB")]
+    pub(crate) append_dtb: Vec<PathBuf>,
+    /// Creation time in seconds since 1970 [default: SOURCE_DATE_EPOCH, else 0]
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) time: Option<u32>,
+    /// Go ahead though options and data contradict each other
+    #[arg(long)]
+    pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) building: Building,
+}
+
+fn name(names: Names, text: &str) -> Result<u8, String> {
+    names.id(text).ok_or_else(|| {
+        let all: Vec<&str> = names.all().map(|name| name.short).collect();
+        format!("not a name of the header's {}; known are {}", names.field, all.join(", "))
+    })
+}
+
+fn unprefixed(text: &str) -> Option<&str> {
+    text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"))
+}
+
+/// An address as mkimage takes it: hexadecimal, with or without 0x.
+fn hex(text: &str) -> Result<u64, String> {
+    u64::from_str_radix(unprefixed(text).unwrap_or(text), 16)
+        .map_err(|_| "wanted a hexadecimal address, as 80008000 or 0x80008000".to_owned())
+}
+
+fn number(text: &str) -> Result<u64, String> {
+    match unprefixed(text) {
+        Some(digits) => u64::from_str_radix(digits, 16),
+        None => text.parse(),
+    }
+    .map_err(|_| "wanted a number, as 4096 or 0x1000".to_owned())
+}
+
+fn byte(text: &str) -> Result<u8, String> {
+    number(text)?.try_into().map_err(|_| "wanted a byte, 0x00 to 0xff".to_owned())
+}
+
+fn size(text: &str) -> Result<u64, String> {
+    let lower = text.to_ascii_lowercase();
+    let lower = lower.strip_suffix("ib").or_else(|| lower.strip_suffix('b')).unwrap_or(&lower);
+    let (digits, unit) = match lower.as_bytes().last() {
+        Some(b'k') => (&lower[..lower.len() - 1], 1 << 10),
+        Some(b'm') => (&lower[..lower.len() - 1], 1 << 20),
+        Some(b'g') => (&lower[..lower.len() - 1], 1 << 30),
+        _ => (if unprefixed(text).is_some() { text } else { lower }, 1_u64),
+    };
+    number(digits)
+        .ok()
+        .and_then(|count| count.checked_mul(unit))
+        .ok_or_else(|| "wanted a size, as 1048576, 64MiB or 2G".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn numbers() {
+        assert_eq!(hex("80008000"), Ok(0x8000_8000));
+        assert_eq!(hex("0X10"), Ok(16));
+        assert!(hex("80g").is_err());
+        assert!(hex("").is_err());
+        assert_eq!(size("64MiB"), Ok(64 << 20));
+        assert_eq!(size("2g"), Ok(2 << 30));
+        assert_eq!(size("0x1b"), Ok(0x1b));
+        assert_eq!(size("512"), Ok(512));
+        assert!(size("18446744073709551615G").is_err());
+        assert_eq!(byte("0xff"), Ok(255));
+        assert!(byte("256").is_err());
+    }
+}

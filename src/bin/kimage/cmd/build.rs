@@ -1,0 +1,127 @@
+//! The image builders.
+
+use crate::args::{Building, Bzimage, Image, Uimage, YesNo, Zimage};
+use crate::input::Input;
+use crate::output::Output;
+use crate::say;
+use anyhow::{Context, Result, bail};
+use kimage::assemble::{self, Assembled, UImageRequest};
+use kimage::elf::{FlatOptions, RemoveList};
+use kimage::finding::Severity;
+use kimage::format::bzimage::CrcChoice;
+use kimage::report::{Report, write_json, write_text};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+pub(crate) fn bzimage(args: &Bzimage) -> Result<()> {
+    let vmlinux = Input::open(&args.vmlinux)?;
+    let setup = Input::open(&args.setup)?;
+    let crc = match args.crc {
+        None => CrcChoice::ByGeneration,
+        Some(YesNo::Yes) => CrcChoice::Yes,
+        Some(YesNo::No) => CrcChoice::No,
+    };
+    let assembled = assemble::bzimage(&vmlinux, &setup, crc)
+        .map_err(|error| at_input(error, &[("VMLINUX", &[&vmlinux]), ("SETUP", &[&setup])]))?;
+    finish("bzimage", &args.output, &args.building, &assembled)
+}
+
+pub(crate) fn zimage(args: &Zimage) -> Result<()> {
+    let vmlinux = Input::open(&args.vmlinux)?;
+    let dtbs = open_all(&args.append_dtb)?;
+    let dtb_bytes: Vec<&[u8]> = dtbs.iter().map(|dtb| &**dtb).collect();
+    let assembled = assemble::zimage(&vmlinux, &dtb_bytes)
+        .map_err(|error| at_input(error, &[("VMLINUX", &[&vmlinux]), ("DTB", &refs(&dtbs))]))?;
+    finish("zimage", &args.output, &args.building, &assembled)
+}
+
+pub(crate) fn image(args: &Image) -> Result<()> {
+    let vmlinux = Input::open(&args.vmlinux)?;
+    let options = FlatOptions {
+        remove: RemoveList::new(&args.remove_section).map_err(kimage::Error::from)?,
+        gap_fill: args.gap_fill,
+        pad_to: args.pad_to,
+        max_size: args.max_size,
+    };
+    let assembled =
+        assemble::image(&vmlinux, &options).map_err(|error| at_input(error, &[("VMLINUX", &[&vmlinux])]))?;
+    finish("image", &args.output, &args.building, &assembled)
+}
+
+pub(crate) fn uimage(args: &Uimage) -> Result<()> {
+    let data = open_all(&args.data)?;
+    let dtbs = open_all(&args.append_dtb)?;
+    let data_bytes: Vec<&[u8]> = data.iter().map(|data| &**data).collect();
+    let dtb_bytes: Vec<&[u8]> = dtbs.iter().map(|dtb| &**dtb).collect();
+    let request = UImageRequest {
+        arch: args.arch,
+        os: args.os,
+        kind: args.kind,
+        comp: args.compression,
+        load: args.load_address,
+        entry: args.entry_point,
+        name: args.name.as_ref().map(|name| name.as_bytes().to_vec()),
+        truncate_name: args.truncate_name,
+        xip: args.xip,
+        time: match args.time {
+            Some(time) => time,
+            None => source_date_epoch()?,
+        },
+        force: args.force,
+    };
+    let assembled = assemble::uimage(&request, &data_bytes, &dtb_bytes)
+        .map_err(|error| at_input(error, &[("DATA", &refs(&data)), ("DTB", &refs(&dtbs))]))?;
+    finish("uimage", &args.output, &args.building, &assembled)
+}
+
+fn open_all(paths: &[PathBuf]) -> Result<Vec<Input>> {
+    paths.iter().map(|path| Input::open(path)).collect()
+}
+
+fn refs(inputs: &[Input]) -> Vec<&Input> {
+    inputs.iter().collect()
+}
+
+/// <https://reproducible-builds.org/specs/source-date-epoch/>; 0 when it is not set, never the clock.
+fn source_date_epoch() -> Result<u32> {
+    let Some(value) = std::env::var_os("SOURCE_DATE_EPOCH").filter(|value| !value.is_empty()) else { return Ok(0) };
+    value.to_str().and_then(|text| text.parse().ok()).with_context(|| {
+        format!(
+            "SOURCE_DATE_EPOCH is {value:?}, wanted seconds since 1970 that fit ih_time's 32 bits: set it right, unset it, \
+             or give --time"
+        )
+    })
+}
+
+/// The error with the path of the input that it is about.
+fn at_input(error: kimage::Error, inputs: &[(&str, &[&Input])]) -> anyhow::Error {
+    let path = error.which().and_then(|(which, index)| {
+        let (_, files) = inputs.iter().find(|(name, _)| *name == which)?;
+        Some(files.get(index)?.name())
+    });
+    match path {
+        Some(path) => anyhow::Error::new(error).context(path),
+        None => error.into(),
+    }
+}
+
+fn finish(command: &'static str, path: &Path, building: &Building, assembled: &Assembled<'_>) -> Result<()> {
+    let output = Output { path, sync: building.sync, is_text: false };
+    if output.is_stdout() && building.json {
+        bail!("image and report cannot both go to standard output: name a file with -o, or leave out --json");
+    }
+    let emitted = output.write(assembled.plan.len(), |out| Ok(assembled.emit(out)?))?;
+    let name = output.name();
+    let report = Report::new(command, &name, assembled, emitted);
+    if building.json {
+        write_json(&report, io::stdout().lock()).context("standard output")?;
+    } else if !building.quiet {
+        for finding in assembled.findings.iter().filter(|finding| finding.severity > Severity::Note) {
+            say::finding(finding);
+        }
+        // A closed standard error is no reason to fail: the image is written.
+        let _ = write_text(&report, io::stderr().lock());
+    }
+    Ok(())
+}

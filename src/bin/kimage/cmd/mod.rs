@@ -1,0 +1,18 @@
+//! One function a command: arguments to one journey to a report.
+
+mod build;
+mod offsets;
+
+use crate::args::{Cli, Command};
+use anyhow::Result;
+
+pub(crate) fn run(cli: Cli) -> Result<()> {
+    match cli.command {
+        Command::Bzimage(args) => build::bzimage(&args),
+        Command::Zimage(args) => build::zimage(&args),
+        Command::Image(args) => build::image(&args),
+        Command::Uimage(args) => build::uimage(&args),
+        Command::Voffset(args) => offsets::voffset(&args),
+        Command::Zoffset(args) => offsets::zoffset(&args),
+    }
+}

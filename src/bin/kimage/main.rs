@@ -1,0 +1,26 @@
+//! The command: opens files, calls the library, says what came of it.
+//!
+//! Paths, the environment, the terminal and exit codes live here and nowhere else. Exit status: 0 good, 1 failure,
+//! 2 usage.
+
+mod args;
+mod cmd;
+mod input;
+mod output;
+mod say;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = args::Cli::parse();
+    match cmd::run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever reads our output has seen enough.
+        Err(error) if say::is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            say::error(&error);
+            ExitCode::FAILURE
+        }
+    }
+}

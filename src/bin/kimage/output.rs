@@ -1,0 +1,150 @@
+//! Files out: written beside the target, then renamed. A failure leaves the old file as it was.
+
+use anyhow::{Context, Result, bail};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::fs::{File, OpenOptions, Permissions};
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// Where an output goes.
+pub(crate) struct Output<'p> {
+    pub(crate) path: &'p Path,
+    /// fsync file and folder before success is reported.
+    pub(crate) sync: bool,
+    /// Text may go to a terminal.
+    pub(crate) is_text: bool,
+}
+
+impl Output<'_> {
+    /// Standard output?
+    pub(crate) fn is_stdout(&self) -> bool {
+        self.path == Path::new("-")
+    }
+
+    /// The path, for messages.
+    pub(crate) fn name(&self) -> String {
+        if self.is_stdout() { "standard output".to_owned() } else { self.path.display().to_string() }
+    }
+
+    /// Lets `write` write the output of `len` bytes.
+    pub(crate) fn write<T>(&self, len: u64, write: impl FnOnce(&mut dyn Write) -> Result<T>) -> Result<T> {
+        if self.is_stdout() {
+            let stdout = io::stdout().lock();
+            if stdout.is_terminal() && !self.is_text {
+                bail!("standard output is a terminal; name a file with -o, or redirect the output");
+            }
+            return fill(stdout, len, write).map(|(_, value)| value);
+        }
+        self.write_file(len, write).with_context(|| self.name())
+    }
+
+    fn write_file<T>(&self, len: u64, write: impl FnOnce(&mut dyn Write) -> Result<T>) -> Result<T> {
+        // A link stays, and the file it leads to is replaced.
+        let target = self.path.canonicalize().unwrap_or_else(|_| self.path.to_owned());
+        let old = match target.metadata() {
+            Ok(meta) if meta.is_dir() => bail!("is a folder; name a file"),
+            // A device or a pipe has nothing to rename over.
+            Ok(meta) if !meta.is_file() => {
+                let file = OpenOptions::new().write(true).open(&target).context("cannot be opened")?;
+                return fill(file, len, write).map(|(_, value)| value);
+            }
+            Ok(meta) => Some(meta.permissions()),
+            Err(_) => None,
+        };
+        let folder = folder_of(&target);
+        let mut temporary = tempfile::Builder::new()
+            .prefix(".kimage-")
+            .suffix(".tmp")
+            // As any program makes a file: the umask takes away from this.
+            .permissions(Permissions::from_mode(0o666))
+            .tempfile_in(&folder)
+            .with_context(|| format!("no file can be made in {}", folder.display()))?;
+        let (_, value) = fill(temporary.as_file_mut(), len, write)?;
+        if let Some(old) = old {
+            temporary.as_file().set_permissions(old).context("cannot be given the permissions of the old file")?;
+        }
+        if self.sync {
+            temporary.as_file().sync_all().context("cannot be written through to the disk")?;
+        }
+        temporary.persist(&target).map_err(|error| error.error).context("cannot be put in place")?;
+        if self.sync {
+            File::open(&folder)
+                .and_then(|folder| folder.sync_all())
+                .with_context(|| format!("{} cannot be written through to the disk", folder.display()))?;
+        }
+        Ok(value)
+    }
+}
+
+fn folder_of(target: &Path) -> PathBuf {
+    match target.parent() {
+        Some(parent) if parent != Path::new("") => parent.to_owned(),
+        _ => PathBuf::from("."),
+    }
+}
+
+fn fill<W: Write, T>(to: W, len: u64, write: impl FnOnce(&mut dyn Write) -> Result<T>) -> Result<(W, T)> {
+    // Small pieces are gathered; large ones pass through without a copy.
+    let mut out = BufWriter::with_capacity(64 << 10, Watched { to, bar: Bar::new(len) });
+    let value = write(&mut out)?;
+    let watched = out.into_inner().map_err(io::IntoInnerError::into_error).context("cannot be written")?;
+    Ok((watched.to, value))
+}
+
+/// A writer under a progress bar.
+struct Watched<W> {
+    to: W,
+    bar: Bar,
+}
+
+impl<W: Write> Write for Watched<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // Large writes in turns, so that the bar moves.
+        let turn = bytes.get(..8 << 20).unwrap_or(bytes);
+        let count = self.to.write(turn)?;
+        self.bar.advance(count as u64);
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.to.flush()
+    }
+}
+
+/// Shows itself only on a terminal, and only when the work takes longer than half a second.
+struct Bar {
+    started: Instant,
+    len: u64,
+    done: u64,
+    shown: Option<ProgressBar>,
+}
+
+impl Bar {
+    fn new(len: u64) -> Bar {
+        Bar { started: Instant::now(), len, done: 0, shown: None }
+    }
+
+    fn advance(&mut self, count: u64) {
+        self.done += count;
+        if self.shown.is_none() && self.started.elapsed() > Duration::from_millis(500) {
+            let bar = ProgressBar::with_draw_target(Some(self.len), ProgressDrawTarget::stderr());
+            if let Ok(style) = ProgressStyle::with_template("writing {wide_bar} {bytes}/{total_bytes}") {
+                bar.set_style(style);
+            }
+            self.shown = Some(bar);
+        }
+        if let Some(bar) = &self.shown {
+            bar.set_position(self.done);
+        }
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.shown {
+            bar.finish_and_clear();
+        }
+    }
+}

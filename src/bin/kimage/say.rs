@@ -1,0 +1,55 @@
+//! Messages: to standard error, in colour where a person looks and NO_COLOR does not forbid it.
+
+use kimage::finding::{Finding, Severity};
+use std::io::{self, ErrorKind, IsTerminal, Write};
+
+/// Prints the error, each cause behind it, and the way out.
+pub(crate) fn error(error: &anyhow::Error) {
+    let mut message = String::new();
+    for cause in error.chain() {
+        let text = cause.to_string();
+        // An error that only passes its source on would say it twice.
+        if !message.ends_with(&text) {
+            if !message.is_empty() {
+                message.push_str(": ");
+            }
+            message.push_str(&text);
+        }
+    }
+    line(&format!("{} {message}", paint("error:", "1;31")));
+    let help = error.chain().find_map(|cause| cause.downcast_ref::<kimage::Error>()).map(kimage::Error::help);
+    if let Some(help) = help.filter(|help| !help.is_empty()) {
+        line(&format!("{} {help}", paint("help:", "1;36")));
+    }
+}
+
+/// Prints a finding, and the way out.
+pub(crate) fn finding(finding: &Finding) {
+    let label = format!("{}:", finding.severity.name());
+    let colour = match finding.severity {
+        Severity::Error => "1;31",
+        Severity::Warning => "1;33",
+        _ => "1",
+    };
+    line(&format!("{} {}", paint(&label, colour), finding.message));
+    if !finding.help.is_empty() {
+        line(&format!("{} {}", paint("help:", "1;36"), finding.help));
+    }
+}
+
+/// Was the output closed by its reader?
+pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .any(|cause| cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == ErrorKind::BrokenPipe))
+}
+
+fn line(text: &str) {
+    // A closed standard error is no reason to fail.
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+fn paint(text: &str, colour: &str) -> String {
+    let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    if wanted && io::stderr().is_terminal() { format!("\x1b[{colour}m{text}\x1b[0m") } else { text.to_owned() }
+}

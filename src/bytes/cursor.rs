@@ -1,0 +1,111 @@
+//! The bounds-checked reader.
+
+use super::{FieldError, Problem, len64, slice};
+use byteorder::{BigEndian, ByteOrder, LittleEndian};
+
+/// Byte order of an input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Endian {
+    /// Least significant byte first.
+    Little,
+    /// Most significant byte first.
+    Big,
+}
+
+/// Reads integers and slices at given offsets of an input; an error names the field and the offset.
+#[derive(Debug, Clone, Copy)]
+pub struct Cursor<'a> {
+    bytes: &'a [u8],
+    endian: Endian,
+}
+
+impl<'a> Cursor<'a> {
+    /// A reader of `bytes`, whose first byte has offset 0.
+    pub fn new(bytes: &'a [u8], endian: Endian) -> Self {
+        Cursor { bytes, endian }
+    }
+
+    /// A reader of little-endian `bytes`.
+    pub fn little(bytes: &'a [u8]) -> Self {
+        Self::new(bytes, Endian::Little)
+    }
+
+    /// The number of bytes of the whole input.
+    pub fn len(&self) -> u64 {
+        len64(self.bytes)
+    }
+
+    /// True for an input without bytes.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// `len` bytes at `at`.
+    ///
+    /// # Errors
+    /// [`Problem::Truncated`] when they are not all there.
+    pub fn take(&self, field: &'static str, at: u64, len: u64) -> Result<&'a [u8], FieldError> {
+        slice(self.bytes, at, len).ok_or_else(|| {
+            let need = at.saturating_add(len);
+            FieldError::new(field, at, Problem::Truncated { need, have: self.len() })
+        })
+    }
+
+    /// The byte at `at`.
+    ///
+    /// # Errors
+    /// [`Problem::Truncated`].
+    pub fn u8(&self, field: &'static str, at: u64) -> Result<u8, FieldError> {
+        Ok(self.take(field, at, 1)?.first().copied().unwrap_or_default())
+    }
+
+    /// The 16-bit integer at `at`.
+    ///
+    /// # Errors
+    /// [`Problem::Truncated`].
+    pub fn u16(&self, field: &'static str, at: u64) -> Result<u16, FieldError> {
+        let raw = self.take(field, at, 2)?;
+        Ok(match self.endian {
+            Endian::Little => LittleEndian::read_u16(raw),
+            Endian::Big => BigEndian::read_u16(raw),
+        })
+    }
+
+    /// The 32-bit integer at `at`.
+    ///
+    /// # Errors
+    /// [`Problem::Truncated`].
+    pub fn u32(&self, field: &'static str, at: u64) -> Result<u32, FieldError> {
+        let raw = self.take(field, at, 4)?;
+        Ok(match self.endian {
+            Endian::Little => LittleEndian::read_u32(raw),
+            Endian::Big => BigEndian::read_u32(raw),
+        })
+    }
+
+    /// The 64-bit integer at `at`.
+    ///
+    /// # Errors
+    /// [`Problem::Truncated`].
+    pub fn u64(&self, field: &'static str, at: u64) -> Result<u64, FieldError> {
+        let raw = self.take(field, at, 8)?;
+        Ok(match self.endian {
+            Endian::Little => LittleEndian::read_u64(raw),
+            Endian::Big => BigEndian::read_u64(raw),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_endians_and_the_end() {
+        let bytes = [1, 2, 3, 4, 5, 6, 7, 8];
+        assert_eq!(Cursor::little(&bytes).u32("x", 0), Ok(0x0403_0201));
+        assert_eq!(Cursor::new(&bytes, Endian::Big).u64("x", 0), Ok(0x0102_0304_0506_0708));
+        let err = Cursor::little(&bytes).u16("tail", 7).unwrap_err();
+        assert_eq!(err.to_string(), "tail at offset 0x7: the input ends too early: 9 bytes needed, 8 there");
+    }
+}

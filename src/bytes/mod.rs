@@ -1,0 +1,190 @@
+//! Room 1: measuring bytes. Knows no format.
+//!
+//! The newtypes say which space a number lives in, [`Cursor`] is the only reader of untrusted bytes, and every
+//! failure of it is a [`FieldError`]: the field, the offset, what was found, what was wanted and the way out.
+
+mod cursor;
+mod record;
+
+pub use cursor::{Cursor, Endian};
+pub use record::{Field, FieldWriter, Patch};
+
+pub(crate) use record::fields;
+
+use std::borrow::Cow;
+use std::fmt;
+
+/// An offset in bytes from the start of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct FileOffset(pub u64);
+
+/// A physical (load memory) address in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct PhysAddr(pub u64);
+
+/// A virtual (link-time) address in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct VirtAddr(pub u64);
+
+macro_rules! hex_display {
+    ($($name:ident),*) => {$(
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{:#x}", self.0)
+            }
+        }
+    )*};
+}
+hex_display!(FileOffset, PhysAddr, VirtAddr);
+
+/// An alignment in bytes; always a power of two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Align(u64);
+
+impl Align {
+    /// No alignment at all.
+    pub const ONE: Align = Align(1);
+    /// A disk sector, the unit of `setup_sects`.
+    pub const SECTOR: Align = Align(512);
+    /// A page, the unit to which newer kernels pad their setup.
+    pub const PAGE: Align = Align(4096);
+    /// A paragraph, the unit of `syssize`.
+    pub const PARAGRAPH: Align = Align(16);
+
+    /// `None` unless `bytes` is a power of two.
+    pub const fn new(bytes: u64) -> Option<Align> {
+        if bytes.is_power_of_two() { Some(Align(bytes)) } else { None }
+    }
+
+    /// The alignment in bytes.
+    pub const fn bytes(self) -> u64 {
+        self.0
+    }
+
+    /// The next multiple at or above `value`; `None` when it does not fit 64 bits.
+    pub const fn up(self, value: u64) -> Option<u64> {
+        value.checked_next_multiple_of(self.0)
+    }
+}
+
+/// A field of an input that cannot be what it should be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{field} at offset {at}: {problem}")]
+pub struct FieldError {
+    /// The field by the name its specification gives it.
+    pub field: Cow<'static, str>,
+    /// Where it stands in the input.
+    pub at: FileOffset,
+    /// What is wrong with it.
+    pub problem: Problem,
+    /// What to do next; empty when the message says it all.
+    pub help: Cow<'static, str>,
+}
+
+impl FieldError {
+    /// An error without advice; see [`FieldError::with_help`].
+    pub fn new(field: impl Into<Cow<'static, str>>, at: u64, problem: Problem) -> Self {
+        FieldError { field: field.into(), at: FileOffset(at), problem, help: Cow::Borrowed("") }
+    }
+
+    /// The same error with the way out.
+    #[must_use]
+    pub fn with_help(mut self, help: impl Into<Cow<'static, str>>) -> Self {
+        self.help = help.into();
+        self
+    }
+}
+
+/// What is wrong with a field.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Problem {
+    /// The input ends before the field does.
+    Truncated {
+        /// Bytes the input must have for this field.
+        need: u64,
+        /// Bytes it has.
+        have: u64,
+    },
+    /// A constant that marks the format is something else.
+    Magic {
+        /// The value read.
+        found: u64,
+        /// The value of the specification.
+        want: u64,
+    },
+    /// Two sources disagree about the value.
+    Mismatch {
+        /// The value read.
+        found: u64,
+        /// The value that the rest of the input asks for.
+        want: u64,
+    },
+    /// Outside of what the format, or kimage, allows.
+    OutOfRange {
+        /// The value read.
+        value: u64,
+        /// Smallest allowed value.
+        min: u64,
+        /// Largest allowed value.
+        max: u64,
+    },
+    /// The value is none of those known.
+    Unknown {
+        /// The value read.
+        found: u64,
+        /// What it could have been.
+        want: &'static str,
+    },
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Problem::Truncated { need, have } => {
+                write!(f, "the input ends too early: {need} bytes needed, {have} there")
+            }
+            Problem::Magic { found, want } => write!(f, "found {found:#x}, wanted the magic number {want:#x}"),
+            Problem::Mismatch { found, want } => write!(f, "found {found:#x}, wanted {want:#x}"),
+            Problem::OutOfRange { value, min, max } => {
+                write!(f, "found {value:#x}, allowed are {min:#x} to {max:#x}")
+            }
+            Problem::Unknown { found, want } => write!(f, "found {found:#x}, wanted {want}"),
+        }
+    }
+}
+
+/// `bytes.len()` as the 64-bit number the formats count in.
+pub fn len64(bytes: &[u8]) -> u64 {
+    // usize is at most 64 bits on every target Rust has.
+    u64::try_from(bytes.len()).unwrap_or(u64::MAX)
+}
+
+/// `bytes[at..at + len]`, or `None` when that is not wholly inside.
+pub fn slice(bytes: &[u8], at: u64, len: u64) -> Option<&[u8]> {
+    let start = usize::try_from(at).ok()?;
+    let end = usize::try_from(at.checked_add(len)?).ok()?;
+    bytes.get(start..end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn align_rounds_up_and_refuses_non_powers() {
+        assert_eq!(Align::new(24), None);
+        assert_eq!(Align::new(0), None);
+        assert_eq!(Align::PAGE.up(0), Some(0));
+        assert_eq!(Align::PAGE.up(1), Some(4096));
+        assert_eq!(Align::PAGE.up(u64::MAX), None);
+    }
+
+    #[test]
+    fn slice_refuses_overflow() {
+        assert_eq!(slice(b"abc", 1, 2), Some(&b"bc"[..]));
+        assert_eq!(slice(b"abc", 3, 0), Some(&b""[..]));
+        assert_eq!(slice(b"abc", 2, 2), None);
+        assert_eq!(slice(b"abc", u64::MAX, 2), None);
+    }
+}

@@ -1,0 +1,129 @@
+//! Fixed records: the table of a record's fields, and the writer that keeps account of what it changed.
+
+use super::{FieldError, Problem, len64};
+use byteorder::{ByteOrder, LittleEndian};
+
+/// One field of an on-disk record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Field {
+    /// Name, as its specification spells it.
+    pub name: &'static str,
+    /// Offset in bytes from the start of the image (not of the record).
+    pub at: u64,
+    /// Width in bytes: 1, 2, 4 or 8.
+    pub width: usize,
+    /// First version of the protocol that has the field.
+    pub since: u16,
+}
+
+/// Makes the field table of a zerocopy record out of the record itself, so that no offset is written twice:
+/// `fields!(Record at 0x1f1 => { setup_sects since 0, … })`.
+macro_rules! fields {
+    ($record:ty, at $base:expr => { $($name:ident since $since:expr),* $(,)? }) => {
+        &[$($crate::bytes::Field {
+            name: stringify!($name),
+            at: $base + ::std::mem::offset_of!($record, $name) as u64,
+            width: {
+                const fn width<R, T>(_: fn(&R) -> &T) -> usize {
+                    size_of::<T>()
+                }
+                width(|record: &$record| &record.$name)
+            },
+            since: $since,
+        }),*]
+    };
+}
+pub(crate) use fields;
+
+/// One header field that an image builder wrote.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Patch {
+    /// Name, as its specification spells it.
+    pub name: &'static str,
+    /// Offset in bytes from the start of the image.
+    pub offset: u64,
+    /// Width in bytes.
+    pub width: u8,
+    /// What stood there.
+    pub old: u64,
+    /// What stands there now.
+    pub new: u64,
+}
+
+/// Writes little-endian fields into a header that is still being made, and remembers each of them.
+#[derive(Debug)]
+pub struct FieldWriter {
+    bytes: Vec<u8>,
+    patches: Vec<Patch>,
+}
+
+impl FieldWriter {
+    /// A writer of the header `bytes`.
+    pub fn new(bytes: Vec<u8>) -> Self {
+        FieldWriter { bytes, patches: Vec::new() }
+    }
+
+    /// The header as it is now.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The header, and every field written, in the order of writing.
+    pub fn finish(self) -> (Vec<u8>, Vec<Patch>) {
+        (self.bytes, self.patches)
+    }
+
+    /// Writes the byte `value`.
+    ///
+    /// # Errors
+    /// [`Problem::Truncated`] when the header ends before the field.
+    pub fn u8(&mut self, name: &'static str, at: u64, value: u8) -> Result<(), FieldError> {
+        self.put(name, at, 1, u64::from(value))
+    }
+
+    /// Writes the 16-bit `value`.
+    ///
+    /// # Errors
+    /// As [`FieldWriter::u8`].
+    pub fn u16(&mut self, name: &'static str, at: u64, value: u16) -> Result<(), FieldError> {
+        self.put(name, at, 2, u64::from(value))
+    }
+
+    /// Writes the 32-bit `value`.
+    ///
+    /// # Errors
+    /// As [`FieldWriter::u8`].
+    pub fn u32(&mut self, name: &'static str, at: u64, value: u32) -> Result<(), FieldError> {
+        self.put(name, at, 4, u64::from(value))
+    }
+
+    fn put(&mut self, name: &'static str, at: u64, width: u8, new: u64) -> Result<(), FieldError> {
+        let have = len64(&self.bytes);
+        let slot = usize::try_from(at)
+            .ok()
+            .and_then(|start| self.bytes.get_mut(start..start.checked_add(usize::from(width))?))
+            .ok_or_else(|| {
+                let need = at.saturating_add(u64::from(width));
+                FieldError::new(name, at, Problem::Truncated { need, have })
+            })?;
+        let old = LittleEndian::read_uint(slot, slot.len());
+        LittleEndian::write_uint(slot, new, slot.len());
+        self.patches.push(Patch { name, offset: at, width, old, new });
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn writer_keeps_account() {
+        let mut writer = FieldWriter::new(vec![0, 1, 2, 3, 4, 5]);
+        writer.u32("word", 1, 0xdead_beef).unwrap();
+        assert!(writer.u16("tail", 5, 1).is_err());
+        let (bytes, patches) = writer.finish();
+        assert_eq!(bytes, [0, 0xef, 0xbe, 0xad, 0xde, 5]);
+        assert_eq!(patches, [Patch { name: "word", offset: 1, width: 4, old: 0x0403_0201, new: 0xdead_beef }]);
+    }
+}

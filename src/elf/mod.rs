@@ -1,0 +1,392 @@
+//! Room 4: the kernel as the linker left it.
+//!
+//! [`Elf`] is a validated, lazy view: the headers are checked when it is parsed, section contents and symbols are
+//! looked at when they are asked for, and debug sections of hundreds of megabytes are never touched.
+
+mod facts;
+mod flatten;
+mod raw;
+mod remove;
+mod symbols;
+
+pub use facts::{BANNER, release_in};
+pub use flatten::{DEFAULT_MAX_SIZE, FlatImage, FlatOptions, flatten};
+pub use remove::RemoveList;
+pub use symbols::{Symbol, Symbols};
+
+use crate::arch::Arch;
+use crate::bytes::{Cursor, Endian, FieldError, PhysAddr, Problem, len64, slice};
+use object::Endianness;
+use object::elf::{FileHeader32, FileHeader64};
+use object::read::elf::{FileHeader, ProgramHeader, SectionHeader};
+use std::borrow::Cow;
+
+/// `SHT_NOBITS`: the section has addresses but no bytes in the file.
+pub const SHT_NOBITS: u32 = object::elf::SHT_NOBITS.0;
+/// `SHF_ALLOC`: the section is part of the running program.
+pub const SHF_ALLOC: u64 = object::elf::SHF_ALLOC.0;
+/// `PT_LOAD`.
+pub const PT_LOAD: u32 = object::elf::PT_LOAD.0;
+
+/// The result of the elf room.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What can be wrong with an ELF file, for what was asked of it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A header field is impossible.
+    #[error(transparent)]
+    Field(#[from] FieldError),
+    /// A table that the header points to is damaged.
+    #[error("the {what} cannot be read: {reason}")]
+    Damaged {
+        /// Which table.
+        what: &'static str,
+        /// The reader's words.
+        reason: String,
+    },
+    /// There is no symbol table.
+    #[error("the ELF file has no symbol table (.symtab): it was stripped")]
+    NoSymbols,
+    /// Nothing of it is loaded into memory.
+    #[error("the ELF file has nothing to load: no section that is allocated and has contents is left")]
+    NothingToLoad,
+    /// The flat image would be mostly gap.
+    #[error(
+        "the flat image would be {size} bytes, more than {max}: section {low} is at load address {low_at}, \
+         section {high} at {high_at}"
+    )]
+    TooLarge {
+        /// Bytes the image would have.
+        size: u64,
+        /// Bytes allowed.
+        max: u64,
+        /// The section with the lowest load address.
+        low: String,
+        /// Its load address.
+        low_at: PhysAddr,
+        /// The section that reaches too far.
+        high: String,
+        /// Its load address.
+        high_at: PhysAddr,
+    },
+    /// A section name pattern cannot be understood.
+    #[error("`{pattern}` is not a section name pattern: {reason}")]
+    Pattern {
+        /// The pattern.
+        pattern: String,
+        /// The pattern reader's words.
+        reason: String,
+    },
+    /// The layout did not come out.
+    #[error(transparent)]
+    Layout(#[from] crate::layout::Error),
+}
+
+impl Error {
+    /// What to do next; empty when the message says it all.
+    pub fn help(&self) -> Cow<'static, str> {
+        match self {
+            Error::Field(error) => error.help.clone(),
+            Error::Damaged { .. } => "the file is truncated or damaged: copy it again from the build tree".into(),
+            Error::NoSymbols => "give the file as the linker left it, before `strip` or `objcopy -S`".into(),
+            Error::NothingToLoad => {
+                "give a linked executable; if --remove-section took everything, remove fewer sections".into()
+            }
+            Error::TooLarge { low, high, .. } => format!(
+                "leave out the section that does not belong in the image (--remove-section {low} or \
+                 --remove-section {high}), or allow the size with --max-size"
+            )
+            .into(),
+            Error::Pattern { .. } => "use a section name, with * ? or [abc] as wildcards".into(),
+            Error::Layout(_) => "".into(),
+        }
+    }
+}
+
+/// What kind of program an ELF file is (`e_type`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// `ET_REL`: an object file, not linked yet.
+    Relocatable,
+    /// `ET_EXEC`.
+    Executable,
+    /// `ET_DYN`.
+    Dynamic,
+    /// `ET_CORE` and whatever else there is.
+    Other(u16),
+}
+
+/// A program header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Segment {
+    /// `p_type`.
+    pub kind: u32,
+    /// `p_offset`: file offset of the first byte.
+    pub offset: u64,
+    /// `p_vaddr`.
+    pub vaddr: u64,
+    /// `p_paddr`.
+    pub paddr: u64,
+    /// `p_filesz`: bytes in the file.
+    pub filesz: u64,
+    /// `p_memsz`: bytes in memory.
+    pub memsz: u64,
+}
+
+/// A section header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Section<'a> {
+    /// The name's bytes.
+    pub name: &'a [u8],
+    /// `sh_type`.
+    pub kind: u32,
+    /// `sh_flags`.
+    pub flags: u64,
+    /// `sh_addr`: virtual address.
+    pub addr: u64,
+    /// `sh_offset`: file offset of the first byte.
+    pub offset: u64,
+    /// `sh_size` in bytes, in memory and (unless [`SHT_NOBITS`]) in the file.
+    pub size: u64,
+    /// `sh_link`.
+    pub link: u32,
+}
+
+impl Section<'_> {
+    /// The name for messages.
+    pub fn name(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(self.name)
+    }
+
+    /// Part of the running program?
+    pub fn is_alloc(&self) -> bool {
+        self.flags & SHF_ALLOC != 0
+    }
+}
+
+/// An ELF file.
+#[derive(Debug, Clone)]
+pub struct Elf<'a> {
+    bytes: &'a [u8],
+    is_64: bool,
+    endian: Endian,
+    machine: u16,
+    kind: Kind,
+    entry: u64,
+    segments: Vec<Segment>,
+    sections: Vec<Section<'a>>,
+}
+
+impl<'a> Elf<'a> {
+    /// True when `bytes` begin with the ELF magic number.
+    pub fn detect(bytes: &[u8]) -> bool {
+        bytes.starts_with(b"\x7fELF")
+    }
+
+    /// Reads the headers of an ELF file of either class and byte order.
+    ///
+    /// # Errors
+    /// [`Error::Field`] when a header is truncated or impossible, [`Error::Damaged`] when the section names are.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self> {
+        let head = Cursor::little(bytes);
+        let magic = Cursor::new(bytes, Endian::Big).u32("e_ident[EI_MAG]", 0)?;
+        if magic != 0x7f45_4c46 {
+            let problem = Problem::Magic { found: u64::from(magic), want: 0x7f45_4c46 };
+            return Err(FieldError::new("e_ident[EI_MAG]", 0, problem)
+                .with_help("this is not an ELF file: give the file that the linker wrote")
+                .into());
+        }
+        let endian = match head.u8("e_ident[EI_DATA]", 5)? {
+            1 => Endian::Little,
+            2 => Endian::Big,
+            found => return Err(unknown("e_ident[EI_DATA]", 5, found, "1 (little-endian) or 2 (big-endian)")),
+        };
+        match head.u8("e_ident[EI_CLASS]", 4)? {
+            1 => Self::parse_class::<FileHeader32<Endianness>>(bytes, endian, false),
+            2 => Self::parse_class::<FileHeader64<Endianness>>(bytes, endian, true),
+            found => Err(unknown("e_ident[EI_CLASS]", 4, found, "1 (32-bit) or 2 (64-bit)")),
+        }
+    }
+
+    fn parse_class<H>(bytes: &'a [u8], endian: Endian, is_64: bool) -> Result<Self>
+    where
+        H: FileHeader<Endian = Endianness>,
+    {
+        check_tables(bytes, endian, is_64)?;
+        let header = H::parse(bytes).map_err(damaged("ELF header"))?;
+        let order = header.endian().map_err(damaged("ELF header"))?;
+        let segments = header
+            .program_headers(order, bytes)
+            .map_err(damaged("program header table"))?
+            .iter()
+            .map(|raw| Segment {
+                kind: raw.p_type(order).0,
+                offset: raw.p_offset(order).into(),
+                vaddr: raw.p_vaddr(order).into(),
+                paddr: raw.p_paddr(order).into(),
+                filesz: raw.p_filesz(order).into(),
+                memsz: raw.p_memsz(order).into(),
+            })
+            .collect();
+        let table = header.sections(order, bytes).map_err(damaged("section header table"))?;
+        let mut sections = Vec::with_capacity(table.len());
+        for raw in table.iter() {
+            sections.push(Section {
+                name: table.section_name(order, raw).map_err(damaged("section name table"))?,
+                kind: raw.sh_type(order).0,
+                flags: raw.sh_flags(order).0,
+                addr: raw.sh_addr(order).into(),
+                offset: raw.sh_offset(order).into(),
+                size: raw.sh_size(order).into(),
+                link: raw.sh_link(order),
+            });
+        }
+        Ok(Elf {
+            bytes,
+            is_64,
+            endian,
+            machine: header.e_machine(order).0,
+            kind: match header.e_type(order) {
+                object::elf::ET_REL => Kind::Relocatable,
+                object::elf::ET_EXEC => Kind::Executable,
+                object::elf::ET_DYN => Kind::Dynamic,
+                other => Kind::Other(other.0),
+            },
+            entry: header.e_entry(order).into(),
+            segments,
+            sections,
+        })
+    }
+
+    /// The whole file.
+    pub fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// The CPU; `None` when kimage does not know `e_machine`.
+    pub fn arch(&self) -> Option<Arch> {
+        Arch::from_elf_machine(self.machine, self.is_64)
+    }
+
+    /// `e_machine`.
+    pub fn machine(&self) -> u16 {
+        self.machine
+    }
+
+    /// 64-bit class?
+    pub fn is_64(&self) -> bool {
+        self.is_64
+    }
+
+    /// Byte order.
+    pub fn endian(&self) -> Endian {
+        self.endian
+    }
+
+    /// What kind of program it is.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// `e_entry`: a virtual address in most kernels, a physical one in some (x86).
+    pub fn entry(&self) -> u64 {
+        self.entry
+    }
+
+    /// Program headers, in table order.
+    pub fn segments(&self) -> &[Segment] {
+        &self.segments
+    }
+
+    /// Section headers, in table order, the null section first.
+    pub fn sections(&self) -> &[Section<'a>] {
+        &self.sections
+    }
+
+    /// The first section of this name.
+    pub fn section(&self, name: &str) -> Option<&Section<'a>> {
+        self.sections.iter().find(|section| section.name == name.as_bytes())
+    }
+
+    /// A section's bytes in the file; empty for [`SHT_NOBITS`].
+    ///
+    /// # Errors
+    /// [`Error::Field`] when they are not wholly inside the file.
+    pub fn contents(&self, section: &Section<'_>) -> Result<&'a [u8]> {
+        if section.kind == SHT_NOBITS {
+            return Ok(&[]);
+        }
+        slice(self.bytes, section.offset, section.size).ok_or_else(|| {
+            let need = section.offset.saturating_add(section.size);
+            FieldError::new(
+                format!("section {}", section.name()),
+                section.offset,
+                Problem::Truncated { need, have: len64(self.bytes) },
+            )
+            .with_help("the file is truncated: copy it again from the build tree")
+            .into()
+        })
+    }
+
+    /// Where the program is entered, as a load address: [`Elf::entry`] through the segment that holds it.
+    pub fn physical_entry(&self) -> PhysAddr {
+        let inside = |start: u64, segment: &Segment| {
+            self.entry.checked_sub(start).filter(|delta| segment.kind == PT_LOAD && *delta < segment.memsz)
+        };
+        let by_vaddr = self
+            .segments
+            .iter()
+            .find_map(|segment| inside(segment.vaddr, segment).and_then(|delta| segment.paddr.checked_add(delta)));
+        PhysAddr(by_vaddr.unwrap_or(self.entry))
+    }
+
+    /// The loaded memory, as load addresses: from the lowest to the highest byte of all `PT_LOAD` segments.
+    pub fn physical_span(&self) -> Option<std::ops::Range<u64>> {
+        let loads = || self.segments.iter().filter(|segment| segment.kind == PT_LOAD && segment.memsz > 0);
+        let start = loads().map(|segment| segment.paddr).min()?;
+        let end = loads().map(|segment| segment.paddr.saturating_add(segment.memsz)).max()?;
+        Some(start..end)
+    }
+}
+
+/// Checks that the two tables lie inside the file, so that the error can name the field and the offset.
+fn check_tables(bytes: &[u8], endian: Endian, is_64: bool) -> Result<()> {
+    let cursor = Cursor::new(bytes, endian);
+    let word = |field, at| if is_64 { cursor.u64(field, at) } else { cursor.u32(field, at).map(u64::from) };
+    let (phoff_at, shoff_at, counts_at) = if is_64 { (32, 40, 54) } else { (28, 32, 42) };
+    // The last field of the header; with it all the others are there.
+    cursor.u16("e_shstrndx", counts_at + 8)?;
+    let (phent, shent) = if is_64 { (56, 64) } else { (32, 40) };
+    for (entsize_field, size_at, want, count_at, off_field, off_at) in [
+        ("e_phentsize", counts_at, phent, counts_at + 2, "e_phoff", phoff_at),
+        ("e_shentsize", counts_at + 4, shent, counts_at + 6, "e_shoff", shoff_at),
+    ] {
+        let count = u64::from(cursor.u16(off_field, count_at)?);
+        let offset = word(off_field, off_at)?;
+        if offset == 0 || count == 0 {
+            continue;
+        }
+        let entsize = u64::from(cursor.u16(entsize_field, size_at)?);
+        if entsize != want {
+            let problem = Problem::Mismatch { found: entsize, want };
+            return Err(FieldError::new(entsize_field, size_at, problem).into());
+        }
+        let need = offset.saturating_add(count * entsize);
+        if need > cursor.len() {
+            return Err(FieldError::new(off_field, off_at, Problem::Truncated { need, have: cursor.len() })
+                .with_help("the file is truncated or damaged: copy it again from the build tree")
+                .into());
+        }
+    }
+    Ok(())
+}
+
+fn unknown(field: &'static str, at: u64, found: u8, want: &'static str) -> Error {
+    FieldError::new(field, at, Problem::Unknown { found: u64::from(found), want }).into()
+}
+
+fn damaged(what: &'static str) -> impl Fn(object::read::Error) -> Error {
+    move |error| Error::Damaged { what, reason: error.to_string() }
+}

@@ -1,0 +1,136 @@
+//! Room 7: the error of the journeys, made of the rooms' errors.
+
+use crate::bytes::FieldError;
+use crate::finding::Finding;
+use crate::format::{bzimage, uimage, zimage};
+use crate::{elf, layout, stub};
+use std::borrow::Cow;
+
+/// The result of a journey.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Why a journey ended early.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// An input is damaged, or not what was asked for.
+    #[error("{source}")]
+    Input {
+        /// Which input, by its name in the usage line.
+        which: &'static str,
+        /// What is wrong with it.
+        source: InputError,
+    },
+    /// An input is a file of another kind.
+    #[error("this is {found}; wanted {want}")]
+    WrongInput {
+        /// Which input, by its name in the usage line.
+        which: &'static str,
+        /// What it is.
+        found: &'static str,
+        /// What it should be.
+        want: &'static str,
+        /// What to do instead.
+        help: &'static str,
+    },
+    /// The parts do not make a bzImage.
+    #[error(transparent)]
+    BzImage(bzimage::Error),
+    /// The parts do not make a zImage.
+    #[error(transparent)]
+    ZImage(zimage::Error),
+    /// The data does not make a uImage.
+    #[error(transparent)]
+    UImage(uimage::Error),
+    /// A field that must be known could be neither read from the data nor was it given.
+    #[error("the {field} is neither given nor does the data tell it")]
+    Underivable {
+        /// The field.
+        field: &'static str,
+        /// The option that gives it.
+        option: &'static str,
+    },
+    /// What was asked for contradicts itself or the data.
+    #[error("{}", list(.findings))]
+    Contradiction {
+        /// All contradictions, worst first.
+        findings: Vec<Finding>,
+    },
+    /// An ELF file is damaged, or has not what was asked for.
+    #[error(transparent)]
+    Elf(#[from] elf::Error),
+    /// The image could not be laid out or written.
+    #[error(transparent)]
+    Layout(#[from] layout::Error),
+}
+
+/// What can be wrong with an input.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InputError {
+    /// A field of it.
+    #[error(transparent)]
+    Field(#[from] FieldError),
+    /// As an ELF file.
+    #[error(transparent)]
+    Elf(#[from] elf::Error),
+    /// As a decompressor.
+    #[error(transparent)]
+    Stub(#[from] stub::Error),
+}
+
+impl Error {
+    pub(crate) fn input(which: &'static str, source: impl Into<InputError>) -> Self {
+        Error::Input { which, source: source.into() }
+    }
+
+    pub(crate) fn wrong_input(
+        which: &'static str,
+        found: &'static str,
+        want: &'static str,
+        help: &'static str,
+    ) -> Self {
+        Error::WrongInput { which, found, want, help }
+    }
+
+    /// The input it is about, by its name in the usage line (`VMLINUX`, `SETUP`, `DTB`, `DATA`), and which of several.
+    pub fn which(&self) -> Option<(&'static str, usize)> {
+        match self {
+            Error::Input { which, .. } | Error::WrongInput { which, .. } => Some((which, 0)),
+            Error::BzImage(bzimage::Error::Setup(_) | bzimage::Error::SetupTooLong { .. })
+            | Error::BzImage(bzimage::Error::UnknownRelease { .. }) => Some(("SETUP", 0)),
+            Error::BzImage(bzimage::Error::Stub(_) | bzimage::Error::Elf(_)) => Some(("VMLINUX", 0)),
+            Error::ZImage(zimage::Error::Dtb { index, .. } | zimage::Error::DtbTail { index, .. }) => {
+                Some(("DTB", *index))
+            }
+            Error::ZImage(_) => Some(("VMLINUX", 0)),
+            _ => None,
+        }
+    }
+
+    /// What to do next; empty when the message says it all.
+    pub fn help(&self) -> Cow<'static, str> {
+        match self {
+            Error::Input { source: InputError::Field(error), .. } => error.help.clone(),
+            Error::Input { source: InputError::Elf(error), .. } => error.help(),
+            Error::Input { source: InputError::Stub(error), .. } => error.help(),
+            Error::WrongInput { help, .. } => (*help).into(),
+            Error::BzImage(error) => error.help(),
+            Error::ZImage(error) => error.help(),
+            Error::UImage(error) => error.help(),
+            Error::Underivable { option, .. } => format!("say it with {option}").into(),
+            Error::Contradiction { findings } => {
+                let mut lines: Vec<&str> =
+                    findings.iter().map(|finding| &*finding.help).filter(|help| !help.is_empty()).collect();
+                lines.push("or go ahead all the same with --force");
+                lines.join(", ").into()
+            }
+            Error::Elf(error) => error.help(),
+            Error::Layout(_) => "".into(),
+        }
+    }
+}
+
+fn list(findings: &[Finding]) -> String {
+    findings.iter().map(|finding| finding.message.as_str()).collect::<Vec<_>>().join("; ")
+}

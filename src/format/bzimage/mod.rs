@@ -1,0 +1,11 @@
+//! x86 bzImage: a real-mode setup with the boot protocol's header, then the protected-mode system.
+//!
+//! Source: Documentation/arch/x86/boot.rst, arch/x86/boot/header.S and arch/x86/boot/tools/build.c of Linux 5.10 to 7.2.
+
+mod parse;
+mod plan;
+mod raw;
+
+pub use parse::{BzImage, Setup};
+pub use plan::{Built, CrcChoice, Error, Generation, Parts, plan};
+pub use raw::{BOOT_FLAG, FIELDS, HDRS, HEADER_AT, SetupHeader};

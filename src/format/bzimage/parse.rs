@@ -1,0 +1,193 @@
+//! Bytes to [`BzImage`].
+
+use super::raw::{BOOT_FLAG, HDRS, HEADER_AT, SetupHeader, offset_of};
+use crate::bytes::{Cursor, FieldError, Problem, len64, slice};
+use crate::layout::{Region, RegionKind};
+use zerocopy::FromBytes;
+
+/// A setup, as `setup.bin` has it or as it stands at the front of an image.
+#[derive(Debug, Clone, Copy)]
+pub struct Setup<'a> {
+    bytes: &'a [u8],
+    header: SetupHeader,
+}
+
+impl<'a> Setup<'a> {
+    /// True when `bytes` carry the boot flag and `HdrS`.
+    pub fn detect(bytes: &[u8]) -> bool {
+        let cursor = Cursor::little(bytes);
+        cursor.u16("boot_flag", offset_of("boot_flag")) == Ok(BOOT_FLAG)
+            && cursor.u32("header", offset_of("header")) == Ok(HDRS)
+    }
+
+    /// Reads the header.
+    ///
+    /// # Errors
+    /// A [`FieldError`] when `bytes` are shorter than 1024 bytes, or `boot_flag` or `header` are wrong.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, FieldError> {
+        const HELP: &str = "give arch/x86/boot/setup.bin or setup.elf of the kernel's build";
+        let cursor = Cursor::little(bytes);
+        let boot_flag = cursor.u16("boot_flag", offset_of("boot_flag")).map_err(|error| error.with_help(HELP))?;
+        if boot_flag != BOOT_FLAG {
+            let problem = Problem::Magic { found: boot_flag.into(), want: BOOT_FLAG.into() };
+            return Err(FieldError::new("boot_flag", offset_of("boot_flag"), problem).with_help(HELP));
+        }
+        let magic = cursor.u32("header", offset_of("header")).map_err(|error| error.with_help(HELP))?;
+        if magic != HDRS {
+            let problem = Problem::Magic { found: magic.into(), want: HDRS.into() };
+            return Err(FieldError::new("header", offset_of("header"), problem).with_help(HELP));
+        }
+        cursor.take("setup", 0, 1024).map_err(|error| error.with_help(HELP))?;
+        let raw = cursor.take("setup_header", HEADER_AT, size_of::<SetupHeader>() as u64)?;
+        let header = SetupHeader::read_from_bytes(raw).map_err(|_| {
+            let problem = Problem::Truncated { need: size_of::<SetupHeader>() as u64, have: len64(raw) };
+            FieldError::new("setup_header", HEADER_AT, problem)
+        })?;
+        Ok(Setup { bytes, header })
+    }
+
+    /// The bytes it was read from.
+    pub fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// The header. Fields that are younger than [`Setup::version`] have no meaning.
+    pub fn header(&self) -> &SetupHeader {
+        &self.header
+    }
+
+    /// Protocol version: 0x020f for 2.15.
+    pub fn version(&self) -> u16 {
+        self.header.version.get()
+    }
+
+    /// Does the header's protocol have the field that came with `version`?
+    pub fn has(&self, version: u16) -> bool {
+        self.version() >= version
+    }
+
+    /// The text that `kernel_version` points to: release, builder, build number and time. `None` when the pointer is
+    /// 0 or leads out of the setup.
+    pub fn kernel_version(&self) -> Option<&'a str> {
+        let pointer = u64::from(self.header.kernel_version.get());
+        // The pointer counts from 0x200, where the header's jump stands.
+        let at = usize::try_from(pointer).ok().filter(|at| *at != 0)?.checked_add(0x200)?;
+        let rest = self.bytes.get(at..)?;
+        let end = memchr::memchr(0, rest)?;
+        std::str::from_utf8(rest.get(..end)?).ok()
+    }
+
+    /// The first word of [`Setup::kernel_version`].
+    pub fn release(&self) -> Option<&'a str> {
+        self.kernel_version()?.split_whitespace().next()
+    }
+
+    /// Major and minor number of [`Setup::release`].
+    pub fn release_numbers(&self) -> Option<(u32, u32)> {
+        let mut numbers = self.release()?.split(|c: char| !c.is_ascii_digit());
+        Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+    }
+
+    /// `setup_sects` as a number of sectors; 0 stands for 4.
+    fn sectors(&self) -> u64 {
+        match self.header.setup_sects {
+            0 => 4,
+            sectors => u64::from(sectors),
+        }
+    }
+
+    /// Length in bytes of the setup with its boot sector, as the header has it.
+    pub fn padded_len(&self) -> u64 {
+        (self.sectors() + 1) * 512
+    }
+}
+
+/// A whole bzImage.
+#[derive(Debug, Clone, Copy)]
+pub struct BzImage<'a> {
+    bytes: &'a [u8],
+    setup: Setup<'a>,
+    system: (u64, u64),
+    crc32: Option<u32>,
+}
+
+impl<'a> BzImage<'a> {
+    /// Reads an image.
+    ///
+    /// # Errors
+    /// What [`Setup::parse`] says, and a [`FieldError`] when `setup_sects` or `syssize` promise more than there is.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, FieldError> {
+        let setup = Setup::parse(bytes)?;
+        let start = setup.padded_len();
+        let len = u64::from(setup.header.syssize.get()) * 16;
+        let have = len64(bytes);
+        for (field, need) in [("setup_sects", start), ("syssize", start + len)] {
+            if need > have || (field == "syssize" && len == 0) {
+                let problem = Problem::Truncated { need: need.max(start + 1), have };
+                return Err(FieldError::new(field, offset_of(field), problem)
+                    .with_help("the image is cut off, or this is a setup.bin alone"));
+            }
+        }
+        let body = len64(bytes).saturating_sub(4);
+        let stored = Cursor::little(bytes).u32("CRC-32", body)?;
+        let computed = !crc32fast::hash(slice(bytes, 0, body).unwrap_or(&[]));
+        let crc32 = (stored == computed).then_some(stored);
+        Ok(BzImage { bytes, setup, system: (start, start + len), crc32 })
+    }
+
+    /// The setup in front.
+    pub fn setup(&self) -> &Setup<'a> {
+        &self.setup
+    }
+
+    /// The whole file.
+    pub fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// The CRC-32 at the very end, when it is right.
+    pub fn crc32(&self) -> Option<u32> {
+        self.crc32
+    }
+
+    /// The compressed kernel, by `payload_offset` and `payload_length` (protocol 2.08).
+    pub fn payload(&self) -> Option<&'a [u8]> {
+        let at = payload_range(&self.setup.header, self.setup.version(), self.system.0, self.system.1)?;
+        slice(self.bytes, at.start, at.end - at.start)
+    }
+
+    /// What the image consists of.
+    pub fn regions(&self) -> Vec<Region> {
+        regions(&self.setup.header, self.system.0, self.system.1, len64(self.bytes), self.crc32.is_some())
+    }
+}
+
+fn payload_range(header: &SetupHeader, version: u16, start: u64, end: u64) -> Option<std::ops::Range<u64>> {
+    let at = start + u64::from(header.payload_offset.get());
+    let stop = at + u64::from(header.payload_length.get());
+    (version >= 0x208 && at < stop && stop <= end).then_some(at..stop)
+}
+
+/// Cuts an image into its regions, by the numbers in its header: the same for one that is read and one that is planned.
+pub(super) fn regions(header: &SetupHeader, start: u64, end: u64, len: u64, crc: bool) -> Vec<Region> {
+    let mut regions = Vec::new();
+    let mut push = |name: &'static str, from: u64, to: u64, kind| {
+        if from < to {
+            regions.push(Region::new(name, from..to, kind));
+        }
+    };
+    push("setup", 0, start, RegionKind::Header);
+    // The CRC ends the file, which is not always where syssize ends (a signature may follow).
+    let code_end = if crc && end == len { end - 4 } else { end };
+    match payload_range(header, header.version.get(), start, end) {
+        Some(payload) => {
+            push("head", start, payload.start, RegionKind::Code);
+            push("payload", payload.start, payload.end, RegionKind::Payload);
+            push("decompressor", payload.end, code_end, RegionKind::Code);
+        }
+        None => push("system", start, code_end, RegionKind::Code),
+    }
+    push("crc32", code_end, end, RegionKind::Digest);
+    push("trailer", end, len, RegionKind::Data);
+    regions
+}

@@ -1,0 +1,465 @@
+//! Parts to plan: what `arch/x86/boot/tools/build.c` of the kernel's generation did, derived from the parts.
+
+use super::parse::{Setup, regions};
+use super::raw::{SetupHeader, offset_of};
+use crate::bytes::{Align, FieldError, FieldWriter, Patch, Problem, len64};
+use crate::elf::{self, FlatOptions, RemoveList, flatten};
+use crate::format::pe::PeHeader;
+use crate::layout::{self, Plan, Reserver};
+use crate::stub::{self, Stub};
+use std::borrow::Cow;
+
+/// How a kernel's own build puts its image together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Generation {
+    /// Up to Linux 6.6: `tools/build` pads the setup to sectors, fills in the header and the PE fields, adds the CRC.
+    Patched,
+    /// Linux 6.7 to 6.14 and late stable releases before it: the header is assembled complete; the tool pads the
+    /// setup to pages and puts the CRC over the last four bytes.
+    Padded,
+    /// From Linux 6.15 on: no tool, no CRC; setup padded to pages, then the system as it is.
+    Plain,
+}
+
+/// Whether the image ends in a CRC-32.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum CrcChoice {
+    /// As the kernel's own build has it: always in [`Generation::Patched`]; else by the release in `kernel_version`.
+    #[default]
+    ByGeneration,
+    /// Written.
+    Yes,
+    /// The last four bytes stay as the linker left them.
+    No,
+}
+
+/// What a bzImage is made of.
+#[derive(Debug, Clone)]
+pub struct Parts<'a, 's> {
+    /// `setup.bin`: flat, not padded.
+    pub setup: Cow<'s, [u8]>,
+    /// `arch/x86/boot/compressed/vmlinux`.
+    pub stub: &'s Stub<'a>,
+    /// Whether to write the CRC.
+    pub crc: CrcChoice,
+}
+
+/// A planned bzImage, and what was decided on the way.
+#[derive(Debug)]
+pub struct Built<'a> {
+    /// The image.
+    pub plan: Plan<'a>,
+    /// How the kernel's own build does it.
+    pub generation: Generation,
+    /// Protocol version of the header.
+    pub protocol: u16,
+    /// `kernel_version`'s text.
+    pub kernel_version: Option<String>,
+    /// Bytes of the setup, with the `.reloc` and `.compat` sections that were reserved behind it.
+    pub setup_len: u64,
+    /// Bytes of the setup when padded.
+    pub setup_padded: u64,
+    /// Bytes of the flat system.
+    pub system_len: u64,
+    /// Header fields that were written.
+    pub patches: Vec<Patch>,
+}
+
+/// The parts do not make a bzImage.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The setup has an impossible field.
+    #[error("setup: {0}")]
+    Setup(#[from] FieldError),
+    /// The decompressor is none.
+    #[error(transparent)]
+    Stub(#[from] stub::Error),
+    /// The decompressor cannot be flattened.
+    #[error(transparent)]
+    Elf(#[from] elf::Error),
+    /// The layout did not come out.
+    #[error(transparent)]
+    Layout(#[from] layout::Error),
+    /// Setup and decompressor are not of the same build.
+    #[error(
+        "setup and vmlinux do not belong together: {field} at offset {at:#x} of the setup says {found:#x}, {symbol} of vmlinux says {want:#x}"
+    )]
+    Mixed {
+        /// The field of the setup.
+        field: &'static str,
+        /// Its offset.
+        at: u64,
+        /// Its value.
+        found: u64,
+        /// What vmlinux has instead.
+        symbol: &'static str,
+        /// The value there.
+        want: u64,
+    },
+    /// The setup is too long for `setup_sects`.
+    #[error("setup: {len} bytes are {sectors} sectors, setup_sects at offset 0x1f1 can say at most {max}")]
+    SetupTooLong {
+        /// Bytes of the setup.
+        len: u64,
+        /// Sectors when padded.
+        sectors: u64,
+        /// Sectors allowed.
+        max: u64,
+    },
+    /// The release does not tell whether the image ends in a CRC.
+    #[error(
+        "kernel_version at offset 0x20e of the setup gives no release ({found}), so nothing tells whether this kernel's build writes the CRC"
+    )]
+    UnknownRelease {
+        /// What stands there.
+        found: String,
+    },
+    /// EFI mixed mode needs one entry point for both.
+    #[error(
+        "32-bit and 64-bit EFI entry points do not match: efi32_stub_entry is {found:#x}, efi64_stub_entry - 0x200 is {want:#x}"
+    )]
+    MixedEntry {
+        /// `efi32_stub_entry`.
+        found: u64,
+        /// `efi64_stub_entry` - 0x200.
+        want: u64,
+    },
+}
+
+impl Error {
+    /// What to do next; empty when the message says it all.
+    pub fn help(&self) -> Cow<'static, str> {
+        match self {
+            Error::Setup(error) => error.help.clone(),
+            Error::Stub(error) => error.help(),
+            Error::Elf(error) => error.help(),
+            Error::Layout(_) => "".into(),
+            Error::Mixed { .. } => "give both files from the same build of the same kernel".into(),
+            Error::SetupTooLong { .. } => "give arch/x86/boot/setup.bin or setup.elf, not a whole image".into(),
+            Error::UnknownRelease { .. } => "say --crc yes (kernels before 6.15) or --crc no (6.15 and later)".into(),
+            Error::MixedEntry { .. } => "the decompressor's head_64.S and setup are not of the same kernel".into(),
+        }
+    }
+}
+
+/// Fewest sectors of a setup with its boot sector, and most (`SETUP_SECT_MIN`, `SETUP_SECT_MAX` of build.c).
+const SETUP_SECTORS: std::ops::RangeInclusive<u64> = 5..=64;
+/// Room for the `.reloc` section, and for `.compat`, behind the setup of the patched generation.
+const RESERVE: u64 = 0x20;
+
+/// Plans the image.
+///
+/// # Errors
+/// [`Error`]: parts that are damaged, of different builds, or too large for their header fields.
+pub fn plan<'a>(parts: &Parts<'a, '_>) -> Result<Built<'a>, Error> {
+    let setup = Setup::parse(&parts.setup)?;
+    let remove = RemoveList::new([".note", ".comment"])?;
+    let system = flatten(parts.stub.elf(), &FlatOptions { remove, ..FlatOptions::default() })?.plan;
+    // build.c's generation left both to be filled in; header.S fills in both since.
+    let generation = match (setup.header().setup_sects, setup.header().syssize.get()) {
+        (0, 0) => Generation::Patched,
+        _ if writes_crc_by_release(&setup) == Some(false) => Generation::Plain,
+        _ => Generation::Padded,
+    };
+    let crc = match (parts.crc, generation) {
+        (CrcChoice::Yes, _) | (CrcChoice::ByGeneration, Generation::Patched) => true,
+        (CrcChoice::No, _) => false,
+        (CrcChoice::ByGeneration, _) => writes_crc_by_release(&setup).ok_or_else(|| Error::UnknownRelease {
+            found: setup.kernel_version().map_or_else(|| "no text".to_owned(), |text| format!("`{text}`")),
+        })?,
+    };
+    let head = match generation {
+        Generation::Patched => patched_setup(&setup, parts.stub, system.len())?,
+        Generation::Padded | Generation::Plain => assembled_setup(&setup, system.len())?,
+    };
+
+    let header = Setup::parse(&head.bytes)?;
+    let (protocol, kernel_version) = (header.version(), setup.kernel_version().map(str::to_owned));
+    let fields: SetupHeader = *header.header();
+    let (setup_padded, end) = (len64(&head.bytes), len64(&head.bytes) + head.system_padded);
+    let mut reserver = Reserver::new();
+    reserver.bytes(head.bytes)?;
+    append_system(&mut reserver, &system, head.system_padded, crc)?;
+    let plan = reserver.finish_with(regions(&fields, setup_padded, end, end, crc));
+    Ok(Built {
+        plan,
+        generation,
+        protocol,
+        kernel_version,
+        setup_len: head.len,
+        setup_padded,
+        system_len: system.len(),
+        patches: head.patches,
+    })
+}
+
+/// Linux 6.15 dropped the CRC (commit 9c54baab4401); nothing in setup or decompressor shows it, only the release.
+fn writes_crc_by_release(setup: &Setup<'_>) -> Option<bool> {
+    setup.release_numbers().map(|release| release < (6, 15))
+}
+
+/// The system, zero-padded to `padded` bytes, its last four replaced by the CRC where there is one.
+fn append_system<'a>(reserver: &mut Reserver<'a>, system: &Plan<'a>, padded: u64, crc: bool) -> Result<(), Error> {
+    let start = reserver.at();
+    let digest = start + padded - 4;
+    for piece in system.pieces() {
+        let room = digest.saturating_sub(reserver.at());
+        match &piece.content {
+            layout::Content::Bytes(bytes) if crc && room < len64(bytes) => {
+                let keep = bytes.get(..layout::usize_or_max(room)).unwrap_or(&[]).to_vec();
+                reserver.bytes(keep)?;
+            }
+            layout::Content::Fill(byte) if crc => {
+                reserver.fill(room.min(piece.at.end - piece.at.start), *byte)?;
+            }
+            layout::Content::Bytes(bytes) => reserver.bytes(bytes.clone())?,
+            layout::Content::Fill(byte) => reserver.fill(piece.at.end - piece.at.start, *byte)?,
+            // A flat ELF image holds no digest.
+            layout::Content::Crc32NoXor => {}
+        }
+    }
+    if crc {
+        reserver.fill_to("the system", digest, 0)?;
+        reserver.crc32_no_xor()?;
+    } else {
+        reserver.fill_to("the system", start + padded, 0)?;
+    }
+    Ok(())
+}
+
+/// A setup as it will be written.
+struct Head {
+    bytes: Vec<u8>,
+    /// Length before padding.
+    len: u64,
+    /// Length of the system that follows, with padding and CRC.
+    system_padded: u64,
+    patches: Vec<Patch>,
+}
+
+/// Linux 6.7 and later: the assembler has filled in everything; pad to pages, and check that header and parts agree.
+fn assembled_setup(setup: &Setup<'_>, system_len: u64) -> Result<Head, Error> {
+    let len = len64(setup.bytes());
+    let padded = Align::PAGE.up(len).unwrap_or(len);
+    let sectors = u64::from(setup.header().setup_sects) + 1;
+    if sectors * 512 != padded {
+        let help = "give setup.bin or setup.elf as the kernel's build left it, of the same build";
+        let problem = Problem::Mismatch { found: sectors - 1, want: (padded / 512).saturating_sub(1) };
+        return Err(FieldError::new("setup_sects", offset_of("setup_sects"), problem).with_help(help).into());
+    }
+    let found = u64::from(setup.header().syssize.get()) * 16;
+    if found != system_len {
+        return Err(Error::Mixed {
+            field: "syssize (times 16)",
+            at: offset_of("syssize"),
+            found,
+            symbol: "the length of the flat image (_edata)",
+            want: system_len,
+        });
+    }
+    let mut bytes = setup.bytes().to_vec();
+    bytes.resize(layout::usize_or_max(padded), 0);
+    Ok(Head { bytes, len, system_padded: system_len, patches: Vec::new() })
+}
+
+/// Linux 6.6 and earlier: everything that build.c fills in.
+fn patched_setup(setup: &Setup<'_>, stub: &Stub<'_>, system_len: u64) -> Result<Head, Error> {
+    let pe = PeHeader::parse(setup.bytes())?;
+    let mixed = pe.as_ref().is_some_and(|pe| pe.section(".compat").is_some());
+    let reserved = match (&pe, mixed) {
+        (None, _) => 0,
+        (Some(_), false) => RESERVE,
+        (Some(_), true) => 2 * RESERVE,
+    };
+    let len = len64(setup.bytes()) + reserved;
+    let sectors = len.div_ceil(512).max(*SETUP_SECTORS.start());
+    if sectors > *SETUP_SECTORS.end() {
+        return Err(Error::SetupTooLong { len, sectors, max: *SETUP_SECTORS.end() });
+    }
+    let padded = sectors * 512;
+    // Paragraphs, with room for the CRC; PE sections must be aligned to 32 bytes, so an even number for EFI.
+    let paragraphs = (system_len + 4).div_ceil(16);
+    let paragraphs = if pe.is_some() { paragraphs.next_multiple_of(2) } else { paragraphs };
+    let image = Sizes { setup: padded, system: paragraphs * 16 };
+
+    let mut bytes = setup.bytes().to_vec();
+    bytes.resize(layout::usize_or_max(padded), 0);
+    let mut out = FieldWriter::new(bytes);
+    out.u8("setup_sects", offset_of("setup_sects"), narrow("setup_sects", sectors - 1)?)?;
+    out.u32("syssize", offset_of("syssize"), narrow("syssize", paragraphs)?)?;
+    out.u16("root_dev", offset_of("root_dev"), 0)?;
+    if let Some(pe) = &pe {
+        let init_size = init_size(setup, stub, image)?;
+        if init_size != u64::from(setup.header().init_size.get()) {
+            out.u32("init_size", offset_of("init_size"), narrow("init_size", init_size)?)?;
+        }
+        patch_pe(&mut out, pe, stub, setup, image, init_size)?;
+        if setup.has(0x20b) {
+            let handover = handover_offset(stub, mixed)?;
+            out.u32("handover_offset", offset_of("handover_offset"), narrow("handover_offset", handover)?)?;
+        }
+    }
+    if setup.has(0x20f) {
+        let kernel_info = stub.symbol("kernel_info").unwrap_or(0);
+        out.u32("kernel_info_offset", offset_of("kernel_info_offset"), narrow("kernel_info", kernel_info)?)?;
+    }
+    let (bytes, patches) = out.finish();
+    Ok(Head { bytes, len, system_padded: image.system, patches })
+}
+
+/// Bytes of the two halves of an image of the patched generation, padded.
+#[derive(Clone, Copy)]
+struct Sizes {
+    setup: u64,
+    system: u64,
+}
+
+impl Sizes {
+    fn file(self) -> u64 {
+        self.setup + self.system
+    }
+}
+
+/// header.S computes `init_size`; an EFI loader also puts the setup in front of the buffer, whose head must survive the
+/// move of the decompressor to the buffer's end (build.c since Linux 5.7).
+fn init_size(setup: &Setup<'_>, stub: &Stub<'_>, image: Sizes) -> Result<u64, Error> {
+    let init_size = u64::from(setup.header().init_size.get());
+    let Some(ehead) = stub.symbol("_ehead") else { return Ok(init_size) };
+    let end = stub.need("_end", "says how much memory the decompressor takes")?;
+    let head = image.setup.saturating_add(ehead);
+    // build.c computes in 32 bits: an init_size below _end wraps around and counts as large.
+    let room = init_size.wrapping_sub(end) & u64::from(u32::MAX);
+    if room < head {
+        return Ok(Align::PAGE.up(head.saturating_add(end)).unwrap_or(u64::MAX));
+    }
+    Ok(init_size)
+}
+
+/// `efi_stub_entry_update()`: an offset into the system, 0x200 less for 64-bit kernels, whose loaders add it again.
+fn handover_offset(stub: &Stub<'_>, mixed: bool) -> Result<u64, Error> {
+    let entry32 = stub.symbol("efi32_stub_entry").unwrap_or(0);
+    // Without CONFIG_EFI_HANDOVER_PROTOCOL (6.2 to 6.6) there is no 64-bit entry, and 0 is written.
+    let Some(entry64) = stub.symbol("efi64_stub_entry").filter(|_| stub.is_64()) else { return Ok(entry32) };
+    let addr = entry64.wrapping_sub(0x200);
+    if mixed && entry32 != addr {
+        return Err(Error::MixedEntry { found: entry32, want: addr });
+    }
+    Ok(addr)
+}
+
+/// The PE fields and sections, as three ages of build.c filled them in.
+fn patch_pe(
+    out: &mut FieldWriter,
+    pe: &PeHeader,
+    stub: &Stub<'_>,
+    setup: &Setup<'_>,
+    image: Sizes,
+    init_size: u64,
+) -> Result<(), Error> {
+    let mixed = pe.section(".compat").is_some();
+    let file = image.file();
+    let compat = image.setup - RESERVE;
+    let reloc = if mixed { compat - RESERVE } else { compat };
+    section(out, pe, ".setup", 0x200, reloc - 0x200, reloc - 0x200, 0x200)?;
+    section(out, pe, ".reloc", reloc, RESERVE, RESERVE, reloc)?;
+    // One entry, for the field that follows it: some loaders refuse an image without relocations.
+    out.u32(".reloc page RVA", reloc, narrow(".reloc", reloc + 10)?)?;
+    out.u32(".reloc block size", reloc + 4, 10)?;
+    if mixed {
+        section(out, pe, ".compat", compat, RESERVE, RESERVE, compat)?;
+        let entry = stub.need("efi32_pe_entry", "is the entry point of EFI mixed mode")?;
+        out.u8(".compat type", compat, 1)?;
+        out.u8(".compat size", compat + 1, 8)?;
+        out.u16(".compat machine", compat + 2, 0x14c)?;
+        out.u32(".compat entry point", compat + 4, narrow("efi32_pe_entry", entry.saturating_add(image.setup))?)?;
+    }
+
+    let text_rva = image.setup;
+    if pe.section(".bss").is_some() {
+        // Linux 3.13 to 5.6: uninitialised memory is a section of its own.
+        let bss_size = init_size.saturating_sub(file);
+        out.u32("SizeOfCode", pe.at + 0x1c, narrow("SizeOfCode", file - 512)?)?;
+        out.u32("SizeOfUninitializedData", pe.at + 0x24, narrow("SizeOfUninitializedData", bss_size)?)?;
+        out.u32("SizeOfImage", pe.at + 0x50, narrow("SizeOfImage", init_size)?)?;
+        section(out, pe, ".text", text_rva, image.system, image.system, text_rva)?;
+        section(out, pe, ".bss", file, bss_size, 0, 0)?;
+    } else if setup.has(0x20f) {
+        let size_of_image = if has_boot_sector_message(setup) {
+            // Linux 5.7 to 6.6: room to decompress, and slack to align it in.
+            init_size.saturating_add(u64::from(setup.header().kernel_alignment.get()))
+        } else {
+            // The middle of the 6.7 series: the EFI stub allocates its own buffer.
+            image.setup.saturating_add(stub.need("_end", "is the size of the EFI image")?)
+        };
+        out.u32("SizeOfCode", pe.at + 0x1c, narrow("SizeOfCode", size_of_image.saturating_sub(512))?)?;
+        out.u32("SizeOfImage", pe.at + 0x50, narrow("SizeOfImage", size_of_image)?)?;
+        section(out, pe, ".text", text_rva, size_of_image.saturating_sub(image.setup), image.system, text_rva)?;
+    } else {
+        // Linux 3.3 to 3.12.
+        out.u32("SizeOfCode", pe.at + 0x1c, narrow("SizeOfCode", file - 512)?)?;
+        out.u32("SizeOfImage", pe.at + 0x50, narrow("SizeOfImage", file)?)?;
+        section(out, pe, ".text", text_rva, image.system, image.system, text_rva)?;
+    }
+    // Before the symbol, the entry stood at a fixed place of head_32.S and head_64.S.
+    let entry = stub.symbol("efi_pe_entry").unwrap_or(if stub.is_64() { 0x210 } else { 0x10 });
+    let entry = narrow("AddressOfEntryPoint", entry.saturating_add(image.setup))?;
+    out.u32("AddressOfEntryPoint", pe.at + 0x28, entry)?;
+    Ok(())
+}
+
+/// `update_pecoff_section_header_fields()`; a section that the table does not have is passed over.
+fn section(
+    out: &mut FieldWriter,
+    pe: &PeHeader,
+    name: &'static str,
+    rva: u64,
+    size: u64,
+    raw_size: u64,
+    raw_at: u64,
+) -> Result<(), Error> {
+    let Some(section) = pe.section(name) else { return Ok(()) };
+    for (field, at, value) in [
+        ("VirtualSize", 0x8, size),
+        ("VirtualAddress", 0xc, rva),
+        ("SizeOfRawData", 0x10, raw_size),
+        ("PointerToRawData", 0x14, raw_at),
+    ] {
+        out.u32(section_field(name, field), section.at + at, narrow(field, value)?)?;
+    }
+    Ok(())
+}
+
+/// `.text VirtualSize` and so on, for reports.
+fn section_field(section: &'static str, field: &'static str) -> &'static str {
+    macro_rules! names {
+        ($($section:literal),*) => {
+            match (section, field) {
+                $(
+                    ($section, "VirtualSize") => concat!($section, " VirtualSize"),
+                    ($section, "VirtualAddress") => concat!($section, " VirtualAddress"),
+                    ($section, "SizeOfRawData") => concat!($section, " SizeOfRawData"),
+                    ($section, "PointerToRawData") => concat!($section, " PointerToRawData"),
+                )*
+                _ => field,
+            }
+        };
+    }
+    names!(".setup", ".reloc", ".compat", ".text", ".bss")
+}
+
+/// Linux before the 6.7 series had a boot sector that said "Use a boot loader." when it was booted from a floppy disk; the
+/// series took it out right before it shrank the EFI image.
+fn has_boot_sector_message(setup: &Setup<'_>) -> bool {
+    let sector = crate::bytes::slice(setup.bytes(), 0, 512).unwrap_or(&[]);
+    memchr::memmem::find(sector, b"Use a boot loader").is_some()
+}
+
+/// `value` as it fits the field; kernels of 4 GiB do not boot.
+fn narrow<T: TryFrom<u64>>(field: &'static str, value: u64) -> Result<T, Error> {
+    T::try_from(value).map_err(|_| {
+        let max = if size_of::<T>() == 1 { u64::from(u8::MAX) } else { u64::from(u32::MAX) };
+        FieldError::new(field, 0, Problem::OutOfRange { value, min: 0, max }).into()
+    })
+}

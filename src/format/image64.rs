@@ -1,0 +1,37 @@
+//! arm64 and RISC-V flat `Image`.
+//!
+//! Source: Documentation/arch/arm64/booting.rst and Documentation/arch/riscv/boot-image-header.rst, Linux 7.2.
+
+use crate::arch::Arch;
+use crate::bytes::{Cursor, FieldError};
+
+const ARM64_MAGIC: u32 = 0x644d_5241; // "ARM\x64"
+const RISCV_MAGIC2: u32 = 0x0543_5352; // "RSC\x05"
+const MAGIC_AT: u64 = 56;
+
+/// The 64-byte header of an `Image`, little-endian.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Image64 {
+    /// arm64 or RISC-V.
+    pub arch: Arch,
+    /// Bytes from a 2 MiB boundary (RISC-V: from the start of memory) to the image.
+    pub text_offset: u64,
+    /// Bytes of memory from the image's start that it needs, BSS included; 0 in arm64 images before Linux 3.17.
+    pub image_size: u64,
+}
+
+impl Image64 {
+    /// Reads the header; `None` when the magic number is not there.
+    pub fn detect(bytes: &[u8]) -> Option<Image64> {
+        let cursor = Cursor::little(bytes);
+        let arch = match cursor.u32("magic", MAGIC_AT).ok()? {
+            ARM64_MAGIC => Arch::Arm64,
+            RISCV_MAGIC2 => Arch::Riscv,
+            _ => return None,
+        };
+        let read = || -> Result<Image64, FieldError> {
+            Ok(Image64 { arch, text_offset: cursor.u64("text_offset", 8)?, image_size: cursor.u64("image_size", 16)? })
+        };
+        read().ok()
+    }
+}

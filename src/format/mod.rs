@@ -1,0 +1,80 @@
+//! Room 6: one container, one file (or one folder, when it has outgrown a file).
+//!
+//! Inside each the order is: records, the view, `parse`, `regions`, `plan`. [`Format::detect`] tells the containers apart by
+//! what their headers say.
+
+pub mod bzimage;
+pub mod fdt;
+pub mod image64;
+pub mod pe;
+pub mod uimage;
+pub mod zimage;
+
+use crate::arch::Arch;
+use crate::codec::Codec;
+use crate::elf::Elf;
+
+/// What a file is, by its header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Format {
+    /// An ELF file.
+    Elf,
+    /// An x86 bzImage (or a zImage of the same header).
+    BzImage,
+    /// An ARM zImage.
+    ZImage,
+    /// An arm64 or RISC-V `Image`.
+    Image64(Arch),
+    /// A U-Boot legacy image.
+    UImage,
+    /// A device tree blob, or a FIT.
+    Fdt,
+    /// A bare compressed stream.
+    Compressed(Codec),
+}
+
+impl Format {
+    /// What `bytes` are; `None` when no header says so.
+    pub fn detect(bytes: &[u8]) -> Option<Format> {
+        // Those with a magic number at the front first: nothing else can begin so. bzImage, zImage and Image may begin
+        // with code or with an MS-DOS header, and have theirs further in.
+        if Elf::detect(bytes) {
+            Some(Format::Elf)
+        } else if uimage::UImage::detect(bytes) {
+            Some(Format::UImage)
+        } else if fdt::Dtb::detect(bytes) {
+            Some(Format::Fdt)
+        } else if bzimage::Setup::detect(bytes) {
+            Some(Format::BzImage)
+        } else if zimage::ZImage::detect(bytes) {
+            Some(Format::ZImage)
+        } else if let Some(image) = image64::Image64::detect(bytes) {
+            Some(Format::Image64(image.arch))
+        } else {
+            Codec::detect(bytes).map(Format::Compressed)
+        }
+    }
+
+    /// The usual name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Format::Elf => "an ELF file",
+            Format::BzImage => "an x86 bzImage",
+            Format::ZImage => "an ARM zImage",
+            Format::Image64(Arch::Riscv) => "a RISC-V Image",
+            Format::Image64(_) => "an arm64 Image",
+            Format::UImage => "a U-Boot uImage",
+            Format::Fdt => "a device tree blob",
+            Format::Compressed(codec) => match codec {
+                Codec::Gzip => "a gzip file",
+                Codec::Bzip2 => "a bzip2 file",
+                Codec::Lzma => "an LZMA file",
+                Codec::Xz => "an xz file",
+                Codec::Lzo => "an lzop file",
+                Codec::Lz4Legacy | Codec::Lz4Frame => "an LZ4 file",
+                Codec::Zstd => "a zstd file",
+            },
+        }
+    }
+}

@@ -1,0 +1,298 @@
+//! U-Boot legacy image (uImage): a 64-byte big-endian header, then the data.
+//!
+//! Source: U-Boot's include/image.h (`struct legacy_img_hdr`), boot/image.c, tools/default_image.c and tools/mkimage.c.
+
+mod names;
+
+pub use names::{ARCH, COMPRESSION, Name, Names, OS, TYPE};
+
+use crate::bytes::{Cursor, Endian, FieldError, Problem, len64, slice};
+use crate::finding::{Finding, Severity};
+use crate::layout::{self, Plan, Region, RegionKind, Reserver};
+use std::borrow::Cow;
+use zerocopy::big_endian::U32;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+/// `IH_MAGIC`.
+pub const MAGIC: u32 = 0x2705_1956;
+/// Length of the header in bytes.
+pub const HEADER_LEN: u64 = 64;
+/// Length of the name in bytes (`IH_NMLEN`).
+pub const NAME_LEN: usize = 32;
+
+/// Numbers of the `type` field that kimage acts on.
+pub mod kind {
+    /// A program that returns.
+    pub const STANDALONE: u8 = 1;
+    /// A kernel that U-Boot copies to its load address.
+    pub const KERNEL: u8 = 2;
+    /// Several files behind a table of their sizes.
+    pub const MULTI: u8 = 4;
+    /// U-Boot commands, behind a table as in [`MULTI`].
+    pub const SCRIPT: u8 = 6;
+    /// A device tree.
+    pub const FLAT_DT: u8 = 8;
+    /// A kernel that runs where it is.
+    pub const KERNEL_NOLOAD: u8 = 14;
+    /// mkimage's word for a device tree in a legacy image; stored as [`FLAT_DT`].
+    pub const FDT_LEGACY: u8 = 42;
+}
+
+#[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct RawHeader {
+    magic: U32,
+    hcrc: U32,
+    time: U32,
+    size: U32,
+    load: U32,
+    ep: U32,
+    dcrc: U32,
+    os: u8,
+    arch: u8,
+    kind: u8,
+    comp: u8,
+    name: [u8; NAME_LEN],
+}
+
+/// What a header says, but for sizes and checksums, which follow from the data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Header {
+    /// Creation time in seconds since 1970, UTC.
+    pub time: u32,
+    /// Address to copy the data to.
+    pub load: u32,
+    /// Address to jump to ([`kind::KERNEL_NOLOAD`]: offset from the data).
+    pub entry: u32,
+    /// Operating system, a number of [`OS`].
+    pub os: u8,
+    /// CPU, a number of [`ARCH`].
+    pub arch: u8,
+    /// Type, a number of [`TYPE`].
+    pub kind: u8,
+    /// Compression, a number of [`COMPRESSION`].
+    pub comp: u8,
+    /// Name, padded with zeros; a name of 32 bytes has no zero.
+    pub name: [u8; NAME_LEN],
+}
+
+impl Header {
+    /// The name as text.
+    pub fn name(&self) -> Cow<'_, str> {
+        let end = self.name.iter().position(|byte| *byte == 0).unwrap_or(NAME_LEN);
+        String::from_utf8_lossy(self.name.get(..end).unwrap_or(&self.name))
+    }
+}
+
+/// `name` as the header has it, cut after 32 bytes.
+pub fn name_bytes(name: &[u8]) -> [u8; NAME_LEN] {
+    let mut out = [0; NAME_LEN];
+    for (to, from) in out.iter_mut().zip(name) {
+        *to = *from;
+    }
+    out
+}
+
+/// Does mkimage write this type with the legacy header? The others have headers of their own.
+pub fn is_legacy_kind(kind: u8) -> bool {
+    matches!(kind, 1..=8 | 14 | 32 | 42)
+}
+
+/// A uImage.
+#[derive(Debug, Clone)]
+pub struct UImage<'a> {
+    bytes: &'a [u8],
+    raw: RawHeader,
+    files: Vec<std::ops::Range<u64>>,
+}
+
+impl<'a> UImage<'a> {
+    /// True when `bytes` begin with the magic number.
+    pub fn detect(bytes: &[u8]) -> bool {
+        bytes.starts_with(&MAGIC.to_be_bytes())
+    }
+
+    /// Reads header and file table. Checksums are not compared here: see [`UImage::check`].
+    ///
+    /// # Errors
+    /// A [`FieldError`] when the magic number is wrong, `size` promises more than there is, or the table does.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, FieldError> {
+        let cursor = Cursor::new(bytes, Endian::Big);
+        let magic = cursor.u32("ih_magic", 0)?;
+        if magic != MAGIC {
+            let problem = Problem::Magic { found: magic.into(), want: MAGIC.into() };
+            return Err(FieldError::new("ih_magic", 0, problem).with_help("this is no U-Boot legacy image"));
+        }
+        let truncated = |field, at, need| FieldError::new(field, at, Problem::Truncated { need, have: len64(bytes) });
+        let Ok((raw, _)) = RawHeader::read_from_prefix(bytes) else {
+            return Err(truncated("header", 0, HEADER_LEN));
+        };
+        let size = u64::from(raw.size.get());
+        let end = HEADER_LEN + size;
+        if end > len64(bytes) {
+            return Err(truncated("ih_size", 12, end).with_help("the image is cut off: copy it again, whole"));
+        }
+        let files = match raw.kind {
+            kind::MULTI | kind::SCRIPT => file_table(&cursor, end)?,
+            _ => std::iter::once(HEADER_LEN..end).collect(),
+        };
+        Ok(UImage { bytes, raw, files })
+    }
+
+    /// What the header says.
+    pub fn header(&self) -> Header {
+        let RawHeader { time, load, ep, os, arch, kind, comp, name, .. } = self.raw;
+        Header { time: time.get(), load: load.get(), entry: ep.get(), os, arch, kind, comp, name }
+    }
+
+    /// The files in it: one, or those of the table.
+    pub fn files(&self) -> impl Iterator<Item = &'a [u8]> {
+        self.files.iter().map(|at| slice(self.bytes, at.start, at.end - at.start).unwrap_or(&[]))
+    }
+
+    /// Compares both checksums.
+    pub fn check(&self) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        let mut raw = self.raw;
+        raw.hcrc = 0.into();
+        let data = slice(self.bytes, HEADER_LEN, self.raw.size.get().into()).unwrap_or(&[]);
+        for (rule, at, found, want) in [
+            ("uimage.hcrc", 4, self.raw.hcrc.get(), crc32fast::hash(raw.as_bytes())),
+            ("uimage.dcrc", 24, self.raw.dcrc.get(), crc32fast::hash(data)),
+        ] {
+            if found != want {
+                let message = format!("checksum: found {found:08x}, wanted {want:08x}");
+                findings.push(Finding::new(rule, Severity::Error, message).at(at));
+            }
+        }
+        findings
+    }
+
+    /// What the image consists of.
+    pub fn regions(&self) -> Vec<Region> {
+        let end = HEADER_LEN + u64::from(self.raw.size.get());
+        let mut regions = vec![Region::new("header", 0..HEADER_LEN, RegionKind::Header)];
+        match self.raw.kind {
+            kind::MULTI | kind::SCRIPT => {
+                let table_end = self.files.first().map_or(end, |file| file.start);
+                regions.push(Region::new("sizes", HEADER_LEN..table_end, RegionKind::Header));
+                let files = self.files.iter().enumerate().filter(|(_, at)| !at.is_empty());
+                regions.extend(
+                    files.map(|(index, at)| Region::new(format!("data[{index}]"), at.clone(), RegionKind::Data)),
+                );
+            }
+            _ if end > HEADER_LEN => regions.push(Region::new("data", HEADER_LEN..end, RegionKind::Data)),
+            _ => {}
+        }
+        if end < len64(self.bytes) {
+            regions.push(Region::new("trailer", end..len64(self.bytes), RegionKind::Data));
+        }
+        regions
+    }
+}
+
+/// The files of a multi-file image: 32-bit sizes up to a zero, then each file, the next one at a multiple of 4.
+fn file_table(cursor: &Cursor<'_>, end: u64) -> Result<Vec<std::ops::Range<u64>>, FieldError> {
+    let mut sizes = Vec::new();
+    let mut at = HEADER_LEN;
+    loop {
+        if at + 4 > end {
+            return Err(FieldError::new("size table", at, Problem::Truncated { need: at + 4, have: end }));
+        }
+        let size = cursor.u32("size table", at)?;
+        at += 4;
+        match size {
+            0 => break,
+            size => sizes.push(u64::from(size)),
+        }
+    }
+    let mut files = Vec::with_capacity(sizes.len());
+    for (index, size) in sizes.iter().enumerate() {
+        let stop = at + size;
+        if stop > end {
+            let entry = HEADER_LEN + 4 * u64::try_from(index).unwrap_or(0);
+            return Err(FieldError::new("size table", entry, Problem::Truncated { need: stop, have: end }));
+        }
+        files.push(at..stop);
+        at = stop.next_multiple_of(4);
+    }
+    Ok(files)
+}
+
+/// The data does not make a uImage.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The layout did not come out.
+    #[error(transparent)]
+    Layout(#[from] layout::Error),
+    /// `ih_size` has 32 bits.
+    #[error("ih_size at offset 0xc: {size} bytes of data, a uImage can hold {max}", max = u32::MAX)]
+    TooLarge {
+        /// Bytes of data.
+        size: u64,
+    },
+}
+
+impl Error {
+    /// What to do next; empty when the message says it all.
+    pub fn help(&self) -> Cow<'static, str> {
+        match self {
+            Error::Layout(_) => "".into(),
+            Error::TooLarge { .. } => "wrap the data in a FIT, or compress it".into(),
+        }
+    }
+}
+
+/// Plans the image of `files`: one, or as many as [`kind::MULTI`] is to hold.
+///
+/// # Errors
+/// [`Error::TooLarge`] for 4 GiB and more.
+pub fn plan<'a>(header: &Header, files: &[Plan<'a>]) -> Result<Plan<'a>, Error> {
+    let listed = matches!(header.kind, kind::MULTI | kind::SCRIPT);
+    let narrow = |size: u64| u32::try_from(size).map_err(|_| Error::TooLarge { size });
+    let mut body = Reserver::new();
+    let mut regions = vec![Region::new("header", 0..HEADER_LEN, RegionKind::Header)];
+    let mut name = |name: Cow<'static, str>, start: u64, end: u64, kind| {
+        if start < end {
+            regions.push(Region::new(name, HEADER_LEN + start..HEADER_LEN + end, kind));
+        }
+    };
+    if listed {
+        let mut table = Vec::new();
+        for file in files {
+            table.extend_from_slice(&narrow(file.len())?.to_be_bytes());
+        }
+        table.extend_from_slice(&[0; 4]);
+        body.bytes(table)?;
+        name("sizes".into(), 0, body.at(), RegionKind::Header);
+    }
+    for (index, file) in files.iter().enumerate() {
+        // Each file begins at a multiple of 4; behind the last one nothing is padded.
+        body.fill_to("the file", body.at().next_multiple_of(4), 0)?;
+        let start = body.at();
+        body.append(file)?;
+        let title = if listed { format!("data[{index}]").into() } else { Cow::Borrowed("data") };
+        name(title, start, body.at(), RegionKind::Data);
+    }
+    let body = body.finish();
+    let mut raw = RawHeader {
+        magic: MAGIC.into(),
+        hcrc: 0.into(),
+        time: header.time.into(),
+        size: narrow(body.len())?.into(),
+        load: header.load.into(),
+        ep: header.entry.into(),
+        dcrc: body.crc32().into(),
+        os: header.os,
+        arch: header.arch,
+        kind: if header.kind == kind::FDT_LEGACY { kind::FLAT_DT } else { header.kind },
+        comp: header.comp,
+        name: header.name,
+    };
+    raw.hcrc = crc32fast::hash(raw.as_bytes()).into();
+    let mut image = Reserver::new();
+    image.bytes(raw.as_bytes().to_vec())?;
+    image.append(&body)?;
+    Ok(image.finish_with(regions))
+}

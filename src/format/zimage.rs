@@ -1,0 +1,298 @@
+//! ARM zImage: a decompressor that begins with its own header, optionally followed by device trees.
+//!
+//! Source: arch/arm/boot/compressed/head.S (`start`) and vmlinux.lds.S (`.table`), Linux 5.10 to 7.2.
+
+use crate::bytes::{Cursor, Endian, FieldError, Problem, len64, slice};
+use crate::elf::{self, FlatOptions, RemoveList, flatten};
+use crate::format::fdt::Dtb;
+use crate::layout::{self, Plan, Region, RegionKind, Reserver};
+use crate::stub::{self, Stub};
+use std::borrow::Cow;
+use std::ops::Range;
+
+/// The magic number at [`MAGIC_AT`].
+pub const ZIMAGE_MAGIC: u32 = 0x016f_2818;
+/// Its offset.
+pub const MAGIC_AT: u64 = 0x24;
+const START_AT: u64 = 0x28;
+const END_AT: u64 = 0x2c;
+const ENDIAN_AT: u64 = 0x30;
+const ENDIAN_MARK: u32 = 0x0403_0201;
+const TABLE_MARK_AT: u64 = 0x34;
+const TABLE_MARK: u32 = 0x4545_4545;
+const TABLE_AT: u64 = 0x38;
+/// "KLSZ", the tag of the kernel size table.
+const KLSZ: u32 = 0x5a53_4c4b;
+/// End of the fields that every zImage has.
+const HEADER_LEN: u64 = 0x30;
+
+/// The kernel size table that `vmlinux.lds.S` puts behind the code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SizeTable {
+    /// File offset of the 32-bit size of the decompressed kernel; the last four bytes of the payload.
+    pub size_word_at: u64,
+    /// Size of the decompressed kernel in bytes.
+    pub kernel_size: u32,
+    /// Size of its BSS in bytes.
+    pub bss_size: u32,
+}
+
+/// An ARM zImage, with the device trees behind it.
+#[derive(Debug, Clone)]
+pub struct ZImage<'a> {
+    bytes: &'a [u8],
+    big_endian: bool,
+    end: u64,
+    table: Option<SizeTable>,
+    dtbs: Vec<Range<u64>>,
+}
+
+impl<'a> ZImage<'a> {
+    /// True when the magic number stands in its place, in either byte order.
+    pub fn detect(bytes: &[u8]) -> bool {
+        magic_endian(bytes).is_some()
+    }
+
+    /// Reads the header, the size table and the headers of appended device trees.
+    ///
+    /// # Errors
+    /// A [`FieldError`] when the magic number is missing, when start and end do not fit the file, when the table
+    /// points out of the image, or when what follows the image is not a device tree.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, FieldError> {
+        let image = Self::parse_head(bytes)?;
+        let mut dtbs = Vec::new();
+        let mut at = image.end;
+        while at < len64(bytes) {
+            let rest = slice(bytes, at, len64(bytes) - at).unwrap_or(&[]);
+            let dtb = Dtb::parse_at(rest, at).map_err(|mut error| {
+                error.field = format!("appended device tree {}: {}", dtbs.len(), error.field).into();
+                error.with_help("what follows the end of the zImage must be device tree blobs, one behind the other")
+            })?;
+            let end = at + len64(dtb.bytes());
+            dtbs.push(at..end);
+            at = end;
+        }
+        Ok(ZImage { dtbs, ..image })
+    }
+
+    fn parse_head(bytes: &'a [u8]) -> Result<Self, FieldError> {
+        const HELP: &str = "give arch/arm/boot/zImage, or arch/arm/boot/compressed/vmlinux to make one";
+        let have = len64(bytes);
+        let endian = magic_endian(bytes).ok_or_else(|| {
+            let problem = match Cursor::little(bytes).u32("magic", MAGIC_AT) {
+                Ok(found) => Problem::Magic { found: found.into(), want: ZIMAGE_MAGIC.into() },
+                Err(error) => error.problem,
+            };
+            FieldError::new("magic", MAGIC_AT, problem).with_help(HELP)
+        })?;
+        let cursor = Cursor::new(bytes, endian);
+        cursor.take("zImage header", 0, HEADER_LEN).map_err(|error| error.with_help(HELP))?;
+        let start = cursor.u32("start", START_AT)?;
+        let stop = cursor.u32("end", END_AT)?;
+        let min = u64::from(start) + HEADER_LEN;
+        if u64::from(stop) < min {
+            let problem = Problem::OutOfRange { value: stop.into(), min, max: u64::from(start) + have };
+            return Err(FieldError::new("end", END_AT, problem).with_help(HELP));
+        }
+        let end = u64::from(stop - start);
+        if end > have {
+            return Err(FieldError::new("end", END_AT, Problem::Truncated { need: end, have })
+                .with_help("the zImage is cut off: copy it again from the build tree"));
+        }
+        let mark = cursor.u32("endianness mark", ENDIAN_AT).unwrap_or(0);
+        // In a BE8 image the header's words are little-endian and only this one shows the data's order.
+        let big_endian = endian == Endian::Big || mark == ENDIAN_MARK.swap_bytes();
+        let table = size_table(&cursor, start, end)?;
+        Ok(ZImage { bytes, big_endian, end, table, dtbs: Vec::new() })
+    }
+
+    /// Does the kernel run big-endian?
+    pub fn is_big_endian(&self) -> bool {
+        self.big_endian
+    }
+
+    /// Length in bytes of the zImage proper: the offset of `_edata`, where the first appended device tree begins.
+    pub fn kernel_len(&self) -> u64 {
+        self.end
+    }
+
+    /// The kernel size table, which zImages have since Linux 4.15.
+    pub fn table(&self) -> Option<SizeTable> {
+        self.table
+    }
+
+    /// File offsets of the appended device trees.
+    pub fn dtbs(&self) -> &[Range<u64>] {
+        &self.dtbs
+    }
+
+    /// Where the compressed kernel can begin: by the table it ends behind the size word, and it begins at a magic number
+    /// of a codec before that. Candidates in file order; the caller must decode to be sure.
+    pub fn payload_candidates(&self, magic: &'a [u8]) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        let end = self.table.map_or(self.end, |table| (table.size_word_at + 4).min(self.end));
+        let inside = slice(self.bytes, 0, end).unwrap_or(&[]);
+        memchr::memmem::find_iter(inside, magic).filter_map(move |at| inside.get(at..)).collect::<Vec<_>>().into_iter()
+    }
+
+    /// What the image consists of.
+    pub fn regions(&self) -> Vec<Region> {
+        let mut regions = vec![Region::new("zImage", 0..self.end, RegionKind::Code)];
+        for (index, dtb) in self.dtbs.iter().enumerate() {
+            regions.push(Region::new(format!("dtb[{index}]"), dtb.clone(), RegionKind::Data));
+        }
+        regions
+    }
+}
+
+fn magic_endian(bytes: &[u8]) -> Option<Endian> {
+    [Endian::Little, Endian::Big]
+        .into_iter()
+        .find(|endian| Cursor::new(bytes, *endian).u32("magic", MAGIC_AT) == Ok(ZIMAGE_MAGIC))
+}
+
+fn size_table(cursor: &Cursor<'_>, start: u32, end: u64) -> Result<Option<SizeTable>, FieldError> {
+    if cursor.u32("table mark", TABLE_MARK_AT) != Ok(TABLE_MARK) {
+        return Ok(None);
+    }
+    const HELP: &str = "the extension table does not belong to this zImage: it was cut or changed after the link";
+    let inside = |field, at: u64, value: u64| {
+        if value.saturating_add(4) > end {
+            let problem = Problem::OutOfRange { value, min: HEADER_LEN, max: end.saturating_sub(4) };
+            return Err(FieldError::new(field, at, problem).with_help(HELP));
+        }
+        Ok(value)
+    };
+    // Its value is a link address, like start and end.
+    let at = u64::from(cursor.u32("table offset", TABLE_AT)?.wrapping_sub(start));
+    let at = inside("table offset", TABLE_AT, at)?;
+    // The first word counts 32-bit words, itself left out.
+    let words = cursor.u32("table size", at)?;
+    let tag = cursor.u32("table tag", at + 4)?;
+    if tag != KLSZ {
+        let problem = Problem::Magic { found: tag.into(), want: KLSZ.into() };
+        return Err(FieldError::new("table tag", at + 4, problem).with_help(HELP));
+    }
+    if words < 3 {
+        let problem = Problem::OutOfRange { value: words.into(), min: 3, max: 64 };
+        return Err(FieldError::new("table size", at, problem).with_help(HELP));
+    }
+    let word = u64::from(cursor.u32("size word offset", at + 8)?);
+    let size_word_at = inside("size word offset", at + 8, word)?;
+    // The word itself is the compressor's trailer: little-endian in every image.
+    let raw = cursor.take("kernel size", size_word_at, 4)?;
+    let kernel_size = Cursor::little(raw).u32("kernel size", 0)?;
+    Ok(Some(SizeTable { size_word_at, kernel_size, bss_size: cursor.u32("kernel bss size", at + 12)? }))
+}
+
+/// The parts do not make a zImage.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A header field is impossible.
+    #[error(transparent)]
+    Field(#[from] FieldError),
+    /// The decompressor is none.
+    #[error(transparent)]
+    Stub(#[from] stub::Error),
+    /// It cannot be flattened.
+    #[error(transparent)]
+    Elf(#[from] elf::Error),
+    /// The layout did not come out.
+    #[error(transparent)]
+    Layout(#[from] layout::Error),
+    /// The device tree given is damaged.
+    #[error("device tree {index}: {source}")]
+    Dtb {
+        /// Which of those given, from 0.
+        index: usize,
+        /// What is wrong with it.
+        source: FieldError,
+    },
+    /// A file that is longer than its tree says.
+    #[error("device tree {index}: totalsize at offset 0x4 says {totalsize} bytes, the file has {have}")]
+    DtbTail {
+        /// Which of those given, from 0.
+        index: usize,
+        /// Bytes by its header.
+        totalsize: u64,
+        /// Bytes given.
+        have: u64,
+    },
+    /// The decompressor's header and its symbols disagree.
+    #[error("the zImage header says the image ends at {end:#x} (offset 0x2c), the flat image ends at {len:#x}")]
+    Length {
+        /// `end` - `start` of the header.
+        end: u64,
+        /// Length of the flat image.
+        len: u64,
+    },
+}
+
+impl Error {
+    /// What to do next; empty when the message says it all.
+    pub fn help(&self) -> Cow<'static, str> {
+        match self {
+            Error::Field(error) => error.help.clone(),
+            Error::Stub(error) => error.help(),
+            Error::Elf(error) => error.help(),
+            Error::Layout(_) => "".into(),
+            Error::Dtb { source, .. } => source.help.clone(),
+            Error::DtbTail { .. } => {
+                "a decompressor reads what follows totalsize as the next tree: cut the file, or give each tree apart"
+                    .into()
+            }
+            Error::Length { .. } => {
+                "an appended device tree must begin at the end that the header names: give the decompressor as linked"
+                    .into()
+            }
+        }
+    }
+}
+
+/// Plans the zImage of a linked decompressor: `objcopy -O binary -R .comment -S`, with `dtbs` behind it.
+///
+/// # Errors
+/// [`Error`]: no zImage header at the front, header and length that disagree, a damaged device tree.
+pub fn plan<'a>(stub: &Stub<'a>, dtbs: &[&'a [u8]]) -> Result<Plan<'a>, Error> {
+    let remove = RemoveList::new([".comment"])?;
+    let flat = flatten(stub.elf(), &FlatOptions { remove, ..FlatOptions::default() })?.plan;
+    // The header is in the first section; the table somewhere in the code. A zImage is a few megabytes.
+    let bytes = flat.bytes_at(0..flat.len());
+    let image = ZImage::parse_head(&bytes)?;
+    if image.end != flat.len() {
+        return Err(Error::Length { end: image.end, len: flat.len() });
+    }
+    let mut reserver = Reserver::new();
+    reserver.append(&flat)?;
+    reserver.region("zImage", 0, RegionKind::Code);
+    append_dtbs(&mut reserver, 0, dtbs)?;
+    Ok(reserver.finish())
+}
+
+/// Plans an existing zImage with further device trees behind those it has.
+///
+/// # Errors
+/// [`Error::Dtb`] and [`Error::DtbTail`] for a tree that is damaged or has something behind it.
+pub fn plan_append<'a>(image: &ZImage<'a>, dtbs: &[&'a [u8]]) -> Result<Plan<'a>, Error> {
+    let mut reserver = Reserver::new();
+    for region in image.regions() {
+        let start = reserver.at();
+        reserver.bytes(slice(image.bytes, region.at.start, region.at.end - region.at.start).unwrap_or(&[]))?;
+        reserver.region(region.name, start, region.kind);
+    }
+    append_dtbs(&mut reserver, image.dtbs.len(), dtbs)?;
+    Ok(reserver.finish())
+}
+
+fn append_dtbs<'a>(reserver: &mut Reserver<'a>, first: usize, dtbs: &[&'a [u8]]) -> Result<(), Error> {
+    for (index, bytes) in dtbs.iter().enumerate() {
+        let dtb = Dtb::parse_at(bytes, 0).map_err(|source| Error::Dtb { index, source })?;
+        if dtb.bytes().len() != bytes.len() {
+            return Err(Error::DtbTail { index, totalsize: len64(dtb.bytes()), have: len64(bytes) });
+        }
+        let start = reserver.at();
+        reserver.bytes(dtb.bytes())?;
+        reserver.region(format!("dtb[{}]", first + index), start, RegionKind::Data);
+    }
+    Ok(())
+}

@@ -1,0 +1,107 @@
+//! Writes a plan: copies, fills, computes the trailing digest. Knows no format.
+
+use super::{Content, Error, Plan};
+use crate::bytes::len64;
+use std::io::Write;
+
+/// What was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Emitted {
+    /// Bytes written.
+    pub len: u64,
+    /// The value of the plan's CRC, where it has one.
+    pub crc32: Option<u32>,
+}
+
+/// Hash and write in turns of this size: the second finds the bytes in the cache.
+const CHUNK: usize = 256 << 10;
+const FILL_CHUNK: usize = 32 << 10;
+
+impl Plan<'_> {
+    /// CRC-32 (ISO-HDLC, as zlib has it) of the whole image, which must hold no digest of its own.
+    pub fn crc32(&self) -> u32 {
+        let mut hasher = crc32fast::Hasher::new();
+        for piece in self.pieces() {
+            match &piece.content {
+                Content::Bytes(bytes) => hasher.update(bytes),
+                Content::Fill(byte) => {
+                    let mut left = super::usize_or_max(piece.at.end - piece.at.start);
+                    let block = [*byte; FILL_CHUNK];
+                    while left > 0 {
+                        let chunk = block.get(..left).unwrap_or(&block);
+                        hasher.update(chunk);
+                        left -= chunk.len();
+                    }
+                }
+                Content::Crc32NoXor => hasher.update(&[0; 4]),
+            }
+        }
+        hasher.finalize()
+    }
+
+    /// Writes the image to `out`, front to back, in one pass.
+    ///
+    /// # Errors
+    /// [`Error::Write`] with the writer's own error.
+    pub fn emit(&self, mut out: impl Write) -> Result<Emitted, Error> {
+        let has_crc = self.pieces().iter().any(|piece| piece.content == Content::Crc32NoXor);
+        let mut hasher = has_crc.then(crc32fast::Hasher::new);
+        let mut emitted = Emitted { len: 0, crc32: None };
+        let mut put = |bytes: &[u8], hasher: &mut Option<crc32fast::Hasher>| -> Result<(), Error> {
+            if let Some(hasher) = hasher {
+                hasher.update(bytes);
+            }
+            emitted.len += len64(bytes);
+            out.write_all(bytes).map_err(Error::Write)
+        };
+        for piece in self.pieces() {
+            match &piece.content {
+                Content::Bytes(bytes) if hasher.is_none() => put(bytes, &mut hasher)?,
+                Content::Bytes(bytes) => {
+                    for chunk in bytes.chunks(CHUNK) {
+                        put(chunk, &mut hasher)?;
+                    }
+                }
+                Content::Fill(byte) => {
+                    let block = [*byte; FILL_CHUNK];
+                    let mut left = super::usize_or_max(piece.at.end - piece.at.start);
+                    while left > 0 {
+                        let chunk = block.get(..left).unwrap_or(&block);
+                        put(chunk, &mut hasher)?;
+                        left -= chunk.len();
+                    }
+                }
+                Content::Crc32NoXor => {
+                    // crc32fast finishes with an inversion; the kernel's tool did not.
+                    let crc = !hasher.clone().unwrap_or_default().finalize();
+                    emitted.crc32 = Some(crc);
+                    put(&crc.to_le_bytes(), &mut hasher)?;
+                }
+            }
+        }
+        out.flush().map_err(Error::Write)?;
+        Ok(emitted)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::layout::{RegionKind, Reserver};
+
+    #[test]
+    fn one_pass_with_crc() {
+        let mut reserver = Reserver::new();
+        reserver.bytes(&b"123456789"[..]).unwrap();
+        reserver.region("text", 0, RegionKind::Data);
+        reserver.crc32_no_xor().unwrap();
+        reserver.fill(3, 7).unwrap();
+        let plan = reserver.finish();
+        let mut out = Vec::new();
+        let emitted = plan.emit(&mut out).unwrap();
+        assert_eq!(emitted.len, plan.len());
+        // 0xcbf43926 is the check value of CRC-32/ISO-HDLC for this text.
+        assert_eq!(emitted.crc32, Some(!0xcbf4_3926));
+        assert_eq!(out, [&b"123456789"[..], &(!0xcbf4_3926_u32).to_le_bytes(), &[7, 7, 7]].concat());
+        assert_eq!(plan.bytes_at(7..11), [b'8', b'9', 0, 0]);
+    }
+}

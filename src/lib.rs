@@ -1,0 +1,75 @@
+//! Turns a linked kernel into the file a boot loader wants.
+//!
+//! # Two journeys through the same rooms
+//!
+//! ```text
+//! out:  vmlinux bytes > elf::Elf > stub::Stub ─┐
+//!       setup bytes ───────────────────────────┼> format::x::plan > layout::Plan > emit > bytes
+//!       other data, device trees ──────────────┘                       │ regions()
+//!                                                                      │ same type
+//! in:   image bytes > format::Format::detect > format::x::parse ───────┘ regions()
+//! ```
+//!
+//! A [`layout::Region`] is the common coin: what a plan promises, a parser finds in the bytes that were written.
+//! Sizes come first, then offsets, then header bytes, then digests; nothing is changed after it was written.
+//!
+//! # The rooms
+//!
+//! A room uses only rooms above it in this list (`tests/rooms.rs` holds everybody to it). The library takes `&[u8]`
+//! and [`std::io::Write`]; paths, clock, environment, terminal and exit codes are the business of the binary.
+//!
+//! 1. [`bytes`]: measuring bytes. Offsets, the bounds-checked cursor, field errors, header writers.
+//! 2. [`codec`]: bytes to fewer bytes and back. [`arch`]: what differs from CPU to CPU. [`finding`]: what is wrong but
+//!    readable.
+//! 3. [`layout`]: what goes where: reserve, plan, emit.
+//! 4. [`elf`]: the kernel as the linker left it: lazy view, symbols, flat image.
+//! 5. [`stub`]: the decompressor that is linked around its payload; `zoffset.h` and `voffset.h`.
+//! 6. [`mod@format`]: one container, one file: bzImage, zImage, uImage, `Image`, device tree, PE.
+//! 7. [`error`]: the error of the journeys, made of the rooms' errors.
+//! 8. [`assemble`]: the journey out.
+//! 9. [`report`]: saying it, for people and for programs.
+//!
+//! # Errors and findings
+//!
+//! A parser fails with a [`bytes::FieldError`]: field, offset, found, wanted, help. A room's error adds what the room
+//! knows, [`Error`] which input it is about; the binary adds the path. What could be read but is not right is a
+//! [`finding::Finding`] and is collected.
+//!
+//! # Example
+//!
+//! ```no_run
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let vmlinux = std::fs::read("arch/x86/boot/compressed/vmlinux")?;
+//! let setup = std::fs::read("arch/x86/boot/setup.bin")?;
+//! let image = kimage::assemble::bzimage(&vmlinux, &setup, Default::default())?;
+//! image.emit(std::fs::File::create("bzImage")?)?;
+//! # Ok(())
+//! # }
+//! ```
+#![forbid(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::indexing_slicing,
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::missing_errors_doc
+    )
+)]
+
+pub mod arch;
+pub mod assemble;
+pub mod bytes;
+pub mod codec;
+pub mod elf;
+pub mod error;
+pub mod finding;
+pub mod format;
+pub mod layout;
+pub mod report;
+pub mod stub;
+
+pub use error::{Error, Result};

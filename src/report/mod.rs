@@ -1,0 +1,142 @@
+//! Room 9: saying it. One model, one writer a form.
+
+mod json;
+mod text;
+
+pub use json::write_json;
+pub use text::write_text;
+
+use crate::assemble::{Assembled, Derived, Facts};
+use crate::bytes::Patch;
+use crate::finding::Finding;
+use crate::format::bzimage::Generation;
+use crate::format::uimage::{ARCH, COMPRESSION, Names, OS, TYPE};
+use crate::layout::{Emitted, Region, RegionKind};
+use serde::Serialize;
+
+/// Version of the JSON form; grows when a field changes its meaning or goes away.
+pub const SCHEMA: u32 = 1;
+
+/// What a building command did.
+#[derive(Debug, Serialize)]
+pub struct Report<'r> {
+    schema: u32,
+    command: &'static str,
+    output: &'r str,
+    size: u64,
+    image: ImageReport<'r>,
+    regions: Vec<RegionReport<'r>>,
+    fields: &'r [Patch],
+    findings: &'r [Finding],
+}
+
+#[derive(Debug, Serialize)]
+struct RegionReport<'r> {
+    name: &'r str,
+    kind: RegionKind,
+    offset: u64,
+    size: u64,
+}
+
+impl<'r> From<&'r Region> for RegionReport<'r> {
+    fn from(region: &'r Region) -> Self {
+        let size = region.at.end - region.at.start;
+        RegionReport { name: &region.name, kind: region.kind, offset: region.at.start, size }
+    }
+}
+
+#[derive(Debug, Serialize)]
+#[serde(tag = "format", rename_all = "lowercase")]
+enum ImageReport<'r> {
+    BzImage {
+        generation: Generation,
+        protocol: String,
+        kernel_version: Option<&'r str>,
+        setup_size: u64,
+        setup_padded: u64,
+        system_size: u64,
+        /// Hexadecimal, as the kernel's tool printed it.
+        crc32: Option<String>,
+    },
+    ZImage {
+        kernel_size: u64,
+        dtbs: usize,
+    },
+    Flat {
+        load_address: u64,
+        arch: Option<&'static str>,
+        sections: usize,
+    },
+    UImage {
+        arch: Option<&'static str>,
+        os: Option<&'static str>,
+        #[serde(rename = "type")]
+        kind: Option<&'static str>,
+        compression: Option<&'static str>,
+        /// As `mkimage -l` puts it.
+        description: String,
+        load_address: u32,
+        entry_point: u32,
+        name: String,
+        time: u32,
+        data_size: u64,
+        derived: &'r [Derived],
+    },
+}
+
+impl<'r> Report<'r> {
+    /// The report of `command`, which wrote `assembled` to `output`.
+    pub fn new(command: &'static str, output: &'r str, assembled: &'r Assembled<'_>, emitted: Emitted) -> Self {
+        Report {
+            schema: SCHEMA,
+            command,
+            output,
+            size: emitted.len,
+            image: image_report(&assembled.facts, emitted),
+            regions: assembled.plan.regions().iter().map(RegionReport::from).collect(),
+            fields: &assembled.patches,
+            findings: &assembled.findings,
+        }
+    }
+}
+
+fn image_report(facts: &Facts, emitted: Emitted) -> ImageReport<'_> {
+    match facts {
+        Facts::BzImage { generation, protocol, kernel_version, setup, system } => ImageReport::BzImage {
+            generation: *generation,
+            protocol: format!("{}.{:02}", protocol >> 8, protocol & 0xff),
+            kernel_version: kernel_version.as_deref(),
+            setup_size: setup.0,
+            setup_padded: setup.1,
+            system_size: *system,
+            crc32: emitted.crc32.map(|crc| format!("{crc:x}")),
+        },
+        Facts::ZImage { kernel_len, dtbs } => ImageReport::ZImage { kernel_size: *kernel_len, dtbs: *dtbs },
+        Facts::Flat { base, arch, sections } => {
+            ImageReport::Flat { load_address: base.0, arch: arch.map(|arch| arch.facts().name), sections: *sections }
+        }
+        Facts::UImage { header, data_len, derived } => {
+            let long = |names: Names, id| names.long(id).unwrap_or("Unknown");
+            let description = format!(
+                "{} {} {} ({})",
+                long(ARCH, header.arch),
+                long(OS, header.os),
+                long(TYPE, header.kind),
+                long(COMPRESSION, header.comp)
+            );
+            ImageReport::UImage {
+                arch: ARCH.short(header.arch),
+                os: OS.short(header.os),
+                kind: TYPE.short(header.kind),
+                compression: COMPRESSION.short(header.comp),
+                description,
+                load_address: header.load,
+                entry_point: header.entry,
+                name: header.name().into_owned(),
+                time: header.time,
+                data_size: *data_len,
+                derived,
+            }
+        }
+    }
+}

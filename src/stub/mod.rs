@@ -1,0 +1,219 @@
+//! Room 5: the code that unpacks the payload.
+//!
+//! A [`Stub`] is a decompressor that is already linked around its payload: `arch/x86/boot/compressed/vmlinux` or
+//! `arch/arm/boot/compressed/vmlinux`. It is recognised by its symbols, never by its name.
+
+mod offsets;
+
+pub use offsets::{OffsetHeader, OffsetLine, VOFFSET, ZOFFSET, offsets};
+
+use crate::arch::Arch;
+use crate::elf::{self, Elf};
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+/// The result of the stub room.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// The file is not a linked decompressor.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The ELF file cannot be read.
+    #[error(transparent)]
+    Elf(#[from] elf::Error),
+    /// It is the kernel itself, not the decompressor around it.
+    #[error("this is the kernel itself{}, not the decompressor linked around it: it has no symbol {missing}", name(.release))]
+    Kernel {
+        /// `Linux version …` without the compiler, where it was found.
+        release: Option<String>,
+        /// The first symbol that a decompressor would have.
+        missing: &'static str,
+        /// The decompressor's place in the kernel tree.
+        instead: &'static str,
+    },
+    /// It is some other program.
+    #[error("this is no kernel's decompressor: it has no symbol {missing}")]
+    NotADecompressor {
+        /// The first symbol that a decompressor would have.
+        missing: &'static str,
+        /// The decompressor's place in the kernel tree.
+        instead: &'static str,
+    },
+    /// It is for another CPU.
+    #[error("the ELF file is for {found}, wanted {want}")]
+    WrongCpu {
+        /// The CPU of the file.
+        found: String,
+        /// The CPUs that the image format is for.
+        want: &'static str,
+        /// What to do instead.
+        help: &'static str,
+    },
+    /// It is not linked yet.
+    #[error("this is an object file (e_type ET_REL), it is not linked yet")]
+    NotLinked,
+    /// A symbol that the image needs is missing.
+    #[error("the decompressor has no symbol {name}, which {why}")]
+    MissingSymbol {
+        /// The symbol.
+        name: &'static str,
+        /// What it is needed for.
+        why: &'static str,
+    },
+}
+
+fn name(release: &Option<String>) -> String {
+    release.as_ref().map_or_else(String::new, |release| format!(" (Linux {release})"))
+}
+
+impl Error {
+    /// What to do next; empty when the message says it all.
+    pub fn help(&self) -> Cow<'static, str> {
+        match self {
+            Error::Elf(error) => error.help(),
+            Error::Kernel { instead, .. } => {
+                format!("give {instead} of the same build, which holds this kernel compressed").into()
+            }
+            Error::NotADecompressor { instead, .. } => format!("give {instead} of a kernel build").into(),
+            Error::WrongCpu { help, .. } => (*help).into(),
+            Error::NotLinked => "give the linked file, vmlinux".into(),
+            Error::MissingSymbol { .. } => {
+                "give the decompressor as the kernel's build linked it, with its symbol table".into()
+            }
+        }
+    }
+}
+
+/// Symbols of a decompressor that image builders ask for (`arch/x86/boot/tools/build.c`, `arch/x86/boot/header.S`).
+const WANTED: &[&str] = &[
+    "_edata",
+    "_ehead",
+    "_end",
+    "efi32_pe_entry",
+    "efi32_stub_entry",
+    "efi64_stub_entry",
+    "efi_pe_entry",
+    "input_data",
+    "input_data_end",
+    "input_len",
+    "kernel_info",
+    "startup_32",
+    "startup_64",
+    "z_input_len",
+];
+
+/// A decompressor, linked around its payload.
+#[derive(Debug, Clone)]
+pub struct Stub<'a> {
+    elf: Elf<'a>,
+    symbols: HashMap<&'static str, u64>,
+}
+
+impl<'a> Stub<'a> {
+    /// Recognises x86's `compressed/vmlinux`: an x86 ELF file with the symbols `input_data` and `z_input_len` or
+    /// `input_len`, and `_end`.
+    ///
+    /// # Errors
+    /// [`Error::WrongCpu`], [`Error::Kernel`], [`Error::NotADecompressor`] say what the file is instead.
+    pub fn x86(elf: Elf<'a>) -> Result<Self> {
+        const INSTEAD: &str = "arch/x86/boot/compressed/vmlinux";
+        check_cpu(&elf, &[Arch::X86, Arch::X86_64], "x86", "for an ARM kernel use `kimage zimage`")?;
+        let stub = Self::with_symbols(elf, INSTEAD)?;
+        let missing = if stub.symbol("input_data").is_none() {
+            "input_data"
+        } else if stub.symbol("z_input_len").or(stub.symbol("input_len")).is_none() {
+            "z_input_len"
+        } else if stub.symbol("_end").is_none() {
+            "_end"
+        } else {
+            return Ok(stub);
+        };
+        Err(not_a_decompressor(&stub.elf, missing, INSTEAD))
+    }
+
+    /// Recognises ARM's `compressed/vmlinux`: an ARM ELF file with the symbols `input_data` and `_edata`.
+    ///
+    /// # Errors
+    /// As [`Stub::x86`].
+    pub fn arm(elf: Elf<'a>) -> Result<Self> {
+        const INSTEAD: &str = "arch/arm/boot/compressed/vmlinux";
+        check_cpu(
+            &elf,
+            &[Arch::Arm],
+            "32-bit ARM",
+            "for an x86 kernel use `kimage bzimage`, for others `kimage image`",
+        )?;
+        let stub = Self::with_symbols(elf, INSTEAD)?;
+        let missing = match (stub.symbol("input_data"), stub.symbol("_edata")) {
+            (None, _) => "input_data",
+            (_, None) => "_edata",
+            _ => return Ok(stub),
+        };
+        Err(not_a_decompressor(&stub.elf, missing, INSTEAD))
+    }
+
+    fn with_symbols(elf: Elf<'a>, instead: &'static str) -> Result<Self> {
+        if elf.kind() == elf::Kind::Relocatable {
+            return Err(Error::NotLinked);
+        }
+        let table = match elf.symbols() {
+            // A stripped kernel is the wrong file before it is a stripped one.
+            Err(elf::Error::NoSymbols) if elf.release().is_some() => {
+                return Err(not_a_decompressor(&elf, "input_data", instead));
+            }
+            other => other?,
+        };
+        let mut symbols = HashMap::new();
+        for symbol in table.filter(|symbol| symbol.is_defined() && !symbol.is_debugging()) {
+            if let Some(name) = WANTED.iter().find(|name| name.as_bytes() == symbol.name) {
+                symbols.insert(*name, symbol.value);
+            }
+        }
+        Ok(Stub { elf, symbols })
+    }
+
+    /// The linked file.
+    pub fn elf(&self) -> &Elf<'a> {
+        &self.elf
+    }
+
+    /// Is it 64-bit code?
+    pub fn is_64(&self) -> bool {
+        self.elf.is_64()
+    }
+
+    /// The value of a symbol that image builders use.
+    pub fn symbol(&self, name: &str) -> Option<u64> {
+        self.symbols.get(name).copied()
+    }
+
+    /// The value of a symbol that must be there.
+    ///
+    /// # Errors
+    /// [`Error::MissingSymbol`] with the reason `why`.
+    pub fn need(&self, name: &'static str, why: &'static str) -> Result<u64> {
+        self.symbol(name).ok_or(Error::MissingSymbol { name, why })
+    }
+}
+
+fn check_cpu(elf: &Elf<'_>, cpus: &[Arch], want: &'static str, help: &'static str) -> Result<()> {
+    match elf.arch() {
+        Some(arch) if cpus.contains(&arch) => Ok(()),
+        Some(arch) => Err(Error::WrongCpu { found: arch.to_string(), want, help }),
+        None => {
+            let found = format!("an unknown CPU (e_machine {} at offset 0x12)", elf.machine());
+            Err(Error::WrongCpu { found, want, help })
+        }
+    }
+}
+
+fn not_a_decompressor(elf: &Elf<'_>, missing: &'static str, instead: &'static str) -> Error {
+    match elf.release() {
+        Some(release) => Error::Kernel { release: Some(release), missing, instead },
+        None if elf.section("__ksymtab").is_some() || elf.section(".init.text").is_some() => {
+            Error::Kernel { release: None, missing, instead }
+        }
+        None => Error::NotADecompressor { missing, instead },
+    }
+}
