@@ -119,12 +119,14 @@ impl Error {
             Error::ZImage(error) => error.help(),
             Error::UImage(error) => error.help(),
             Error::Underivable { option, .. } => format!("say it with {option}").into(),
-            Error::Contradiction { findings } => {
-                let mut lines: Vec<&str> =
-                    findings.iter().map(|finding| &*finding.help).filter(|help| !help.is_empty()).collect();
-                lines.push("or go ahead all the same with --force");
-                lines.join(", ").into()
-            }
+            Error::Contradiction { findings } => findings
+                .iter()
+                .map(|finding| &*finding.help)
+                .filter(|help| !help.is_empty())
+                .chain(std::iter::once("to go ahead all the same, say --force"))
+                .collect::<Vec<_>>()
+                .join("; ")
+                .into(),
             Error::Elf(error) => error.help(),
             Error::Layout(_) => "".into(),
         }

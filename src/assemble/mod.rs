@@ -14,7 +14,7 @@ use crate::finding::{Finding, Severity};
 use crate::format::bzimage::{self, BzImage, CrcChoice, Generation, Parts, Setup};
 use crate::format::zimage::{self, ZImage};
 use crate::format::{Format, uimage::Header};
-use crate::layout::{Emitted, Plan};
+use crate::layout::{Emitted, Plan, RegionKind};
 use crate::stub::Stub;
 use std::borrow::Cow;
 
@@ -215,7 +215,7 @@ pub fn image<'a>(vmlinux: &'a [u8], options: &FlatOptions) -> Result<Assembled<'
     }
     let elf = Elf::parse(vmlinux).map_err(|error| Error::input("VMLINUX", error))?;
     let flat = flatten(&elf, options).map_err(|error| Error::input("VMLINUX", error))?;
-    let sections = flat.plan.regions().len();
+    let sections = flat.plan.regions().iter().filter(|region| region.kind == RegionKind::Code).count();
     let facts = Facts::Flat { base: flat.base, arch: elf.arch(), sections };
     Ok(Assembled { plan: flat.plan, facts, patches: Vec::new(), findings: Vec::new() })
 }

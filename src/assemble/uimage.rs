@@ -2,6 +2,7 @@
 
 use super::{Assembled, Facts};
 use crate::arch::Arch;
+use crate::bytes::Cursor;
 use crate::codec::{Codec, gzip};
 use crate::elf::{BANNER, Elf, release_in};
 use crate::error::{Error, Result};
@@ -52,7 +53,12 @@ pub struct Derived {
 }
 
 const OS_LINUX: u8 = 5;
+const OS_TEE: u8 = 26;
 const COMP_NONE: u8 = 0;
+/// `struct optee_header` (U-Boot, include/tee/optee.h): magic, length, and where the load address stands in it.
+const OPTEE_MAGIC: &[u8] = b"OPTE";
+const OPTEE_HEADER_LEN: u32 = 28;
+const OPTEE_LOAD_AT: u64 = 16;
 /// A kernel larger than this is not searched further for its banner.
 const SCAN_LIMIT: u64 = 1 << 30;
 
@@ -63,7 +69,7 @@ const SCAN_LIMIT: u64 = 1 << 30;
 /// for what could not be found out.
 pub fn uimage<'a>(request: &UImageRequest, files: &[&'a [u8]], dtbs: &[&'a [u8]]) -> Result<Assembled<'a>> {
     let first = files.first().copied().unwrap_or(&[]);
-    let facts = DataFacts::read(first);
+    let facts = DataFacts::read(request, first);
     let mut decided = Decided::default();
     let header = decided.header(request, &facts, first)?;
 
@@ -76,7 +82,7 @@ pub fn uimage<'a>(request: &UImageRequest, files: &[&'a [u8]], dtbs: &[&'a [u8]]
         };
         plans.push(plan);
     }
-    decided.check(request, &header, &facts, &plans);
+    decided.check(request, &header, &facts, first, &plans);
     let mut findings = decided.findings;
     if !request.force && findings.iter().any(|finding| finding.severity == Severity::Error) {
         findings.retain(|finding| finding.severity == Severity::Error);
@@ -104,12 +110,17 @@ struct DataFacts {
     arch: Option<(Arch, &'static str)>,
     /// Where an ELF file wants to be loaded and entered.
     elf: Option<(Range<u64>, u64)>,
+    /// The address in the header of an OP-TEE image.
+    tee: Option<u32>,
 }
 
 impl DataFacts {
-    fn read(data: &[u8]) -> DataFacts {
+    fn read(request: &UImageRequest, data: &[u8]) -> DataFacts {
         let format = Format::detect(data);
         let mut facts = DataFacts { format, ..DataFacts::default() };
+        if request.os == Some(OS_TEE) {
+            facts.tee = Cursor::little(data).u32("init_load_addr_lo", OPTEE_LOAD_AT).ok();
+        }
         match format {
             Some(Format::Elf) => {
                 if let Ok(elf) = Elf::parse(data) {
@@ -278,6 +289,16 @@ impl Decided {
         let xip_room = if request.xip { 64 } else { 0 };
         let (load, entry) = match (load, entry) {
             (Some(load), Some(entry)) => (load, entry),
+            // As mkimage: the header of an OP-TEE image is loaded too, in front of what it names.
+            (None, entry) if facts.tee.is_some() => {
+                let start = facts.tee.unwrap_or_default();
+                let load = start.wrapping_sub(OPTEE_HEADER_LEN);
+                self.derive("load address", format!("{load:#x}"), "the OP-TEE header");
+                if entry.is_none() {
+                    self.derive("entry point", format!("{start:#x}"), "the OP-TEE header");
+                }
+                (load, entry.unwrap_or(start))
+            }
             // As mkimage: where it is loaded, it is entered. With -x the header comes first.
             (Some(load), None) => (load, load.wrapping_add(xip_room)),
             (None, entry) => {
@@ -292,7 +313,7 @@ impl Decided {
                 (load, entry.unwrap_or(fallback))
             }
         };
-        if request.load.is_none() && elf_load.is_none() && kind == kind::KERNEL {
+        if request.load.is_none() && elf_load.is_none() && facts.tee.is_none() && kind == kind::KERNEL {
             self.warn(
                 "uimage.load",
                 "no load address: the image says 0, where U-Boot will copy the kernel to",
@@ -336,7 +357,7 @@ impl Decided {
         }
     }
 
-    fn check(&mut self, request: &UImageRequest, header: &Header, facts: &DataFacts, plans: &[Plan<'_>]) {
+    fn check(&mut self, request: &UImageRequest, header: &Header, facts: &DataFacts, first: &[u8], plans: &[Plan<'_>]) {
         if !uimage::is_legacy_kind(header.kind) {
             let name = TYPE.short(header.kind).unwrap_or("?");
             self.error(
@@ -358,6 +379,13 @@ impl Decided {
         self.check_arch(header, facts);
         self.check_compression(header, facts);
         self.check_entry(request, header, facts, plans);
+        if facts.tee.is_some() && request.load.is_none() && !first.starts_with(OPTEE_MAGIC) {
+            self.warn(
+                "uimage.optee",
+                "the data does not begin with an OP-TEE header (OPTE), but the addresses were read from it",
+                "give the addresses with -a and -e, or wrap tee.bin",
+            );
+        }
         if facts.format == Some(Format::Elf) && is_kernel(header.kind) {
             self.warn(
                 "uimage.elf",

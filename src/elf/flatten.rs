@@ -98,9 +98,11 @@ pub fn flatten<'a>(elf: &Elf<'a>, options: &FlatOptions) -> Result<FlatImage<'a>
         lay(&mut covers, block.lma - low.lma, Cover::Bytes { name: block.section.name, bytes: block.bytes });
     }
     // objcopy writes the gaps after all sections.
-    for Gap { start, stop, after } in gaps {
-        if stop - low.lma > options.max_size {
-            return Err(too_large(stop - low.lma, options, &low, &after));
+    for Gap { start, stop } in gaps {
+        let size = stop - low.lma;
+        if size > options.max_size {
+            // A gap between sections ends where a section begins, and those are inside.
+            return Err(Error::PadTooFar { pad_to: PhysAddr(stop), size, max: options.max_size });
         }
         let fill = Cover::Fill { byte: options.gap_fill.unwrap_or(0), len: stop - start };
         lay(&mut covers, start - low.lma, fill);
@@ -200,24 +202,23 @@ fn lay<'a>(covers: &mut BTreeMap<u64, Cover<'a>>, at: u64, cover: Cover<'a>) {
     covers.insert(at, cover);
 }
 
-/// Load addresses to fill, and the block behind which they lie.
+/// Load addresses to fill.
 #[derive(Debug, Clone, Copy)]
-struct Gap<'a> {
+struct Gap {
     start: u64,
     stop: u64,
-    after: Block<'a>,
 }
 
 /// `--gap-fill` and `--pad-to`: objcopy lets each loaded section but the last grow to the start of the next, and the
 /// last one to the address given. An empty section grows too, and so can become the first of the image.
-fn gaps<'a>(blocks: &[Block<'a>], options: &FlatOptions) -> Vec<Gap<'a>> {
+fn gaps(blocks: &[Block<'_>], options: &FlatOptions) -> Vec<Gap> {
     let mut sorted = blocks.to_vec();
     sorted.sort_by_key(|block| (block.lma, block.size));
     let mut gaps = Vec::new();
-    let mut grow = |after: &Block<'a>, stop: u64| {
+    let mut grow = |after: &Block<'_>, stop: u64| {
         let start = after.lma.saturating_add(after.size);
         if start < stop {
-            gaps.push(Gap { start, stop, after: *after });
+            gaps.push(Gap { start, stop });
         }
     };
     if options.gap_fill.is_some() {
@@ -234,14 +235,13 @@ fn gaps<'a>(blocks: &[Block<'a>], options: &FlatOptions) -> Vec<Gap<'a>> {
 }
 
 fn too_large(size: u64, options: &FlatOptions, low: &Block<'_>, high: &Block<'_>) -> Error {
-    Error::TooLarge {
-        size,
-        max: options.max_size,
-        low: low.section.name().into_owned(),
-        low_at: PhysAddr(low.lma),
-        high: high.section.name().into_owned(),
-        high_at: PhysAddr(high.lma),
+    let max = options.max_size;
+    let section = high.section.name().into_owned();
+    if low.lma == high.lma {
+        return Error::SectionTooLarge { size, max, section };
     }
+    let (low, low_at) = (low.section.name().into_owned(), PhysAddr(low.lma));
+    Error::TooLarge { size, max, low, low_at, high: section, high_at: PhysAddr(high.lma) }
 }
 
 #[cfg(test)]

@@ -71,6 +71,26 @@ pub enum Error {
         /// Its load address.
         high_at: PhysAddr,
     },
+    /// One section alone is larger than the flat image may be.
+    #[error("the flat image would be {size} bytes, more than {max}, of section {section} alone")]
+    SectionTooLarge {
+        /// Bytes the image would have.
+        size: u64,
+        /// Bytes allowed.
+        max: u64,
+        /// The section.
+        section: String,
+    },
+    /// The address to pad to is too far away.
+    #[error("padded to load address {pad_to}, the flat image would be {size} bytes, more than {max}")]
+    PadTooFar {
+        /// The address to pad to.
+        pad_to: PhysAddr,
+        /// Bytes the image would have.
+        size: u64,
+        /// Bytes allowed.
+        max: u64,
+    },
     /// A section name pattern cannot be understood.
     #[error("`{pattern}` is not a section name pattern: {reason}")]
     Pattern {
@@ -99,6 +119,10 @@ impl Error {
                  --remove-section {high}), or allow the size with --max-size"
             )
             .into(),
+            Error::SectionTooLarge { section, .. } => {
+                format!("leave it out (--remove-section {section}), or allow the size with --max-size").into()
+            }
+            Error::PadTooFar { .. } => "lower --pad-to, or allow the size with --max-size".into(),
             Error::Pattern { .. } => "use a section name, with * ? or [abc] as wildcards".into(),
             Error::Layout(_) => "".into(),
         }

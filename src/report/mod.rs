@@ -17,6 +17,9 @@ use serde::Serialize;
 /// Version of the JSON form; grows when a field changes its meaning or goes away.
 pub const SCHEMA: u32 = 1;
 
+/// The name of an output that is not a file.
+pub const STDOUT: &str = "standard output";
+
 /// What a building command did.
 #[derive(Debug, Serialize)]
 pub struct Report<'r> {

@@ -1,6 +1,6 @@
 //! The report for people.
 
-use super::{ImageReport, Report};
+use super::{ImageReport, Report, STDOUT};
 use std::io::{self, Write};
 
 /// Writes `report` as the lines a kernel developer knows. Findings are not among them: whoever shows them decides
@@ -39,5 +39,5 @@ pub fn write_text(report: &Report<'_>, mut out: impl Write) -> io::Result<()> {
             writeln!(out, "Entry Point:  {entry_point:08x}")?;
         }
     }
-    writeln!(out, "{output} is ready")
+    if output != STDOUT { writeln!(out, "{output} is ready") } else { Ok(()) }
 }

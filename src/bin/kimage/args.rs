@@ -34,7 +34,7 @@ pub(crate) enum Command {
     Bzimage(Bzimage),
     Zimage(Zimage),
     Image(Image),
-    Uimage(Uimage),
+    Uimage(Box<Uimage>),
     Voffset(Offsets),
     Zoffset(ZOffsets),
 }
@@ -202,23 +202,23 @@ Examples:
 -A list, -O list, -T list and -C list show the names.")]
 pub(crate) struct Uimage {
     /// The data: zImage, Image, Image.gz, ramdisk, script ... (several with -T multi)
-    #[arg(value_name = "DATA", required = true)]
+    #[arg(value_name = "DATA")]
     pub(crate) data: Vec<PathBuf>,
     /// Where to write
     #[arg(short, long, value_name = "FILE", default_value = "uImage")]
     pub(crate) output: PathBuf,
     /// CPU: arm, arm64, mips, powerpc, riscv, x86 ...
     #[arg(short = 'A', long, value_name = "ARCH", value_parser = |text: &str| name(ARCH, text))]
-    pub(crate) arch: Option<u8>,
+    pub(crate) arch: Option<NameArg>,
     /// Operating system [default: linux]
     #[arg(short = 'O', long, value_name = "OS", value_parser = |text: &str| name(OS, text))]
-    pub(crate) os: Option<u8>,
+    pub(crate) os: Option<NameArg>,
     /// Type: kernel, kernel_noload, ramdisk, script, multi ... [default: kernel]
     #[arg(short = 'T', long = "type", value_name = "TYPE", value_parser = |text: &str| name(TYPE, text))]
-    pub(crate) kind: Option<u8>,
+    pub(crate) kind: Option<NameArg>,
     /// Compression of the data: none, gzip, bzip2, lzma, lzo, lz4, zstd
     #[arg(short = 'C', long, value_name = "COMP", value_parser = |text: &str| name(COMPRESSION, text))]
-    pub(crate) compression: Option<u8>,
+    pub(crate) compression: Option<NameArg>,
     /// Load address, hexadecimal
     #[arg(short = 'a', long, value_name = "HEX", value_parser = hex, allow_hyphen_values = true)]
     pub(crate) load_address: Option<u64>,
@@ -247,11 +247,32 @@ pub(crate) struct Uimage {
     pub(crate) building: Building,
 }
 
-fn name(names: Names, text: &str) -> Result<u8, String> {
-    names.id(text).ok_or_else(|| {
-        let all: Vec<&str> = names.all().map(|name| name.short).collect();
-        format!("not a name of the header's {}; known are {}", names.field, all.join(", "))
-    })
+/// A name of a uImage header field.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum NameArg {
+    /// Its number.
+    Id(u8),
+    /// The word `list`: show the names, as mkimage does.
+    List(Names),
+}
+
+impl NameArg {
+    pub(crate) fn id(self) -> Option<u8> {
+        match self {
+            NameArg::Id(id) => Some(id),
+            NameArg::List(_) => None,
+        }
+    }
+}
+
+fn name(names: Names, text: &str) -> Result<NameArg, String> {
+    if text == "list" {
+        return Ok(NameArg::List(names));
+    }
+    names
+        .id(text)
+        .map(NameArg::Id)
+        .ok_or_else(|| format!("no such {}; `{} list` shows the names", names.field, names.option))
 }
 
 fn unprefixed(text: &str) -> Option<&str> {

@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use kimage::report::STDOUT;
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -25,7 +26,7 @@ impl Output<'_> {
 
     /// The path, for messages.
     pub(crate) fn name(&self) -> String {
-        if self.is_stdout() { "standard output".to_owned() } else { self.path.display().to_string() }
+        if self.is_stdout() { STDOUT.to_owned() } else { self.path.display().to_string() }
     }
 
     /// Lets `write` write the output of `len` bytes.
@@ -54,6 +55,9 @@ impl Output<'_> {
             Err(_) => None,
         };
         let folder = folder_of(&target);
+        if !folder.is_dir() {
+            bail!("there is no folder {}; make it, or name another file", folder.display());
+        }
         let mut temporary = tempfile::Builder::new()
             .prefix(".kimage-")
             .suffix(".tmp")

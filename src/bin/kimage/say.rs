@@ -5,6 +5,12 @@ use std::io::{self, ErrorKind, IsTerminal, Write};
 
 /// Prints the error, each cause behind it, and the way out.
 pub(crate) fn error(error: &anyhow::Error) {
+    let ours = error.chain().find_map(|cause| cause.downcast_ref::<kimage::Error>());
+    if let Some(kimage::Error::Contradiction { findings }) = ours {
+        findings.iter().for_each(finding);
+        line(&format!("{} to go ahead all the same, say --force", paint("help:", "1;36")));
+        return;
+    }
     let mut message = String::new();
     for cause in error.chain() {
         let text = cause.to_string();
@@ -17,8 +23,7 @@ pub(crate) fn error(error: &anyhow::Error) {
         }
     }
     line(&format!("{} {message}", paint("error:", "1;31")));
-    let help = error.chain().find_map(|cause| cause.downcast_ref::<kimage::Error>()).map(kimage::Error::help);
-    if let Some(help) = help.filter(|help| !help.is_empty()) {
+    if let Some(help) = ours.map(kimage::Error::help).filter(|help| !help.is_empty()) {
         line(&format!("{} {help}", paint("help:", "1;36")));
     }
 }

@@ -6,7 +6,7 @@ mod names;
 
 pub use names::{ARCH, COMPRESSION, Name, Names, OS, TYPE};
 
-use crate::bytes::{Cursor, Endian, FieldError, Problem, len64, slice};
+use crate::bytes::{Align, Cursor, Endian, FieldError, Problem, len64, slice};
 use crate::finding::{Finding, Severity};
 use crate::layout::{self, Plan, Region, RegionKind, Reserver};
 use std::borrow::Cow;
@@ -19,6 +19,10 @@ pub const MAGIC: u32 = 0x2705_1956;
 pub const HEADER_LEN: u64 = 64;
 /// Length of the name in bytes (`IH_NMLEN`).
 pub const NAME_LEN: usize = 32;
+
+/// What [`kind::FIRMWARE_IVT`] adds to `ih_size` for the signature data (CSF) that is put behind the image later
+/// (tools/default_image.c).
+const CSF_LEN: u64 = 0x2040;
 
 /// Numbers of the `type` field that kimage acts on.
 pub mod kind {
@@ -34,6 +38,8 @@ pub mod kind {
     pub const FLAT_DT: u8 = 8;
     /// A kernel that runs where it is.
     pub const KERNEL_NOLOAD: u8 = 14;
+    /// Firmware with the table that i.MX boot ROMs verify (HABv4): the table follows the data.
+    pub const FIRMWARE_IVT: u8 = 32;
     /// mkimage's word for a device tree in a legacy image; stored as [`FLAT_DT`].
     pub const FDT_LEGACY: u8 = 42;
 }
@@ -127,8 +133,7 @@ impl<'a> UImage<'a> {
         let Ok((raw, _)) = RawHeader::read_from_prefix(bytes) else {
             return Err(truncated("header", 0, HEADER_LEN));
         };
-        let size = u64::from(raw.size.get());
-        let end = HEADER_LEN + size;
+        let end = data_end(&raw);
         if end > len64(bytes) {
             return Err(truncated("ih_size", 12, end).with_help("the image is cut off: copy it again, whole"));
         }
@@ -155,7 +160,7 @@ impl<'a> UImage<'a> {
         let mut findings = Vec::new();
         let mut raw = self.raw;
         raw.hcrc = 0.into();
-        let data = slice(self.bytes, HEADER_LEN, self.raw.size.get().into()).unwrap_or(&[]);
+        let data = slice(self.bytes, HEADER_LEN, data_end(&self.raw) - HEADER_LEN).unwrap_or(&[]);
         for (rule, at, found, want) in [
             ("uimage.hcrc", 4, self.raw.hcrc.get(), crc32fast::hash(raw.as_bytes())),
             ("uimage.dcrc", 24, self.raw.dcrc.get(), crc32fast::hash(data)),
@@ -170,7 +175,7 @@ impl<'a> UImage<'a> {
 
     /// What the image consists of.
     pub fn regions(&self) -> Vec<Region> {
-        let end = HEADER_LEN + u64::from(self.raw.size.get());
+        let end = data_end(&self.raw);
         let mut regions = vec![Region::new("header", 0..HEADER_LEN, RegionKind::Header)];
         match self.raw.kind {
             kind::MULTI | kind::SCRIPT => {
@@ -189,6 +194,22 @@ impl<'a> UImage<'a> {
         }
         regions
     }
+}
+
+/// Where the data ends in the file, by `ih_size`.
+fn data_end(raw: &RawHeader) -> u64 {
+    let extra = if raw.kind == kind::FIRMWARE_IVT { CSF_LEN } else { 0 };
+    HEADER_LEN + u64::from(raw.size.get()).saturating_sub(extra)
+}
+
+/// The image vector table of an i.MX boot ROM, as mkimage makes it: tag 0xd1, length, version 0x40, then little-endian
+/// entry point, addresses of the table itself and of the signature data behind it (U-Boot, include/imximage.h).
+fn image_vector_table(load: u32, at: u64) -> Result<Vec<u8>, Error> {
+    let own = load.wrapping_add(u32::try_from(at).map_err(|_| Error::TooLarge { size: at })?);
+    let words = [load, 0, 0, 0, own, own.wrapping_add(0x20), 0];
+    let mut table = vec![0xd1, 0x00, 0x20, 0x40];
+    table.extend(words.iter().flat_map(|word| word.to_le_bytes()));
+    Ok(table)
 }
 
 /// The files of a multi-file image: 32-bit sizes up to a zero, then each file, the next one at a multiple of 4.
@@ -275,12 +296,24 @@ pub fn plan<'a>(header: &Header, files: &[Plan<'a>]) -> Result<Plan<'a>, Error> 
         let title = if listed { format!("data[{index}]").into() } else { Cow::Borrowed("data") };
         name(title, start, body.at(), RegionKind::Data);
     }
+    let mut signature = 0;
+    if header.kind == kind::FIRMWARE_IVT {
+        // The table begins at a page of the file.
+        let padded = Align::PAGE.up(HEADER_LEN + body.at()).unwrap_or(u64::MAX) - HEADER_LEN;
+        let start = body.at();
+        // mkimage's padding is its loop counter: each byte is the low byte of its own file offset.
+        body.bytes((HEADER_LEN + start..HEADER_LEN + padded).map(|at| at.to_le_bytes()[0]).collect::<Vec<u8>>())?;
+        name("padding".into(), start, body.at(), RegionKind::Padding);
+        body.bytes(image_vector_table(header.load, padded)?)?;
+        name("ivt".into(), padded, body.at(), RegionKind::Header);
+        signature = CSF_LEN;
+    }
     let body = body.finish();
     let mut raw = RawHeader {
         magic: MAGIC.into(),
         hcrc: 0.into(),
         time: header.time.into(),
-        size: narrow(body.len())?.into(),
+        size: narrow(body.len() + signature)?.into(),
         load: header.load.into(),
         ep: header.entry.into(),
         dcrc: body.crc32().into(),

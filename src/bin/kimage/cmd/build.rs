@@ -1,16 +1,19 @@
 //! The image builders.
 
-use crate::args::{Building, Bzimage, Image, Uimage, YesNo, Zimage};
+use crate::args::{Building, Bzimage, Cli, Image, NameArg, Uimage, YesNo, Zimage};
 use crate::input::Input;
 use crate::output::Output;
 use crate::say;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
+use clap::CommandFactory;
+use clap::error::ErrorKind;
 use kimage::assemble::{self, Assembled, UImageRequest};
 use kimage::elf::{FlatOptions, RemoveList};
 use kimage::finding::Severity;
 use kimage::format::bzimage::CrcChoice;
+use kimage::format::uimage::Names;
 use kimage::report::{Report, write_json, write_text};
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -50,15 +53,23 @@ pub(crate) fn image(args: &Image) -> Result<()> {
 }
 
 pub(crate) fn uimage(args: &Uimage) -> Result<()> {
+    for arg in [args.arch, args.os, args.kind, args.compression] {
+        if let Some(NameArg::List(names)) = arg {
+            return list(names);
+        }
+    }
+    if args.data.is_empty() {
+        Cli::command().error(ErrorKind::MissingRequiredArgument, "uimage: give the data to wrap: DATA").exit();
+    }
     let data = open_all(&args.data)?;
     let dtbs = open_all(&args.append_dtb)?;
     let data_bytes: Vec<&[u8]> = data.iter().map(|data| &**data).collect();
     let dtb_bytes: Vec<&[u8]> = dtbs.iter().map(|dtb| &**dtb).collect();
     let request = UImageRequest {
-        arch: args.arch,
-        os: args.os,
-        kind: args.kind,
-        comp: args.compression,
+        arch: args.arch.and_then(NameArg::id),
+        os: args.os.and_then(NameArg::id),
+        kind: args.kind.and_then(NameArg::id),
+        comp: args.compression.and_then(NameArg::id),
         load: args.load_address,
         entry: args.entry_point,
         name: args.name.as_ref().map(|name| name.as_bytes().to_vec()),
@@ -73,6 +84,14 @@ pub(crate) fn uimage(args: &Uimage) -> Result<()> {
     let assembled = assemble::uimage(&request, &data_bytes, &dtb_bytes)
         .map_err(|error| at_input(error, &[("DATA", &refs(&data)), ("DTB", &refs(&dtbs))]))?;
     finish("uimage", &args.output, &args.building, &assembled)
+}
+
+fn list(names: Names) -> Result<()> {
+    let mut out = io::stdout().lock();
+    for name in names.all() {
+        writeln!(out, "{:<22}{}", name.short, name.long).context("standard output")?;
+    }
+    Ok(())
 }
 
 fn open_all(paths: &[PathBuf]) -> Result<Vec<Input>> {
@@ -109,7 +128,8 @@ fn at_input(error: kimage::Error, inputs: &[(&str, &[&Input])]) -> anyhow::Error
 fn finish(command: &'static str, path: &Path, building: &Building, assembled: &Assembled<'_>) -> Result<()> {
     let output = Output { path, sync: building.sync, is_text: false };
     if output.is_stdout() && building.json {
-        bail!("image and report cannot both go to standard output: name a file with -o, or leave out --json");
+        let message = "image and report cannot both go to standard output: name a file with -o, or leave out --json";
+        Cli::command().error(ErrorKind::ArgumentConflict, message).exit();
     }
     let emitted = output.write(assembled.plan.len(), |out| Ok(assembled.emit(out)?))?;
     let name = output.name();
