@@ -155,29 +155,25 @@ fn inputs_that_are_no_files() {
 #[test]
 fn wrong_inputs_name_the_file_and_the_way_out() {
     let dir = tempdir();
-    let run = |words: &[&str], files: &[PathBuf]| run(kimage().current_dir(dir.path()).args(words).args(files));
+    let run = |words: &[&str], files: &[&PathBuf]| run(kimage().current_dir(dir.path()).args(words).args(files));
     let (vmlinux, setup, arm) = (tiny("vmlinux"), tiny("setup.bin"), tiny("arm-vmlinux"));
     fails(
-        &run(&["bzimage"], &[setup.clone(), vmlinux.clone()]),
+        &run(&["bzimage"], &[&setup, &vmlinux]),
         1,
         &["tiny/setup.bin: this is a setup.bin", "help: the order is VMLINUX SETUP"],
     );
+    fails(&run(&["bzimage"], &[&vmlinux, &vmlinux]), 1, &["tiny/vmlinux: this is an ELF file without setup header"]);
+    fails(&run(&["bzimage"], &[&arm, &setup]), 1, &["is for ARM, wanted x86", "kimage zimage"]);
+    fails(&run(&["zimage"], &[&vmlinux]), 1, &["is for x86-64, wanted 32-bit ARM", "kimage bzimage"]);
+    fails(&run(&["zimage"], &[&setup]), 1, &["this is an x86 bzImage; wanted arch/arm/boot/compressed/vmlinux"]);
+    fails(&run(&["image"], &[&setup]), 1, &["wanted an ELF file"]);
+    fails(&run(&["voffset"], &[&setup]), 1, &["e_ident[EI_MAG] at offset 0x0", "help: this is not an ELF file"]);
+    fails(&run(&["voffset", "--symbols", "_end,nonsense"], &[&vmlinux]), 1, &["has no nonsense"]);
+    fails(&run(&["image", "--max-size", "100"], &[&vmlinux]), 1, &["more than 100", "--max-size"]);
+    fails(&run(&["image", "-R", "*"], &[&vmlinux]), 1, &["nothing to load", "remove fewer sections"]);
+    fails(&run(&["image", "-R", "a[b"], &[&vmlinux]), 1, &["a[b"]);
     fails(
-        &run(&["bzimage"], &[vmlinux.clone(), vmlinux.clone()]),
-        1,
-        &["tiny/vmlinux: this is an ELF file without setup header"],
-    );
-    fails(&run(&["bzimage"], &[arm.clone(), setup.clone()]), 1, &["is for ARM, wanted x86", "kimage zimage"]);
-    fails(&run(&["zimage"], &[vmlinux.clone()]), 1, &["is for x86-64, wanted 32-bit ARM", "kimage bzimage"]);
-    fails(&run(&["zimage"], &[setup.clone()]), 1, &["this is an x86 bzImage; wanted arch/arm/boot/compressed/vmlinux"]);
-    fails(&run(&["image"], &[setup.clone()]), 1, &["wanted an ELF file"]);
-    fails(&run(&["voffset"], &[setup.clone()]), 1, &["e_ident[EI_MAG] at offset 0x0", "help: this is not an ELF file"]);
-    fails(&run(&["voffset", "--symbols", "_end,nonsense"], &[vmlinux.clone()]), 1, &["has no nonsense"]);
-    fails(&run(&["image", "--max-size", "100"], &[vmlinux.clone()]), 1, &["more than 100", "--max-size"]);
-    fails(&run(&["image", "-R", "*"], &[vmlinux.clone()]), 1, &["nothing to load", "remove fewer sections"]);
-    fails(&run(&["image", "-R", "a[b"], &[vmlinux.clone()]), 1, &["a[b"]);
-    fails(
-        &run(&["zimage", "--append-dtb", setup.to_str().unwrap()], &[arm]),
+        &run(&["zimage", "--append-dtb", setup.to_str().unwrap()], &[&arm]),
         1,
         &["tiny/setup.bin: device tree 0: magic at offset 0x0"],
     );

@@ -1,0 +1,48 @@
+#!/bin/sh
+# Installs what the tests need and runs them all, from any folder:
+#
+#     sh tests/run.sh [--full] [arguments for `cargo test`]
+#
+# --full adds the long boot matrix. On Debian and its kin what is missing is installed by apt; elsewhere a test that
+# misses a tool says so loudly and passes. With KIMAGE_REQUIRE_ALL=1 (as in .ci/run) it fails instead.
+set -eu
+cd "$(dirname "$0")/.."
+
+if [ "${1:-}" = --full ]; then
+    shift
+    export KIMAGE_FULL=1
+fi
+
+# command:package, for the tests' oracles and machines
+needs='
+    mkimage:u-boot-tools
+    objcopy:binutils
+    llvm-objcopy:llvm
+    qemu-system-x86_64:qemu-system-x86
+    qemu-system-arm:qemu-system-arm
+    /usr/lib/u-boot/qemu_arm/u-boot.bin:u-boot-qemu
+    cc:gcc
+    file:file
+    grub-file:grub-common
+    script:bsdutils
+    strace:strace
+    unshare:util-linux
+'
+missing=
+for need in $needs; do
+    command -v "${need%%:*}" >/dev/null 2>&1 || [ -e "${need%%:*}" ] || missing="$missing ${need##*:}"
+done
+if [ -n "$missing" ]; then
+    if command -v apt-get >/dev/null 2>&1; then
+        sudo=
+        [ "$(id -u)" = 0 ] || sudo=sudo
+        echo "Installing:$missing"
+        $sudo apt-get update -q
+        # shellcheck disable=SC2086 # a list of words
+        DEBIAN_FRONTEND=noninteractive $sudo apt-get install -q -y --no-install-recommends $missing
+    else
+        echo "Not installed, and no apt-get here:$missing" >&2
+    fi
+fi
+
+exec cargo test --locked "$@"
