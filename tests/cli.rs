@@ -66,6 +66,8 @@ fn usage_errors_exit_with_2() {
         &["uimage", "--time", "4294967296", "x"],
         &["bzimage", "--crc", "maybe", "x", "y"],
         &["bzimage", "x", "y", "--gap-fill", "0"],
+        &["bzimage", "-", "-"],
+        &["uimage", "-T", "multi", "-", "-"],
     ] {
         let output = run(kimage().current_dir(dir.path()).args(words));
         fails(&output, 2, &["--help"]);

@@ -64,6 +64,8 @@ impl Output<'_> {
             // As any program makes a file: the umask takes away from this.
             .permissions(Permissions::from_mode(0o666))
             .tempfile_in(&folder)
+            // Without the name of a file that nobody asked for.
+            .map_err(|error| io::Error::from(error.kind()))
             .with_context(|| format!("no file can be made in {}", folder.display()))?;
         let (_, value) = fill(temporary.as_file_mut(), len, write)?;
         if let Some(old) = old {

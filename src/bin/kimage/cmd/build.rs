@@ -18,6 +18,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 pub(crate) fn bzimage(args: &Bzimage) -> Result<()> {
+    one_stdin([&args.vmlinux, &args.setup]);
     let vmlinux = Input::open(&args.vmlinux)?;
     let setup = Input::open(&args.setup)?;
     let crc = match args.crc {
@@ -31,6 +32,7 @@ pub(crate) fn bzimage(args: &Bzimage) -> Result<()> {
 }
 
 pub(crate) fn zimage(args: &Zimage) -> Result<()> {
+    one_stdin(args.append_dtb.iter().chain([&args.vmlinux]));
     let vmlinux = Input::open(&args.vmlinux)?;
     let dtbs = open_all(&args.append_dtb)?;
     let dtb_bytes: Vec<&[u8]> = dtbs.iter().map(|dtb| &**dtb).collect();
@@ -61,6 +63,7 @@ pub(crate) fn uimage(args: &Uimage) -> Result<()> {
     if args.data.is_empty() {
         Cli::command().error(ErrorKind::MissingRequiredArgument, "uimage: give the data to wrap: DATA").exit();
     }
+    one_stdin(args.data.iter().chain(&args.append_dtb));
     let data = open_all(&args.data)?;
     let dtbs = open_all(&args.append_dtb)?;
     let data_bytes: Vec<&[u8]> = data.iter().map(|data| &**data).collect();
@@ -92,6 +95,13 @@ fn list(names: Names) -> Result<()> {
         writeln!(out, "{:<22}{}", name.short, name.long).context("standard output")?;
     }
     Ok(())
+}
+
+/// Standard input can be read once.
+fn one_stdin<'p>(paths: impl IntoIterator<Item = &'p PathBuf>) {
+    if paths.into_iter().filter(|path| *path == Path::new("-")).count() > 1 {
+        Cli::command().error(ErrorKind::ArgumentConflict, "`-` (standard input) can be given for one file only").exit();
+    }
 }
 
 fn open_all(paths: &[PathBuf]) -> Result<Vec<Input>> {
