@@ -219,10 +219,14 @@ pub enum Error {
         have: u64,
     },
     /// The decompressor's header and its symbols disagree.
-    #[error("the zImage header says the image ends at {end:#x} (offset 0x2c), the flat image ends at {len:#x}")]
+    #[error(
+        "the image ends at {end:#x} by the zImage header (offset 0x2c), at {edata:#x} by the symbol _edata, and is {len:#x} long"
+    )]
     Length {
         /// `end` - `start` of the header.
         end: u64,
+        /// `_edata`, from the start of the image.
+        edata: u64,
         /// Length of the flat image.
         len: u64,
     },
@@ -255,12 +259,15 @@ impl Error {
 /// [`Error`]: no zImage header at the front, header and length that disagree, a damaged device tree.
 pub fn plan<'a>(stub: &Stub<'a>, dtbs: &[&'a [u8]]) -> Result<Plan<'a>, Error> {
     let remove = RemoveList::new([".comment"])?;
-    let flat = flatten(stub.elf(), &FlatOptions { remove, ..FlatOptions::default() })?.plan;
+    let flat = flatten(stub.elf(), &FlatOptions { remove, ..FlatOptions::default() })?;
+    let (base, flat) = (flat.base.0, flat.plan);
     // The header is in the first section; the table somewhere in the code. A zImage is a few megabytes.
     let bytes = flat.bytes_at(0..flat.len());
     let image = ZImage::parse_head(&bytes)?;
-    if image.end != flat.len() {
-        return Err(Error::Length { end: image.end, len: flat.len() });
+    // Where the decompressor looks for an appended tree: header, symbol and length must name the same place.
+    let edata = stub.need("_edata", "is where an appended device tree must begin")?.wrapping_sub(base);
+    if image.end != flat.len() || edata != flat.len() {
+        return Err(Error::Length { end: image.end, edata, len: flat.len() });
     }
     let mut reserver = Reserver::new();
     reserver.append(&flat)?;
