@@ -1,0 +1,408 @@
+//! What the boot tests share: machines with a console, and an initial RAM disk whose only program says that it runs.
+
+#![allow(unreachable_pub, reason = "a module of a test")]
+
+use super::support::{missing, read, tempdir};
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// The line that [`initrd`]'s program prints.
+pub const USER_OK: &str = "KIMAGE-USER-OK";
+
+/// A boot takes a second or two; a machine under load may need many times that.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// At most this many machines run at a time, however many threads the tests have.
+const MACHINES: usize = 2;
+
+static FREE: Mutex<usize> = Mutex::new(MACHINES);
+static FREED: Condvar = Condvar::new();
+
+/// The right to run a machine.
+struct Slot;
+
+impl Slot {
+    fn take() -> Slot {
+        // A test that fails gives its slot back while it unwinds; the count is right all the same.
+        let mut free = FREE.lock().unwrap_or_else(PoisonError::into_inner);
+        while *free == 0 {
+            free = FREED.wait(free).unwrap_or_else(PoisonError::into_inner);
+        }
+        *free -= 1;
+        Slot
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        *FREE.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        FREED.notify_one();
+    }
+}
+
+/// A running QEMU. Dropped, it is gone.
+pub struct Machine {
+    what: String,
+    qemu: Child,
+    keyboard: ChildStdin,
+    console: Receiver<Vec<u8>>,
+    text: String,
+    /// How much of the text has been waited for.
+    seen: usize,
+    deadline: Instant,
+    _slot: Slot,
+}
+
+impl Machine {
+    /// Starts a QEMU that has the serial line on its standard input and output.
+    pub fn start(what: &str, qemu: &mut Command) -> Machine {
+        let slot = Slot::take();
+        qemu.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = qemu.spawn().unwrap_or_else(|error| panic!("{qemu:?}: {error}"));
+        let (sender, console) = channel();
+        // QEMU's own complaints belong to the story that a failure prints.
+        listen(child.stderr.take().unwrap(), sender.clone());
+        listen(child.stdout.take().unwrap(), sender);
+        Machine {
+            what: what.to_owned(),
+            keyboard: child.stdin.take().unwrap(),
+            qemu: child,
+            console,
+            text: String::new(),
+            seen: 0,
+            deadline: Instant::now() + PATIENCE,
+            _slot: slot,
+        }
+    }
+
+    /// Waits until the console shows these words, behind all that was waited for before; gives what came up to them.
+    #[track_caller]
+    pub fn wait_for(&mut self, words: &str) -> String {
+        loop {
+            if let Some(at) = self.text[self.seen..].find(words) {
+                let start = self.seen;
+                self.seen += at + words.len();
+                return self.text[start..self.seen].to_owned();
+            }
+            if !self.hear() {
+                panic!("{}: the machine ended without {words:?}; console:\n{}", self.what, self.text);
+            }
+            assert!(Instant::now() < self.deadline, "{}: no {words:?}; console:\n{}", self.what, self.text);
+        }
+    }
+
+    /// Types at the console.
+    #[track_caller]
+    pub fn type_keys(&mut self, keys: &str) {
+        let typed = self.keyboard.write_all(keys.as_bytes()).and_then(|()| self.keyboard.flush());
+        assert!(typed.is_ok(), "{}: {typed:?} while typing {keys:?}; console:\n{}", self.what, self.text);
+    }
+
+    /// Stops U-Boot before it boots by itself.
+    #[track_caller]
+    pub fn prompt(&mut self) {
+        self.wait_for("Hit any key to stop autoboot");
+        self.type_keys(" ");
+        self.wait_for("=> ");
+    }
+
+    /// Has U-Boot run a command; gives what it answered, the echo of the command included.
+    #[track_caller]
+    pub fn ask(&mut self, command: &str) -> String {
+        self.type_keys(&format!("{command}\r"));
+        self.wait_for("=> ")
+    }
+
+    /// Has U-Boot run a command that does not come back.
+    #[track_caller]
+    pub fn leave(mut self, command: &str) -> Console {
+        self.type_keys(&format!("{command}\r"));
+        self.finish()
+    }
+
+    /// Waits until the machine has switched itself off; gives all that the console showed.
+    #[track_caller]
+    pub fn finish(mut self) -> Console {
+        while self.hear() {
+            assert!(Instant::now() < self.deadline, "{}: does not end; console:\n{}", self.what, self.text);
+        }
+        let status = self.qemu.wait().unwrap();
+        assert!(status.success(), "{}: QEMU {status}; console:\n{}", self.what, self.text);
+        Console { what: std::mem::take(&mut self.what), text: std::mem::take(&mut self.text) }
+    }
+
+    /// Takes in what the console showed next, if anything; false at its end.
+    fn hear(&mut self) -> bool {
+        match self.console.recv_timeout(Duration::from_millis(200)) {
+            // A boot log is ASCII: nothing is lost where a piece parts a character. How lines end is of no interest.
+            Ok(bytes) => self.text.push_str(&String::from_utf8_lossy(&bytes).replace('\r', "")),
+            Err(RecvTimeoutError::Timeout) => (),
+            Err(RecvTimeoutError::Disconnected) => return false,
+        }
+        true
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        // Of a machine that has ended by itself nothing is left to kill.
+        let _ = self.qemu.kill();
+        let _ = self.qemu.wait();
+    }
+}
+
+fn listen(mut from: impl Read + Send + 'static, to: Sender<Vec<u8>>) {
+    std::thread::spawn(move || {
+        let mut buffer = [0; 4096];
+        while let Ok(len @ 1..) = from.read(&mut buffer) {
+            if to.send(buffer[..len].to_vec()).is_err() {
+                return;
+            }
+        }
+    });
+}
+
+/// What a machine's console showed from first to last.
+pub struct Console {
+    what: String,
+    text: String,
+}
+
+impl Console {
+    /// Fails unless all of these stand there.
+    #[track_caller]
+    pub fn says(&self, all: &[&str]) -> &Console {
+        for words in all {
+            assert!(self.text.contains(words), "{}: no {words:?}; console:\n{}", self.what, self.text);
+        }
+        self
+    }
+
+    /// Fails if this stands there.
+    #[track_caller]
+    pub fn never_says(&self, words: &str) -> &Console {
+        assert!(!self.text.contains(words), "{}: {words:?}; console:\n{}", self.what, self.text);
+        self
+    }
+}
+
+/// Runs the same for each job, as many at a time as machines may run. All of them run; the first failure is passed on.
+pub fn each<T: Sync>(jobs: &[T], run: impl Fn(&T) + Sync) {
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = jobs.iter().map(|job| scope.spawn(|| run(job))).collect();
+        let failed = threads.into_iter().filter_map(|thread| thread.join().err()).collect::<Vec<_>>();
+        if let Some(first) = failed.into_iter().next() {
+            std::panic::resume_unwind(first);
+        }
+    });
+}
+
+/// Debian's U-Boot for a QEMU board, or a loud word and `None`.
+pub fn u_boot(file: &str) -> Option<PathBuf> {
+    let path = Path::new("/usr/lib/u-boot").join(file);
+    if !path.is_file() {
+        missing(&format!("no {} (apt-get install u-boot-qemu)", path.display()));
+        return None;
+    }
+    Some(path)
+}
+
+/// The device tree that QEMU gives a kernel on this machine; `qemu` has all options but the machine.
+pub fn device_tree(qemu: &Path, machine: &str, options: &[&str]) -> Vec<u8> {
+    let dir = tempdir();
+    let file = dir.path().join("dtb");
+    let mut command = Command::new(qemu);
+    command.args(["-M", &format!("{machine},dumpdtb={}", file.display())]).args(options);
+    super::support::run_ok(command.args(["-display", "none"]));
+    read(&file)
+}
+
+/// A number of a device tree, by its name.
+pub fn property(dtb: &[u8], name: &str) -> Option<u64> {
+    let word = |at: usize| Some(u32::from_be_bytes(dtb.get(at..at + 4)?.try_into().unwrap()));
+    let strings = word(12)? as usize;
+    let key = format!("{name}\0");
+    let name_at = memchr::memmem::find(dtb.get(strings..)?, key.as_bytes())? as u32;
+    // FDT_PROP, length, name, value; every token is aligned to four bytes.
+    (0..strings).step_by(4).find_map(|at| match (word(at)?, word(at + 4)?, word(at + 8)? == name_at) {
+        (3, 4, true) => Some(word(at + 12)?.into()),
+        (3, 8, true) => Some(u64::from(word(at + 12)?) << 32 | u64::from(word(at + 16)?)),
+        _ => None,
+    })
+}
+
+/// Who runs the program in the initial RAM disk. 64-bit kernels of the corpus have no 32-bit emulation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cpu {
+    I386,
+    X86_64,
+    Arm,
+    /// Big-endian data, little-endian instructions.
+    ArmBe8,
+}
+
+/// An initial RAM disk: a console, and a first program that prints [`USER_OK`] and restarts the machine.
+pub fn initrd(cpu: Cpu) -> Vec<u8> {
+    let mut archive = Vec::new();
+    entry(&mut archive, 1, "dev", 0o040_755, (0, 0), &[]);
+    entry(&mut archive, 2, "dev/console", 0o020_600, (5, 1), &[]);
+    entry(&mut archive, 3, "init", 0o100_755, (0, 0), &init(cpu));
+    entry(&mut archive, 0, "TRAILER!!!", 0, (0, 0), &[]);
+    archive
+}
+
+/// Adds one file to a cpio archive of the newc format.
+fn entry(archive: &mut Vec<u8>, inode: u32, name: &str, mode: u32, device: (u32, u32), data: &[u8]) {
+    let (size, name_size) = (data.len() as u32, name.len() as u32 + 1);
+    archive.extend_from_slice(b"070701");
+    // inode, mode, uid, gid, links, mtime, size, device of the file system (2), device of the node (2), name, check
+    for field in [inode, mode, 0, 0, 1, 0, size, 0, 0, device.0, device.1, name_size, 0] {
+        archive.extend_from_slice(format!("{field:08x}").as_bytes());
+    }
+    for part in [name.as_bytes(), &[0]] {
+        archive.extend_from_slice(part);
+    }
+    archive.resize(archive.len().next_multiple_of(4), 0);
+    archive.extend_from_slice(data);
+    archive.resize(archive.len().next_multiple_of(4), 0);
+}
+
+/// Where the program is loaded.
+const BASE: u32 = 0x40_0000;
+
+/// A static ELF program of one segment.
+fn init(cpu: Cpu) -> Vec<u8> {
+    let (wide, big) = (cpu == Cpu::X86_64, cpu == Cpu::ArmBe8);
+    let (machine, flags) = match cpu {
+        Cpu::I386 => (3, 0),
+        Cpu::X86_64 => (62, 0),
+        // EABI version 5; with BE8 the kernel reads the header big-endian and runs the code little-endian.
+        Cpu::Arm => (40, 0x0500_0000),
+        Cpu::ArmBe8 => (40, 0x0580_0000),
+    };
+    let (header, segment, section) = if wide { (64, 56, 64) } else { (52, 32, 40) };
+    let entry = BASE + header + segment;
+    let code = code(cpu, entry);
+    let size = header + segment + code.len() as u32;
+
+    let mut file = vec![0x7f, b'E', b'L', b'F', 1 + u8::from(wide), 1 + u8::from(big), 1];
+    file.resize(16, 0);
+    let mut put = |value: u32, width: usize| {
+        let bytes = u64::from(value).to_le_bytes()[..width].to_vec();
+        file.extend(if big { bytes.into_iter().rev().collect() } else { bytes });
+    };
+    let word = if wide { 8 } else { 4 };
+    // type EXEC, machine, version, entry, program headers' offset, section headers' offset, flags
+    for (value, width) in [(2, 2), (machine, 2), (1, 4), (entry, word), (header, word), (0, word), (flags, 4)] {
+        put(value, width);
+    }
+    // sizes and counts: this header, one program header, no section headers
+    for value in [header, segment, 1, section, 0, 0] {
+        put(value, 2);
+    }
+    // PT_LOAD of the whole file, readable and executable; 64-bit ELF has the permissions earlier
+    put(1, 4);
+    if wide {
+        put(5, 4);
+    }
+    for value in [0, BASE, BASE, size, size] {
+        put(value, word);
+    }
+    if !wide {
+        put(5, 4);
+    }
+    put(0x1000, word);
+    file.extend(code);
+    assert_eq!(file.len(), size as usize);
+    file
+}
+
+/// write(1, "KIMAGE-USER-OK\n"); ioctl(1, TCSBRK, 1), which waits until the line has left the serial port, or the
+/// restart would cut it off; reboot(RESTART). An illegal instruction at the end kills init, should that fail: the
+/// kernel panics and `panic=-1` ends the machine.
+fn code(cpu: Cpu, entry: u32) -> Vec<u8> {
+    let message = format!("{USER_OK}\n");
+    let len = u8::try_from(message.len()).unwrap();
+    // The numbers are the kernel's: LINUX_REBOOT_MAGIC1 fee1dead, MAGIC2 28121969, CMD_RESTART 01234567, TCSBRK 5409.
+    let mut code = match cpu {
+        Cpu::I386 => {
+            #[rustfmt::skip]
+            let mut code = vec![
+                0xb8, 4, 0, 0, 0,             // mov eax, 4 (write)
+                0xbb, 1, 0, 0, 0,             // mov ebx, 1
+                0xb9, 0, 0, 0, 0,             // mov ecx, message (filled in below)
+                0xba, len, 0, 0, 0,           // mov edx, len
+                0xcd, 0x80,                   // int 0x80
+                0xb8, 54, 0, 0, 0,            // mov eax, 54 (ioctl); ebx is 1 still
+                0xb9, 0x09, 0x54, 0, 0,       // mov ecx, TCSBRK
+                0xba, 1, 0, 0, 0,             // mov edx, 1
+                0xcd, 0x80,                   // int 0x80
+                0xb8, 88, 0, 0, 0,            // mov eax, 88 (reboot)
+                0xbb, 0xad, 0xde, 0xe1, 0xfe, // mov ebx, MAGIC1
+                0xb9, 0x69, 0x19, 0x12, 0x28, // mov ecx, MAGIC2
+                0xba, 0x67, 0x45, 0x23, 0x01, // mov edx, CMD_RESTART
+                0xcd, 0x80,                   // int 0x80
+                0x0f, 0x0b,                   // ud2
+            ];
+            let at = entry + code.len() as u32;
+            code[11..15].copy_from_slice(&at.to_le_bytes());
+            code
+        }
+        Cpu::X86_64 => {
+            #[rustfmt::skip]
+            let mut code = vec![
+                0xb8, 1, 0, 0, 0,             // mov eax, 1 (write)
+                0xbf, 1, 0, 0, 0,             // mov edi, 1
+                0x48, 0x8d, 0x35, 0, 0, 0, 0, // lea rsi, [rip + distance to message] (filled in below)
+                0xba, len, 0, 0, 0,           // mov edx, len
+                0x0f, 0x05,                   // syscall
+                0xb8, 16, 0, 0, 0,            // mov eax, 16 (ioctl); edi is 1 still
+                0xbe, 0x09, 0x54, 0, 0,       // mov esi, TCSBRK
+                0xba, 1, 0, 0, 0,             // mov edx, 1
+                0x0f, 0x05,                   // syscall
+                0xb8, 169, 0, 0, 0,           // mov eax, 169 (reboot)
+                0xbf, 0xad, 0xde, 0xe1, 0xfe, // mov edi, MAGIC1
+                0xbe, 0x69, 0x19, 0x12, 0x28, // mov esi, MAGIC2
+                0xba, 0x67, 0x45, 0x23, 0x01, // mov edx, CMD_RESTART
+                0x0f, 0x05,                   // syscall
+                0x0f, 0x0b,                   // ud2
+            ];
+            // rip is that of the next instruction, at 17.
+            let distance = code.len() as u32 - 17;
+            code[13..17].copy_from_slice(&distance.to_le_bytes());
+            code
+        }
+        // EABI: the number in r7, arguments from r0. ARMv7 has movw and movt for 16 bits each.
+        Cpu::Arm | Cpu::ArmBe8 => [
+            0xe3a0_7004,                    // mov r7, #4 (write)
+            0xe3a0_0001,                    // mov r0, #1
+            0xe28f_1000 + (20 - 2 - 2) * 4, // add r1, pc, #distance: message is word 20, pc is two ahead of word 2
+            0xe3a0_2000 + u32::from(len),   // mov r2, #len
+            0xef00_0000,                    // svc #0
+            0xe3a0_7036,                    // mov r7, #54 (ioctl)
+            0xe3a0_0001,                    // mov r0, #1
+            0xe305_1409,                    // movw r1, #0x5409 (TCSBRK)
+            0xe3a0_2001,                    // mov r2, #1
+            0xef00_0000,                    // svc #0
+            0xe3a0_7058,                    // mov r7, #88 (reboot)
+            0xe30d_0ead,                    // movw r0, #0xdead
+            0xe34f_0ee1,                    // movt r0, #0xfee1 (MAGIC1)
+            0xe301_1969,                    // movw r1, #0x1969
+            0xe342_1812,                    // movt r1, #0x2812 (MAGIC2)
+            0xe304_2567,                    // movw r2, #0x4567
+            0xe340_2123,                    // movt r2, #0x0123 (CMD_RESTART)
+            0xef00_0000,                    // svc #0
+            0xe7f0_00f0,                    // udf #0
+            0xe1a0_0000,                    // nop: an even count of words
+        ]
+        .iter()
+        .flat_map(|word: &u32| word.to_le_bytes())
+        .collect(),
+    };
+    code.extend(message.bytes());
+    code
+}
