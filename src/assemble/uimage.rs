@@ -61,6 +61,8 @@ const OPTEE_HEADER_LEN: u32 = 28;
 const OPTEE_LOAD_AT: u64 = 16;
 /// A kernel larger than this is not searched further for its banner.
 const SCAN_LIMIT: u64 = 1 << 30;
+/// Few other things in a decompressor look like the start of its payload; more than this are a trap.
+const MAX_PAYLOADS: usize = 16;
 
 /// U-Boot legacy image of `files`, with device trees appended to the first when that is an ARM zImage.
 ///
@@ -482,7 +484,7 @@ fn release(format: Option<Format>, data: &[u8]) -> Option<String> {
         Format::Compressed(Codec::Gzip) => gzip_release(data),
         Format::ZImage => {
             let image = ZImage::parse(data).ok()?;
-            image.payload_candidates(&[0x1f, 0x8b, 8]).find_map(gzip_release)
+            image.payload_candidates(&[0x1f, 0x8b, 8]).take(MAX_PAYLOADS).find_map(gzip_release)
         }
         _ => None,
     }

@@ -1,6 +1,7 @@
 //! What an ELF file says about itself, for reports.
 
 use super::{Elf, SHT_NOBITS};
+use crate::bytes::len64;
 
 /// How every kernel's banner begins (`init/version.c`).
 pub const BANNER: &[u8] = b"Linux version ";
@@ -22,10 +23,14 @@ pub fn release_in(bytes: &[u8]) -> Option<String> {
 impl Elf<'_> {
     /// The release in the `linux_banner` of a kernel, found in its allocated sections.
     pub fn release(&self) -> Option<String> {
-        self.sections()
-            .iter()
-            .filter(|section| section.is_alloc() && section.kind != SHT_NOBITS)
-            .find_map(|section| release_in(self.contents(section).ok()?))
+        let mut read_to = 0;
+        self.sections().iter().filter(|section| section.is_alloc() && section.kind != SHT_NOBITS).find_map(|section| {
+            let contents = self.contents(section).ok()?;
+            // No byte twice: a linker writes section behind section, and thousands that overlap would be a trap.
+            let fresh = section.offset >= read_to;
+            read_to = read_to.max(section.offset + len64(contents));
+            if fresh { release_in(contents) } else { None }
+        })
     }
 }
 

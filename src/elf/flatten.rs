@@ -9,7 +9,7 @@ use super::raw::{PT_TLS, SHF_TLS, SHT_GROUP, SHT_NULL};
 use super::{Elf, Error, PT_LOAD, RemoveList, Result, SHT_NOBITS, Section, Segment};
 use crate::bytes::PhysAddr;
 use crate::layout::{Plan, RegionKind, Reserver};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Default of [`FlatOptions::max_size`]: 1 GiB.
 pub const DEFAULT_MAX_SIZE: u64 = 1 << 30;
@@ -87,7 +87,8 @@ impl<'a> Cover<'a> {
 pub fn flatten<'a>(elf: &Elf<'a>, options: &FlatOptions) -> Result<FlatImage<'a>> {
     let blocks = if elf.sections().len() > 1 { section_blocks(elf, &options.remove)? } else { segment_blocks(elf)? };
     let gaps = gaps(&blocks, options);
-    let filled = blocks.iter().filter(|block| block.size > 0 || gaps.iter().any(|gap| gap.start == block.lma));
+    let grown: BTreeSet<u64> = gaps.iter().map(|gap| gap.start).collect();
+    let filled = blocks.iter().filter(|block| block.size > 0 || grown.contains(&block.lma));
     let low = *filled.min_by_key(|block| block.lma).ok_or(Error::NothingToLoad)?;
     let mut covers = BTreeMap::new();
     for block in blocks.iter().filter(|block| block.size > 0) {

@@ -15,7 +15,7 @@ pub use remove::RemoveList;
 pub use symbols::{Symbol, Symbols};
 
 use crate::arch::Arch;
-use crate::bytes::{Cursor, Endian, FieldError, PhysAddr, Problem, len64, slice};
+use crate::bytes::{Cursor, Endian, FieldError, FileOffset, PhysAddr, Problem, len64, slice};
 use object::Endianness;
 use object::elf::{FileHeader32, FileHeader64};
 use object::read::elf::{FileHeader, ProgramHeader, SectionHeader};
@@ -39,10 +39,12 @@ pub enum Error {
     #[error(transparent)]
     Field(#[from] FieldError),
     /// A table that the header points to is damaged.
-    #[error("the {what} cannot be read: {reason}")]
+    #[error("{field} at offset {at}: {reason}")]
     Damaged {
-        /// Which table.
-        what: &'static str,
+        /// The field that leads nowhere.
+        field: &'static str,
+        /// Where it stands in the file.
+        at: FileOffset,
         /// The reader's words.
         reason: String,
     },
@@ -109,7 +111,7 @@ impl Error {
     pub fn help(&self) -> Cow<'static, str> {
         match self {
             Error::Field(error) => error.help.clone(),
-            Error::Damaged { .. } => "the file is truncated or damaged: copy it again from the build tree".into(),
+            Error::Damaged { .. } => DAMAGED.into(),
             Error::NoSymbols => "give the file as the linker left it, before `strip` or `objcopy -S`".into(),
             Error::NothingToLoad => {
                 "give a linked executable; if --remove-section took everything, remove fewer sections".into()
@@ -179,9 +181,10 @@ pub struct Section<'a> {
 }
 
 impl Section<'_> {
-    /// The name for messages.
+    /// The name for messages: a terminal obeys control characters, so they are escaped.
     pub fn name(&self) -> Cow<'_, str> {
-        String::from_utf8_lossy(self.name)
+        let name = String::from_utf8_lossy(self.name);
+        if name.contains(char::is_control) { name.escape_debug().to_string().into() } else { name }
     }
 
     /// Part of the running program?
@@ -201,6 +204,7 @@ pub struct Elf<'a> {
     entry: u64,
     segments: Vec<Segment>,
     sections: Vec<Section<'a>>,
+    section_table_at: u64,
 }
 
 impl<'a> Elf<'a> {
@@ -227,6 +231,10 @@ impl<'a> Elf<'a> {
             2 => Endian::Big,
             found => return Err(unknown("e_ident[EI_DATA]", 5, found, "1 (little-endian) or 2 (big-endian)")),
         };
+        match head.u8("e_ident[EI_VERSION]", 6)? {
+            1 => {}
+            found => return Err(unknown("e_ident[EI_VERSION]", 6, found, "1 (current)")),
+        }
         match head.u8("e_ident[EI_CLASS]", 4)? {
             1 => Self::parse_class::<FileHeader32<Endianness>>(bytes, endian, false),
             2 => Self::parse_class::<FileHeader64<Endianness>>(bytes, endian, true),
@@ -238,12 +246,13 @@ impl<'a> Elf<'a> {
     where
         H: FileHeader<Endian = Endianness>,
     {
-        check_tables(bytes, endian, is_64)?;
-        let header = H::parse(bytes).map_err(damaged("ELF header"))?;
-        let order = header.endian().map_err(damaged("ELF header"))?;
+        let at = HeaderFields::of(is_64);
+        check_tables(bytes, endian, &at)?;
+        let header = H::parse(bytes).map_err(damaged("e_ident", 0))?;
+        let order = header.endian().map_err(damaged("e_ident", 0))?;
         let segments = header
             .program_headers(order, bytes)
-            .map_err(damaged("program header table"))?
+            .map_err(damaged("e_phnum", at.phnum))?
             .iter()
             .map(|raw| Segment {
                 kind: raw.p_type(order).0,
@@ -254,11 +263,17 @@ impl<'a> Elf<'a> {
                 memsz: raw.p_memsz(order).into(),
             })
             .collect();
-        let table = header.sections(order, bytes).map_err(damaged("section header table"))?;
+        let table = header.section_headers(order, bytes).map_err(damaged("e_shnum", at.shnum))?;
+        let names = if table.is_empty() { &[][..] } else { section_names(bytes, header, order, table, &at)? };
+        let section_table_at = header.e_shoff(order).into();
         let mut sections = Vec::with_capacity(table.len());
-        for raw in table.iter() {
+        for (raw, at) in table.iter().zip((section_table_at..).step_by(size_of::<H::SectionHeader>())) {
             sections.push(Section {
-                name: table.section_name(order, raw).map_err(damaged("section name table"))?,
+                name: name_at(names, raw.sh_name(order)).ok_or_else(|| {
+                    let want = "the offset of a name in the section name table";
+                    FieldError::new("sh_name", at, Problem::Unknown { found: raw.sh_name(order).into(), want })
+                        .with_help(DAMAGED)
+                })?,
                 kind: raw.sh_type(order).0,
                 flags: raw.sh_flags(order).0,
                 addr: raw.sh_addr(order).into(),
@@ -281,6 +296,7 @@ impl<'a> Elf<'a> {
             entry: header.e_entry(order).into(),
             segments,
             sections,
+            section_table_at,
         })
     }
 
@@ -375,42 +391,95 @@ impl<'a> Elf<'a> {
     }
 }
 
+/// Where the header has the fields that this room checks.
+struct HeaderFields {
+    phoff: u64,
+    shoff: u64,
+    phentsize: u64,
+    phnum: u64,
+    shentsize: u64,
+    shnum: u64,
+    shstrndx: u64,
+    is_64: bool,
+}
+
+impl HeaderFields {
+    const fn of(is_64: bool) -> Self {
+        let (phoff, shoff, phentsize) = if is_64 { (32, 40, 54) } else { (28, 32, 42) };
+        let (phnum, shentsize, shnum, shstrndx) = (phentsize + 2, phentsize + 4, phentsize + 6, phentsize + 8);
+        HeaderFields { phoff, shoff, phentsize, phnum, shentsize, shnum, shstrndx, is_64 }
+    }
+}
+
 /// Checks that the two tables lie inside the file, so that the error can name the field and the offset.
-fn check_tables(bytes: &[u8], endian: Endian, is_64: bool) -> Result<()> {
+fn check_tables(bytes: &[u8], endian: Endian, at: &HeaderFields) -> Result<()> {
     let cursor = Cursor::new(bytes, endian);
-    let word = |field, at| if is_64 { cursor.u64(field, at) } else { cursor.u32(field, at).map(u64::from) };
-    let (phoff_at, shoff_at, counts_at) = if is_64 { (32, 40, 54) } else { (28, 32, 42) };
+    let word = |field, at_32_or_64| match at.is_64 {
+        true => cursor.u64(field, at_32_or_64),
+        false => cursor.u32(field, at_32_or_64).map(u64::from),
+    };
     // The last field of the header; with it all the others are there.
-    cursor.u16("e_shstrndx", counts_at + 8)?;
-    let (phent, shent) = if is_64 { (56, 64) } else { (32, 40) };
-    for (entsize_field, size_at, want, count_at, off_field, off_at) in [
-        ("e_phentsize", counts_at, phent, counts_at + 2, "e_phoff", phoff_at),
-        ("e_shentsize", counts_at + 4, shent, counts_at + 6, "e_shoff", shoff_at),
+    cursor.u16("e_shstrndx", at.shstrndx)?;
+    let (phent, shent) = if at.is_64 { (56, 64) } else { (32, 40) };
+    let phnum = u64::from(cursor.u16("e_phnum", at.phnum)?);
+    // 0 says that the first section header has the number: that one must be there.
+    let shnum = u64::from(cursor.u16("e_shnum", at.shnum)?).max(1);
+    for (entsize_field, entsize_at, want, count, off_field, off_at) in [
+        ("e_phentsize", at.phentsize, phent, phnum, "e_phoff", at.phoff),
+        ("e_shentsize", at.shentsize, shent, shnum, "e_shoff", at.shoff),
     ] {
-        let count = u64::from(cursor.u16(off_field, count_at)?);
         let offset = word(off_field, off_at)?;
         if offset == 0 || count == 0 {
             continue;
         }
-        let entsize = u64::from(cursor.u16(entsize_field, size_at)?);
+        let entsize = u64::from(cursor.u16(entsize_field, entsize_at)?);
         if entsize != want {
             let problem = Problem::Mismatch { found: entsize, want };
-            return Err(FieldError::new(entsize_field, size_at, problem).into());
+            return Err(FieldError::new(entsize_field, entsize_at, problem).with_help(DAMAGED).into());
         }
         let need = offset.saturating_add(count * entsize);
         if need > cursor.len() {
-            return Err(FieldError::new(off_field, off_at, Problem::Truncated { need, have: cursor.len() })
-                .with_help("the file is truncated or damaged: copy it again from the build tree")
-                .into());
+            let problem = Problem::Truncated { need, have: cursor.len() };
+            return Err(FieldError::new(off_field, off_at, problem).with_help(DAMAGED).into());
         }
     }
     Ok(())
 }
 
+fn section_names<'a, H: FileHeader<Endian = Endianness>>(
+    bytes: &'a [u8],
+    header: &H,
+    order: Endianness,
+    table: &[H::SectionHeader],
+    at: &HeaderFields,
+) -> Result<&'a [u8]> {
+    let index = header.section_strings_index(order, bytes).map_err(damaged("e_shstrndx", at.shstrndx))?.0;
+    let (offset, size) = table.get(index).and_then(|raw| raw.file_range(order)).ok_or_else(|| {
+        let found = u64::try_from(index).unwrap_or(u64::MAX);
+        let want = "the index of the section name table";
+        FieldError::new("e_shstrndx", at.shstrndx, Problem::Unknown { found, want }).with_help(DAMAGED)
+    })?;
+    slice(bytes, offset, size).ok_or_else(|| {
+        let problem = Problem::Truncated { need: offset.saturating_add(size), have: len64(bytes) };
+        FieldError::new("section name table", offset, problem).with_help(DAMAGED).into()
+    })
+}
+
+/// The name that begins at `at` of a string table; `None` when it does not end in it.
+fn name_at(strings: &[u8], at: u32) -> Option<&[u8]> {
+    // Nobody has longer names. A million headers that all name the same megabytes would be a trap.
+    const MAX_NAME: usize = 64 << 10;
+    let rest = strings.get(usize::try_from(at).ok()?..)?;
+    let rest = rest.get(..MAX_NAME).unwrap_or(rest);
+    rest.get(..memchr::memchr(0, rest)?)
+}
+
+const DAMAGED: &str = "the file is truncated or damaged: copy it again from the build tree";
+
 fn unknown(field: &'static str, at: u64, found: u8, want: &'static str) -> Error {
     FieldError::new(field, at, Problem::Unknown { found: u64::from(found), want }).into()
 }
 
-fn damaged(what: &'static str) -> impl Fn(object::read::Error) -> Error {
-    move |error| Error::Damaged { what, reason: error.to_string() }
+fn damaged(field: &'static str, at: u64) -> impl Fn(object::read::Error) -> Error {
+    move |error| Error::Damaged { field, at: FileOffset(at), reason: error.to_string() }
 }

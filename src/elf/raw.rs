@@ -18,6 +18,7 @@ pub(crate) const STB_LOCAL: u8 = spec::STB_LOCAL.0;
 pub(crate) const STB_WEAK: u8 = spec::STB_WEAK.0;
 pub(crate) const STB_GNU_UNIQUE: u8 = spec::STB_GNU_UNIQUE.0;
 pub(crate) const STT_OBJECT: u8 = spec::STT_OBJECT.0;
+pub(crate) const STT_COMMON: u8 = spec::STT_COMMON.0;
 pub(crate) const STT_SECTION: u8 = spec::STT_SECTION.0;
 pub(crate) const STT_FILE: u8 = spec::STT_FILE.0;
 pub(crate) const STT_GNU_IFUNC: u8 = spec::STT_GNU_IFUNC.0;

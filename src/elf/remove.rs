@@ -22,8 +22,9 @@ impl RemoveList {
                 Some(name) => (true, name),
                 None => (false, text),
             };
-            let pattern = glob::Pattern::new(name)
-                .map_err(|error| Error::Pattern { pattern: text.to_owned(), reason: error.to_string() })?;
+            let pattern = translated(name)
+                .and_then(|name| glob::Pattern::new(&name).map_err(|error| error.to_string()))
+                .map_err(|reason| Error::Pattern { pattern: text.to_owned(), reason })?;
             list.patterns.push((keep, pattern));
         }
         Ok(list)
@@ -31,10 +32,45 @@ impl RemoveList {
 
     /// Is `section` to be left out?
     pub fn removes(&self, section: &Section<'_>) -> bool {
-        let name = section.name();
+        let name = String::from_utf8_lossy(section.name);
         let hit = |keep: bool| self.patterns.iter().any(|(kind, pattern)| *kind == keep && pattern.matches(&name));
         !self.patterns.is_empty() && hit(false) && !hit(true)
     }
+}
+
+/// A pattern of fnmatch(3), which is what objcopy asks, in the words of the glob crate. That one has no backslash, no
+/// `[^…]`, and a meaning of its own for `**`.
+fn translated(pattern: &str) -> std::result::Result<String, String> {
+    let mut out = String::new();
+    let mut chars = pattern.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '*' if out.ends_with('*') => {}
+            '\\' => match chars.next() {
+                Some(c) => out.push_str(&glob::Pattern::escape(c.encode_utf8(&mut [0; 4]))),
+                None => return Err("nothing follows the backslash".to_owned()),
+            },
+            '[' => {
+                out.push(c);
+                if chars.next_if(|c| matches!(c, '!' | '^')).is_some() {
+                    out.push('!');
+                }
+                // A bracket that comes first is one of the characters.
+                out.extend(chars.next_if_eq(&']'));
+                while let Some(c) = chars.next() {
+                    out.push(c);
+                    match (c, chars.peek()) {
+                        (']', _) => break,
+                        ('\\', _) => return Err("a backslash inside of [ ] is not supported".to_owned()),
+                        ('[', Some(':' | '.' | '=')) => return Err("[[:class:]] is not supported".to_owned()),
+                        _ => {}
+                    }
+                }
+            }
+            c => out.push(c),
+        }
+    }
+    Ok(out)
 }
 
 #[cfg(test)]
@@ -53,7 +89,9 @@ mod tests {
         {
             assert_eq!(list.removes(&section(name)), gone, "{name}");
         }
-        assert!(RemoveList::new(["a[b"]).is_err());
+        for bad in ["a[b", "a[[:alpha:]]", "a[\\]]", "a\\"] {
+            assert!(RemoveList::new([bad]).is_err(), "{bad}");
+        }
         assert!(!RemoveList::default().removes(&section("")));
     }
 }

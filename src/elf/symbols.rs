@@ -2,10 +2,10 @@
 
 use super::raw::{
     SHF_EXECINSTR, SHF_WRITE, SHN_ABS, SHN_COMMON, SHN_UNDEF, SHN_XINDEX, SHT_SYMTAB, SHT_SYMTAB_SHNDX, STB_GNU_UNIQUE,
-    STB_LOCAL, STB_WEAK, STT_FILE, STT_GNU_IFUNC, STT_OBJECT, STT_SECTION,
+    STB_LOCAL, STB_WEAK, STT_COMMON, STT_FILE, STT_GNU_IFUNC, STT_OBJECT, STT_SECTION,
 };
-use super::{Elf, Error, Result, SHF_ALLOC, SHT_NOBITS};
-use crate::bytes::{Cursor, FieldError, Problem, slice};
+use super::{Elf, Error, Result, SHT_NOBITS, name_at};
+use crate::bytes::{Cursor, FieldError, Problem};
 
 /// A symbol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,7 +56,9 @@ impl<'a> Elf<'a> {
         let strings_index = usize::try_from(section.link).unwrap_or(usize::MAX);
         let strings = self.sections().get(strings_index).ok_or_else(|| {
             let problem = Problem::Unknown { found: u64::from(section.link), want: "the index of a string table" };
-            FieldError::new("sh_link of .symtab", section.offset, problem)
+            let (entry, link) = if self.is_64() { (64, 40) } else { (40, 24) };
+            let at = self.section_table_at + entry * u64::try_from(index).unwrap_or(0) + link;
+            FieldError::new("sh_link of .symtab", at, problem)
         })?;
         let extended = self
             .sections()
@@ -81,11 +83,12 @@ impl<'a> Elf<'a> {
         // the section decides.
         let undefined = symbol.section == SHN_UNDEF;
         let weak = symbol.binding == STB_WEAK;
+        let object = matches!(symbol.kind, STT_OBJECT | STT_COMMON);
         if symbol.section == SHN_COMMON {
             return 'C';
         }
         if undefined {
-            return match (weak, symbol.kind == STT_OBJECT) {
+            return match (weak, object) {
                 (true, true) => 'v',
                 (true, false) => 'w',
                 (false, _) => 'U',
@@ -95,7 +98,7 @@ impl<'a> Elf<'a> {
             return 'i';
         }
         if weak {
-            return if symbol.kind == STT_OBJECT { 'V' } else { 'W' };
+            return if object { 'V' } else { 'W' };
         }
         if symbol.binding == STB_GNU_UNIQUE {
             return 'u';
@@ -108,24 +111,23 @@ impl<'a> Elf<'a> {
         let Some(section) = usize::try_from(index).ok().and_then(|index| self.sections().get(index)) else {
             return '?';
         };
-        let flags = section.flags;
-        let is = |bit: u64| flags & bit != 0;
-        let small = |name: &[u8]| section.name.starts_with(name);
         if let Some(class) = class_by_name(section.name) {
             return class;
         }
+        // decode_section_type, with what bfd/elf.c makes of the section's flags.
+        let is = |bit: u64| section.flags & bit != 0;
         if is(SHF_EXECINSTR) {
             't'
-        } else if flags & SHF_ALLOC == 0 {
-            if is(SHF_WRITE) { 'N' } else { 'n' }
         } else if section.kind == SHT_NOBITS {
-            if small(b".sbss") { 's' } else { 'b' }
+            'b'
+        } else if section.is_alloc() {
+            if is(SHF_WRITE) { 'd' } else { 'r' }
+        } else if is_debugging(section.name) {
+            'N'
         } else if !is(SHF_WRITE) {
-            'r'
-        } else if small(b".sdata") {
-            'g'
+            'n'
         } else {
-            'd'
+            '?'
         }
     }
 }
@@ -133,12 +135,19 @@ impl<'a> Elf<'a> {
 /// The section names that `nm` classifies before it looks at any flag (binutils 2.40, bfd/syms.c, `stt`): the name
 /// itself, or the name followed by `.`, `$` or a digit.
 fn class_by_name(name: &[u8]) -> Option<char> {
-    const NAMES: &[(&[u8], char)] =
-        &[(b".drectve", 'i'), (b".edata", 'e'), (b".idata", 'i'), (b".pdata", 'p'), (b".debug", 'N')];
+    const NAMES: &[(&[u8], char)] = &[(b".drectve", 'i'), (b".edata", 'e'), (b".idata", 'i'), (b".pdata", 'p')];
     NAMES.iter().find_map(|(prefix, class)| {
         let rest = name.strip_prefix(*prefix)?;
         matches!(rest.first(), None | Some(b'.' | b'$' | b'0'..=b'9')).then_some(*class)
     })
+}
+
+/// Sections that are not loaded are for debuggers by their names (binutils 2.40, bfd/elf.c,
+/// `_bfd_elf_make_section_from_shdr`).
+fn is_debugging(name: &[u8]) -> bool {
+    const PREFIXES: &[&[u8]] =
+        &[b".debug", b".gnu.debuglto_.debug_", b".gnu.linkonce.wi.", b".zdebug", b".line", b".stab"];
+    name == b".gdb_index" || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
 impl<'a> Iterator for Symbols<'a> {
@@ -177,14 +186,12 @@ impl<'a> Symbols<'a> {
                 u64::from(table.u32("st_value", at + 4).ok()?),
             )
         };
-        let start = u64::from(name);
-        let rest = slice(self.strings, start, crate::bytes::len64(self.strings).checked_sub(start)?)?;
-        let end = memchr::memchr(0, rest)?;
+        let name = name_at(self.strings, name)?;
         let section = match (section, &self.extended) {
             (SHN_XINDEX, Some(extended)) => extended.u32("st_shndx", index * 4).ok()?,
             (section, _) => u32::from(section),
         };
-        Some(Symbol { name: rest.get(..end)?, value, kind: info & 15, binding: info >> 4, section })
+        Some(Symbol { name, value, kind: info & 15, binding: info >> 4, section })
     }
 }
 

@@ -23,6 +23,8 @@ const TABLE_MARK: u32 = 0x4545_4545;
 const TABLE_AT: u64 = 0x38;
 /// "KLSZ", the tag of the kernel size table.
 const KLSZ: u32 = 0x5a53_4c4b;
+/// Documentation/arch/arm/booting.rst: it must lie in the first 128 MiB of RAM.
+const MAX_SIZE: u64 = 128 << 20;
 /// End of the fields that every zImage has.
 const HEADER_LEN: u64 = 0x30;
 
@@ -259,7 +261,7 @@ impl Error {
 /// [`Error`]: no zImage header at the front, header and length that disagree, a damaged device tree.
 pub fn plan<'a>(stub: &Stub<'a>, dtbs: &[&'a [u8]]) -> Result<Plan<'a>, Error> {
     let remove = RemoveList::new([".comment"])?;
-    let flat = flatten(stub.elf(), &FlatOptions { remove, ..FlatOptions::default() })?;
+    let flat = flatten(stub.elf(), &FlatOptions { remove, max_size: MAX_SIZE, ..FlatOptions::default() })?;
     let (base, flat) = (flat.base.0, flat.plan);
     // The header is in the first section; the table somewhere in the code. A zImage is a few megabytes.
     let bytes = flat.bytes_at(0..flat.len());

@@ -40,7 +40,7 @@
 
 #define COM1		0x3f8
 #define STACK_SIZE	1024
-#define SIGNATURE	0x796e6974	/* "tiny" */
+#define SIGNATURE	0x5a5aaa55	/* as the setup of a Linux kernel */
 
 /* Offsets in boot_params, the "zero page" */
 #define BP_E820_COUNT	0x1e8

@@ -88,6 +88,30 @@ impl<'a> Setup<'a> {
         Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
     }
 
+    /// Is it whole? Nothing in the header says how long a setup is, but a kernel's setup will not run when the word at its
+    /// own end is missing: `cmpl $0x5a5aaa55, setup_sig` in header.S, since Linux 2.6.24. A setup without that very
+    /// instruction right behind its entry point passes.
+    pub(super) fn check_end(&self) -> Result<(), FieldError> {
+        const SIGNATURE: u32 = 0x5a5a_aa55;
+        const HELP: &str = "the setup is truncated or damaged: copy it again from the build tree";
+        let [0xeb, distance] = self.header.jump.to_bytes() else { return Ok(()) };
+        let code = slice(self.bytes, 0x202 + u64::from(distance), 0x80).unwrap_or(&[]);
+        // In 16-bit code: 32-bit comparison of the word at a 16-bit address with a constant.
+        let compared = code.windows(9).find_map(|window| match window {
+            [0x66, 0x81, 0x3e, a0, a1, constant @ ..] if *constant == SIGNATURE.to_le_bytes() => {
+                Some(u16::from_le_bytes([*a0, *a1]))
+            }
+            _ => None,
+        });
+        let Some(at) = compared.map(u64::from) else { return Ok(()) };
+        let found = Cursor::little(self.bytes).u32("setup signature", at).map_err(|error| error.with_help(HELP))?;
+        if found != SIGNATURE {
+            let problem = Problem::Magic { found: found.into(), want: SIGNATURE.into() };
+            return Err(FieldError::new("setup signature", at, problem).with_help(HELP));
+        }
+        Ok(())
+    }
+
     /// `setup_sects` as a number of sectors; 0 stands for 4.
     fn sectors(&self) -> u64 {
         match self.header.setup_sects {

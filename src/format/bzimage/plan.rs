@@ -155,6 +155,7 @@ const RESERVE: u64 = 0x20;
 /// [`Error`]: parts that are damaged, of different builds, or too large for their header fields.
 pub fn plan<'a>(parts: &Parts<'a, '_>) -> Result<Built<'a>, Error> {
     let setup = Setup::parse(&parts.setup)?;
+    setup.check_end()?;
     let remove = RemoveList::new([".note", ".comment"])?;
     let system = flatten(parts.stub.elf(), &FlatOptions { remove, ..FlatOptions::default() })?.plan;
     // build.c's generation left both to be filled in; header.S fills in both since.
@@ -167,7 +168,9 @@ pub fn plan<'a>(parts: &Parts<'a, '_>) -> Result<Built<'a>, Error> {
         (CrcChoice::Yes, _) | (CrcChoice::ByGeneration, Generation::Patched) => true,
         (CrcChoice::No, _) => false,
         (CrcChoice::ByGeneration, _) => writes_crc_by_release(&setup).ok_or_else(|| Error::UnknownRelease {
-            found: setup.kernel_version().map_or_else(|| "no text".to_owned(), |text| format!("`{text}`")),
+            found: setup
+                .kernel_version()
+                .map_or_else(|| "no text".to_owned(), |text| format!("`{}`", text.escape_debug())),
         })?,
     };
     let head = match generation {
@@ -287,23 +290,23 @@ fn patched_setup(setup: &Setup<'_>, stub: &Stub<'_>, system_len: u64) -> Result<
     let mut bytes = setup.bytes().to_vec();
     bytes.resize(layout::usize_or_max(padded), 0);
     let mut out = FieldWriter::new(bytes);
-    out.u8("setup_sects", offset_of("setup_sects"), narrow("setup_sects", sectors - 1)?)?;
-    out.u32("syssize", offset_of("syssize"), narrow("syssize", paragraphs)?)?;
+    out.u8("setup_sects", offset_of("setup_sects"), u8::try_from(sectors - 1).unwrap_or(u8::MAX))?;
+    put32(&mut out, "syssize", offset_of("syssize"), paragraphs)?;
     out.u16("root_dev", offset_of("root_dev"), 0)?;
     if let Some(pe) = &pe {
         let init_size = init_size(setup, stub, image)?;
         if init_size != u64::from(setup.header().init_size.get()) {
-            out.u32("init_size", offset_of("init_size"), narrow("init_size", init_size)?)?;
+            put32(&mut out, "init_size", offset_of("init_size"), init_size)?;
         }
         patch_pe(&mut out, pe, stub, setup, image, init_size)?;
         if setup.has(0x20b) {
             let handover = handover_offset(stub, mixed)?;
-            out.u32("handover_offset", offset_of("handover_offset"), narrow("handover_offset", handover)?)?;
+            put32(&mut out, "handover_offset", offset_of("handover_offset"), handover)?;
         }
     }
     if setup.has(0x20f) {
         let kernel_info = stub.symbol("kernel_info").unwrap_or(0);
-        out.u32("kernel_info_offset", offset_of("kernel_info_offset"), narrow("kernel_info", kernel_info)?)?;
+        put32(&mut out, "kernel_info_offset", offset_of("kernel_info_offset"), kernel_info)?;
     }
     let (bytes, patches) = out.finish();
     Ok(Head { bytes, len, system_padded: image.system, patches })
@@ -365,7 +368,7 @@ fn patch_pe(
     section(out, pe, ".setup", 0x200, reloc - 0x200, reloc - 0x200, 0x200)?;
     section(out, pe, ".reloc", reloc, RESERVE, RESERVE, reloc)?;
     // One entry, for the field that follows it: some loaders refuse an image without relocations.
-    out.u32(".reloc page RVA", reloc, narrow(".reloc", reloc + 10)?)?;
+    put32(out, ".reloc page RVA", reloc, reloc + 10)?;
     out.u32(".reloc block size", reloc + 4, 10)?;
     if mixed {
         section(out, pe, ".compat", compat, RESERVE, RESERVE, compat)?;
@@ -373,16 +376,16 @@ fn patch_pe(
         out.u8(".compat type", compat, 1)?;
         out.u8(".compat size", compat + 1, 8)?;
         out.u16(".compat machine", compat + 2, 0x14c)?;
-        out.u32(".compat entry point", compat + 4, narrow("efi32_pe_entry", entry.saturating_add(image.setup))?)?;
+        put32(out, ".compat entry point", compat + 4, entry.saturating_add(image.setup))?;
     }
 
     let text_rva = image.setup;
     if pe.section(".bss").is_some() {
         // Linux 3.13 to 5.6: uninitialised memory is a section of its own.
         let bss_size = init_size.saturating_sub(file);
-        out.u32("SizeOfCode", pe.at + 0x1c, narrow("SizeOfCode", file - 512)?)?;
-        out.u32("SizeOfUninitializedData", pe.at + 0x24, narrow("SizeOfUninitializedData", bss_size)?)?;
-        out.u32("SizeOfImage", pe.at + 0x50, narrow("SizeOfImage", init_size)?)?;
+        put32(out, "SizeOfCode", pe.at + 0x1c, file - 512)?;
+        put32(out, "SizeOfUninitializedData", pe.at + 0x24, bss_size)?;
+        put32(out, "SizeOfImage", pe.at + 0x50, init_size)?;
         section(out, pe, ".text", text_rva, image.system, image.system, text_rva)?;
         section(out, pe, ".bss", file, bss_size, 0, 0)?;
     } else if setup.has(0x20f) {
@@ -393,19 +396,18 @@ fn patch_pe(
             // The middle of the 6.7 series: the EFI stub allocates its own buffer.
             image.setup.saturating_add(stub.need("_end", "is the size of the EFI image")?)
         };
-        out.u32("SizeOfCode", pe.at + 0x1c, narrow("SizeOfCode", size_of_image.saturating_sub(512))?)?;
-        out.u32("SizeOfImage", pe.at + 0x50, narrow("SizeOfImage", size_of_image)?)?;
+        put32(out, "SizeOfCode", pe.at + 0x1c, size_of_image.saturating_sub(512))?;
+        put32(out, "SizeOfImage", pe.at + 0x50, size_of_image)?;
         section(out, pe, ".text", text_rva, size_of_image.saturating_sub(image.setup), image.system, text_rva)?;
     } else {
         // Linux 3.3 to 3.12.
-        out.u32("SizeOfCode", pe.at + 0x1c, narrow("SizeOfCode", file - 512)?)?;
-        out.u32("SizeOfImage", pe.at + 0x50, narrow("SizeOfImage", file)?)?;
+        put32(out, "SizeOfCode", pe.at + 0x1c, file - 512)?;
+        put32(out, "SizeOfImage", pe.at + 0x50, file)?;
         section(out, pe, ".text", text_rva, image.system, image.system, text_rva)?;
     }
     // Before the symbol, the entry stood at a fixed place of head_32.S and head_64.S.
     let entry = stub.symbol("efi_pe_entry").unwrap_or(if stub.is_64() { 0x210 } else { 0x10 });
-    let entry = narrow("AddressOfEntryPoint", entry.saturating_add(image.setup))?;
-    out.u32("AddressOfEntryPoint", pe.at + 0x28, entry)?;
+    put32(out, "AddressOfEntryPoint", pe.at + 0x28, entry.saturating_add(image.setup))?;
     Ok(())
 }
 
@@ -426,7 +428,7 @@ fn section(
         ("SizeOfRawData", 0x10, raw_size),
         ("PointerToRawData", 0x14, raw_at),
     ] {
-        out.u32(section_field(name, field), section.at + at, narrow(field, value)?)?;
+        put32(out, section_field(name, field), section.at + at, value)?;
     }
     Ok(())
 }
@@ -456,10 +458,10 @@ fn has_boot_sector_message(setup: &Setup<'_>) -> bool {
     memchr::memmem::find(sector, b"Use a boot loader").is_some()
 }
 
-/// `value` as it fits the field; kernels of 4 GiB do not boot.
-fn narrow<T: TryFrom<u64>>(field: &'static str, value: u64) -> Result<T, Error> {
-    T::try_from(value).map_err(|_| {
-        let max = if size_of::<T>() == 1 { u64::from(u8::MAX) } else { u64::from(u32::MAX) };
-        FieldError::new(field, 0, Problem::OutOfRange { value, min: 0, max }).into()
-    })
+/// Writes a field of 32 bits; kernels of 4 GiB do not boot.
+fn put32(out: &mut FieldWriter, field: &'static str, at: u64, value: u64) -> Result<(), Error> {
+    let max = u64::from(u32::MAX);
+    let narrow =
+        u32::try_from(value).map_err(|_| FieldError::new(field, at, Problem::OutOfRange { value, min: 0, max }))?;
+    Ok(out.u32(field, at, narrow)?)
 }
