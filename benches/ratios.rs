@@ -1,0 +1,411 @@
+//! `cargo bench --bench ratios [-- --quick] [NAME…]`: kimage and the programs it replaces, alternately in one run.
+//!
+//! Prints wall time, CPU time, peak memory and the ratios that are the project's goals. A slow ratio is a number in a
+//! report; an output that differs from the peer's is a failure.
+
+#[path = "common/generate.rs"]
+mod generate;
+#[path = "common/measure.rs"]
+mod measure;
+#[path = "../tests/support/mod.rs"]
+mod support;
+
+use generate::ElfFile;
+use measure::{Contender, measure};
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+
+/// What this program is when it is its own child.
+const AS: &str = "--as";
+
+fn main() -> ExitCode {
+    let args: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let result = match args.split_first() {
+        Some((first, rest)) if first == AS => act(rest),
+        _ => Bench::new(&args).and_then(|bench| bench.run()),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The programs that stand beside kimage without being on every machine.
+fn act(args: &[OsString]) -> io::Result<()> {
+    let wrong = || io::Error::other("wrong arguments");
+    let (role, args) = args.split_first().ok_or_else(wrong)?;
+    match (role.to_str(), args) {
+        (Some("start"), []) => Ok(()),
+        // Touches the corpus, so that it is unpacked: in a child, since that takes memory.
+        (Some("unpack"), []) => {
+            support::corpus();
+            Ok(())
+        }
+        (Some("plain"), [out, len, inputs @ ..]) => {
+            let len = len.to_str().and_then(|len| len.parse().ok()).ok_or_else(wrong)?;
+            plain(out, len, inputs)
+        }
+        (Some("copy"), [file, at, len, out]) => {
+            let number = |text: &OsStr| text.to_str().and_then(|text| text.parse().ok()).ok_or_else(wrong);
+            copy(file, number(at)?, number(len)?, out)
+        }
+        (Some("build"), [setup, system, out]) => tools_build(setup, system, out),
+        _ => Err(wrong()),
+    }
+}
+
+/// The minimal program: reads its inputs, writes as many bytes as kimage does.
+fn plain(out: &OsStr, len: usize, inputs: &[OsString]) -> io::Result<()> {
+    let inputs = inputs.iter().map(fs::read).collect::<io::Result<Vec<_>>>()?;
+    let mut out = File::create(out)?;
+    let mut left = len;
+    for input in &inputs {
+        let turn = &input[..left.min(input.len())];
+        out.write_all(turn)?;
+        left -= turn.len();
+    }
+    out.write_all(&vec![0; left])
+}
+
+/// What a flat image costs at least: the loaded part of the generated kernels lies in one piece, which the system
+/// copies without showing it to this program.
+fn copy(file: &OsStr, at: u64, len: u64, out: &OsStr) -> io::Result<()> {
+    let mut file = File::open(file)?;
+    file.seek(io::SeekFrom::Start(at))?;
+    io::copy(&mut file.take(len), &mut File::create(out)?).map(drop)
+}
+
+/// Stands in for `arch/x86/boot/tools/build` of Linux 6.7 to 6.14: pads the setup to pages, replaces the last 4 bytes
+/// of the system by the CRC, which it computes a byte at a time, as that tool does.
+fn tools_build(setup: &OsStr, system: &OsStr, out: &OsStr) -> io::Result<()> {
+    let table: [u32; 256] = std::array::from_fn(|byte| {
+        (0..8).fold(byte as u32, |crc, _| if crc & 1 != 0 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 })
+    });
+    let (mut setup, system) = (fs::read(setup)?, File::open(system)?);
+    setup.resize(setup.len().next_multiple_of(4096), 0);
+    let len = system.metadata()?.len().saturating_sub(4);
+    let mut system = io::Cursor::new(setup).chain(system.take(len));
+    let mut out = File::create(out)?;
+    let (mut crc, mut block) = (u32::MAX, vec![0; 64 << 10]);
+    loop {
+        let count = system.read(&mut block)?;
+        if count == 0 {
+            return out.write_all(&crc.to_le_bytes());
+        }
+        let piece = &block[..count];
+        crc = piece.iter().fold(crc, |crc, byte| crc >> 8 ^ table[usize::from(crc as u8 ^ byte)]);
+        out.write_all(piece)?;
+    }
+}
+
+/// What is compared in a ratio.
+#[derive(Clone, Copy)]
+enum Metric {
+    Wall,
+    Cpu,
+}
+
+/// kimage's `metric` is to be at most `at_most` times the peer's.
+struct Goal {
+    metric: Metric,
+    peer: &'static str,
+    at_most: f64,
+}
+
+const fn goal(metric: Metric, peer: &'static str, at_most: f64) -> Goal {
+    Goal { metric, peer, at_most }
+}
+
+struct Bench {
+    dir: tempfile::TempDir,
+    me: PathBuf,
+    names: Vec<String>,
+    quick: bool,
+    /// Not under `cargo bench`: only shows that everything runs.
+    smoke: bool,
+    /// Peak memory of a kimage that does nothing.
+    start_peak: u64,
+}
+
+impl Bench {
+    fn new(args: &[OsString]) -> io::Result<Bench> {
+        let args: Vec<&str> = args.iter().filter_map(|arg| arg.to_str()).collect();
+        Ok(Bench {
+            dir: tempfile::Builder::new().prefix("kimage-ratios-").tempdir()?,
+            me: std::env::current_exe()?,
+            names: args.iter().filter(|arg| !arg.starts_with('-')).map(|arg| (*arg).to_owned()).collect(),
+            quick: args.contains(&"--quick"),
+            smoke: !args.contains(&"--bench"),
+            start_peak: 0,
+        })
+    }
+
+    fn run(mut self) -> io::Result<()> {
+        Command::new(&self.me).args([AS, "unpack"]).status()?;
+        self.machine();
+        println!("| case | program | wall min ms | median ms | CPU min ms | peak MiB |");
+        println!("|---|---|---:|---:|---:|---:|");
+        let mut ratios = self.start()?;
+        ratios += &self.bzimages()?;
+        ratios += &self.uimage()?;
+        ratios += &self.images()?;
+        if self.smoke {
+            println!("\nEverything runs, and outputs agree. For ratios: cargo bench --bench ratios");
+            return Ok(());
+        }
+        println!(
+            "\n| case | kimage to | wall min | wall median | CPU min | goal | |\n|---|---|---:|---:|---:|---|---|"
+        );
+        print!("{ratios}");
+        Ok(())
+    }
+
+    /// What the numbers depend on.
+    fn machine(&self) {
+        let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+        let field =
+            |name: &str| info.lines().find(|line| line.starts_with(name)).and_then(|line| line.split(": ").nth(1));
+        let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+        let cpus = std::thread::available_parallelism().map_or(0, usize::from);
+        let folder = self.dir.path().display();
+        println!("{}, {cpus} cpus, Linux {}, in {folder}", field("model name").unwrap_or("?"), release.trim());
+        for (tool, option) in [("objcopy", "-V"), ("llvm-objcopy", "-V"), ("mkimage", "-V"), ("cp", "--version")] {
+            let output =
+                Command::new(tool).arg(option).output().map(|output| support::stdout(&output)).unwrap_or_default();
+            let version = output.lines().find(|line| line.chars().any(|c| c.is_ascii_digit()));
+            println!("{tool}: {}", version.unwrap_or("not there").trim());
+        }
+        println!();
+    }
+
+    /// How long a process takes to start and end, and its memory: no work can cost less.
+    fn start(&mut self) -> io::Result<String> {
+        let dir = self.dir.path().join("start");
+        let mut contenders = vec![
+            Contender::new("kimage --version", &dir, Path::new(support::kimage_path()), &["--version".into()])?,
+            Contender::new("plain, doing nothing", &dir, &self.me, &[AS.into(), "start".into()])?.uncompared(),
+        ];
+        if let Some(program) = support::tool("true", "coreutils") {
+            contenders.push(Contender::new("true", &dir, &program, &[])?.uncompared());
+        }
+        let ratios = self.case("start", &mut contenders, 100, None, &[])?;
+        self.start_peak = contenders[0].peak();
+        Ok(ratios)
+    }
+
+    /// The bzImage against the rest of the kernel's build.
+    fn bzimages(&self) -> io::Result<String> {
+        let mut ratios = String::new();
+        // The first two end with tools/build, the last with dd and cat.
+        for (case, tree) in [
+            ("bzimage 6.1", "linux-6.1-x86_64-xz"),
+            ("bzimage 6.12", "linux-6.12-x86_64-lz4"),
+            ("bzimage 7.2", "linux-7.2-x86_64-zstd"),
+        ] {
+            match support::tree(tree) {
+                Some(tree) => {
+                    let boot = tree.path("arch/x86/boot");
+                    let len = fs::metadata(boot.join("bzImage"))?.len();
+                    ratios += &self.bzimage(case, &boot.join("compressed/vmlinux"), &boot.join("setup.elf"), len)?;
+                }
+                None => support::missing(&format!("{case}: {tree} is not in the corpus")),
+            }
+        }
+        // The corpus kernels are small; this is the size of a distribution's.
+        let elf = ElfFile::decompressor(if self.smoke { 1 << 20 } else { 12 << 20 });
+        let (vmlinux, setup) = (self.dir.path().join("vmlinux"), self.dir.path().join("setup.elf"));
+        elf.write(create(&vmlinux)?)?;
+        ElfFile::setup(&elf).write(create(&setup)?)?;
+        ratios += &self.bzimage("bzimage 12 MiB", &vmlinux, &setup, 16384 + elf.flat_len())?;
+        Ok(ratios)
+    }
+
+    /// `len`: bytes of the bzImage.
+    fn bzimage(&self, case: &'static str, vmlinux: &Path, setup: &Path, len: u64) -> io::Result<String> {
+        if !self.wants(case) {
+            return Ok(String::new());
+        }
+        const GOALS: &[Goal] = &[goal(Metric::Wall, "plain", 1.5), goal(Metric::Wall, "chain", 1.0 / 5.0)];
+        // arch/x86/boot/Makefile, without the shells and the fixdep that kbuild runs around each of these.
+        const CHAIN: &str = concat!(
+            "set -e; objcopy -O binary \"$2\" setup.bin; ",
+            "objcopy -O binary -R .note -R .comment -S \"$1\" vmlinux.bin; ",
+            r#"nm "$1" | sed -n -e 's/^\([0-9a-fA-F]*\) [a-zA-Z] \(startup_32\|startup_64\|efi.._stub_entry\|"#,
+            r#"efi\(32\)\?_pe_entry\|input_data\|kernel_info\|_end\|_ehead\|_text\|_e\?data\|z_.*\)$/"#,
+            "#define ZO_\\2 0x\\1/p' >zoffset.h; ",
+        );
+        const WITH_TOOL: &str = "\"$3\" --as build setup.bin vmlinux.bin out";
+        const WITHOUT: &str = "(dd if=setup.bin bs=4k conv=sync status=none; cat vmlinux.bin) >out";
+        let dir = self.dir.path().join(case);
+        let kimage = Contender::new(
+            "kimage",
+            &dir,
+            Path::new(support::kimage_path()),
+            &words(["bzimage".as_ref(), vmlinux.as_ref(), setup.as_ref(), "-o".as_ref(), "out".as_ref()]),
+        )?;
+        let size = fs::metadata(setup)?.len() + fs::metadata(vmlinux)?.len();
+        let plain = self.plain(&dir, len, &[setup, vmlinux])?;
+        let mut contenders = vec![kimage, plain];
+        let tools = [("objcopy", "binutils"), ("nm", "binutils"), ("sed", "sed"), ("sh", "dash")];
+        if tools.iter().all(|(tool, package)| support::tool(tool, package).is_some()) {
+            let last = if case.contains("7.2") { WITHOUT } else { WITH_TOOL };
+            contenders.push(Contender::new(
+                "chain",
+                &dir,
+                Path::new("/bin/sh"),
+                &words([
+                    "-c".as_ref(),
+                    format!("{CHAIN}{last}").as_ref(),
+                    "sh".as_ref(),
+                    vmlinux.as_ref(),
+                    setup.as_ref(),
+                    self.me.as_ref(),
+                ]),
+            )?);
+        }
+        self.case(case, &mut contenders, 60, Some(size), GOALS)
+    }
+
+    /// The uImage of a kernel that was not compressed.
+    fn uimage(&self) -> io::Result<String> {
+        const CASE: &str = "uimage 33 MB";
+        const GOALS: &[Goal] = &[goal(Metric::Wall, "cp", 1.5), goal(Metric::Cpu, "mkimage", 1.0 / 3.0)];
+        if !self.wants(CASE) {
+            return Ok(String::new());
+        }
+        let (dir, data) = (self.dir.path().join("uimage"), self.dir.path().join("Image"));
+        let size = if self.smoke { 1 << 20 } else { 33_000_000 };
+        let mut file = create(&data)?;
+        generate::noise(1, size, |block| file.write_all(block))?;
+        file.flush()?;
+        let options = "-A arm -O linux -T kernel -C none -a 0x8000 -e 0x8000 -n bench".split(' ').map(OsStr::new);
+        let kimage =
+            ["uimage".as_ref(), data.as_ref(), "-o".as_ref(), "out".as_ref()].into_iter().chain(options.clone());
+        let mut contenders = vec![
+            Contender::new("kimage", &dir, Path::new(support::kimage_path()), &words(kimage))?,
+            self.plain(&dir, size + 64, &[&data])?,
+        ];
+        if let Some(program) = support::tool("mkimage", "u-boot-tools") {
+            let args = options.chain(["-d".as_ref(), data.as_ref(), "out".as_ref()]);
+            contenders.push(Contender::new("mkimage", &dir, &program, &words(args))?);
+        }
+        if let Some(program) = support::tool("cp", "coreutils") {
+            contenders
+                .push(Contender::new("cp", &dir, &program, &words([data.as_ref(), "out".as_ref()]))?.uncompared());
+        }
+        let ratios = self.case(CASE, &mut contenders, 30, Some(size), GOALS)?;
+        fs::remove_file(data)?;
+        Ok(ratios)
+    }
+
+    /// The flat image of a kernel with debug information, without and with relocations.
+    fn images(&self) -> io::Result<String> {
+        let size = |full: u64| if self.smoke { full << 10 } else { full << 20 };
+        let symbols = if self.smoke { 200 } else { 200_000 };
+        let plain = ElfFile::debug_kernel(size(40), size(500), symbols);
+        let with = ElfFile::debug_kernel(size(40), size(330), symbols).kept_relocations();
+        Ok(self.image("image", &plain)? + &self.image("image with relocs", &with)?)
+    }
+
+    fn image(&self, case: &'static str, elf: &ElfFile) -> io::Result<String> {
+        if !self.wants(case) {
+            return Ok(String::new());
+        }
+        const GOALS: &[Goal] =
+            &[goal(Metric::Wall, "objcopy", 1.0 / 3.0), goal(Metric::Wall, "llvm-objcopy", 1.0 / 10.0)];
+        let (dir, vmlinux) = (self.dir.path().join(case), self.dir.path().join("vmlinux"));
+        elf.write(create(&vmlinux)?)?;
+        let (at, len) = (generate::FLAT_AT.to_string(), elf.flat_len().to_string());
+        let copy = [AS.as_ref(), "copy".as_ref(), vmlinux.as_ref(), OsStr::new(&at), OsStr::new(&len), "out".as_ref()];
+        let args = words(["image".as_ref(), vmlinux.as_ref(), "-o".as_ref(), "out".as_ref()]);
+        let mut contenders = vec![
+            Contender::new("kimage", &dir, Path::new(support::kimage_path()), &args)?,
+            Contender::new("copy", &dir, &self.me, &words(copy))?,
+        ];
+        for (tool, package) in [("objcopy", "binutils"), ("llvm-objcopy", "llvm")] {
+            if let Some(program) = support::tool(tool, package) {
+                let args = words(["-O".as_ref(), "binary".as_ref(), vmlinux.as_ref(), "out".as_ref()]);
+                contenders.push(Contender::new(tool, &dir, &program, &args)?);
+            }
+        }
+        let size = fs::metadata(&vmlinux)?.len();
+        let ratios = self.case(case, &mut contenders, 12, Some(size), GOALS)?;
+        fs::remove_file(vmlinux)?;
+        Ok(ratios)
+    }
+
+    fn plain(&self, dir: &Path, len: u64, inputs: &[&Path]) -> io::Result<Contender> {
+        let len = len.to_string();
+        let head = [AS.as_ref(), "plain".as_ref(), "out".as_ref(), OsStr::new(&len)];
+        let args = words(head.into_iter().chain(inputs.iter().map(|path| path.as_os_str())));
+        Ok(Contender::new("plain", dir, &self.me, &args)?.uncompared())
+    }
+
+    /// Is this one of the cases asked for?
+    fn wants(&self, case: &str) -> bool {
+        self.names.is_empty() || self.names.iter().any(|name| case.starts_with(name))
+    }
+
+    /// Measures and prints one case; returns its lines of the table of ratios. `input`: bytes of all inputs.
+    fn case(
+        &self,
+        case: &str,
+        contenders: &mut [Contender],
+        count: usize,
+        input: Option<u64>,
+        goals: &[Goal],
+    ) -> io::Result<String> {
+        let count = match (self.smoke, self.quick) {
+            (true, _) => 1,
+            (false, true) => count.div_ceil(6),
+            (false, false) => count,
+        };
+        let output = measure(contenders, count)?;
+        let ms = |time: Duration| time.as_secs_f64() * 1e3;
+        for contender in contenders.iter() {
+            let (min, median) = contender.wall();
+            let peak = contender.peak() as f64 / f64::from(1 << 20);
+            let (name, cpu) = (contender.name, ms(contender.cpu()));
+            println!("| {case} | {name} | {:.2} | {:.2} | {cpu:.2} | {peak:.1} |", ms(min), ms(median));
+        }
+        let mut ratios = String::new();
+        let Some((kimage, peers)) = contenders.split_first() else { return Ok(ratios) };
+        for goal in goals {
+            let Some(peer) = peers.iter().find(|peer| peer.name == goal.peer) else { continue };
+            let over = |ours: Duration, theirs: Duration| ours.as_secs_f64() / theirs.as_secs_f64();
+            let (ours, theirs) = (kimage.wall(), peer.wall());
+            let (wall, median, cpu) = (over(ours.0, theirs.0), over(ours.1, theirs.1), over(kimage.cpu(), peer.cpu()));
+            let (what, ratio) = match goal.metric {
+                Metric::Wall => ("wall", wall),
+                Metric::Cpu => ("CPU", cpu),
+            };
+            let verdict = if ratio <= goal.at_most { "reached" } else { "**missed**" };
+            let (name, at_most) = (peer.name, goal.at_most);
+            ratios += &format!(
+                "| {case} | {name} | {wall:.3} | {median:.3} | {cpu:.3} | {what} at most {at_most:.3} | {verdict} |\n"
+            );
+        }
+        if let Some(input) = input {
+            // Beyond what the program itself takes.
+            let ratio = kimage.peak().saturating_sub(self.start_peak) as f64 / (input + output) as f64;
+            let verdict = if ratio <= 1.0 { "reached" } else { "**missed**" };
+            ratios += &format!("| {case} | input + output | | | | memory {ratio:.3}, at most 1 | {verdict} |\n");
+        }
+        Ok(ratios)
+    }
+}
+
+fn words<'w>(words: impl IntoIterator<Item = &'w OsStr>) -> Vec<OsString> {
+    words.into_iter().map(OsStr::to_owned).collect()
+}
+
+fn create(path: &Path) -> io::Result<BufWriter<File>> {
+    Ok(BufWriter::new(File::create(path)?))
+}
