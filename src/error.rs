@@ -3,6 +3,7 @@
 use crate::bytes::FieldError;
 use crate::finding::Finding;
 use crate::format::{bzimage, uimage, zimage};
+use crate::payload::piggy;
 use crate::{elf, layout, stub};
 use std::borrow::Cow;
 
@@ -59,6 +60,9 @@ pub enum Error {
     /// An ELF file is damaged, or has not what was asked for.
     #[error(transparent)]
     Elf(#[from] elf::Error),
+    /// The compressed kernel cannot be wrapped for the linker.
+    #[error(transparent)]
+    Piggy(#[from] piggy::Error),
     /// The image could not be laid out or written.
     #[error(transparent)]
     Layout(#[from] layout::Error),
@@ -128,6 +132,7 @@ impl Error {
                 .join("; ")
                 .into(),
             Error::Elf(error) => error.help(),
+            Error::Piggy(error) => error.help(),
             Error::Layout(_) => "".into(),
         }
     }
