@@ -3,7 +3,8 @@
 mod support;
 
 use std::fs;
-use support::{Tree, assert_same, corpus, kimage, run, run_ok, stderr, tempdir};
+use std::process::Command;
+use support::{Tree, assert_same, corpus, kimage, run, run_ok, stderr, tempdir, tool};
 
 /// The compressed kernel, by the name that `.incbin` has in the tree's piggy.S.
 fn incbin(tree: &Tree) -> String {
@@ -60,6 +61,24 @@ fn the_object_is_the_assemblers() {
             let got = fs::read(dir.path().join("piggy.o")).unwrap();
             assert_same(&format!("{} {option}", tree.name), &got, &want);
             assert!(stderr(&output).is_empty(), "{}", stderr(&output));
+        }
+    }
+}
+
+/// The linker refuses to mix the profiles A and M: what --like is for.
+#[test]
+fn an_object_like_its_neighbours_links_with_them() {
+    let Some(assembler) = tool("arm-linux-gnueabihf-as", "binutils-arm-linux-gnueabihf") else { return };
+    let Some(ld) = tool("arm-linux-gnueabihf-ld", "binutils-arm-linux-gnueabihf") else { return };
+    let dir = tempdir();
+    fs::write(dir.path().join("head.s"), ".syntax unified\n.thumb\n.globl _start\n_start: bx lr\n").unwrap();
+    fs::write(dir.path().join("data"), b"payload\x07\0\0\0").unwrap();
+    for (byte_order, arch) in [("-EL", "arm"), ("-EB", "armeb")] {
+        let at = |command: &mut Command| run(command.current_dir(dir.path())).status.success();
+        assert!(at(Command::new(&assembler).args([byte_order, "-march=armv7-m", "-o", "head.o", "head.s"])));
+        for (option, value, links) in [("--arch", arch, false), ("--like", "head.o", true)] {
+            assert!(at(kimage().args(["piggy", "data", "--object", option, value])));
+            assert_eq!(at(Command::new(&ld).args([byte_order, "-o", "out", "head.o", "piggy.o"])), links, "{option}");
         }
     }
 }
