@@ -3,6 +3,7 @@
 use crate::bytes::FieldError;
 use crate::finding::Finding;
 use crate::format::{bzimage, uimage, zimage};
+use crate::payload::{link, piggy, tree};
 use crate::{elf, layout, stub};
 use std::borrow::Cow;
 
@@ -59,6 +60,15 @@ pub enum Error {
     /// An ELF file is damaged, or has not what was asked for.
     #[error(transparent)]
     Elf(#[from] elf::Error),
+    /// The compressed kernel cannot be wrapped for the linker.
+    #[error(transparent)]
+    Piggy(#[from] piggy::Error),
+    /// kbuild's kept link command cannot be used.
+    #[error(transparent)]
+    Link(#[from] link::Error),
+    /// The kernel's build folder does not say what it should.
+    #[error(transparent)]
+    Tree(#[from] tree::Error),
     /// The image could not be laid out or written.
     #[error(transparent)]
     Layout(#[from] layout::Error),
@@ -128,6 +138,9 @@ impl Error {
                 .join("; ")
                 .into(),
             Error::Elf(error) => error.help(),
+            Error::Piggy(error) => error.help(),
+            Error::Link(error) => error.help(),
+            Error::Tree(error) => error.help(),
             Error::Layout(_) => "".into(),
         }
     }

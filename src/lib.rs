@@ -23,7 +23,8 @@
 //!    readable.
 //! 3. [`layout`]: what goes where: reserve, plan, emit.
 //! 4. [`elf`]: the kernel as the linker left it: lazy view, symbols, flat image.
-//! 5. [`stub`]: the decompressor that is linked around its payload; `zoffset.h` and `voffset.h`.
+//! 5. [`stub`]: the decompressor that is linked around its payload; `zoffset.h` and `voffset.h`. [`payload`]: what is
+//!    carried, and how the kernel's build wraps and links it.
 //! 6. [`mod@format`]: one container, one file: bzImage, zImage, uImage, `Image`, device tree, PE.
 //! 7. [`error`]: the error of the journeys, made of the rooms' errors.
 //! 8. [`assemble`]: the journey out.
@@ -69,6 +70,7 @@ pub mod error;
 pub mod finding;
 pub mod format;
 pub mod layout;
+pub mod payload;
 pub mod report;
 pub mod stub;
 

@@ -37,6 +37,7 @@ pub(crate) enum Command {
     Uimage(Box<Uimage>),
     Voffset(Offsets),
     Zoffset(ZOffsets),
+    Piggy(Piggy),
 }
 
 #[derive(Debug, Args)]
@@ -245,6 +246,50 @@ pub(crate) struct Uimage {
     pub(crate) force: bool,
     #[command(flatten)]
     pub(crate) building: Building,
+}
+
+/// The compressed kernel as piggy.S, or as the object that the assembler would make of it
+///
+/// Prints what the kernel's mkpiggy prints. With --object, writes piggy.o without an assembler, byte for byte as GNU
+/// as does, ready for the link of arch/x86/boot/compressed/vmlinux or arch/arm/boot/compressed/vmlinux.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  kimage piggy arch/x86/boot/compressed/vmlinux.bin.gz -o arch/x86/boot/compressed/piggy.S
+  kimage piggy /tmp/vmlinux.bin.xz --path arch/x86/boot/compressed/vmlinux.bin.xz
+  kimage piggy vmlinux.bin.zst --object --arch x86_64 -o piggy.o
+  kimage piggy piggy_data --object --like arch/arm/boot/compressed/head.o -o piggy.o")]
+pub(crate) struct Piggy {
+    /// The compressed kernel, whose last four bytes are its uncompressed size: vmlinux.bin.gz, piggy_data
+    pub(crate) file: PathBuf,
+    /// Where to write [default: standard output; piggy.o with --object]
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// Name the compressed kernel so in .incbin [default: as given]
+    #[arg(long, value_name = "PATH", conflicts_with = "object")]
+    pub(crate) path: Option<PathBuf>,
+    /// Write the object in place of the source; needs --arch or --like
+    #[arg(long, requires = "for")]
+    pub(crate) object: bool,
+    /// CPU of the object; for arm and armeb, of an ARMv7-A kernel
+    #[arg(long, value_name = "ARCH", requires = "object", group = "for")]
+    pub(crate) arch: Option<PiggyArch>,
+    /// Make the object for the CPU, byte order and ARM build attributes of this one, which it is to be linked with
+    #[arg(long, value_name = "OBJECT", requires = "object", group = "for")]
+    pub(crate) like: Option<PathBuf>,
+    /// Write the file and its folder through to the disk before reporting success
+    #[arg(long)]
+    pub(crate) sync: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PiggyArch {
+    #[value(name = "x86_64", alias = "x86-64")]
+    X86_64,
+    #[value(alias = "x86")]
+    I386,
+    Arm,
+    Armeb,
 }
 
 /// A name of a uImage header field.

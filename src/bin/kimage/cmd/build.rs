@@ -98,7 +98,7 @@ fn list(names: Names) -> Result<()> {
 }
 
 /// Standard input can be read once.
-fn one_stdin<'p>(paths: impl IntoIterator<Item = &'p PathBuf>) {
+pub(crate) fn one_stdin<'p>(paths: impl IntoIterator<Item = &'p PathBuf>) {
     if paths.into_iter().filter(|path| *path == Path::new("-")).count() > 1 {
         Cli::command().error(ErrorKind::ArgumentConflict, "`-` (standard input) can be given for one file only").exit();
     }

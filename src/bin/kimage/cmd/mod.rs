@@ -2,6 +2,7 @@
 
 mod build;
 mod offsets;
+mod piggy;
 
 use crate::args::{Cli, Command};
 use anyhow::Result;
@@ -14,5 +15,6 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
         Command::Uimage(args) => build::uimage(&args),
         Command::Voffset(args) => offsets::voffset(&args),
         Command::Zoffset(args) => offsets::zoffset(&args),
+        Command::Piggy(args) => piggy::piggy(&args),
     }
 }

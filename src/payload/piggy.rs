@@ -1,0 +1,332 @@
+//! The compressed kernel as assembler source (`piggy.S`) and as the object that the assembler makes of it (`piggy.o`).
+//!
+//! x86: `arch/x86/boot/compressed/mkpiggy.c`, the same file in Linux 5.10 to 7.2. ARM: the fixed
+//! `arch/arm/boot/compressed/piggy.S`, whose object is [`Piggy::object`] for [`Target`]s of that CPU. Either decompressor
+//! takes the uncompressed size from the last four bytes of the data, little-endian.
+
+use super::object::{self, Base, Machine, Section, Symbol};
+use crate::arch::Arch;
+use crate::bytes::{Cursor, Endian, FieldError, Problem, len64};
+use crate::codec::Codec;
+use crate::elf::Elf;
+use crate::finding::{Finding, Severity};
+use crate::layout::{self, Plan};
+use ::object::elf as spec;
+use std::borrow::Cow;
+
+/// The result of this part of the room.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Why there is no piggy.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The compressed kernel is too short or too long.
+    #[error(transparent)]
+    Field(#[from] FieldError),
+    /// The path cannot stand in the assembler's quotes.
+    #[error("the path of the compressed kernel has a {what} in it, which the assembler does not take as it stands")]
+    Path {
+        /// The character.
+        what: &'static str,
+    },
+    /// No kernel of this CPU has a piggy.
+    #[error("kernels for {found} have no piggy.o")]
+    WrongCpu {
+        /// The CPU.
+        found: String,
+    },
+    /// The model of the object cannot be read.
+    #[error(transparent)]
+    Elf(#[from] crate::elf::Error),
+    /// The object did not come out.
+    #[error(transparent)]
+    Layout(#[from] layout::Error),
+}
+
+impl Error {
+    /// What to do next; empty when the message says it all.
+    pub fn help(&self) -> Cow<'static, str> {
+        match self {
+            Error::Field(error) => error.help.clone(),
+            Error::Path { .. } => "name the file in another way with --path".into(),
+            Error::WrongCpu { .. } => {
+                "x86 and 32-bit ARM have one (x86_64, i386, arm, armeb); other CPUs' images are flat or EFI zboot"
+                    .into()
+            }
+            Error::Elf(error) => error.help(),
+            Error::Layout(_) => "a 32-bit object holds less than 4 GiB".into(),
+        }
+    }
+}
+
+/// What the object is for.
+#[derive(Debug, Clone)]
+pub struct Target {
+    arch: Arch,
+    machine: Machine,
+    /// Contents of `.ARM.attributes`; empty for no such section.
+    attributes: Vec<u8>,
+}
+
+/// `.ARM.attributes` as `as -march=armv7-a -mfpu=vfp` writes them for a file without code (addenda to the ARM ABI,
+/// "Build attributes"), after the two lengths: CPU name "7-A", architecture v7, profile A, ARM and Thumb-2 code, VFPv2.
+const ARM_V7A: &[u8] = b"\x057-A\0\x06\x0a\x07A\x08\x01\x09\x02\x0a\x02";
+
+impl Target {
+    /// Objects as kbuild's assembler makes them for this CPU and byte order; for ARM of an ARMv7-A kernel.
+    ///
+    /// # Errors
+    /// [`Error::WrongCpu`] for CPUs other than x86 and 32-bit ARM, and for big-endian x86.
+    pub fn new(arch: Arch, endian: Endian) -> Result<Self> {
+        let (is_64, flags, section_symbols) = match (arch, endian) {
+            (Arch::X86, Endian::Little) => (false, 0, false),
+            (Arch::X86_64, Endian::Little) => (true, 0, false),
+            (Arch::Arm, _) => (false, spec::EF_ARM_EABI_VER5.0, true),
+            (Arch::X86 | Arch::X86_64, Endian::Big) => {
+                return Err(Error::WrongCpu { found: format!("big-endian {arch}") });
+            }
+            _ => return Err(Error::WrongCpu { found: arch.to_string() }),
+        };
+        let machine = arch.facts().elf_machines.first().copied().unwrap_or_default();
+        let attributes = if arch == Arch::Arm { arm_attributes(endian) } else { Vec::new() };
+        Ok(Target { arch, machine: Machine { is_64, endian, machine, flags, section_symbols }, attributes })
+    }
+
+    /// Objects that link with this one: its CPU and byte order, for ARM its ABI version and build attributes too.
+    ///
+    /// # Errors
+    /// [`Error::WrongCpu`] as [`Target::new`], [`Error::Elf`] when the attributes cannot be read.
+    pub fn like(elf: &Elf<'_>) -> Result<Self> {
+        let arch = elf.arch().ok_or_else(|| Error::WrongCpu {
+            found: format!("an unknown CPU (e_machine {} at offset 0x12)", elf.machine()),
+        })?;
+        let mut target = Target::new(arch, elf.endian())?;
+        if elf.is_64() != target.machine.is_64 {
+            let bits = if elf.is_64() { 64 } else { 32 };
+            return Err(Error::WrongCpu { found: format!("{arch} in a {bits}-bit ELF file") });
+        }
+        if arch == Arch::Arm {
+            let flags = Cursor::new(elf.bytes(), elf.endian()).u32("e_flags", 36)?;
+            // The other flags say how a linked program was made.
+            target.machine.flags = flags & spec::EF_ARM_EABIMASK;
+            let section = elf.sections().iter().find(|section| section.kind == spec::SHT_ARM_ATTRIBUTES.0);
+            target.attributes = section.map_or(Ok(Vec::new()), |section| elf.contents(section).map(<[u8]>::to_vec))?;
+        }
+        Ok(target)
+    }
+
+    /// The CPU.
+    pub fn arch(&self) -> Arch {
+        self.arch
+    }
+}
+
+/// The whole section: format version, its length, vendor, subsection for the file, its length, attributes.
+fn arm_attributes(endian: Endian) -> Vec<u8> {
+    let word = |value: u32| if endian == Endian::Big { value.to_be_bytes() } else { value.to_le_bytes() };
+    // Lengths count themselves; the inner one its tag too.
+    let inner = u32::try_from(ARM_V7A.len()).unwrap_or_default() + 5;
+    [b"A", &word(inner + 10)[..], b"aeabi\0", b"\x01", &word(inner), ARM_V7A].concat()
+}
+
+/// A compressed kernel with its uncompressed size at the end.
+#[derive(Debug, Clone, Copy)]
+pub struct Piggy<'a> {
+    data: &'a [u8],
+    output_len: u32,
+}
+
+impl<'a> Piggy<'a> {
+    /// Reads the size from the last four bytes, as mkpiggy does.
+    ///
+    /// # Errors
+    /// [`Error::Field`] when there are fewer.
+    pub fn new(data: &'a [u8]) -> Result<Self> {
+        let have = len64(data);
+        let at = have.checked_sub(4).ok_or_else(|| {
+            FieldError::new("output_len", 0, Problem::Truncated { need: 4, have }).with_help(
+                "give the compressed kernel, with the 32-bit uncompressed size as its last four bytes: \
+                 arch/x86/boot/compressed/vmlinux.bin.gz",
+            )
+        })?;
+        Ok(Piggy { data, output_len: Cursor::little(data).u32("output_len", at)? })
+    }
+
+    /// Bytes of the compressed kernel, the size at its end included.
+    pub fn input_len(&self) -> u64 {
+        len64(self.data)
+    }
+
+    /// Bytes that it says to become.
+    pub fn output_len(&self) -> u32 {
+        self.output_len
+    }
+
+    /// Does the size at the end look like one? mkpiggy does not ask, and the kernel then dies in its decompressor.
+    pub fn check(&self) -> Vec<Finding> {
+        let at = self.input_len().saturating_sub(4);
+        let help = "the uncompressed size must follow the compressed data, as 32 bits, little-endian \
+                    (gzip ends in it; for the others kbuild appends it, as `kimage compress --with-size` does)";
+        let mut findings = Vec::new();
+        let mut warn = |message: String| {
+            findings.push(Finding::new("piggy.output_len", Severity::Warning, message).at(at).with_help(help));
+        };
+        let codec = Codec::detect(self.data);
+        // An .xz file alone ends in its footer magic (xz file format 1.2.0, 2.1.2.4).
+        if codec == Some(Codec::Xz) && self.data.ends_with(b"YZ") {
+            warn("the file ends where the .xz stream ends: its last four bytes are not the uncompressed size".into());
+        } else if u64::from(self.output_len) < self.input_len().saturating_sub(4) && codec.is_some() {
+            warn(format!(
+                "the last four bytes say {} bytes uncompressed, fewer than the {} bytes compressed",
+                self.output_len,
+                self.input_len()
+            ));
+        }
+        findings
+    }
+
+    /// `piggy.S` as mkpiggy prints it; `path` is the file's name for `.incbin`, from where the assembler runs.
+    ///
+    /// # Errors
+    /// [`Error::Path`] when the path has a quote, a backslash or a line end in it, which mkpiggy would pass on to say
+    /// something else to the assembler.
+    pub fn text(&self, path: &[u8]) -> Result<Vec<u8>> {
+        for (byte, what) in
+            [(b'"', "double quote"), (b'\\', "backslash"), (b'\n', "line end"), (b'\r', "line end"), (0, "zero byte")]
+        {
+            if path.contains(&byte) {
+                return Err(Error::Path { what });
+            }
+        }
+        let (ilen, olen) = (self.input_len(), self.output_len);
+        let before = format!(
+            ".section \".rodata..compressed\",\"a\",@progbits\n\
+             .globl z_input_len\n\
+             z_input_len = {ilen}\n\
+             .globl z_output_len\n\
+             z_output_len = {olen}\n\
+             .globl input_data, input_data_end\n\
+             input_data:\n\
+             .incbin \""
+        );
+        let after = format!(
+            "\"\n\
+             input_data_end:\n\
+             .section \".rodata\",\"a\",@progbits\n\
+             .globl input_len\n\
+             input_len:\n\
+             \t.long {ilen}\n\
+             .globl output_len\n\
+             output_len:\n\
+             \t.long {olen}\n"
+        );
+        Ok([before.as_bytes(), path, after.as_bytes()].concat())
+    }
+
+    /// `piggy.o` as `as` makes it, ready for the linker. The data is borrowed.
+    ///
+    /// # Errors
+    /// [`Error::Field`] when the data outgrows the 32-bit `input_len`, [`Error::Layout`] when the object does its fields.
+    pub fn object(&self, target: &Target) -> Result<Plan<'a>> {
+        let max = u64::from(u32::MAX);
+        let value = self.input_len();
+        let input_len = u32::try_from(value).map_err(|_| {
+            FieldError::new("input_len", 0, Problem::OutOfRange { value, min: 4, max })
+                .with_help("the decompressor counts in 32 bits: no kernel of this size can be booted")
+        })?;
+        let alloc = spec::SHF_ALLOC.0;
+        let data = |name| Section { name, kind: spec::SHT_PROGBITS.0, flags: alloc, bytes: self.data.into() };
+        let symbol = |name, value, base| Symbol { name, value, base };
+        let (start, end) = ("input_data", "input_data_end");
+        if target.arch == Arch::Arm {
+            let mut sections = vec![data(".piggydata")];
+            if !target.attributes.is_empty() {
+                sections.push(Section {
+                    name: ".ARM.attributes",
+                    kind: spec::SHT_ARM_ATTRIBUTES.0,
+                    flags: 0,
+                    bytes: target.attributes.clone().into(),
+                });
+            }
+            let symbols = [symbol(start, 0, Base::Section(0)), symbol(end, value, Base::Section(0))];
+            return Ok(object::plan(target.machine, sections, &symbols)?);
+        }
+        let lens = [input_len.to_le_bytes(), self.output_len.to_le_bytes()].concat();
+        let rodata = Section { name: ".rodata", kind: spec::SHT_PROGBITS.0, flags: alloc, bytes: lens.into() };
+        let symbols = [
+            symbol("z_input_len", value, Base::Absolute),
+            symbol("z_output_len", self.output_len.into(), Base::Absolute),
+            symbol(start, 0, Base::Section(0)),
+            symbol(end, value, Base::Section(0)),
+            symbol("input_len", 0, Base::Section(1)),
+            symbol("output_len", 4, Base::Section(1)),
+        ];
+        Ok(object::plan(target.machine, vec![data(".rodata..compressed"), rodata], &symbols)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes(plan: &Plan<'_>) -> Vec<u8> {
+        let mut out = Vec::new();
+        plan.emit(&mut out).unwrap();
+        out
+    }
+
+    #[test]
+    fn too_short_for_a_size() {
+        for len in 0..4 {
+            let error = Piggy::new(&[7; 3][..len]).unwrap_err();
+            assert!(error.to_string().contains("output_len at offset 0x0: the input ends too early"), "{error}");
+            assert!(error.help().contains("last four bytes"));
+        }
+        assert_eq!(Piggy::new(&[1, 2, 3, 4]).unwrap().output_len(), 0x0403_0201);
+    }
+
+    #[test]
+    fn paths_that_would_end_the_string() {
+        let piggy = Piggy::new(&[0; 4]).unwrap();
+        for path in [&b"a\".long 1\""[..], b"a\\n", b"a\nb", b"\0"] {
+            assert!(matches!(piggy.text(path), Err(Error::Path { .. })), "{path:?}");
+        }
+        let text = piggy.text(b"dir with spaces/\xff").unwrap();
+        assert!(memchr::memmem::find(&text, b".incbin \"dir with spaces/\xff\"\n").is_some());
+    }
+
+    #[test]
+    fn every_target_parses_again() {
+        for (arch, endian) in [
+            (Arch::X86, Endian::Little),
+            (Arch::X86_64, Endian::Little),
+            (Arch::Arm, Endian::Little),
+            (Arch::Arm, Endian::Big),
+        ] {
+            let target = Target::new(arch, endian).unwrap();
+            let object = bytes(&Piggy::new(b"payload\x09\0\0\0").unwrap().object(&target).unwrap());
+            let elf = Elf::parse(&object).unwrap();
+            assert_eq!((elf.arch(), elf.endian()), (Some(arch), endian));
+            let symbols: Vec<_> = elf.symbols().unwrap().filter(|symbol| !symbol.is_debugging()).collect();
+            let value = |name: &str| symbols.iter().find(|symbol| symbol.name == name.as_bytes()).map(|s| s.value);
+            assert_eq!(value("input_data_end"), Some(11));
+            assert_eq!(value("z_output_len"), (arch != Arch::Arm).then_some(9));
+            // An object made after the model of an object is the same object.
+            let again = bytes(&Piggy::new(b"payload\x09\0\0\0").unwrap().object(&Target::like(&elf).unwrap()).unwrap());
+            assert_eq!(again, object);
+        }
+        assert!(Target::new(Arch::X86, Endian::Big).is_err());
+        assert!(Target::new(Arch::Mips, Endian::Big).is_err());
+    }
+
+    #[test]
+    fn a_missing_size_is_noticed() {
+        let xz = b"\xfd7zXZ\0..............YZ";
+        assert_eq!(Piggy::new(xz).unwrap().check().len(), 1);
+        let zstd = b"\x28\xb5\x2f\xfd...........\x02\0\0\0";
+        assert_eq!(Piggy::new(zstd).unwrap().check().len(), 1);
+        let good = b"\x28\xb5\x2f\xfd...........\x02\0\x01\0";
+        assert!(Piggy::new(good).unwrap().check().is_empty());
+    }
+}

@@ -1,0 +1,410 @@
+//! What a finished kernel build folder says of itself, and whether a vmlinux belongs in it.
+//!
+//! A kernel that is wrapped again gets that folder's decompressor, into which its addresses (`voffset.h`) and its codec
+//! (`CONFIG_KERNEL_…`) are compiled. Everything here takes the texts and bytes of files and opens none.
+
+use super::link::LinkCommand;
+use crate::arch::Arch;
+use crate::bytes::{Cursor, FieldError, Problem, len64, slice};
+use crate::codec::Codec;
+use crate::elf::{self, Elf};
+use crate::finding::{Finding, Severity};
+use std::borrow::Cow;
+
+/// The result of this part of the room.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// A file of the build folder does not say what it should.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A field of a file.
+    #[error(transparent)]
+    Field(#[from] FieldError),
+    /// The kernel cannot be read.
+    #[error(transparent)]
+    Elf(#[from] elf::Error),
+    /// A line of a text has an unknown form.
+    #[error("{file} at offset {at:#x}: `{found}`, wanted {want}")]
+    Line {
+        /// Which file.
+        file: &'static str,
+        /// Byte offset of the line.
+        at: u64,
+        /// What stands there.
+        found: String,
+        /// What should.
+        want: &'static str,
+    },
+    /// A text lacks what it is there for.
+    #[error("{file} has no {want}")]
+    Lacks {
+        /// Which file.
+        file: &'static str,
+        /// What is missing.
+        want: &'static str,
+    },
+    /// The two files that tell the codec disagree.
+    #[error("piggy.S includes {path}, but .config says CONFIG_KERNEL_{config}=y")]
+    TwoCodecs {
+        /// The file in `.incbin`.
+        path: String,
+        /// The option's last part.
+        config: &'static str,
+    },
+}
+
+impl Error {
+    /// What to do next; empty when the message says it all.
+    pub fn help(&self) -> Cow<'static, str> {
+        match self {
+            Error::Field(error) => error.help.clone(),
+            Error::Elf(error) => error.help(),
+            Error::Line { .. } | Error::Lacks { .. } => "give the folder of a finished kernel build".into(),
+            Error::TwoCodecs { .. } => "the configuration was changed after the build: run make once more".into(),
+        }
+    }
+}
+
+/// The lines of a text with their offsets; what is no UTF-8 is shown as well as it can be.
+fn lines(text: &[u8]) -> impl Iterator<Item = (u64, Cow<'_, str>)> {
+    let mut at = 0;
+    text.split(|byte| *byte == b'\n').map(move |line| {
+        let start = at;
+        at += len64(line) + 1;
+        (start, String::from_utf8_lossy(line))
+    })
+}
+
+/// The symbols of `voffset.h` with the kernel's addresses that are compiled into the decompressor.
+///
+/// # Errors
+/// [`Error::Line`] for a line that is no such `#define`, [`Error::Lacks`] when there is none at all.
+pub fn voffsets(text: &[u8]) -> Result<Vec<(String, u64)>> {
+    let mut found = Vec::new();
+    for (at, line) in lines(text) {
+        if line.trim().is_empty() {
+            continue;
+        }
+        let value = line.strip_prefix("#define VO_").and_then(|rest| {
+            let (name, value) = rest.split_once(' ')?;
+            let value = value.strip_prefix("_AC(").and_then(|value| value.strip_suffix(",UL)")).unwrap_or(value);
+            let digits = value.strip_prefix("0x")?;
+            // from_str_radix would take a sign.
+            let plain = !name.is_empty() && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+            Some((name.to_owned(), u64::from_str_radix(digits, 16).ok().filter(|_| plain)?))
+        });
+        found.push(value.ok_or_else(|| Error::Line {
+            file: "voffset.h",
+            at,
+            found: line.chars().take(80).collect(),
+            want: "#define VO_… _AC(0x…,UL)",
+        })?);
+    }
+    if found.is_empty() {
+        return Err(Error::Lacks { file: "voffset.h", want: "#define VO_…" });
+    }
+    Ok(found)
+}
+
+/// Compares the addresses that are compiled into the decompressor with those of `vmlinux`.
+///
+/// # Errors
+/// As [`voffsets`], and [`Error::Elf`] when the kernel has no readable symbols.
+pub fn check_voffsets(text: &[u8], vmlinux: &Elf<'_>) -> Result<Vec<Finding>> {
+    let help = "this vmlinux is of another build than the folder: the decompressor there would unpack it to the wrong \
+                place; give the folder that it was built in, or run make there";
+    let mut wanted: Vec<(String, u64, Option<u64>)> =
+        voffsets(text)?.into_iter().map(|(name, value)| (name, value, None)).collect();
+    for symbol in vmlinux.symbols()?.filter(|symbol| symbol.is_defined() && !symbol.is_debugging()) {
+        for (name, value, found) in &mut wanted {
+            // A name may stand for several local symbols; one that agrees is the one that nm printed.
+            if symbol.name == name.as_bytes() && *found != Some(*value) {
+                *found = Some(symbol.value);
+            }
+        }
+    }
+    let message = |(name, value, found): (String, u64, Option<u64>)| match found {
+        Some(found) if found == value => None,
+        Some(found) => Some(format!("{name} is at {found:#x} in this vmlinux, voffset.h has it at {value:#x}")),
+        None => Some(format!("this vmlinux has no symbol {name}, which voffset.h has at {value:#x}")),
+    };
+    let finding = |text| Finding::new("tree.voffset", Severity::Error, text).with_help(help);
+    Ok(wanted.into_iter().filter_map(message).map(finding).collect())
+}
+
+/// Suffix of the compressed kernel and last part of the configuration's option, for each codec; `None` is uncompressed.
+const CODECS: &[(&str, &str, Option<Codec>)] = &[
+    (".gz", "GZIP", Some(Codec::Gzip)),
+    (".bz2", "BZIP2", Some(Codec::Bzip2)),
+    (".lzma", "LZMA", Some(Codec::Lzma)),
+    (".xz", "XZ", Some(Codec::Xz)),
+    (".lzo", "LZO", Some(Codec::Lzo)),
+    (".lz4", "LZ4", Some(Codec::Lz4Legacy)),
+    (".zst", "ZSTD", Some(Codec::Zstd)),
+    (".bin", "UNCOMPRESSED", None),
+];
+
+/// The file that `piggy.S` includes, from the build folder.
+///
+/// # Errors
+/// [`Error::Lacks`] when it includes none.
+pub fn incbin(piggy_s: &[u8]) -> Result<String> {
+    let path = lines(piggy_s).find_map(|(_, line)| {
+        let rest = line.trim_start().strip_prefix(".incbin")?;
+        let (path, _) = rest.trim_start().strip_prefix('"')?.split_once('"')?;
+        Some(path.to_owned())
+    });
+    path.filter(|path| !path.is_empty()).ok_or(Error::Lacks { file: "piggy.S", want: ".incbin \"…\"" })
+}
+
+/// The codec that the tree's decompressor understands: by the name that `piggy.S` includes (x86), else by `.config`
+/// (ARM, whose file is always called `piggy_data`). `None` for a kernel that is not compressed. Never by what files
+/// happen to lie in the folder: those of earlier configurations stay there.
+///
+/// # Errors
+/// [`Error::TwoCodecs`] when both tell, and not the same; [`Error::Lacks`] when none tells.
+pub fn codec(piggy_s: Option<&[u8]>, config: Option<&[u8]>) -> Result<Option<Codec>> {
+    let path = piggy_s.map(incbin).transpose()?.unwrap_or_default();
+    let by_path = CODECS.iter().find(|(suffix, ..)| path.ends_with(suffix));
+    let chosen = |name: &str| {
+        let line = format!("CONFIG_KERNEL_{name}=y");
+        lines(config.unwrap_or_default()).any(|(_, other)| other.trim_end() == line)
+    };
+    let by_config = CODECS.iter().find(|(_, name, _)| chosen(name));
+    match (by_path, by_config) {
+        (Some(by_path), Some(by_config)) if by_path != by_config => Err(Error::TwoCodecs { path, config: by_config.1 }),
+        (Some((.., codec)), _) | (None, Some((.., codec))) => Ok(*codec),
+        (None, None) => Err(Error::Lacks { file: ".config", want: "CONFIG_KERNEL_GZIP=y or other codec" }),
+    }
+}
+
+/// ARM: the value of `_kernel_bss_size`, bytes from `__bss_start` to `__bss_stop` (`arch/arm/boot/compressed/Makefile`,
+/// `KBSS_SZ`).
+///
+/// # Errors
+/// [`Error::Elf`] without symbols, [`Error::Lacks`] without those two in the right order.
+pub fn kernel_bss_size(vmlinux: &Elf<'_>) -> Result<u64> {
+    let (mut start, mut stop) = (None, None);
+    for symbol in vmlinux.symbols()? {
+        match symbol.name {
+            b"__bss_start" => start = Some(symbol.value),
+            b"__bss_stop" => stop = Some(symbol.value),
+            _ => {}
+        }
+    }
+    let size = start.zip(stop).and_then(|(start, stop)| stop.checked_sub(start));
+    size.ok_or(Error::Lacks { file: "vmlinux", want: "symbol __bss_start with __bss_stop behind it" })
+}
+
+/// Is `vmlinux` for the CPU that the tree's link command links for?
+pub fn check_cpu(vmlinux: &Elf<'_>, link: &LinkCommand) -> Option<Finding> {
+    let (found, want) = (vmlinux.arch(), link.arch()?);
+    let name =
+        |arch: Option<Arch>| arch.map_or_else(|| format!("e_machine {}", vmlinux.machine()), |arch| arch.to_string());
+    (found != Some(want)).then(|| {
+        let message = format!("this vmlinux is for {}, the build folder links for {want}", name(found));
+        Finding::new("tree.cpu", Severity::Error, message).with_help("give the folder that this vmlinux was built in")
+    })
+}
+
+/// Can this linker link for the tree's CPU? `version` is what it prints for `-V`. A linker that lists no emulations there
+/// (lld) knows all of them.
+pub fn check_linker(version: &str, link: &LinkCommand) -> Option<Finding> {
+    let (_, list) = version.split_once("Supported emulations:")?;
+    let mut known = list.split_whitespace();
+    let (want, good) = match link.emulation() {
+        Some(want) => (want, known.any(|name| name == want)),
+        // Without -m the linker's own CPU decides; bare-metal linkers' names have no _linux_eabi.
+        None if link.arch() == Some(Arch::Arm) => ("armelf_linux_eabi", known.any(|name| name.starts_with("armelf"))),
+        None => return None,
+    };
+    (!good).then(|| {
+        let linker = link.linker();
+        let knows = list.split_whitespace().collect::<Vec<_>>().join(", ");
+        Finding::new(
+            "tree.linker",
+            Severity::Error,
+            format!("the linker {linker} does not know the emulation {want}, only {knows}"),
+        )
+        .with_help(
+            "name a linker for this CPU with --ld, as arm-linux-gnueabihf-ld (Debian: binutils-arm-linux-gnueabihf)",
+        )
+    })
+}
+
+/// The files that the link reads and that are not there, from the build folder: script, objects, archives and the
+/// members of thin archives. `archive` reads an archive, `exists` tells whether a file is there.
+///
+/// # Errors
+/// [`Error::Field`] for a damaged thin archive.
+pub fn missing_files(
+    link: &LinkCommand,
+    archive: impl Fn(&str) -> Option<Vec<u8>>,
+    exists: impl Fn(&str) -> bool,
+) -> Result<Vec<String>> {
+    let mut missing: Vec<String> = link.reads().filter(|path| !exists(path)).map(str::to_owned).collect();
+    for path in link.archives() {
+        let Some(bytes) = archive(path) else { continue };
+        let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        for member in thin_members(&bytes)? {
+            let member =
+                if member.starts_with('/') || folder.is_empty() { member } else { format!("{folder}/{member}") };
+            if !exists(&member) {
+                missing.push(member);
+            }
+        }
+    }
+    Ok(missing)
+}
+
+/// The members of a thin archive, from the archive's own folder; none for other archives, which hold theirs. kbuild's
+/// `lib.a` is thin: the objects stay where they are.
+///
+/// # Errors
+/// [`Error::Field`] when it is damaged.
+pub fn thin_members(archive: &[u8]) -> Result<Vec<String>> {
+    const MAGIC: &[u8] = b"!<thin>\n";
+    if !archive.starts_with(MAGIC) {
+        return Ok(Vec::new());
+    }
+    let cursor = Cursor::little(archive);
+    let (mut members, mut names): (_, &[u8]) = (Vec::new(), &[]);
+    let mut at = len64(MAGIC);
+    while at < cursor.len() {
+        // GNU's ar.h: name, time, owner, group, mode, size in decimal, end mark.
+        let header = cursor.take("ar_hdr", at, 60)?;
+        let text = |from, len| slice(header, from, len).unwrap_or_default().trim_ascii_end();
+        if text(58, 2) != b"`" {
+            let found = u64::from(cursor.u16("ar_fmag", at + 58)?);
+            return Err(FieldError::new("ar_fmag", at + 58, Problem::Magic { found, want: 0x0a60 }).into());
+        }
+        let size = decimal(text(48, 10)).ok_or_else(|| unknown("ar_size", at + 48, "a decimal number"))?;
+        let name = text(0, 16);
+        let data = at + 60;
+        at = data;
+        // Only the tables lie in the archive itself, each padded to an even size.
+        if matches!(name, b"/" | b"//" | b"/SYM64/") {
+            let table = cursor.take("ar_size", data, size)?;
+            if name == b"//" {
+                names = table;
+            }
+            at = data.saturating_add(size).saturating_add(size % 2);
+            continue;
+        }
+        let member = match name.strip_prefix(b"/") {
+            None => name.strip_suffix(b"/").unwrap_or(name),
+            Some(index) => {
+                // `/INDEX` in the table of names, `/INDEX:OFFSET` for a member of an archive inside.
+                let index = index.split(|byte| *byte == b':').next().unwrap_or_default();
+                let wrong = || unknown("ar_name", data - 60, "an index into the table of names");
+                let start = decimal(index).ok_or_else(wrong)?;
+                let rest =
+                    len64(names).checked_sub(start).and_then(|len| slice(names, start, len)).ok_or_else(wrong)?;
+                let line = rest.split(|byte| *byte == b'\n').next().unwrap_or_default();
+                line.strip_suffix(b"/").unwrap_or(line)
+            }
+        };
+        let member = std::str::from_utf8(member).ok().filter(|member| !member.is_empty());
+        members.push(member.ok_or_else(|| unknown("ar_name", data - 60, "a file name in UTF-8"))?.to_owned());
+    }
+    Ok(members)
+}
+
+fn unknown(field: &'static str, at: u64, want: &'static str) -> Error {
+    FieldError::new(field, at, Problem::Unknown { found: at, want })
+        .with_help("the archive is damaged: run make")
+        .into()
+}
+
+fn decimal(digits: &[u8]) -> Option<u64> {
+    let plain = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
+    std::str::from_utf8(digits).ok().filter(|_| plain)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn voffset_lines() {
+        let text = b"#define VO__end _AC(0xffffffff81a1c000,UL)\n#define VO__text 0xc1000000\n\n";
+        let want = [("_end".to_owned(), 0xffff_ffff_81a1_c000), ("_text".to_owned(), 0xc100_0000)];
+        assert_eq!(voffsets(text).unwrap(), want);
+        for (text, words) in [
+            (&b"\n"[..], "has no #define"),
+            (b"#define VO__end 0x1\n#define ZO__end 0x1\n", "at offset 0x14: `#define ZO__end 0x1`"),
+            (b"#define VO__end _AC(0x,UL)", "wanted #define"),
+            (b"#define VO__end _AC(0x+1,UL)", "wanted #define"),
+            (b"#define VO__end _AC(0x12345678123456781,UL)", "wanted #define"),
+            (b"#define VO_\xff 0", "wanted #define"),
+        ] {
+            let error = voffsets(text).unwrap_err().to_string();
+            assert!(error.contains(words), "{error}");
+        }
+    }
+
+    #[test]
+    fn codecs() {
+        let piggy = |path: &str| format!("\n.incbin \"{path}\"\n").into_bytes();
+        let of = |path: Option<&str>, config: &str| codec(path.map(piggy).as_deref(), Some(config.as_bytes()));
+        assert_eq!(of(Some("a/vmlinux.bin.zst"), "").unwrap(), Some(Codec::Zstd));
+        assert_eq!(of(Some("a/piggy_data"), "CONFIG_X=y\nCONFIG_KERNEL_XZ=y\n").unwrap(), Some(Codec::Xz));
+        assert_eq!(of(None, "CONFIG_KERNEL_LZ4=y").unwrap(), Some(Codec::Lz4Legacy));
+        assert_eq!(of(None, "CONFIG_KERNEL_UNCOMPRESSED=y").unwrap(), None);
+        for (path, config, words) in [
+            (Some("a.gz"), "CONFIG_KERNEL_XZ=y", "piggy.S includes a.gz, but .config says CONFIG_KERNEL_XZ=y"),
+            (Some("piggy_data"), "# CONFIG_KERNEL_XZ is not set\nCONFIG_KERNEL_MODE_NEON=y", ".config has no"),
+            (Some(""), "CONFIG_KERNEL_XZ=y", "piggy.S has no .incbin"),
+        ] {
+            let error = of(path, config).unwrap_err().to_string();
+            assert!(error.contains(words), "{error}");
+        }
+    }
+
+    fn header(name: &str, size: usize) -> String {
+        format!("{name:<16}{:<12}{:<6}{:<6}{:<8}{size:<10}`\n", 0, 0, 0, 644)
+    }
+
+    #[test]
+    fn thin_archives() {
+        let names = "mem.stub.o/\nsub/long-name.stub.o/\n";
+        let (map, table) = (header("/", 3), header("//", names.len()));
+        let good =
+            ["!<thin>\n", &map, "abc\n", &table, names, "\n", &header("/0", 77), &header("/12", 5), &header("a.o/", 9)];
+        let good = if names.len() % 2 == 0 { good.concat().replacen("/\n\n", "/\n", 1) } else { good.concat() };
+        assert_eq!(thin_members(good.as_bytes()).unwrap(), ["mem.stub.o", "sub/long-name.stub.o", "a.o"]);
+        assert!(thin_members(b"!<arch>\nanything").unwrap().is_empty());
+        for cut in 9..good.len() {
+            // Each member's header is whole, or it is an error; never a panic.
+            let _ = thin_members(&good.as_bytes()[..cut]);
+        }
+        for bad in
+            [header("/99", 1), header("/x", 1), header("/", 99), header("\u{fc}", 1).replace('`', "x"), header("", 1)]
+        {
+            assert!(thin_members(["!<thin>\n", &bad].concat().as_bytes()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn files_and_linkers() {
+        let text = "cmd_arch/arm/v := a-ld -T s.lds x.o piggy.o lib/lib.a -o arch/arm/v";
+        let link = LinkCommand::parse(text.as_bytes(), None).unwrap();
+        let thin = ["!<thin>\n", &header("a.o/", 9), &header("b.o/", 9)].concat().into_bytes();
+        let missing =
+            missing_files(&link, |_| Some(thin.clone()), |path| ["s.lds", "lib/lib.a", "lib/b.o"].contains(&path));
+        assert_eq!(missing.unwrap(), ["x.o", "lib/a.o"]);
+
+        let x86 = "GNU ld (GNU Binutils) 2.40\n  Supported emulations:\n   elf_x86_64\n   elf_i386\n";
+        let arm = "GNU ld 2.40\n  Supported emulations:\n   armelf\n   armelfb\n";
+        let finding = check_linker(x86, &link).unwrap();
+        assert!(
+            finding.message.contains("a-ld does not know the emulation armelf_linux_eabi, only elf_x86_64, elf_i386")
+        );
+        assert_eq!(check_linker(arm, &link), None);
+        assert_eq!(check_linker("LLD 14.0.6 (compatible with GNU linkers)", &link), None);
+        let link = LinkCommand::parse(b"cmd_v := ld -m elf_i386 -T s piggy.o -o v", None).unwrap();
+        assert_eq!(check_linker(x86, &link), None);
+        assert!(check_linker(arm, &link).is_some());
+    }
+}
