@@ -7,11 +7,14 @@ mod facts;
 mod flatten;
 mod raw;
 mod remove;
+mod strings;
+mod strip;
 mod symbols;
 
 pub use facts::{BANNER, release_in};
 pub use flatten::{DEFAULT_MAX_SIZE, FlatImage, FlatOptions, flatten};
 pub use remove::RemoveList;
+pub use strip::{KERNEL_REMOVES, StripOptions, strip};
 pub use symbols::{Symbol, Symbols};
 
 use crate::arch::Arch;
@@ -99,6 +102,14 @@ pub enum Error {
         /// The pattern reader's words.
         reason: String,
     },
+    /// The file cannot be stripped as objcopy would.
+    #[error("this ELF file cannot be stripped: {why}")]
+    CannotStrip {
+        /// What stands in the way.
+        why: Cow<'static, str>,
+        /// What to do instead.
+        help: Cow<'static, str>,
+    },
     /// The layout did not come out.
     #[error(transparent)]
     Layout(#[from] crate::layout::Error),
@@ -124,6 +135,7 @@ impl Error {
             }
             Error::PadTooFar { .. } => "lower --pad-to, or allow the size with --max-size".into(),
             Error::Pattern { .. } => "use a section name, with * ? or [abc] as wildcards".into(),
+            Error::CannotStrip { help, .. } => help.clone(),
             Error::Layout(_) => "".into(),
         }
     }
@@ -147,6 +159,8 @@ pub enum Kind {
 pub struct Segment {
     /// `p_type`.
     pub kind: u32,
+    /// `p_flags`: `PF_…`.
+    pub flags: u32,
     /// `p_offset`: file offset of the first byte.
     pub offset: u64,
     /// `p_vaddr`.
@@ -157,6 +171,8 @@ pub struct Segment {
     pub filesz: u64,
     /// `p_memsz`: bytes in memory.
     pub memsz: u64,
+    /// `p_align` in bytes.
+    pub align: u64,
 }
 
 /// A section header.
@@ -176,6 +192,12 @@ pub struct Section<'a> {
     pub size: u64,
     /// `sh_link`.
     pub link: u32,
+    /// `sh_info`.
+    pub info: u32,
+    /// `sh_addralign` in bytes, as in the file: zero and what is no power of two included.
+    pub align: u64,
+    /// `sh_entsize` in bytes.
+    pub entsize: u64,
 }
 
 impl Section<'_> {
@@ -199,6 +221,7 @@ pub struct Elf<'a> {
     machine: u16,
     kind: Kind,
     entry: u64,
+    names_index: usize,
     segments: Vec<Segment>,
     sections: Vec<Section<'a>>,
 }
@@ -247,11 +270,13 @@ impl<'a> Elf<'a> {
             .iter()
             .map(|raw| Segment {
                 kind: raw.p_type(order).0,
+                flags: raw.p_flags(order).0,
                 offset: raw.p_offset(order).into(),
                 vaddr: raw.p_vaddr(order).into(),
                 paddr: raw.p_paddr(order).into(),
                 filesz: raw.p_filesz(order).into(),
                 memsz: raw.p_memsz(order).into(),
+                align: raw.p_align(order).into(),
             })
             .collect();
         let table = header.sections(order, bytes).map_err(damaged("section header table"))?;
@@ -265,6 +290,9 @@ impl<'a> Elf<'a> {
                 offset: raw.sh_offset(order).into(),
                 size: raw.sh_size(order).into(),
                 link: raw.sh_link(order),
+                info: raw.sh_info(order),
+                align: raw.sh_addralign(order).into(),
+                entsize: raw.sh_entsize(order).into(),
             });
         }
         Ok(Elf {
@@ -279,6 +307,7 @@ impl<'a> Elf<'a> {
                 other => Kind::Other(other.0),
             },
             entry: header.e_entry(order).into(),
+            names_index: usize::try_from(header.shstrndx(order, bytes).unwrap_or(0)).unwrap_or(0),
             segments,
             sections,
         })
@@ -327,6 +356,11 @@ impl<'a> Elf<'a> {
     /// Section headers, in table order, the null section first.
     pub fn sections(&self) -> &[Section<'a>] {
         &self.sections
+    }
+
+    /// The index of the section that holds the section names (`e_shstrndx`).
+    pub(crate) fn names_index(&self) -> usize {
+        self.names_index
     }
 
     /// The first section of this name.

@@ -35,6 +35,7 @@ pub(crate) enum Command {
     Zimage(Zimage),
     Image(Image),
     Uimage(Box<Uimage>),
+    Strip(Strip),
     Voffset(Offsets),
     Zoffset(ZOffsets),
 }
@@ -138,6 +139,35 @@ pub(crate) struct Image {
     pub(crate) max_size: u64,
     #[command(flatten)]
     pub(crate) building: Building,
+}
+
+/// Any CPU: an executable without symbols, relocations and debug sections
+///
+/// The same bytes as objcopy -R .comment -S: what the kernel's build makes of vmlinux before it is compressed
+/// (arch/x86/boot/compressed/vmlinux.bin). .modinfo goes too, which kernels from 6.18 on leave in vmlinux.unstripped.
+/// Debug sections are never read.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  kimage strip vmlinux -o vmlinux.bin
+  kimage strip vmlinux.unstripped | zstd -19 > vmlinux.bin.zst
+  kimage strip vmlinux -R '.note*' -R '!.comment' -o vmlinux.bin
+  kimage strip vmlinux --smallest -o vmlinux.boot")]
+pub(crate) struct Strip {
+    /// The kernel's own vmlinux, or any other linked ELF file
+    pub(crate) vmlinux: PathBuf,
+    /// Where to write
+    #[arg(short, long, value_name = "FILE", default_value = "-")]
+    pub(crate) output: PathBuf,
+    /// Leave out this section too; *, ? and [abc] are wildcards, !NAME keeps one (repeatable)
+    #[arg(short = 'R', long, value_name = "NAME")]
+    pub(crate) remove_section: Vec<String>,
+    /// Leave out the section headers too: what is loaded stays as it is
+    #[arg(long)]
+    pub(crate) smallest: bool,
+    /// Write the file and its folder through to the disk before reporting success
+    #[arg(long)]
+    pub(crate) sync: bool,
 }
 
 /// The kernel's addresses as voffset.h has them, from the kernel's own vmlinux

@@ -1,6 +1,7 @@
 //! One function a command: arguments to one journey to a report.
 
 mod build;
+mod elf;
 mod offsets;
 
 use crate::args::{Cli, Command};
@@ -12,6 +13,7 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
         Command::Zimage(args) => build::zimage(&args),
         Command::Image(args) => build::image(&args),
         Command::Uimage(args) => build::uimage(&args),
+        Command::Strip(args) => elf::strip(&args),
         Command::Voffset(args) => offsets::voffset(&args),
         Command::Zoffset(args) => offsets::zoffset(&args),
     }
