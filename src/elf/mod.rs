@@ -221,6 +221,7 @@ pub struct Elf<'a> {
     machine: u16,
     kind: Kind,
     entry: u64,
+    program_headers_at: u64,
     names_index: usize,
     segments: Vec<Segment>,
     sections: Vec<Section<'a>>,
@@ -307,6 +308,7 @@ impl<'a> Elf<'a> {
                 other => Kind::Other(other.0),
             },
             entry: header.e_entry(order).into(),
+            program_headers_at: header.e_phoff(order).into(),
             names_index: usize::try_from(header.shstrndx(order, bytes).unwrap_or(0)).unwrap_or(0),
             segments,
             sections,
@@ -356,6 +358,11 @@ impl<'a> Elf<'a> {
     /// Section headers, in table order, the null section first.
     pub fn sections(&self) -> &[Section<'a>] {
         &self.sections
+    }
+
+    /// `e_phoff`.
+    pub(crate) fn program_headers_at(&self) -> u64 {
+        self.program_headers_at
     }
 
     /// The index of the section that holds the section names (`e_shstrndx`).

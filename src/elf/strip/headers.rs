@@ -67,7 +67,11 @@ pub(super) fn section(elf: &Elf<'_>, kept: &Kept<'_>, all: &[Kept<'_>], name: u3
     match section.kind {
         SHT_REL | SHT_RELA => {
             link = named(b".dynsym");
-            info = relocated(section).map_or(0, named);
+            info = relocated(section).map_or(0, |name| match name {
+                // The relocations of the procedure linkage table fill the table of its addresses.
+                b".plt" => Some(named(b".got.plt")).filter(|index| *index != 0).unwrap_or_else(|| named(b".got")),
+                name => named(name),
+            });
             flags &= !SHF_INFO_LINK;
             if info != 0 {
                 flags |= SHF_INFO_LINK;
@@ -109,8 +113,7 @@ pub(super) fn section(elf: &Elf<'_>, kept: &Kept<'_>, all: &[Kept<'_>], name: u3
 /// The section that a loaded relocation section is about: told by its name.
 fn relocated<'n>(section: &Section<'n>) -> Option<&'n [u8]> {
     let prefix: &[u8] = if section.kind == SHT_RELA { b".rela" } else { b".rel" };
-    let name = section.name.strip_prefix(prefix)?;
-    Some(if name == b".plt" { b".got.plt" } else { name })
+    section.name.strip_prefix(prefix)
 }
 
 /// `sh_entsize`: for the kinds that BFD knows its own value.

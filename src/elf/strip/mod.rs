@@ -70,8 +70,17 @@ pub fn strip<'a>(elf: &Elf<'a>, options: &StripOptions) -> Result<Plan<'a>> {
             "give the file as the linker left it",
         ));
     }
+    if elf.program_headers_at() != headers::ehsize(elf) {
+        let why = "its program headers do not follow the ELF header";
+        return Err(cannot(why, "use objcopy for this file, or the file as the linker left it"));
+    }
     if elf.sections().len() <= 1 {
         return Err(cannot("it has no section headers", "there is nothing left to strip"));
+    }
+    let is_shadow = |section: &&Section<'_>| section.kind == SHT_NOBITS && (section.link != 0 || section.info != 0);
+    if let Some(section) = elf.sections().iter().find(is_shadow) {
+        let why = format!("section {} has lost its contents: this is a separate debug file", section.name());
+        return Err(cannot(why, "give the program that it belongs to"));
     }
     let mut kept = keep::sections(elf, &options.remove)?;
     let mut maps = segments::maps(elf, &kept)?;

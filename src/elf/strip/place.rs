@@ -4,6 +4,7 @@ use super::super::raw::{PT_GNU_RELRO, PT_PHDR, PT_TLS, SHF_TLS};
 use super::super::{Elf, PT_LOAD, Result, SHT_NOBITS};
 use super::segments::Map;
 use super::{Kept, cannot, headers};
+use crate::arch::Arch;
 use crate::bytes::Align;
 
 /// Gives every section its file offset and every program header its offset and sizes; returns where the last
@@ -30,7 +31,7 @@ pub(super) fn assign(elf: &Elf<'_>, header_end: u64, kept: &mut [Kept<'_>], maps
         }
         if section.section.is_alloc() {
             // As if it were a segment of its own.
-            at = congruent(at, section.section.addr, page.unwrap_or(1))?;
+            at = congruent(at, section.section.addr, default_page(elf, section)?)?;
         } else {
             at = section.align().up(at).ok_or_else(too_long)?;
         }
@@ -44,6 +45,18 @@ pub(super) fn assign(elf: &Elf<'_>, header_end: u64, kept: &mut [Kept<'_>], maps
         other(elf, header_end, kept, &done, map);
     }
     Ok(at)
+}
+
+/// The page that BFD takes for a CPU when no segment names one (`ELF_MAXPAGESIZE` of the linkers in Debian 12).
+fn default_page(elf: &Elf<'_>, section: &Kept<'_>) -> Result<u64> {
+    match elf.arch() {
+        Some(Arch::X86 | Arch::X86_64) => Ok(0x1000),
+        Some(Arch::Arm) => Ok(0x1_0000),
+        _ => {
+            let why = format!("section {} is allocated, but in no segment", section.section.name());
+            Err(cannot(why, "remove that section, or use objcopy for this file"))
+        }
+    }
 }
 
 fn is_load(maps: &[Map], index: usize) -> bool {
@@ -82,11 +95,13 @@ fn load(elf: &Elf<'_>, start: u64, header_end: u64, page: u64, kept: &mut [Kept<
         map.out.offset = congruent(at, map.out.vaddr, map.out.align)?;
     } else {
         let aligned = congruent(at, map.out.vaddr, map.out.align)?;
+        map.out.offset = aligned;
         if !has_contents(kept, map) {
+            // It needs no room in the file, but a loader may want its offset to fit its address.
             lent = aligned - at;
+            map.out.offset = map.out.vaddr & map.out.align.saturating_sub(1);
         }
         at = aligned;
-        map.out.offset = at;
     }
     (map.out.filesz, map.out.memsz) = (headers_len, headers_len);
     for index in &map.sections {

@@ -80,6 +80,9 @@ pub(super) fn maps(elf: &Elf<'_>, kept: &[Kept<'_>]) -> Result<Vec<Map>> {
     let odd =
         |segment: &Segment| segment.paddr == 0 && segment.memsz == 0 && matches!(segment.kind, PT_INTERP | PT_DYNAMIC);
     let rewrite = elf.segments().iter().any(|segment| removed(segment) || odd(segment));
+    if rewrite {
+        check_rewrite(elf, kept)?;
+    }
     let header_len = headers::end(elf, elf.segments().len());
     let mut in_load = false;
     let mut maps = Vec::new();
@@ -106,6 +109,25 @@ pub(super) fn maps(elf: &Elf<'_>, kept: &[Kept<'_>]) -> Result<Vec<Map>> {
         maps.push(map);
     }
     Ok(maps)
+}
+
+/// Refuses what is not known well enough to be made again.
+fn check_rewrite(elf: &Elf<'_>, kept: &[Kept<'_>]) -> Result<()> {
+    let loads = || elf.segments().iter().filter(|segment| segment.kind == PT_LOAD);
+    if loads().any(|segment| segment.align < 0x1000) {
+        let why = "a section that is loaded would go, and the segments are not aligned to pages";
+        return Err(cannot(why, "leave that section in"));
+    }
+    let has_phdr = elf.segments().iter().any(|segment| segment.kind == PT_PHDR && segment.paddr != 0);
+    let headed = loads().find(|segment| segment.offset == 0 && segment.filesz > 0);
+    if let Some(segment) = headed.filter(|_| has_phdr) {
+        let first = elf.sections().iter().skip(1).find(|section| covers(segment, section));
+        if let Some(first) = first.filter(|first| !kept.iter().any(|kept| kept.section == **first)) {
+            let why = format!("section {}, the first behind the headers, would go", first.name());
+            return Err(cannot(why, "leave that section in"));
+        }
+    }
+    Ok(())
 }
 
 /// Sections within a segment: by load address, then address, those with bytes first, empty ones before others.
