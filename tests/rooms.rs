@@ -11,7 +11,7 @@ const ROOMS: &[&[&str]] = &[
     &["codec", "arch", "finding"],
     &["layout"],
     &["elf"],
-    &["stub"],
+    &["payload", "stub"],
     &["format"],
     &["error"],
     &["assemble"],

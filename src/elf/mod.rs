@@ -6,13 +6,16 @@
 mod facts;
 mod flatten;
 mod raw;
+mod relocs;
 mod remove;
 mod strings;
 mod strip;
 mod symbols;
+mod symtab;
 
 pub use facts::{BANNER, release_in};
 pub use flatten::{DEFAULT_MAX_SIZE, FlatImage, FlatOptions, flatten};
+pub use relocs::{BadReloc, Lists, RelocKind, RelocOptions, RelocTable, list_absolute_relocs, list_relocs, relocs};
 pub use remove::RemoveList;
 pub use strip::{KERNEL_REMOVES, StripOptions, strip};
 pub use symbols::{Symbol, Symbols};
@@ -110,6 +113,20 @@ pub enum Error {
         /// What to do instead.
         help: Cow<'static, str>,
     },
+    /// The relocations are not in this file.
+    #[error("no executable section of this file has relocations: they were cut out after the link")]
+    NoRelocs,
+    /// A relocation that cannot be applied when the kernel is moved.
+    #[error(transparent)]
+    RelocNotAllowed(Box<BadReloc>),
+    /// The file is none that a relocation table is made of.
+    #[error("this is {found}; wanted {want}")]
+    NotForRelocs {
+        /// What it is.
+        found: Cow<'static, str>,
+        /// What it should be.
+        want: &'static str,
+    },
     /// The layout did not come out.
     #[error(transparent)]
     Layout(#[from] crate::layout::Error),
@@ -136,6 +153,16 @@ impl Error {
             Error::PadTooFar { .. } => "lower --pad-to, or allow the size with --max-size".into(),
             Error::Pattern { .. } => "use a section name, with * ? or [abc] as wildcards".into(),
             Error::CannotStrip { help, .. } => help.clone(),
+            Error::NoRelocs => "give vmlinux.unstripped where the build leaves one (from Linux 6.15 on), or take \
+                 arch/x86/boot/compressed/vmlinux.relocs as the build made it (some kernels around 6.12 keep them \
+                 nowhere else); a kernel without CONFIG_X86_NEED_RELOCS has no table and needs none"
+                .into(),
+            Error::RelocNotAllowed(_) => {
+                "a kernel with it would crash when it is moved: build the code that has it without that kind of \
+                 address (no -fPIC, no GOT), or let the linker script give the symbol a section"
+                    .into()
+            }
+            Error::NotForRelocs { .. } => "give the kernel's own vmlinux, as the linker left it".into(),
             Error::Layout(_) => "".into(),
         }
     }

@@ -1,7 +1,7 @@
 //! The command line.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use kimage::elf::DEFAULT_MAX_SIZE;
+use kimage::elf::{DEFAULT_MAX_SIZE, Lists};
 use kimage::format::uimage::{ARCH, COMPRESSION, Names, OS, TYPE};
 use std::path::PathBuf;
 
@@ -36,6 +36,7 @@ pub(crate) enum Command {
     Image(Image),
     Uimage(Box<Uimage>),
     Strip(Strip),
+    Relocs(Relocs),
     Voffset(Offsets),
     Zoffset(ZOffsets),
 }
@@ -168,6 +169,51 @@ pub(crate) struct Strip {
     /// Write the file and its folder through to the disk before reporting success
     #[arg(long)]
     pub(crate) sync: bool,
+}
+
+/// x86: the table by which the decompressor moves a kernel (vmlinux.relocs)
+///
+/// The same bytes as arch/x86/tools/relocs of the kernel's own build, which stand behind the kernel in the payload.
+/// Whether the table has two lists or three is read from the kernel's symbols.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  kimage relocs vmlinux -o vmlinux.relocs
+  kimage relocs vmlinux.unstripped -o vmlinux.relocs       where the build leaves one
+  kimage relocs --realmode arch/x86/realmode/rm/realmode.elf -o realmode.relocs
+  kimage relocs vmlinux --reloc-info | sort | uniq -c")]
+pub(crate) struct Relocs {
+    /// The kernel's own vmlinux, linked with --emit-relocs; vmlinux.unstripped where there is one
+    pub(crate) vmlinux: PathBuf,
+    /// Where to write
+    #[arg(short, long, value_name = "FILE", default_value = "-")]
+    pub(crate) output: PathBuf,
+    /// The lists of a 64-bit kernel: 3 up to Linux 6.14, 2 from then on [default: as its symbols say]
+    #[arg(long, value_name = "COUNT", value_parser = lists, conflicts_with = "realmode")]
+    pub(crate) lists: Option<Lists>,
+    /// The input is the real-mode trampoline
+    #[arg(long)]
+    pub(crate) realmode: bool,
+    /// Write assembler text
+    #[arg(long)]
+    pub(crate) text: bool,
+    /// List the relocations against absolute symbols that may be wrong in a moved kernel
+    #[arg(long, conflicts_with_all = ["text", "realmode", "lists", "reloc_info"])]
+    pub(crate) abs_relocs: bool,
+    /// List every relocation: section, type, symbol, the symbol's section
+    #[arg(long, conflicts_with_all = ["text", "realmode", "lists"])]
+    pub(crate) reloc_info: bool,
+    /// Write the file and its folder through to the disk before reporting success
+    #[arg(long)]
+    pub(crate) sync: bool,
+}
+
+fn lists(text: &str) -> Result<Lists, String> {
+    match text {
+        "2" => Ok(Lists::Two),
+        "3" => Ok(Lists::Three),
+        _ => Err("wanted 2 or 3".to_owned()),
+    }
 }
 
 /// The kernel's addresses as voffset.h has them, from the kernel's own vmlinux

@@ -105,7 +105,7 @@ pub(super) fn maps(elf: &Elf<'_>, kept: &[Kept<'_>]) -> Result<Vec<Map>> {
                 .filter(|index| kept.get(*index).is_some_and(|kept| covers(segment, &kept.section)))
                 .collect();
         }
-        map.sections.sort_by(|a, b| order(kept, *a).cmp(&order(kept, *b)));
+        map.sections.sort_by_key(|index| order(kept, *index));
         maps.push(map);
     }
     Ok(maps)

@@ -13,6 +13,7 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
         Command::Zimage(args) => build::zimage(&args),
         Command::Image(args) => build::image(&args),
         Command::Uimage(args) => build::uimage(&args),
+        Command::Relocs(args) => elf::relocs(&args),
         Command::Strip(args) => elf::strip(&args),
         Command::Voffset(args) => offsets::voffset(&args),
         Command::Zoffset(args) => offsets::zoffset(&args),

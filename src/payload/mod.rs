@@ -1,0 +1,5 @@
+//! Room 5: what an image carries.
+
+mod reloc_bytes;
+
+pub use reloc_bytes::{RelocForm, emit_relocs};
