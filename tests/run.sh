@@ -17,6 +17,7 @@ fi
 needs='
     mkimage:u-boot-tools
     objcopy:binutils
+    arm-linux-gnueabihf-objcopy:binutils-arm-linux-gnueabihf
     llvm-objcopy:llvm
     qemu-system-x86_64:qemu-system-x86
     qemu-system-arm:qemu-system-arm

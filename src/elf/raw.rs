@@ -46,3 +46,6 @@ pub(crate) const PT_PHDR: u32 = spec::PT_PHDR.0;
 pub(crate) const PT_GNU_EH_FRAME: u32 = spec::PT_GNU_EH_FRAME.0;
 pub(crate) const PT_GNU_STACK: u32 = spec::PT_GNU_STACK.0;
 pub(crate) const PT_GNU_RELRO: u32 = spec::PT_GNU_RELRO.0;
+pub(crate) const SHT_INIT_ARRAY: u32 = spec::SHT_INIT_ARRAY.0;
+pub(crate) const SHT_FINI_ARRAY: u32 = spec::SHT_FINI_ARRAY.0;
+pub(crate) const SHT_PREINIT_ARRAY: u32 = spec::SHT_PREINIT_ARRAY.0;

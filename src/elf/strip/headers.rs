@@ -2,8 +2,8 @@
 
 use super::super::raw::{
     SHF_COMPRESSED, SHF_EXECINSTR, SHF_INFO_LINK, SHF_LINK_ORDER, SHF_MERGE, SHF_STRINGS, SHF_TLS, SHF_WRITE,
-    SHT_DYNAMIC, SHT_DYNSYM, SHT_GNU_HASH, SHT_GNU_VERDEF, SHT_GNU_VERNEED, SHT_GNU_VERSYM, SHT_HASH, SHT_NULL,
-    SHT_REL, SHT_RELA, SHT_STRTAB,
+    SHT_DYNAMIC, SHT_DYNSYM, SHT_FINI_ARRAY, SHT_GNU_HASH, SHT_GNU_VERDEF, SHT_GNU_VERNEED, SHT_GNU_VERSYM, SHT_HASH,
+    SHT_INIT_ARRAY, SHT_NULL, SHT_PREINIT_ARRAY, SHT_REL, SHT_RELA, SHT_STRTAB,
 };
 use super::super::{Elf, Result, SHF_ALLOC, Section};
 use super::segments::Map;
@@ -116,18 +116,18 @@ fn relocated<'n>(section: &Section<'n>) -> Option<&'n [u8]> {
     section.name.strip_prefix(prefix)
 }
 
-/// `sh_entsize`: for the kinds that BFD knows its own value.
+/// `sh_entsize`: BFD's own value for the kinds that it knows; other linkers leave some of them zero.
 fn entsize(elf: &Elf<'_>, section: &Section<'_>) -> u64 {
-    let is_64 = elf.is_64();
+    let by_class = |wide: u64, narrow: u64| if elf.is_64() { wide } else { narrow };
     match section.kind {
+        SHT_INIT_ARRAY | SHT_FINI_ARRAY | SHT_PREINIT_ARRAY => by_class(8, 4),
+        SHT_DYNSYM => by_class(24, 16),
+        SHT_DYNAMIC => by_class(16, 8),
+        SHT_RELA => by_class(24, 12),
+        SHT_REL => by_class(16, 8),
+        SHT_GNU_VERSYM => 2,
         SHT_GNU_VERDEF | SHT_GNU_VERNEED => 0,
-        SHT_GNU_HASH => {
-            if is_64 {
-                0
-            } else {
-                4
-            }
-        }
+        SHT_GNU_HASH => by_class(0, 4),
         _ => section.entsize,
     }
 }

@@ -152,7 +152,8 @@ fn contents<'a>(
         reserver.region(kept.section.name().into_owned(), kept.offset, kind);
     }
     // Without section headers the file must still hold every byte that a program header promises.
-    let end = only.into_iter().flatten().map(|map| map.out.offset.saturating_add(map.out.filesz)).max();
+    let filled = only.into_iter().flatten().filter(|map| map.out.filesz > 0);
+    let end = filled.map(|map| map.out.offset.saturating_add(map.out.filesz)).max();
     if let Some(end) = end.filter(|end| *end > reserver.at()) {
         reserver.fill_to("a segment", end, 0)?;
     }

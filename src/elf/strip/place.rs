@@ -170,7 +170,10 @@ fn other(elf: &Elf<'_>, header_end: u64, kept: &[Kept<'_>], maps: &[Map], map: &
             load.out.kind == PT_LOAD && delta.is_some_and(|delta| delta < load.out.memsz)
         });
         if let Some(load) = carrier {
-            map.out.offset = load.out.offset + (map.out.vaddr - load.out.vaddr);
+            let delta = map.out.vaddr - load.out.vaddr;
+            map.out.offset = load.out.offset.saturating_add(delta);
+            // Some linkers count bytes that are not in the file.
+            map.out.filesz = map.out.memsz.min(load.out.filesz.saturating_sub(delta));
         }
         return;
     }
