@@ -40,7 +40,8 @@ fn agree(dir: &Path, file: &Path, options: &[&str]) -> Option<bool> {
     let objcopy = objcopy(&read(file))?;
     let want = dir.join("want");
     let mut command = Command::new(objcopy);
-    command.args(["-R", ".comment", "-R", ".modinfo", "-S"]).args(options).arg(file).arg(&want);
+    let whole = (!options.contains(&"--strip-debug")).then_some("-S");
+    command.args(["-R", ".comment", "-R", ".modinfo"]).args(whole).args(options).arg(file).arg(&want);
     if !run(&mut command).status.success() {
         return None; // Not for objcopy either.
     }
@@ -56,7 +57,8 @@ fn agree(dir: &Path, file: &Path, options: &[&str]) -> Option<bool> {
 }
 
 /// Sections that may go, and what remains must still be laid out as objcopy would.
-const REMOVED: [&[&str]; 9] = [
+const REMOVED: [&[&str]; 10] = [
+    &["--strip-debug", "-R", ".note.gnu.build-id"],
     &["-R", ".note.gnu.build-id"],
     &["-R", ".note*"],
     &["-R", ".eh_frame*"],
@@ -93,6 +95,7 @@ fn programs_that_gcc_makes() {
         let program = dir.path().join(name);
         run_ok(Command::new(&gcc).args(options).arg(&source).arg("-o").arg(&program));
         assert_eq!(agree(dir.path(), &program, &[]), Some(true), "{name}");
+        assert_eq!(agree(dir.path(), &program, &["--strip-debug"]), Some(true), "{name}");
         for removed in REMOVED {
             agree(dir.path(), &program, removed);
         }
@@ -127,6 +130,7 @@ fn layouts_of_linker_scripts() {
             let program = path("program");
             run_ok(Command::new(&ld).args(["-m", emulation]).args(options).arg(path("a.o")).arg("-o").arg(&program));
             assert_eq!(agree(dir.path(), &program, &[]), Some(true), "{emulation} {options:?}");
+            assert_eq!(agree(dir.path(), &program, &["--strip-debug"]), Some(true), "{emulation} {options:?}");
             for removed in REMOVED {
                 agree(dir.path(), &program, removed);
             }
@@ -158,6 +162,7 @@ fn programs_of_this_machine() {
             None => {}
         }
         agree(dir.path(), file, REMOVED[0]);
+        agree(dir.path(), file, REMOVED[1]);
     }
     assert!(agreed > 0 || tool("objcopy", "binutils").is_none());
 }
@@ -172,6 +177,8 @@ fn kernels_and_decompressors() {
         files.push(tree.path("arch/x86/boot/setup.elf"));
         for file in files.iter().filter(|file| file.is_file()) {
             assert_ne!(agree(dir.path(), file, &[]), Some(false), "{}", file.display());
+            // With it, the relocations stay and name the symbols by their new numbers.
+            assert_ne!(agree(dir.path(), file, &["--strip-debug"]), Some(false), "{}", file.display());
             for removed in [&["-R", ".notes"][..], &["-R", ".smp_locks", "-R", ".bss"], &["-R", "__*"]] {
                 agree(dir.path(), file, removed);
             }
@@ -180,7 +187,7 @@ fn kernels_and_decompressors() {
 }
 
 fn options(smallest: bool) -> StripOptions {
-    StripOptions { remove: RemoveList::new(KERNEL_REMOVES).unwrap(), smallest }
+    StripOptions { remove: RemoveList::new(KERNEL_REMOVES).unwrap(), debug_only: false, smallest }
 }
 
 fn strip(bytes: &[u8], smallest: bool) -> Vec<u8> {
@@ -266,8 +273,9 @@ fn hostile_files() {
     let table = u64::from_le_bytes(source[40..48].try_into().unwrap()) as usize;
     let try_it = |bytes: &[u8]| {
         if let Ok(elf) = Elf::parse(bytes) {
-            for smallest in [false, true] {
-                if let Ok(plan) = kimage::elf::strip(&elf, &options(smallest)) {
+            for (smallest, debug_only) in [(false, false), (true, false), (false, true)] {
+                let options = StripOptions { debug_only, ..options(smallest) };
+                if let Ok(plan) = kimage::elf::strip(&elf, &options) {
                     // A hole of any size is a plan of few pieces.
                     assert!(plan.pieces().len() < 10_000);
                 }

@@ -49,3 +49,4 @@ pub(crate) const PT_GNU_RELRO: u32 = spec::PT_GNU_RELRO.0;
 pub(crate) const SHT_INIT_ARRAY: u32 = spec::SHT_INIT_ARRAY.0;
 pub(crate) const SHT_FINI_ARRAY: u32 = spec::SHT_FINI_ARRAY.0;
 pub(crate) const SHT_PREINIT_ARRAY: u32 = spec::SHT_PREINIT_ARRAY.0;
+pub(crate) const STT_TLS: u8 = spec::STT_TLS.0;

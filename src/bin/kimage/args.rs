@@ -153,6 +153,7 @@ Examples:
   kimage strip vmlinux -o vmlinux.bin
   kimage strip vmlinux.unstripped | zstd -19 > vmlinux.bin.zst
   kimage strip vmlinux -R '.note*' -R '!.comment' -o vmlinux.bin
+  kimage strip vmlinux --strip-debug -o vmlinux.symbols
   kimage strip vmlinux --smallest -o vmlinux.boot")]
 pub(crate) struct Strip {
     /// The kernel's own vmlinux, or any other linked ELF file
@@ -163,6 +164,9 @@ pub(crate) struct Strip {
     /// Leave out this section too; *, ? and [abc] are wildcards, !NAME keeps one (repeatable)
     #[arg(short = 'R', long, value_name = "NAME")]
     pub(crate) remove_section: Vec<String>,
+    /// Leave out debug sections only: symbols and relocations stay
+    #[arg(long, conflicts_with = "smallest")]
+    pub(crate) strip_debug: bool,
     /// Leave out the section headers too: what is loaded stays as it is
     #[arg(long)]
     pub(crate) smallest: bool,

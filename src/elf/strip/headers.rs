@@ -3,7 +3,7 @@
 use super::super::raw::{
     SHF_COMPRESSED, SHF_EXECINSTR, SHF_INFO_LINK, SHF_LINK_ORDER, SHF_MERGE, SHF_STRINGS, SHF_TLS, SHF_WRITE,
     SHT_DYNAMIC, SHT_DYNSYM, SHT_FINI_ARRAY, SHT_GNU_HASH, SHT_GNU_VERDEF, SHT_GNU_VERNEED, SHT_GNU_VERSYM, SHT_HASH,
-    SHT_INIT_ARRAY, SHT_NULL, SHT_PREINIT_ARRAY, SHT_REL, SHT_RELA, SHT_STRTAB,
+    SHT_INIT_ARRAY, SHT_NULL, SHT_PREINIT_ARRAY, SHT_REL, SHT_RELA, SHT_STRTAB, SHT_SYMTAB,
 };
 use super::super::{Elf, Result, SHF_ALLOC, Section};
 use super::segments::Map;
@@ -54,19 +54,46 @@ pub(super) fn string_table(name: u32, offset: u64, size: u64) -> Raw {
     Raw { name, kind: SHT_STRTAB, offset, size, align: 1, ..Raw::null() }
 }
 
+/// The header of the symbol table.
+pub(super) fn symbol_table(elf: &Elf<'_>, name: u32, offset: u64, size: u64, strings: u32, locals: u32) -> Raw {
+    let (align, entsize) = (word_align(elf).bytes(), if elf.is_64() { 24 } else { 16 });
+    Raw { name, kind: SHT_SYMTAB, offset, size, link: strings, info: locals, align, entsize, ..Raw::null() }
+}
+
+/// The header of relocations that are not loaded.
+pub(super) fn relocs(
+    elf: &Elf<'_>,
+    kind: u32,
+    name: u32,
+    offset: u64,
+    size: u64,
+    (symbols, target): (u32, u32),
+) -> Raw {
+    let entsize = match (elf.is_64(), kind == SHT_RELA) {
+        (true, true) => 24,
+        (true, false) => 16,
+        (false, true) => 12,
+        (false, false) => 8,
+    };
+    let align = word_align(elf).bytes();
+    let (link, info) = (symbols, target);
+    Raw { name, kind, flags: SHF_INFO_LINK, offset, size, link, info, align, entsize, ..Raw::null() }
+}
+
 /// The header of a section that stays; what it says of other sections is said anew.
-pub(super) fn section(elf: &Elf<'_>, kept: &Kept<'_>, all: &[Kept<'_>], name: u32) -> Result<Raw> {
+pub(super) fn section(elf: &Elf<'_>, kept: &Kept<'_>, all: &[Kept<'_>], name: u32, symtab: u32) -> Result<Raw> {
     let section = &kept.section;
     let index_of = |old: u32| {
         let old = usize::try_from(old).ok()?;
-        new_index(all.iter().position(|kept| kept.old == old))
+        all.iter().find(|kept| kept.old == old).map(|kept| kept.new)
     };
-    let named = |name: &[u8]| new_index(all.iter().position(|kept| kept.section.name == name)).unwrap_or(0);
+    let named = |name: &[u8]| all.iter().find(|kept| kept.section.name == name).map_or(0, |kept| kept.new);
     let (mut link, mut info) = (0, 0);
     let mut flags = section.flags;
     match section.kind {
         SHT_REL | SHT_RELA => {
-            link = named(b".dynsym");
+            // Without dynamic symbols the others are meant.
+            link = Some(named(b".dynsym")).filter(|index| *index != 0).unwrap_or(symtab);
             info = relocated(section).map_or(0, |name| match name {
                 // The relocations of the procedure linkage table fill the table of its addresses.
                 b".plt" => Some(named(b".got.plt")).filter(|index| *index != 0).unwrap_or_else(|| named(b".got")),
@@ -130,10 +157,6 @@ fn entsize(elf: &Elf<'_>, section: &Section<'_>) -> u64 {
         SHT_GNU_HASH => by_class(0, 4),
         _ => section.entsize,
     }
-}
-
-fn new_index(position: Option<usize>) -> Option<u32> {
-    u32::try_from(position?.checked_add(1)?).ok()
 }
 
 /// The ELF header and the program headers.
@@ -205,6 +228,23 @@ impl Writer {
         self.u32(raw.info);
         self.word(raw.align)?;
         self.word(raw.entsize)
+    }
+
+    /// A symbol.
+    pub(super) fn symbol(&mut self, name: u32, info: u8, other: u8, shndx: u16, value: u64, size: u64) -> Result<()> {
+        self.u32(name);
+        if self.is_64 {
+            self.raw(&[info, other]);
+            self.u16(shndx);
+            self.word(value)?;
+            self.word(size)
+        } else {
+            self.word(value)?;
+            self.word(size)?;
+            self.raw(&[info, other]);
+            self.u16(shndx);
+            Ok(())
+        }
     }
 
     fn raw(&mut self, bytes: &[u8]) {

@@ -22,7 +22,7 @@ pub(super) fn sections<'a>(elf: &Elf<'a>, remove: &RemoveList) -> Result<Vec<Kep
         if is_debug(section) || remove.removes(section) {
             continue;
         }
-        kept.push(Kept { section: *section, old, lma: load_address(section, elf.segments()), offset: 0 });
+        kept.push(Kept { section: *section, old, lma: load_address(section, elf.segments()), offset: 0, new: 0 });
     }
     Ok(kept)
 }

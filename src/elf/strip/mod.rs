@@ -1,8 +1,10 @@
-//! `objcopy -S`: the executable without symbols, relocations and debug sections.
+//! `objcopy -S` and `objcopy --strip-debug`: the executable without symbols, relocations and debug sections, or
+//! without debug sections alone.
 //!
 //! What comes out is what GNU objcopy 2.40 writes, byte for byte. The rules were found by comparing its outputs, and
 //! are told where they are followed: [`keep`] which sections stay, [`segments`] which section is loaded by which
-//! program header, [`place`] what goes where in the file, [`headers`] what the headers say. An input for which one of
+//! program header, [`place`] what goes where in the file, [`headers`] what the headers say, [`symbols`] which of them
+//! stay. An input for which one of
 //! the rules is not known is refused.
 //!
 //! Contents are borrowed from the input: a debug section is never looked at.
@@ -11,6 +13,7 @@ mod headers;
 mod keep;
 mod place;
 mod segments;
+mod symbols;
 
 use super::raw::SHT_NULL;
 use super::strings::StringTable;
@@ -24,6 +27,8 @@ use std::borrow::Cow;
 pub struct StripOptions {
     /// Further sections to leave out.
     pub remove: RemoveList,
+    /// Leave out debug sections and debugging symbols only: symbols and relocations stay (`objcopy --strip-debug`).
+    pub debug_only: bool,
     /// Leave out the section headers too: the same segments at the same offsets, and nothing behind them.
     pub smallest: bool,
 }
@@ -39,6 +44,8 @@ struct Kept<'a> {
     lma: u64,
     /// Its offset in the output.
     offset: u64,
+    /// Its index in the output's table.
+    new: u32,
 }
 
 impl Kept<'_> {
@@ -87,41 +94,125 @@ pub fn strip<'a>(elf: &Elf<'a>, options: &StripOptions) -> Result<Plan<'a>> {
     let header_end = headers::end(elf, maps.len());
     let end = place::assign(elf, header_end, &mut kept, &mut maps)?;
 
-    let mut names = StringTable::default();
-    // The table's own name comes first, as those of all tables do.
-    let own = names.add(b".shstrtab");
-    let handles: Vec<_> = kept.iter().map(|kept| names.add(kept.section.name)).collect();
-    let names = names.finish().ok_or_else(|| cannot("its section names do not fit 4 GiB", ""))?;
-    let table_at = headers::word_align(elf)
-        .up(end.saturating_add(len64(&names.bytes)))
-        .ok_or_else(|| cannot("the output would not fit 2^64 bytes", ""))?;
-
-    let mut table = headers::Writer::new(elf);
-    if !options.smallest {
-        table.section(&headers::Raw::null())?;
-        for (kept_section, handle) in kept.iter().zip(&handles) {
-            table.section(&headers::section(elf, kept_section, &kept, names.offset(*handle))?)?;
-        }
-        table.section(&headers::string_table(names.offset(own), end, len64(&names.bytes)))?;
-    }
-    let count = if options.smallest { 0 } else { kept.len() + 2 };
-    let head = headers::head(elf, &maps, count, table_at)?;
+    let tables = Tables::make(elf, options, &mut kept, end)?;
+    let head = headers::head(elf, &maps, if options.smallest { 0 } else { tables.count }, tables.headers_at)?;
 
     let mut reserver = Reserver::new();
     let start = reserver.at();
     reserver.bytes(head)?;
     reserver.region("headers", start, RegionKind::Header);
     contents(elf, &kept, options.smallest.then_some(&maps), &mut reserver)?;
-    if options.smallest {
-        return Ok(reserver.finish());
+    if !options.smallest {
+        tables.emit(&mut reserver)?;
     }
-    reserver.fill_to("the section names", end, 0)?;
-    reserver.bytes(names.bytes)?;
-    reserver.region(".shstrtab", end, RegionKind::Data);
-    reserver.fill_to("the section headers", table_at, 0)?;
-    reserver.bytes(table.finish())?;
-    reserver.region("section headers", table_at, RegionKind::Header);
     Ok(reserver.finish())
+}
+
+/// What stands behind the last section: symbols, relocations, names, section headers.
+struct Tables {
+    /// Offset, name and bytes, in file order.
+    pieces: Vec<(u64, String, Vec<u8>)>,
+    /// Where the section headers are.
+    headers_at: u64,
+    headers: Vec<u8>,
+    /// How many section headers there are.
+    count: usize,
+}
+
+impl Tables {
+    fn make<'a>(elf: &Elf<'a>, options: &StripOptions, kept: &mut [Kept<'a>], end: u64) -> Result<Tables> {
+        let relocs = if options.debug_only { symbols::reloc_sections(elf, kept)? } else { Vec::new() };
+        // Relocations follow their section in the table, though not in the file.
+        let mut next = 0_u32;
+        for kept in kept.iter_mut() {
+            next = next.saturating_add(1);
+            kept.new = next;
+            if relocs.iter().any(|(_, target)| *target == kept.old) {
+                next = next.saturating_add(1);
+            }
+        }
+        let symbols = if options.debug_only { symbols::tables(elf, kept, &relocs)? } else { None };
+        let symtab_index = next.saturating_add(1);
+
+        let mut names = StringTable::default();
+        // The names of the tables come first.
+        let table_names = symbols.as_ref().map(|_| (names.add(b".symtab"), names.add(b".strtab")));
+        let own = names.add(b".shstrtab");
+        let mut handles = Vec::new();
+        for kept in kept.iter() {
+            let section = names.add(kept.section.name);
+            let reloc = relocs.iter().find(|(_, target)| *target == kept.old);
+            handles.push((section, reloc.map(|(section, _)| names.add(section.name))));
+        }
+        let names = names.finish().ok_or_else(|| cannot("its section names do not fit 4 GiB", ""))?;
+
+        let mut tail = Tail { word: headers::word_align(elf), at: end, pieces: Vec::new() };
+        let mut table = headers::Writer::new(elf);
+        table.section(&headers::Raw::null())?;
+        let mut last = Vec::new();
+        let mut reloc_headers = Vec::new();
+        let symtab_link = if symbols.is_some() { symtab_index } else { 0 };
+        if let (Some(symbols), Some((symtab, strtab))) = (symbols, table_names) {
+            let (at, len) = tail.put(".symtab", symbols.table, true)?;
+            let (name, strings) = (names.offset(symtab), symtab_index.saturating_add(1));
+            last.push(headers::symbol_table(elf, name, at, len, strings, symbols.locals));
+            let (at, len) = tail.put(".strtab", symbols.strings, false)?;
+            last.push(headers::string_table(names.offset(strtab), at, len));
+            for relocs in symbols.relocs {
+                let name = relocs.section.name().into_owned();
+                let (at, len) = tail.put(&name, relocs.bytes, true)?;
+                reloc_headers.push((relocs.target, relocs.section.kind, at, len));
+            }
+        }
+        let own_name = names.offset(own);
+        for (kept_section, (name, reloc_name)) in kept.iter().zip(handles) {
+            table.section(&headers::section(elf, kept_section, kept, names.offset(name), symtab_link)?)?;
+            let header = reloc_headers.iter().find(|(target, ..)| *target == kept_section.old);
+            if let (Some((_, kind, at, len)), Some(name)) = (header, reloc_name) {
+                let links = (symtab_index, kept_section.new);
+                table.section(&headers::relocs(elf, *kind, names.offset(name), *at, *len, links))?;
+            }
+        }
+        let (at, len) = tail.put(".shstrtab", names.bytes, false)?;
+        last.push(headers::string_table(own_name, at, len));
+        for header in &last {
+            table.section(header)?;
+        }
+        let headers_at = tail.word.up(tail.at).ok_or_else(|| cannot("the output would not fit 2^64 bytes", ""))?;
+        let count = usize::try_from(next).unwrap_or(usize::MAX).saturating_add(1 + last.len());
+        Ok(Tables { pieces: tail.pieces, headers_at, headers: table.finish(), count })
+    }
+
+    fn emit(self, reserver: &mut Reserver<'_>) -> Result<()> {
+        for (at, name, bytes) in self.pieces {
+            reserver.fill_to("a table", at, 0)?;
+            reserver.bytes(bytes)?;
+            reserver.region(name, at, RegionKind::Data);
+        }
+        reserver.fill_to("the section headers", self.headers_at, 0)?;
+        reserver.bytes(self.headers)?;
+        reserver.region("section headers", self.headers_at, RegionKind::Header);
+        Ok(())
+    }
+}
+
+/// Places tables behind the last section.
+struct Tail {
+    word: Align,
+    at: u64,
+    pieces: Vec<(u64, String, Vec<u8>)>,
+}
+
+impl Tail {
+    /// Adds a table, aligned to a word if it is made of words; returns its offset and size.
+    fn put(&mut self, name: &str, bytes: Vec<u8>, words: bool) -> Result<(u64, u64)> {
+        let too_long = || cannot("the output would not fit 2^64 bytes", "");
+        let at = if words { self.word.up(self.at).ok_or_else(too_long)? } else { self.at };
+        let len = len64(&bytes);
+        self.at = at.checked_add(len).ok_or_else(too_long)?;
+        self.pieces.push((at, name.to_owned(), bytes));
+        Ok((at, len))
+    }
 }
 
 /// Copies the contents, in the order of the file; with `only`, just those that a segment covers.

@@ -10,8 +10,11 @@ use kimage::payload::{RelocForm, emit_relocs};
 pub(crate) fn strip(args: &Strip) -> Result<()> {
     let input = Input::open(&args.vmlinux)?;
     let patterns = KERNEL_REMOVES.iter().copied().chain(args.remove_section.iter().map(String::as_str));
-    let options =
-        StripOptions { remove: RemoveList::new(patterns).map_err(kimage::Error::from)?, smallest: args.smallest };
+    let options = StripOptions {
+        remove: RemoveList::new(patterns).map_err(kimage::Error::from)?,
+        debug_only: args.strip_debug,
+        smallest: args.smallest,
+    };
     let plan = Elf::parse(&input)
         .and_then(|elf| kimage::elf::strip(&elf, &options))
         .map_err(kimage::Error::from)
