@@ -58,7 +58,7 @@ pub const RELOCS_64: &[RelocType] = {
         kind(14, "R_X86_64_8", NotAllowed),
         kind(15, "R_X86_64_PC8", NotAllowed),
         kind(24, "R_X86_64_PC64", Distance64),
-        // Allowed since Linux 6.15; the linker has made it a plain distance.
+        // Allowed in Linux 7.2; the linker has made it a plain distance.
         kind(42, "R_X86_64_REX_GOTPCRELX", Nothing),
     ]
 };
@@ -193,7 +193,7 @@ pub const REALMODE_LINEAR: &[NameRule] = &[Begins("pa_")];
 pub const REALMODE_SEGMENT: &[NameRule] = &[Is("real_mode_seg")];
 
 /// Where the first copy of the per-CPU data is loaded. A kernel has this symbol exactly as long as its table has the
-/// list of inverse relocations (up to Linux 6.14).
+/// list of inverse relocations (Linux 5.10, 6.1 and 6.12 have both, 7.2 has neither).
 pub const PER_CPU_LOAD: &str = "__per_cpu_load";
 
 /// The section of the per-CPU data; at address 0 its symbols are offsets, and do not move.

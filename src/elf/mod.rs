@@ -153,7 +153,7 @@ impl Error {
             Error::PadTooFar { .. } => "lower --pad-to, or allow the size with --max-size".into(),
             Error::Pattern { .. } => "use a section name, with * ? or [abc] as wildcards".into(),
             Error::CannotStrip { help, .. } => help.clone(),
-            Error::NoRelocs => "give vmlinux.unstripped where the build leaves one (from Linux 6.15 on), or take \
+            Error::NoRelocs => "give vmlinux.unstripped where the build leaves one, or take \
                  arch/x86/boot/compressed/vmlinux.relocs as the build made it (some kernels around 6.12 keep them \
                  nowhere else); a kernel without CONFIG_X86_NEED_RELOCS has no table and needs none"
                 .into(),

@@ -145,7 +145,7 @@ pub(crate) struct Image {
 /// Any CPU: an executable without symbols, relocations and debug sections
 ///
 /// The same bytes as objcopy -R .comment -S: what the kernel's build makes of vmlinux before it is compressed
-/// (arch/x86/boot/compressed/vmlinux.bin). .modinfo goes too, which kernels from 6.18 on leave in vmlinux.unstripped.
+/// (arch/x86/boot/compressed/vmlinux.bin). .modinfo goes too, which newer kernels (7.2) leave in vmlinux.unstripped.
 /// Debug sections are never read.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -192,7 +192,7 @@ pub(crate) struct Relocs {
     /// Where to write
     #[arg(short, long, value_name = "FILE", default_value = "-")]
     pub(crate) output: PathBuf,
-    /// The lists of a 64-bit kernel: 3 up to Linux 6.14, 2 from then on [default: as its symbols say]
+    /// The lists of a 64-bit kernel: 3 as in Linux 5.10 to 6.12, 2 as in 7.2 [default: as its symbols say]
     #[arg(long, value_name = "COUNT", value_parser = lists, conflicts_with = "realmode")]
     pub(crate) lists: Option<Lists>,
     /// The input is the real-mode trampoline

@@ -9,7 +9,7 @@ use std::io::Write;
 /// Lists every relocation, a line each: section, type, symbol, the symbol's section (`relocs --reloc-info`).
 ///
 /// # Errors
-/// As [`relocs`]; [`Error::Layout`] with the writer's own error.
+/// As [`super::relocs`]; [`Error::Layout`] with the writer's own error.
 pub fn list_relocs(elf: &Elf<'_>, mut out: impl Write) -> Result<()> {
     let walk = Walk::new(elf)?;
     write(&mut out, &[b"reloc section\treloc type\tsymbol\tsymbol section"])?;

@@ -18,9 +18,9 @@ use walk::{Entry, Walk, low_half, not_for};
 /// How many lists the table of a 64-bit kernel has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lists {
-    /// 64-bit and 32-bit addresses: from Linux 6.15.
+    /// 64-bit and 32-bit addresses: Linux 7.2.
     Two,
-    /// And between them the inverse ones, distances into a per-CPU area that does not move: up to Linux 6.14.
+    /// And between them the inverse ones, distances into a per-CPU area that does not move: Linux 5.10 to 6.12.
     Three,
 }
 

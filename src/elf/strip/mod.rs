@@ -17,7 +17,7 @@ mod symbols;
 
 use super::raw::SHT_NULL;
 use super::strings::StringTable;
-use super::{Elf, Error, Kind, RemoveList, Result, SHT_NOBITS, Section};
+use super::{DEFAULT_MAX_SIZE, Elf, Error, Kind, RemoveList, Result, SHT_NOBITS, Section};
 use crate::bytes::{Align, len64};
 use crate::layout::{Plan, RegionKind, Reserver};
 use std::borrow::Cow;
@@ -61,9 +61,12 @@ impl Kept<'_> {
 }
 
 /// The sections that kernels carry for `modinfo` and `objcopy` alone, and that their own build leaves out of the
-/// payload: `.comment` always, `.modinfo` since it is kept in `vmlinux.unstripped` (Linux 6.18,
+/// payload: `.comment` always, `.modinfo` where it is kept in `vmlinux.unstripped` (Linux 7.2,
 /// scripts/Makefile.vmlinux).
 pub const KERNEL_REMOVES: [&str; 2] = [".comment", ".modinfo"];
+
+/// Largest product of the numbers of segments and of sections: a damaged file shall not take minutes.
+const MAX_PAIRS: usize = 1 << 20;
 
 /// Strips an executable.
 ///
@@ -84,6 +87,10 @@ pub fn strip<'a>(elf: &Elf<'a>, options: &StripOptions) -> Result<Plan<'a>> {
     if elf.sections().len() <= 1 {
         return Err(cannot("it has no section headers", "there is nothing left to strip"));
     }
+    // Every segment is held against every section: real files have some ten by some hundred.
+    if elf.segments().len().saturating_mul(elf.sections().len()) > MAX_PAIRS {
+        return Err(cannot("it has too many segments and sections", "use objcopy for this file"));
+    }
     let is_shadow = |section: &&Section<'_>| section.kind == SHT_NOBITS && (section.link != 0 || section.info != 0);
     if let Some(section) = elf.sections().iter().find(is_shadow) {
         let why = format!("section {} has lost its contents: this is a separate debug file", section.name());
@@ -95,6 +102,10 @@ pub fn strip<'a>(elf: &Elf<'a>, options: &StripOptions) -> Result<Plan<'a>> {
     let end = place::assign(elf, header_end, &mut kept, &mut maps)?;
 
     let tables = Tables::make(elf, options, &mut kept, end)?;
+    if tables.headers_at > len64(elf.bytes()).saturating_add(DEFAULT_MAX_SIZE) {
+        let why = format!("the output would be {} bytes, nearly all of them zeros", tables.headers_at);
+        return Err(cannot(why, "its sections lie too far apart: the file is damaged, or needs another linker script"));
+    }
     let head = headers::head(elf, &maps, if options.smallest { 0 } else { tables.count }, tables.headers_at)?;
 
     let mut reserver = Reserver::new();

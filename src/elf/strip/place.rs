@@ -22,9 +22,12 @@ pub(super) fn assign(elf: &Elf<'_>, header_end: u64, kept: &mut [Kept<'_>], maps
             at = load(elf, at, header_end, page.unwrap_or(1), kept, map)?;
         }
     }
-    let placed: Vec<bool> = (0..kept.len())
-        .map(|index| maps.iter().any(|map| map.out.kind == PT_LOAD && map.sections.contains(&index)))
-        .collect();
+    let mut placed = vec![false; kept.len()];
+    for index in maps.iter().filter(|map| map.out.kind == PT_LOAD).flat_map(|map| &map.sections) {
+        if let Some(slot) = placed.get_mut(*index) {
+            *slot = true;
+        }
+    }
     for (section, placed) in kept.iter_mut().zip(placed) {
         if placed {
             continue;
