@@ -42,7 +42,7 @@ fn only(dir: &Path, names: &[&str]) {
 
 #[test]
 fn help_teaches() {
-    for command in ["", "bzimage", "zimage", "image", "uimage", "voffset", "zoffset"] {
+    for command in ["", "bzimage", "zimage", "image", "uimage", "strip", "relocs", "voffset", "zoffset"] {
         let words: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();
         let text = stdout(&run_ok(kimage().args(words)));
         assert!(text.contains("Examples:\n  kimage "), "{command}: {text}");
@@ -67,6 +67,11 @@ fn usage_errors_exit_with_2() {
         &["bzimage", "--crc", "maybe", "x", "y"],
         &["bzimage", "x", "y", "--gap-fill", "0"],
         &["bzimage", "-", "-"],
+        &["strip"],
+        &["strip", "x", "--nonsense"],
+        &["relocs", "x", "--lists", "4"],
+        &["relocs", "x", "--realmode", "--lists", "2"],
+        &["relocs", "x", "--reloc-info", "--text"],
         &["uimage", "-T", "multi", "-", "-"],
     ] {
         let output = run(kimage().current_dir(dir.path()).args(words));

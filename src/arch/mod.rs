@@ -1,5 +1,7 @@
 //! Room 2: what differs from CPU to CPU. Facts only: no input, no output, no container.
 
+pub mod x86;
+
 /// A CPU family that Linux runs on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]

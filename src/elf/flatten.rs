@@ -152,6 +152,9 @@ fn segment_blocks<'a>(elf: &Elf<'a>) -> Result<Vec<Block<'a>>> {
                 offset: segment.offset,
                 size: segment.filesz,
                 link: 0,
+                info: 0,
+                align: segment.align,
+                entsize: 0,
             };
             let lma = if keep_vaddr { segment.vaddr } else { segment.paddr };
             Ok(Block { section, lma, bytes: elf.contents(&section)?, size: segment.filesz })

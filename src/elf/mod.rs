@@ -6,12 +6,18 @@
 mod facts;
 mod flatten;
 mod raw;
+mod relocs;
 mod remove;
+mod strings;
+mod strip;
 mod symbols;
+mod symtab;
 
 pub use facts::{BANNER, release_in};
 pub use flatten::{DEFAULT_MAX_SIZE, FlatImage, FlatOptions, flatten};
+pub use relocs::{BadReloc, Lists, RelocKind, RelocOptions, RelocTable, list_absolute_relocs, list_relocs, relocs};
 pub use remove::RemoveList;
+pub use strip::{KERNEL_REMOVES, StripOptions, strip};
 pub use symbols::{Symbol, Symbols};
 
 use crate::arch::Arch;
@@ -101,6 +107,28 @@ pub enum Error {
         /// The pattern reader's words.
         reason: String,
     },
+    /// The file cannot be stripped as objcopy would.
+    #[error("this ELF file cannot be stripped: {why}")]
+    CannotStrip {
+        /// What stands in the way.
+        why: Cow<'static, str>,
+        /// What to do instead.
+        help: Cow<'static, str>,
+    },
+    /// The relocations are not in this file.
+    #[error("no executable section of this file has relocations: they were cut out after the link")]
+    NoRelocs,
+    /// A relocation that cannot be applied when the kernel is moved.
+    #[error(transparent)]
+    RelocNotAllowed(Box<BadReloc>),
+    /// The file is none that a relocation table is made of.
+    #[error("this is {found}; wanted {want}")]
+    NotForRelocs {
+        /// What it is.
+        found: Cow<'static, str>,
+        /// What it should be.
+        want: &'static str,
+    },
     /// The layout did not come out.
     #[error(transparent)]
     Layout(#[from] crate::layout::Error),
@@ -126,6 +154,17 @@ impl Error {
             }
             Error::PadTooFar { .. } => "lower --pad-to, or allow the size with --max-size".into(),
             Error::Pattern { .. } => "use a section name, with * ? or [abc] as wildcards".into(),
+            Error::CannotStrip { help, .. } => help.clone(),
+            Error::NoRelocs => "give vmlinux.unstripped where the build leaves one, or take \
+                 arch/x86/boot/compressed/vmlinux.relocs as the build made it (some kernels around 6.12 keep them \
+                 nowhere else); a kernel without CONFIG_X86_NEED_RELOCS has no table and needs none"
+                .into(),
+            Error::RelocNotAllowed(_) => {
+                "a kernel with it would crash when it is moved: build the code that has it without that kind of \
+                 address (no -fPIC, no GOT), or let the linker script give the symbol a section"
+                    .into()
+            }
+            Error::NotForRelocs { .. } => "give the kernel's own vmlinux, as the linker left it".into(),
             Error::Layout(_) => "".into(),
         }
     }
@@ -149,6 +188,8 @@ pub enum Kind {
 pub struct Segment {
     /// `p_type`.
     pub kind: u32,
+    /// `p_flags`: `PF_…`.
+    pub flags: u32,
     /// `p_offset`: file offset of the first byte.
     pub offset: u64,
     /// `p_vaddr`.
@@ -159,6 +200,8 @@ pub struct Segment {
     pub filesz: u64,
     /// `p_memsz`: bytes in memory.
     pub memsz: u64,
+    /// `p_align` in bytes.
+    pub align: u64,
 }
 
 /// A section header.
@@ -178,6 +221,12 @@ pub struct Section<'a> {
     pub size: u64,
     /// `sh_link`.
     pub link: u32,
+    /// `sh_info`.
+    pub info: u32,
+    /// `sh_addralign` in bytes, as in the file: zero and what is no power of two included.
+    pub align: u64,
+    /// `sh_entsize` in bytes.
+    pub entsize: u64,
 }
 
 impl Section<'_> {
@@ -202,6 +251,8 @@ pub struct Elf<'a> {
     machine: u16,
     kind: Kind,
     entry: u64,
+    program_headers_at: u64,
+    names_index: usize,
     segments: Vec<Segment>,
     sections: Vec<Section<'a>>,
     section_table_at: u64,
@@ -256,11 +307,13 @@ impl<'a> Elf<'a> {
             .iter()
             .map(|raw| Segment {
                 kind: raw.p_type(order).0,
+                flags: raw.p_flags(order).0,
                 offset: raw.p_offset(order).into(),
                 vaddr: raw.p_vaddr(order).into(),
                 paddr: raw.p_paddr(order).into(),
                 filesz: raw.p_filesz(order).into(),
                 memsz: raw.p_memsz(order).into(),
+                align: raw.p_align(order).into(),
             })
             .collect();
         let table = header.section_headers(order, bytes).map_err(damaged("e_shnum", at.shnum))?;
@@ -280,6 +333,9 @@ impl<'a> Elf<'a> {
                 offset: raw.sh_offset(order).into(),
                 size: raw.sh_size(order).into(),
                 link: raw.sh_link(order),
+                info: raw.sh_info(order),
+                align: raw.sh_addralign(order).into(),
+                entsize: raw.sh_entsize(order).into(),
             });
         }
         Ok(Elf {
@@ -294,6 +350,8 @@ impl<'a> Elf<'a> {
                 other => Kind::Other(other.0),
             },
             entry: header.e_entry(order).into(),
+            program_headers_at: header.e_phoff(order).into(),
+            names_index: usize::try_from(header.shstrndx(order, bytes).unwrap_or(0)).unwrap_or(0),
             segments,
             sections,
             section_table_at,
@@ -343,6 +401,16 @@ impl<'a> Elf<'a> {
     /// Section headers, in table order, the null section first.
     pub fn sections(&self) -> &[Section<'a>] {
         &self.sections
+    }
+
+    /// `e_phoff`.
+    pub(crate) fn program_headers_at(&self) -> u64 {
+        self.program_headers_at
+    }
+
+    /// The index of the section that holds the section names (`e_shstrndx`).
+    pub(crate) fn names_index(&self) -> usize {
+        self.names_index
     }
 
     /// The first section of this name.

@@ -1,7 +1,7 @@
 //! The command line.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use kimage::elf::DEFAULT_MAX_SIZE;
+use kimage::elf::{DEFAULT_MAX_SIZE, Lists};
 use kimage::format::uimage::{ARCH, COMPRESSION, Names, OS, TYPE};
 use std::path::PathBuf;
 
@@ -35,6 +35,8 @@ pub(crate) enum Command {
     Zimage(Zimage),
     Image(Image),
     Uimage(Box<Uimage>),
+    Strip(Strip),
+    Relocs(Relocs),
     Voffset(Offsets),
     Zoffset(ZOffsets),
     Piggy(Piggy),
@@ -139,6 +141,84 @@ pub(crate) struct Image {
     pub(crate) max_size: u64,
     #[command(flatten)]
     pub(crate) building: Building,
+}
+
+/// Any CPU: an executable without symbols, relocations and debug sections
+///
+/// The same bytes as objcopy -R .comment -S: what the kernel's build makes of vmlinux before it is compressed
+/// (arch/x86/boot/compressed/vmlinux.bin). .modinfo goes too, which newer kernels (7.2) leave in vmlinux.unstripped.
+/// Debug sections are never read.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  kimage strip vmlinux -o vmlinux.bin
+  kimage strip vmlinux.unstripped | zstd -19 > vmlinux.bin.zst
+  kimage strip vmlinux -R '.note*' -R '!.comment' -o vmlinux.bin
+  kimage strip vmlinux --strip-debug -o vmlinux.symbols
+  kimage strip vmlinux --smallest -o vmlinux.boot")]
+pub(crate) struct Strip {
+    /// The kernel's own vmlinux, or any other linked ELF file
+    pub(crate) vmlinux: PathBuf,
+    /// Where to write
+    #[arg(short, long, value_name = "FILE", default_value = "-")]
+    pub(crate) output: PathBuf,
+    /// Leave out this section too; *, ? and [abc] are wildcards, !NAME keeps one (repeatable)
+    #[arg(short = 'R', long, value_name = "NAME")]
+    pub(crate) remove_section: Vec<String>,
+    /// Leave out debug sections only: symbols and relocations stay
+    #[arg(long, conflicts_with = "smallest")]
+    pub(crate) strip_debug: bool,
+    /// Leave out the section headers too: what is loaded stays as it is
+    #[arg(long)]
+    pub(crate) smallest: bool,
+    /// Write the file and its folder through to the disk before reporting success
+    #[arg(long)]
+    pub(crate) sync: bool,
+}
+
+/// x86: the table by which the decompressor moves a kernel (vmlinux.relocs)
+///
+/// The same bytes as arch/x86/tools/relocs of the kernel's own build, which stand behind the kernel in the payload.
+/// Whether the table has two lists or three is read from the kernel's symbols.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  kimage relocs vmlinux -o vmlinux.relocs
+  kimage relocs vmlinux.unstripped -o vmlinux.relocs       where the build leaves one
+  kimage relocs --realmode arch/x86/realmode/rm/realmode.elf -o realmode.relocs
+  kimage relocs vmlinux --reloc-info | sort | uniq -c")]
+pub(crate) struct Relocs {
+    /// The kernel's own vmlinux, linked with --emit-relocs; vmlinux.unstripped where there is one
+    pub(crate) vmlinux: PathBuf,
+    /// Where to write
+    #[arg(short, long, value_name = "FILE", default_value = "-")]
+    pub(crate) output: PathBuf,
+    /// The lists of a 64-bit kernel: 3 as in Linux 5.10 to 6.12, 2 as in 7.2 [default: as its symbols say]
+    #[arg(long, value_name = "COUNT", value_parser = lists, conflicts_with = "realmode")]
+    pub(crate) lists: Option<Lists>,
+    /// The input is the real-mode trampoline
+    #[arg(long)]
+    pub(crate) realmode: bool,
+    /// Write assembler text
+    #[arg(long)]
+    pub(crate) text: bool,
+    /// List the relocations against absolute symbols that may be wrong in a moved kernel
+    #[arg(long, conflicts_with_all = ["text", "realmode", "lists", "reloc_info"])]
+    pub(crate) abs_relocs: bool,
+    /// List every relocation: section, type, symbol, the symbol's section
+    #[arg(long, conflicts_with_all = ["text", "realmode", "lists"])]
+    pub(crate) reloc_info: bool,
+    /// Write the file and its folder through to the disk before reporting success
+    #[arg(long)]
+    pub(crate) sync: bool,
+}
+
+fn lists(text: &str) -> Result<Lists, String> {
+    match text {
+        "2" => Ok(Lists::Two),
+        "3" => Ok(Lists::Three),
+        _ => Err("wanted 2 or 3".to_owned()),
+    }
 }
 
 /// The kernel's addresses as voffset.h has them, from the kernel's own vmlinux

@@ -1,6 +1,7 @@
 //! One function a command: arguments to one journey to a report.
 
 mod build;
+mod elf;
 mod offsets;
 mod piggy;
 
@@ -13,6 +14,8 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
         Command::Zimage(args) => build::zimage(&args),
         Command::Image(args) => build::image(&args),
         Command::Uimage(args) => build::uimage(&args),
+        Command::Relocs(args) => elf::relocs(&args),
+        Command::Strip(args) => elf::strip(&args),
         Command::Voffset(args) => offsets::voffset(&args),
         Command::Zoffset(args) => offsets::zoffset(&args),
         Command::Piggy(args) => piggy::piggy(&args),

@@ -1,0 +1,184 @@
+//! Every relocation of an x86 executable, with its symbol.
+
+use super::super::raw::{SHF_EXECINSTR, SHN_ABS, SHN_COMMON, SHT_NOTE, SHT_REL, SHT_RELA};
+use super::super::symtab::SymbolTable;
+use super::super::{Elf, Error, Kind, Result, SHT_NOBITS, Section};
+use super::BadReloc;
+use crate::arch::Arch;
+use crate::arch::x86::{self, CONSTANT_SYMBOLS, MOVING_SYMBOLS, MOVING_SYMBOLS_64, RelocType, is_any};
+use crate::bytes::{Endian, FieldError, Problem, VirtAddr};
+use byteorder::{ByteOrder, LittleEndian};
+use std::borrow::Cow;
+
+/// A relocation.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Entry<'a> {
+    pub(super) offset: u64,
+    pub(super) info: u64,
+    pub(super) kind: u32,
+    pub(super) symbol: u32,
+    pub(super) target: &'a Section<'a>,
+    pub(super) target_index: u32,
+}
+
+/// All relocations of an x86 executable that are about loaded sections.
+#[derive(Debug)]
+pub(super) struct Walk<'e, 'a> {
+    pub(super) elf: &'e Elf<'a>,
+    pub(super) is_64: bool,
+    pub(super) kinds: &'static [RelocType],
+    pub(super) symbols: SymbolTable<'a>,
+}
+
+impl<'e, 'a> Walk<'e, 'a> {
+    pub(super) fn new(elf: &'e Elf<'a>) -> Result<Self> {
+        let is_64 = match elf.arch() {
+            Some(Arch::X86_64) => true,
+            Some(Arch::X86) => false,
+            Some(other) => return Err(not_for(format!("an ELF file for {other}"), "an x86 kernel")),
+            None => return Err(not_for("an ELF file for an unknown CPU", "an x86 kernel")),
+        };
+        if elf.is_64() != is_64 || elf.endian() != Endian::Little {
+            return Err(not_for("an x86 file of the wrong class or byte order", "an x86 kernel"));
+        }
+        if !matches!(elf.kind(), Kind::Executable | Kind::Dynamic) {
+            return Err(not_for("an object file", "the linked kernel"));
+        }
+        let symbols = match SymbolTable::new(elf) {
+            // Without symbols there are no relocations either.
+            Err(Error::NoSymbols) => return Err(Error::NoRelocs),
+            other => other?,
+        };
+        let kinds = if is_64 { x86::RELOCS_64 } else { x86::RELOCS_32 };
+        Ok(Walk { elf, is_64, kinds, symbols })
+    }
+
+    /// The relocation sections that are about loaded sections, with those.
+    pub(super) fn sections(&self) -> impl Iterator<Item = (&'e Section<'a>, u32, &'e Section<'a>)> {
+        let want = if self.is_64 { SHT_RELA } else { SHT_REL };
+        let sections = self.elf.sections();
+        sections.iter().filter(move |section| section.kind == want).filter_map(|section| {
+            let target = sections.get(usize::try_from(section.info).ok()?)?;
+            // Notes are read before anything moves.
+            (target.is_alloc() && target.kind != SHT_NOTE).then_some((section, section.info, target))
+        })
+    }
+
+    pub(super) fn has_executable(&self) -> bool {
+        self.sections().any(|(section, _, target)| target.flags & SHF_EXECINSTR != 0 && section.size > 0)
+    }
+
+    pub(super) fn each(&self, mut process: impl FnMut(&Entry<'e>) -> Result<()>) -> Result<()>
+    where
+        'a: 'e,
+    {
+        let size = if self.is_64 { 24 } else { 8 };
+        for (section, target_index, target) in self.sections() {
+            if !self.symbols.is_index(section.link) {
+                let problem =
+                    Problem::Unknown { found: u64::from(section.link), want: "the index of the symbol table" };
+                let field = format!("sh_link of {}", section.name());
+                return Err(FieldError::new(field, section.offset, problem).into());
+            }
+            if section.kind == SHT_NOBITS {
+                continue;
+            }
+            for raw in self.elf.contents(section)?.chunks_exact(size) {
+                let entry = if self.is_64 {
+                    let (offset, rest) = raw.split_at(8);
+                    let info = LittleEndian::read_u64(rest);
+                    Entry {
+                        offset: LittleEndian::read_u64(offset),
+                        info,
+                        kind: low_half(info),
+                        symbol: low_half(info >> 32),
+                        target,
+                        target_index,
+                    }
+                } else {
+                    let (offset, info) = raw.split_at(4);
+                    let info = LittleEndian::read_u32(info);
+                    Entry {
+                        offset: LittleEndian::read_u32(offset).into(),
+                        info: info.into(),
+                        kind: info & 0xff,
+                        symbol: info >> 8,
+                        target,
+                        target_index,
+                    }
+                };
+                process(&entry)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn kind(&self, entry: &Entry<'_>) -> Option<&'static RelocType> {
+        // The common numbers are their own index.
+        let quick = usize::try_from(entry.kind).ok().and_then(|index| self.kinds.get(index));
+        quick
+            .filter(|kind| kind.number == entry.kind)
+            .or_else(|| self.kinds.iter().find(|kind| kind.number == entry.kind))
+    }
+
+    pub(super) fn kind_name(&self, entry: &Entry<'_>) -> &'static str {
+        self.kind(entry).map_or("unknown type rel type name", |kind| kind.name)
+    }
+
+    /// Does the symbol move with the kernel though it is absolute?
+    pub(super) fn moves(&self, name: &[u8]) -> bool {
+        is_any(MOVING_SYMBOLS, name) || (self.is_64 && is_any(MOVING_SYMBOLS_64, name))
+    }
+
+    /// Is the symbol absolute, and known to be the same anywhere? An absolute symbol of which nothing is known is
+    /// an error.
+    pub(super) fn is_constant(&self, entry: &Entry<'_>, shndx: u32) -> Result<bool> {
+        if shndx != SHN_ABS {
+            return Ok(false);
+        }
+        let name = self.name_of(entry.symbol)?;
+        if self.moves(name) {
+            return Ok(false);
+        }
+        if is_any(CONSTANT_SYMBOLS, name) {
+            return Ok(true);
+        }
+        Err(self.refuse(entry, "the symbol is absolute, and not one of those known to be right anywhere")?)
+    }
+
+    /// A symbol without a name goes by that of its section.
+    pub(super) fn name_of(&self, symbol: u32) -> Result<&'a [u8]> {
+        let name = self.symbols.name(symbol)?;
+        if name.is_empty() { Ok(self.section_name(self.symbols.at(symbol)?.section)) } else { Ok(name) }
+    }
+
+    pub(super) fn section_name(&self, index: u32) -> &'a [u8] {
+        match usize::try_from(index).ok().and_then(|index| self.elf.sections().get(index)) {
+            Some(section) => section.name,
+            None if index == SHN_ABS => b"ABSOLUTE",
+            None if index == SHN_COMMON => b"COMMON",
+            None => b"<noname>",
+        }
+    }
+
+    /// The error for a relocation that cannot be applied.
+    pub(super) fn refuse(&self, entry: &Entry<'_>, why: &'static str) -> Result<Error> {
+        Ok(Error::RelocNotAllowed(Box::new(BadReloc {
+            kind: self.kind(entry).map_or_else(|| "unknown".into(), |kind| kind.name.into()),
+            number: entry.kind,
+            section: entry.target.name().into_owned(),
+            at: VirtAddr(entry.offset),
+            symbol: String::from_utf8_lossy(self.name_of(entry.symbol)?).into_owned(),
+            why,
+        })))
+    }
+}
+
+pub(super) fn not_for(found: impl Into<Cow<'static, str>>, want: &'static str) -> Error {
+    Error::NotForRelocs { found: found.into(), want }
+}
+
+/// The lower 32 bits.
+pub(super) fn low_half(value: u64) -> u32 {
+    u32::try_from(value & 0xffff_ffff).unwrap_or_default()
+}

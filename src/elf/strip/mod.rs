@@ -1,0 +1,271 @@
+//! `objcopy -S` and `objcopy --strip-debug`: the executable without symbols, relocations and debug sections, or
+//! without debug sections alone.
+//!
+//! What comes out is what GNU objcopy 2.40 writes, byte for byte. The rules were found by comparing its outputs, and
+//! are told where they are followed: [`keep`] which sections stay, [`segments`] which section is loaded by which
+//! program header, [`place`] what goes where in the file, [`headers`] what the headers say, [`symbols`] which of them
+//! stay. An input for which one of
+//! the rules is not known is refused.
+//!
+//! Contents are borrowed from the input: a debug section is never looked at.
+
+mod headers;
+mod keep;
+mod place;
+mod segments;
+mod symbols;
+
+use super::raw::SHT_NULL;
+use super::strings::StringTable;
+use super::{DEFAULT_MAX_SIZE, Elf, Error, Kind, RemoveList, Result, SHT_NOBITS, Section};
+use crate::bytes::{Align, len64};
+use crate::layout::{Plan, RegionKind, Reserver};
+use std::borrow::Cow;
+
+/// How to strip.
+#[derive(Debug, Clone, Default)]
+pub struct StripOptions {
+    /// Further sections to leave out.
+    pub remove: RemoveList,
+    /// Leave out debug sections and debugging symbols only: symbols and relocations stay (`objcopy --strip-debug`).
+    pub debug_only: bool,
+    /// Leave out the section headers too: the same segments at the same offsets, and nothing behind them.
+    pub smallest: bool,
+}
+
+/// A section of the output.
+#[derive(Debug, Clone, Copy)]
+struct Kept<'a> {
+    /// As it stands in the input.
+    section: Section<'a>,
+    /// Its index in the input's table.
+    old: usize,
+    /// Its load address.
+    lma: u64,
+    /// Its offset in the output.
+    offset: u64,
+    /// Its index in the output's table.
+    new: u32,
+}
+
+impl Kept<'_> {
+    /// Allocated, with bytes in the file.
+    fn is_load(&self) -> bool {
+        self.section.is_alloc() && self.section.kind != SHT_NOBITS
+    }
+
+    /// `sh_addralign` of the output: the next power of two.
+    fn align(&self) -> Align {
+        self.section.align.checked_next_power_of_two().and_then(Align::new).unwrap_or(Align::ONE)
+    }
+}
+
+/// The sections that kernels carry for `modinfo` and `objcopy` alone, and that their own build leaves out of the
+/// payload: `.comment` always, `.modinfo` where it is kept in `vmlinux.unstripped` (Linux 7.2,
+/// scripts/Makefile.vmlinux).
+pub const KERNEL_REMOVES: [&str; 2] = [".comment", ".modinfo"];
+
+/// Largest product of the numbers of segments and of sections: a damaged file shall not take minutes.
+const MAX_PAIRS: usize = 1 << 20;
+
+/// Strips an executable.
+///
+/// # Errors
+/// [`Error::CannotStrip`] when the file is no executable, or built in a way for which objcopy's bytes are not known;
+/// [`Error::Field`] when a section that stays lies outside of the file.
+pub fn strip<'a>(elf: &Elf<'a>, options: &StripOptions) -> Result<Plan<'a>> {
+    if !matches!(elf.kind(), Kind::Executable | Kind::Dynamic) || elf.segments().is_empty() {
+        return Err(cannot(
+            "it is no linked executable: it has no program headers",
+            "give the file as the linker left it",
+        ));
+    }
+    if elf.program_headers_at() != headers::ehsize(elf) {
+        let why = "its program headers do not follow the ELF header";
+        return Err(cannot(why, "use objcopy for this file, or the file as the linker left it"));
+    }
+    if elf.sections().len() <= 1 {
+        return Err(cannot("it has no section headers", "there is nothing left to strip"));
+    }
+    // Every segment is held against every section: real files have some ten by some hundred.
+    if elf.segments().len().saturating_mul(elf.sections().len()) > MAX_PAIRS {
+        return Err(cannot("it has too many segments and sections", "use objcopy for this file"));
+    }
+    let is_shadow = |section: &&Section<'_>| section.kind == SHT_NOBITS && (section.link != 0 || section.info != 0);
+    if let Some(section) = elf.sections().iter().find(is_shadow) {
+        let why = format!("section {} has lost its contents: this is a separate debug file", section.name());
+        return Err(cannot(why, "give the program that it belongs to"));
+    }
+    let mut kept = keep::sections(elf, &options.remove)?;
+    let mut maps = segments::maps(elf, &kept)?;
+    let header_end = headers::end(elf, maps.len());
+    let end = place::assign(elf, header_end, &mut kept, &mut maps)?;
+
+    let tables = Tables::make(elf, options, &mut kept, end)?;
+    if tables.headers_at > len64(elf.bytes()).saturating_add(DEFAULT_MAX_SIZE) {
+        let why = format!("the output would be {} bytes, nearly all of them zeros", tables.headers_at);
+        return Err(cannot(why, "its sections lie too far apart: the file is damaged, or needs another linker script"));
+    }
+    let head = headers::head(elf, &maps, if options.smallest { 0 } else { tables.count }, tables.headers_at)?;
+
+    let mut reserver = Reserver::new();
+    let start = reserver.at();
+    reserver.bytes(head)?;
+    reserver.region("headers", start, RegionKind::Header);
+    contents(elf, &kept, options.smallest.then_some(&maps), &mut reserver)?;
+    if !options.smallest {
+        tables.emit(&mut reserver)?;
+    }
+    Ok(reserver.finish())
+}
+
+/// What stands behind the last section: symbols, relocations, names, section headers.
+struct Tables {
+    /// Offset, name and bytes, in file order.
+    pieces: Vec<(u64, String, Vec<u8>)>,
+    /// Where the section headers are.
+    headers_at: u64,
+    headers: Vec<u8>,
+    /// How many section headers there are.
+    count: usize,
+}
+
+impl Tables {
+    fn make<'a>(elf: &Elf<'a>, options: &StripOptions, kept: &mut [Kept<'a>], end: u64) -> Result<Tables> {
+        let relocs = if options.debug_only { symbols::reloc_sections(elf, kept)? } else { Vec::new() };
+        // Relocations follow their section in the table, though not in the file.
+        let mut next = 0_u32;
+        for kept in kept.iter_mut() {
+            next = next.saturating_add(1);
+            kept.new = next;
+            if relocs.iter().any(|(_, target)| *target == kept.old) {
+                next = next.saturating_add(1);
+            }
+        }
+        let symbols = if options.debug_only { symbols::tables(elf, kept, &relocs)? } else { None };
+        let symtab_index = next.saturating_add(1);
+
+        let mut names = StringTable::default();
+        // The names of the tables come first.
+        let table_names = symbols.as_ref().map(|_| (names.add(b".symtab"), names.add(b".strtab")));
+        let own = names.add(b".shstrtab");
+        let mut handles = Vec::new();
+        for kept in kept.iter() {
+            let section = names.add(kept.section.name);
+            let reloc = relocs.iter().find(|(_, target)| *target == kept.old);
+            handles.push((section, reloc.map(|(section, _)| names.add(section.name))));
+        }
+        let names = names.finish().ok_or_else(|| cannot("its section names do not fit 4 GiB", ""))?;
+
+        let mut tail = Tail { word: headers::word_align(elf), at: end, pieces: Vec::new() };
+        let mut table = headers::Writer::new(elf);
+        table.section(&headers::Raw::null())?;
+        let mut last = Vec::new();
+        let mut reloc_headers = Vec::new();
+        let symtab_link = if symbols.is_some() { symtab_index } else { 0 };
+        if let (Some(symbols), Some((symtab, strtab))) = (symbols, table_names) {
+            let (at, len) = tail.put(".symtab", symbols.table, true)?;
+            let (name, strings) = (names.offset(symtab), symtab_index.saturating_add(1));
+            last.push(headers::symbol_table(elf, name, at, len, strings, symbols.locals));
+            let (at, len) = tail.put(".strtab", symbols.strings, false)?;
+            last.push(headers::string_table(names.offset(strtab), at, len));
+            for relocs in symbols.relocs {
+                let name = relocs.section.name().into_owned();
+                let (at, len) = tail.put(&name, relocs.bytes, true)?;
+                reloc_headers.push((relocs.target, relocs.section.kind, at, len));
+            }
+        }
+        let own_name = names.offset(own);
+        for (kept_section, (name, reloc_name)) in kept.iter().zip(handles) {
+            table.section(&headers::section(elf, kept_section, kept, names.offset(name), symtab_link)?)?;
+            let header = reloc_headers.iter().find(|(target, ..)| *target == kept_section.old);
+            if let (Some((_, kind, at, len)), Some(name)) = (header, reloc_name) {
+                let links = (symtab_index, kept_section.new);
+                table.section(&headers::relocs(elf, *kind, names.offset(name), *at, *len, links))?;
+            }
+        }
+        let (at, len) = tail.put(".shstrtab", names.bytes, false)?;
+        last.push(headers::string_table(own_name, at, len));
+        for header in &last {
+            table.section(header)?;
+        }
+        let headers_at = tail.word.up(tail.at).ok_or_else(|| cannot("the output would not fit 2^64 bytes", ""))?;
+        let count = usize::try_from(next).unwrap_or(usize::MAX).saturating_add(1 + last.len());
+        Ok(Tables { pieces: tail.pieces, headers_at, headers: table.finish(), count })
+    }
+
+    fn emit(self, reserver: &mut Reserver<'_>) -> Result<()> {
+        for (at, name, bytes) in self.pieces {
+            reserver.fill_to("a table", at, 0)?;
+            reserver.bytes(bytes)?;
+            reserver.region(name, at, RegionKind::Data);
+        }
+        reserver.fill_to("the section headers", self.headers_at, 0)?;
+        reserver.bytes(self.headers)?;
+        reserver.region("section headers", self.headers_at, RegionKind::Header);
+        Ok(())
+    }
+}
+
+/// Places tables behind the last section.
+struct Tail {
+    word: Align,
+    at: u64,
+    pieces: Vec<(u64, String, Vec<u8>)>,
+}
+
+impl Tail {
+    /// Adds a table, aligned to a word if it is made of words; returns its offset and size.
+    fn put(&mut self, name: &str, bytes: Vec<u8>, words: bool) -> Result<(u64, u64)> {
+        let too_long = || cannot("the output would not fit 2^64 bytes", "");
+        let at = if words { self.word.up(self.at).ok_or_else(too_long)? } else { self.at };
+        let len = len64(&bytes);
+        self.at = at.checked_add(len).ok_or_else(too_long)?;
+        self.pieces.push((at, name.to_owned(), bytes));
+        Ok((at, len))
+    }
+}
+
+/// Copies the contents, in the order of the file; with `only`, just those that a segment covers.
+fn contents<'a>(
+    elf: &Elf<'a>,
+    kept: &[Kept<'a>],
+    only: Option<&Vec<segments::Map>>,
+    reserver: &mut Reserver<'a>,
+) -> Result<()> {
+    let covered = |kept: &Kept<'_>| {
+        only.is_none_or(|maps| {
+            maps.iter().any(|map| {
+                let inside = kept.offset.checked_sub(map.out.offset).is_some_and(|delta| delta < map.out.filesz);
+                map.out.filesz > 0 && inside
+            })
+        })
+    };
+    let mut order: Vec<&Kept<'a>> = kept.iter().filter(|kept| has_bytes(&kept.section) && covered(kept)).collect();
+    order.sort_by_key(|kept| kept.offset);
+    for kept in order {
+        if kept.offset < reserver.at() {
+            let name = kept.section.name();
+            return Err(cannot(format!("section {name} would lie over the one before it"), ""));
+        }
+        reserver.fill_to("a section", kept.offset, 0)?;
+        reserver.bytes(elf.contents(&kept.section)?)?;
+        let kind = if kept.section.is_alloc() { RegionKind::Code } else { RegionKind::Data };
+        reserver.region(kept.section.name().into_owned(), kept.offset, kind);
+    }
+    // Without section headers the file must still hold every byte that a program header promises.
+    let filled = only.into_iter().flatten().filter(|map| map.out.filesz > 0);
+    let end = filled.map(|map| map.out.offset.saturating_add(map.out.filesz)).max();
+    if let Some(end) = end.filter(|end| *end > reserver.at()) {
+        reserver.fill_to("a segment", end, 0)?;
+    }
+    Ok(())
+}
+
+fn has_bytes(section: &Section<'_>) -> bool {
+    !matches!(section.kind, SHT_NOBITS | SHT_NULL) && section.size > 0
+}
+
+fn cannot(why: impl Into<Cow<'static, str>>, help: impl Into<Cow<'static, str>>) -> Error {
+    Error::CannotStrip { why: why.into(), help: help.into() }
+}

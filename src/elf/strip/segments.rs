@@ -1,0 +1,214 @@
+//! Which sections each program header covers, and what of a header is kept as it is.
+
+use super::super::raw::{
+    PT_DYNAMIC, PT_GNU_EH_FRAME, PT_GNU_RELRO, PT_GNU_STACK, PT_INTERP, PT_NOTE, PT_PHDR, PT_TLS, SHF_TLS, SHT_NOTE,
+};
+use super::super::{Elf, PT_LOAD, Result, SHF_ALLOC, SHT_NOBITS, Section, Segment};
+use super::{Kept, cannot, headers};
+
+/// A program header on its way into the output.
+#[derive(Debug, Clone)]
+pub(super) struct Map {
+    /// The header as it will be written.
+    pub(super) out: Segment,
+    /// The sections it covers, by their place in the list of kept sections, by rising load address.
+    pub(super) sections: Vec<usize>,
+    /// It covers the ELF header.
+    pub(super) file_header: bool,
+    /// It covers the program headers.
+    pub(super) program_headers: bool,
+    /// Its own header is kept (nothing it covers was removed): alignment and addresses stand.
+    pub(super) intact: bool,
+}
+
+/// A section's bytes within its segment: thread-local ones without contents take room only in `PT_TLS`.
+fn size_in(segment: &Segment, section: &Section<'_>) -> u64 {
+    let is_tbss = section.flags & SHF_TLS != 0 && section.kind == SHT_NOBITS;
+    if is_tbss && segment.kind != PT_TLS { 0 } else { section.size }
+}
+
+/// Does the range of `size` bytes at `at` lie within `len` bytes from `start`?
+fn within(at: u64, size: u64, start: u64, len: u64) -> bool {
+    at.checked_sub(start).and_then(|delta| delta.checked_add(size)).is_some_and(|end| end <= len)
+}
+
+/// Strictly inside: neither at the start nor at the end.
+fn strictly_within(at: u64, start: u64, len: u64) -> bool {
+    at.checked_sub(start).is_some_and(|delta| delta > 0 && delta < len)
+}
+
+/// Does `segment` cover `section`? By file offset and by address, whichever the section has.
+pub(super) fn covers(segment: &Segment, section: &Section<'_>) -> bool {
+    let is_tls = section.flags & SHF_TLS != 0;
+    let is_alloc = section.flags & SHF_ALLOC != 0;
+    let is_nobits = section.kind == SHT_NOBITS;
+    let right_kind = if is_tls {
+        matches!(segment.kind, PT_TLS | PT_GNU_RELRO | PT_LOAD)
+    } else {
+        !matches!(segment.kind, PT_TLS | PT_PHDR)
+    };
+    let loaded_only =
+        matches!(segment.kind, PT_LOAD | PT_DYNAMIC | PT_GNU_EH_FRAME | PT_GNU_STACK | PT_GNU_RELRO | PT_GNU_SFRAME)
+            || PT_GNU_MBIND.contains(&segment.kind);
+    let size = size_in(segment, section);
+    let in_file = is_nobits || within(section.offset, size, segment.offset, segment.filesz);
+    let in_memory = !is_alloc || within(section.addr, size, segment.vaddr, segment.memsz);
+    let edges_matter = matches!(segment.kind, PT_DYNAMIC | PT_NOTE) && section.size == 0 && segment.memsz != 0;
+    let off_the_edges = !edges_matter
+        || ((is_nobits || strictly_within(section.offset, segment.offset, segment.filesz))
+            && (!is_alloc || strictly_within(section.addr, segment.vaddr, segment.memsz)));
+    right_kind && (is_alloc || !loaded_only) && in_file && in_memory && off_the_edges
+}
+
+const PT_GNU_SFRAME: u32 = 0x6474_e554;
+/// `PT_GNU_MBIND_LO` and `PT_GNU_MBIND_HI`.
+const PT_GNU_MBIND: std::ops::RangeInclusive<u32> = 0x6474_e555..=0x6474_f554;
+
+/// The program headers of the output.
+///
+/// As long as no section that a segment covers was removed, the headers are kept, and only file offsets and sizes are
+/// computed anew. Else all are made again from the sections that are left: `PT_GNU_RELRO` goes, alignments become
+/// those of the sections.
+pub(super) fn maps(elf: &Elf<'_>, kept: &[Kept<'_>]) -> Result<Vec<Map>> {
+    let stays = |old: usize| kept.binary_search_by_key(&old, |kept| kept.old).is_ok();
+    let removed = |segment: &Segment| {
+        let mut sections = elf.sections().iter().enumerate().skip(1);
+        sections.any(|(old, section)| {
+            covers(segment, section) && (section.is_alloc() || section.kind == SHT_NOTE) && !stays(old)
+        })
+    };
+    let odd =
+        |segment: &Segment| segment.paddr == 0 && segment.memsz == 0 && matches!(segment.kind, PT_INTERP | PT_DYNAMIC);
+    let rewrite = elf.segments().iter().any(|segment| removed(segment) || odd(segment));
+    if rewrite {
+        check_rewrite(elf, kept)?;
+    }
+    let header_len = headers::end(elf, elf.segments().len());
+    let mut in_load = false;
+    let mut maps = Vec::new();
+    for segment in elf.segments() {
+        let file_header = segment.offset == 0 && segment.filesz >= headers::ehsize(elf);
+        let mut program_headers = false;
+        if !in_load || segment.kind != PT_LOAD {
+            let end = segment.offset.saturating_add(segment.filesz);
+            program_headers = segment.offset <= headers::ehsize(elf) && end >= header_len;
+            in_load |= segment.kind == PT_LOAD && program_headers;
+        }
+        let mut map = Map { out: *segment, sections: Vec::new(), file_header, program_headers, intact: !rewrite };
+        if rewrite {
+            if segment.kind == PT_GNU_RELRO {
+                continue;
+            }
+            map.sections = remake(elf, segment, kept, &maps, &mut map.out)?;
+        } else {
+            map.sections = (0..kept.len())
+                .filter(|index| kept.get(*index).is_some_and(|kept| covers(segment, &kept.section)))
+                .collect();
+        }
+        map.sections.sort_by_key(|index| order(kept, *index));
+        maps.push(map);
+    }
+    Ok(maps)
+}
+
+/// Refuses what is not known well enough to be made again.
+fn check_rewrite(elf: &Elf<'_>, kept: &[Kept<'_>]) -> Result<()> {
+    let loads = || elf.segments().iter().filter(|segment| segment.kind == PT_LOAD);
+    if loads().any(|segment| segment.align < 0x1000) {
+        let why = "a section that is loaded would go, and the segments are not aligned to pages";
+        return Err(cannot(why, "leave that section in"));
+    }
+    let has_phdr = elf.segments().iter().any(|segment| segment.kind == PT_PHDR && segment.paddr != 0);
+    let headed = loads().find(|segment| segment.offset == 0 && segment.filesz > 0);
+    if let Some(segment) = headed.filter(|_| has_phdr) {
+        let first = elf.sections().iter().skip(1).find(|section| covers(segment, section));
+        if let Some(first) = first.filter(|first| !kept.iter().any(|kept| kept.section == **first)) {
+            let why = format!("section {}, the first behind the headers, would go", first.name());
+            return Err(cannot(why, "leave that section in"));
+        }
+    }
+    Ok(())
+}
+
+/// Sections within a segment: by load address, then address, those with bytes first, empty ones before others.
+fn order(kept: &[Kept<'_>], index: usize) -> (u64, u64, bool, u64, usize) {
+    kept.get(index).map_or((0, 0, false, 0, index), |kept| {
+        let at_end = !kept.is_load() && kept.section.flags & SHF_TLS == 0;
+        let size = if kept.is_load() { kept.section.size } else { 0 };
+        (kept.lma, kept.section.addr, at_end, size, index)
+    })
+}
+
+/// The sections of a segment that is made again, and its addresses.
+fn remake(
+    elf: &Elf<'_>,
+    segment: &Segment,
+    kept: &[Kept<'_>],
+    before: &[Map],
+    out: &mut Segment,
+) -> Result<Vec<usize>> {
+    if elf.segments().iter().all(|segment| segment.paddr == 0) {
+        let why = "a section that is loaded would go, and the file has no physical addresses to place the rest by";
+        return Err(cannot(why, "leave that section in"));
+    }
+    let all: Vec<&Section<'_>> = elf.sections().iter().skip(1).filter(|section| covers(segment, section)).collect();
+    let sections: Vec<usize> = (0..kept.len())
+        .filter(|index| kept.get(*index).is_some_and(|kept| reaches(segment, kept)))
+        .filter(|index| {
+            // Each section is loaded once.
+            segment.kind != PT_LOAD || !before.iter().any(|map| map.out.kind == PT_LOAD && map.sections.contains(index))
+        })
+        .collect();
+    let first = sections.first().and_then(|index| kept.get(*index));
+    let first_is_gone = all.first().is_some_and(|first| !kept.iter().any(|kept| kept.section == **first));
+    let has_headers = segment.offset == 0;
+    match first {
+        None if segment.kind == PT_LOAD && !has_headers => {
+            return Err(cannot("nothing would be left of a loaded segment", "leave one of its sections in"));
+        }
+        None => {
+            // Nothing left: only the address stays.
+            *out = Segment { offset: 0, paddr: if first_is_gone { 0 } else { segment.paddr }, ..*segment };
+            if segment.kind != PT_PHDR {
+                out.filesz = 0;
+                out.memsz = 0;
+            }
+        }
+        Some(first) if first_is_gone && !has_headers => {
+            if first.section.flags & SHF_TLS != 0 {
+                return Err(cannot(
+                    "the first thread-local section of a loaded segment would go",
+                    "leave that section in",
+                ));
+            }
+            // A note is found by its offset, whatever its address: objcopy forgets the address. Others begin anew.
+            (out.vaddr, out.paddr) = if segment.kind == PT_NOTE { (0, 0) } else { (first.section.addr, first.lma) };
+        }
+        Some(_) => {}
+    }
+    Ok(sections)
+}
+
+/// Does a segment that is made again cover this section? By load address; a note by file offset.
+fn reaches(segment: &Segment, kept: &Kept<'_>) -> bool {
+    let section = &kept.section;
+    let is_tls = section.flags & SHF_TLS != 0;
+    let size = segment.memsz.max(segment.filesz);
+    let section_size = size_in(segment, section);
+    let by_address = section.is_alloc()
+        && if segment.paddr != 0 {
+            within(kept.lma, section_size, segment.paddr, size)
+        } else {
+            within(section.addr, section_size, segment.vaddr, size)
+        };
+    let is_note = segment.kind == PT_NOTE
+        && section.kind == SHT_NOTE
+        && within(section.offset, section.size, segment.offset, segment.filesz);
+    let dynamic =
+        segment.kind != PT_DYNAMIC || section_size > 0 || segment.paddr != kept.lma || section.name == b".dynamic";
+    (by_address || is_note)
+        && segment.kind != PT_GNU_STACK
+        && (segment.kind != PT_TLS || is_tls)
+        && (matches!(segment.kind, PT_LOAD | PT_TLS) || !is_tls)
+        && dynamic
+}
