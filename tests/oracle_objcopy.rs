@@ -549,11 +549,13 @@ fn same_as_goblin(what: &str, bytes: &[u8]) -> usize {
     for (ours, theirs) in ours.segments().iter().zip(&theirs.program_headers) {
         let theirs = elf::Segment {
             kind: theirs.p_type,
+            flags: theirs.p_flags,
             offset: theirs.p_offset,
             vaddr: theirs.p_vaddr,
             paddr: theirs.p_paddr,
             filesz: theirs.p_filesz,
             memsz: theirs.p_memsz,
+            align: theirs.p_align,
         };
         assert_eq!(*ours, theirs, "{what}");
     }
@@ -567,6 +569,9 @@ fn same_as_goblin(what: &str, bytes: &[u8]) -> usize {
             offset: header.sh_offset,
             size: header.sh_size,
             link: header.sh_link,
+            info: header.sh_info,
+            align: header.sh_addralign,
+            entsize: header.sh_entsize,
         };
         assert_eq!(*section, theirs, "{what}");
         if let Some(range) = header.file_range() {
