@@ -3,7 +3,7 @@
 use crate::bytes::FieldError;
 use crate::finding::Finding;
 use crate::format::{bzimage, uimage, zimage};
-use crate::{elf, layout, stub};
+use crate::{codec, elf, layout, stub};
 use std::borrow::Cow;
 
 /// The result of a journey.
@@ -59,6 +59,9 @@ pub enum Error {
     /// An ELF file is damaged, or has not what was asked for.
     #[error(transparent)]
     Elf(#[from] elf::Error),
+    /// Data could not be compressed or decompressed.
+    #[error(transparent)]
+    Codec(#[from] codec::Error),
     /// The image could not be laid out or written.
     #[error(transparent)]
     Layout(#[from] layout::Error),
@@ -128,6 +131,7 @@ impl Error {
                 .join("; ")
                 .into(),
             Error::Elf(error) => error.help(),
+            Error::Codec(error) => error.help(),
             Error::Layout(_) => "".into(),
         }
     }

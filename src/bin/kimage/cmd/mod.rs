@@ -1,6 +1,7 @@
 //! One function a command: arguments to one journey to a report.
 
 mod build;
+mod codec;
 mod offsets;
 
 use crate::args::{Cli, Command};
@@ -14,5 +15,7 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
         Command::Uimage(args) => build::uimage(&args),
         Command::Voffset(args) => offsets::voffset(&args),
         Command::Zoffset(args) => offsets::zoffset(&args),
+        Command::Compress(args) => codec::compress(&args),
+        Command::Decompress(args) => codec::decompress(&args),
     }
 }
