@@ -3,7 +3,7 @@
 use super::sink::Kept;
 use super::{Codec, Parameters, Result, Sink};
 use crate::bytes::len64;
-use lz4::{BlockMode, BlockSize, ContentChecksum, Decoder, EncoderBuilder};
+use lz4::{BlockMode, BlockSize, ContentChecksum, Decoder, EncoderBuilder, liblz4::BlockChecksum};
 use std::io::Write;
 
 pub(super) fn compress(bytes: &[u8], parameters: &Parameters, out: &mut dyn Write) -> Result<()> {
@@ -13,6 +13,7 @@ pub(super) fn compress(bytes: &[u8], parameters: &Parameters, out: &mut dyn Writ
         .level(level)
         .block_size(BlockSize::Max4MB)
         .block_mode(BlockMode::Independent)
+        .block_checksum(BlockChecksum::NoBlockChecksum)
         .checksum(ContentChecksum::ChecksumEnabled)
         .auto_flush(true)
         .build(&mut kept)

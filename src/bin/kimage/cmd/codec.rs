@@ -46,7 +46,7 @@ pub(crate) fn compress(args: &Compress) -> Result<()> {
             let percent = (len as f64 / whole as f64 - 1.0) * 100.0;
             format!("{percent:+.2} percent ({:+} bytes) against one piece", len as i64 - whole as i64)
         } else {
-            let cost = if codec == Codec::Xz { "0.4" } else { "0.5" };
+            let cost = if codec == Codec::Xz { "0.4" } else { "0.1" };
             format!("kernels grow by some {cost} percent; --split-cost measures it")
         };
         say::line(&format!("{pieces} pieces of 16 MiB: {cost}"));
