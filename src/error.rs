@@ -4,7 +4,7 @@ use crate::bytes::FieldError;
 use crate::finding::Finding;
 use crate::format::{bzimage, uimage, zimage};
 use crate::payload::{link, piggy, tree};
-use crate::{elf, layout, stub};
+use crate::{codec, elf, layout, stub};
 use std::borrow::Cow;
 
 /// The result of a journey.
@@ -69,6 +69,9 @@ pub enum Error {
     /// The kernel's build folder does not say what it should.
     #[error(transparent)]
     Tree(#[from] tree::Error),
+    /// Data could not be compressed or decompressed.
+    #[error(transparent)]
+    Codec(#[from] codec::Error),
     /// The image could not be laid out or written.
     #[error(transparent)]
     Layout(#[from] layout::Error),
@@ -141,6 +144,7 @@ impl Error {
             Error::Piggy(error) => error.help(),
             Error::Link(error) => error.help(),
             Error::Tree(error) => error.help(),
+            Error::Codec(error) => error.help(),
             Error::Layout(_) => "".into(),
         }
     }

@@ -23,6 +23,12 @@ needs='
     qemu-system-arm:qemu-system-arm
     /usr/lib/u-boot/qemu_arm/u-boot.bin:u-boot-qemu
     cc:gcc
+    bzip2:bzip2
+    lz4:lz4
+    lzop:lzop
+    python3:python3
+    xz:xz-utils
+    zstd:zstd
     file:file
     grub-file:grub-common
     script:bsdutils

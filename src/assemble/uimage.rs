@@ -3,7 +3,7 @@
 use super::{Assembled, Facts};
 use crate::arch::Arch;
 use crate::bytes::Cursor;
-use crate::codec::{Codec, gzip};
+use crate::codec::Codec;
 use crate::elf::{BANNER, Elf, release_in};
 use crate::error::{Error, Result};
 use crate::finding::{Finding, Severity};
@@ -130,10 +130,10 @@ impl DataFacts {
                     facts.elf = elf.physical_span().map(|span| (span, elf.physical_entry().0));
                 }
             }
-            Some(Format::Compressed(Codec::Gzip)) => {
+            Some(Format::Compressed(codec)) => {
                 // Enough for every header that names a CPU.
-                let head = gzip::scan(data, 4096, 0, |piece| Some(piece.to_vec())).ok().flatten().unwrap_or_default();
-                facts.arch = header_arch(&head).map(|(arch, _)| (arch, "the header inside the gzip stream"));
+                let head = codec.scan(data, 4096, 0, |piece| Some(piece.to_vec())).ok().flatten().unwrap_or_default();
+                facts.arch = header_arch(&head).map(|(arch, _)| (arch, "the header inside the compressed stream"));
             }
             _ => facts.arch = header_arch(data),
         }
@@ -190,6 +190,7 @@ fn comp_id(codec: Codec) -> Option<u8> {
         Codec::Lzo => Some(4),
         Codec::Lz4Frame | Codec::Lz4Legacy => Some(5),
         Codec::Zstd => Some(6),
+        Codec::None => Some(COMP_NONE),
         Codec::Xz => None,
     }
 }
@@ -475,24 +476,27 @@ impl Decided {
     }
 }
 
-/// The kernel's release, read from the data or from inside its gzip payload.
+/// The kernel's release, read from the data or from inside its compressed payload.
 fn release(format: Option<Format>, data: &[u8]) -> Option<String> {
     match format? {
         Format::BzImage => Setup::parse(data).ok()?.release().map(str::to_owned),
         Format::Elf => Elf::parse(data).ok()?.release(),
         Format::Image64(_) => release_in(data),
-        Format::Compressed(Codec::Gzip) => gzip_release(data),
+        Format::Compressed(codec) => packed_release(codec, data),
         Format::ZImage => {
             let image = ZImage::parse(data).ok()?;
-            image.payload_candidates(&[0x1f, 0x8b, 8]).take(MAX_PAYLOADS).find_map(gzip_release)
+            Codec::ALL.into_iter().find_map(|codec| {
+                let streams = image.payload_candidates(codec.magic()).filter(|it| Codec::detect(it) == Some(codec));
+                streams.take(MAX_PAYLOADS).find_map(|stream| packed_release(codec, stream))
+            })
         }
         _ => None,
     }
 }
 
-fn gzip_release(stream: &[u8]) -> Option<String> {
+fn packed_release(codec: Codec, stream: &[u8]) -> Option<String> {
     // A piece that fails later has still shown what came before.
-    gzip::scan(stream, SCAN_LIMIT, BANNER.len() + 66, release_in).ok().flatten()
+    codec.scan(stream, SCAN_LIMIT, BANNER.len() + 66, release_in).ok().flatten()
 }
 
 #[cfg(test)]

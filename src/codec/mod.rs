@@ -1,14 +1,41 @@
 //! Room 2: bytes to fewer bytes and back.
 //!
 //! [`Codec::detect`] knows the magic of every codec a kernel is packed with. One file a codec holds its two
-//! directions; so far [`gzip`] can be read, as much as a version string needs.
+//! directions, `compress` and `decompress`; the only `match` over them is here. By default a codec is told what the
+//! kernel's build tells it ([`Parameters`]).
+//!
+//! * **Threads change no byte.** How the data is cut depends on the data and the parameters alone.
+//! * **No number in a stream is believed.** Decoders hand on what they have in small pieces, check every checksum there
+//!   is, and hold at most the window that the data reached into.
+//! * **Nothing is found twice.** [`Codec::scan`] reads only as far into a stream as its caller wants to look.
 
-pub mod gzip;
+mod bzip2;
+mod error;
+mod gzip;
+mod lz4_frame;
+mod lz4_legacy;
+mod lzma;
+mod lzo;
+mod none;
+mod parallel;
+mod parameters;
+mod sink;
+mod xz;
+mod zstd;
+
+pub use error::{Error, Result};
+pub use parameters::{Bcj, Literal, Parameters, SPLIT_SIZE};
+
+use crate::bytes::{len64, slice};
+use sink::Sink;
+use std::io::{self, Write};
 
 /// A compression format of kernels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Codec {
+    /// The bytes as they are.
+    None,
     /// RFC 1952.
     Gzip,
     /// bzip2 1.0.
@@ -27,10 +54,26 @@ pub enum Codec {
     Zstd,
 }
 
+/// What a decompression came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Inflated {
+    /// Bytes of the input that belong to the stream; what is behind them is something else.
+    pub consumed: u64,
+    /// Bytes that came out.
+    pub produced: u64,
+    /// Streams one behind the other, which the codec's own command reads as one.
+    pub streams: u64,
+}
+
 impl Codec {
+    /// Every codec that compresses.
+    pub const ALL: [Codec; 8] =
+        [Codec::Gzip, Codec::Bzip2, Codec::Lzma, Codec::Xz, Codec::Lzo, Codec::Lz4Legacy, Codec::Lz4Frame, Codec::Zstd];
+
     /// The codec's usual name.
     pub fn name(self) -> &'static str {
         match self {
+            Codec::None => "none",
             Codec::Gzip => "gzip",
             Codec::Bzip2 => "bzip2",
             Codec::Lzma => "lzma",
@@ -42,43 +85,264 @@ impl Codec {
         }
     }
 
+    /// How the streams that the kernel's build makes begin; empty for [`Codec::None`].
+    ///
+    /// Enough to search for candidates (LZMA may have other properties than the usual 0x5d); [`Codec::detect`] decides.
+    pub fn magic(self) -> &'static [u8] {
+        match self {
+            Codec::None => b"",
+            Codec::Gzip => &[0x1f, 0x8b, 8],
+            Codec::Bzip2 => b"BZh",
+            Codec::Lzma => &[0x5d, 0],
+            Codec::Xz => &[0xfd, b'7', b'z', b'X', b'Z', 0],
+            Codec::Lzo => &[0x89, b'L', b'Z', b'O', 0, 0x0d, 0x0a, 0x1a, 0x0a],
+            Codec::Lz4Legacy => &[0x02, 0x21, 0x4c, 0x18],
+            Codec::Lz4Frame => &[0x04, 0x22, 0x4d, 0x18],
+            Codec::Zstd => &[0x28, 0xb5, 0x2f, 0xfd],
+        }
+    }
+
     /// The codec whose magic number begins `bytes`.
     ///
-    /// LZMA alone has no magic: its header must have the usual properties byte, a dictionary size that an encoder
-    /// writes (2^n or 2^n + 2^(n-1)) and a plausible uncompressed size (unknown, or below 4 GiB).
+    /// LZMA alone has no magic: its header must have properties that an encoder writes (the usual 0x5d, or others with
+    /// lc + lp up to 4 when the rest is beyond doubt), a dictionary size that an encoder writes (2^n or 2^n + 2^(n-1))
+    /// and a plausible uncompressed size (unknown, or below 4 GiB).
     pub fn detect(bytes: &[u8]) -> Option<Codec> {
-        match bytes {
-            [0x1f, 0x8b, 8, ..] => Some(Codec::Gzip),
-            [b'B', b'Z', b'h', b'1'..=b'9', ..] => Some(Codec::Bzip2),
-            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Some(Codec::Xz),
-            [0x89, b'L', b'Z', b'O', 0, 0x0d, 0x0a, 0x1a, 0x0a, ..] => Some(Codec::Lzo),
-            [0x02, 0x21, 0x4c, 0x18, ..] => Some(Codec::Lz4Legacy),
-            [0x04, 0x22, 0x4d, 0x18, ..] => Some(Codec::Lz4Frame),
-            [0x28, 0xb5, 0x2f, 0xfd, ..] => Some(Codec::Zstd),
-            [0x5d, d0, d1, d2, d3, s0, s1, s2, s3, s4, s5, s6, s7, ..] => {
+        let by_magic = Codec::ALL.into_iter().find(|codec| *codec != Codec::Lzma && bytes.starts_with(codec.magic()));
+        match (by_magic, bytes) {
+            (Some(Codec::Bzip2), [_, _, _, b'1'..=b'9', ..]) => Some(Codec::Bzip2),
+            (Some(Codec::Bzip2), _) => None,
+            (Some(codec), _) => Some(codec),
+            (None, [properties, d0, d1, d2, d3, s0, s1, s2, s3, s4, s5, s6, s7, ..]) => {
                 let dict = u32::from_le_bytes([*d0, *d1, *d2, *d3]);
                 let size = u64::from_le_bytes([*s0, *s1, *s2, *s3, *s4, *s5, *s6, *s7]);
-                let dict_plausible = dict >= 1 << 10 && (dict.is_power_of_two() || dict.count_ones() == 2);
-                let size_plausible = size == u64::MAX || size < 1 << 32;
-                (dict_plausible && size_plausible).then_some(Codec::Lzma)
+                let dict_plausible = dict >= 1 << 10 && (dict.is_power_of_two() || is_one_and_a_half(dict));
+                let size_plausible = size == u64::MAX || (*properties == 0x5d && size < 1 << 32);
+                (lzma_properties(*properties) && dict_plausible && size_plausible).then_some(Codec::Lzma)
             }
             _ => None,
         }
     }
+
+    /// The codec of a whole file.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`] when it begins with no codec's magic number.
+    pub fn identify(bytes: &[u8]) -> Result<Codec> {
+        Codec::detect(bytes).ok_or_else(|| {
+            let first: Vec<String> = bytes.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+            Error::Unknown { found: if first.is_empty() { "an empty file".to_owned() } else { first.join(" ") } }
+        })
+    }
+
+    /// Compresses `bytes` as one stream into `out`.
+    ///
+    /// # Errors
+    /// [`Error::Range`] and [`Error::NotForCodec`] for parameters that the codec cannot have, before anything is
+    /// written; what the writer says.
+    pub fn compress(self, bytes: &[u8], parameters: &Parameters, out: &mut dyn Write) -> Result<()> {
+        parameters.check(self)?;
+        match self {
+            Codec::None => none::compress(bytes, parameters, out),
+            Codec::Gzip => gzip::compress(bytes, parameters, out),
+            Codec::Bzip2 => bzip2::compress(bytes, parameters, out),
+            Codec::Lzma => lzma::compress(bytes, parameters, out),
+            Codec::Xz => xz::compress(bytes, parameters, out),
+            Codec::Lzo => lzo::compress(bytes, parameters, out),
+            Codec::Lz4Legacy => lz4_legacy::compress(bytes, parameters, out),
+            Codec::Lz4Frame => lz4_frame::compress(bytes, parameters, out),
+            Codec::Zstd => zstd::compress(bytes, parameters, out),
+        }
+    }
+
+    fn decompress_stream(self, bytes: &[u8], sink: &mut Sink<'_>) -> Result<u64> {
+        match self {
+            Codec::None => none::decompress(bytes, sink),
+            Codec::Gzip => gzip::decompress(bytes, sink),
+            Codec::Bzip2 => bzip2::decompress(bytes, sink),
+            Codec::Lzma => lzma::decompress(bytes, sink),
+            Codec::Xz => xz::decompress(bytes, sink),
+            Codec::Lzo => lzo::decompress(bytes, sink),
+            Codec::Lz4Legacy => lz4_legacy::decompress(bytes, sink),
+            Codec::Lz4Frame => lz4_frame::decompress(bytes, sink),
+            Codec::Zstd => zstd::decompress(bytes, sink),
+        }
+    }
+
+    /// Decompresses the one stream that begins `bytes`; what follows it is left alone.
+    ///
+    /// # Errors
+    /// [`Error::TooBig`] after `limit` bytes; [`Error::Truncated`], [`Error::Damaged`] and [`Error::Field`] name the
+    /// offset. Until then `out` has got what came before.
+    pub fn decompress_one(self, bytes: &[u8], limit: u64, out: &mut dyn Write) -> Result<Inflated> {
+        let mut sink = Sink::new(self, limit, out);
+        let consumed = self.decompress_stream(bytes, &mut sink)?;
+        Ok(Inflated { consumed, produced: sink.produced(), streams: 1 })
+    }
+
+    /// Decompresses the stream that begins `bytes` and those of the same codec behind it, as the codec's command does.
+    ///
+    /// # Errors
+    /// As [`Codec::decompress_one`].
+    pub fn decompress(self, bytes: &[u8], limit: u64, out: &mut dyn Write) -> Result<Inflated> {
+        let mut sink = Sink::new(self, limit, out);
+        let mut inflated = Inflated { consumed: 0, produced: 0, streams: 0 };
+        let mut next = 0;
+        loop {
+            let stream = slice(bytes, next, len64(bytes) - next).unwrap_or_default();
+            sink.begin(next);
+            inflated.consumed = next + self.decompress_stream(stream, &mut sink)?;
+            inflated.produced = sink.produced();
+            inflated.streams += 1;
+            let rest = slice(bytes, inflated.consumed, len64(bytes) - inflated.consumed).unwrap_or_default();
+            let padding = if self == Codec::Xz { xz::padding(rest) } else { 0 };
+            let another = slice(rest, padding, len64(rest) - padding).unwrap_or_default();
+            // LZMA's weak header is no proof of another stream, and its command reads one only.
+            if matches!(self, Codec::None | Codec::Lzma) || Codec::detect(another) != Some(self) {
+                return Ok(inflated);
+            }
+            next = inflated.consumed + padding;
+        }
+    }
+
+    /// Feeds the decompressed bytes of the stream that begins `bytes`, piece by piece, to `look`, until `look` returns
+    /// a value, the stream ends, or `limit` bytes came out.
+    ///
+    /// Never holds more than one piece and the decoder's window in memory. A piece repeats the last `overlap` bytes of
+    /// the piece before it, so that something up to that long is seen whole.
+    ///
+    /// # Errors
+    /// What the decoder says of a damaged or truncated stream.
+    pub fn scan<T>(
+        self,
+        bytes: &[u8],
+        limit: u64,
+        overlap: usize,
+        look: impl FnMut(&[u8]) -> Option<T>,
+    ) -> Result<Option<T>> {
+        let mut scan = Scan { look, overlap, window: Vec::new(), found: None };
+        let result = self.decompress_one(bytes, limit, &mut scan);
+        match (scan.found, result) {
+            (Some(found), _) => Ok(Some(found)),
+            (None, Ok(_) | Err(Error::TooBig { .. })) => Ok(None),
+            (None, Err(error)) => Err(error),
+        }
+    }
+}
+
+/// 2^n + 2^(n-1), the sizes between the powers of two.
+fn is_one_and_a_half(size: u32) -> bool {
+    size % 3 == 0 && (size / 3).is_power_of_two()
+}
+
+/// `(pb * 5 + lp) * 9 + lc`, with `lc + lp` up to 4 (what xz reads) and `pb` up to 4.
+fn lzma_properties(byte: u8) -> bool {
+    let (lc, lp, pb) = (byte % 9, byte / 9 % 5, byte / 45);
+    lc + lp <= 4 && pb <= 4
+}
+
+/// A writer that shows what it gets, and fails once enough was seen.
+struct Scan<T, L> {
+    look: L,
+    overlap: usize,
+    window: Vec<u8>,
+    found: Option<T>,
+}
+
+impl<T, L: FnMut(&[u8]) -> Option<T>> Write for Scan<T, L> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let tail = self.window.len().saturating_sub(self.overlap);
+        self.window.drain(..tail);
+        self.window.extend_from_slice(bytes);
+        self.found = (self.look)(&self.window);
+        match self.found {
+            Some(_) => Err(io::ErrorKind::Other.into()),
+            None => Ok(bytes.len()),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The size trailer that the kernel's build puts behind every stream but gzip's, whose own end tells the size.
+///
+/// # Errors
+/// [`Error::Trailer`] from 4 GiB on.
+pub fn size_trailer(len: u64) -> Result<[u8; 4]> {
+    u32::try_from(len).map(u32::to_le_bytes).map_err(|_| Error::Trailer { len })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn packed(codec: Codec, data: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        codec.compress(data, &Parameters { level: Some(codec.quick()), ..Parameters::default() }, &mut out).unwrap();
+        out
+    }
+
+    impl Codec {
+        /// A level at which a debug build does not take long.
+        fn quick(self) -> u32 {
+            if self == Codec::Lzo { 9 } else { 1 }
+        }
+    }
+
     #[test]
     fn magics() {
         assert_eq!(Codec::detect(&[0x1f, 0x8b, 8, 0]), Some(Codec::Gzip));
         assert_eq!(Codec::detect(b"BZh91AY"), Some(Codec::Bzip2));
+        assert_eq!(Codec::detect(b"BZhello"), None);
         assert_eq!(Codec::detect(&[0x02, 0x21, 0x4c, 0x18]), Some(Codec::Lz4Legacy));
         let lzma = [0x5d, 0, 0, 0, 4, 255, 255, 255, 255, 255, 255, 255, 255, 0];
         assert_eq!(Codec::detect(&lzma), Some(Codec::Lzma));
+        // OpenWrt's lc=1, lp=2, pb=2.
+        let openwrt = [0x6d, 0, 0, 0x80, 0, 255, 255, 255, 255, 255, 255, 255, 255, 0];
+        assert_eq!(Codec::detect(&openwrt), Some(Codec::Lzma));
         assert_eq!(Codec::detect(b"]hello, a text file"), None);
         assert_eq!(Codec::detect(b""), None);
+    }
+
+    #[test]
+    fn what_is_written_is_detected() {
+        for codec in Codec::ALL {
+            assert_eq!(Codec::detect(&packed(codec, b"some data")), Some(codec));
+            assert!(packed(codec, b"some data").starts_with(codec.magic()));
+        }
+    }
+
+    #[test]
+    fn sees_what_straddles_two_pieces() {
+        let mut data = vec![b'.'; (64 << 10) - 3];
+        data.extend_from_slice(b"needle....");
+        for codec in Codec::ALL {
+            let look = |piece: &[u8]| memchr::memmem::find(piece, b"needle");
+            assert!(codec.scan(&packed(codec, &data), u64::MAX, 16, look).unwrap().is_some(), "{}", codec.name());
+        }
+    }
+
+    #[test]
+    fn stops_at_the_limit_and_on_damage() {
+        for codec in Codec::ALL {
+            let zipped = packed(codec, &vec![0; 1 << 20]);
+            let mut seen = 0;
+            let count = |piece: &[u8]| {
+                seen += piece.len();
+                None::<()>
+            };
+            assert_eq!(codec.scan(&zipped, 100, 0, count).unwrap(), None);
+            assert_eq!(seen, 100, "{}", codec.name());
+            let cut = zipped.len() / 2;
+            assert!(codec.scan(&zipped[..cut], u64::MAX, 0, |_| None::<()>).is_err(), "{}", codec.name());
+        }
+    }
+
+    #[test]
+    fn the_trailer_has_32_bits() {
+        assert_eq!(size_trailer(0x0102_0304).unwrap(), [4, 3, 2, 1]);
+        assert!(size_trailer(1 << 32).is_err());
     }
 }

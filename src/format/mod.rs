@@ -67,6 +67,7 @@ impl Format {
             Format::UImage => "a U-Boot uImage",
             Format::Fdt => "a device tree blob",
             Format::Compressed(codec) => match codec {
+                Codec::None => "data",
                 Codec::Gzip => "a gzip file",
                 Codec::Bzip2 => "a bzip2 file",
                 Codec::Lzma => "an LZMA file",

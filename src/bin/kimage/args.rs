@@ -1,5 +1,9 @@
 //! The command line.
 
+mod codec;
+
+pub(crate) use codec::{Compress, Decompress};
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use kimage::elf::{DEFAULT_MAX_SIZE, Lists};
 use kimage::format::uimage::{ARCH, COMPRESSION, Names, OS, TYPE};
@@ -19,6 +23,7 @@ Examples:
   kimage zimage arch/arm/boot/compressed/vmlinux --append-dtb board.dtb
   kimage image vmlinux -o Image
   kimage uimage zImage -a 0x80008000
+  kimage compress xz vmlinux.bin --with-size -o vmlinux.bin.xz
 
 An output is written beside its target and then renamed: a failure leaves an old file as it was.
 `-` is standard input or output. Exit status: 0 good, 1 failure, 2 usage.
@@ -40,6 +45,8 @@ pub(crate) enum Command {
     Voffset(Offsets),
     Zoffset(ZOffsets),
     Piggy(Piggy),
+    Compress(Compress),
+    Decompress(Decompress),
 }
 
 #[derive(Debug, Args)]

@@ -49,7 +49,8 @@ pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
         .any(|cause| cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == ErrorKind::BrokenPipe))
 }
 
-fn line(text: &str) {
+/// Prints a line.
+pub(crate) fn line(text: &str) {
     // A closed standard error is no reason to fail.
     let _ = writeln!(io::stderr().lock(), "{text}");
 }

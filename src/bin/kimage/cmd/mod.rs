@@ -1,6 +1,7 @@
 //! One function a command: arguments to one journey to a report.
 
 mod build;
+mod codec;
 mod elf;
 mod offsets;
 mod piggy;
@@ -19,5 +20,7 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
         Command::Voffset(args) => offsets::voffset(&args),
         Command::Zoffset(args) => offsets::zoffset(&args),
         Command::Piggy(args) => piggy::piggy(&args),
+        Command::Compress(args) => codec::compress(&args),
+        Command::Decompress(args) => codec::decompress(&args),
     }
 }

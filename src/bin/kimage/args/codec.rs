@@ -1,0 +1,163 @@
+//! `compress` and `decompress`.
+
+use super::size;
+use clap::{Args, ValueEnum};
+use kimage::codec::{Bcj, Codec};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+/// Compress data as the kernel's build does
+///
+/// By default with the parameters that the newest kernel's build gives the codec's own command: bzip2, lzma, xz and
+/// both lz4 give the same bytes as that command; gzip, lzo and zstd bytes that every decoder of the format reads. The
+/// number of threads never changes the bytes. lzop stamps the time into its files, so kernels packed by it never
+/// reproduce; here that time is 0.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  kimage compress xz vmlinux.bin --with-size -o vmlinux.bin.xz      what a kernel of 6.12 or later carries
+  kimage compress xz vmlinux.bin --dict-size 32MiB | xz -lv         as kernels up to 6.1 have it
+  kimage compress xz Image --bcj armthumb -o Image.xz
+  kimage compress gzip --best Image -o Image.gz                     3 percent smaller, five times slower
+  kimage compress lzma Image --dict-size 64KiB --lc 1 --lp 2        for a small boot ROM
+  kimage compress lz4-frame Image -o Image.lz4                      for U-Boot
+  kimage compress zstd --split -j 4 vmlinux.bin -o vmlinux.zst")]
+pub(crate) struct Compress {
+    /// Which codec
+    #[arg(value_enum)]
+    pub(crate) codec: CodecArg,
+    /// The data
+    pub(crate) file: PathBuf,
+    /// Where to write
+    #[arg(short, long, value_name = "FILE", default_value = "-")]
+    pub(crate) output: PathBuf,
+    /// Level: 1 to 9 for gzip and bzip2, 0 to 9 for lzma and xz, 1 to 12 for lz4, 1 to 22 for zstd
+    /// [default: 9, xz 6, zstd 22]
+    #[arg(short, long, value_name = "N")]
+    pub(crate) level: Option<u32>,
+    /// Search for the smallest gzip stream, beyond level 9
+    #[arg(long, conflicts_with = "level")]
+    pub(crate) best: bool,
+    /// Dictionary of lzma (default 64 MiB) and xz (128 MiB), window of zstd (128 MiB)
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub(crate) dict_size: Option<u64>,
+    /// Branch converter in front of xz [default: that of an ELF file's CPU, none for other data]
+    #[arg(long, value_enum, value_name = "CPU")]
+    pub(crate) bcj: Option<BcjArg>,
+    /// Literal context bits of lzma and xz, 0 to 4 [default: 3, or as the kernel has it for the CPU]
+    #[arg(long, value_name = "N")]
+    pub(crate) lc: Option<u32>,
+    /// Literal position bits of lzma and xz, 0 to 4 minus --lc [default: 0, or as the kernel has it for the CPU]
+    #[arg(long, value_name = "N")]
+    pub(crate) lp: Option<u32>,
+    /// Position bits of lzma and xz, 0 to 4 [default: 2]
+    #[arg(long, value_name = "N")]
+    pub(crate) pb: Option<u32>,
+    /// Cut the data for xz or zstd into pieces of 16 MiB, which several threads can compress: faster and larger
+    #[arg(long)]
+    pub(crate) split: bool,
+    /// With --split: compress in one piece, too, and print what the split costs in size
+    #[arg(long, requires = "split")]
+    pub(crate) split_cost: bool,
+    /// Append the size of the data (32 bits, little-endian), which the kernel's decompressor reads; gzip streams end
+    /// with it anyway and stay as they are
+    #[arg(long)]
+    pub(crate) with_size: bool,
+    /// How many threads may work [default: one for each CPU]
+    #[arg(short = 'j', long, value_name = "N")]
+    pub(crate) jobs: Option<NonZeroUsize>,
+    #[command(flatten)]
+    pub(crate) filter: Filter,
+}
+
+/// Decompress gzip, bzip2, lzma, xz, lzop, lz4 or zstd data
+///
+/// The codec is found out from the data. Every checksum in the stream is checked. Bytes behind the stream, such as the
+/// size that kernels carry there, are reported and left out.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  kimage decompress vmlinux.bin.xz -o vmlinux.bin
+  kimage decompress initrd.img | cpio -it
+  kimage decompress --limit 64MiB upload.lzma -o upload")]
+pub(crate) struct Decompress {
+    /// The compressed data
+    pub(crate) file: PathBuf,
+    /// Where to write
+    #[arg(short, long, value_name = "FILE", default_value = "-")]
+    pub(crate) output: PathBuf,
+    /// Stop with an error when more comes out
+    #[arg(long, value_name = "SIZE", value_parser = size, default_value = "4GiB")]
+    pub(crate) limit: u64,
+    #[command(flatten)]
+    pub(crate) filter: Filter,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Filter {
+    /// Write the file and its folder through to the disk before reporting success
+    #[arg(long)]
+    pub(crate) sync: bool,
+    /// Say nothing but errors
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CodecArg {
+    None,
+    Gzip,
+    Bzip2,
+    Lzma,
+    Xz,
+    /// In the container of lzop
+    Lzo,
+    /// The legacy frame, which the kernel reads
+    Lz4,
+    /// The modern frame, which U-Boot reads
+    Lz4Frame,
+    Zstd,
+}
+
+impl From<CodecArg> for Codec {
+    fn from(arg: CodecArg) -> Codec {
+        match arg {
+            CodecArg::None => Codec::None,
+            CodecArg::Gzip => Codec::Gzip,
+            CodecArg::Bzip2 => Codec::Bzip2,
+            CodecArg::Lzma => Codec::Lzma,
+            CodecArg::Xz => Codec::Xz,
+            CodecArg::Lzo => Codec::Lzo,
+            CodecArg::Lz4 => Codec::Lz4Legacy,
+            CodecArg::Lz4Frame => Codec::Lz4Frame,
+            CodecArg::Zstd => Codec::Zstd,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum BcjArg {
+    X86,
+    Arm,
+    Armthumb,
+    Arm64,
+    Powerpc,
+    Riscv,
+    Sparc,
+    None,
+}
+
+impl From<BcjArg> for Bcj {
+    fn from(arg: BcjArg) -> Bcj {
+        match arg {
+            BcjArg::X86 => Bcj::X86,
+            BcjArg::Arm => Bcj::Arm,
+            BcjArg::Armthumb => Bcj::ArmThumb,
+            BcjArg::Arm64 => Bcj::Arm64,
+            BcjArg::Powerpc => Bcj::PowerPc,
+            BcjArg::Riscv => Bcj::RiscV,
+            BcjArg::Sparc => Bcj::Sparc,
+            BcjArg::None => Bcj::None,
+        }
+    }
+}

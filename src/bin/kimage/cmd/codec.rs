@@ -1,0 +1,127 @@
+//! `compress` and `decompress`: filters, to standard output unless a file is named.
+
+use crate::args::{Compress, Decompress};
+use crate::input::Input;
+use crate::output::Output;
+use crate::say;
+use anyhow::{Context, Result};
+use kimage::codec::{Codec, Literal, Parameters, SPLIT_SIZE, size_trailer};
+use kimage::finding::{Finding, Severity};
+use std::io::{self, Write};
+use std::thread::available_parallelism;
+
+pub(crate) fn compress(args: &Compress) -> Result<()> {
+    let input = Input::open(&args.file)?;
+    let codec = Codec::from(args.codec);
+    let parameters = Parameters {
+        level: args.level,
+        dictionary: args.dict_size,
+        bcj: args.bcj.map(Into::into),
+        literal: Literal { lc: args.lc, lp: args.lp, pb: args.pb },
+        threads: args.jobs.or_else(|| available_parallelism().ok()).map_or(1, usize::from),
+        split: args.split,
+        best: args.best,
+    };
+    let trailer = match args.with_size && codec != Codec::Gzip {
+        true => Some(size_trailer(input.len() as u64).map_err(kimage::Error::from).with_context(|| input.name())?),
+        false => None,
+    };
+    let output = Output { path: &args.output, sync: args.filter.sync, is_text: codec == Codec::None };
+    let len = output.write(input.len() as u64, |out| {
+        let mut out = Counted { out, len: 0 };
+        codec.compress(&input, &parameters, &mut out).map_err(kimage::Error::from)?;
+        out.write_all(trailer.as_ref().map_or(&[], |trailer| trailer))?;
+        Ok(out.len)
+    })?;
+    if args.filter.quiet {
+        return Ok(());
+    }
+    if args.split {
+        let pieces = input.len().div_ceil(SPLIT_SIZE as usize).max(1);
+        let cost = if args.split_cost {
+            let mut whole = Counted { out: &mut io::sink(), len: 0 };
+            let parameters = Parameters { split: false, ..parameters };
+            codec.compress(&input, &parameters, &mut whole).map_err(kimage::Error::from)?;
+            let whole = whole.len + trailer.map_or(0, |trailer| trailer.len() as u64);
+            let percent = (len as f64 / whole as f64 - 1.0) * 100.0;
+            format!("{percent:+.2} percent ({:+} bytes) against one piece", len as i64 - whole as i64)
+        } else {
+            let cost = if codec == Codec::Xz { "0.4" } else { "0.1" };
+            format!("kernels grow by some {cost} percent; --split-cost measures it")
+        };
+        say::line(&format!("{pieces} pieces of 16 MiB: {cost}"));
+    }
+    if !output.is_stdout() {
+        let percent = len as f64 / (input.len() as f64).max(1.0) * 100.0;
+        say::line(&format!("{}: {} bytes to {len} ({percent:.1} percent)", codec.name(), input.len()));
+        say::line(&format!("{} is ready", output.name()));
+    }
+    Ok(())
+}
+
+pub(crate) fn decompress(args: &Decompress) -> Result<()> {
+    let input = Input::open(&args.file)?;
+    let codec = Codec::identify(&input).map_err(kimage::Error::from).with_context(|| input.name())?;
+    let output = Output { path: &args.output, sync: args.filter.sync, is_text: false };
+    // How much comes out is known only at the end.
+    let inflated = output.write(input.len() as u64, |mut out| {
+        codec.decompress(&input, args.limit, &mut out).map_err(kimage::Error::from).with_context(|| input.name())
+    })?;
+    if args.filter.quiet {
+        return Ok(());
+    }
+    let consumed = usize::try_from(inflated.consumed).unwrap_or(usize::MAX);
+    let behind = input.get(consumed..).unwrap_or_default();
+    if !behind.is_empty() {
+        say::finding(&trailing(codec, behind, consumed, inflated.produced));
+    }
+    if !output.is_stdout() {
+        say::line(&format!("{}: {consumed} bytes to {}", codec.name(), inflated.produced));
+        say::line(&format!("{} is ready", output.name()));
+    }
+    Ok(())
+}
+
+/// What is behind the stream: the kernel's size trailer, or who knows.
+fn trailing(codec: Codec, behind: &[u8], at: usize, produced: u64) -> Finding {
+    if let Ok(trailer) = <[u8; 4]>::try_from(behind) {
+        let says = u32::from_le_bytes(trailer);
+        if u64::from(says) == produced & u64::from(u32::MAX) {
+            let message = format!("the 4 bytes at offset {at:#x} are the kernel's size trailer: {says}");
+            return Finding::new("codec.trailer", Severity::Note, message);
+        }
+        let message = format!(
+            "4 bytes follow the {} stream, at offset {at:#x}: {says:#x}, not the {produced} of its data",
+            codec.name()
+        );
+        return Finding::new("codec.trailing", Severity::Warning, message);
+    }
+    let first: Vec<String> = behind.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let count = behind.len();
+    let message = format!(
+        "{count} {} the {} stream, at offset {at:#x}: {}{}",
+        if count == 1 { "byte follows" } else { "bytes follow" },
+        codec.name(),
+        first.join(" "),
+        if count > 8 { " ..." } else { "" }
+    );
+    Finding::new("codec.trailing", Severity::Warning, message)
+}
+
+/// Counts what passes through.
+struct Counted<'w> {
+    out: &'w mut dyn Write,
+    len: u64,
+}
+
+impl Write for Counted<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.out.write(bytes)?;
+        self.len += count as u64;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
