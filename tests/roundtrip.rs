@@ -250,7 +250,7 @@ impl X86 {
 }
 
 proptest! {
-    #![proptest_config(cases(400))]
+    #![proptest_config(cases(1000))]
 
     #[test]
     fn bzimage_of_any_shape(parts in x86()) {
@@ -297,7 +297,7 @@ fn zimage_comes_back(what: &str, image: &Assembled<'_>, kernel: &[u8], trees: &[
 
 #[test]
 fn zimage_of_the_corpus_and_the_tiny_kernel() {
-    let mut kernels: Vec<(String, Vec<u8>, Vec<u8>, Vec<Vec<u8>>)> = Vec::new();
+    let mut kernels = Vec::new();
     for tree in corpus().iter().filter(|tree| tree.is_arm()) {
         let boot = "arch/arm/boot";
         let dtbs =
@@ -382,7 +382,7 @@ fn arm() -> impl Strategy<Value = Arm> {
 }
 
 proptest! {
-    #![proptest_config(cases(300))]
+    #![proptest_config(cases(1000))]
 
     #[test]
     fn zimage_of_any_shape(parts in arm(), paddings in vec(0..9000_usize, 0..5), split in 0..5_usize) {
@@ -406,7 +406,13 @@ proptest! {
 }
 
 fn header() -> impl Strategy<Value = Header> {
-    let kinds = prop_oneof![Just(kind::KERNEL), Just(kind::KERNEL_NOLOAD), Just(kind::FDT_LEGACY), any::<u8>()];
+    let kinds = prop_oneof![
+        Just(kind::KERNEL),
+        Just(kind::KERNEL_NOLOAD),
+        Just(kind::FDT_LEGACY),
+        Just(kind::FIRMWARE_IVT),
+        any::<u8>()
+    ];
     let name = prop_oneof![vec(1..255_u8, 0..=NAME_LEN), Just(vec![b'x'; NAME_LEN])];
     (any::<[u32; 3]>(), any::<[u8; 3]>(), kinds, name).prop_map(
         |([time, load, entry], [os, arch, comp], kind, name)| Header {
@@ -422,7 +428,8 @@ fn header() -> impl Strategy<Value = Header> {
     )
 }
 
-/// Reads a uImage back: header, files, checksums.
+/// Reads a uImage back: header, files, checksums. That of type firmware_ivt is data, padding up to a page of the file
+/// (each byte the low one of its offset) and a table of 32 bytes; `ih_size` counts 0x2040 bytes that are signed later.
 #[track_caller]
 fn uimage_comes_back(header: &Header, plan: &Plan<'_>, files: &[Vec<u8>]) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -431,6 +438,20 @@ fn uimage_comes_back(header: &Header, plan: &Plan<'_>, files: &[Vec<u8>]) -> Vec
     assert_eq!(parsed.regions(), plan.regions(), "{header:?}");
     let kind = if header.kind == kind::FDT_LEGACY { kind::FLAT_DT } else { header.kind };
     assert_eq!(parsed.header(), Header { kind, ..*header });
+    let mut files = files.to_vec();
+    let mut size = bytes.len() as u32 - 64;
+    if kind == kind::FIRMWARE_IVT {
+        size += 0x2040;
+        let end = bytes.len() - 32;
+        assert!(end % 4096 == 0 && end - files[0].len() - 64 < 4096, "{header:?}");
+        let padding = files[0].len() + 64..end;
+        files[0].extend(padding.map(|at| at as u8));
+        assert_eq!(region(&parsed.regions(), "ivt", &bytes), Some(&bytes[end..]));
+    }
+    if files.len() == 1 {
+        // Several are aligned: between them nothing is named.
+        assert_whole(&parsed.regions(), bytes.len());
+    }
     assert_eq!(parsed.files().collect::<Vec<_>>(), files, "{header:?}");
     for (index, file) in files.iter().enumerate().filter(|(_, file)| !file.is_empty()) {
         let listed = [kind::MULTI, kind::SCRIPT].contains(&header.kind);
@@ -440,10 +461,7 @@ fn uimage_comes_back(header: &Header, plan: &Plan<'_>, files: &[Vec<u8>]) -> Vec
     assert_eq!(parsed.check(), [], "{header:?}");
     // The fields where U-Boot's image.h has them.
     let be32 = |at: usize| u32::from_be_bytes(bytes[at..at + 4].try_into().unwrap());
-    assert_eq!(
-        [0, 8, 12, 16, 20].map(be32),
-        [0x2705_1956, header.time, bytes.len() as u32 - 64, header.load, header.entry]
-    );
+    assert_eq!([0, 8, 12, 16, 20].map(be32), [0x2705_1956, header.time, size, header.load, header.entry]);
     assert_eq!(bytes[28..32], [header.os, header.arch, kind, header.comp]);
     assert_eq!(bytes[32..64], header.name);
     assert_eq!(be32(24), crc32fast::hash(&bytes[64..]));
@@ -461,7 +479,7 @@ fn change_is_noticed(image: &[u8], at: usize, xor: u8) {
 }
 
 proptest! {
-    #![proptest_config(cases(300))]
+    #![proptest_config(cases(1000))]
 
     #[test]
     fn uimage_of_one_file(header in header(), len in 0..70_000_usize, flips in vec((any::<prop::sample::Index>(), 1..=255_u8), 20)) {

@@ -1,8 +1,9 @@
 //! The symbol table, read lazily, with the class letters of `nm`.
 
 use super::raw::{
-    SHF_EXECINSTR, SHF_WRITE, SHN_ABS, SHN_COMMON, SHN_UNDEF, SHN_XINDEX, SHT_SYMTAB, SHT_SYMTAB_SHNDX, STB_GNU_UNIQUE,
-    STB_LOCAL, STB_WEAK, STT_COMMON, STT_FILE, STT_GNU_IFUNC, STT_OBJECT, STT_SECTION,
+    RESERVED, SHF_EXECINSTR, SHF_WRITE, SHN_ABS, SHN_COMMON, SHN_LORESERVE, SHN_UNDEF, SHN_XINDEX, SHT_SYMTAB,
+    SHT_SYMTAB_SHNDX, STB_GNU_UNIQUE, STB_LOCAL, STB_WEAK, STT_COMMON, STT_FILE, STT_GNU_IFUNC, STT_OBJECT,
+    STT_SECTION,
 };
 use super::{Elf, Error, Result, SHT_NOBITS, name_at};
 use crate::bytes::{Cursor, FieldError, Problem};
@@ -18,7 +19,8 @@ pub struct Symbol<'a> {
     pub kind: u8,
     /// `st_info >> 4`: `STB_…`.
     pub binding: u8,
-    /// Section index; `SHN_XINDEX` is resolved. Reserved indices (`SHN_ABS` …) are as in the file.
+    /// Section index; `SHN_XINDEX` is resolved. Reserved indices have `0xffff_0000` added, as a file may have as many
+    /// sections: `SHN_ABS` is `0xffff_fff1`.
     pub section: u32,
 }
 
@@ -189,6 +191,7 @@ impl<'a> Symbols<'a> {
         let name = name_at(self.strings, name)?;
         let section = match (section, &self.extended) {
             (SHN_XINDEX, Some(extended)) => extended.u32("st_shndx", index * 4).ok()?,
+            (section @ SHN_LORESERVE.., _) => RESERVED | u32::from(section),
             (section, _) => u32::from(section),
         };
         Some(Symbol { name, value, kind: info & 15, binding: info >> 4, section })

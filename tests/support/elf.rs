@@ -80,8 +80,7 @@ impl Builder {
     /// A linked program (`ET_EXEC`) without anything in it.
     pub fn new(is_64: bool, big_endian: bool, machine: u16) -> Builder {
         let file = vec![0; if is_64 { 64 } else { 52 }];
-        let sections = vec![Section::default()];
-        let (segments, symbols) = (Vec::new(), Vec::new());
+        let (sections, segments, symbols) = (vec![Section::default()], Vec::new(), Vec::new());
         Builder { is_64, big_endian, machine, kind: ET_EXEC, entry: 0, sections, segments, symbols, file }
     }
 
@@ -155,14 +154,14 @@ impl Builder {
             out.bytes.extend(strings);
             sections.extend([symtab, strtab]);
         }
-        sections.push(table(".shstrtab", SHT_STRTAB, out.bytes.len() as u64));
+        let names_at = out.bytes.len();
+        sections.push(table(".shstrtab", SHT_STRTAB, names_at as u64));
         let mut name_at = Vec::new();
         for section in &sections {
-            name_at.push((out.bytes.len() as u64 - sections[sections.len() - 1].offset) as u32);
+            name_at.push((out.bytes.len() - names_at) as u32);
             out.bytes.extend(section.name.bytes().chain([0]));
         }
-        let names = sections.last_mut().unwrap();
-        names.size = out.bytes.len() as u64 - names.offset;
+        sections.last_mut().unwrap().size = (out.bytes.len() - names_at) as u64;
 
         let phoff = out.align();
         self.segments.iter().for_each(|segment| out.segment(segment));

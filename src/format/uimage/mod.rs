@@ -110,6 +110,8 @@ pub struct UImage<'a> {
     bytes: &'a [u8],
     raw: RawHeader,
     files: Vec<std::ops::Range<u64>>,
+    /// Where the table of [`kind::FIRMWARE_IVT`] begins.
+    ivt: Option<u64>,
 }
 
 impl<'a> UImage<'a> {
@@ -137,11 +139,14 @@ impl<'a> UImage<'a> {
         if end > len64(bytes) {
             return Err(truncated("ih_size", 12, end).with_help("the image is cut off: copy it again, whole"));
         }
+        let ivt = end.checked_sub(IVT_LEN).filter(|at| {
+            raw.kind == kind::FIRMWARE_IVT && at % Align::PAGE.bytes() == 0 && slice(bytes, *at, 4) == Some(&IVT_TAG)
+        });
         let files = match raw.kind {
             kind::MULTI | kind::SCRIPT => file_table(&cursor, end)?,
-            _ => std::iter::once(HEADER_LEN..end).collect(),
+            _ => std::iter::once(HEADER_LEN..ivt.unwrap_or(end)).collect(),
         };
-        Ok(UImage { bytes, raw, files })
+        Ok(UImage { bytes, raw, files, ivt })
     }
 
     /// What the header says.
@@ -150,7 +155,7 @@ impl<'a> UImage<'a> {
         Header { time: time.get(), load: load.get(), entry: ep.get(), os, arch, kind, comp, name }
     }
 
-    /// The files in it: one, or those of the table.
+    /// The files in it: one, or those of the table. That of [`kind::FIRMWARE_IVT`] has its padding behind it.
     pub fn files(&self) -> impl Iterator<Item = &'a [u8]> {
         self.files.iter().map(|at| slice(self.bytes, at.start, at.end - at.start).unwrap_or(&[]))
     }
@@ -186,8 +191,11 @@ impl<'a> UImage<'a> {
                     files.map(|(index, at)| Region::new(format!("data[{index}]"), at.clone(), RegionKind::Data)),
                 );
             }
-            _ if end > HEADER_LEN => regions.push(Region::new("data", HEADER_LEN..end, RegionKind::Data)),
-            _ => {}
+            _ => {
+                let files = self.files.iter().filter(|at| !at.is_empty());
+                regions.extend(files.map(|at| Region::new("data", at.clone(), RegionKind::Data)));
+                regions.extend(self.ivt.map(|at| Region::new("ivt", at..end, RegionKind::Header)));
+            }
         }
         if end < len64(self.bytes) {
             regions.push(Region::new("trailer", end..len64(self.bytes), RegionKind::Data));
@@ -202,12 +210,16 @@ fn data_end(raw: &RawHeader) -> u64 {
     HEADER_LEN + u64::from(raw.size.get()).saturating_sub(extra)
 }
 
+/// Tag, length and version of the image vector table.
+const IVT_TAG: [u8; 4] = [0xd1, 0x00, 0x20, 0x40];
+const IVT_LEN: u64 = 0x20;
+
 /// The image vector table of an i.MX boot ROM, as mkimage makes it: tag 0xd1, length, version 0x40, then little-endian
 /// entry point, addresses of the table itself and of the signature data behind it (U-Boot, include/imximage.h).
 fn image_vector_table(load: u32, at: u64) -> Result<Vec<u8>, Error> {
     let own = load.wrapping_add(u32::try_from(at).map_err(|_| Error::TooLarge { size: at })?);
     let words = [load, 0, 0, 0, own, own.wrapping_add(0x20), 0];
-    let mut table = vec![0xd1, 0x00, 0x20, 0x40];
+    let mut table = IVT_TAG.to_vec();
     table.extend(words.iter().flat_map(|word| word.to_le_bytes()));
     Ok(table)
 }
@@ -293,19 +305,21 @@ pub fn plan<'a>(header: &Header, files: &[Plan<'a>]) -> Result<Plan<'a>, Error> 
         body.fill_to("the file", body.at().next_multiple_of(4), 0)?;
         let start = body.at();
         body.append(file)?;
+        if header.kind == kind::FIRMWARE_IVT {
+            // The table behind it begins at a page of the file. mkimage's padding is its loop counter: each byte is the
+            // low byte of its own file offset.
+            let at = HEADER_LEN + body.at();
+            let page = Align::PAGE.up(at).unwrap_or(at);
+            body.bytes((at..page).map(|at| at.to_le_bytes()[0]).collect::<Vec<u8>>())?;
+        }
         let title = if listed { format!("data[{index}]").into() } else { Cow::Borrowed("data") };
         name(title, start, body.at(), RegionKind::Data);
     }
     let mut signature = 0;
     if header.kind == kind::FIRMWARE_IVT {
-        // The table begins at a page of the file.
-        let padded = Align::PAGE.up(HEADER_LEN + body.at()).unwrap_or(u64::MAX) - HEADER_LEN;
         let start = body.at();
-        // mkimage's padding is its loop counter: each byte is the low byte of its own file offset.
-        body.bytes((HEADER_LEN + start..HEADER_LEN + padded).map(|at| at.to_le_bytes()[0]).collect::<Vec<u8>>())?;
-        name("padding".into(), start, body.at(), RegionKind::Padding);
-        body.bytes(image_vector_table(header.load, padded)?)?;
-        name("ivt".into(), padded, body.at(), RegionKind::Header);
+        body.bytes(image_vector_table(header.load, start)?)?;
+        name("ivt".into(), start, body.at(), RegionKind::Header);
         signature = CSF_LEN;
     }
     let body = body.finish();

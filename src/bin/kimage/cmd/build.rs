@@ -150,8 +150,11 @@ fn finish(command: &'static str, path: &Path, building: &Building, assembled: &A
         for finding in assembled.findings.iter().filter(|finding| finding.severity > Severity::Note) {
             say::finding(finding);
         }
-        // A closed standard error is no reason to fail: the image is written.
-        let _ = write_text(&report, io::stderr().lock());
+        // In one piece, so that parallel builds do not mix their lines. A closed standard error is no reason to fail: the
+        // image is written.
+        let mut text = Vec::new();
+        write_text(&report, &mut text)?;
+        let _ = io::stderr().lock().write_all(&text);
     }
     Ok(())
 }
