@@ -10,11 +10,11 @@ pub(crate) const SHF_WRITE: u64 = spec::SHF_WRITE.0;
 pub(crate) const SHF_EXECINSTR: u64 = spec::SHF_EXECINSTR.0;
 pub(crate) const SHF_TLS: u64 = spec::SHF_TLS.0;
 pub(crate) const PT_TLS: u32 = spec::PT_TLS.0;
-/// Added to reserved section indices.
+/// What [`super::Symbol::section`] adds to reserved section indices.
 pub(crate) const RESERVED: u32 = 0xffff_0000;
 pub(crate) const SHN_UNDEF: u32 = spec::SHN_UNDEF.0 as u32;
-pub(crate) const SHN_ABS: u32 = RESERVED | spec::SHN_ABS.0 as u32;
-pub(crate) const SHN_COMMON: u32 = RESERVED | spec::SHN_COMMON.0 as u32;
+pub(crate) const SHN_ABS: u32 = spec::SHN_ABS.0 as u32;
+pub(crate) const SHN_COMMON: u32 = spec::SHN_COMMON.0 as u32;
 pub(crate) const SHN_LORESERVE: u16 = spec::SHN_LORESERVE;
 pub(crate) const SHN_XINDEX: u16 = spec::SHN_XINDEX.0;
 pub(crate) const STB_LOCAL: u8 = spec::STB_LOCAL.0;

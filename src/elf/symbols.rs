@@ -86,7 +86,7 @@ impl<'a> Elf<'a> {
         let undefined = symbol.section == SHN_UNDEF;
         let weak = symbol.binding == STB_WEAK;
         let object = matches!(symbol.kind, STT_OBJECT | STT_COMMON);
-        if symbol.section == SHN_COMMON {
+        if symbol.section == RESERVED | SHN_COMMON {
             return 'C';
         }
         if undefined {
@@ -105,7 +105,7 @@ impl<'a> Elf<'a> {
         if symbol.binding == STB_GNU_UNIQUE {
             return 'u';
         }
-        let class = if symbol.section == SHN_ABS { 'a' } else { self.section_class(symbol.section) };
+        let class = if symbol.section == RESERVED | SHN_ABS { 'a' } else { self.section_class(symbol.section) };
         if symbol.binding == STB_LOCAL { class } else { class.to_ascii_uppercase() }
     }
 
