@@ -240,6 +240,10 @@ impl Error {
         match self {
             Error::Field(error) => error.help.clone(),
             Error::Stub(error) => error.help(),
+            // The way out of a flat image, leaving out a section, is none for a decompressor.
+            Error::Elf(elf::Error::TooLarge { .. } | elf::Error::SectionTooLarge { .. }) => {
+                "its load addresses are no decompressor's: give the file as the kernel's build linked it".into()
+            }
             Error::Elf(error) => error.help(),
             Error::Layout(_) => "".into(),
             Error::Dtb { source, .. } => source.help.clone(),
