@@ -270,12 +270,12 @@ impl<'a> Elf<'a> {
     /// [`Error::Field`] when a header is truncated or impossible, [`Error::Damaged`] when the section names are.
     pub fn parse(bytes: &'a [u8]) -> Result<Self> {
         let head = Cursor::little(bytes);
-        let magic = Cursor::new(bytes, Endian::Big).u32("e_ident[EI_MAG]", 0)?;
+        const NOT_ELF: &str = "this is not an ELF file: give the file that the linker wrote";
+        let magic =
+            Cursor::new(bytes, Endian::Big).u32("e_ident[EI_MAG]", 0).map_err(|error| error.with_help(NOT_ELF))?;
         if magic != 0x7f45_4c46 {
             let problem = Problem::Magic { found: u64::from(magic), want: 0x7f45_4c46 };
-            return Err(FieldError::new("e_ident[EI_MAG]", 0, problem)
-                .with_help("this is not an ELF file: give the file that the linker wrote")
-                .into());
+            return Err(FieldError::new("e_ident[EI_MAG]", 0, problem).with_help(NOT_ELF).into());
         }
         let endian = match head.u8("e_ident[EI_DATA]", 5)? {
             1 => Endian::Little,
