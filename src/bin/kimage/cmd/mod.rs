@@ -5,6 +5,7 @@ mod codec;
 mod elf;
 mod offsets;
 mod piggy;
+mod rebuild;
 
 use crate::args::{Cli, Command};
 use anyhow::Result;
