@@ -213,10 +213,12 @@ impl<'a> Rebuild<'a> {
         };
         if let Some(bytes) = unstripped {
             let other = Elf::parse(bytes)?;
-            let table = table_of(&other)?;
-            let is_same = || Ok::<_, Error>(same(&stripped(&other)?, kernel));
-            if is_same()? || self.agrees(&table)? {
-                return Ok((table, RelocsFrom::Unstripped));
+            match table_of(&other) {
+                Ok(table) if same(&stripped(&other)?, kernel) || self.agrees(&table)? => {
+                    return Ok((table, RelocsFrom::Unstripped));
+                }
+                Ok(_) | Err(elf::Error::NoRelocs) => {}
+                Err(error) => return Err(error.into()),
             }
         }
         let Some(table) = self.folder.relocs else { return Err(without.into()) };
