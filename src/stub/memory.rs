@@ -154,12 +154,7 @@ pub fn protocol_address(parameters: &Parameters, load: u64) -> Option<u64> {
 ///
 /// # Errors
 /// [`Refusal`].
-pub fn check_place(
-    parameters: &Parameters,
-    load: u64,
-    usable: &[Span],
-    taken: &[Taken],
-) -> Result<u64, Refusal> {
+pub fn check_place(parameters: &Parameters, load: u64, usable: &[Span], taken: &[Taken]) -> Result<u64, Refusal> {
     let at = protocol_address(parameters, load).ok_or(Refusal::Overflow)?;
     let need = Span::new(at, parameters.init_size);
     if at.checked_add(parameters.init_size).is_none() || parameters.init_size == 0 {
@@ -348,7 +343,8 @@ mod tests {
 
     #[test]
     fn nothing_overlaps_and_nothing_overflows() {
-        let sizes = Sizes { unpacked: 10, span: 5000, file: 9000, stub: 70000, payload: 8000, cmdline: 5, heap: 0, initrd: 1 };
+        let sizes =
+            Sizes { unpacked: 10, span: 5000, file: 9000, stub: 70000, payload: 8000, cmdline: 5, heap: 0, initrd: 1 };
         let got = layout(&sizes).unwrap();
         assert_eq!(got, Layout { run_at: 0x3000, initrd_to: 0x17000, init_size: 0x18000 });
         assert_eq!(layout(&Sizes { heap: u64::MAX, ..sizes }), None);

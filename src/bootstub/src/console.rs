@@ -15,6 +15,9 @@ pub struct Console {
     position: usize,
 }
 
+// Not in .bss: where the loader put the image, the payload lies there.
+#[used]
+#[unsafe(link_section = ".data.console")]
 static mut CONSOLE: Console = Console { screen: core::ptr::null_mut(), cols: 0, lines: 0, position: 0 };
 
 fn out8(port: u16, value: u8) {

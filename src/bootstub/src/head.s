@@ -354,6 +354,12 @@ idt_ptr:
 no_idt:
 	.word	0
 	.quad	0
+	/* What prepare() decided, for unpack() in the copy: the kernel's address, */
+	/* how far it is moved in virtual memory, whether by chance. */
+	.balign	8
+	.globl	decided
+decided:
+	.quad	0, 0, 0
 
 	/* Page tables first: they are aligned to pages. */
 	.section .early.pages, "aw", @nobits

@@ -36,7 +36,6 @@ mod random;
 use boot_params::{BootParams, KASLR_FLAG, at};
 use console::Part::{Hex, Text};
 use console::halt;
-use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use memory::{STEP, Span, align_up};
 use parameters::{BITS32, CMDLINE_OVERRIDES, PLAIN, Parameters};
 
@@ -44,25 +43,14 @@ core::arch::global_asm!(include_str!("head.s"), options(att_syntax, raw));
 
 unsafe extern "C" {
     static parameters: [u64; parameters::WORDS];
+    /// What [`prepare`] decided; its copy is read by [`unpack`].
+    static mut decided: [u64; 3];
     static _edata: u8;
     static _end: u8;
 }
 
 /// The longest command line of a kernel, with its zero (`COMMAND_LINE_SIZE`).
 const CMDLINE_MAX: usize = 2048;
-
-/// What [`prepare`] decided; its copy is read by [`unpack`].
-pub struct Decided {
-    /// The kernel's address.
-    at: AtomicU64,
-    /// How far the kernel is moved in virtual memory.
-    delta: AtomicU64,
-    /// 1 when addresses were chosen at random.
-    random: AtomicU64,
-}
-
-// A number other than 0 keeps it out of .bss: the copy is to have it.
-static DECIDED: Decided = Decided { at: AtomicU64::new(1), delta: AtomicU64::new(0), random: AtomicU64::new(0) };
 
 /// What the packer wrote.
 fn read_parameters() -> Parameters {
@@ -101,10 +89,8 @@ extern "C" fn prepare(page: *mut u8, load: u64, own_tables: u64) -> u64 {
     let decision = place::decide(&p, params, load);
     tables.map(decision.at, p.init_size);
     let run = decision.at + p.run_at;
-    DECIDED.at.store(decision.at, Relaxed);
-    DECIDED.delta.store(decision.delta, Relaxed);
-    DECIDED.random.store(u64::from(decision.random), Relaxed);
     unsafe {
+        (&raw mut decided).write_volatile([decision.at, decision.delta, u64::from(decision.random)]);
         let stub_len = (&raw const _edata) as u64 - base();
         bytes_mut(run, stub_len).copy_from_slice(bytes_mut(load, stub_len));
         // The command line stands right behind the payload and its size trailer.
@@ -136,7 +122,7 @@ extern "C" fn unpack(page: *mut u8, run: u64) -> Entry {
     let params = unsafe { BootParams::new(page) };
     console::init(params);
     let p = read_parameters();
-    let at = DECIDED.at.load(Relaxed);
+    let [at, delta, random] = unsafe { (&raw const decided).read_volatile() };
     let mut tables = paging::Tables::new();
     place::map_inputs(&mut tables, params, Span::new(at, p.init_size));
     tables.load();
@@ -166,13 +152,11 @@ extern "C" fn unpack(page: *mut u8, run: u64) -> Entry {
     // The packer has made the ELF file no shorter than the kernel's memory when a table follows.
     let (image, table) = kernel.split_at_mut(p.elf_len.max(p.span) as usize);
     let entry = load::segments(image, &p).unwrap_or_else(|error| fault(error));
-    let delta = DECIDED.delta.load(Relaxed);
     let table = &table[..p.unpacked_len.saturating_sub(p.elf_len.max(p.span)) as usize];
     load::relocate(image, table, &p, delta).unwrap_or_else(|error| fault(error));
 
-    let random = DECIDED.random.load(Relaxed) != 0;
     let flags = params.u8(at::LOADFLAGS) & !KASLR_FLAG;
-    params.set_u8(at::LOADFLAGS, if random { flags | KASLR_FLAG } else { flags });
+    params.set_u8(at::LOADFLAGS, if random != 0 { flags | KASLR_FLAG } else { flags });
     let verbose = cmdline::value(params.cmdline(CMDLINE_MAX), b"earlyprintk=").is_some();
     pass_built_in(&p, params, cmdline_at, at);
     if verbose {

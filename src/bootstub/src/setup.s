@@ -506,6 +506,11 @@ msg_incomplete:	.asciz	"kimage: the boot loader did not load the whole setup\r\n
 msg_cpu:	.asciz	"kimage: this kernel needs a 64-bit (x86-64) CPU\r\n"
 msg_a20:	.asciz	"kimage: address line A20 cannot be switched on\r\n"
 
+	/* The kernel's version, for loaders and people: written by the packer. */
+	.globl	version_text, version_text_end
+version_text:	.skip	256
+version_text_end:
+
 	.section .data, "aw", @progbits
 	.balign	16
 gdt:	.quad	0
