@@ -3,7 +3,7 @@
 use crate::bytes::FieldError;
 use crate::finding::Finding;
 use crate::format::{bzimage, uimage, zimage};
-use crate::payload::{link, piggy, tree};
+use crate::payload::{kernel, link, piggy, tree};
 use crate::{codec, elf, layout, stub};
 use std::borrow::Cow;
 
@@ -37,6 +37,18 @@ pub enum Error {
     /// The parts do not make a bzImage.
     #[error(transparent)]
     BzImage(bzimage::Error),
+    /// The kernel cannot be put into an image of our own.
+    #[error(transparent)]
+    Kernel(kernel::Error),
+    /// The parts do not make a bzImage around the boot stub of our own.
+    #[error(transparent)]
+    OwnBzImage(bzimage::OwnError),
+    /// No boot stub unpacks it.
+    #[error("kimage has no boot stub that unpacks {codec}")]
+    NoBootStub {
+        /// The codec.
+        codec: &'static str,
+    },
     /// The parts do not make a zImage.
     #[error(transparent)]
     ZImage(zimage::Error),
@@ -119,6 +131,8 @@ impl Error {
             Error::BzImage(bzimage::Error::Setup(_) | bzimage::Error::SetupTooLong { .. })
             | Error::BzImage(bzimage::Error::UnknownRelease { .. }) => Some(("SETUP", 0)),
             Error::BzImage(bzimage::Error::Stub(_) | bzimage::Error::Elf(_)) => Some(("VMLINUX", 0)),
+            Error::Kernel(_) => Some(("VMLINUX", 0)),
+            Error::OwnBzImage(bzimage::OwnError::Setup(_) | bzimage::OwnError::OldSetup { .. }) => Some(("SETUP", 0)),
             Error::ZImage(zimage::Error::Dtb { index, .. } | zimage::Error::DtbTail { index, .. }) => {
                 Some(("DTB", *index))
             }
@@ -135,6 +149,9 @@ impl Error {
             Error::Input { source: InputError::Stub(error), .. } => error.help(),
             Error::WrongInput { help, .. } => (*help).into(),
             Error::BzImage(error) => error.help(),
+            Error::Kernel(error) => error.help(),
+            Error::OwnBzImage(error) => error.help(),
+            Error::NoBootStub { .. } => "take gzip, lz4, xz, zstd or none".into(),
             Error::ZImage(error) => error.help(),
             Error::UImage(error) => error.help(),
             Error::Underivable { option, .. } => format!("say it with {option}").into(),

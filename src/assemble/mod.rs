@@ -2,9 +2,11 @@
 //!
 //! Each function is a table of contents of one image; the decisions live in the rooms below.
 
+mod own;
 pub mod rebuild;
 mod uimage;
 
+pub use own::{DEFAULT_MAX_MEMORY, OwnRequest, bzimage_own, is_for_own_stub};
 pub use uimage::{Derived, UImageRequest, uimage};
 
 use crate::arch::Arch;
@@ -71,6 +73,19 @@ pub enum Facts {
         setup: (u64, u64),
         /// Bytes of the flat system.
         system: u64,
+    },
+    /// x86 bzImage around kimage's own boot stub.
+    OwnBzImage {
+        /// How the kernel is compressed.
+        codec: crate::codec::Codec,
+        /// What `kernel_version` says.
+        kernel_version: String,
+        /// Bytes of the kernel, and compressed.
+        kernel: (u64, u64),
+        /// Bytes of memory that it needs to start (`init_size`).
+        memory: u64,
+        /// Its addresses are chosen at random.
+        kaslr: bool,
     },
     /// ARM zImage.
     ZImage {

@@ -64,6 +64,17 @@ enum ImageReport<'r> {
         /// Hexadecimal, as the kernel's tool printed it.
         crc32: Option<String>,
     },
+    #[serde(rename = "bzimage")]
+    OwnBzImage {
+        /// `kimage`, where [`ImageReport::BzImage`] has a generation of Linux.
+        stub: &'static str,
+        kernel_version: &'r str,
+        compression: &'static str,
+        kernel_size: u64,
+        payload_size: u64,
+        memory: u64,
+        kaslr: bool,
+    },
     ZImage {
         kernel_size: u64,
         dtbs: usize,
@@ -124,6 +135,15 @@ fn image_report(facts: &Facts, emitted: Emitted) -> ImageReport<'_> {
             setup_padded: setup.1,
             system_size: *system,
             crc32: emitted.crc32.map(|crc| format!("{crc:x}")),
+        },
+        Facts::OwnBzImage { codec, kernel_version, kernel, memory, kaslr } => ImageReport::OwnBzImage {
+            stub: "kimage",
+            kernel_version,
+            compression: codec.name(),
+            kernel_size: kernel.0,
+            payload_size: kernel.1,
+            memory: *memory,
+            kaslr: *kaslr,
         },
         Facts::ZImage { kernel_len, dtbs } => ImageReport::ZImage { kernel_size: *kernel_len, dtbs: *dtbs },
         Facts::Flat { base, arch, sections } => {

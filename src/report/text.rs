@@ -18,6 +18,11 @@ pub fn write_text(report: &Report<'_>, mut out: impl Write) -> io::Result<()> {
                 writeln!(out, "CRC {crc}")?;
             }
         }
+        ImageReport::OwnBzImage { kernel_version, compression, kernel_size, payload_size, memory, kaslr, .. } => {
+            writeln!(out, "Kernel is {kernel_version}, {kernel_size} bytes, {compression}: {payload_size} bytes")?;
+            let kaslr = if *kaslr { "with KASLR" } else { "without KASLR" };
+            writeln!(out, "It needs {} MiB of memory to start, {kaslr}", memory.div_ceil(1 << 20))?;
+        }
         ImageReport::ZImage { kernel_size, .. } => {
             writeln!(out, "zImage is {kernel_size} bytes")?;
             for region in report.regions.iter().skip(1) {

@@ -3,7 +3,12 @@
 //! A [`Stub`] is a decompressor that is already linked around its payload: `arch/x86/boot/compressed/vmlinux` or
 //! `arch/arm/boot/compressed/vmlinux`. It is recognised by its symbols, never by its name.
 
+pub mod builtin;
+pub mod cmdline;
+pub mod load;
+pub mod memory;
 mod offsets;
+pub mod parameters;
 
 pub use offsets::{OffsetHeader, OffsetLine, VOFFSET, ZOFFSET, offsets};
 

@@ -47,6 +47,12 @@ for generation in 5 6 7; do
 	objcopy -O binary "$tmp/setup-$generation.elf" "$tmp/setup-$generation.bin"
 done
 
+# --- kernel ----------------------------------------------------------------
+preprocess kernel.S
+(cd "$tmp" && as --64 -o kernel.o in.s)
+ld -m elf_x86_64 -static --build-id=none -z noexecstack -z max-page-size=4096 \
+	-T kernel.ld -o "$tmp/kernel" "$tmp/kernel.o"
+
 # --- arm-vmlinux -----------------------------------------------------------
 if [ -z "${NO_ARM-}" ]; then
 	arm=arm-linux-gnueabihf-
@@ -59,6 +65,7 @@ if [ -z "${NO_ARM-}" ]; then
 	install -m 644 "$tmp/arm-vmlinux" arm-vmlinux
 fi
 
+install -m 644 "$tmp/kernel" kernel
 install -m 644 "$tmp/vmlinux" vmlinux
 install -m 644 "$tmp/setup-6.elf" setup.elf
 install -m 644 "$tmp/setup-6.bin" setup.bin

@@ -182,6 +182,13 @@ impl Console {
         self
     }
 
+    /// The line that begins so.
+    #[track_caller]
+    pub fn line(&self, start: &str) -> &str {
+        let found = self.text.lines().find(|line| line.starts_with(start));
+        found.unwrap_or_else(|| panic!("{}: no line {start:?}; console:\n{}", self.what, self.text))
+    }
+
     /// Fails if this stands there.
     #[track_caller]
     pub fn never_says(&self, words: &str) -> &Console {

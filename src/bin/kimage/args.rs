@@ -1,8 +1,10 @@
 //! The command line.
 
 mod codec;
+mod own;
 
 pub(crate) use codec::{CodecOptions, Compress, Decompress};
+pub(crate) use own::Own;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use kimage::elf::{DEFAULT_MAX_SIZE, Lists};
@@ -19,6 +21,7 @@ use std::path::PathBuf;
     version,
     after_help = "\
 Examples:
+  kimage bzimage vmlinux
   kimage bzimage arch/x86/boot/compressed/vmlinux arch/x86/boot/setup.bin
   kimage zimage arch/arm/boot/compressed/vmlinux --append-dtb board.dtb
   kimage image vmlinux -o Image
@@ -36,7 +39,7 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    Bzimage(Bzimage),
+    Bzimage(Box<Bzimage>),
     Zimage(Zimage),
     Image(Image),
     Uimage(Box<Uimage>),
@@ -87,27 +90,32 @@ pub(crate) struct FolderOptions {
     pub(crate) codec: CodecOptions,
 }
 
-/// x86: the linked decompressor and the setup to a bzImage; or the kernel itself, with its build folder
+/// x86: a kernel to a bzImage
 ///
-/// Does what the last steps of `make bzImage` do, byte for byte: flattens the decompressor as objcopy -O binary does,
-/// pads the setup, fills in its header and PE fields, adds the CRC. How that kernel's own build did it is read from
-/// the two files; only whether kernels from 6.7 on write the CRC is taken from the release in the setup (below 6.15
-/// yes, from then on no).
+/// Given a kernel's own vmlinux, or an existing bzImage, makes an image around kimage's own boot stub, which needs no
+/// build tree: any Linux, any x86-64 kernel that follows the 64-bit boot protocol. The kernel is taken out of an
+/// image and compressed anew.
+///
+/// Given the linked decompressor of a kernel's build and its setup, does what the last steps of `make bzImage` do, byte
+/// for byte: flattens the decompressor as objcopy -O binary does, pads the setup, fills in its header and PE fields, adds
+/// the CRC. How that kernel's own build did it is read from the two files; only whether kernels from 6.7 on write the CRC
+/// is taken from the release in the setup (below 6.15 yes, from then on no).
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  kimage bzimage arch/x86/boot/compressed/vmlinux arch/x86/boot/setup.bin
-  kimage bzimage compressed/vmlinux setup.elf -o /boot/vmlinuz-test --sync
+  kimage bzimage vmlinux                                  any kernel, with kimage's own boot stub
+  kimage bzimage /boot/vmlinuz-6.1.0-50-amd64 --compress lz4 -o vmlinuz-quick
+  kimage bzimage vmlinux --cmdline 'console=ttyS0' --initrd initrd.cpio.gz
+  kimage bzimage arch/x86/boot/compressed/vmlinux arch/x86/boot/setup.bin    as `make bzImage` does
   kimage bzimage compressed/vmlinux setup.bin --json | jq '.fields[] | {name, offset, old, new}'
   kimage bzimage vmlinux --build-dir .                            strip, relocs, compress, link, image
   kimage bzimage vmlinux --build-dir ../linux --level 3 --keep out
   kimage bzimage vmlinux --build-dir . --plan")]
 pub(crate) struct Bzimage {
-    /// arch/x86/boot/compressed/vmlinux: the decompressor, linked around the compressed kernel; with --build-dir the
-    /// kernel's own vmlinux
+    /// The kernel's own vmlinux, or a bzImage; or the decompressor: arch/x86/boot/compressed/vmlinux
     pub(crate) vmlinux: PathBuf,
-    /// arch/x86/boot/setup.bin or setup.elf: the real-mode code with the boot protocol's header
-    #[arg(required_unless_present = "build_dir", conflicts_with = "build_dir")]
+    /// arch/x86/boot/setup.bin or setup.elf: real-mode code with the boot protocol's header [default: kimage's own]
+    #[arg(conflicts_with = "build_dir")]
     pub(crate) setup: Option<PathBuf>,
     /// Where to write
     #[arg(short, long, value_name = "FILE", default_value = "bzImage")]
@@ -115,6 +123,8 @@ pub(crate) struct Bzimage {
     /// Write the CRC-32 at the end, or leave it out; by default as the kernel's own build does
     #[arg(long, value_name = "WHEN")]
     pub(crate) crc: Option<YesNo>,
+    #[command(flatten)]
+    pub(crate) own: Own,
     #[command(flatten)]
     pub(crate) building: Building,
     #[command(flatten)]

@@ -1,5 +1,6 @@
 //! The image builders.
 
+use super::own;
 use super::rebuild::{Rebuilt, rebuild};
 use crate::args::{Building, Bzimage, Cli, FolderOptions, Image, NameArg, Uimage, YesNo, Zimage};
 use crate::input::Input;
@@ -20,24 +21,37 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 pub(crate) fn bzimage(args: &Bzimage) -> Result<()> {
+    let own = &args.own;
     let crc = match args.crc {
         None => CrcChoice::ByGeneration,
         Some(YesNo::Yes) => CrcChoice::Yes,
         Some(YesNo::No) => CrcChoice::No,
     };
-    let Some(setup) = &args.setup else {
+    if args.folder.build_dir.is_some() {
+        if let Some(option) = own.asked_for() {
+            let message =
+                format!("--build-dir takes the folder's own boot code: {option} needs kimage's own, without it");
+            Cli::command().error(ErrorKind::ArgumentConflict, message).exit();
+        }
         let rebuilt = rebuild(&args.vmlinux, Arch::X86, &args.folder)?;
         let mut assembled = assemble::bzimage(&rebuilt.linked, &rebuilt.setup, crc)?;
         assembled.patches.splice(0..0, rebuilt.patches.iter().cloned());
         return finish_rebuilt("bzimage", &args.output, &args.building, assembled, &rebuilt, &args.folder);
-    };
-    only_with_folder(&args.folder);
-    one_stdin([&args.vmlinux, setup]);
+    }
+    one_stdin([&args.vmlinux].into_iter().chain(&args.setup).chain(&own.initrd).chain(&own.relocs));
     let vmlinux = Input::open(&args.vmlinux)?;
-    let setup = Input::open(setup)?;
-    let assembled = assemble::bzimage(&vmlinux, &setup, crc)
-        .map_err(|error| at_input(error, &[("VMLINUX", &[&vmlinux]), ("SETUP", &[&setup])]))?;
-    finish("bzimage", &args.output, &args.building, &assembled)
+    let setup = args.setup.as_deref().map(Input::open).transpose()?;
+    // A decompressor is told from the kernel in it by content; with a setup and none of the options that only kimage's
+    // own stub has, an input that is neither is to be named as what the kernel's build would have there.
+    match &setup {
+        Some(setup) if own.asked_for().is_none() && !assemble::is_for_own_stub(&vmlinux) => {
+            only_with_folder(&args.folder, false);
+            let assembled = assemble::bzimage(&vmlinux, setup, crc)
+                .map_err(|error| at_input(error, &[("VMLINUX", &[&vmlinux]), ("SETUP", &[setup])]))?;
+            finish("bzimage", &args.output, &args.building, &assembled)
+        }
+        _ => own::bzimage(args, &vmlinux, setup.as_ref()),
+    }
 }
 
 pub(crate) fn zimage(args: &Zimage) -> Result<()> {
@@ -50,7 +64,7 @@ pub(crate) fn zimage(args: &Zimage) -> Result<()> {
             assemble::zimage(&rebuilt.linked, &dtb_bytes).map_err(|error| at_input(error, &[("DTB", &refs(&dtbs))]))?;
         return finish_rebuilt("zimage", &args.output, &args.building, assembled, &rebuilt, &args.folder);
     }
-    only_with_folder(&args.folder);
+    only_with_folder(&args.folder, false);
     let vmlinux = Input::open(&args.vmlinux)?;
     let assembled = assemble::zimage(&vmlinux, &dtb_bytes)
         .map_err(|error| at_input(error, &[("VMLINUX", &[&vmlinux]), ("DTB", &refs(&dtbs))]))?;
@@ -120,7 +134,7 @@ pub(crate) fn one_stdin<'p>(paths: impl IntoIterator<Item = &'p PathBuf>) {
     }
 }
 
-fn open_all(paths: &[PathBuf]) -> Result<Vec<Input>> {
+pub(super) fn open_all(paths: &[PathBuf]) -> Result<Vec<Input>> {
     paths.iter().map(|path| Input::open(path)).collect()
 }
 
@@ -140,7 +154,7 @@ fn source_date_epoch() -> Result<u32> {
 }
 
 /// The error with the path of the input that it is about.
-fn at_input(error: kimage::Error, inputs: &[(&str, &[&Input])]) -> anyhow::Error {
+pub(super) fn at_input(error: kimage::Error, inputs: &[(&str, &[&Input])]) -> anyhow::Error {
     let path = error.which().and_then(|(which, index)| {
         let (_, files) = inputs.iter().find(|(name, _)| *name == which)?;
         Some(files.get(index)?.name())
@@ -152,15 +166,16 @@ fn at_input(error: kimage::Error, inputs: &[(&str, &[&Input])]) -> anyhow::Error
 }
 
 /// What means nothing without `--build-dir`. (clap would not ask for an option that the second file excludes.)
-fn only_with_folder(folder: &FolderOptions) {
+pub(super) fn only_with_folder(folder: &FolderOptions, compresses: bool) {
     let given = [
         ("--payload", folder.payload.is_some()),
         ("--ld", folder.ld.is_some()),
         ("--keep", folder.keep.is_some()),
-        ("--level and the like", folder.codec.is_given()),
+        ("--level and the like", folder.codec.is_given() && !compresses),
     ];
     if let Some((option, _)) = given.into_iter().find(|(_, given)| *given) {
-        let message = format!("nothing is compressed or linked here: {option} needs --build-dir");
+        let done = if compresses { "linked" } else { "compressed or linked" };
+        let message = format!("nothing is {done} here: {option} needs --build-dir");
         Cli::command().error(ErrorKind::ArgumentConflict, message).exit();
     }
 }
@@ -181,7 +196,7 @@ fn finish_rebuilt(
     finish(command, path, building, &assembled)
 }
 
-fn finish(command: &'static str, path: &Path, building: &Building, assembled: &Assembled<'_>) -> Result<()> {
+pub(super) fn finish(command: &'static str, path: &Path, building: &Building, assembled: &Assembled<'_>) -> Result<()> {
     let output = Output { path, sync: building.sync, is_text: false };
     if output.is_stdout() && building.json && !building.plan {
         let message = "image and report cannot both go to standard output: name a file with -o, or leave out --json";

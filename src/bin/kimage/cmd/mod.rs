@@ -4,6 +4,7 @@ mod build;
 mod codec;
 mod elf;
 mod offsets;
+mod own;
 mod piggy;
 mod rebuild;
 

@@ -1,0 +1,286 @@
+//! The journey of a kernel into a bzImage around kimage's own boot stub: any kernel in, no build tree needed.
+
+use super::{Assembled, Facts, describe};
+use crate::bytes::{Cursor, len64, slice};
+use crate::codec::{Codec, Parameters as CodecParameters, size_trailer};
+use crate::elf::{self, Elf, RelocOptions};
+use crate::error::{Error, Result};
+use crate::finding::{Finding, Severity};
+use crate::format::Format;
+use crate::format::bzimage::{BzImage, OwnParts, OwnSetup, plan_own};
+use crate::payload::kernel::{Kernel, kernel};
+use crate::payload::{RelocForm, emit_relocs, parse_relocs, relocs_behind};
+use crate::stub::Stub;
+use crate::stub::builtin::{BootStub, Unpacker};
+use crate::stub::parameters::{self, Parameters};
+use std::borrow::Cow;
+
+/// What kind of image to make.
+#[derive(Debug, Clone)]
+pub struct OwnRequest<'a> {
+    /// How to compress the kernel: gzip, xz, LZ4's legacy frame, zstd, or not at all.
+    pub codec: Codec,
+    /// What the codec is told. A level of `None` is 19 for zstd, which takes half the time of the kernel's 22 and gives
+    /// one percent more; a dictionary of `None` is the kernel's for xz, but not larger than what there is to find in it.
+    pub parameters: CodecParameters,
+    /// The real-mode setup of a kernel's build, in place of kimage's.
+    pub setup: Option<&'a [u8]>,
+    /// A relocation table, in place of the kernel's own.
+    pub relocs: Option<&'a [u8]>,
+    /// Use the table, where there is one, to choose addresses at random.
+    pub kaslr: bool,
+    /// A command line to build in.
+    pub cmdline: &'a [u8],
+    /// What the boot loader says is not added to it.
+    pub cmdline_overrides: bool,
+    /// RAM disks to build in.
+    pub initrd: Vec<&'a [u8]>,
+    /// Refuse what needs more memory, in bytes.
+    pub max_memory: u64,
+    /// Write a CRC-32 at the end, as kernels before 6.15 have it.
+    pub crc: bool,
+}
+
+/// Unless said otherwise, images need no more memory than this to start.
+pub const DEFAULT_MAX_MEMORY: u64 = 1 << 30;
+
+impl Default for OwnRequest<'_> {
+    fn default() -> Self {
+        OwnRequest {
+            codec: Codec::Zstd,
+            parameters: CodecParameters::default(),
+            setup: None,
+            relocs: None,
+            kaslr: true,
+            cmdline: &[],
+            cmdline_overrides: false,
+            initrd: Vec::new(),
+            max_memory: DEFAULT_MAX_MEMORY,
+            crc: false,
+        }
+    }
+}
+
+/// What is known about a kernel that comes out of an image.
+#[derive(Debug, Default)]
+struct Origin {
+    align: Option<u64>,
+    is_movable: Option<bool>,
+    version: Option<String>,
+    setup_type_max: u32,
+}
+
+/// True when `vmlinux` is what [`bzimage_own`] takes and [`super::bzimage`] does not: the kernel itself, or an image.
+pub fn is_for_own_stub(vmlinux: &[u8]) -> bool {
+    match Format::detect(vmlinux) {
+        Some(Format::BzImage) => BzImage::parse(vmlinux).is_ok(),
+        Some(Format::Elf) => {
+            Elf::parse(vmlinux).is_ok_and(|elf| matches!(Stub::x86(elf), Err(crate::stub::Error::Kernel { .. })))
+        }
+        _ => false,
+    }
+}
+
+/// x86 bzImage around kimage's own boot stub, out of a kernel's ELF file (a relocation table may stand behind it) or
+/// of an existing bzImage, whose kernel is taken out.
+///
+/// # Errors
+/// [`Error`] says what the input is instead, or why it cannot be started.
+pub fn bzimage_own<'a>(vmlinux: &'a [u8], request: &OwnRequest<'a>) -> Result<Assembled<'a>> {
+    let (payload, origin) = take_out(vmlinux, request.max_memory)?;
+    let (kernel, mut findings) = lay_out(&payload, request)?;
+    drop(payload);
+    let packed = pack(&kernel, request)?;
+    let stub = BootStub::read(packed.unpacker.elf())?;
+    let setup = match request.setup {
+        None => OwnSetup::BuiltIn,
+        Some(setup) => OwnSetup::Kernel(super::bzimage_setup(setup)?),
+    };
+    let has_relocs = kernel.has_relocs();
+    let is_movable = origin.is_movable.unwrap_or(kernel.is_movable) && (kernel.is_64 || has_relocs);
+    let mut flags = packed.flags;
+    for (flag, is_set) in [
+        (parameters::RELOCATABLE, is_movable),
+        (parameters::BITS32, !kernel.is_64),
+        (parameters::RELOCS, has_relocs),
+        (parameters::KASLR, has_relocs && request.kaslr),
+        (parameters::CMDLINE_OVERRIDES, request.cmdline_overrides),
+    ] {
+        flags |= if is_set { flag } else { 0 };
+    }
+    if request.kaslr && !has_relocs {
+        let message = "there is no relocation table: the kernel's addresses will not be chosen at random";
+        findings.push(Finding::new("bzimage.no-relocs", Severity::Note, message));
+    }
+    let release = kernel.release.clone();
+    let version = origin.version.unwrap_or_else(|| format!("{} (kimage)", release.as_deref().unwrap_or("kernel")));
+    let parts = OwnParts {
+        setup,
+        stub: &stub,
+        payload: Cow::Owned(packed.bytes),
+        trailer: packed.trailer,
+        parameters: Parameters {
+            flags,
+            unpacked_len: len64(&kernel.bytes),
+            elf_len: kernel.elf_len,
+            load_min: kernel.load_min,
+            align: origin.align.unwrap_or(kernel.align),
+            span: kernel.span,
+            virt_offset: kernel.virt_offset,
+            heap_len: packed.heap,
+            ..Parameters::default()
+        },
+        is_64: kernel.is_64,
+        knows_five_levels: kernel.knows_five_levels,
+        cmdline: Cow::Borrowed(request.cmdline),
+        initrd: request.initrd.clone(),
+        version: version.clone(),
+        setup_type_max: origin.setup_type_max,
+        crc: request.crc,
+    };
+    let built = plan_own(parts, request.max_memory).map_err(Error::OwnBzImage)?;
+    let facts = Facts::OwnBzImage {
+        codec: request.codec,
+        kernel_version: version,
+        kernel: (len64(&kernel.bytes), built.parameters.payload_len),
+        memory: built.parameters.init_size,
+        kaslr: built.parameters.has(parameters::KASLR),
+    };
+    Ok(Assembled { plan: built.plan, facts, patches: built.patches, findings, steps: Vec::new() })
+}
+
+/// The kernel, out of whatever is around it.
+fn take_out(vmlinux: &[u8], max_memory: u64) -> Result<(Cow<'_, [u8]>, Origin)> {
+    const WANT: &str = "a kernel (vmlinux, an ELF file) or a bzImage";
+    match Format::detect(vmlinux) {
+        Some(Format::Elf) => {
+            if Elf::parse(vmlinux).is_ok_and(|elf| Stub::x86(elf).is_ok()) {
+                let help = "give the setup of its build, too (arch/x86/boot/setup.bin), or the kernel's own vmlinux";
+                return Err(Error::wrong_input("VMLINUX", "a decompressor with a kernel in it", WANT, help));
+            }
+            Ok((Cow::Borrowed(vmlinux), Origin::default()))
+        }
+        Some(Format::BzImage) => {
+            let image = BzImage::parse(vmlinux).map_err(|error| Error::input("VMLINUX", error))?;
+            let header = image.setup().header();
+            let Some(payload) = image.payload() else {
+                let help = "only images of protocol 2.08 and newer say where their kernel is; give its vmlinux";
+                return Err(Error::wrong_input("VMLINUX", "a bzImage without payload_offset", WANT, help));
+            };
+            let align = u64::from(header.kernel_alignment.get());
+            let origin = Origin {
+                align: Some(align).filter(|align| align.is_power_of_two() && *align >= 4096),
+                is_movable: Some(header.relocatable_kernel != 0),
+                version: image.setup().kernel_version().map(str::to_owned),
+                setup_type_max: setup_type_max(&image).unwrap_or(0),
+            };
+            if Elf::detect(payload) {
+                return Ok((Cow::Borrowed(payload), origin));
+            }
+            let mut kernel = Vec::new();
+            Codec::identify(payload)?.decompress_one(payload, max_memory, &mut kernel)?;
+            if !Elf::detect(&kernel) {
+                let help = "give an image of a kernel from Linux 2.6.26 on, or its vmlinux";
+                return Err(Error::wrong_input("VMLINUX", "a bzImage whose kernel is no ELF file", WANT, help));
+            }
+            Ok((Cow::Owned(kernel), origin))
+        }
+        found => {
+            let help = "give the kernel's own vmlinux as the linker left it, or /boot/vmlinuz-...";
+            Err(Error::wrong_input("VMLINUX", describe(found), WANT, help))
+        }
+    }
+}
+
+/// `setup_type_max` of the image's `kernel_info`.
+fn setup_type_max(image: &BzImage<'_>) -> Option<u32> {
+    const MAGIC: u32 = u32::from_le_bytes(*b"LToP");
+    let setup = image.setup();
+    let offset = u64::from(setup.header().kernel_info_offset.get());
+    let at = setup.padded_len().checked_add(offset)?;
+    let cursor = Cursor::little(image.bytes());
+    let found = setup.has(0x20f) && offset != 0 && cursor.u32("kernel_info", at) == Ok(MAGIC);
+    if found { cursor.u32("setup_type_max", at.checked_add(12)?).ok() } else { None }
+}
+
+/// The kernel laid out, with the relocation table that was given, stands behind it, or can be made from it.
+fn lay_out(payload: &[u8], request: &OwnRequest<'_>) -> Result<(Kernel, Vec<Finding>)> {
+    let elf = Elf::parse(payload).map_err(|error| Error::input("VMLINUX", error))?;
+    let mut made = Vec::new();
+    let mut findings = Vec::new();
+    let behind = match request.relocs {
+        Some(_) => None,
+        None => relocs_behind(&elf).map_err(|error| Error::input("VMLINUX", error))?,
+    };
+    let table = match (request.relocs, behind) {
+        (Some(given), _) => {
+            parse_relocs(given, 0, elf.is_64()).map_err(|error| Error::input("RELOCS", error))?;
+            Some(given)
+        }
+        (None, Some(found)) => slice(payload, found.range.start, found.range.end - found.range.start),
+        (None, None) => match elf::relocs(&elf, RelocOptions::default()) {
+            Ok(table) => {
+                emit_relocs(&table, RelocForm::Binary, &mut made)?;
+                Some(&*made)
+            }
+            Err(elf::Error::RelocNotAllowed(bad)) => {
+                let message = format!("the kernel cannot be moved, and is left where it was linked: {bad}");
+                findings.push(Finding::new("bzimage.relocs", Severity::Warning, message));
+                None
+            }
+            // Without, it is a kernel that is not moved.
+            Err(_) => None,
+        },
+    };
+    let kernel = kernel(&elf, table, request.max_memory).map_err(Error::Kernel)?;
+    Ok((kernel, findings))
+}
+
+/// A compressed kernel.
+struct Packed {
+    bytes: Vec<u8>,
+    /// Bytes of it that are the size trailer's.
+    trailer: u64,
+    unpacker: Unpacker,
+    flags: u64,
+    heap: u64,
+}
+
+/// The level of zstd, unless another was asked for.
+const ZSTD_LEVEL: u32 = 19;
+/// xz's dictionary: the kernel's own, but never more than what there is to find in it.
+const XZ_DICTIONARY: u64 = 32 << 20;
+/// The smallest dictionary that xz has.
+const XZ_DICTIONARY_MIN: u64 = 4096;
+/// What the xz decoder takes beside its dictionary.
+const XZ_WORK: u64 = 512 << 10;
+/// What the zstd decoder takes; it decodes in place.
+const ZSTD_WORK: u64 = 1 << 20;
+
+fn pack(kernel: &Kernel, request: &OwnRequest<'_>) -> Result<Packed> {
+    let mut options = request.parameters.clone();
+    let (unpacker, flags, heap) = match request.codec {
+        Codec::None => (Unpacker::Lz4, parameters::PLAIN, 0),
+        Codec::Lz4Legacy => (Unpacker::Lz4, 0, 0),
+        Codec::Gzip => (Unpacker::Gzip, 0, 0),
+        Codec::Zstd => {
+            options.level.get_or_insert(ZSTD_LEVEL);
+            (Unpacker::Zstd, 0, ZSTD_WORK)
+        }
+        Codec::Xz => {
+            let all = len64(&kernel.bytes).next_power_of_two().max(XZ_DICTIONARY_MIN);
+            let dictionary = *options.dictionary.get_or_insert(XZ_DICTIONARY.min(all));
+            (Unpacker::Xz, 0, dictionary.saturating_add(XZ_WORK))
+        }
+        other => return Err(Error::NoBootStub { codec: other.name() }),
+    };
+    let mut bytes = Vec::new();
+    request.codec.compress(&kernel.bytes, &options, &mut bytes)?;
+    let mut trailer = 0;
+    // As the kernel's build has it: who takes images apart finds the size there.
+    if !matches!(request.codec, Codec::None | Codec::Gzip) {
+        bytes.extend(size_trailer(len64(&kernel.bytes))?);
+        trailer = 4;
+    }
+    Ok(Packed { bytes, trailer, unpacker, flags, heap })
+}

@@ -1,0 +1,75 @@
+//! Options of `kimage bzimage` for images around kimage's own boot stub.
+
+use super::size;
+use clap::{Args, ValueEnum};
+use kimage::assemble::DEFAULT_MAX_MEMORY;
+use kimage::codec::Codec;
+use std::path::PathBuf;
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "With kimage's own boot stub")]
+pub(crate) struct Own {
+    /// How to compress the kernel
+    ///
+    /// zstd is the default: small, and quick to unpack. gzip is quicker to make, lz4 quickest both ways, xz smallest; none
+    /// for images that are compressed as a whole.
+    #[arg(long, value_name = "CODEC")]
+    pub(crate) compress: Option<OwnCodec>,
+    /// Build in this command line; what the boot loader says is added behind it
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) cmdline: Option<std::ffi::OsString>,
+    /// Do not add what the boot loader says
+    #[arg(long, requires = "cmdline")]
+    pub(crate) cmdline_override: bool,
+    /// Build in this RAM disk (repeatable: one behind the other); that of the boot loader is then not used
+    #[arg(long, value_name = "FILE")]
+    pub(crate) initrd: Vec<PathBuf>,
+    /// Do not choose the kernel's addresses at random
+    #[arg(long)]
+    pub(crate) no_kaslr: bool,
+    /// The relocation table (vmlinux.relocs), where the kernel does not bring it along
+    #[arg(long, value_name = "FILE")]
+    pub(crate) relocs: Option<PathBuf>,
+    /// Refuse a kernel that needs more memory to start (K, M and G count in 1024s)
+    #[arg(long, value_name = "SIZE", value_parser = size, default_value_t = DEFAULT_MAX_MEMORY)]
+    pub(crate) max_memory: u64,
+    /// Write just the padded setup with its filled-in header
+    #[arg(long)]
+    pub(crate) setup_only: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OwnCodec {
+    Zstd,
+    Lz4,
+    Gzip,
+    Xz,
+    None,
+}
+
+impl OwnCodec {
+    pub(crate) fn codec(self) -> Codec {
+        match self {
+            OwnCodec::Zstd => Codec::Zstd,
+            OwnCodec::Lz4 => Codec::Lz4Legacy,
+            OwnCodec::Gzip => Codec::Gzip,
+            OwnCodec::Xz => Codec::Xz,
+            OwnCodec::None => Codec::None,
+        }
+    }
+}
+
+impl Own {
+    /// The first option that only makes sense with kimage's own boot stub.
+    pub(crate) fn asked_for(&self) -> Option<&'static str> {
+        [
+            (self.compress.is_some(), "--compress"),
+            (self.cmdline.is_some(), "--cmdline"),
+            (!self.initrd.is_empty(), "--initrd"),
+            (self.no_kaslr, "--no-kaslr"),
+            (self.relocs.is_some(), "--relocs"),
+        ]
+        .into_iter()
+        .find_map(|(is_given, name)| is_given.then_some(name))
+    }
+}

@@ -1,0 +1,32 @@
+//! `kimage bzimage` around kimage's own boot stub.
+
+use super::build::{at_input, finish, only_with_folder, open_all};
+use crate::args::{Bzimage, YesNo};
+use crate::input::Input;
+use anyhow::Result;
+use kimage::assemble::{self, OwnRequest};
+use std::os::unix::ffi::OsStrExt;
+
+pub(super) fn bzimage(args: &Bzimage, vmlinux: &Input, setup: Option<&Input>) -> Result<()> {
+    let own = &args.own;
+    only_with_folder(&args.folder, true);
+    let relocs = own.relocs.as_deref().map(Input::open).transpose()?;
+    let initrd = open_all(&own.initrd)?;
+    let default = OwnRequest::default();
+    let request = OwnRequest {
+        codec: own.compress.map_or(default.codec, |codec| codec.codec()),
+        parameters: args.folder.codec.over(default.parameters),
+        setup: setup.map(|setup| &**setup),
+        relocs: relocs.as_deref(),
+        kaslr: !own.no_kaslr,
+        cmdline: own.cmdline.as_ref().map_or(&[], |text| text.as_bytes()),
+        cmdline_overrides: own.cmdline_override,
+        initrd: initrd.iter().map(|disk| &**disk).collect(),
+        max_memory: own.max_memory,
+        crc: args.crc == Some(YesNo::Yes),
+    };
+    let (setups, tables) = (Vec::from_iter(setup), Vec::from_iter(&relocs));
+    let inputs: [(&str, &[&Input]); 3] = [("VMLINUX", &[vmlinux]), ("SETUP", &setups), ("RELOCS", &tables)];
+    let assembled = assemble::bzimage_own(vmlinux, &request).map_err(|error| at_input(error, &inputs))?;
+    finish("bzimage", &args.output, &args.building, &assembled)
+}

@@ -1,0 +1,44 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0 OR MIT
+#
+# Builds the setup and the boot stubs, and writes them with their manifest to a folder:
+#
+#     sh src/bootstub/build.sh [FOLDER]      (default: src/stub/builtin, which is committed)
+#
+# Needs the toolchain that rust-toolchain.toml names and nothing else: its own linker makes the files. What depends on
+# where they are built does not reach them.
+set -eu
+cd "$(dirname "$0")"
+out=${1:-../stub/builtin}
+mkdir -p "$out"
+out=$(cd "$out" && pwd)
+CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-target}/bootstub
+# A caller's own flags would change the bytes.
+unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS CARGO_BUILD_TARGET CARGO_BUILD_RUSTFLAGS RUSTC_WRAPPER
+export CARGO_TARGET_DIR
+built=$CARGO_TARGET_DIR/x86_64-unknown-linux-gnu/release
+
+build() { # file bin features flags...
+	file=$1 bin=$2 features=$3
+	shift 3
+	cargo rustc --quiet --locked --release --bin "$bin" --features "$features" -- \
+		--remap-path-prefix="$PWD=bootstub" "$@"
+	cp "$built/$bin" "$out/$file.elf"
+}
+
+build setup setup "" -Crelocation-model=static -Clink-arg=-Tsetup.ld -Clink-arg=-static -Clink-arg=--no-pie
+for codec in lz4 gzip zstd xz; do
+	build $codec stub $codec -Crelocation-model=pie -Clink-arg=-Tstub.ld -Clink-arg=-pie
+done
+
+{
+	printf '{\n  "rustc": "%s",\n  "files": {\n' "$(rustc --version)"
+	comma=
+	for file in setup lz4 gzip zstd xz; do
+		sum=$(sha256sum "$out/$file.elf" | cut -d' ' -f1)
+		printf '%s    "%s.elf": { "size": %s, "sha256": "%s" }' "$comma" $file "$(wc -c <"$out/$file.elf" | tr -d ' ')" "$sum"
+		comma=',
+'
+	done
+	printf '\n  }\n}\n'
+} >"$out/manifest.json"

@@ -1,0 +1,49 @@
+//! gzip: RFC 1952 around RFC 1951.
+
+use miniz_oxide::inflate::TINFLStatus;
+use miniz_oxide::inflate::core::{DecompressorOxide, decompress as inflate, inflate_flags};
+
+const FEXTRA: u8 = 1 << 2;
+const FNAME: u8 = 1 << 3;
+const FCOMMENT: u8 = 1 << 4;
+const FHCRC: u8 = 1 << 1;
+
+/// What stands in front of the deflated data.
+fn header_len(input: &[u8]) -> Option<usize> {
+    let flags = match input {
+        [0x1f, 0x8b, 8, flags, ..] => *flags,
+        _ => return None,
+    };
+    let mut at = 10;
+    if flags & FEXTRA != 0 {
+        let len = input.get(at..at + 2)?;
+        at += 2 + usize::from(u16::from_le_bytes([len[0], len[1]]));
+    }
+    for flag in [FNAME, FCOMMENT] {
+        if flags & flag != 0 {
+            at += input.get(at..)?.iter().position(|byte| *byte == 0)? + 1;
+        }
+    }
+    if flags & FHCRC != 0 {
+        at += 2;
+    }
+    Some(at)
+}
+
+pub fn decompress(input: &[u8], output: &mut [u8], _heap: &'static mut [u8]) -> Result<(), &'static str> {
+    static mut STATE: DecompressorOxide = const { unsafe { core::mem::zeroed() } };
+    let state = unsafe { &mut *core::ptr::addr_of_mut!(STATE) };
+    state.init();
+    let at = header_len(input).ok_or("no gzip header")?;
+    let deflated = input.get(at..).ok_or("it is truncated")?;
+    let flags = inflate_flags::TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF;
+    let (status, consumed, produced) = inflate(state, deflated, output, 0, flags);
+    if status != TINFLStatus::Done || produced != output.len() {
+        return Err("it is damaged");
+    }
+    let trailer = deflated.get(consumed..).and_then(|rest| rest.first_chunk::<8>()).ok_or("it is truncated")?;
+    if trailer[4..] != (output.len() as u32).to_le_bytes() {
+        return Err("it has another length");
+    }
+    Ok(())
+}

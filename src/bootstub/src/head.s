@@ -1,0 +1,380 @@
+/* SPDX-License-Identifier: Apache-2.0 OR MIT */
+/*
+ * The ways in and out of the stub. Boot protocol: Documentation/arch/x86/boot.rst.
+ *
+ * In:   startup_32 (from the setup, GRUB), startup_64 (kexec, EFI loaders).
+ *       Both end in Rust's prepare(), still where the loader put the image:
+ *       it checks the memory before anything is copied, copies the stub and
+ *       the payload behind the kernel's place, and says where that is.
+ * Then: moved, in the copy, which clears its memory and calls Rust's unpack().
+ * Out:  into the kernel, in 64 or 32 bits.
+ */
+	.set	COM1, 0x3f8
+	.set	BP_SCRATCH, 0x1e4
+	.set	EARLY_STACK, 0x4000
+	.set	STACK, 0x10000
+	.set	PAGES, 16
+
+	.section .head.text, "ax", @progbits
+	.code32
+	.globl	startup_32
+startup_32:			/* ESI: boot_params; paging off, CS and DS flat */
+	cld
+	cli
+	/* The only memory that is known yet is the boot_params' scratch word. */
+	leal	(BP_SCRATCH + 4)(%esi), %esp
+	call	1f
+1:	popl	%ebp
+	subl	$(1b - startup_32), %ebp
+
+	leal	(gdt - startup_32)(%ebp), %eax
+	movl	%eax, (gdt_ptr + 2 - startup_32)(%ebp)
+	lgdt	(gdt_ptr - startup_32)(%ebp)
+	movl	$0x18, %eax
+	movl	%eax, %ds
+	movl	%eax, %es
+	movl	%eax, %fs
+	movl	%eax, %gs
+	movl	%eax, %ss
+	leal	(early_stack_end - startup_32)(%ebp), %esp
+	pushl	$0
+	popfl
+
+	/* Long mode and SSE2, which every x86-64 CPU has? */
+	movl	$0x80000000, %eax
+	cpuid
+	cmpl	$0x80000001, %eax
+	jb	no_long_mode
+	movl	$0x80000001, %eax
+	cpuid
+	btl	$29, %edx
+	jnc	no_long_mode
+
+	/* 0 to 4 GiB mapped to itself, in pages of 2 MiB: 1 + 1 + 4 tables. */
+	leal	(pages - startup_32)(%ebp), %edi
+	movl	%edi, %ebx
+	xorl	%eax, %eax
+	movl	$(6 * 1024), %ecx
+	rep stosl
+	leal	0x1003(%ebx), %eax
+	movl	%eax, (%ebx)
+	leal	0x1000(%ebx), %edi
+	movl	$4, %ecx
+2:	addl	$0x1000, %eax
+	movl	%eax, (%edi)
+	addl	$8, %edi
+	decl	%ecx
+	jnz	2b
+	leal	0x2000(%ebx), %edi
+	movl	$0x183, %eax		/* present, writable, 2 MiB, global */
+	movl	$2048, %ecx
+3:	movl	%eax, (%edi)
+	addl	$0x200000, %eax
+	addl	$8, %edi
+	decl	%ecx
+	jnz	3b
+
+	movl	$0x20, %eax		/* PAE */
+	movl	%eax, %cr4
+	movl	%ebx, %cr3
+	movl	$0xc0000080, %ecx	/* EFER.LME */
+	rdmsr
+	btsl	$8, %eax
+	wrmsr
+	pushl	$0x10
+	leal	(from_32 - startup_32)(%ebp), %eax
+	pushl	%eax
+	movl	$0x80000001, %eax	/* PG, PE */
+	movl	%eax, %cr0
+	lretl
+
+no_long_mode:
+	leal	(msg_no_long_mode - startup_32)(%ebp), %esi
+	movl	$0xb8000, %edi
+1:	lodsb
+	testb	%al, %al
+	jz	4f
+	movb	%al, %bl
+	movb	$0x07, %ah
+	stosw
+	movl	$0x10000, %ecx		/* no waiting for ever */
+	movl	$(COM1 + 5), %edx
+2:	inb	%dx, %al
+	testb	$0x20, %al
+	loopz	2b
+	movb	%bl, %al
+	movl	$COM1, %edx
+	outb	%al, %dx
+	jmp	1b
+4:	hlt
+	jmp	4b
+
+	.org	0x200
+	.code64
+	.globl	startup_64
+startup_64:			/* RSI: boot_params; 64 bits, mapped to itself */
+	cld
+	cli
+	leaq	early_stack_end(%rip), %rsp
+	call	load_gdt
+	xorl	%edx, %edx
+	jmp	enter
+
+from_32:
+	movl	%esi, %esi		/* the upper halves are undefined */
+	movl	%ebp, %ebp
+	movl	%esp, %esp
+	call	load_gdt
+	leaq	pages(%rip), %rdx	/* these tables are our own */
+
+enter:				/* RSI: boot_params, RDX: our page tables or 0 */
+	movq	%rsi, %r15
+	movq	%rdx, %r14
+	call	enable_sse
+	call	relocate_self
+	call	set_idt
+	movq	%r15, %rdi
+	leaq	startup_32(%rip), %rsi
+	movq	%r14, %rdx
+	call	prepare
+	/* RAX: where the copy of startup_32 is */
+	leaq	moved(%rip), %rcx
+	leaq	startup_32(%rip), %rdx
+	subq	%rdx, %rcx
+	addq	%rax, %rcx
+	movq	%r15, %rdi
+	jmp	*%rcx
+
+/*
+ * Begins to run the copy. EFI comes here too, when boot services have ended.
+ * RDI: boot_params; RAX, RSP: of no interest.
+ */
+	.globl	moved
+moved:
+	cld
+	cli
+	movq	%rdi, %r15
+	xorl	%eax, %eax
+	leaq	_edata(%rip), %rdi
+	leaq	_end(%rip), %rcx
+	subq	%rdi, %rcx
+	shrq	$3, %rcx
+	rep stosq
+	leaq	stack_end(%rip), %rsp
+	call	load_gdt
+	call	enable_sse
+	call	relocate_self
+	call	set_idt
+	movq	%r15, %rdi
+	leaq	startup_32(%rip), %rsi
+	call	unpack
+	/* RAX: the kernel's entry point, RDX: 1 for the 32-bit protocol */
+	lidt	no_idt(%rip)
+	movq	%r15, %rsi
+	testl	%edx, %edx
+	jnz	leave_64
+	xorl	%ebx, %ebx
+	xorl	%ecx, %ecx
+	xorl	%edx, %edx
+	xorl	%ebp, %ebp
+	xorl	%edi, %edi
+	jmp	*%rax
+
+leave_64:
+	leaq	gdt32(%rip), %rcx
+	movq	%rcx, gdt32_ptr + 2(%rip)
+	lgdt	gdt32_ptr(%rip)
+	leaq	1f(%rip), %rcx
+	pushq	$0x10
+	pushq	%rcx
+	movl	%eax, %edi
+	lretq
+	.code32
+1:	movl	$0x18, %eax
+	movl	%eax, %ds
+	movl	%eax, %es
+	movl	%eax, %fs
+	movl	%eax, %gs
+	movl	%eax, %ss
+	movl	%cr0, %eax
+	andl	$0x7fffffff, %eax	/* PG */
+	movl	%eax, %cr0
+	movl	$0xc0000080, %ecx
+	rdmsr
+	btrl	$8, %eax		/* EFER.LME */
+	wrmsr
+	xorl	%eax, %eax
+	movl	%eax, %cr4
+	movl	%edi, %eax
+	xorl	%ebx, %ebx
+	xorl	%ecx, %ecx
+	xorl	%edx, %edx
+	xorl	%ebp, %ebp
+	xorl	%edi, %edi
+	jmp	*%eax
+
+	.code64
+load_gdt:
+	leaq	gdt(%rip), %rax
+	movq	%rax, gdt_ptr + 2(%rip)
+	lgdt	gdt_ptr(%rip)
+	movl	$0x18, %eax
+	movl	%eax, %ds
+	movl	%eax, %es
+	movl	%eax, %ss
+	xorl	%eax, %eax
+	movl	%eax, %fs
+	movl	%eax, %gs
+	popq	%rax
+	pushq	$0x10
+	pushq	%rax
+	lretq
+
+/* The compiler uses SSE; EM off, MP on, FXSR and its exceptions on. */
+enable_sse:
+	movq	%cr0, %rax
+	andl	$0xfffffff3, %eax
+	orl	$2, %eax
+	movq	%rax, %cr0
+	movq	%cr4, %rax
+	orl	$0x600, %eax
+	movq	%rax, %cr4
+	fninit
+	ret
+
+/* R_X86_64_RELATIVE is all there is; the addend decides, so twice is once. */
+	.globl	relocate_self
+relocate_self:
+	leaq	startup_32(%rip), %rdx
+	leaq	_rela(%rip), %rdi
+	leaq	_rela_end(%rip), %rcx
+1:	cmpq	%rcx, %rdi
+	jae	2f
+	movq	(%rdi), %rax
+	movq	16(%rdi), %r8
+	addq	%rdx, %r8
+	movq	%r8, (%rdx, %rax)
+	addq	$24, %rdi
+	jmp	1b
+2:	ret
+
+/* A gate for each of the CPU's own exceptions, to the 16-byte stubs below. */
+	.globl	set_idt
+set_idt:
+	leaq	idt(%rip), %rdi
+	leaq	vectors(%rip), %rax
+	movl	$32, %ecx
+1:	movw	%ax, (%rdi)
+	movw	$0x10, 2(%rdi)
+	movw	$0x8e00, 4(%rdi)
+	movq	%rax, %rdx
+	shrq	$16, %rdx
+	movw	%dx, 6(%rdi)
+	shrq	$16, %rdx
+	movl	%edx, 8(%rdi)
+	movl	$0, 12(%rdi)
+	addq	$16, %rdi
+	addq	$16, %rax
+	decl	%ecx
+	jnz	1b
+	leaq	idt(%rip), %rax
+	movq	%rax, idt_ptr + 2(%rip)
+	lidt	idt_ptr(%rip)
+	ret
+
+	.balign	16
+vectors:
+	.set	vector, 0
+	.rept	32
+	.balign	16
+	/* double fault, TSS, segments, #GP, #PF, #AC, #CP, #VC, #SX push a code */
+	.if !((0x60227d00 >> vector) & 1)
+	pushq	$0
+	.endif
+	pushq	$vector
+	jmp	fault
+	.set	vector, vector + 1
+	.endr
+
+	.balign	16
+fault:
+	movq	(%rsp), %rdi		/* vector */
+	movq	8(%rsp), %rsi		/* error code */
+	movq	16(%rsp), %rdx		/* rip */
+	movq	%cr2, %rcx
+	leaq	startup_32(%rip), %r8
+	andq	$-16, %rsp
+	cld
+	call	exception
+1:	hlt
+	jmp	1b
+
+	/* For loaders: which types of setup_data the kernel knows. */
+	.balign	16
+	.globl	kernel_info, kernel_info_end
+kernel_info:
+	.ascii	"LToP"
+	.long	16
+	.long	16
+	.long	0
+kernel_info_end:
+
+	/* Written by the packer: parameters.rs. */
+	.balign	16
+	.globl	parameters
+parameters:
+	.ascii	"kimage\0\001"
+	.skip	23 * 8
+
+msg_no_long_mode:
+	.asciz	"kimage: this kernel needs a 64-bit (x86-64) CPU\r\n"
+
+	.section .data.head, "aw", @progbits
+	.balign	16
+gdt:	.quad	0
+	.quad	0x00cf9b000000ffff	/* 0x08: code, 32 bits */
+	.quad	0x00af9b000000ffff	/* 0x10: code, 64 bits */
+	.quad	0x00cf93000000ffff	/* 0x18: data */
+gdt_end:
+	/* As the 32-bit boot protocol has them. */
+gdt32:	.quad	0
+	.quad	0
+	.quad	0x00cf9b000000ffff	/* 0x10: code, 32 bits */
+	.quad	0x00cf93000000ffff	/* 0x18: data */
+gdt32_end:
+gdt_ptr:
+	.word	gdt_end - gdt - 1
+	.quad	0
+gdt32_ptr:
+	.word	gdt32_end - gdt32 - 1
+	.quad	0
+idt_ptr:
+	.word	32 * 16 - 1
+	.quad	0
+no_idt:
+	.word	0
+	.quad	0
+	/* What prepare() decided, for unpack() in the copy: the kernel's address, */
+	/* how far it is moved in virtual memory, whether by chance. */
+	.balign	8
+	.globl	decided
+decided:
+	.quad	0, 0, 0
+
+	/* Page tables first: they are aligned to pages. */
+	.section .early.pages, "aw", @nobits
+	.balign	4096
+	.globl	pages, pages_end
+pages:
+	.skip	PAGES * 4096
+pages_end:
+	.section .early, "aw", @nobits
+	.balign	16
+idt:	.skip	32 * 16
+	.skip	EARLY_STACK
+early_stack_end:
+
+	.section .bss.stack, "aw", @nobits
+	.balign	16
+	.skip	STACK
+stack_end:

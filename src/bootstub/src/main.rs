@@ -1,0 +1,184 @@
+//! kimage's boot stub for x86: unpacks a kernel and starts it.
+//!
+//! `head.s` has the ways in and out, and calls two functions here: [`prepare`] where the loader put the image, and
+//! [`unpack`] in the copy behind the kernel's place. What decides about memory, and what puts the kernel into place,
+//! is the library's own code (`../../stub`), so that the packer and the tests run the same.
+//!
+//! Everything here runs with memory mapped to itself: an address is a physical address.
+#![no_std]
+#![no_main]
+
+#[path = "../../stub/cmdline.rs"]
+mod cmdline;
+#[path = "../../stub/load.rs"]
+mod load;
+#[allow(dead_code, reason = "the packer's half")]
+#[path = "../../stub/memory.rs"]
+mod memory;
+#[allow(dead_code, reason = "the packer's half")]
+#[path = "../../stub/parameters.rs"]
+mod parameters;
+
+mod boot_params;
+#[cfg_attr(feature = "gzip", path = "codec/gzip.rs")]
+#[cfg_attr(feature = "lz4", path = "codec/lz4.rs")]
+#[cfg_attr(feature = "xz", path = "codec/xz.rs")]
+#[cfg_attr(feature = "zstd", path = "codec/zstd.rs")]
+mod codec;
+mod console;
+#[cfg(any(feature = "xz", feature = "zstd"))]
+mod heap;
+mod mem;
+mod paging;
+mod place;
+mod random;
+
+use boot_params::{BootParams, KASLR_FLAG, at};
+use console::Part::{Hex, Text};
+use console::halt;
+use memory::{STEP, Span, align_up};
+use parameters::{BITS32, CMDLINE_OVERRIDES, PLAIN, Parameters};
+
+core::arch::global_asm!(include_str!("head.s"), options(att_syntax, raw));
+
+unsafe extern "C" {
+    static parameters: [u64; parameters::WORDS];
+    /// What [`prepare`] decided; its copy is read by [`unpack`].
+    static mut decided: [u64; 3];
+    static _edata: u8;
+    static _end: u8;
+}
+
+/// The longest command line of a kernel, with its zero (`COMMAND_LINE_SIZE`).
+const CMDLINE_MAX: usize = 2048;
+
+/// What the packer wrote.
+fn read_parameters() -> Parameters {
+    let words = unsafe { core::ptr::addr_of!(parameters).read_volatile() };
+    Parameters::from_words(&words).unwrap_or_else(|| halt(&[Text("this stub has no parameters")]))
+}
+
+/// From the stub's first byte in memory to behind its last.
+fn memory_len() -> u64 {
+    (&raw const _end) as u64 - base()
+}
+
+fn base() -> u64 {
+    unsafe extern "C" {
+        static startup_32: u8;
+    }
+    (&raw const startup_32) as u64
+}
+
+/// # Safety
+/// Nobody else uses this memory.
+unsafe fn bytes_mut(start: u64, len: u64) -> &'static mut [u8] {
+    unsafe { core::slice::from_raw_parts_mut(start as *mut u8, len as usize) }
+}
+
+/// Where the loader put the image: looks at the memory, decides, copies. Returns where the copy of the stub is.
+#[unsafe(no_mangle)]
+extern "C" fn prepare(page: *mut u8, load: u64, own_tables: u64) -> u64 {
+    let params = unsafe { BootParams::new(page) };
+    console::init(params);
+    let p = read_parameters();
+    // A loader maps what the protocol promises, and its own tables may lie where the kernel goes.
+    let mut tables = if own_tables != 0 { paging::Tables::of_head() } else { paging::Tables::new() };
+    place::map_inputs(&mut tables, params, Span::new(load, p.file_len));
+    tables.load();
+    let decision = place::decide(&p, params, load);
+    tables.map(decision.at, p.init_size);
+    let run = decision.at + p.run_at;
+    unsafe {
+        (&raw mut decided).write_volatile([decision.at, decision.delta, u64::from(decision.random)]);
+        let stub_len = (&raw const _edata) as u64 - base();
+        bytes_mut(run, stub_len).copy_from_slice(bytes_mut(load, stub_len));
+        // The command line stands right behind the payload and its size trailer.
+        let len = p.cmdline_at + p.cmdline_len - p.payload_at;
+        bytes_mut(payload_to(run), len).copy_from_slice(bytes_mut(load + p.payload_at, len));
+        if p.initrd_len != 0 {
+            let to = decision.at + p.initrd_to;
+            bytes_mut(to, p.initrd_len).copy_from_slice(bytes_mut(load + p.initrd_at, p.initrd_len));
+        }
+    }
+    run
+}
+
+/// Where the payload goes, behind a stub that runs at `run`.
+fn payload_to(run: u64) -> u64 {
+    align_up(run + memory_len(), STEP).unwrap_or(u64::MAX)
+}
+
+/// How head.s is to enter the kernel, in RAX and RDX.
+#[repr(C)]
+struct Entry {
+    at: u64,
+    in_32_bits: u64,
+}
+
+/// In the copy: unpacks the kernel, puts it into place, tells it what it must know.
+#[unsafe(no_mangle)]
+extern "C" fn unpack(page: *mut u8, run: u64) -> Entry {
+    let params = unsafe { BootParams::new(page) };
+    console::init(params);
+    let p = read_parameters();
+    let [at, delta, random] = unsafe { (&raw const decided).read_volatile() };
+    let mut tables = paging::Tables::new();
+    place::map_inputs(&mut tables, params, Span::new(at, p.init_size));
+    tables.load();
+
+    let payload_at = payload_to(run);
+    let payload = unsafe { bytes_mut(payload_at, p.payload_len) };
+    let cmdline_at = payload_at + (p.cmdline_at - p.payload_at);
+    let heap_at = align_up(cmdline_at + p.cmdline_len, STEP).unwrap_or(u64::MAX);
+    let heap = unsafe { bytes_mut(heap_at, p.heap_len) };
+    let kernel = unsafe { bytes_mut(at, p.run_at) };
+    let unpacked = &mut kernel[..p.unpacked_len as usize];
+    let result = if p.has(PLAIN) {
+        match payload.len() == unpacked.len() {
+            true => {
+                unpacked.copy_from_slice(payload);
+                Ok(())
+            }
+            false => Err("wrong length"),
+        }
+    } else {
+        codec::decompress(payload, unpacked, heap)
+    };
+    if let Err(why) = result {
+        halt(&[Text("the kernel cannot be unpacked: "), Text(why)]);
+    }
+    let fault = |fault: load::Fault| -> ! { halt(&[Text(fault.text())]) };
+    // The packer has made the ELF file no shorter than the kernel's memory when a table follows.
+    let (image, table) = kernel.split_at_mut(p.elf_len.max(p.span) as usize);
+    let entry = load::segments(image, &p).unwrap_or_else(|error| fault(error));
+    let table = &table[..p.unpacked_len.saturating_sub(p.elf_len.max(p.span)) as usize];
+    load::relocate(image, table, &p, delta).unwrap_or_else(|error| fault(error));
+
+    let flags = params.u8(at::LOADFLAGS) & !KASLR_FLAG;
+    params.set_u8(at::LOADFLAGS, if random != 0 { flags | KASLR_FLAG } else { flags });
+    let verbose = cmdline::value(params.cmdline(CMDLINE_MAX), b"earlyprintk=").is_some();
+    pass_built_in(&p, params, cmdline_at, at);
+    if verbose {
+        console::line(&[Text("kernel at "), Hex(at), Text(", moved by "), Hex(delta)]);
+    }
+    Entry { at: at + entry as u64, in_32_bits: u64::from(p.has(BITS32)) }
+}
+
+/// Command line and RAM disk that are built in.
+fn pass_built_in(p: &Parameters, params: BootParams, text_at: u64, at: u64) {
+    static mut CMDLINE: [u8; CMDLINE_MAX] = [0; CMDLINE_MAX];
+    if p.cmdline_len != 0 || p.has(CMDLINE_OVERRIDES) {
+        let built_in: &[u8] = unsafe { bytes_mut(text_at, p.cmdline_len) };
+        let loader = if p.has(CMDLINE_OVERRIDES) { &[] } else { params.cmdline(CMDLINE_MAX) };
+        let buffer = unsafe { &mut *core::ptr::addr_of_mut!(CMDLINE) };
+        // What the loader says comes last, and so wins.
+        let blank: &[u8] = if loader.is_empty() { b"" } else { b" " };
+        let text = built_in.iter().chain(blank).chain(loader).take(CMDLINE_MAX - 1);
+        buffer.iter_mut().zip(text).for_each(|(to, from)| *to = *from);
+        params.set_cmdline_at(buffer.as_ptr() as u64);
+    }
+    if p.initrd_len != 0 {
+        params.set_ramdisk(Span::new(at + p.initrd_to, p.initrd_len));
+    }
+}

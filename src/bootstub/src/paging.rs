@@ -1,0 +1,85 @@
+//! Page tables that map memory to itself, in pages of 2 MiB.
+
+use core::arch::asm;
+
+const LARGE: u64 = 1 << 21;
+const PRESENT_WRITABLE: u64 = 0b11;
+const TABLE: usize = 512;
+/// Present, writable, 2 MiB, global.
+const LARGE_PAGE: u64 = 0x183;
+const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
+
+unsafe extern "C" {
+    static mut pages: [[u64; TABLE]; 1];
+    static mut pages_end: u8;
+}
+
+/// Tables under construction, or in use: mapping more is allowed at any time.
+pub struct Tables {
+    root: *mut [u64; TABLE],
+    next: *mut [u64; TABLE],
+    end: *mut [u64; TABLE],
+    levels: u32,
+}
+
+fn five_levels() -> bool {
+    let cr4: u64;
+    unsafe { asm!("mov {}, cr4", out(reg) cr4, options(nomem, nostack, preserves_flags)) }
+    cr4 & 1 << 12 != 0
+}
+
+impl Tables {
+    /// Fresh tables in the stub's own memory; `None` when that is in use already.
+    pub fn new() -> Tables {
+        let first = core::ptr::addr_of_mut!(pages).cast::<[u64; TABLE]>();
+        let end = core::ptr::addr_of_mut!(pages_end).cast::<[u64; TABLE]>();
+        let mut tables = Tables { root: first, next: first, end, levels: if five_levels() { 5 } else { 4 } };
+        tables.root = tables.take();
+        tables
+    }
+
+    /// Those that head.s made for 0 to 4 GiB, in use.
+    pub fn of_head() -> Tables {
+        let first = core::ptr::addr_of_mut!(pages).cast::<[u64; TABLE]>();
+        let end = core::ptr::addr_of_mut!(pages_end).cast::<[u64; TABLE]>();
+        Tables { root: first, next: first.wrapping_add(6), end, levels: 4 }
+    }
+
+    fn take(&mut self) -> *mut [u64; TABLE] {
+        if self.next >= self.end {
+            crate::console::halt(&[crate::console::Part::Text("out of page tables")]);
+        }
+        let table = self.next;
+        self.next = table.wrapping_add(1);
+        unsafe { table.write_bytes(0, 1) };
+        table
+    }
+
+    /// Maps at least `len` bytes at `start` to themselves.
+    pub fn map(&mut self, start: u64, len: u64) {
+        let end = start.saturating_add(len);
+        let mut at = start & !(LARGE - 1);
+        while at < end {
+            let mut table = self.root;
+            for level in (3..=self.levels).rev() {
+                let index = (at >> (12 + 9 * (level - 1))) as usize % TABLE;
+                let entry = unsafe { (*table)[index] };
+                table = if entry & 1 != 0 {
+                    (entry & ADDRESS) as *mut [u64; TABLE]
+                } else {
+                    let fresh = self.take();
+                    unsafe { (*table)[index] = fresh as u64 | PRESENT_WRITABLE };
+                    fresh
+                };
+            }
+            unsafe { (*table)[(at >> 21) as usize % TABLE] = at | LARGE_PAGE };
+            let Some(next) = at.checked_add(LARGE) else { break };
+            at = next;
+        }
+    }
+
+    /// Puts them to use.
+    pub fn load(&self) {
+        unsafe { asm!("mov cr3, {}", in(reg) self.root as u64, options(nostack, preserves_flags)) }
+    }
+}

@@ -1,0 +1,193 @@
+//! Where the kernel goes: by the boot protocol, or by chance.
+
+use crate::boot_params::BootParams;
+use crate::cmdline;
+use crate::console::Part::{Hex, Text};
+use crate::console::halt;
+use crate::memory::{Choice, LOW_MEMORY_END, PAGE, Refusal, Span, Taken, check_place};
+use crate::paging::Tables;
+use crate::parameters::{BITS32, CMDLINE_OVERRIDES, KASLR, Parameters, RELOCATABLE, RELOCS};
+use crate::random::Random;
+use crate::CMDLINE_MAX;
+
+/// The part of the virtual address space that a 64-bit Linux kernel may be in, from `__START_KERNEL_map`
+/// (`KERNEL_IMAGE_SIZE` of a kernel that can be randomised).
+const KERNEL_IMAGE_SIZE: u64 = 1 << 30;
+/// A kernel is moved down to here at the lowest, as Linux does it.
+const LOWEST: u64 = 512 << 20;
+/// Behind this, four levels of page tables do not reach (Linux `MAXMEM`).
+const HIGHEST: u64 = 1 << 46;
+
+/// What was decided.
+pub struct Decision {
+    /// The kernel's address.
+    pub at: u64,
+    /// How far it is moved in virtual memory.
+    pub delta: u64,
+    /// By chance?
+    pub random: bool,
+}
+
+/// Maps all that the stub reads, and `own`.
+pub fn map_inputs(tables: &mut Tables, params: BootParams, own: Span) {
+    tables.map(0, LOW_MEMORY_END);
+    tables.map(own.start, own.end - own.start);
+    let page = params.span();
+    tables.map(page.start, PAGE);
+    tables.map(params.cmdline_at(), CMDLINE_MAX as u64);
+    params.setup_data(&mut |node, _, len| tables.map(node, 16 + u64::from(len)));
+}
+
+/// A list with room for so many.
+struct List<T, const N: usize> {
+    items: [T; N],
+    len: usize,
+    /// There were more.
+    full: bool,
+}
+
+impl<T: Copy, const N: usize> List<T, N> {
+    fn new(blank: T) -> Self {
+        List { items: [blank; N], len: 0, full: false }
+    }
+
+    fn push(&mut self, item: T) {
+        match self.items.get_mut(self.len) {
+            Some(place) => {
+                *place = item;
+                self.len += 1;
+            }
+            None => self.full = true,
+        }
+    }
+
+    fn get(&self) -> &[T] {
+        self.items.get(..self.len).unwrap_or(&[])
+    }
+}
+
+const EMPTY: Span = Span::new(0, 0);
+
+/// What of the memory may be used, neighbours joined.
+#[inline(never)]
+fn usable(params: BootParams) -> List<Span, 160> {
+    let mut list = List::<Span, 160>::new(EMPTY);
+    params.memory_map(&mut |span, usable| {
+        if !usable {
+            return;
+        }
+        match list.len.checked_sub(1).and_then(|last| list.items.get_mut(last)) {
+            Some(last) if last.end == span.start => last.end = span.end,
+            _ => list.push(span),
+        }
+    });
+    list
+}
+
+/// Everything that must survive the stub.
+#[inline(never)]
+fn taken(params: BootParams) -> List<Taken, 160> {
+    let mut list = List::new(Taken { name: "", span: EMPTY });
+    let mut push = |name, span: Span| {
+        if span.start < span.end {
+            list.push(Taken { name, span });
+        }
+    };
+    push("the initrd", params.ramdisk());
+    push("the boot parameters", params.span());
+    let cmdline = params.cmdline(CMDLINE_MAX);
+    push("the command line", Span::new(cmdline.as_ptr() as u64, cmdline.len() as u64));
+    params.setup_data(&mut |node, _, len| push("the setup data", Span::new(node, 16 + u64::from(len))));
+    list
+}
+
+/// Decides; does not return when there is no place.
+pub fn decide(p: &Parameters, params: BootParams, load: u64) -> Decision {
+    let built_in = unsafe { crate::bytes_mut(load + p.cmdline_at, p.cmdline_len) };
+    let loader = if p.has(CMDLINE_OVERRIDES) { &[] } else { params.cmdline(CMDLINE_MAX) };
+    let said = |word: &[u8]| cmdline::has(built_in, word) || cmdline::has(loader, word);
+    let value = |name: &[u8]| cmdline::value(loader, name).or_else(|| cmdline::value(built_in, name));
+    let random = p.has(KASLR) && p.has(RELOCS) && !said(b"nokaslr");
+
+    if random {
+        let mut chance = Random::new(params.bytes());
+        let limit = value(b"mem=").and_then(cmdline::size).filter(|limit| *limit != 0);
+        // What the kernel takes away itself is not in the map; EFI's map knows more than it.
+        let plain_map = value(b"memmap=").is_none() && !params.is_efi();
+        let physical = if plain_map { by_chance(p, params, load, limit, &mut chance) } else { None };
+        if p.has(BITS32) {
+            // One number for both.
+            if let Some(at) = physical {
+                return Decision { at, delta: at.wrapping_sub(p.load_min), random: true };
+            }
+        } else {
+            let at = physical.unwrap_or_else(|| by_protocol(p, params, load));
+            let room = KERNEL_IMAGE_SIZE.saturating_sub(p.load_min).saturating_sub(p.span);
+            let delta = chance.below(room / p.align + 1) * p.align;
+            return Decision { at, delta, random: true };
+        }
+    }
+    let at = by_protocol(p, params, load);
+    // A 64-bit kernel can be anywhere in physical memory; a 32-bit one has the same distance in both.
+    let delta = if p.has(BITS32) { at.wrapping_sub(p.load_min) } else { 0 };
+    Decision { at, delta, random: false }
+}
+
+fn by_chance(
+    p: &Parameters,
+    params: BootParams,
+    load: u64,
+    limit: Option<u64>,
+    chance: &mut Random,
+) -> Option<u64> {
+    if !p.has(RELOCATABLE) {
+        return None;
+    }
+    let max = if p.has(BITS32) { LOWEST } else { HIGHEST };
+    let choice = Choice {
+        min: p.load_min.min(LOWEST),
+        max: max.min(limit.unwrap_or(u64::MAX)),
+        align: p.align,
+        size: p.init_size,
+    };
+    let usable = usable(params);
+    let mut taken = taken(params);
+    // Not on the file itself either: it is copied forwards. Nor where the map contradicts itself.
+    taken.push(Taken { name: "this image", span: Span::new(load, p.file_len) });
+    params.memory_map(&mut |span, usable| {
+        if !usable {
+            taken.push(Taken { name: "reserved memory", span });
+        }
+    });
+    let count = choice.count(usable.get(), taken.get());
+    if taken.full || count == 0 {
+        return None;
+    }
+    choice.nth(chance.below(count), usable.get(), taken.get())
+}
+
+fn by_protocol(p: &Parameters, params: BootParams, load: u64) -> u64 {
+    match check_place(p, load, usable(params).get(), taken(params).get()) {
+        Ok(at) => at,
+        Err(Refusal::NotEnoughRam { need, missing }) => halt(&[
+            Text("not enough RAM: the kernel needs "),
+            Hex(need.start),
+            Text(" to "),
+            Hex(need.end),
+            Text(", and there is none at "),
+            Hex(missing),
+        ]),
+        Err(Refusal::InTheWay { need, what }) => halt(&[
+            Text(what.name),
+            Text(" at "),
+            Hex(what.span.start),
+            Text(" to "),
+            Hex(what.span.end),
+            Text(" is in the way: the kernel needs "),
+            Hex(need.start),
+            Text(" to "),
+            Hex(need.end),
+        ]),
+        Err(Refusal::Overflow) => halt(&[Text("the image is damaged: impossible sizes")]),
+    }
+}

@@ -1,0 +1,10 @@
+//! kimage's real-mode setup for x86: all of it is assembly.
+#![no_std]
+#![no_main]
+
+core::arch::global_asm!(include_str!("setup.s"), options(att_syntax, raw));
+
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}

@@ -1,0 +1,339 @@
+//! A bzImage around a boot stub of our own: setup, stub, compressed kernel, command line, RAM disk.
+//!
+//! ```text
+//! setup, padded to pages | stub | zeros | kernel, size | command line | RAM disk | padding, CRC
+//! ```
+//!
+//! The zeros are memory that the stub needs before it has moved: only the file itself is known to be in free memory then.
+
+use super::parse::{Setup, regions};
+use super::raw::{SetupHeader, offset_of};
+use crate::bytes::{Align, FieldError, FieldWriter, Patch, Problem, len64, slice};
+use crate::elf::{self, Elf, FlatOptions, flatten};
+use crate::layout::{self, Plan, Reserver};
+use crate::stub::builtin::{self, BootStub};
+use crate::stub::memory::{self, Sizes};
+use crate::stub::parameters::Parameters;
+use std::borrow::Cow;
+
+/// `XLF_KERNEL_64`: there is an entry point at 0x200 for CPUs in 64-bit mode.
+const XLF_KERNEL_64: u16 = 1 << 0;
+/// `XLF_CAN_BE_LOADED_ABOVE_4G`: kernel, boot parameters, command line and RAM disk may be anywhere.
+const XLF_CAN_BE_LOADED_ABOVE_4G: u16 = 1 << 1;
+/// `XLF_5LEVEL` and `XLF_5LEVEL_ENABLED`: five levels of page tables may be on at the entry.
+const XLF_5LEVEL: u16 = 1 << 5 | 1 << 6;
+/// `LOADED_HIGH`: the protected-mode part is for 1 MiB, not for 64 KiB.
+const LOADED_HIGH: u8 = 1;
+/// The header must have all fields up to `init_size`.
+const OLDEST_PROTOCOL: u16 = 0x20c;
+
+/// Where the real-mode setup comes from.
+#[derive(Debug, Clone)]
+pub enum OwnSetup<'s> {
+    /// The one that comes with kimage.
+    BuiltIn,
+    /// `setup.bin` of a kernel's build.
+    Kernel(Cow<'s, [u8]>),
+}
+
+/// What the image is made of.
+#[derive(Debug, Clone)]
+pub struct OwnParts<'a, 's> {
+    /// The real-mode setup.
+    pub setup: OwnSetup<'s>,
+    /// The boot stub.
+    pub stub: &'s BootStub,
+    /// The compressed kernel, with the size trailer where its codec has one.
+    pub payload: Cow<'a, [u8]>,
+    /// Bytes of it that are the trailer's.
+    pub trailer: u64,
+    /// What the stub is to know; lengths and places are filled in here.
+    pub parameters: Parameters,
+    /// It is 64-bit code, and where it may be.
+    pub is_64: bool,
+    /// It may be entered with five levels of page tables.
+    pub knows_five_levels: bool,
+    /// The command line to build in.
+    pub cmdline: Cow<'a, [u8]>,
+    /// The RAM disks to build in, one behind the other.
+    pub initrd: Vec<&'a [u8]>,
+    /// For `kernel_version`.
+    pub version: String,
+    /// Highest type of `setup_data` that the kernel knows, for `kernel_info`; 0 when that is not known.
+    pub setup_type_max: u32,
+    /// Whether to write a CRC-32 at the end.
+    pub crc: bool,
+}
+
+/// A planned image.
+#[derive(Debug)]
+pub struct OwnBuilt<'a> {
+    /// The image.
+    pub plan: Plan<'a>,
+    /// What the stub is told.
+    pub parameters: Parameters,
+    /// Bytes of the setup, padded.
+    pub setup_len: u64,
+    /// Bytes behind the setup.
+    pub system_len: u64,
+    /// Header fields that were written.
+    pub patches: Vec<Patch>,
+}
+
+/// The parts do not make an image.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OwnError {
+    /// The setup has an impossible field.
+    #[error("setup: {0}")]
+    Setup(#[from] FieldError),
+    /// The setup is too old for what has to be said in its header.
+    #[error("setup: version at offset 0x206 is {found:#x}, the boot stub needs {OLDEST_PROTOCOL:#x} (2.12) or newer")]
+    OldSetup {
+        /// The version.
+        found: u16,
+    },
+    /// A built-in part of kimage is damaged.
+    #[error("the built-in boot stub")]
+    BuiltIn(#[from] elf::Error),
+    /// The command line is longer than kernels read.
+    #[error("the command line has {len} bytes, the kernel reads at most {max}")]
+    Cmdline {
+        /// Its length.
+        len: u64,
+        /// What `cmdline_size` says.
+        max: u64,
+    },
+    /// The image would need more memory than allowed.
+    #[error("the image needs {need} bytes of memory to start, more than {max}")]
+    TooLarge {
+        /// Bytes needed.
+        need: u64,
+        /// Bytes allowed.
+        max: u64,
+    },
+    /// The layout did not come out.
+    #[error(transparent)]
+    Layout(#[from] layout::Error),
+}
+
+impl OwnError {
+    /// What to do next; empty when the message says it all.
+    pub fn help(&self) -> Cow<'static, str> {
+        match self {
+            OwnError::Setup(error) => error.help.clone(),
+            OwnError::OldSetup { .. } => "leave SETUP out: then kimage's own is used".into(),
+            OwnError::BuiltIn(error) => error.help(),
+            OwnError::Cmdline { .. } => "shorten it".into(),
+            OwnError::TooLarge { .. } => "allow it with --max-memory, or pass the initrd by the boot loader".into(),
+            OwnError::Layout(_) => "".into(),
+        }
+    }
+}
+
+/// The built-in setup, flat.
+fn builtin_setup() -> Result<Vec<u8>, OwnError> {
+    let elf = Elf::parse(builtin::SETUP)?;
+    let flat = flatten(&elf, &FlatOptions::default())?;
+    let mut bytes = vec![0; layout::usize_or_max(flat.base.0)];
+    bytes.extend(flat.plan.bytes_at(0..flat.plan.len()));
+    Ok(bytes)
+}
+
+fn builtin_symbol(name: &str) -> Result<u64, OwnError> {
+    let elf = Elf::parse(builtin::SETUP)?;
+    let symbol = elf.symbols()?.find(|symbol| symbol.name == name.as_bytes());
+    Ok(symbol.map_or(0, |symbol| symbol.value))
+}
+
+/// Plans the image; refuses one that needs more than `max_memory` bytes to start.
+///
+/// # Errors
+/// [`OwnError`].
+pub fn plan<'a>(parts: OwnParts<'a, '_>, max_memory: u64) -> Result<OwnBuilt<'a>, OwnError> {
+    let stub = parts.stub;
+    let payload_at = stub.early_end;
+    let initrd = joined(&parts.initrd);
+    let cmdline_at = payload_at.saturating_add(len64(&parts.payload));
+    let cmdline_end = cmdline_at.saturating_add(len64(&parts.cmdline));
+    let initrd_at = cmdline_end.next_multiple_of(16);
+    let tail = if parts.crc { 4 } else { 0 };
+    let file_len = initrd_at.saturating_add(initrd.len).saturating_add(tail).next_multiple_of(512);
+    let sizes = Sizes {
+        unpacked: parts.parameters.unpacked_len,
+        span: parts.parameters.span,
+        file: file_len,
+        stub: stub.memory,
+        payload: len64(&parts.payload),
+        cmdline: len64(&parts.cmdline),
+        heap: parts.parameters.heap_len,
+        initrd: initrd.len,
+    };
+    let max = max_memory.min(u64::from(u32::MAX));
+    let memory = memory::layout(&sizes).ok_or(OwnError::TooLarge { need: u64::MAX, max })?;
+    if memory.init_size > max {
+        return Err(OwnError::TooLarge { need: memory.init_size, max });
+    }
+    let parameters = Parameters {
+        payload_at,
+        payload_len: len64(&parts.payload).saturating_sub(parts.trailer),
+        run_at: memory.run_at,
+        initrd_to: memory.initrd_to,
+        init_size: memory.init_size,
+        file_len,
+        cmdline_at,
+        cmdline_len: len64(&parts.cmdline),
+        initrd_at,
+        initrd_len: initrd.len,
+        ..parts.parameters
+    };
+
+    let (setup, patches) = setup(&parts, &parameters)?;
+    let setup_len = len64(&setup);
+    let fields: SetupHeader = *Setup::parse(&setup)?.header();
+    let head = head(stub, &parameters, parts.setup_type_max)?;
+    let mut reserver = Reserver::new();
+    reserver.bytes(setup)?;
+    reserver.bytes(head)?;
+    reserver.fill_to("the boot stub", setup_len + payload_at, 0)?;
+    reserver.bytes(parts.payload)?;
+    reserver.bytes(parts.cmdline)?;
+    reserver.fill_to("the command line", setup_len + initrd_at, 0)?;
+    for (disk, padding) in initrd.pieces {
+        reserver.bytes(disk)?;
+        reserver.fill(padding, 0)?;
+    }
+    let end = setup_len + file_len;
+    reserver.fill_to("the image", end - tail, 0)?;
+    if parts.crc {
+        reserver.crc32_no_xor()?;
+    }
+    let plan = reserver.finish_with(regions(&fields, setup_len, end, end, parts.crc));
+    Ok(OwnBuilt { plan, parameters, setup_len, system_len: file_len, patches })
+}
+
+/// RAM disks one behind the other, each but the last padded to the four bytes that cpio archives are aligned to.
+struct Joined<'a> {
+    pieces: Vec<(&'a [u8], u64)>,
+    len: u64,
+}
+
+fn joined<'a>(disks: &[&'a [u8]]) -> Joined<'a> {
+    let mut joined = Joined { pieces: Vec::new(), len: 0 };
+    let last = disks.len().saturating_sub(1);
+    for (index, disk) in disks.iter().enumerate() {
+        let len = len64(disk);
+        let padding = if index == last { 0 } else { len.next_multiple_of(4) - len };
+        joined.pieces.push((disk, padding));
+        joined.len = joined.len.saturating_add(len + padding);
+    }
+    joined
+}
+
+/// The stub with what it is to know.
+fn head(stub: &BootStub, parameters: &Parameters, setup_type_max: u32) -> Result<Vec<u8>, OwnError> {
+    // The last word of struct kernel_info.
+    const SETUP_TYPE_MAX: u64 = 12;
+    let block: Vec<u8> = parameters.to_words().iter().flat_map(|word| word.to_le_bytes()).collect();
+    let mut head = stub.bytes.clone();
+    for (field, at, bytes) in [
+        ("parameters", stub.parameters_at, &block[..]),
+        ("setup_type_max", stub.kernel_info_at + SETUP_TYPE_MAX, &setup_type_max.to_le_bytes()),
+    ] {
+        let have = len64(&head);
+        let start = layout::usize_or_max(at);
+        let place = start.checked_add(bytes.len()).and_then(|end| head.get_mut(start..end)).ok_or_else(|| {
+            FieldError::new(field, at, Problem::Truncated { need: at.saturating_add(len64(bytes)), have })
+        })?;
+        place.copy_from_slice(bytes);
+    }
+    Ok(head)
+}
+
+/// The setup, padded to pages, its header filled in.
+fn setup(parts: &OwnParts<'_, '_>, parameters: &Parameters) -> Result<(Vec<u8>, Vec<Patch>), OwnError> {
+    let mut bytes = match &parts.setup {
+        OwnSetup::BuiltIn => builtin_setup()?,
+        OwnSetup::Kernel(bytes) => bytes.to_vec(),
+    };
+    let given = Setup::parse(&bytes)?;
+    given.check_end()?;
+    if given.version() < OLDEST_PROTOCOL {
+        return Err(OwnError::OldSetup { found: given.version() });
+    }
+    let (version, cmdline_size) = (given.version(), given.header().cmdline_size.get());
+    if parameters.cmdline_len > u64::from(cmdline_size) {
+        return Err(OwnError::Cmdline { len: parameters.cmdline_len, max: cmdline_size.into() });
+    }
+    let is_builtin = matches!(parts.setup, OwnSetup::BuiltIn);
+    let version_at = if is_builtin { put_version(&mut bytes, &parts.version)? } else { None };
+    if !is_builtin && bytes.starts_with(b"MZ") {
+        // Without an EFI entry there must be no sign of one.
+        bytes.iter_mut().take(2).for_each(|byte| *byte = 0xff);
+    }
+    let padded = Align::PAGE.up(len64(&bytes)).unwrap_or(u64::MAX);
+    bytes.resize(layout::usize_or_max(padded), 0);
+
+    let p = parameters;
+    let mut out = FieldWriter::new(bytes);
+    let sectors = u8::try_from(padded / 512 - 1).map_err(|_| {
+        let problem = Problem::OutOfRange { value: padded / 512 - 1, min: 4, max: 255 };
+        FieldError::new("setup_sects", offset_of("setup_sects"), problem)
+    })?;
+    let moves = p.has(crate::stub::parameters::RELOCATABLE);
+    let step = u8::try_from(p.align.trailing_zeros()).unwrap_or(0);
+    let mut xloadflags = XLF_KERNEL_64;
+    if parts.is_64 {
+        xloadflags |= XLF_CAN_BE_LOADED_ABOVE_4G;
+    }
+    if parts.knows_five_levels {
+        xloadflags |= XLF_5LEVEL;
+    }
+    out.u8("setup_sects", offset_of("setup_sects"), sectors)?;
+    put32(&mut out, "syssize", p.file_len / 16)?;
+    out.u16("root_dev", offset_of("root_dev"), 0)?;
+    if let Some(at) = version_at {
+        out.u16("kernel_version", offset_of("kernel_version"), at)?;
+    }
+    out.u8("loadflags", offset_of("loadflags"), LOADED_HIGH)?;
+    put32(&mut out, "code32_start", 0x10_0000)?;
+    put32(&mut out, "kernel_alignment", p.align)?;
+    out.u8("relocatable_kernel", offset_of("relocatable_kernel"), u8::from(moves))?;
+    out.u8("min_alignment", offset_of("min_alignment"), step)?;
+    out.u16("xloadflags", offset_of("xloadflags"), xloadflags)?;
+    put32(&mut out, "payload_offset", p.payload_at)?;
+    put32(&mut out, "payload_length", len64(&parts.payload))?;
+    put32(&mut out, "pref_address", p.load_min)?;
+    let upper = u32::try_from(p.load_min >> 32).unwrap_or(u32::MAX);
+    out.u32("pref_address (upper half)", offset_of("pref_address") + 4, upper)?;
+    put32(&mut out, "init_size", p.init_size)?;
+    put32(&mut out, "handover_offset", 0)?;
+    if version >= 0x20f {
+        put32(&mut out, "kernel_info_offset", parts.stub.kernel_info_at)?;
+    }
+    Ok(out.finish())
+}
+
+/// Writes the text where the built-in setup has room for it; returns what `kernel_version` is to say.
+fn put_version(setup: &mut [u8], text: &str) -> Result<Option<u16>, OwnError> {
+    let (start, end) = (builtin_symbol("version_text")?, builtin_symbol("version_text_end")?);
+    let room = end.saturating_sub(start).saturating_sub(1);
+    let mut cut = text.len().min(layout::usize_or_max(room));
+    while !text.is_char_boundary(cut) {
+        cut -= 1;
+    }
+    let text = slice(text.as_bytes(), 0, u64::try_from(cut).unwrap_or(0)).unwrap_or_default();
+    let place = setup.iter_mut().skip(layout::usize_or_max(start));
+    place.zip(text).for_each(|(to, from)| *to = *from);
+    // The pointer counts from 0x200.
+    Ok(u16::try_from(start.saturating_sub(0x200)).ok().filter(|_| start > 0x200))
+}
+
+/// Writes the lower 32 bits of a field whose upper ones are 0, or follow.
+fn put32(out: &mut FieldWriter, field: &'static str, value: u64) -> Result<(), OwnError> {
+    let max = u64::from(u32::MAX);
+    let at = offset_of(field);
+    let low = if field == "pref_address" { value & max } else { value };
+    let low = u32::try_from(low).map_err(|_| FieldError::new(field, at, Problem::OutOfRange { value, min: 0, max }))?;
+    Ok(out.u32(field, at, low)?)
+}

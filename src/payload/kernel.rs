@@ -1,0 +1,410 @@
+//! A kernel as the boot stub unpacks it: an ELF file with its segments laid out as they lie in memory, and the
+//! relocation table behind it.
+//!
+//! The stub unpacks the whole file to the kernel's place and moves the segments down by the one page that the headers
+//! take, so each must stand in the file no earlier than in memory; laid out anew, that holds by construction, and what
+//! a linker left between them is gone. The table is last, as in the kernel's own payloads, behind all that is cleared.
+
+use crate::arch::Arch;
+use crate::bytes::{PhysAddr, len64, slice};
+use crate::elf::{self, Elf, PT_LOAD, Segment};
+use std::borrow::Cow;
+
+/// Bytes of the headers, and by how much the segments stand later in the file than in memory.
+pub const HEADERS: u64 = 4096;
+/// Real-mode memory, which no kernel may ask for.
+const LOW_MEMORY_END: u64 = 1 << 20;
+/// A table of program headers that the stub reads.
+const MAX_SEGMENTS: usize = 64;
+const PT_NOTE: u32 = 4;
+const PT_INTERP: u32 = 3;
+/// 64-bit Linux is linked for this address and up, and finds out itself where in physical memory it is
+/// (`__START_KERNEL_map`, arch/x86/include/asm/page_64_types.h).
+const KERNEL_MAP: u64 = 0xffff_ffff_8000_0000;
+/// The contents of `.shstrtab`.
+const SECTION_NAMES: &[u8] = b"\0.shstrtab\0";
+/// Large pages, which a 64-bit kernel is mapped with.
+const LARGE_PAGE: u64 = 2 << 20;
+
+/// The kernel cannot be put into an image of our own.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The ELF file is damaged.
+    #[error(transparent)]
+    Elf(#[from] elf::Error),
+    /// It is for another CPU.
+    #[error("the ELF file is for {found}, wanted x86-64 or 32-bit x86")]
+    WrongCpu {
+        /// Its CPU.
+        found: String,
+    },
+    /// It is not linked yet.
+    #[error("this is an object file (e_type ET_REL), it is not linked yet")]
+    NotLinked,
+    /// It is a program of an operating system.
+    #[error("the ELF file wants an interpreter (PT_INTERP): it is a program, not a kernel")]
+    Interpreter,
+    /// Nothing of it is loaded.
+    #[error("the ELF file has no PT_LOAD segment with memory")]
+    NothingToLoad,
+    /// More segments than the stub reads.
+    #[error("the ELF file has {count} PT_LOAD and PT_NOTE segments, the boot stub takes at most {MAX_SEGMENTS}")]
+    TooManySegments {
+        /// How many it has.
+        count: usize,
+    },
+    /// A segment's numbers contradict each other or the file.
+    #[error("segment {index} of the ELF file: {why}")]
+    Segment {
+        /// Its place in the table of program headers, from 0.
+        index: usize,
+        /// What is wrong.
+        why: &'static str,
+    },
+    /// A segment must not go where it wants to.
+    #[error("segment {index} of the ELF file is for physical address {at}, below 1 MiB")]
+    TooLow {
+        /// Its place in the table of program headers, from 0.
+        index: usize,
+        /// `p_paddr`.
+        at: PhysAddr,
+    },
+    /// Two segments want the same memory.
+    #[error("segments {first} and {second} of the ELF file overlap at physical address {at}")]
+    Overlap {
+        /// One of them.
+        first: usize,
+        /// The other.
+        second: usize,
+        /// The first address that both have.
+        at: PhysAddr,
+    },
+    /// The entry point is outside of the kernel.
+    #[error("the entry point {entry} of the ELF file is in none of its segments")]
+    NoEntry {
+        /// `e_entry`.
+        entry: PhysAddr,
+    },
+    /// It would take too much memory.
+    #[error("the kernel takes {need} bytes of memory, more than {max}")]
+    TooLarge {
+        /// Bytes it takes.
+        need: u64,
+        /// Bytes allowed.
+        max: u64,
+    },
+}
+
+impl Error {
+    /// What to do next; empty when the message says it all.
+    pub fn help(&self) -> Cow<'static, str> {
+        match self {
+            Error::Elf(error) => error.help(),
+            Error::WrongCpu { .. } => "for an ARM kernel use `kimage zimage`, for others `kimage image`".into(),
+            Error::NotLinked | Error::Interpreter | Error::NothingToLoad => {
+                "give the kernel as the linker left it: vmlinux".into()
+            }
+            Error::TooManySegments { .. } => "let the linker script put sections into fewer segments (PHDRS)".into(),
+            Error::Segment { .. } => "the file is truncated or damaged: copy it again from where it was built".into(),
+            Error::TooLow { .. } => {
+                "link the kernel for physical addresses (LMA) from 1 MiB on: below are BIOS and boot parameters".into()
+            }
+            Error::Overlap { .. } => "give each segment its own physical addresses (LMA, p_paddr)".into(),
+            Error::NoEntry { .. } => "let the linker script say ENTRY(symbol), a symbol in a loaded section".into(),
+            Error::TooLarge { .. } => {
+                "allow it with --max-memory; physical addresses far apart take memory, too".into()
+            }
+        }
+    }
+}
+
+/// The result of laying a kernel out.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// A kernel, ready to be compressed.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Kernel {
+    /// The ELF file, and the relocation table behind it.
+    pub bytes: Vec<u8>,
+    /// Bytes of the ELF file.
+    pub elf_len: u64,
+    /// The lowest physical address.
+    pub load_min: u64,
+    /// From there to behind the last byte, uninitialised data included.
+    pub span: u64,
+    /// The entry point, a physical address.
+    pub entry: u64,
+    /// Virtual minus physical address.
+    pub virt_offset: u64,
+    /// It can be put at multiples of this when it can be moved; a power of two.
+    pub align: u64,
+    /// 64-bit code?
+    pub is_64: bool,
+    /// It runs at any physical address.
+    pub is_movable: bool,
+    /// It can take over when the CPU has five levels of page tables on.
+    pub knows_five_levels: bool,
+    /// The release of a Linux kernel.
+    pub release: Option<String>,
+}
+
+impl Kernel {
+    /// Has it a relocation table?
+    pub fn has_relocs(&self) -> bool {
+        len64(&self.bytes) > self.elf_len
+    }
+}
+
+/// A segment, and its place in the table of program headers.
+type Load = (usize, Segment);
+
+/// Lays out `elf` with the relocation table `relocs` (whose lists [`parse_relocs`](super::parse_relocs) has checked)
+/// behind it.
+///
+/// # Errors
+/// [`Error`], with the segment that cannot be loaded.
+pub fn kernel(elf: &Elf<'_>, relocs: Option<&[u8]>, max_memory: u64) -> Result<Kernel> {
+    let is_64 = match elf.arch() {
+        Some(Arch::X86_64) => true,
+        Some(Arch::X86) => false,
+        Some(other) => return Err(Error::WrongCpu { found: other.facts().name.to_owned() }),
+        None => return Err(Error::WrongCpu { found: format!("e_machine {}", elf.machine()) }),
+    };
+    if elf.kind() == elf::Kind::Relocatable {
+        return Err(Error::NotLinked);
+    }
+    if elf.segments().iter().any(|segment| segment.kind == PT_INTERP) {
+        return Err(Error::Interpreter);
+    }
+    let loads = loads(elf)?;
+    let (Some((_, first)), Some((_, last))) = (loads.first(), loads.last()) else { return Err(Error::NothingToLoad) };
+    let load_min = first.paddr;
+    let span = last.paddr.saturating_add(last.memsz) - load_min;
+    if span > max_memory {
+        return Err(Error::TooLarge { need: span, max: max_memory });
+    }
+    let entry = entry(elf, &loads)?;
+    // The segment that is entered: others, as that of the per-CPU data, may have virtual addresses of their own.
+    let entered = loads.iter().map(|(_, segment)| segment).find(|segment| holds(segment.paddr, segment, entry));
+    let virt_offset = entered.map_or(0, |segment| segment.vaddr.wrapping_sub(segment.paddr));
+    let release = elf.release().or_else(|| elf::release_in(elf.bytes()));
+    let align =
+        loads.iter().map(|(_, segment)| segment.align).filter(|align| align.is_power_of_two()).fold(1, u64::max);
+    let mut kernel = Kernel {
+        bytes: Vec::new(),
+        elf_len: 0,
+        load_min,
+        span,
+        entry,
+        virt_offset,
+        align: align.max(if is_64 || relocs.is_some() { LARGE_PAGE } else { 4096 }),
+        is_64,
+        is_movable: if is_64 { release.is_some() && virt_offset == KERNEL_MAP } else { relocs.is_some() },
+        // The option exists in kernels that know, and only there.
+        knows_five_levels: is_64 && memchr::memmem::find(elf.bytes(), b"no5lvl").is_some(),
+        release,
+    };
+    lay_out(&mut kernel, elf, &loads, relocs)?;
+    Ok(kernel)
+}
+
+/// The segments to load, by rising physical address.
+fn loads(elf: &Elf<'_>) -> Result<Vec<Load>> {
+    let mut loads = Vec::new();
+    for (index, segment) in elf.segments().iter().enumerate() {
+        if segment.kind != PT_LOAD || segment.memsz == 0 {
+            continue;
+        }
+        let fault = |why| Err(Error::Segment { index, why });
+        if segment.filesz > segment.memsz {
+            return fault("p_filesz is more than p_memsz");
+        }
+        if slice(elf.bytes(), segment.offset, segment.filesz).is_none() {
+            return fault("it is not wholly inside the file");
+        }
+        if segment.paddr.checked_add(segment.memsz).is_none() {
+            return fault("it ends behind the end of the address space");
+        }
+        if segment.paddr < LOW_MEMORY_END {
+            return Err(Error::TooLow { index, at: PhysAddr(segment.paddr) });
+        }
+        loads.push((index, *segment));
+    }
+    loads.sort_by_key(|(index, segment)| (segment.paddr, *index));
+    for pair in loads.windows(2) {
+        if let [(first, low), (second, high)] = pair {
+            if high.paddr < low.paddr.saturating_add(low.memsz) {
+                return Err(Error::Overlap { first: *first, second: *second, at: PhysAddr(high.paddr) });
+            }
+        }
+    }
+    Ok(loads)
+}
+
+fn holds(start: u64, segment: &Segment, address: u64) -> bool {
+    address.checked_sub(start).is_some_and(|offset| offset < segment.memsz)
+}
+
+/// Linux has a physical entry point; a virtual one goes through the segment that holds it.
+fn entry(elf: &Elf<'_>, loads: &[Load]) -> Result<u64> {
+    let entry = elf.entry();
+    if loads.iter().any(|(_, segment)| holds(segment.paddr, segment, entry)) {
+        return Ok(entry);
+    }
+    loads
+        .iter()
+        .find(|(_, segment)| holds(segment.vaddr, segment, entry))
+        .map(|(_, segment)| entry - segment.vaddr + segment.paddr)
+        .ok_or(Error::NoEntry { entry: PhysAddr(entry) })
+}
+
+/// Writes the file.
+fn lay_out(kernel: &mut Kernel, elf: &Elf<'_>, loads: &[Load], relocs: Option<&[u8]>) -> Result<()> {
+    let class = Class::of(kernel.is_64);
+    let place = |paddr: u64| HEADERS + (paddr - kernel.load_min);
+    let mut headers = Vec::new();
+    let mut notes_apart = Vec::new();
+    let mut end = HEADERS;
+    for (_, segment) in loads {
+        let offset = place(segment.paddr);
+        end = end.max(offset + segment.filesz);
+        headers.push(Segment { offset, align: 4096, ..*segment });
+    }
+    for (index, note) in elf.segments().iter().enumerate().filter(|(_, segment)| segment.kind == PT_NOTE) {
+        let Some(bytes) = slice(elf.bytes(), note.offset, note.filesz) else {
+            return Err(Error::Segment { index, why: "it is not wholly inside the file" });
+        };
+        let inside = loads.iter().map(|(_, load)| load).find(|load| {
+            let start = note.offset.checked_sub(load.offset);
+            start.is_some_and(|start| start.saturating_add(note.filesz) <= load.filesz)
+        });
+        match inside {
+            Some(load) => {
+                let offset = place(load.paddr) + (note.offset - load.offset);
+                headers.push(Segment { offset, ..*note });
+            }
+            None => {
+                notes_apart.push((headers.len(), bytes));
+                headers.push(*note);
+            }
+        }
+    }
+    if headers.len() > MAX_SEGMENTS {
+        return Err(Error::TooManySegments { count: headers.len() });
+    }
+    if relocs.is_some() {
+        // The stub clears up to here.
+        end = end.max(kernel.span);
+    }
+    for (index, bytes) in &notes_apart {
+        end = end.next_multiple_of(16);
+        if let Some(header) = headers.get_mut(*index) {
+            header.offset = end;
+        }
+        end += len64(bytes);
+    }
+    // A section table says where the file ends, for who looks for the relocation table behind it.
+    let names_at = end.next_multiple_of(16);
+    let sections_at = relocs.map(|_| (names_at + len64(SECTION_NAMES)).next_multiple_of(16));
+    kernel.elf_len = sections_at.map_or(end, |at| at + 2 * class.section);
+
+    let mut out = Vec::with_capacity(usize_of(kernel.elf_len + relocs.map_or(0, len64)));
+    class.header(&mut out, elf, kernel.entry, &headers, sections_at);
+    for (_, segment) in loads {
+        out.resize(usize_of(place(segment.paddr)), 0);
+        out.extend_from_slice(slice(elf.bytes(), segment.offset, segment.filesz).unwrap_or_default());
+    }
+    for (index, bytes) in notes_apart {
+        out.resize(headers.get(index).map_or(out.len(), |header| usize_of(header.offset)), 0);
+        out.extend_from_slice(bytes);
+    }
+    if let Some(at) = sections_at {
+        out.resize(usize_of(names_at), 0);
+        out.extend_from_slice(SECTION_NAMES);
+        out.resize(usize_of(at), 0);
+        class.sections(&mut out, names_at);
+    }
+    out.resize(usize_of(kernel.elf_len), 0);
+    out.extend_from_slice(relocs.unwrap_or_default());
+    kernel.bytes = out;
+    Ok(())
+}
+
+fn usize_of(value: u64) -> usize {
+    crate::layout::usize_or_max(value)
+}
+
+/// Sizes of an ELF class, in bytes.
+struct Class {
+    is_64: bool,
+    file: u16,
+    program: u16,
+    section: u64,
+}
+
+impl Class {
+    const fn of(is_64: bool) -> Class {
+        match is_64 {
+            true => Class { is_64, file: 64, program: 56, section: 64 },
+            false => Class { is_64, file: 52, program: 32, section: 40 },
+        }
+    }
+
+    /// An address or offset of the class; a 32-bit file had 32-bit ones, and grew by a page.
+    fn word(&self, out: &mut Vec<u8>, value: u64) {
+        match self.is_64 {
+            true => out.extend_from_slice(&value.to_le_bytes()),
+            false => out.extend_from_slice(&u32::try_from(value).unwrap_or(u32::MAX).to_le_bytes()),
+        }
+    }
+
+    fn header(&self, out: &mut Vec<u8>, elf: &Elf<'_>, entry: u64, segments: &[Segment], sections_at: Option<u64>) {
+        const ET_EXEC: u16 = 2;
+        let count = u16::try_from(segments.len()).unwrap_or(u16::MAX);
+        let shentsize = u16::try_from(self.section).unwrap_or(0);
+        let (sections, names_index) = if sections_at.is_some() { (2, 1) } else { (0, 0) };
+        out.extend_from_slice(&[0x7f, b'E', b'L', b'F', if self.is_64 { 2 } else { 1 }, 1, 1, 0]);
+        out.extend_from_slice(&[0; 8]);
+        out.extend_from_slice(&ET_EXEC.to_le_bytes());
+        out.extend_from_slice(&elf.machine().to_le_bytes());
+        out.extend_from_slice(&1_u32.to_le_bytes());
+        self.word(out, entry);
+        self.word(out, self.file.into());
+        self.word(out, sections_at.unwrap_or(0));
+        out.extend_from_slice(&0_u32.to_le_bytes());
+        for half in [self.file, self.program, count, shentsize, sections, names_index] {
+            out.extend_from_slice(&half.to_le_bytes());
+        }
+        for segment in segments {
+            let Segment { kind, flags, offset, vaddr, paddr, filesz, memsz, align } = *segment;
+            out.extend_from_slice(&kind.to_le_bytes());
+            if self.is_64 {
+                out.extend_from_slice(&flags.to_le_bytes());
+            }
+            for value in [offset, vaddr, paddr, filesz, memsz] {
+                self.word(out, value);
+            }
+            if !self.is_64 {
+                out.extend_from_slice(&flags.to_le_bytes());
+            }
+            self.word(out, align);
+        }
+    }
+
+    /// The null section, and the section names.
+    fn sections(&self, out: &mut Vec<u8>, names_at: u64) {
+        const SHT_STRTAB: u32 = 3;
+        out.resize(out.len() + usize_of(self.section), 0);
+        out.extend_from_slice(&1_u32.to_le_bytes());
+        out.extend_from_slice(&SHT_STRTAB.to_le_bytes());
+        for value in [0, 0, names_at, len64(SECTION_NAMES)] {
+            self.word(out, value);
+        }
+        out.extend_from_slice(&[0; 8]);
+        for value in [1, 0] {
+            self.word(out, value);
+        }
+    }
+}
