@@ -5,6 +5,7 @@
 
 mod facts;
 mod flatten;
+mod notes;
 mod raw;
 mod relocs;
 mod remove;
@@ -13,8 +14,9 @@ mod strip;
 mod symbols;
 mod symtab;
 
-pub use facts::{BANNER, release_in};
+pub use facts::{BANNER, banner_in, release_in};
 pub use flatten::{DEFAULT_MAX_SIZE, FlatImage, FlatOptions, flatten};
+pub use notes::Note;
 pub use relocs::{BadReloc, Lists, RelocKind, RelocOptions, RelocTable, list_absolute_relocs, list_relocs, relocs};
 pub use remove::RemoveList;
 pub use strip::{KERNEL_REMOVES, StripOptions, strip};
