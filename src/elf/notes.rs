@@ -1,7 +1,7 @@
 //! The notes of an ELF file: build id, boot entry points for hypervisors.
 
+use super::Elf;
 use super::raw::{PT_NOTE, SHT_NOTE};
-use super::{Elf, SHT_NOBITS};
 use crate::bytes::{Cursor, slice};
 
 /// A note (gABI, "Note Section").
@@ -52,31 +52,6 @@ impl<'a> Elf<'a> {
             notes.push(note);
             at = next;
         }
-    }
-
-    /// Where the ELF file ends: behind the last byte that a header of it claims. What stands behind, the file does not
-    /// know of.
-    pub fn file_len(&self) -> u64 {
-        let (header, program_header, section_header) = if self.is_64() { (64, 56, 64) } else { (52, 32, 40) };
-        let table = |at: u64, count: usize, size: u64| match count {
-            0 => 0,
-            count => at.saturating_add(u64::try_from(count).unwrap_or(u64::MAX).saturating_mul(size)),
-        };
-        let segments = self.segments().iter().map(|segment| segment.offset.saturating_add(segment.filesz));
-        let sections = self.sections().iter().filter(|section| section.kind != SHT_NOBITS);
-        let sections = sections.map(|section| section.offset.saturating_add(section.size));
-        let have = crate::bytes::len64(self.bytes());
-        segments
-            .chain(sections)
-            .filter(|end| *end <= have)
-            .chain([
-                header,
-                table(self.program_headers_at(), self.segments().len(), program_header),
-                table(self.section_table_at, self.sections().len(), section_header),
-            ])
-            .max()
-            .unwrap_or(have)
-            .min(have)
     }
 
     /// The file ranges that are loaded, in file order, overlaps joined; the whole file where nothing says.

@@ -172,7 +172,7 @@ pub(super) fn describe(kind: Kind, bytes: &[u8], context: &mut Context<'_>) -> R
         Kind::Known(Format::Cpio) => ramdisk::describe_cpio(bytes),
         Kind::Known(Format::Android) => ramdisk::describe_android(bytes),
         Kind::Kernel => Ok(kernel::describe_flat(bytes, context)),
-        Kind::Relocs => Ok(relocs::describe(bytes)),
+        Kind::Relocs => relocs::describe(bytes),
         Kind::Config => Ok(config(bytes)),
         Kind::Data => Ok(data(kind, bytes)),
     }
@@ -184,7 +184,7 @@ pub(super) fn split(data: &[u8]) -> Vec<Child> {
     let format = Format::detect(data);
     if format == Some(Format::Elf) {
         let Ok(elf) = Elf::parse(data) else { return vec![Child::range("vmlinux", 0..end)] };
-        let len = elf.file_len();
+        let len = elf.file_end().min(end);
         let mut children = vec![Child::range("vmlinux", 0..len)];
         if len < end {
             let rest = slice(data, len, end - len).unwrap_or(&[]);
