@@ -178,9 +178,8 @@ fn is_trailer(inflated: &Inflated, rest: &[u8]) -> bool {
 pub(in crate::inspect) fn stream_facts(bytes: &[u8], inflated: &Inflated, rest: &[u8], facts: &mut Vec<Fact>) {
     facts.push(Fact::number("compressed_size", inflated.consumed));
     facts.push(Fact::number("decompressed_size", inflated.produced));
-    if inflated.produced > 0 {
-        // Tenths of a percent: integers do for that.
-        let share = inflated.consumed.saturating_mul(1000) / inflated.produced;
+    // Tenths of a percent: integers do for that.
+    if let Some(share) = inflated.consumed.saturating_mul(1000).checked_div(inflated.produced) {
         facts.push(Fact::new("ratio", format!("{}.{} percent", share / 10, share % 10)));
     }
     if inflated.streams > 1 {
