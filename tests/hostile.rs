@@ -190,6 +190,8 @@ const PLACES: &[(&str, &[u64])] = &[
     ("off_dt_struct", &[8]),
     ("off_dt_strings", &[12]),
     ("off_mem_rsvmap", &[16]),
+    ("version", &[20]),
+    ("last_comp_version", &[24]),
     ("zImage header", &[0]),
     ("fdt_header", &[0]),
     ("setup", &[0]),
@@ -307,7 +309,12 @@ doors! {
         let image = UImage::parse(input)?;
         shown((image.regions(), image.header(), image.files().collect::<Vec<_>>(), image.check()))
     };
-    DTB "Dtb::parse" |input| shown(Dtb::parse_at(input, 0)?.bytes());
+    DTB "Dtb::parse" |input| {
+        let blob = Dtb::parse_at(input, 0)?;
+        let tree = blob.tree()?;
+        let nodes = tree.nodes().map(|node| (node.path(), node.properties().to_vec())).collect::<Vec<_>>();
+        shown((blob.bytes(), nodes, blob.reservations()?, blob.regions()?))
+    };
     PE "PeHeader::parse" |input| shown(PeHeader::parse(input)?);
     IMAGE64 "Image64::detect" |input| shown(Image64::detect(input));
 }
