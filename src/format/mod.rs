@@ -5,6 +5,7 @@
 
 pub mod bzimage;
 pub mod fdt;
+pub mod fit;
 pub mod image64;
 pub mod pe;
 pub mod uimage;
