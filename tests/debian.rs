@@ -124,9 +124,9 @@ fn vmlinux_and_relocs_are_those_of_the_codecs_command() {
         let packed = &bytes[start..start + word(0x24c)];
         let (name, package, args) = match packed {
             [0x1f, 0x8b, ..] => ("gzip", "gzip", &["-dc"][..]),
-            [0xfd, b'7', ..] => ("xz", "xz-utils", &["-dc"]),
-            [2, 0x21, ..] => ("lz4", "lz4", &["-dc"]),
-            [0x28, 0xb5, ..] => ("zstd", "zstd", &["-dc", "--long=31"]),
+            [0xfd, b'7', ..] => ("xz", "xz-utils", &["-dc"][..]),
+            [2, 0x21, ..] => ("lz4", "lz4", &["-dc"][..]),
+            [0x28, 0xb5, ..] => ("zstd", "zstd", &["-dc", "--long=31"][..]),
             other => panic!("{}: {:02x?}", kernel.name, &other[..4]),
         };
         let Some(command) = tool(name, package) else { return };
