@@ -66,10 +66,6 @@ fn kernels() -> &'static [Kernel] {
     })
 }
 
-fn layer<'v>(file: &'v Value, format: &str) -> Option<&'v Value> {
-    file["layers"].as_array().unwrap().iter().find(|layer| layer["format"] == format)
-}
-
 #[test]
 fn every_kernel_is_recognised() {
     for kernel in kernels() {

@@ -70,6 +70,10 @@ pub(super) enum Addresses {
     Distances { at: u64, address: u64 },
 }
 
+/// From here on a 32-bit number is negative; where it wraps.
+const NEGATIVE: u64 = 1 << 31;
+const WRAP: u64 = 1 << 32;
+
 impl Addresses {
     /// The address of a symbol.
     pub(super) fn address(&self, image: &Image<'_>, index: u64) -> Option<u64> {
@@ -77,14 +81,17 @@ impl Addresses {
         let address = match *self {
             Addresses::Absolute { at } => image.word_at(at + index * image.word())?,
             Addresses::Offsets { at, base, signed: false } => base.wrapping_add(narrow(at)?.into()),
-            Addresses::Offsets { at, base, signed: true } => match i64::from(narrow(at)?.cast_signed()) {
+            Addresses::Offsets { at, base, signed: true } => match u64::from(narrow(at)?) {
                 // kernel/kallsyms.c, kallsyms_sym_address.
-                absolute @ 0.. => absolute.cast_unsigned(),
-                negative => base.wrapping_sub(1).wrapping_sub(negative.cast_unsigned()),
+                negative @ NEGATIVE.. => base.wrapping_sub(1).wrapping_add(WRAP - negative),
+                absolute => absolute,
             },
             Addresses::Distances { at, address } => {
-                let distance = i64::from(narrow(at)?.cast_signed());
-                address.wrapping_add(4 * index).wrapping_add_signed(distance)
+                let here = address.wrapping_add(4 * index);
+                match u64::from(narrow(at)?) {
+                    negative @ NEGATIVE.. => here.wrapping_sub(WRAP - negative),
+                    distance => here.wrapping_add(distance),
+                }
             }
         };
         Some(if image.is_64 { address } else { address & u64::from(u32::MAX) })

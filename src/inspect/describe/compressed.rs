@@ -16,12 +16,14 @@ pub(super) fn describe(codec: Codec, bytes: &[u8], context: &Context<'_>) -> Des
     if is_payload(context.parent) {
         described.whole_part("piggy", bytes);
     }
-    // The configuration in a kernel and its RAM disk are compressed too; those have parts of their own.
-    if !matches!(context.parent, Some(Kind::Kernel | Kind::Known(Format::Elf | Format::Image64(_) | Format::Cpio))) {
-        described.whole_part("payload", bytes);
-    }
     described.children.push(Child::new("contents", Content::Stream));
     described
+}
+
+/// Is the stream inside this a part of its own? The configuration in a kernel and its RAM disk are compressed too, and have
+/// parts of their own.
+pub(in crate::inspect) fn is_part(parent: Option<Kind>) -> bool {
+    !matches!(parent, Some(Kind::Kernel | Kind::Known(Format::Elf | Format::Image64(_) | Format::Cpio)))
 }
 
 /// Does a decompressor of the kernel's own hold it?

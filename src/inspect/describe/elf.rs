@@ -54,9 +54,9 @@ pub(super) fn describe(bytes: &[u8], context: &Context<'_>) -> Result<Described,
     let loaded = elf.loaded_ranges();
     let init = elf.section(".init.data").or_else(|| elf.section(".init.ramfs"));
     let init = init.filter(|section| elf.contents(section).is_ok());
-    let init =
-        init.map_or_else(|| loaded.clone(), |section| Vec::from([section.offset..section.offset + section.size]));
-    kernel::describe_inside(bytes, &loaded, &init, Some(elf.endian()), context, &mut described);
+    let init = init.map(|section| section.offset..section.offset + section.size);
+    let init = init.as_ref().map_or(loaded.as_slice(), std::slice::from_ref);
+    kernel::describe_inside(bytes, &loaded, init, Some(elf.endian()), context, &mut described);
     let notes = elf.notes();
     describe_notes(&elf, &notes, &mut described);
     let is_contents = matches!(context.parent, Some(Kind::Known(Format::Compressed(_))));
