@@ -34,6 +34,12 @@ pub enum Error {
         /// What to do instead.
         help: &'static str,
     },
+    /// No header tells what a file is.
+    #[error("no header tells what this is: it begins with {found}")]
+    UnknownFormat {
+        /// The first bytes, in hexadecimal.
+        found: String,
+    },
     /// The parts do not make a bzImage.
     #[error(transparent)]
     BzImage(bzimage::Error),
@@ -148,6 +154,12 @@ impl Error {
             Error::Input { source: InputError::Elf(error), .. } => error.help(),
             Error::Input { source: InputError::Stub(error), .. } => error.help(),
             Error::WrongInput { help, .. } => (*help).into(),
+            Error::UnknownFormat { .. } => {
+                "kimage looked for: x86 bzImage and zImage, ARM zImage, arm64 and RISC-V Image, \
+                 EFI zboot, UKI and other EFI files, uImage, FIT, device tree, ELF, cpio, Android boot.img, and gzip, \
+                 bzip2, lzma, xz, lzop, lz4 and zstd streams; a uImage with a vendor's magic number needs --magic"
+                    .into()
+            }
             Error::BzImage(error) => error.help(),
             Error::Kernel(error) => error.help(),
             Error::OwnBzImage(error) => error.help(),

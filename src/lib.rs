@@ -7,7 +7,7 @@
 //!       setup bytes ───────────────────────────┼> format::x::plan > layout::Plan > emit > bytes
 //!       other data, device trees ──────────────┘                       │ regions()
 //!                                                                      │ same type
-//! in:   image bytes > format::Format::detect > format::x::parse ───────┘ regions()
+//! in:   image bytes > inspect::open > format::x::parse, layer by layer ┘ regions()
 //! ```
 //!
 //! A [`layout::Region`] is the common coin: what a plan promises, a parser finds in the bytes that were written.
@@ -25,9 +25,11 @@
 //! 4. [`elf`]: the kernel as the linker left it: lazy view, symbols, flat image, stripped file, relocations.
 //! 5. [`stub`]: the decompressor that is linked around its payload; `zoffset.h` and `voffset.h`. [`payload`]: what an
 //!    image carries: the relocation table behind the kernel, and how the kernel's build wraps and links it.
-//! 6. [`mod@format`]: one container, one file: bzImage, zImage, uImage, `Image`, device tree, PE.
+//! 6. [`mod@format`]: one container, one file: bzImage, zImage, uImage, `Image`, zboot, device tree, FIT, PE, UKI, cpio,
+//!    boot.img.
 //! 7. [`error`]: the error of the journeys, made of the rooms' errors.
-//! 8. [`assemble`]: the journey out; [`assemble::rebuild`] goes the whole way from the kernel's own vmlinux.
+//! 8. [`assemble`]: the journey out; [`assemble::rebuild`] goes the whole way from the kernel's own vmlinux. [`inspect`]:
+//!    the journey in.
 //! 9. [`report`]: saying it, for people and for programs.
 //!
 //! # Errors and findings
@@ -69,6 +71,7 @@ pub mod elf;
 pub mod error;
 pub mod finding;
 pub mod format;
+pub mod inspect;
 pub mod layout;
 pub mod payload;
 pub mod report;

@@ -11,13 +11,27 @@ pub const BANNER: &[u8] = b"Linux version ";
 ///
 /// Text that only looks like a banner (a format string with `%s`) is passed over: a release begins with a digit.
 pub fn release_in(bytes: &[u8]) -> Option<String> {
+    find_release(bytes).map(|(_, release)| release)
+}
+
+/// Where the whole banner stands: from `Linux version 6.1.0` to the end of its line.
+pub fn banner_in(bytes: &[u8]) -> Option<std::ops::Range<usize>> {
+    let (start, _) = find_release(bytes)?;
+    // The longest parts are the names of compiler and linker, which the build's configuration limits.
+    const LONGEST: usize = 1024;
+    let rest = bytes.get(start..)?;
+    let end = rest.iter().take(LONGEST).position(|byte| *byte == b'\n' || *byte == 0)?;
+    Some(start..start + end)
+}
+
+fn find_release(bytes: &[u8]) -> Option<(usize, String)> {
     memchr::memmem::find_iter(bytes, BANNER).find_map(|at| {
         let rest = bytes.get(at + BANNER.len()..)?;
         // A release is at most 64 bytes (__NEW_UTS_LEN) and ends at a space.
         let end = rest.iter().take(65).position(|byte| *byte == b' ' || *byte == 0 || *byte == b'\n')?;
         let release = std::str::from_utf8(rest.get(..end)?).ok()?;
         let good = release.starts_with(|c: char| c.is_ascii_digit()) && release.chars().all(|c| c.is_ascii_graphic());
-        good.then(|| release.to_owned())
+        good.then(|| (at, release.to_owned()))
     })
 }
 

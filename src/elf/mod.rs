@@ -5,22 +5,28 @@
 
 mod facts;
 mod flatten;
+mod kallsyms;
+mod notes;
 mod raw;
 mod relocs;
 mod remove;
+mod resymbol;
 mod strings;
 mod strip;
 mod symbols;
 mod symtab;
 
-pub use facts::{BANNER, release_in};
+pub use facts::{BANNER, banner_in, release_in};
 pub use flatten::{DEFAULT_MAX_SIZE, FlatImage, FlatOptions, flatten};
+pub use kallsyms::{KernelSymbol, kallsyms};
+pub use notes::Note;
 pub(crate) use relocs::sign_extended;
 pub use relocs::{
     BadReloc, Lists, RelocKind, RelocOptions, RelocTable, list_absolute_relocs, list_absolute_symbols, list_relocs,
     relocs, relocs_in_passing,
 };
 pub use remove::RemoveList;
+pub use resymbol::with_symbols;
 pub use strip::{KERNEL_REMOVES, StripOptions, strip};
 pub use symbols::{Symbol, Symbols};
 

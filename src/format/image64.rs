@@ -3,7 +3,7 @@
 //! Source: Documentation/arch/arm64/booting.rst and Documentation/arch/riscv/boot-image-header.rst, Linux 7.2.
 
 use crate::arch::Arch;
-use crate::bytes::{Cursor, FieldError};
+use crate::bytes::{Cursor, FieldError, Problem};
 
 const ARM64_MAGIC: u32 = 0x644d_5241; // "ARM\x64"
 const RISCV_MAGIC2: u32 = 0x0543_5352; // "RSC\x05"
@@ -18,20 +18,38 @@ pub struct Image64 {
     pub text_offset: u64,
     /// Bytes of memory from the image's start that it needs, BSS included; 0 in arm64 images before Linux 3.17.
     pub image_size: u64,
+    /// Bit 0: big-endian; arm64 has its page size and place in memory in bits 1 to 3.
+    pub flags: u64,
+    /// RISC-V: version of the header, major number in the upper half.
+    pub version: Option<u32>,
 }
 
 impl Image64 {
     /// Reads the header; `None` when the magic number is not there.
     pub fn detect(bytes: &[u8]) -> Option<Image64> {
+        Self::parse(bytes).ok()
+    }
+
+    /// Reads the header.
+    ///
+    /// # Errors
+    /// A [`FieldError`] when the magic number is not there.
+    pub fn parse(bytes: &[u8]) -> Result<Image64, FieldError> {
         let cursor = Cursor::little(bytes);
-        let arch = match cursor.u32("magic", MAGIC_AT).ok()? {
+        let arch = match cursor.u32("magic", MAGIC_AT)? {
             ARM64_MAGIC => Arch::Arm64,
             RISCV_MAGIC2 => Arch::Riscv,
-            _ => return None,
+            found => {
+                let problem = Problem::Unknown { found: found.into(), want: "ARM\\x64 or RSC\\x05" };
+                return Err(FieldError::new("magic", MAGIC_AT, problem));
+            }
         };
-        let read = || -> Result<Image64, FieldError> {
-            Ok(Image64 { arch, text_offset: cursor.u64("text_offset", 8)?, image_size: cursor.u64("image_size", 16)? })
-        };
-        read().ok()
+        Ok(Image64 {
+            arch,
+            text_offset: cursor.u64("text_offset", 8)?,
+            image_size: cursor.u64("image_size", 16)?,
+            flags: cursor.u64("flags", 24)?,
+            version: (arch == Arch::Riscv).then(|| cursor.u32("version", 32)).transpose()?,
+        })
     }
 }

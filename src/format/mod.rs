@@ -3,11 +3,16 @@
 //! Inside each the order is: records, the view, `parse`, `regions`, `plan`. [`Format::detect`] tells the containers apart by
 //! what their headers say.
 
+pub mod android;
 pub mod bzimage;
+pub mod cpio;
 pub mod fdt;
+pub mod fit;
 pub mod image64;
 pub mod pe;
 pub mod uimage;
+pub mod uki;
+pub mod zboot;
 pub mod zimage;
 
 use crate::arch::Arch;
@@ -28,8 +33,20 @@ pub enum Format {
     Image64(Arch),
     /// A U-Boot legacy image.
     UImage,
-    /// A device tree blob, or a FIT.
+    /// A device tree blob.
     Fdt,
+    /// A U-Boot FIT: a device tree blob that holds images.
+    Fit,
+    /// An EFI application whose payload is a compressed kernel (arm64, RISC-V, LoongArch).
+    Zboot,
+    /// A unified kernel image: an EFI application with a kernel in a section.
+    Uki,
+    /// Any other EFI application.
+    Pe,
+    /// An Android boot image.
+    Android,
+    /// A cpio archive: an initial RAM disk.
+    Cpio,
     /// A bare compressed stream.
     Compressed(Codec),
 }
@@ -44,15 +61,43 @@ impl Format {
         } else if uimage::UImage::detect(bytes) {
             Some(Format::UImage)
         } else if fdt::Dtb::detect(bytes) {
-            Some(Format::Fdt)
+            Some(if fit::Fit::detect(bytes) { Format::Fit } else { Format::Fdt })
+        } else if cpio::Cpio::detect(bytes) {
+            Some(Format::Cpio)
+        } else if android::BootImage::detect(bytes) {
+            Some(Format::Android)
         } else if bzimage::Setup::detect(bytes) {
             Some(Format::BzImage)
         } else if zimage::ZImage::detect(bytes) {
             Some(Format::ZImage)
         } else if let Some(image) = image64::Image64::detect(bytes) {
             Some(Format::Image64(image.arch))
+        } else if zboot::Zboot::detect(bytes) {
+            Some(Format::Zboot)
+        } else if pe::Pe::detect(bytes) {
+            let is_uki = pe::Pe::parse(bytes).is_ok_and(|pe| pe.section(uki::LINUX).is_some());
+            Some(if is_uki { Format::Uki } else { Format::Pe })
         } else {
             Codec::detect(bytes).map(Format::Compressed)
+        }
+    }
+
+    /// A stable name for programs.
+    pub fn id(self) -> &'static str {
+        match self {
+            Format::Elf => "elf",
+            Format::BzImage => "bzimage",
+            Format::ZImage => "zimage",
+            Format::Image64(_) => "image",
+            Format::UImage => "uimage",
+            Format::Fdt => "dtb",
+            Format::Fit => "fit",
+            Format::Zboot => "zboot",
+            Format::Uki => "uki",
+            Format::Pe => "pe",
+            Format::Android => "android",
+            Format::Cpio => "cpio",
+            Format::Compressed(_) => "compressed",
         }
     }
 
@@ -66,6 +111,12 @@ impl Format {
             Format::Image64(_) => "an arm64 Image",
             Format::UImage => "a U-Boot uImage",
             Format::Fdt => "a device tree blob",
+            Format::Fit => "a U-Boot FIT",
+            Format::Zboot => "an EFI zboot image",
+            Format::Uki => "a unified kernel image",
+            Format::Pe => "an EFI application",
+            Format::Android => "an Android boot image",
+            Format::Cpio => "a cpio archive",
             Format::Compressed(codec) => match codec {
                 Codec::None => "data",
                 Codec::Gzip => "a gzip file",

@@ -44,6 +44,7 @@ pub struct SizeTable {
 pub struct ZImage<'a> {
     bytes: &'a [u8],
     big_endian: bool,
+    start: u32,
     end: u64,
     table: Option<SizeTable>,
     dtbs: Vec<Range<u64>>,
@@ -77,6 +78,14 @@ impl<'a> ZImage<'a> {
         Ok(ZImage { dtbs, ..image })
     }
 
+    /// Reads header and size table; what is behind the image may be anything.
+    ///
+    /// # Errors
+    /// As [`ZImage::parse`].
+    pub fn parse_alone(bytes: &'a [u8]) -> Result<Self, FieldError> {
+        Self::parse_head(bytes)
+    }
+
     fn parse_head(bytes: &'a [u8]) -> Result<Self, FieldError> {
         const HELP: &str = "give arch/arm/boot/zImage, or arch/arm/boot/compressed/vmlinux to make one";
         let have = len64(bytes);
@@ -105,12 +114,17 @@ impl<'a> ZImage<'a> {
         // In a BE8 image the header's words are little-endian and only this one shows the data's order.
         let big_endian = endian == Endian::Big || mark == ENDIAN_MARK.swap_bytes();
         let table = size_table(&cursor, start, end)?;
-        Ok(ZImage { bytes, big_endian, end, table, dtbs: Vec::new() })
+        Ok(ZImage { bytes, big_endian, start, end, table, dtbs: Vec::new() })
     }
 
     /// Does the kernel run big-endian?
     pub fn is_big_endian(&self) -> bool {
         self.big_endian
+    }
+
+    /// The link address of its first byte; 0 in images that run anywhere.
+    pub fn start(&self) -> u32 {
+        self.start
     }
 
     /// Length in bytes of the zImage proper: the offset of `_edata`, where the first appended device tree begins.
@@ -131,9 +145,14 @@ impl<'a> ZImage<'a> {
     /// Where the compressed kernel can begin: by the table it ends behind the size word, and it begins at a magic number
     /// of a codec before that. Candidates in file order; the caller must decode to be sure.
     pub fn payload_candidates(&self, magic: &'a [u8]) -> impl Iterator<Item = &'a [u8]> + use<'a> {
-        let end = self.table.map_or(self.end, |table| (table.size_word_at + 4).min(self.end));
+        let end = self.payload_end();
         let inside = slice(self.bytes, 0, end).unwrap_or(&[]);
         memchr::memmem::find_iter(inside, magic).filter_map(move |at| inside.get(at..)).collect::<Vec<_>>().into_iter()
+    }
+
+    /// The file offset behind the compressed kernel, its size word included; without a table, that of the image's end.
+    pub fn payload_end(&self) -> u64 {
+        self.table.map_or(self.end, |table| (table.size_word_at + 4).min(self.end))
     }
 
     /// What the image consists of.

@@ -5,6 +5,8 @@ mod own;
 
 pub(crate) use codec::{CodecOptions, Compress, Decompress};
 pub(crate) use own::Own;
+mod inspect;
+pub(crate) use inspect::{Extract, Info};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use kimage::elf::{DEFAULT_MAX_SIZE, Lists};
@@ -27,6 +29,8 @@ Examples:
   kimage image vmlinux -o Image
   kimage uimage zImage -a 0x80008000
   kimage compress xz vmlinux.bin --with-size -o vmlinux.bin.xz
+  kimage info /boot/vmlinuz
+  kimage extract /boot/vmlinuz vmlinux -o vmlinux
 
 An output is written beside its target and then renamed: a failure leaves an old file as it was.
 `-` is standard input or output. Exit status: 0 good, 1 failure, 2 usage.
@@ -50,6 +54,8 @@ pub(crate) enum Command {
     Piggy(Piggy),
     Compress(Compress),
     Decompress(Decompress),
+    Info(Info),
+    Extract(Extract),
 }
 
 #[derive(Debug, Args)]

@@ -25,6 +25,17 @@ pub(crate) fn error(error: &anyhow::Error) {
         }
         _ => {}
     }
+    if error.is::<Said>() {
+        return;
+    }
+    line(&format!("{} {}", paint("error:", "1;31"), text(error)));
+    if let Some(help) = ours.map(kimage::Error::help).filter(|help| !help.is_empty()) {
+        line(&format!("{} {help}", paint("help:", "1;36")));
+    }
+}
+
+/// The error and each cause behind it, in one line.
+pub(crate) fn text(error: &anyhow::Error) -> String {
     let mut message = String::new();
     for cause in error.chain() {
         let text = cause.to_string();
@@ -36,11 +47,20 @@ pub(crate) fn error(error: &anyhow::Error) {
             message.push_str(&text);
         }
     }
-    line(&format!("{} {message}", paint("error:", "1;31")));
-    if let Some(help) = ours.map(kimage::Error::help).filter(|help| !help.is_empty()) {
-        line(&format!("{} {help}", paint("help:", "1;36")));
+    message
+}
+
+/// A failure that was printed when it was met; nothing is left but the exit status.
+#[derive(Debug)]
+pub(crate) struct Said;
+
+impl std::fmt::Display for Said {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("failed")
     }
 }
+
+impl std::error::Error for Said {}
 
 /// Prints a finding, and the way out.
 pub(crate) fn finding(finding: &Finding) {
@@ -91,7 +111,11 @@ pub(crate) fn line(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
+/// Unless NO_COLOR forbids it (<https://no-color.org>).
+pub(crate) fn colour_wanted() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
 fn paint(text: &str, colour: &str) -> String {
-    let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    if wanted && io::stderr().is_terminal() { format!("\x1b[{colour}m{text}\x1b[0m") } else { text.to_owned() }
+    if colour_wanted() && io::stderr().is_terminal() { format!("\x1b[{colour}m{text}\x1b[0m") } else { text.to_owned() }
 }

@@ -169,6 +169,11 @@ impl<'a> BzImage<'a> {
         self.bytes
     }
 
+    /// Where the protected-mode code stands in the file: from the end of the setup, `syssize` paragraphs.
+    pub fn system_range(&self) -> (u64, u64) {
+        self.system
+    }
+
     /// The CRC-32 at the very end, when it is right.
     pub fn crc32(&self) -> Option<u32> {
         self.crc32

@@ -30,6 +30,8 @@ pub mod kind {
     pub const STANDALONE: u8 = 1;
     /// A kernel that U-Boot copies to its load address.
     pub const KERNEL: u8 = 2;
+    /// An initial RAM disk.
+    pub const RAMDISK: u8 = 3;
     /// Several files behind a table of their sizes.
     pub const MULTI: u8 = 4;
     /// U-Boot commands, behind a table as in [`MULTI`].
@@ -125,10 +127,18 @@ impl<'a> UImage<'a> {
     /// # Errors
     /// A [`FieldError`] when the magic number is wrong, `size` promises more than there is, or the table does.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, FieldError> {
+        Self::parse_magic(bytes, MAGIC)
+    }
+
+    /// The same for an image of a vendor who has another magic number.
+    ///
+    /// # Errors
+    /// As [`UImage::parse`].
+    pub fn parse_magic(bytes: &'a [u8], want: u32) -> Result<Self, FieldError> {
         let cursor = Cursor::new(bytes, Endian::Big);
         let magic = cursor.u32("ih_magic", 0)?;
-        if magic != MAGIC {
-            let problem = Problem::Magic { found: magic.into(), want: MAGIC.into() };
+        if magic != want {
+            let problem = Problem::Magic { found: magic.into(), want: want.into() };
             return Err(FieldError::new("ih_magic", 0, problem).with_help("this is no U-Boot legacy image"));
         }
         let truncated = |field, at, need| FieldError::new(field, at, Problem::Truncated { need, have: len64(bytes) });
@@ -160,16 +170,30 @@ impl<'a> UImage<'a> {
         self.files.iter().map(|at| slice(self.bytes, at.start, at.end - at.start).unwrap_or(&[]))
     }
 
-    /// Compares both checksums.
-    pub fn check(&self) -> Vec<Finding> {
-        let mut findings = Vec::new();
+    /// Where they stand in the file.
+    pub fn file_ranges(&self) -> &[std::ops::Range<u64>] {
+        &self.files
+    }
+
+    /// `ih_size`: bytes of data.
+    pub fn size(&self) -> u32 {
+        self.raw.size.get()
+    }
+
+    /// The checksums of header and data, each as it was found and as it should be.
+    pub fn checksums(&self) -> ((u32, u32), (u32, u32)) {
         let mut raw = self.raw;
         raw.hcrc = 0.into();
         let data = slice(self.bytes, HEADER_LEN, data_end(&self.raw) - HEADER_LEN).unwrap_or(&[]);
-        for (rule, at, found, want) in [
-            ("uimage.hcrc", 4, self.raw.hcrc.get(), crc32fast::hash(raw.as_bytes())),
-            ("uimage.dcrc", 24, self.raw.dcrc.get(), crc32fast::hash(data)),
-        ] {
+        let header = (self.raw.hcrc.get(), crc32fast::hash(raw.as_bytes()));
+        (header, (self.raw.dcrc.get(), crc32fast::hash(data)))
+    }
+
+    /// Compares both checksums.
+    pub fn check(&self) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        let (header, data) = self.checksums();
+        for (rule, at, (found, want)) in [("uimage.hcrc", 4, header), ("uimage.dcrc", 24, data)] {
             if found != want {
                 let message = format!("checksum: found {found:08x}, wanted {want:08x}");
                 findings.push(Finding::new(rule, Severity::Error, message).at(at));

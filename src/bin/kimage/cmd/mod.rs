@@ -3,6 +3,8 @@
 mod build;
 mod codec;
 mod elf;
+mod extract;
+mod info;
 mod offsets;
 mod own;
 mod piggy;
@@ -24,5 +26,7 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
         Command::Piggy(args) => piggy::piggy(&args),
         Command::Compress(args) => codec::compress(&args),
         Command::Decompress(args) => codec::decompress(&args),
+        Command::Info(args) => info::info(&args),
+        Command::Extract(args) => extract::extract(&args),
     }
 }

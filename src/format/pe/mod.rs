@@ -1,7 +1,11 @@
-//! PE/COFF records: the EFI side of a bzImage.
+//! PE/COFF: the EFI side of a bzImage and of other kernels.
 //!
-//! Only what a reader of a section table needs; offsets are those of the PE specification 8.3 ("COFF File Header",
-//! "Optional Header", "Section Table").
+//! [`PeHeader`] has what the bzImage builder fills in; [`Pe`] is the whole view. Offsets are those of the PE
+//! specification 8.3 ("COFF File Header", "Optional Header", "Section Table").
+
+mod file;
+
+pub use file::{Certificate, NX_COMPAT, Pe, SECTION_EXECUTE, SECTION_READ, SECTION_WRITE, Section, machine_name};
 
 use crate::bytes::{Cursor, FieldError, Problem};
 

@@ -1,0 +1,98 @@
+//! The command lines of those commands that take files apart.
+
+use super::{hex, size};
+use clap::Args;
+use kimage::inspect::Limits;
+use std::path::PathBuf;
+
+/// How a file is opened.
+#[derive(Debug, Args)]
+pub(crate) struct Opening {
+    /// Stop after this many decompressed bytes in all (K, M and G count in 1024s)
+    #[arg(long, value_name = "SIZE", value_parser = size, default_value = "1GiB")]
+    pub(crate) limit: u64,
+    /// Take a file that begins with this number, hexadecimal, for a vendor's uImage
+    #[arg(long, value_name = "HEX", value_parser = magic)]
+    pub(crate) magic: Option<u32>,
+}
+
+impl Opening {
+    pub(crate) fn limits(&self) -> Limits {
+        Limits { size: self.limit, uimage_magic: self.magic, ..Limits::default() }
+    }
+}
+
+fn magic(text: &str) -> Result<u32, String> {
+    hex(text)?.try_into().map_err(|_| "wanted a magic number of 32 bits, as 27051956".to_owned())
+}
+
+/// Any kernel file: what it is, layer by layer
+///
+/// Says what a file holds, from the outside in: bzImage, zImage, Image, EFI zboot, UKI, uImage, FIT, device tree, ELF,
+/// cpio, boot.img and compressed streams; every header field by its own name, with what it means; kernel release, build
+/// id, addresses, sizes, digests. `kimage extract` writes the parts.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  kimage info /boot/vmlinuz
+  kimage info uImage --field ih_load
+  kimage info vmlinuz --field release
+  kimage info vmlinuz --field vmlinux.build_id
+  kimage info /boot/vmlinuz-* --json | jq -r '.files[] | [.file, .layers[0].facts.release.value] | @tsv'
+
+--field takes the first layer that has the field, or the one that is named: LAYER.FIELD. It reads no further than it
+must. --schema prints the JSON Schema of the JSON form.")]
+pub(crate) struct Info {
+    /// The files
+    #[arg(value_name = "FILE", required_unless_present = "schema")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Print one JSON document
+    #[arg(long, conflicts_with = "field")]
+    pub(crate) json: bool,
+    /// Print the JSON Schema of --json
+    #[arg(long, conflicts_with_all = ["files", "json", "field"])]
+    pub(crate) schema: bool,
+    /// Print the value of this field alone
+    #[arg(long, value_name = "NAME")]
+    pub(crate) field: Option<String>,
+    #[command(flatten)]
+    pub(crate) opening: Opening,
+}
+
+/// Any kernel file: write one of its parts, or all
+///
+/// Without PART, lists the parts with their sizes. A part's name is kimage's own, never one from the file: vmlinux,
+/// payload, piggy, relocs, setup, decompressor, kernel, config, initramfs, dtb[N], image[N], cmdline, banner, sbat,
+/// osrel, uname.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  kimage extract /boot/vmlinuz                              lists the parts
+  kimage extract /boot/vmlinuz vmlinux -o vmlinux           the ELF file that Firecracker and qemu -kernel take
+  kimage extract /boot/vmlinuz vmlinux --symbols -o vmlinux with a symbol table, for gdb and perf
+  kimage extract /boot/vmlinuz config | grep VIRTIO
+  kimage extract zImage 'dtb[0]' -o board.dtb
+  kimage extract uImage --all parts/")]
+pub(crate) struct Extract {
+    /// The file
+    pub(crate) file: PathBuf,
+    /// The part; none lists them
+    pub(crate) part: Option<String>,
+    /// Where to write
+    #[arg(short, long, value_name = "FILE", default_value = "-")]
+    pub(crate) output: PathBuf,
+    /// Write every part into this folder, which is made if need be
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["part", "output"])]
+    pub(crate) all: Option<PathBuf>,
+    /// vmlinux: rebuild the symbol table from the kernel's own kallsyms
+    #[arg(long, requires = "part")]
+    pub(crate) symbols: bool,
+    /// List the parts as JSON
+    #[arg(long, conflicts_with_all = ["part", "all"])]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) opening: Opening,
+    /// Write the file and its folder through to the disk before reporting success
+    #[arg(long)]
+    pub(crate) sync: bool,
+}

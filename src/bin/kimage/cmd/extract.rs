@@ -1,0 +1,97 @@
+//! `extract`: the named parts of a file.
+
+use crate::args::Extract;
+use crate::input::Input;
+use crate::output::Output;
+use crate::say;
+use anyhow::{Context, Result, bail};
+use kimage::elf::{self, Elf, kallsyms};
+use kimage::inspect::{Opened, Part, open};
+use kimage::report::{self, FileInfo, write_info_json};
+use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
+
+pub(crate) fn extract(args: &Extract) -> Result<()> {
+    let input = Input::open(&args.file)?;
+    let limits = args.opening.limits();
+    if let Some(name) = &args.part {
+        let mut opened = Opened::new(&input, &limits).with_context(|| input.name())?;
+        let Some(part) = opened.part(name) else { return no_such_part(&input, &opened, name) };
+        let output = Output { path: &args.output, sync: args.sync, is_text: is_text(&part) };
+        let bytes = opened.part_bytes(&part);
+        if args.symbols {
+            return with_symbols(bytes, &output).with_context(|| format!("{}: {}", input.name(), part.name));
+        }
+        return output.write(bytes.len() as u64, |out| Ok(out.write_all(bytes)?));
+    }
+    let opened = open(&input, &limits).with_context(|| input.name())?;
+    if let Some(folder) = &args.all {
+        return write_all(folder, &opened, args.sync);
+    }
+    let mut out = io::stdout().lock();
+    if args.json {
+        let files = vec![FileInfo::new(&input.name(), &opened)];
+        return write_info_json(&report::Info::new(files), out).context("standard output");
+    }
+    for part in opened.parts() {
+        let size = part.at.end - part.at.start;
+        writeln!(out, "{:<14} {size:>12}  {}", part.name, part.what).context("standard output")?;
+    }
+    Ok(())
+}
+
+/// Writes the kernel with the symbol table that its own kallsyms make.
+fn with_symbols(kernel: &[u8], output: &Output<'_>) -> Result<()> {
+    if !Elf::detect(kernel) {
+        bail!("--symbols needs a kernel that is an ELF file; this part is none: leave out --symbols");
+    }
+    let elf = Elf::parse(kernel).map_err(kimage::Error::from)?;
+    let Some(symbols) = kallsyms(&elf) else {
+        bail!("the kernel has no kallsyms (CONFIG_KALLSYMS), or tables that kimage does not know: leave out --symbols");
+    };
+    let plan = elf::with_symbols(&elf, &symbols).map_err(kimage::Error::from)?;
+    output.write(plan.len(), |out| Ok(plan.emit(out).map(|_| ())?))?;
+    if !output.is_stdout() {
+        say::line(&format!("{} symbols from kallsyms", symbols.len()));
+    }
+    Ok(())
+}
+
+/// Says which parts there are, and why there may be fewer than one would think.
+fn no_such_part(input: &Input, opened: &Opened<'_>, name: &str) -> Result<()> {
+    for layer in opened.layers() {
+        layer.findings.iter().for_each(say::finding);
+    }
+    let names: Vec<&str> = opened.parts().iter().map(|part| part.name.as_str()).collect();
+    let have = if names.is_empty() { "it has none".to_owned() } else { format!("it has: {}", names.join(", ")) };
+    bail!("{}: there is no part {name}; {have}", input.name())
+}
+
+/// Text may go to a terminal.
+fn is_text(part: &Part) -> bool {
+    let base = part.name.split('[').next().unwrap_or(&part.name);
+    matches!(base, "config" | "cmdline" | "banner" | "sbat" | "osrel" | "uname")
+}
+
+/// Writes every part into `folder`, under kimage's own names. A file in the way is replaced, and nothing that a link
+/// leads to is touched.
+fn write_all(folder: &Path, opened: &Opened<'_>, sync: bool) -> Result<()> {
+    fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+    for part in opened.parts() {
+        // `dtb[2]` means something else to a shell.
+        let name: String = part.name.replace('[', "-").replace(']', "");
+        let path = folder.join(name);
+        if path.symlink_metadata().is_ok_and(|meta| !meta.is_file()) {
+            bail!("{}: is in the way and is not a file; remove it, or name another folder", path.display());
+        }
+        let output = Output { path: &path, sync, is_text: true };
+        let bytes = opened.part_bytes(part);
+        output.write(bytes.len() as u64, |out| Ok(out.write_all(bytes)?))?;
+        say::line(&format!("{} is ready: {} bytes, {}", path.display(), bytes.len(), part.what));
+    }
+    if opened.parts().is_empty() {
+        bail!("there is no part to write; `kimage info` shows what the file is");
+    }
+    Ok(())
+}

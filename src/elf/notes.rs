@@ -1,0 +1,89 @@
+//! The notes of an ELF file: build id, boot entry points for hypervisors.
+
+use super::Elf;
+use super::raw::{PT_NOTE, SHT_NOTE};
+use crate::bytes::{Cursor, slice};
+
+/// A note (gABI, "Note Section").
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Note<'a> {
+    /// The owner, without its NUL: `GNU`, `Xen`, `Linux`.
+    pub owner: &'a [u8],
+    /// `n_type`: what the owner means by it.
+    pub kind: u32,
+    /// The contents.
+    pub desc: &'a [u8],
+    /// File offset of the contents.
+    pub at: u64,
+}
+
+/// `NT_GNU_BUILD_ID`, a note of `GNU`.
+const BUILD_ID: u32 = 3;
+
+/// No kernel has as many.
+const MAX_NOTES: usize = 4096;
+
+impl<'a> Elf<'a> {
+    /// All notes: of the `PT_NOTE` segments, or, without those, of the note sections.
+    pub fn notes(&self) -> Vec<Note<'a>> {
+        let mut notes = Vec::new();
+        for segment in self.segments().iter().filter(|segment| segment.kind == PT_NOTE) {
+            self.notes_in(segment.offset, segment.filesz, segment.align, &mut notes);
+        }
+        if notes.is_empty() {
+            for section in self.sections().iter().filter(|section| section.kind == SHT_NOTE) {
+                self.notes_in(section.offset, section.size, section.align, &mut notes);
+            }
+        }
+        notes
+    }
+
+    /// The build id that the linker made.
+    pub fn build_id(&self) -> Option<Note<'a>> {
+        self.notes().into_iter().find(|note| note.owner == b"GNU" && note.kind == BUILD_ID)
+    }
+
+    fn notes_in(&self, offset: u64, size: u64, align: u64, notes: &mut Vec<Note<'a>>) {
+        let Some(bytes) = slice(self.bytes(), offset, size) else { return };
+        let cursor = Cursor::new(bytes, self.endian());
+        let mut at = 0;
+        while notes.len() < MAX_NOTES {
+            let Some((note, next)) = read(&cursor, at, align, offset) else { return };
+            notes.push(note);
+            at = next;
+        }
+    }
+
+    /// The file ranges that are loaded, in file order, overlaps joined; the whole file where nothing says.
+    pub fn loaded_ranges(&self) -> Vec<std::ops::Range<u64>> {
+        let have = crate::bytes::len64(self.bytes());
+        let loads = self.segments().iter().filter(|segment| segment.kind == super::PT_LOAD && segment.filesz > 0);
+        let mut ranges: Vec<_> = loads
+            .map(|segment| segment.offset.min(have)..segment.offset.saturating_add(segment.filesz).min(have))
+            .collect();
+        ranges.sort_by_key(|range| (range.start, range.end));
+        let mut joined: Vec<std::ops::Range<u64>> = Vec::new();
+        for range in ranges {
+            match joined.last_mut() {
+                Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
+                _ => joined.push(range),
+            }
+        }
+        if joined.is_empty() { std::iter::once(0..have).collect() } else { joined }
+    }
+}
+
+fn read<'a>(cursor: &Cursor<'a>, at: u64, align: u64, base: u64) -> Option<(Note<'a>, u64)> {
+    let name_len = u64::from(cursor.u32("n_namesz", at).ok()?);
+    let desc_len = u64::from(cursor.u32("n_descsz", at + 4).ok()?);
+    let kind = cursor.u32("n_type", at + 8).ok()?;
+    // Notes of the kernel are 4-aligned even in 64-bit files; 8 is the rule for .note.gnu.property.
+    let align = if align == 8 { 8 } else { 4_u64 };
+    let name_at = at + 12;
+    let owner = cursor.take("name", name_at, name_len).ok()?;
+    let owner = owner.split(|byte| *byte == 0).next().unwrap_or(owner);
+    let desc_at = (name_at + name_len).checked_next_multiple_of(align)?;
+    let desc = cursor.take("desc", desc_at, desc_len).ok()?;
+    let next = desc_at.checked_add(desc_len)?.checked_next_multiple_of(align)?;
+    Some((Note { owner, kind, desc, at: base + desc_at }, next))
+}

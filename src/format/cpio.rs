@@ -1,0 +1,153 @@
+//! cpio archives as the kernel unpacks them: an initial RAM disk.
+//!
+//! Source: Documentation/driver-api/early-userspace/buffer-format.rst, Linux 7.2: "newc" (070701) and "crc" (070702)
+//! entries, each a header of 110 hexadecimal characters, a name and data, both padded to 4 bytes.
+
+use crate::bytes::{FieldError, Problem, len64, slice};
+
+/// Length of an entry's header in bytes.
+pub const HEADER_LEN: u64 = 110;
+/// The name that ends an archive.
+pub const TRAILER: &[u8] = b"TRAILER!!!";
+
+/// One entry of an archive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry<'a> {
+    /// Path, without its NUL.
+    pub name: &'a [u8],
+    /// Type and permissions (`st_mode`).
+    pub mode: u32,
+    /// Modification time in seconds since 1970.
+    pub mtime: u32,
+    /// Offset of the data in the archive.
+    pub data_at: u64,
+    /// Bytes of data.
+    pub size: u64,
+    /// Offset of the next entry.
+    next: u64,
+}
+
+/// An archive that begins a piece of data.
+#[derive(Debug, Clone, Copy)]
+pub struct Cpio<'a> {
+    bytes: &'a [u8],
+}
+
+impl<'a> Cpio<'a> {
+    /// True when `bytes` begin with a whole header.
+    pub fn detect(bytes: &[u8]) -> bool {
+        (bytes.starts_with(b"070701") || bytes.starts_with(b"070702")) && entry(bytes, 0).is_ok()
+    }
+
+    /// The archive that begins `bytes`.
+    ///
+    /// # Errors
+    /// A [`FieldError`] when the first entry is none.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, FieldError> {
+        entry(bytes, 0)?;
+        Ok(Cpio { bytes })
+    }
+
+    /// The entries, the trailer left out; ends behind the first error.
+    pub fn entries(&self) -> Entries<'a> {
+        Entries { bytes: self.bytes, next: Some(0) }
+    }
+}
+
+/// Iterates over the entries of a [`Cpio`].
+#[derive(Debug, Clone)]
+pub struct Entries<'a> {
+    bytes: &'a [u8],
+    next: Option<u64>,
+}
+
+impl<'a> Iterator for Entries<'a> {
+    type Item = Result<Entry<'a>, FieldError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let at = self.next.take()?;
+        match entry(self.bytes, at) {
+            Ok(entry) if entry.name == TRAILER => None,
+            Ok(entry) => {
+                self.next = Some(entry.next);
+                Some(Ok(entry))
+            }
+            Err(error) => Some(Err(error)),
+        }
+    }
+}
+
+/// The length of the archive that begins `bytes`, its trailer included; `None` when it has no end.
+pub fn archive_len(bytes: &[u8]) -> Option<u64> {
+    let mut at = 0;
+    loop {
+        let entry = entry(bytes, at).ok()?;
+        // The trailer's padding may be missing at the very end.
+        if entry.name == TRAILER {
+            return Some(entry.next.min(len64(bytes)));
+        }
+        at = entry.next;
+    }
+}
+
+fn entry(bytes: &[u8], at: u64) -> Result<Entry<'_>, FieldError> {
+    let have = len64(bytes);
+    let take = |field: &'static str, at: u64, len: u64| {
+        slice(bytes, at, len).ok_or_else(|| {
+            let need = at.saturating_add(len);
+            FieldError::new(field, at, Problem::Truncated { need, have }).with_help("the archive is cut off")
+        })
+    };
+    let header = take("cpio header", at, HEADER_LEN)?;
+    if !header.starts_with(b"070701") && !header.starts_with(b"070702") {
+        let found = header.iter().take(6).fold(0, |all, byte| all << 8 | u64::from(*byte));
+        return Err(FieldError::new("c_magic", at, Problem::Unknown { found, want: "070701 or 070702" }));
+    }
+    let number = |field: &'static str, index: u64| {
+        let start = 6 + 8 * index;
+        let digits = slice(header, start, 8).unwrap_or_default();
+        digits.iter().try_fold(0_u32, |value, digit| Some(value << 4 | char::from(*digit).to_digit(16)?)).ok_or_else(
+            || {
+                let found = digits.iter().fold(0, |all, byte| all << 8 | u64::from(*byte));
+                FieldError::new(field, at + start, Problem::Unknown { found, want: "eight hexadecimal digits" })
+            },
+        )
+    };
+    let (mode, mtime) = (number("c_mode", 1)?, number("c_mtime", 5)?);
+    let (size, name_size) = (u64::from(number("c_filesize", 6)?), u64::from(number("c_namesize", 11)?));
+    let name = take("name", at + HEADER_LEN, name_size)?;
+    let name = name.strip_suffix(&[0]).unwrap_or(name);
+    let data_at = (at + HEADER_LEN + name_size).next_multiple_of(4);
+    take("data", data_at.min(have), size)?;
+    Ok(Entry { name, mode, mtime, data_at, size, next: (data_at + size).next_multiple_of(4) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header(size: u32, name: &str) -> Vec<u8> {
+        let mut out = b"070701".to_vec();
+        for field in [1, 0o100_644, 0, 0, 1, 7, size, 0, 0, 0, 0, name.len() as u32 + 1, 0] {
+            out.extend(format!("{field:08x}").bytes());
+        }
+        out.extend(name.bytes().chain([0]));
+        out.resize(out.len().next_multiple_of(4), 0);
+        out
+    }
+
+    #[test]
+    fn entries_and_length() {
+        let mut archive = header(5, "a/b");
+        archive.extend(b"hello\0\0\0");
+        archive.extend(header(0, "TRAILER!!!"));
+        let len = len64(&archive);
+        archive.extend([0; 300]);
+        let entries: Vec<_> = Cpio::parse(&archive).unwrap().entries().map(Result::unwrap).collect();
+        assert_eq!(entries.len(), 1);
+        assert_eq!((entries[0].name, entries[0].size, entries[0].mtime), (&b"a/b"[..], 5, 7));
+        assert_eq!(archive_len(&archive), Some(len));
+        assert_eq!(archive_len(&archive[..100]), None);
+        assert!(!Cpio::detect(b"070701 is a number"));
+    }
+}

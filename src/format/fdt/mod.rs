@@ -1,0 +1,309 @@
+//! Flattened device tree (DTB), the container of device trees and of FITs.
+//!
+//! * [`Dtb`] is the blob by its header, for those who only carry it about; [`Dtb::tree`] reads what is in it.
+//! * [`Tree`] is the blob with every token checked: names and values are those of the blob, nothing is copied.
+//! * [`Node`] is a tree in the making ("live tree", as dtc calls it), and [`Flat`] lays it out as dtc and libfdt do.
+//!
+//! Versions 16 and 17 are read, 17 is written.
+//!
+//! Source: Devicetree Specification 0.4, chapter 5; dtc 1.6 (flattree.c) for the order of the blocks and strings.
+
+mod live;
+mod read;
+mod write;
+
+pub use live::{Node, Property};
+pub use read::{MAX_DEPTH, MAX_NODES, MAX_PROPERTIES, NodeRef, PropertyRef, Tree};
+pub use write::{Error, Flat, Reservation, Strings};
+
+use crate::bytes::{Cursor, Endian, FieldError, Problem, len64, slice};
+use crate::layout::{Region, RegionKind};
+use zerocopy::big_endian::U32;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+/// `0xd00dfeed`, big-endian.
+pub const FDT_MAGIC: u32 = 0xd00d_feed;
+
+/// Tokens of the structure block.
+mod token {
+    pub(super) const BEGIN_NODE: u32 = 1;
+    pub(super) const END_NODE: u32 = 2;
+    pub(super) const PROP: u32 = 3;
+    pub(super) const NOP: u32 = 4;
+    pub(super) const END: u32 = 9;
+}
+
+/// The version that is written, and the newest that is read.
+const VERSION: u32 = 17;
+/// The oldest version that a version 17 blob can be read as, and the oldest that is read.
+const COMPATIBLE: u32 = 16;
+/// Version 16 has no `size_dt_struct`.
+const HEADER_LEN_16: u64 = 36;
+const HEADER_LEN: u64 = 40;
+/// An entry of the memory reservation block: address and size.
+const RESERVATION_LEN: u64 = 16;
+/// More reservations than any board has, by far.
+const MAX_RESERVATIONS: usize = 1 << 16;
+
+const HELP: &str = "give a device tree blob (.dtb) as dtc writes it";
+
+/// `struct fdt_header`, version 17.
+#[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct RawHeader {
+    magic: U32,
+    totalsize: U32,
+    off_dt_struct: U32,
+    off_dt_strings: U32,
+    off_mem_rsvmap: U32,
+    version: U32,
+    last_comp_version: U32,
+    boot_cpuid_phys: U32,
+    size_dt_strings: U32,
+    size_dt_struct: U32,
+}
+
+/// A device tree blob whose header holds together.
+#[derive(Debug, Clone, Copy)]
+pub struct Dtb<'a> {
+    bytes: &'a [u8],
+    base: u64,
+    header: RawHeader,
+    /// The structure block; of version 16 all up to the end, since the header does not say how long it is.
+    structure: (u64, u64),
+}
+
+impl<'a> Dtb<'a> {
+    /// True when `bytes` begin with the magic number.
+    pub fn detect(bytes: &[u8]) -> bool {
+        bytes.starts_with(&FDT_MAGIC.to_be_bytes())
+    }
+
+    /// Reads the header of the blob that begins `bytes`; more bytes may follow it.
+    ///
+    /// `base` is the file offset of `bytes`, for errors.
+    ///
+    /// # Errors
+    /// A [`FieldError`] when the magic number is wrong, the version is neither 16 nor 17 (nor a newer one that can be
+    /// read as 17), `totalsize` promises more than there is, or a block lies outside of it or in another block.
+    pub fn parse_at(bytes: &'a [u8], base: u64) -> Result<Self, FieldError> {
+        let fail = |field, at: u64, problem| Err(fail(field, base.saturating_add(at), problem));
+        let have = len64(bytes);
+        let Ok((header, _)) = RawHeader::read_from_prefix(bytes) else {
+            return fail("fdt_header", 0, Problem::Truncated { need: HEADER_LEN, have });
+        };
+        if header.magic.get() != FDT_MAGIC {
+            let found = u64::from(header.magic.get());
+            return fail("magic", 0, Problem::Magic { found, want: u64::from(FDT_MAGIC) });
+        }
+        let total = u64::from(header.totalsize.get());
+        if total > have {
+            return fail("totalsize", 4, Problem::Truncated { need: total, have });
+        }
+        let (version, compatible) = (header.version.get(), header.last_comp_version.get());
+        if version < COMPATIBLE {
+            let problem = Problem::OutOfRange { value: version.into(), min: COMPATIBLE.into(), max: u32::MAX.into() };
+            return fail("version", 20, problem);
+        }
+        if compatible > VERSION {
+            let problem = Problem::OutOfRange { value: compatible.into(), min: 1, max: VERSION.into() };
+            return fail("last_comp_version", 24, problem);
+        }
+        let header_len = if version == COMPATIBLE { HEADER_LEN_16 } else { HEADER_LEN };
+        if total < header_len {
+            return fail("totalsize", 4, Problem::OutOfRange { value: total, min: header_len, max: have });
+        }
+        let start = u64::from(header.off_dt_struct.get());
+        let structure = match version {
+            COMPATIBLE => (start, total.saturating_sub(start)),
+            _ => (start, u64::from(header.size_dt_struct.get())),
+        };
+        let strings = (u64::from(header.off_dt_strings.get()), u64::from(header.size_dt_strings.get()));
+        for (field, at, (start, len)) in [
+            ("off_dt_struct", 8, structure),
+            ("off_dt_strings", 12, strings),
+            // The reserve map ends itself with an entry of 16 zero bytes.
+            ("off_mem_rsvmap", 16, (u64::from(header.off_mem_rsvmap.get()), RESERVATION_LEN)),
+        ] {
+            if start < header_len {
+                return fail(field, at, Problem::OutOfRange { value: start, min: header_len, max: total });
+            }
+            if start + len > total {
+                return fail(field, at, Problem::Truncated { need: start + len, have: total });
+            }
+        }
+        if start % 4 != 0 {
+            let problem = Problem::Unknown { found: start, want: "a multiple of 4" };
+            return fail("off_dt_struct", 8, problem);
+        }
+        let overlap = structure.0 < strings.0 + strings.1 && strings.0 < structure.0 + structure.1;
+        if version != COMPATIBLE && overlap {
+            let problem = Problem::Unknown { found: strings.0, want: "a place outside of the structure block" };
+            return fail("off_dt_strings", 12, problem);
+        }
+        match slice(bytes, 0, total) {
+            Some(bytes) => Ok(Dtb { bytes, base, header, structure }),
+            None => fail("totalsize", 4, Problem::Truncated { need: total, have }),
+        }
+    }
+
+    /// The blob, `totalsize` bytes.
+    pub fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// The version by which it was written.
+    pub fn version(&self) -> u32 {
+        self.header.version.get()
+    }
+
+    /// `boot_cpuid_phys`: the `reg` of the CPU that boots.
+    pub fn boot_cpu(&self) -> u32 {
+        self.header.boot_cpuid_phys.get()
+    }
+
+    /// Reads the tree, and checks every token of it.
+    ///
+    /// # Errors
+    /// A [`FieldError`] at the token that is not what it should be.
+    pub fn tree(&self) -> Result<Tree<'a>, FieldError> {
+        Tree::read(self)
+    }
+
+    /// The memory that the boot program must leave alone, without the entry of zeros that ends the list.
+    ///
+    /// # Errors
+    /// A [`FieldError`] when the list has no end, or far more entries than a board can have.
+    pub fn reservations(&self) -> Result<Vec<Reservation>, FieldError> {
+        let cursor = Cursor::new(self.bytes, Endian::Big);
+        let start = u64::from(self.header.off_mem_rsvmap.get());
+        let mut found = Vec::new();
+        let mut at = start;
+        loop {
+            let read = |at, field| cursor.u64(field, at).map_err(|error| self.outer(error));
+            let entry =
+                Reservation { address: read(at, "mem_rsvmap.address")?, size: read(at + 8, "mem_rsvmap.size")? };
+            if entry == (Reservation { address: 0, size: 0 }) {
+                return Ok(found);
+            }
+            if found.len() == MAX_RESERVATIONS {
+                let max = MAX_RESERVATIONS as u64;
+                let problem = Problem::OutOfRange { value: max + 1, min: 0, max };
+                return Err(fail("mem_rsvmap", self.base + at, problem));
+            }
+            found.push(entry);
+            at += RESERVATION_LEN;
+        }
+    }
+
+    /// What the blob consists of, offsets counted from the start of the blob.
+    ///
+    /// # Errors
+    /// As [`Dtb::reservations`], whose list has no length but its end.
+    pub fn regions(&self) -> Result<Vec<Region>, FieldError> {
+        let header_len = if self.version() == COMPATIBLE { HEADER_LEN_16 } else { HEADER_LEN };
+        let entries = len64_of(&self.reservations()?) + 1;
+        let reserve = u64::from(self.header.off_mem_rsvmap.get());
+        let strings = u64::from(self.header.off_dt_strings.get());
+        let strings_end = strings + u64::from(self.header.size_dt_strings.get());
+        let (start, mut len) = self.structure;
+        if self.version() == COMPATIBLE && strings >= start {
+            len = strings - start;
+        }
+        let mut blocks = vec![
+            ("header", 0..header_len, RegionKind::Header),
+            ("reservations", reserve..reserve + entries * RESERVATION_LEN, RegionKind::Header),
+            ("structure", start..start + len, RegionKind::Data),
+            ("strings", strings..strings_end, RegionKind::Data),
+        ];
+        blocks.sort_by_key(|(_, at, _)| at.start);
+        let mut regions: Vec<Region> = Vec::new();
+        let mut end = 0;
+        let mut pads = 0;
+        let mut gap = |regions: &mut Vec<Region>, at: std::ops::Range<u64>| {
+            if at.start < at.end {
+                let name = if pads == 0 { "padding".to_owned() } else { format!("padding[{pads}]") };
+                pads += 1;
+                regions.push(Region::new(name, at, RegionKind::Padding));
+            }
+        };
+        for (name, at, kind) in blocks.into_iter().filter(|(_, at, _)| !at.is_empty()) {
+            gap(&mut regions, end..at.start);
+            end = end.max(at.end);
+            regions.push(Region::new(name, at, kind));
+        }
+        gap(&mut regions, end..len64(self.bytes));
+        Ok(regions)
+    }
+
+    /// An error of a cursor over the blob, as one of the file that it stands in.
+    fn outer(&self, mut error: FieldError) -> FieldError {
+        error.at.0 = error.at.0.saturating_add(self.base);
+        error.with_help(HELP)
+    }
+}
+
+fn len64_of<T>(items: &[T]) -> u64 {
+    u64::try_from(items.len()).unwrap_or(u64::MAX)
+}
+
+fn fail(field: impl Into<std::borrow::Cow<'static, str>>, at: u64, problem: Problem) -> FieldError {
+    FieldError::new(field, at, problem).with_help(HELP)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// The smallest tree there is: an unnamed root node.
+    pub(crate) fn tiny() -> Vec<u8> {
+        let words: [u32; 18] = [FDT_MAGIC, 72, 56, 72, 40, 17, 16, 0, 0, 16, 0, 0, 0, 0, 1, 0, 2, 9];
+        words.iter().flat_map(|word| word.to_be_bytes()).collect()
+    }
+
+    #[test]
+    fn header_is_checked() {
+        let good = tiny();
+        assert_eq!(Dtb::parse_at(&good, 0).unwrap().bytes().len(), 72);
+        let err = Dtb::parse_at(&good[..60], 0x100).unwrap_err();
+        assert_eq!(err.to_string(), "totalsize at offset 0x104: the input ends too early: 72 bytes needed, 60 there");
+        let bad = |at: usize, value: u8| {
+            let mut bad = good.clone();
+            bad[at] = value;
+            Dtb::parse_at(&bad, 0).unwrap_err().field
+        };
+        assert_eq!(bad(11, 200), "off_dt_struct");
+        assert_eq!(bad(11, 57), "off_dt_struct");
+        assert_eq!(bad(15, 8), "off_dt_strings");
+        assert_eq!(bad(19, 0), "off_mem_rsvmap");
+        assert_eq!(bad(23, 15), "version");
+        assert_eq!(bad(27, 18), "last_comp_version");
+        assert!(Dtb::parse_at(b"\xd0\x0d", 0).is_err());
+        let mut overlap = good.clone();
+        overlap[15] = 60;
+        overlap[35] = 8;
+        assert_eq!(Dtb::parse_at(&overlap, 0).unwrap_err().field, "off_dt_strings");
+    }
+
+    #[test]
+    fn reservations_must_end() {
+        let mut endless = tiny();
+        endless[47] = 1;
+        // What follows the list is the structure block, which is no entry of zeros, and then nothing.
+        let error = Dtb::parse_at(&endless, 0x10).unwrap().reservations().unwrap_err();
+        assert_eq!((&*error.field, error.at.0), ("mem_rsvmap.address", 0x10 + 72));
+    }
+
+    #[test]
+    fn regions_leave_nothing_out() {
+        let tiny = tiny();
+        let names: Vec<String> = Dtb::parse_at(&tiny, 0)
+            .unwrap()
+            .regions()
+            .unwrap()
+            .iter()
+            .map(|region| format!("{} {:?}", region.name, region.at))
+            .collect();
+        assert_eq!(names, ["header 0..40", "reservations 40..56", "structure 56..72"]);
+    }
+}

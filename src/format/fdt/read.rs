@@ -1,0 +1,321 @@
+//! The structure block: every token checked, once, and a view that borrows the blob.
+
+use super::{Dtb, RawHeader, token};
+use crate::bytes::{Cursor, Endian, FieldError, FileOffset, Problem, len64, slice};
+use std::ops::Range;
+
+/// Nodes in nodes that are read; Linux has the same limit (drivers/of/fdt.c, `FDT_MAX_DEPTH`), real trees have ten.
+pub const MAX_DEPTH: usize = 64;
+/// Nodes that are read: fifty times what the largest boards have.
+pub const MAX_NODES: usize = 1 << 18;
+/// Properties that are read.
+pub const MAX_PROPERTIES: usize = 1 << 20;
+
+/// A device tree whose every token was checked.
+#[derive(Debug, Clone)]
+pub struct Tree<'a> {
+    /// Depth first, the root first; never empty.
+    nodes: Vec<Entry<'a>>,
+    properties: Vec<PropertyRef<'a>>,
+}
+
+#[derive(Debug, Clone)]
+struct Entry<'a> {
+    name: &'a str,
+    at: FileOffset,
+    parent: Option<usize>,
+    /// The node behind this one and all that is in it.
+    next: usize,
+    properties: Range<usize>,
+}
+
+/// A property of a [`Tree`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PropertyRef<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its value.
+    pub value: &'a [u8],
+    /// File offset of the value.
+    pub at: FileOffset,
+}
+
+impl<'a> PropertyRef<'a> {
+    /// The value as one 32-bit cell.
+    pub fn u32(&self) -> Option<u32> {
+        self.value.try_into().ok().map(u32::from_be_bytes)
+    }
+
+    /// The value as a number of one or two cells.
+    pub fn number(&self) -> Option<u64> {
+        match self.value.len() {
+            4 => self.u32().map(u64::from),
+            8 => self.value.try_into().ok().map(u64::from_be_bytes),
+            _ => None,
+        }
+    }
+
+    /// The value as 32-bit cells; `None` when it is no whole number of them.
+    pub fn cells(&self) -> Option<Vec<u32>> {
+        let words = self.value.chunks_exact(4);
+        words
+            .remainder()
+            .is_empty()
+            .then(|| words.filter_map(|word| word.try_into().ok()).map(u32::from_be_bytes).collect())
+    }
+
+    /// The value as one string.
+    pub fn string(&self) -> Option<&'a str> {
+        match self.strings()?.as_slice() {
+            [one] => Some(one),
+            _ => None,
+        }
+    }
+
+    /// The value as strings, each ended by a zero byte.
+    pub fn strings(&self) -> Option<Vec<&'a str>> {
+        let text = std::str::from_utf8(self.value).ok()?.strip_suffix('\0')?;
+        Some(text.split('\0').collect())
+    }
+}
+
+/// A node of a [`Tree`].
+#[derive(Debug, Clone, Copy)]
+pub struct NodeRef<'t, 'a> {
+    tree: &'t Tree<'a>,
+    index: usize,
+    entry: &'t Entry<'a>,
+}
+
+impl<'t, 'a> NodeRef<'t, 'a> {
+    /// Its name, unit address included; the root's is empty.
+    pub fn name(&self) -> &'a str {
+        self.entry.name
+    }
+
+    /// File offset of its first token.
+    pub fn at(&self) -> FileOffset {
+        self.entry.at
+    }
+
+    /// Its path: `/` for the root, `/images/kernel-1` for another.
+    pub fn path(&self) -> String {
+        let mut names = Vec::new();
+        let mut node = Some(*self);
+        while let Some(here) = node {
+            names.push(here.name());
+            node = here.parent();
+        }
+        match names.len() {
+            1 => "/".to_owned(),
+            // The root's name comes last and is empty.
+            _ => names.into_iter().rev().collect::<Vec<_>>().join("/"),
+        }
+    }
+
+    /// The node that it is in.
+    pub fn parent(&self) -> Option<NodeRef<'t, 'a>> {
+        self.tree.node(self.entry.parent?)
+    }
+
+    /// Its properties, in the order of the blob.
+    pub fn properties(&self) -> &'t [PropertyRef<'a>] {
+        self.tree.properties.get(self.entry.properties.clone()).unwrap_or(&[])
+    }
+
+    /// The first property of that name.
+    pub fn property(&self, name: &str) -> Option<&'t PropertyRef<'a>> {
+        self.properties().iter().find(|property| property.name == name)
+    }
+
+    /// The nodes in it, in the order of the blob.
+    pub fn children(&self) -> impl Iterator<Item = NodeRef<'t, 'a>> + use<'t, 'a> {
+        let tree = self.tree;
+        let end = self.entry.next;
+        let first = Some(self.index + 1);
+        std::iter::successors(first, move |at| tree.nodes.get(*at).map(|entry| entry.next))
+            .take_while(move |at| *at < end)
+            .map_while(move |at| tree.node(at))
+    }
+
+    /// The first node in it of that name. A name without unit address also finds a node with one, as libfdt does.
+    pub fn child(&self, name: &str) -> Option<NodeRef<'t, 'a>> {
+        let same = |found: &str| {
+            found == name || (!name.contains('@') && found.split_once('@').is_some_and(|(base, _)| base == name))
+        };
+        self.children().find(|child| same(child.name()))
+    }
+}
+
+impl<'a> Tree<'a> {
+    /// The root node.
+    pub fn root(&self) -> NodeRef<'_, 'a> {
+        // A tree without a root is not made.
+        static NONE: Entry<'static> = Entry { name: "", at: FileOffset(0), parent: None, next: 0, properties: 0..0 };
+        let entry: &Entry<'a> = self.nodes.first().unwrap_or(&NONE);
+        NodeRef { tree: self, index: 0, entry }
+    }
+
+    /// Every node, the root first, each before the nodes in it.
+    pub fn nodes(&self) -> impl Iterator<Item = NodeRef<'_, 'a>> {
+        self.nodes.iter().enumerate().map(|(index, entry)| NodeRef { tree: self, index, entry })
+    }
+
+    /// The node of a path such as `/images/kernel-1`.
+    pub fn find(&self, path: &str) -> Option<NodeRef<'_, 'a>> {
+        let names = path.strip_prefix('/')?;
+        names.split('/').filter(|name| !name.is_empty()).try_fold(self.root(), |node, name| node.child(name))
+    }
+
+    fn node(&self, index: usize) -> Option<NodeRef<'_, 'a>> {
+        self.nodes.get(index).map(|entry| NodeRef { tree: self, index, entry })
+    }
+
+    pub(super) fn read(dtb: &Dtb<'a>) -> Result<Self, FieldError> {
+        let mut reader = Reader::new(dtb);
+        reader.tokens().map_err(|error| dtb.outer(error))?;
+        Ok(Tree { nodes: reader.nodes, properties: reader.properties })
+    }
+}
+
+/// Walks the tokens. Offsets are those of the blob.
+struct Reader<'a> {
+    /// The blob up to the end of the structure block.
+    structure: Cursor<'a>,
+    strings: &'a [u8],
+    base: u64,
+    at: u64,
+    nodes: Vec<Entry<'a>>,
+    properties: Vec<PropertyRef<'a>>,
+    /// The nodes that are not closed yet.
+    open: Vec<usize>,
+}
+
+impl<'a> Reader<'a> {
+    fn new(dtb: &Dtb<'a>) -> Self {
+        let (start, len) = dtb.structure;
+        let RawHeader { off_dt_strings, size_dt_strings, .. } = dtb.header;
+        let strings = slice(dtb.bytes, off_dt_strings.get().into(), size_dt_strings.get().into()).unwrap_or(&[]);
+        let upto = slice(dtb.bytes, 0, start + len).unwrap_or(dtb.bytes);
+        Reader {
+            structure: Cursor::new(upto, Endian::Big),
+            strings,
+            base: dtb.base,
+            at: start,
+            nodes: Vec::new(),
+            properties: Vec::new(),
+            open: Vec::new(),
+        }
+    }
+
+    fn tokens(&mut self) -> Result<(), FieldError> {
+        loop {
+            let at = self.at;
+            let found = self.word("token")?;
+            let root_is_closed = self.open.is_empty() && !self.nodes.is_empty();
+            let wrong = |want| Err(FieldError::new("token", at, Problem::Unknown { found: found.into(), want }));
+            match found {
+                token::NOP => {}
+                token::END if root_is_closed => return Ok(()),
+                token::END => return wrong("FDT_END_NODE (2): a node is still open"),
+                _ if root_is_closed => return wrong("FDT_END (9): the root node is closed"),
+                token::BEGIN_NODE => self.begin(at)?,
+                token::END_NODE => match self.open.pop() {
+                    Some(index) => {
+                        let next = self.nodes.len();
+                        if let Some(entry) = self.nodes.get_mut(index) {
+                            entry.next = next;
+                        }
+                    }
+                    None => return wrong("FDT_BEGIN_NODE (1): no node is open"),
+                },
+                token::PROP => self.property(at)?,
+                _ => return wrong("FDT_BEGIN_NODE (1), FDT_END_NODE (2), FDT_PROP (3), FDT_NOP (4) or FDT_END (9)"),
+            }
+        }
+    }
+
+    fn word(&mut self, field: &'static str) -> Result<u32, FieldError> {
+        let word = self.structure.u32(field, self.at)?;
+        self.at += 4;
+        Ok(word)
+    }
+
+    fn begin(&mut self, at: u64) -> Result<(), FieldError> {
+        let limit = |field, value: usize, max: usize| {
+            let number = |value: usize| u64::try_from(value).unwrap_or(u64::MAX);
+            Err(FieldError::new(field, at, Problem::OutOfRange { value: number(value), min: 0, max: number(max) }))
+        };
+        if self.open.len() == MAX_DEPTH {
+            return limit("depth of nodes", MAX_DEPTH + 1, MAX_DEPTH);
+        }
+        if self.nodes.len() == MAX_NODES {
+            return limit("number of nodes", MAX_NODES + 1, MAX_NODES);
+        }
+        let rest = self.structure.len().saturating_sub(self.at);
+        let rest = self.structure.take("node name", self.at, rest)?;
+        let name = self.string("node name", rest, self.at)?;
+        if let Some(slash) = name.bytes().position(|byte| byte == b'/').filter(|_| name != "/") {
+            let problem = Problem::Unknown { found: b'/'.into(), want: "a name without slash" };
+            return Err(FieldError::new("node name", self.at + u64::try_from(slash).unwrap_or(0), problem));
+        }
+        let parent = self.open.last().copied();
+        if name.is_empty() && parent.is_some() {
+            return Err(FieldError::new("node name", self.at, Problem::Unknown { found: 0, want: "a name" }));
+        }
+        self.at = (self.at + len64(name.as_bytes()) + 1).next_multiple_of(4);
+        let first = self.properties.len();
+        self.open.push(self.nodes.len());
+        // Some writers called the root "/".
+        let name = if parent.is_none() { "" } else { name };
+        let at = FileOffset(self.base.saturating_add(at));
+        self.nodes.push(Entry { name, at, parent, next: 0, properties: first..first });
+        Ok(())
+    }
+
+    fn property(&mut self, at: u64) -> Result<(), FieldError> {
+        // A node's properties come before the nodes in it, so the node that was begun last must be the one that is open.
+        let last = self.nodes.len().checked_sub(1);
+        if self.open.last().copied() != last || last.is_none() {
+            let want = "a property before the nodes that are in the same node";
+            return Err(FieldError::new("token", at, Problem::Unknown { found: token::PROP.into(), want }));
+        }
+        if self.properties.len() == MAX_PROPERTIES {
+            let max = u64::try_from(MAX_PROPERTIES).unwrap_or(u64::MAX);
+            let problem = Problem::OutOfRange { value: max.saturating_add(1), min: 0, max };
+            return Err(FieldError::new("number of properties", at, problem));
+        }
+        let len = u64::from(self.word("property length")?);
+        let name_field = self.at;
+        let name_at = u64::from(self.word("property name")?);
+        let names = len64(self.strings);
+        let Some(rest) = slice(self.strings, name_at, names.saturating_sub(name_at)).filter(|rest| !rest.is_empty())
+        else {
+            let problem = Problem::OutOfRange { value: name_at, min: 0, max: names.saturating_sub(1) };
+            return Err(FieldError::new("property name", name_field, problem));
+        };
+        let name = self.string("property name", rest, name_field)?;
+        let value = self.structure.take("property value", self.at, len)?;
+        let value_at = FileOffset(self.base.saturating_add(self.at));
+        self.properties.push(PropertyRef { name, value, at: value_at });
+        self.at = (self.at + len).next_multiple_of(4);
+        let end = self.properties.len();
+        if let Some(entry) = self.nodes.last_mut() {
+            entry.properties.end = end;
+        }
+        Ok(())
+    }
+
+    /// The text up to the first zero byte.
+    fn string(&self, field: &'static str, bytes: &'a [u8], at: u64) -> Result<&'a str, FieldError> {
+        let Some(end) = memchr::memchr(0, bytes) else {
+            let have = len64(bytes);
+            return Err(FieldError::new(field, at, Problem::Truncated { need: have + 1, have }));
+        };
+        let name = bytes.get(..end).unwrap_or(&[]);
+        std::str::from_utf8(name).map_err(|error| {
+            let found = name.get(error.valid_up_to()).copied().unwrap_or_default();
+            FieldError::new(field, at, Problem::Unknown { found: found.into(), want: "text" })
+        })
+    }
+}

@@ -1,0 +1,315 @@
+//! A PE/COFF image as its own headers describe it: the EFI side of a kernel, a unified kernel image.
+//!
+//! Source: Microsoft's PE Format specification ("COFF File Header", "Optional Header", "Section Table", "The Attribute
+//! Certificate Table") and, for the digest, "Windows Authenticode Portable Executable Signature Format".
+
+use super::E_LFANEW;
+use crate::bytes::{Cursor, FieldError, Problem, len64, slice};
+use sha2::{Digest, Sha256};
+use std::ops::Range;
+
+/// `PE\0\0`.
+const SIGNATURE: u32 = 0x4550;
+/// `Magic` of the optional header: 32-bit, 64-bit.
+const PE32: u16 = 0x10b;
+const PE32_PLUS: u16 = 0x20b;
+/// Index of the certificate table among the data directories.
+const CERTIFICATES: u64 = 4;
+/// `IMAGE_DLLCHARACTERISTICS_NX_COMPAT`.
+pub const NX_COMPAT: u16 = 0x100;
+/// `IMAGE_SCN_MEM_EXECUTE`.
+pub const SECTION_EXECUTE: u32 = 0x2000_0000;
+/// `IMAGE_SCN_MEM_READ`.
+pub const SECTION_READ: u32 = 0x4000_0000;
+/// `IMAGE_SCN_MEM_WRITE`.
+pub const SECTION_WRITE: u32 = 0x8000_0000;
+
+/// A section.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Section {
+    /// File offset of the section header.
+    pub at: u64,
+    /// Name, padded with zeros.
+    pub name: [u8; 8],
+    /// `VirtualSize`: bytes in memory.
+    pub virtual_size: u32,
+    /// `VirtualAddress`: bytes from the start of the loaded image.
+    pub virtual_address: u32,
+    /// `SizeOfRawData`: bytes in the file.
+    pub raw_size: u32,
+    /// `PointerToRawData`: file offset.
+    pub raw_at: u32,
+    /// `Characteristics`.
+    pub flags: u32,
+}
+
+impl Section {
+    /// The name without its padding.
+    pub fn name(&self) -> &[u8] {
+        self.name.split(|byte| *byte == 0).next().unwrap_or(&self.name)
+    }
+
+    /// Its bytes in the file.
+    pub fn file_range(&self) -> Range<u64> {
+        let start = u64::from(self.raw_at);
+        start..start + u64::from(self.raw_size)
+    }
+
+    /// `r-x` and the like.
+    pub fn permissions(&self) -> String {
+        [(SECTION_READ, 'r'), (SECTION_WRITE, 'w'), (SECTION_EXECUTE, 'x')]
+            .iter()
+            .map(|(bit, letter)| if self.flags & bit != 0 { *letter } else { '-' })
+            .collect()
+    }
+}
+
+/// A certificate of the attribute certificate table: a signature.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Certificate<'a> {
+    /// File offset.
+    pub at: u64,
+    /// `wRevision`: 0x200.
+    pub revision: u16,
+    /// `wCertificateType`: 2 for a PKCS #7 signature.
+    pub kind: u16,
+    /// The signature itself.
+    pub data: &'a [u8],
+}
+
+/// A PE image.
+#[derive(Debug, Clone)]
+pub struct Pe<'a> {
+    bytes: &'a [u8],
+    /// File offset of `PE\0\0`.
+    pub at: u64,
+    /// `Machine`.
+    pub machine: u16,
+    /// `TimeDateStamp`.
+    pub time: u32,
+    /// `Characteristics` of the file header.
+    pub characteristics: u16,
+    /// PE32+ (64-bit)?
+    pub is_plus: bool,
+    /// `AddressOfEntryPoint`, from the start of the loaded image.
+    pub entry: u32,
+    /// `ImageBase`.
+    pub image_base: u64,
+    /// `SectionAlignment` in bytes.
+    pub section_alignment: u32,
+    /// `FileAlignment` in bytes.
+    pub file_alignment: u32,
+    /// `MajorImageVersion` and `MinorImageVersion`; a Linux kernel's count its EFI stub.
+    pub image_version: (u16, u16),
+    /// `SizeOfImage`: bytes in memory.
+    pub size_of_image: u32,
+    /// `SizeOfHeaders`.
+    pub size_of_headers: u32,
+    /// `CheckSum`.
+    pub checksum: u32,
+    /// `Subsystem`: 10 for an EFI application.
+    pub subsystem: u16,
+    /// `DllCharacteristics`.
+    pub dll_characteristics: u16,
+    /// Sections, in table order.
+    pub sections: Vec<Section>,
+    /// Where the certificate table's directory entry stands, and what it says: offset and length in the file.
+    certificates: Option<(u64, Range<u64>)>,
+    optional_at: u64,
+}
+
+impl<'a> Pe<'a> {
+    /// True when `bytes` begin with `MZ` and `e_lfanew` leads to `PE\0\0`.
+    pub fn detect(bytes: &[u8]) -> bool {
+        let cursor = Cursor::little(bytes);
+        bytes.starts_with(b"MZ")
+            && cursor.u32("e_lfanew", E_LFANEW).and_then(|at| cursor.u32("PE signature", at.into())) == Ok(SIGNATURE)
+    }
+
+    /// Reads the headers.
+    ///
+    /// # Errors
+    /// A [`FieldError`] when a header is cut off, or a magic number is wrong.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, FieldError> {
+        let cursor = Cursor::little(bytes);
+        let at = u64::from(cursor.u32("e_lfanew", E_LFANEW)?);
+        let magic = |field, at, found: u64, want: u64| match found == want {
+            true => Ok(()),
+            false => Err(FieldError::new(field, at, Problem::Magic { found, want })),
+        };
+        magic("e_magic", 0, cursor.u16("e_magic", 0)?.into(), 0x5a4d)?;
+        magic("PE signature", at, cursor.u32("PE signature", at)?.into(), SIGNATURE.into())?;
+        let count = cursor.u16("NumberOfSections", at + 6)?;
+        let optional_len = u64::from(cursor.u16("SizeOfOptionalHeader", at + 20)?);
+        let optional = at + 24;
+        let is_plus = match cursor.u16("Magic", optional)? {
+            PE32 => false,
+            PE32_PLUS => true,
+            found => {
+                let problem = Problem::Unknown { found: found.into(), want: "0x10b (PE32) or 0x20b (PE32+)" };
+                return Err(FieldError::new("Magic", optional, problem));
+            }
+        };
+        let image_base = match is_plus {
+            true => cursor.u64("ImageBase", optional + 24)?,
+            false => cursor.u32("ImageBase", optional + 28)?.into(),
+        };
+        let directories = optional + if is_plus { 112 } else { 96 };
+        let table = optional + optional_len;
+        let directory_count = cursor.u32("NumberOfRvaAndSizes", directories - 4).unwrap_or(0);
+        let certificates_at = directories + 8 * CERTIFICATES;
+        let certificates = match u64::from(directory_count) > CERTIFICATES && certificates_at + 8 <= table {
+            true => {
+                let start = u64::from(cursor.u32("certificate table offset", certificates_at)?);
+                let len = u64::from(cursor.u32("certificate table size", certificates_at + 4)?);
+                Some((certificates_at, start..start + len))
+            }
+            false => None,
+        };
+        let mut sections = Vec::new();
+        for at in (0..u64::from(count)).map(|index| table + 40 * index) {
+            let raw = cursor.take("section header", at, 40)?;
+            let mut name = [0; 8];
+            name.copy_from_slice(raw.get(..8).unwrap_or(&[0; 8]));
+            sections.push(Section {
+                at,
+                name,
+                virtual_size: cursor.u32("VirtualSize", at + 8)?,
+                virtual_address: cursor.u32("VirtualAddress", at + 12)?,
+                raw_size: cursor.u32("SizeOfRawData", at + 16)?,
+                raw_at: cursor.u32("PointerToRawData", at + 20)?,
+                flags: cursor.u32("Characteristics", at + 36)?,
+            });
+        }
+        Ok(Pe {
+            bytes,
+            at,
+            machine: cursor.u16("Machine", at + 4)?,
+            time: cursor.u32("TimeDateStamp", at + 8)?,
+            characteristics: cursor.u16("Characteristics", at + 22)?,
+            is_plus,
+            entry: cursor.u32("AddressOfEntryPoint", optional + 16)?,
+            image_base,
+            section_alignment: cursor.u32("SectionAlignment", optional + 32)?,
+            file_alignment: cursor.u32("FileAlignment", optional + 36)?,
+            image_version: (
+                cursor.u16("MajorImageVersion", optional + 44)?,
+                cursor.u16("MinorImageVersion", optional + 46)?,
+            ),
+            size_of_image: cursor.u32("SizeOfImage", optional + 56)?,
+            size_of_headers: cursor.u32("SizeOfHeaders", optional + 60)?,
+            checksum: cursor.u32("CheckSum", optional + 64)?,
+            subsystem: cursor.u16("Subsystem", optional + 68)?,
+            dll_characteristics: cursor.u16("DllCharacteristics", optional + 70)?,
+            sections,
+            certificates,
+            optional_at: optional,
+        })
+    }
+
+    /// File offset of the optional header.
+    pub fn optional_at(&self) -> u64 {
+        self.optional_at
+    }
+
+    /// File offset of the section table's end.
+    pub fn headers_end(&self) -> u64 {
+        self.sections.last().map_or(self.optional_at, |last| last.at + 40)
+    }
+
+    /// The first section of that name.
+    pub fn section(&self, name: &[u8]) -> Option<&Section> {
+        self.sections.iter().find(|section| section.name() == name)
+    }
+
+    /// What a section holds: its bytes in the file, without the padding behind what is loaded.
+    pub fn contents(&self, section: &Section) -> Option<&'a [u8]> {
+        let len = section.raw_size.min(if section.virtual_size == 0 { u32::MAX } else { section.virtual_size });
+        slice(self.bytes, section.raw_at.into(), len.into())
+    }
+
+    /// Where the certificate table stands in the file, if the image has one.
+    pub fn certificate_range(&self) -> Option<Range<u64>> {
+        self.certificates.as_ref().map(|(_, range)| range.clone()).filter(|range| range.start != 0 && !range.is_empty())
+    }
+
+    /// The certificates: one for each signature. Ends at the first that does not hold together.
+    pub fn certificates(&self) -> Vec<Certificate<'a>> {
+        let mut found = Vec::new();
+        let Some(range) = self.certificate_range() else { return found };
+        let cursor = Cursor::little(self.bytes);
+        let mut at = range.start;
+        while at < range.end {
+            let read = || -> Result<(u32, Certificate<'a>), FieldError> {
+                let len = cursor.u32("dwLength", at)?;
+                let (revision, kind) = (cursor.u16("wRevision", at + 4)?, cursor.u16("wCertificateType", at + 6)?);
+                let data = cursor.take("bCertificate", at + 8, u64::from(len).saturating_sub(8))?;
+                Ok((len, Certificate { at, revision, kind, data }))
+            };
+            match read() {
+                Ok((len, certificate)) if len > 8 => {
+                    found.push(certificate);
+                    at += u64::from(len).next_multiple_of(8);
+                }
+                _ => break,
+            }
+        }
+        found
+    }
+
+    /// The SHA-256 that Authenticode signs: the headers without checksum and certificate entry, the sections in file
+    /// order, then what is behind them, the certificates left out. `None` when a section lies outside of the file.
+    pub fn authenticode_sha256(&self) -> Option<[u8; 32]> {
+        let mut hasher = Sha256::new();
+        let mut put = |range: Range<u64>| {
+            let bytes = slice(self.bytes, range.start, range.end.checked_sub(range.start)?)?;
+            hasher.update(bytes);
+            Some(())
+        };
+        let headers_end = u64::from(self.size_of_headers);
+        let checksum = self.optional_at + 64;
+        put(0..checksum)?;
+        match &self.certificates {
+            Some((at, _)) => {
+                put(checksum + 4..*at)?;
+                put(at + 8..headers_end)?;
+            }
+            None => put(checksum + 4..headers_end)?,
+        }
+        let mut sections: Vec<_> = self.sections.iter().filter(|section| section.raw_size > 0).collect();
+        sections.sort_by_key(|section| section.raw_at);
+        let mut hashed = headers_end;
+        for section in sections {
+            put(section.file_range())?;
+            hashed = hashed.checked_add(section.raw_size.into())?;
+        }
+        // The specification counts bytes; what sections share or leave out shifts what follows, as it does for firmware.
+        let end = match self.certificate_range() {
+            Some(range) => len64(self.bytes).checked_sub(range.end - range.start)?,
+            None => len64(self.bytes),
+        };
+        if hashed < end {
+            put(hashed..end)?;
+        }
+        Some(hasher.finalize().into())
+    }
+}
+
+/// The CPU of `Machine`, by its usual name.
+pub fn machine_name(machine: u16) -> &'static str {
+    match machine {
+        0x14c => "i386",
+        0x8664 => "x86-64",
+        0x1c0 => "ARM",
+        0x1c2 => "ARM Thumb",
+        0x1c4 => "ARMv7 Thumb-2",
+        0xaa64 => "arm64",
+        0x5032 => "RISC-V, 32 bit",
+        0x5064 => "RISC-V, 64 bit",
+        0x6232 => "LoongArch, 32 bit",
+        0x6264 => "LoongArch, 64 bit",
+        0x200 => "Itanium",
+        0xebc => "EFI byte code",
+        _ => "unknown",
+    }
+}

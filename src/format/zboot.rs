@@ -1,0 +1,86 @@
+//! EFI zboot: an EFI application that decompresses the kernel it carries (arm64, RISC-V, LoongArch).
+//!
+//! Source: drivers/firmware/efi/libstub/zboot-header.S and Makefile.zboot, Linux 6.1 to 7.2.
+
+use crate::bytes::{Cursor, FieldError, Problem, len64, slice};
+use crate::codec::Codec;
+
+/// `zimg`, little-endian.
+pub const MAGIC: u32 = 0x676d_697a;
+const MAGIC_AT: u64 = 4;
+const OFFSET_AT: u64 = 8;
+const SIZE_AT: u64 = 12;
+const CODEC_AT: u64 = 0x18;
+/// The tag and its NUL end before `LINUX_PE_MAGIC`.
+const CODEC_LEN: u64 = 0x20;
+
+/// An EFI zboot image.
+#[derive(Debug, Clone, Copy)]
+pub struct Zboot<'a> {
+    bytes: &'a [u8],
+    at: u64,
+    len: u64,
+    tag: &'a [u8],
+}
+
+impl<'a> Zboot<'a> {
+    /// True when `bytes` begin with `MZ` and have `zimg` behind it.
+    pub fn detect(bytes: &[u8]) -> bool {
+        bytes.starts_with(b"MZ") && Cursor::little(bytes).u32("magic", MAGIC_AT) == Ok(MAGIC)
+    }
+
+    /// Reads the header.
+    ///
+    /// # Errors
+    /// A [`FieldError`] when the magic number is wrong, or the payload leads out of the file.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, FieldError> {
+        let cursor = Cursor::little(bytes);
+        let magic = cursor.u32("magic", MAGIC_AT)?;
+        if magic != MAGIC {
+            return Err(FieldError::new("magic", MAGIC_AT, Problem::Magic { found: magic.into(), want: MAGIC.into() }));
+        }
+        let (at, len) = (cursor.u32("payload offset", OFFSET_AT)?, cursor.u32("payload size", SIZE_AT)?);
+        let (at, len) = (u64::from(at), u64::from(len));
+        if slice(bytes, at, len).is_none() {
+            let problem = Problem::Truncated { need: at + len, have: len64(bytes) };
+            return Err(
+                FieldError::new("payload size", SIZE_AT, problem).with_help("the image is cut off: copy it again")
+            );
+        }
+        let tag = cursor.take("compression type", CODEC_AT, CODEC_LEN)?;
+        let tag = tag.split(|byte| *byte == 0).next().unwrap_or(tag);
+        Ok(Zboot { bytes, at, len, tag })
+    }
+
+    /// The name of the compression: `gzip`, `zstd`; `xzkern`, `zstd22` and others up to 6.11.
+    pub fn tag(&self) -> &'a [u8] {
+        self.tag
+    }
+
+    /// The codec that the tag means.
+    pub fn codec(&self) -> Option<Codec> {
+        match self.tag {
+            b"gzip" => Some(Codec::Gzip),
+            b"lz4" => Some(Codec::Lz4Legacy),
+            b"lzma" => Some(Codec::Lzma),
+            b"lzo" => Some(Codec::Lzo),
+            b"xzkern" | b"xz" => Some(Codec::Xz),
+            b"zstd" | b"zstd22" => Some(Codec::Zstd),
+            b"bzip2" => Some(Codec::Bzip2),
+            _ => None,
+        }
+    }
+
+    /// Bytes of the stream, as the header has it.
+    pub fn stream_len(&self) -> u64 {
+        self.len
+    }
+
+    /// The compressed kernel in the file, its size word included: that stands behind every stream but gzip's, and the
+    /// header does not count it.
+    pub fn payload_range(&self) -> std::ops::Range<u64> {
+        let end = self.at + self.len;
+        let trailer = if self.codec() == Some(Codec::Gzip) || end + 4 > len64(self.bytes) { 0 } else { 4 };
+        self.at..end + trailer
+    }
+}

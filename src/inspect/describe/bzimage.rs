@@ -1,0 +1,238 @@
+//! x86 bzImage and zImage: the setup, its header field by field, the EFI side, the payload.
+
+use super::{Child, Described, pe};
+use crate::bytes::{Cursor, Field, FieldError, slice};
+use crate::finding::{Finding, Severity};
+use crate::format::Format;
+use crate::format::bzimage::{BzImage, FIELDS, Setup};
+use crate::inspect::{DAMAGED, Fact, Kind, Value};
+use std::borrow::Cow;
+
+/// `LToP`: the magic number of `kernel_info`.
+const KERNEL_INFO: u32 = 0x506f_544c;
+
+pub(super) fn describe(bytes: &[u8]) -> Result<Described, FieldError> {
+    let setup = Setup::parse(bytes)?;
+    let version = version(setup.version());
+    let is_low = setup.header().loadflags & LOADED_HIGH == 0;
+    let name = if is_low { "x86 zImage" } else { "x86 bzImage" };
+    let mut described = Described::new(Kind::Known(Format::BzImage), format!("{name}, boot protocol {version}"));
+    if let Some(release) = setup.release() {
+        described.facts.push(Fact::new("release", release));
+    }
+    described.facts.push(Fact::new("arch", arch(&setup, bytes)));
+    described.facts.push(Fact::new("protocol", version));
+    for field in FIELDS.iter().filter(|field| setup.has(field.since)) {
+        described.facts.push(fact(field, &setup));
+    }
+    described.facts.push(load_address(&setup));
+    if setup.has(0x20a) {
+        let init_size = setup.header().init_size.get();
+        let meaning = "bytes of memory that must be free at the load address";
+        described.facts.push(Fact::number("memory_needed", init_size).meaning(meaning));
+    }
+    let image = match BzImage::parse(bytes) {
+        Ok(image) => image,
+        Err(error) => {
+            described.regions = crate::inspect::opened::whole(bytes, "setup", crate::layout::RegionKind::Header);
+            let finding = Finding::new(DAMAGED, Severity::Error, error.to_string()).at(error.at.0);
+            described.findings.push(finding.with_help(error.help));
+            return Ok(described);
+        }
+    };
+    described.regions = image.regions();
+    for region in &described.regions {
+        if region.name == "payload" {
+            described.children.push(Child::range("payload", region.at.clone()));
+        }
+    }
+    let (start, end) = image.system_range();
+    described.part("setup", 0..start);
+    described.part("decompressor", start..end);
+    kernel_info(&setup, bytes, start, &mut described);
+    crc(bytes, end, &mut described);
+    pe::describe_efi(bytes, &mut described);
+    handover(&setup, start, &mut described);
+    Ok(described)
+}
+
+const LOADED_HIGH: u8 = 1;
+
+/// `2.15` of 0x020f.
+pub(super) fn version(version: u16) -> String {
+    format!("{}.{:02}", version >> 8, version & 0xff)
+}
+
+/// Only newer headers tell 64-bit kernels from others (`XLF_KERNEL_64`, 2.12).
+fn arch(setup: &Setup<'_>, bytes: &[u8]) -> &'static str {
+    let machine = crate::format::pe::Pe::parse(bytes).map(|pe| pe.machine).ok();
+    match (setup.has(0x20c).then(|| setup.header().xloadflags.get() & 1), machine) {
+        (Some(1), _) | (_, Some(0x8664)) => "x86-64",
+        (Some(_), _) | (_, Some(_)) => "i386",
+        (None, None) => "x86",
+    }
+}
+
+fn load_address(setup: &Setup<'_>) -> Fact {
+    let header = setup.header();
+    if header.loadflags & LOADED_HIGH == 0 {
+        return Fact::hex("load_address", 0x10000_u32).meaning("low: a zImage of at most 512 KiB");
+    }
+    if setup.has(0x20a) && header.relocatable_kernel != 0 {
+        let alignment = header.kernel_alignment.get();
+        let meaning = format!("preferred; any multiple of {alignment:#x} will do");
+        return Fact::hex("load_address", header.pref_address.get()).meaning(meaning);
+    }
+    Fact::hex("load_address", header.code32_start.get())
+}
+
+/// One field: its value, and what it means.
+fn fact(field: &Field, setup: &Setup<'_>) -> Fact {
+    let width = u64::try_from(field.width).unwrap_or(0);
+    let cursor = Cursor::little(setup.bytes());
+    // The header was read: the fields are there.
+    let value = match field.width {
+        1 => cursor.u8(field.name, field.at).map(u64::from),
+        2 => cursor.u16(field.name, field.at).map(u64::from),
+        4 => cursor.u32(field.name, field.at).map(u64::from),
+        _ => cursor.u64(field.name, field.at),
+    }
+    .unwrap_or(0);
+    let is_count = matches!(
+        field.name,
+        "setup_sects" | "syssize" | "cmdline_size" | "payload_length" | "init_size" | "ramdisk_size" | "min_alignment"
+    );
+    let value_of = if is_count { Value::Number(value) } else { Value::Hex(value) };
+    let mut fact = Fact::new(field.name, value_of).meaning(meaning(field.name, value, setup)).at(field.at, width);
+    if field.since > 0 {
+        fact.since = Some(version(field.since));
+    }
+    fact
+}
+
+/// What a value of a field means; empty when the value says it all. Source: Documentation/arch/x86/boot.rst, Linux 7.2.
+fn meaning(name: &str, value: u64, setup: &Setup<'_>) -> Cow<'static, str> {
+    const LOADER: &str = "filled in by the boot loader";
+    match (name, value) {
+        ("setup_sects", 0) => "stands for 4: 2560 bytes with the boot sector".into(),
+        ("setup_sects", sectors) => format!("sectors: {} bytes with the boot sector", (sectors + 1) * 512).into(),
+        ("root_flags", 0) => "the root file system is mounted read-write".into(),
+        ("root_flags", _) => "the root file system is mounted read-only".into(),
+        ("syssize", size) => format!("paragraphs: {} bytes of protected-mode code", size.saturating_mul(16)).into(),
+        ("ram_size", _) => "obsolete".into(),
+        ("vid_mode", 0xffff) => "normal VGA".into(),
+        ("vid_mode", 0xfffe) => "extended VGA".into(),
+        ("vid_mode", 0xfffd) => "ask at boot".into(),
+        ("root_dev", 0) => "none: the command line's root= decides".into(),
+        ("root_dev", device) => format!("device {}:{}", device >> 8, device & 0xff).into(),
+        ("boot_flag", 0xaa55) => "right".into(),
+        ("jump", jump) if jump & 0xff == 0xeb => format!("short jump to {:#x}", (0x202 + (jump >> 8)) & 0xffff).into(),
+        ("header", 0x5372_6448) => "HdrS".into(),
+        ("version", _) => format!("boot protocol {}", version(setup.version())).into(),
+        ("realmode_swtch" | "bootsect_kludge", 0) => "none".into(),
+        ("start_sys_seg", _) => "obsolete: the load segment of a zImage".into(),
+        ("kernel_version", 0) => "none".into(),
+        ("kernel_version", _) => match setup.kernel_version() {
+            Some(text) => text.to_owned().into(),
+            None => "leads out of the setup".into(),
+        },
+        ("type_of_loader", 0) => LOADER.into(),
+        ("loadflags", flags) => list(Value::flags(flags, LOADFLAGS)),
+        ("setup_move_size", _) => "used by protocol 2.00 and 2.01 only".into(),
+        ("code32_start", _) => "where the boot loader enters the 32-bit code".into(),
+        ("ramdisk_image" | "ramdisk_size" | "cmd_line_ptr" | "setup_data", 0) => LOADER.into(),
+        ("ext_loader_ver" | "ext_loader_type", 0) => LOADER.into(),
+        ("heap_end_ptr", end) => format!("the setup's heap ends at {:#x}", end + 0x200).into(),
+        ("initrd_addr_max", _) => "highest address of the last byte of an initial RAM disk".into(),
+        ("kernel_alignment", _) => "load addresses must be multiples of it".into(),
+        ("relocatable_kernel", 0) => "no: it runs at its load address only".into(),
+        ("relocatable_kernel", _) => "yes: it may be loaded anywhere".into(),
+        ("min_alignment", bits @ 0..=63) => {
+            format!("an alignment of {:#x} is the least that works", 1_u64 << bits).into()
+        }
+        ("xloadflags", flags) => list(Value::flags(flags, XLOADFLAGS)),
+        ("cmdline_size", _) => "longest command line in bytes, its NUL not counted".into(),
+        ("hardware_subarch", 0) => "PC".into(),
+        ("hardware_subarch", 1) => "lguest".into(),
+        ("hardware_subarch", 2) => "Xen".into(),
+        ("hardware_subarch", 3) => "Intel MID".into(),
+        ("hardware_subarch", 4) => "CE4100".into(),
+        ("payload_offset", offset) => {
+            format!("from the protected-mode code: file offset {:#x}", offset + setup.padded_len()).into()
+        }
+        ("payload_length", _) => "bytes, with the 4 bytes of the size behind it".into(),
+        ("pref_address", _) => "where it runs best".into(),
+        ("init_size", _) => "bytes of memory to run in until it reads the memory map".into(),
+        ("handover_offset", 0) => "no EFI handover entry".into(),
+        ("handover_offset", _) => "EFI handover entry, from the protected-mode code".into(),
+        ("kernel_info_offset", 0) => "none".into(),
+        ("kernel_info_offset", _) => "kernel_info, from the protected-mode code".into(),
+        _ => "".into(),
+    }
+}
+
+const LOADFLAGS: &[(u32, &str)] =
+    &[(0, "LOADED_HIGH"), (1, "KASLR_FLAG"), (5, "QUIET_FLAG"), (6, "KEEP_SEGMENTS"), (7, "CAN_USE_HEAP")];
+
+const XLOADFLAGS: &[(u32, &str)] = &[
+    (0, "XLF_KERNEL_64"),
+    (1, "XLF_CAN_BE_LOADED_ABOVE_4G"),
+    (2, "XLF_EFI_HANDOVER_32"),
+    (3, "XLF_EFI_HANDOVER_64"),
+    (4, "XLF_EFI_KEXEC"),
+    (5, "XLF_5LEVEL"),
+    (6, "XLF_5LEVEL_ENABLED"),
+    (7, "XLF_MEM_ENCRYPTION"),
+];
+
+fn list(names: Vec<Cow<'static, str>>) -> Cow<'static, str> {
+    if names.is_empty() { "none".into() } else { names.join(", ").into() }
+}
+
+fn kernel_info(setup: &Setup<'_>, bytes: &[u8], start: u64, described: &mut Described) {
+    let offset = u64::from(setup.header().kernel_info_offset.get());
+    if !setup.has(0x20f) || offset == 0 {
+        return;
+    }
+    let cursor = Cursor::little(bytes);
+    let at = start + offset;
+    let words: Option<Vec<u32>> = (0..4).map(|index| cursor.u32("kernel_info", at + 4 * index).ok()).collect();
+    let Some([KERNEL_INFO, size, total, setup_type]) = words.as_deref() else {
+        let message = format!("kernel_info_offset leads to {at:#x}, where no kernel_info begins");
+        described.findings.push(Finding::new("bzimage.kernel_info", Severity::Error, message).at(0x268));
+        return;
+    };
+    let fact = Fact::hex("kernel_info", at).meaning(format!("{size} bytes, {total} with what it points to"));
+    described.facts.push(fact.at(at, (*size).into()));
+    let fact = Fact::hex("setup_type_max", *setup_type).meaning("highest setup_data type the kernel knows");
+    described.facts.push(fact.at(at + 12, 4));
+}
+
+/// The CRC-32 that builds up to 6.14 put at the end of the protected-mode code.
+fn crc(bytes: &[u8], end: u64, described: &mut Described) {
+    let Some(at) = end.checked_sub(4) else { return };
+    let (Ok(stored), Some(body)) = (Cursor::little(bytes).u32("CRC-32", at), slice(bytes, 0, at)) else { return };
+    let meaning = if stored == !crc32fast::hash(body) {
+        "right"
+    } else if stored == 0 {
+        "none, as from Linux 6.15 on"
+    } else {
+        "not the CRC of these bytes"
+    };
+    described.facts.push(Fact::hex("crc32", stored).meaning(meaning).at(at, 4));
+}
+
+fn handover(setup: &Setup<'_>, start: u64, described: &mut Described) {
+    let offset = u64::from(setup.header().handover_offset.get());
+    if !setup.has(0x20b) || offset == 0 {
+        return;
+    }
+    let flags = setup.header().xloadflags.get();
+    // boot.rst, "EFI HANDOVER PROTOCOL": the 64-bit entry is 512 bytes further on.
+    for (bit, name, further) in [(2, "efi_handover_32", 0), (3, "efi_handover_64", 512)] {
+        if flags >> bit & 1 == 1 {
+            let at = start + offset + further;
+            described.facts.push(Fact::hex(name, at).meaning("file offset of the entry (deprecated)"));
+        }
+    }
+}

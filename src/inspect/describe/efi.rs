@@ -1,0 +1,160 @@
+//! EFI applications that are kernels, hold one, or neither: arm64 and RISC-V `Image`, zboot, UKI.
+
+use super::{Child, Described, kernel, pe};
+use crate::arch::Arch;
+use crate::bytes::{FieldError, len64};
+use crate::finding::{Finding, Severity};
+use crate::format::image64::Image64;
+use crate::format::pe::Pe;
+use crate::format::uki::{self, Role};
+use crate::format::zboot::Zboot;
+use crate::format::{Format, pe::Section};
+use crate::inspect::{DAMAGED, Fact, Kind, Value};
+use crate::layout::{Region, RegionKind};
+
+use super::Context;
+
+pub(super) fn describe_image(bytes: &[u8], context: &Context<'_>) -> Result<Described, FieldError> {
+    let image = Image64::parse(bytes)?;
+    let order = if image.flags & 1 == 1 { "big-endian" } else { "little-endian" };
+    let title = format!("{} Image, {order}", image.arch);
+    let mut described = Described::new(Kind::Known(Format::Image64(image.arch)), title);
+    let facts = &mut described.facts;
+    facts.push(Fact::new("arch", image.arch.to_string()));
+    facts.push(Fact::new("endianness", order).at(24, 8));
+    let meaning = match (image.arch, image.image_size) {
+        (Arch::Arm64, 0) => "before Linux 3.17: 0x80000 whatever stands here",
+        (Arch::Arm64, _) => "from a 2 MiB boundary",
+        _ => "from the start of memory",
+    };
+    facts.push(Fact::hex("text_offset", image.text_offset).meaning(meaning).at(8, 8));
+    let meaning = if image.image_size == 0 { "unknown: before Linux 3.17" } else { "bytes of memory, BSS included" };
+    facts.push(Fact::number("image_size", image.image_size).meaning(meaning).at(16, 8));
+    facts.push(Fact::hex("flags", image.flags).meaning(flags(&image)).at(24, 8));
+    if let Some(version) = image.version {
+        facts.push(Fact::new("header_version", format!("{}.{}", version >> 16, version & 0xffff)).at(32, 4));
+    }
+    facts.push(Fact::number("memory_needed", image.image_size.max(len64(bytes))));
+    let whole = 0..len64(bytes);
+    let all = std::slice::from_ref(&whole);
+    kernel::describe_inside(bytes, all, all, None, context, &mut described);
+    if let Some((at, id)) = kernel::scan_build_id(bytes) {
+        let fact = Fact::new("build_id", Value::Bytes(id.to_vec()));
+        described.facts.push(fact.meaning("found by the head of its note").at(at, len64(id)));
+    }
+    described.whole_part("vmlinux", bytes);
+    described.regions = kernel::child_regions(&described.children);
+    described.regions.insert(0, Region::new("header", 0..64, RegionKind::Header));
+    kernel::fill_gaps(&mut described.regions, len64(bytes), "kernel", RegionKind::Code);
+    pe::describe_efi(bytes, &mut described);
+    Ok(described)
+}
+
+/// Documentation/arch/arm64/booting.rst, "flags".
+fn flags(image: &Image64) -> String {
+    if image.arch != Arch::Arm64 {
+        return String::new();
+    }
+    let page = match image.flags >> 1 & 3 {
+        0 => "page size not said",
+        1 => "4 KiB pages",
+        2 => "16 KiB pages",
+        _ => "64 KiB pages",
+    };
+    let place = if image.flags >> 3 & 1 == 1 { "anywhere in memory" } else { "close to the start of memory" };
+    format!("{page}, {place}")
+}
+
+pub(super) fn describe_zboot(bytes: &[u8]) -> Result<Described, FieldError> {
+    let image = Zboot::parse(bytes)?;
+    let mut described = Described::new(Kind::Known(Format::Zboot), "EFI zboot image");
+    let payload = image.payload_range();
+    let facts = &mut described.facts;
+    let meaning = image.codec().map_or("unknown", crate::codec::Codec::name);
+    facts.push(Fact::new("compression", Value::text(image.tag())).meaning(meaning).at(0x18, len64(image.tag())));
+    facts.push(Fact::hex("payload_offset", payload.start).at(8, 4));
+    facts.push(Fact::number("payload_size", image.stream_len()).meaning("without the size behind it").at(12, 4));
+    let child = Child::range("payload", payload.clone());
+    let child = match image.codec() {
+        Some(codec) => child.kind(Kind::Known(Format::Compressed(codec))),
+        None => child,
+    };
+    described.children.push(child);
+    described.regions = vec![
+        Region::new("header", 0..64.min(payload.start), RegionKind::Header),
+        Region::new("payload", payload, RegionKind::Payload),
+    ];
+    described.regions.retain(|region| !region.at.is_empty());
+    kernel::fill_gaps(&mut described.regions, len64(bytes), "decompressor", RegionKind::Code);
+    described.whole_part("decompressor", bytes);
+    pe::describe_efi(bytes, &mut described);
+    Ok(described)
+}
+
+/// A UKI, or an EFI application of another kind.
+pub(super) fn describe_pe(bytes: &[u8]) -> Result<Described, FieldError> {
+    let image = Pe::parse(bytes)?;
+    let is_uki = image.section(uki::LINUX).is_some();
+    let (format, title) = match is_uki {
+        true => (Format::Uki, "unified kernel image (UKI)"),
+        false => (Format::Pe, "EFI application"),
+    };
+    let mut described = Described::new(Kind::Known(format), title);
+    described.regions = regions(&image, len64(bytes));
+    if is_uki {
+        uki_sections(&image, &mut described);
+    }
+    pe::describe_efi(bytes, &mut described);
+    Ok(described)
+}
+
+fn uki_sections(image: &Pe<'_>, described: &mut Described) {
+    for (role, section) in uki::sections(image) {
+        let Some(contents) = image.contents(section) else {
+            let range = section.file_range();
+            let name = String::from_utf8_lossy(section.name()).into_owned();
+            let message =
+                format!("section {name} is at {:#x} to {:#x}, beyond the end of the file", range.start, range.end);
+            described.findings.push(Finding::new(DAMAGED, Severity::Error, message).at(section.at));
+            continue;
+        };
+        let start = u64::from(section.raw_at);
+        let at = start..start + len64(contents);
+        let text = |name: &'static str, described: &mut Described| {
+            let text = contents.split(|byte| *byte == 0).next().unwrap_or(contents);
+            described.facts.push(Fact::new(name, Value::text(text.trim_ascii_end())).at(start, len64(text)));
+            described.part(name, start..start + len64(text));
+        };
+        match role {
+            Role::Linux => described.children.push(Child::range("kernel", at).part("kernel")),
+            Role::Initrd => described.children.push(Child::range("initrd", at).part("initramfs")),
+            Role::Ucode => described.children.push(Child::range("ucode", at)),
+            Role::Dtb => described.children.push(Child::range("dtb", at)),
+            Role::Cmdline => text("cmdline", described),
+            Role::OsRelease => text("osrel", described),
+            Role::Uname => text("uname", described),
+        }
+    }
+}
+
+/// Headers, sections and what lies between and behind them.
+fn regions(image: &Pe<'_>, len: u64) -> Vec<Region> {
+    let mut found: Vec<&Section> = image.sections.iter().filter(|section| section.raw_size > 0).collect();
+    found.sort_by_key(|section| section.raw_at);
+    let mut regions = vec![Region::new("headers", 0..image.headers_end().min(len), RegionKind::Header)];
+    for section in found {
+        let range = section.file_range();
+        if regions.last().is_none_or(|last| last.at.end <= range.start) && range.end <= len {
+            let name = String::from_utf8_lossy(section.name()).into_owned();
+            let is_code = section.flags & crate::format::pe::SECTION_EXECUTE != 0;
+            regions.push(Region::new(name, range, if is_code { RegionKind::Code } else { RegionKind::Data }));
+        }
+    }
+    if let Some(range) = image.certificate_range().filter(|range| range.end <= len) {
+        if regions.last().is_none_or(|last| last.at.end <= range.start) {
+            regions.push(Region::new("certificates", range, RegionKind::Digest));
+        }
+    }
+    kernel::fill_gaps(&mut regions, len, "padding", RegionKind::Padding);
+    regions
+}

@@ -1,0 +1,175 @@
+//! An ELF file: a kernel, as a rule.
+
+use super::{Context, Described, kernel};
+use crate::bytes::{Cursor, Endian, FieldError, Problem, len64, slice};
+use crate::elf::{Elf, Error, Kind as ElfKind, Note, PT_LOAD};
+use crate::format::Format;
+use crate::inspect::{Fact, Kind, Row, Value};
+use crate::layout::{Region, RegionKind};
+
+/// The Xen note that names the PVH entry point (`XEN_ELFNOTE_PHYS32_ENTRY`, xen/include/public/elfnote.h).
+const PHYS32_ENTRY: u32 = 18;
+
+pub(super) fn describe(bytes: &[u8], context: &Context<'_>) -> Result<Described, FieldError> {
+    let elf = Elf::parse(bytes).map_err(field_error)?;
+    let order = match elf.endian() {
+        Endian::Little => "little-endian",
+        Endian::Big => "big-endian",
+    };
+    let bits: u64 = if elf.is_64() { 64 } else { 32 };
+    let arch = elf.arch().map_or_else(|| format!("machine {}", elf.machine()), |arch| arch.to_string());
+    let title = format!("ELF file, {bits}-bit {order}, {arch}");
+    let mut described = Described::new(Kind::Known(Format::Elf), title);
+    let facts = &mut described.facts;
+    facts.push(Fact::new("arch", arch).at(18, 2));
+    facts.push(Fact::number("bits", bits).at(4, 1));
+    facts.push(Fact::new("endianness", order).at(5, 1));
+    let kind = match elf.kind() {
+        ElfKind::Relocatable => "relocatable",
+        ElfKind::Executable => "executable",
+        ElfKind::Dynamic => "shared object",
+        ElfKind::Other(_) => "other",
+    };
+    facts.push(Fact::new("elf_type", kind).at(16, 2));
+    let width = if elf.is_64() { 8 } else { 4 };
+    facts.push(Fact::hex("entry", elf.entry()).at(24, width));
+    if let Some(span) = elf.physical_span() {
+        facts.push(Fact::hex("load_address", span.start).meaning("lowest physical address"));
+        facts.push(Fact::number("memory_size", span.end - span.start).meaning("bytes of memory, BSS included"));
+    }
+    let rows = elf.segments().iter().filter(|segment| segment.kind == PT_LOAD).map(|segment| {
+        Row(vec![
+            ("offset", Value::Hex(segment.offset)),
+            ("size", Value::Number(segment.filesz)),
+            ("physical", Value::Hex(segment.paddr)),
+            ("virtual", Value::Hex(segment.vaddr)),
+            ("memory_size", Value::Number(segment.memsz)),
+            ("permissions", Value::Text(permissions(segment.flags))),
+        ])
+    });
+    facts.push(Fact::new("segments", Value::Table(rows.collect())));
+    let sections = u64::try_from(elf.sections().len().saturating_sub(1)).unwrap_or(0);
+    facts.push(Fact::number("sections", sections));
+    facts.push(Fact::new("symbols", elf.symbols().is_ok()).meaning("symbol table (.symtab)"));
+    let loaded = elf.loaded_ranges();
+    let init = elf.section(".init.data").or_else(|| elf.section(".init.ramfs"));
+    let init = init.filter(|section| elf.contents(section).is_ok());
+    let init = init.map(|section| section.offset..section.offset + section.size);
+    let init = init.as_ref().map_or(loaded.as_slice(), std::slice::from_ref);
+    kernel::describe_inside(bytes, &loaded, init, Some(elf.endian()), context, &mut described);
+    let notes = elf.notes();
+    describe_notes(&elf, &notes, &mut described);
+    let is_contents = matches!(context.parent, Some(Kind::Known(Format::Compressed(_))));
+    if is_contents || described.facts.get("banner").is_some() {
+        described.whole_part("vmlinux", bytes);
+    }
+    described.regions = regions(&elf, bytes);
+    Ok(described)
+}
+
+fn permissions(flags: u32) -> String {
+    [(4, 'r'), (2, 'w'), (1, 'x')].iter().map(|(bit, letter)| if flags & bit != 0 { *letter } else { '-' }).collect()
+}
+
+fn describe_notes(elf: &Elf<'_>, notes: &[Note<'_>], described: &mut Described) {
+    if let Some(note) = notes.iter().find(|note| note.owner == b"GNU" && note.kind == 3) {
+        let fact = Fact::new("build_id", Value::Bytes(note.desc.to_vec()));
+        described.facts.push(fact.at(note.at, len64(note.desc)));
+    }
+    let xen: Vec<&Note<'_>> = notes.iter().filter(|note| note.owner == b"Xen").collect();
+    if let Some(note) = xen.iter().find(|note| note.kind == PHYS32_ENTRY) {
+        let value = number(elf, note).unwrap_or(0);
+        let meaning = "a VMM can enter this ELF file directly (PVH)";
+        described.facts.push(Fact::hex("pvh_entry", value).meaning(meaning).at(note.at, len64(note.desc)));
+    }
+    if !xen.is_empty() {
+        let rows = xen.iter().map(|note| {
+            let is_text = matches!(note.kind, 5..=10) && note.desc.len() > 1;
+            let value = match (is_text, number(elf, note)) {
+                (false, Some(value)) => Value::Hex(value),
+                (true, _) => Value::text(note.desc.split(|byte| *byte == 0).next().unwrap_or_default()),
+                (false, None) => Value::Bytes(note.desc.iter().take(64).copied().collect()),
+            };
+            Row(vec![("name", xen_note(note.kind).into()), ("value", value)])
+        });
+        described.facts.push(Fact::new("xen_notes", Value::Table(rows.collect())));
+    }
+}
+
+fn number(elf: &Elf<'_>, note: &Note<'_>) -> Option<u64> {
+    let cursor = Cursor::new(note.desc, elf.endian());
+    match note.desc.len() {
+        4 => cursor.u32("note", 0).ok().map(u64::from),
+        8 => cursor.u64("note", 0).ok(),
+        _ => None,
+    }
+}
+
+/// Names of Xen's notes (xen/include/public/elfnote.h), without `XEN_ELFNOTE_`.
+fn xen_note(kind: u32) -> &'static str {
+    const NAMES: [&str; 19] = [
+        "INFO",
+        "ENTRY",
+        "HYPERCALL_PAGE",
+        "VIRT_BASE",
+        "PADDR_OFFSET",
+        "XEN_VERSION",
+        "GUEST_OS",
+        "GUEST_VERSION",
+        "LOADER",
+        "PAE_MODE",
+        "FEATURES",
+        "BSD_SYMTAB",
+        "HV_START_LOW",
+        "L1_MFN_VALID",
+        "SUSPEND_CANCEL",
+        "INIT_P2M",
+        "MOD_START_PFN",
+        "SUPPORTED_FEATURES",
+        "PHYS32_ENTRY",
+    ];
+    usize::try_from(kind).ok().and_then(|kind| NAMES.get(kind)).copied().unwrap_or("unknown")
+}
+
+/// The file, cut by its own headers: tables, sections with contents, what lies between.
+fn regions(elf: &Elf<'_>, bytes: &[u8]) -> Vec<Region> {
+    // A map of thousands of sections shows nothing; those of a kernel are some dozens.
+    const MOST: usize = 512;
+    let header = if elf.is_64() { 64 } else { 52 };
+    let mut found = vec![Region::new("ELF header", 0..header.min(len64(bytes)), RegionKind::Header)];
+    for section in elf.sections().iter().skip(1).take(MOST) {
+        if section.size == 0 || elf.contents(section).map_or(true, <[u8]>::is_empty) {
+            continue;
+        }
+        let kind = if section.flags & 4 != 0 { RegionKind::Code } else { RegionKind::Data };
+        found.push(Region::new(section.name().into_owned(), section.offset..section.offset + section.size, kind));
+    }
+    if elf.sections().len() <= 1 {
+        for (index, segment) in elf.segments().iter().take(MOST).enumerate() {
+            if slice(bytes, segment.offset, segment.filesz).is_some_and(|bytes| !bytes.is_empty()) {
+                let at = segment.offset..segment.offset + segment.filesz;
+                found.push(Region::new(format!("segment[{index}]"), at, RegionKind::Data));
+            }
+        }
+    }
+    found.sort_by_key(|region| (region.at.start, region.at.end));
+    // Regions do not overlap: of two that do, the first stays.
+    let mut regions: Vec<Region> = Vec::new();
+    for region in found {
+        if regions.last().is_none_or(|last| last.at.end <= region.at.start) {
+            regions.push(region);
+        }
+    }
+    regions
+}
+
+/// The error of a layer is about a field.
+pub(super) fn field_error(error: Error) -> FieldError {
+    match error {
+        Error::Field(error) => error,
+        Error::Damaged { field, at, .. } => {
+            FieldError::new(field, at.0, Problem::Unknown { found: 0, want: "a table inside the file" })
+        }
+        other => FieldError::new(other.to_string(), 0, Problem::Unknown { found: 0, want: "an ELF file" }),
+    }
+}

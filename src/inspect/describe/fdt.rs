@@ -1,0 +1,159 @@
+//! Device tree blobs, and FITs.
+
+use super::{Child, Described};
+use crate::bytes::{FieldError, len64};
+use crate::finding::{Finding, Severity};
+use crate::format::Format;
+use crate::format::fdt::{Dtb, NodeRef, PropertyRef};
+use crate::format::fit::{Algorithm, Configuration, Fit, Image, Placement};
+use crate::inspect::{Fact, Kind, Row, Value, utc};
+use crate::layout::{Region, RegionKind};
+
+pub(super) fn describe(bytes: &[u8]) -> Result<Described, FieldError> {
+    let dtb = Dtb::parse_at(bytes, 0)?;
+    let tree = dtb.tree()?;
+    let mut described = Described::new(Kind::Known(Format::Fdt), "device tree blob");
+    let facts = &mut described.facts;
+    let root = tree.root();
+    let text = |name, property: &PropertyRef<'_>| {
+        let value = property.value.split(|byte| *byte == 0).next().unwrap_or_default();
+        Fact::new(name, Value::text(value)).at(property.at.0, len64(property.value))
+    };
+    facts.extend(root.property("model").map(|model| text("model", model)));
+    if let Some(compatible) = root.property("compatible") {
+        let names = compatible.strings().unwrap_or_default().into_iter().map(Value::from).collect();
+        facts.push(Fact::new("compatible", Value::List(names)).at(compatible.at.0, len64(compatible.value)));
+    }
+    let bootargs = tree.find("/chosen");
+    facts.extend(bootargs.and_then(|node| node.property("bootargs")).map(|value| text("bootargs", value)));
+    header_facts(&dtb, &mut described)?;
+    let nodes = u64::try_from(tree.nodes().count()).unwrap_or(0);
+    described.facts.push(Fact::number("nodes", nodes));
+    described.part("dtb", 0..len64(dtb.bytes()));
+    described.regions = blocks(&dtb, len64(bytes))?;
+    Ok(described)
+}
+
+fn header_facts(dtb: &Dtb<'_>, described: &mut Described) -> Result<(), FieldError> {
+    let facts = &mut described.facts;
+    facts.push(Fact::number("totalsize", len64(dtb.bytes())).meaning("bytes").at(4, 4));
+    facts.push(Fact::number("version", dtb.version()).at(20, 4));
+    facts.push(Fact::hex("boot_cpuid_phys", dtb.boot_cpu()).at(28, 4));
+    let reserved = dtb.reservations()?;
+    if !reserved.is_empty() {
+        let rows = reserved
+            .iter()
+            .map(|entry| Row(vec![("address", Value::Hex(entry.address)), ("size", Value::Number(entry.size))]));
+        facts.push(Fact::new("reserved_memory", Value::Table(rows.collect())));
+    }
+    Ok(())
+}
+
+/// Header, blocks, and what is behind the tree.
+fn blocks(dtb: &Dtb<'_>, len: u64) -> Result<Vec<Region>, FieldError> {
+    let mut regions = dtb.regions()?;
+    let total = len64(dtb.bytes());
+    if total < len {
+        regions.push(Region::new("trailer", total..len, RegionKind::Data));
+    }
+    Ok(regions)
+}
+
+pub(super) fn describe_fit(bytes: &[u8]) -> Result<Described, FieldError> {
+    let fit = Fit::parse(bytes)?;
+    let mut described = Described::new(Kind::Known(Format::Fit), "U-Boot FIT (flattened image tree)");
+    let facts = &mut described.facts;
+    facts.extend(fit.description().map(|text| Fact::new("description", text)));
+    facts.extend(fit.timestamp().map(|time| Fact::number("timestamp", time).meaning(utc(time.into()))));
+    facts.extend(fit.default().map(|name| Fact::new("default", name).meaning("default configuration")));
+    facts.push(Fact::new("images", Value::Table(fit.images().map(image_row).collect())));
+    facts.push(Fact::new("configurations", Value::Table(fit.configurations().map(configuration_row).collect())));
+    facts.push(Fact::new("hashes", Value::Table(fit.images().flat_map(hash_rows).collect())));
+    let signatures = fit.tree().nodes().filter(|node| node.name().starts_with("signature"));
+    let signatures: Vec<Row> = signatures.filter(|node| node.property("algo").is_some()).map(signature_row).collect();
+    if !signatures.is_empty() {
+        facts.push(Fact::new("signatures", Value::Table(signatures)));
+    }
+    header_facts(fit.dtb(), &mut described)?;
+    let default = fit.configurations().find(|configuration| Some(configuration.name()) == fit.default());
+    let default = default.or_else(|| fit.configurations().next());
+    for (index, image) in fit.images().enumerate() {
+        let at = match image.placement() {
+            Ok(Some(placement)) => placement.range().clone(),
+            Ok(None) => continue,
+            Err(error) => {
+                let finding = Finding::new("fit.data", Severity::Error, error.to_string()).at(error.at.0);
+                described.findings.push(finding.with_help(error.help));
+                continue;
+            }
+        };
+        let child = Child::range(format!("image[{index}]"), at).part("image");
+        let is = |role| default.as_ref().is_some_and(|chosen| chosen.images(role).contains(&image.name()));
+        described.children.push(match (is("kernel"), is("ramdisk")) {
+            (true, _) => child.part("kernel"),
+            (_, true) => child.part("initramfs"),
+            _ => child,
+        });
+    }
+    described.regions = fit.regions()?;
+    Ok(described)
+}
+
+fn image_row(image: Image<'_, '_>) -> Row {
+    let mut row = vec![("name", image.name().into())];
+    for name in ["description", "type", "arch", "os", "compression"] {
+        row.extend(image.text(name).map(|text| (name, text.into())));
+    }
+    for (name, address) in [("load", image.load()), ("entry", image.entry())] {
+        row.extend(address.map(|address| (name, Value::Hex(address))));
+    }
+    if let Ok(Some(placement)) = image.placement() {
+        let at = placement.range();
+        row.push(("offset", Value::Hex(at.start)));
+        row.push(("size", Value::Number(at.end - at.start)));
+        row.push(("external", Value::Bool(!matches!(placement, Placement::Embedded(_)))));
+    }
+    Row(row)
+}
+
+fn configuration_row(configuration: Configuration<'_, '_>) -> Row {
+    let mut row = vec![("name", configuration.name().into())];
+    row.extend(configuration.description().map(|text| ("description", text.into())));
+    let texts = |names: Vec<&str>| Value::List(names.into_iter().map(Value::from).collect());
+    for role in Configuration::ROLES {
+        let names = configuration.images(role);
+        if !names.is_empty() {
+            row.push((role, texts(names)));
+        }
+    }
+    if !configuration.compatible().is_empty() {
+        row.push(("compatible", texts(configuration.compatible())));
+    }
+    Row(row)
+}
+
+/// Each hash, and whether it is that of the data.
+fn hash_rows(image: Image<'_, '_>) -> Vec<Row> {
+    let rows = image.hashes().map(|hash| {
+        let algorithm = hash.algo.and_then(Algorithm::from_name);
+        let check = match (algorithm, hash.value, image.data()) {
+            (_, None, _) => "no value",
+            (None, _, _) => "not checked: unknown algorithm",
+            (_, _, None) => "not checked: the data is not all there",
+            (Some(algorithm), Some(value), Some(data)) if algorithm.hash(data) == value => "right",
+            _ => "wrong",
+        };
+        Row(vec![
+            ("image", image.name().into()),
+            ("algo", hash.algo.unwrap_or("").into()),
+            ("value", Value::Bytes(hash.value.unwrap_or_default().to_vec())),
+            ("check", check.into()),
+        ])
+    });
+    rows.collect()
+}
+
+fn signature_row(node: NodeRef<'_, '_>) -> Row {
+    let text = |name| node.property(name).and_then(|property| property.string()).unwrap_or("");
+    Row(vec![("node", node.path().into()), ("algo", text("algo").into()), ("key", text("key-name-hint").into())])
+}

@@ -1,0 +1,225 @@
+//! What is inside a kernel, with or without ELF headers: banner, configuration, built-in initial RAM disk.
+
+use super::{Child, Context, Decoded, Described};
+use crate::bytes::{Endian, len64, slice};
+use crate::codec::Codec;
+use crate::elf::banner_in;
+use crate::format::Format;
+use crate::inspect::{Fact, Kind};
+use crate::layout::{Region, RegionKind};
+use std::ops::Range;
+
+/// How the configuration in a kernel begins and ends (kernel/configs.c); between them is a gzip file.
+const CONFIG_BEGIN: &[u8] = b"IKCFG_ST";
+const CONFIG_END: &[u8] = b"IKCFG_ED";
+
+/// How a cpio archive of the kernel's build begins ("newc", Documentation/driver-api/early-userspace/buffer-format.rst).
+const CPIO: &[u8] = b"070701";
+
+/// A kernel that has no header: flat, as ARM's `Image`.
+pub(super) fn describe_flat(bytes: &[u8], context: &Context<'_>) -> Described {
+    let mut described = Described::new(Kind::Kernel, "kernel without a header (flat Image)");
+    described.whole_part("vmlinux", bytes);
+    let whole = 0..len64(bytes);
+    describe_inside(bytes, std::slice::from_ref(&whole), std::slice::from_ref(&whole), None, context, &mut described);
+    if let Some((at, id)) = scan_build_id(bytes) {
+        let fact = Fact::new("build_id", crate::inspect::Value::Bytes(id.to_vec()));
+        described.facts.push(fact.meaning("found by the head of its note").at(at, len64(id)));
+    }
+    let mut regions = child_regions(&described.children);
+    fill_gaps(&mut regions, len64(bytes), "kernel", RegionKind::Code);
+    described.regions = regions;
+    described
+}
+
+/// Finds what a kernel carries. `loaded` are the ranges of `bytes` that are loaded, `init` those where an initial RAM
+/// disk may be.
+pub(super) fn describe_inside(
+    bytes: &[u8],
+    loaded: &[Range<u64>],
+    init: &[Range<u64>],
+    endian: Option<Endian>,
+    context: &Context<'_>,
+    described: &mut Described,
+) {
+    let part = |range: &Range<u64>| slice(bytes, range.start, range.end - range.start).unwrap_or(&[]);
+    let banner = loaded.iter().find_map(|range| {
+        let found = banner_in(part(range))?;
+        let start = range.start + u64::try_from(found.start).ok()?;
+        Some(start..start + u64::try_from(found.len()).ok()?)
+    });
+    if let Some(at) = banner {
+        let text = String::from_utf8_lossy(part(&at)).into_owned();
+        let release = text.split_whitespace().nth(2).unwrap_or_default().to_owned();
+        let release_at = at.start + len64(crate::elf::BANNER);
+        described.facts.push(Fact::new("release", release.as_str()).at(release_at, len64(release.as_bytes())));
+        described.facts.push(Fact::new("banner", text).at(at.start, at.end - at.start));
+        described.part("banner", at);
+    }
+    if let Some(at) = loaded.iter().find_map(|range| find_config(bytes, range)) {
+        described
+            .facts
+            .push(Fact::new("config_built_in", true).meaning("CONFIG_IKCONFIG").at(at.start, at.end - at.start));
+        let kind = Kind::Known(Format::Compressed(Codec::Gzip));
+        described.children.push(Child::range("config", at).kind(kind));
+    } else {
+        described.facts.push(Fact::new("config_built_in", false));
+    }
+    if let Some(found) = init.iter().find_map(|range| find_initramfs(bytes, range, endian, context.left)) {
+        let (start, len) = (found.at.start, found.at.end - found.at.start);
+        described.facts.push(Fact::number("initramfs_built_in", len).meaning("bytes").at(start, len));
+        let child = Child::range("initramfs", found.at).part("initramfs");
+        let child = match found.codec {
+            Some(codec) => child.kind(Kind::Known(Format::Compressed(codec))),
+            None => child,
+        };
+        let child = if found.sized { child } else { child.scanned() };
+        described.children.push(Child { decoded: found.decoded, ..child });
+    }
+}
+
+/// The gzip file between the two marks.
+fn find_config(bytes: &[u8], range: &Range<u64>) -> Option<Range<u64>> {
+    let inside = slice(bytes, range.start, range.end - range.start)?;
+    memchr::memmem::find_iter(inside, CONFIG_BEGIN).find_map(|at| {
+        let start = at + CONFIG_BEGIN.len();
+        let rest = inside.get(start..).filter(|rest| Codec::detect(rest) == Some(Codec::Gzip))?;
+        let len = memchr::memmem::find(rest, CONFIG_END)?;
+        let start = range.start + u64::try_from(start).ok()?;
+        Some(start..start + u64::try_from(len).ok()?)
+    })
+}
+
+struct Initramfs {
+    at: Range<u64>,
+    codec: Option<Codec>,
+    decoded: Option<Decoded>,
+    /// Does the size behind it (`__initramfs_size`) agree?
+    sized: bool,
+}
+
+/// The archive that usr/initramfs_data.S puts between `__initramfs_start` and `__initramfs_size`, at a multiple of 4; the
+/// size follows at a multiple of 8. The stripped kernel has no symbol for it: every magic number is a candidate, and is
+/// one no longer when what it decodes to is no archive.
+fn find_initramfs(bytes: &[u8], range: &Range<u64>, endian: Option<Endian>, limit: u64) -> Option<Initramfs> {
+    let inside = slice(bytes, range.start, range.end - range.start)?;
+    let absolute = |at: usize| Some(range.start + u64::try_from(at).ok()?);
+    // A candidate that is followed by its own size is beyond doubt; the first of the others may do.
+    let mut doubtful = None;
+    for at in memchr::memmem::find_iter(inside, CPIO).filter(|at| at % 4 == 0) {
+        let Some(len) = inside.get(at..).and_then(crate::format::cpio::archive_len) else { continue };
+        let start = absolute(at)?;
+        // The build's archive is padded to whole blocks of 512 bytes.
+        let padded = len.next_multiple_of(512);
+        for len in [len, padded] {
+            let at = start..start + len;
+            if size_follows(bytes, &at, endian) {
+                return Some(Initramfs { at, codec: None, decoded: None, sized: true });
+            }
+        }
+        doubtful.get_or_insert(Initramfs { at: start..start + len, codec: None, decoded: None, sized: false });
+    }
+    for codec in Codec::ALL {
+        let candidates = memchr::memmem::find_iter(inside, codec.magic());
+        for at in candidates.filter(|at| at % 4 == 0).take(MAX_CANDIDATES) {
+            let Some(rest) = inside.get(at..).filter(|rest| Codec::detect(rest) == Some(codec)) else { continue };
+            let is_archive = |piece: &[u8]| Some(piece.starts_with(CPIO));
+            if !matches!(codec.scan(rest, 1 << 20, 0, is_archive), Ok(Some(true))) {
+                continue;
+            }
+            let mut data = Vec::new();
+            let Ok(inflated) = codec.decompress_one(rest, limit, &mut data) else { continue };
+            let start = absolute(at)?;
+            // Some builds put their size trailer behind it.
+            for extra in [0, 4] {
+                let at = start..start + inflated.consumed + extra;
+                if size_follows(bytes, &at, endian) {
+                    let decoded = Some(Decoded { data, inflated });
+                    return Some(Initramfs { at, codec: Some(codec), decoded, sized: true });
+                }
+            }
+            let at = start..start + inflated.consumed;
+            let decoded = Some(Decoded { data, inflated });
+            doubtful.get_or_insert(Initramfs { at, codec: Some(codec), decoded, sized: false });
+        }
+    }
+    doubtful
+}
+
+/// A codec's magic number has at least two bytes; more hits than this and it is not worth the time.
+const MAX_CANDIDATES: usize = 4096;
+
+fn size_follows(bytes: &[u8], at: &Range<u64>, endian: Option<Endian>) -> bool {
+    let Ok(size) = u32::try_from(at.end - at.start) else { return false };
+    // Addresses and file offsets agree modulo 8.
+    let Some(word) = at.end.checked_next_multiple_of(8).and_then(|at| slice(bytes, at, 4)) else { return false };
+    let wide = at.end.checked_next_multiple_of(8).and_then(|at| slice(bytes, at, 8));
+    let little = word == size.to_le_bytes();
+    let big = word == size.to_be_bytes() || wide == Some(&u64::from(size).to_be_bytes()[..]);
+    match endian {
+        Some(Endian::Little) => little,
+        Some(Endian::Big) => big,
+        None => little || big,
+    }
+}
+
+/// A GNU build id by the head of its note: name size 4, 20 bytes, type 3, `GNU`.
+pub(super) fn scan_build_id(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    const LITTLE: &[u8] = b"\x04\0\0\0\x14\0\0\0\x03\0\0\0GNU\0";
+    const BIG: &[u8] = b"\0\0\0\x04\0\0\0\x14\0\0\0\x03GNU\0";
+    [LITTLE, BIG].into_iter().find_map(|head| {
+        let at = memchr::memmem::find(bytes, head)?.checked_add(head.len())?;
+        let at = u64::try_from(at).ok()?;
+        Some((at, slice(bytes, at, 20)?))
+    })
+}
+
+/// Does a text begin as the kernel's configuration tool begins it?
+pub(super) fn is_config(bytes: &[u8]) -> bool {
+    const HEAD: &[u8] = b"#\n# Automatically generated file; DO NOT EDIT.\n";
+    bytes.starts_with(HEAD)
+}
+
+/// Options that are set, and those of them that are modules.
+pub(super) fn config_options(bytes: &[u8]) -> (u64, u64) {
+    bytes
+        .split(|byte| *byte == b'\n')
+        .filter(|line| line.starts_with(b"CONFIG_"))
+        .fold((0, 0), |(set, modules), line| (set + 1, modules + u64::from(line.ends_with(b"=m"))))
+}
+
+/// The regions that the layers inside stand in.
+pub(super) fn child_regions(children: &[Child]) -> Vec<Region> {
+    let mut regions: Vec<Region> = children
+        .iter()
+        .filter_map(|child| match &child.content {
+            super::Content::Range(at) if at.start < at.end => {
+                Some(Region::new(child.name.clone(), at.clone(), RegionKind::Data))
+            }
+            _ => None,
+        })
+        .collect();
+    regions.sort_by_key(|region| region.at.start);
+    regions
+}
+
+/// Adds regions of this name where `regions`, which are in order, leave gaps in `0..len`.
+pub(super) fn fill_gaps(regions: &mut Vec<Region>, len: u64, name: &'static str, kind: RegionKind) {
+    let mut gaps = Vec::new();
+    let mut at = 0;
+    for region in regions.iter() {
+        if region.at.start > at {
+            gaps.push(at..region.at.start);
+        }
+        at = at.max(region.at.end);
+    }
+    if at < len {
+        gaps.push(at..len);
+    }
+    let numbered = gaps.len() > 1;
+    for (index, gap) in gaps.into_iter().enumerate() {
+        let title = if numbered { format!("{name}[{index}]").into() } else { std::borrow::Cow::Borrowed(name) };
+        regions.push(Region::new(title, gap, kind));
+    }
+    regions.sort_by_key(|region| region.at.start);
+}

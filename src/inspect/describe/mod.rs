@@ -1,0 +1,233 @@
+//! What a layer of each kind says: bytes to regions, facts, parts and the layers inside.
+
+mod bzimage;
+mod compressed;
+mod efi;
+mod elf;
+mod fdt;
+mod kernel;
+mod pe;
+mod ramdisk;
+mod relocs;
+mod uimage;
+mod zimage;
+
+pub(super) use compressed::{expected_size, is_part, stream_facts, stream_regions};
+
+use super::{Facts, Kind, Limits};
+use crate::bytes::{FieldError, len64, slice};
+use crate::codec::Inflated;
+use crate::elf::Elf;
+use crate::finding::Finding;
+use crate::format::Format;
+use crate::layout::{Region, RegionKind};
+use std::borrow::Cow;
+use std::ops::Range;
+
+/// What is known when a layer is described.
+#[derive(Debug)]
+pub(super) struct Context<'c> {
+    /// What is around it.
+    pub(super) parent: Option<Kind>,
+    pub(super) limits: &'c Limits,
+    /// Bytes that may still be decompressed.
+    pub(super) left: u64,
+}
+
+/// A layer, described.
+#[derive(Debug)]
+pub(super) struct Described {
+    /// The kind may turn out finer than it was thought.
+    pub(super) kind: Kind,
+    pub(super) title: String,
+    pub(super) regions: Vec<Region>,
+    pub(super) facts: Facts,
+    pub(super) findings: Vec<Finding>,
+    pub(super) parts: Vec<PartAt>,
+    pub(super) children: Vec<Child>,
+}
+
+impl Described {
+    fn new(kind: Kind, title: impl Into<String>) -> Described {
+        Described {
+            kind,
+            title: title.into(),
+            regions: Vec::new(),
+            facts: Facts::default(),
+            findings: Vec::new(),
+            parts: Vec::new(),
+            children: Vec::new(),
+        }
+    }
+
+    /// What could not be read: all its bytes, and why.
+    pub(super) fn damaged(kind: Kind, bytes: &[u8], finding: Finding) -> Described {
+        let mut described = Described::new(kind, format!("damaged: begins as {}", name(kind)));
+        described.regions = super::opened::whole(bytes, "data", RegionKind::Data);
+        described.findings.push(finding);
+        described
+    }
+
+    /// Names a range of the layer as a part.
+    fn part(&mut self, name: &'static str, at: Range<u64>) {
+        self.parts.push(PartAt { name, what: None, at });
+    }
+
+    /// Names all of the layer.
+    fn whole_part(&mut self, name: &'static str, bytes: &[u8]) {
+        self.part(name, 0..len64(bytes));
+    }
+}
+
+/// A part, by a name of [`super::PARTS`] without its index.
+#[derive(Debug, Clone)]
+pub(super) struct PartAt {
+    pub(super) name: &'static str,
+    pub(super) what: Option<&'static str>,
+    pub(super) at: Range<u64>,
+}
+
+/// Where a layer's bytes come from.
+#[derive(Debug, Clone)]
+pub(super) enum Content {
+    /// A range of the parent, counted from its first byte.
+    Range(Range<u64>),
+    /// What the parent decompresses to.
+    Stream,
+}
+
+/// What was decoded while a layer was looked for.
+#[derive(Debug)]
+pub(super) struct Decoded {
+    pub(super) data: Vec<u8>,
+    pub(super) inflated: Inflated,
+}
+
+/// A layer that is known to be there.
+#[derive(Debug)]
+pub(super) struct Child {
+    pub(super) name: Cow<'static, str>,
+    pub(super) content: Content,
+    /// By header or by scan?
+    pub(super) scanned: bool,
+    /// Its kind, where the parent knows.
+    pub(super) kind: Option<Kind>,
+    /// The range counts in the parent's decompressed contents.
+    pub(super) inside: bool,
+    /// Parts that the parent's header makes of it; their ranges count in the child.
+    pub(super) parts: Vec<PartAt>,
+    /// Its contents, if it is compressed and they are known.
+    pub(super) decoded: Option<Decoded>,
+}
+
+impl Child {
+    pub(super) fn new(name: impl Into<Cow<'static, str>>, content: Content) -> Child {
+        let (name, parts) = (name.into(), Vec::new());
+        Child { name, content, scanned: false, kind: None, inside: false, parts, decoded: None }
+    }
+
+    pub(super) fn range(name: impl Into<Cow<'static, str>>, at: Range<u64>) -> Child {
+        Child::new(name, Content::Range(at))
+    }
+
+    pub(super) fn kind(mut self, kind: Kind) -> Child {
+        self.kind = Some(kind);
+        self
+    }
+
+    /// Found by a magic number alone, and decoded to be sure.
+    fn scanned(mut self) -> Child {
+        self.scanned = true;
+        self
+    }
+
+    /// All of it is also a part.
+    fn part(mut self, name: &'static str) -> Child {
+        if let Content::Range(at) = &self.content {
+            self.parts.push(PartAt { name, what: None, at: 0..at.end - at.start });
+        }
+        self
+    }
+}
+
+/// What `bytes` are, by their header.
+pub(super) fn detect(bytes: &[u8], limits: &Limits) -> Option<Kind> {
+    let vendor = limits.uimage_magic.is_some_and(|magic| bytes.starts_with(&magic.to_be_bytes()));
+    if vendor { Some(Kind::Known(Format::UImage)) } else { Format::detect(bytes).map(Kind::Known) }
+}
+
+/// Describes `bytes`.
+pub(super) fn describe(kind: Kind, bytes: &[u8], context: &mut Context<'_>) -> Result<Described, FieldError> {
+    match kind {
+        Kind::Known(Format::BzImage) => bzimage::describe(bytes),
+        Kind::Known(Format::Elf) => elf::describe(bytes, context),
+        Kind::Known(Format::ZImage) => zimage::describe(bytes, context),
+        Kind::Known(Format::UImage) => uimage::describe(bytes, context),
+        Kind::Known(Format::Fdt) => fdt::describe(bytes),
+        Kind::Known(Format::Fit) => fdt::describe_fit(bytes),
+        Kind::Known(Format::Compressed(codec)) => Ok(compressed::describe(codec, bytes, context)),
+        Kind::Known(Format::Image64(_)) => efi::describe_image(bytes, context),
+        Kind::Known(Format::Zboot) => efi::describe_zboot(bytes),
+        Kind::Known(Format::Uki | Format::Pe) => efi::describe_pe(bytes),
+        Kind::Known(Format::Cpio) => ramdisk::describe_cpio(bytes),
+        Kind::Known(Format::Android) => ramdisk::describe_android(bytes),
+        Kind::Kernel => Ok(kernel::describe_flat(bytes, context)),
+        Kind::Relocs => relocs::describe(bytes),
+        Kind::Config => Ok(config(bytes)),
+        Kind::Data => Ok(data(kind, bytes)),
+    }
+}
+
+/// What came out of a stream: a kernel with a relocation table behind it, or whatever it is.
+pub(super) fn split(data: &[u8]) -> Vec<Child> {
+    let end = len64(data);
+    let format = Format::detect(data);
+    if format == Some(Format::Elf) {
+        let Ok(elf) = Elf::parse(data) else { return vec![Child::range("vmlinux", 0..end)] };
+        let len = elf.file_end().min(end);
+        let mut children = vec![Child::range("vmlinux", 0..len)];
+        if len < end {
+            let rest = slice(data, len, end - len).unwrap_or(&[]);
+            let kind = relocs::detect(rest).then_some(Kind::Relocs);
+            let name = if kind.is_some() { "relocs" } else { "trailer" };
+            let child = Child::range(name, len..end);
+            children.push(Child { kind, ..child });
+        }
+        return children;
+    }
+    match format {
+        Some(_) => vec![Child::range("contents", 0..end)],
+        None if kernel::is_config(data) => vec![Child::range("config", 0..end).kind(Kind::Config)],
+        None if crate::elf::release_in(data).is_some() => {
+            vec![Child::range("kernel", 0..end).kind(Kind::Kernel).scanned()]
+        }
+        None => vec![Child::range("contents", 0..end)],
+    }
+}
+
+fn data(kind: Kind, bytes: &[u8]) -> Described {
+    let mut described = Described::new(kind, name(kind));
+    described.regions = super::opened::whole(bytes, "data", RegionKind::Data);
+    described
+}
+
+fn config(bytes: &[u8]) -> Described {
+    use super::Fact;
+    let mut described = Described::new(Kind::Config, "kernel configuration");
+    described.regions = super::opened::whole(bytes, "config", RegionKind::Data);
+    let (set, modules) = kernel::config_options(bytes);
+    described.facts.push(Fact::number("options", set).meaning("options that are set"));
+    described.facts.push(Fact::number("modules", modules).meaning("of them built as modules"));
+    described.whole_part("config", bytes);
+    described
+}
+
+fn name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Known(format) => format.name(),
+        Kind::Kernel => "a kernel without a header",
+        Kind::Relocs => "a relocation table",
+        Kind::Config => "a kernel configuration",
+        Kind::Data => "data that no header explains",
+    }
+}

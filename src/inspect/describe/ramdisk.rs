@@ -1,0 +1,104 @@
+//! Initial RAM disks and the boot images that hold one.
+
+use super::{Child, Described, kernel};
+use crate::bytes::{FieldError, len64, slice};
+use crate::finding::{Finding, Severity};
+use crate::format::Format;
+use crate::format::android::BootImage;
+use crate::format::cpio::{Cpio, archive_len};
+use crate::inspect::{Fact, Kind, Value};
+use crate::layout::{Region, RegionKind};
+
+/// A cpio archive, and what the kernel would unpack behind it: archives and compressed archives, with zeros between.
+pub(super) fn describe_cpio(bytes: &[u8]) -> Result<Described, FieldError> {
+    let archive = Cpio::parse(bytes)?;
+    let mut described = Described::new(Kind::Known(Format::Cpio), "cpio archive (newc)");
+    let (mut files, mut folders, mut size) = (0_u64, 0_u64, 0_u64);
+    let mut names = Vec::new();
+    for entry in archive.entries() {
+        match entry {
+            Ok(entry) => {
+                files += 1;
+                folders += u64::from(entry.mode & 0o170_000 == 0o040_000);
+                size += entry.size;
+                // Enough to see what it is; `cpio -t` lists all.
+                if names.len() < 12 {
+                    names.push(Value::text(entry.name));
+                }
+            }
+            Err(error) => {
+                let finding = Finding::new("cpio.damaged", Severity::Error, error.to_string()).at(error.at.0);
+                described.findings.push(finding.with_help(error.help));
+            }
+        }
+    }
+    described.facts.push(Fact::number("entries", files).meaning(format!("{folders} of them folders")));
+    described.facts.push(Fact::number("contents_size", size).meaning("bytes in its files"));
+    described.facts.push(Fact::new("first_entries", Value::List(names)));
+    let end = archive_len(bytes).unwrap_or(len64(bytes));
+    described.regions.push(Region::new("archive", 0..end, RegionKind::Data));
+    let rest = slice(bytes, end, len64(bytes) - end).unwrap_or_default();
+    let zeros = rest.iter().take_while(|byte| **byte == 0).count();
+    let next = end + u64::try_from(zeros).unwrap_or(0);
+    if end < next {
+        described.regions.push(Region::new("padding", end..next, RegionKind::Padding));
+    }
+    if next < len64(bytes) {
+        described.regions.push(Region::new("next", next..len64(bytes), RegionKind::Data));
+        described.children.push(Child::range("next", next..len64(bytes)));
+    }
+    Ok(described)
+}
+
+pub(super) fn describe_android(bytes: &[u8]) -> Result<Described, FieldError> {
+    let image = BootImage::parse(bytes)?;
+    let title = format!("Android boot image, header version {}", image.version);
+    let mut described = Described::new(Kind::Known(Format::Android), title);
+    let facts = &mut described.facts;
+    facts.push(Fact::number("header_version", image.version).at(40, 4));
+    facts.push(Fact::number("page_size", image.page_size));
+    let version = image.os_version;
+    if version != 0 {
+        let (os, patch) = (version >> 11, version & 0x7ff);
+        let text = format!("{}.{}.{}", os >> 14, os >> 7 & 0x7f, os & 0x7f);
+        let meaning = format!("security patches of {}-{:02}", 2000 + (patch >> 4), patch & 15);
+        facts.push(Fact::new("os_version", text).meaning(meaning));
+    }
+    if !image.name.is_empty() {
+        facts.push(Fact::new("name", Value::text(image.name)).at(48, 16));
+    }
+    let (at, cmdline) = image.cmdline;
+    facts.push(Fact::new("cmdline", Value::text(cmdline)).at(at, len64(cmdline)));
+    if !cmdline.is_empty() {
+        described.part("cmdline", at..at + len64(cmdline));
+    }
+    let (at, extra) = image.extra_cmdline;
+    let facts = &mut described.facts;
+    if !extra.is_empty() {
+        facts.push(Fact::new("extra_cmdline", Value::text(extra)).at(at, len64(extra)));
+    }
+    facts.extend(image.tags_address.map(|address| Fact::hex("tags_addr", address).at(32, 4)));
+    if !image.id.is_empty() {
+        facts.push(Fact::new("id", Value::Bytes(image.id.to_vec())).at(576, 32));
+    }
+    described.regions.push(Region::new("header", 0..image.page_size.min(len64(bytes)), RegionKind::Header));
+    for section in &image.sections {
+        let (field, field_at) = section.field;
+        let size = section.at.end - section.at.start;
+        let fact = Fact::number(field, size);
+        let fact = match section.address {
+            Some(address) => fact.meaning(format!("bytes, to be loaded at {address:#x}")),
+            None => fact,
+        };
+        described.facts.push(fact.at(field_at, 4));
+        described.regions.push(Region::new(section.name, section.at.clone(), RegionKind::Data));
+        let child = Child::range(section.name, section.at.clone());
+        described.children.push(match section.name {
+            "kernel" => child.part("kernel"),
+            "ramdisk" => child.part("initramfs"),
+            _ => child,
+        });
+    }
+    kernel::fill_gaps(&mut described.regions, len64(bytes), "padding", RegionKind::Padding);
+    Ok(described)
+}

@@ -1,0 +1,52 @@
+//! U-Boot legacy image.
+
+use super::{Child, Context, Described};
+use crate::bytes::FieldError;
+use crate::format::Format;
+use crate::format::uimage::{ARCH, COMPRESSION, Names, OS, TYPE, UImage, kind};
+use crate::inspect::{Fact, Kind, utc};
+
+pub(super) fn describe(bytes: &[u8], context: &Context<'_>) -> Result<Described, FieldError> {
+    let magic = context.limits.uimage_magic.filter(|magic| bytes.starts_with(&magic.to_be_bytes()));
+    let image = UImage::parse_magic(bytes, magic.unwrap_or(crate::format::uimage::MAGIC))?;
+    let header = image.header();
+    let long = |names: Names, id| names.long(id).unwrap_or("Unknown");
+    let short = |names: Names, id: u8| names.short(id).map_or_else(|| format!("number {id}"), str::to_owned);
+    let title = format!(
+        "U-Boot uImage: {} {} {} ({})",
+        long(ARCH, header.arch),
+        long(OS, header.os),
+        long(TYPE, header.kind),
+        long(COMPRESSION, header.comp)
+    );
+    let mut described = Described::new(Kind::Known(Format::UImage), title);
+    let facts = &mut described.facts;
+    let (hcrc, dcrc) = image.checksums();
+    let right = |pair: (u32, u32)| if pair.0 == pair.1 { "right".to_owned() } else { format!("wanted {:#x}", pair.1) };
+    facts.push(Fact::hex("ih_magic", magic.unwrap_or(crate::format::uimage::MAGIC)).at(0, 4));
+    facts.push(Fact::new("ih_name", header.name().into_owned()).at(32, 32));
+    facts.push(Fact::number("ih_time", header.time).meaning(utc(header.time.into())).at(8, 4));
+    facts.push(Fact::number("ih_size", image.size()).meaning("bytes of data").at(12, 4));
+    facts.push(Fact::hex("ih_load", header.load).meaning("load address").at(16, 4));
+    facts.push(Fact::hex("ih_ep", header.entry).meaning("entry point").at(20, 4));
+    facts.push(Fact::new("ih_os", short(OS, header.os)).meaning(long(OS, header.os)).at(28, 1));
+    facts.push(Fact::new("ih_arch", short(ARCH, header.arch)).meaning(long(ARCH, header.arch)).at(29, 1));
+    facts.push(Fact::new("ih_type", short(TYPE, header.kind)).meaning(long(TYPE, header.kind)).at(30, 1));
+    facts.push(Fact::new("ih_comp", short(COMPRESSION, header.comp)).meaning(long(COMPRESSION, header.comp)).at(31, 1));
+    facts.push(Fact::hex("ih_hcrc", hcrc.0).meaning(right(hcrc)).at(4, 4));
+    facts.push(Fact::hex("ih_dcrc", dcrc.0).meaning(right(dcrc)).at(24, 4));
+    described.regions = image.regions();
+    let listed = matches!(header.kind, kind::MULTI | kind::SCRIPT);
+    for (index, at) in image.file_ranges().iter().enumerate().filter(|(_, at)| !at.is_empty()) {
+        let name = if listed { format!("image[{index}]") } else { "data".to_owned() };
+        let child = Child::range(name, at.clone());
+        let child = if listed { child.part("image") } else { child };
+        described.children.push(match (header.kind, index) {
+            // The first file of several is the kernel: U-Boot's bootm takes it for that.
+            (kind::KERNEL | kind::KERNEL_NOLOAD | kind::MULTI, 0) => child.part("kernel"),
+            (kind::RAMDISK, _) => child.part("initramfs"),
+            _ => child,
+        });
+    }
+    Ok(described)
+}

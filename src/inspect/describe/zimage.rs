@@ -1,0 +1,129 @@
+//! ARM zImage.
+
+use super::{Child, Context, Decoded, Described, pe};
+use crate::bytes::{FieldError, len64, slice};
+use crate::codec::Codec;
+use crate::elf::release_in;
+use crate::finding::{Finding, Severity};
+use crate::format::Format;
+use crate::format::zimage::ZImage;
+use crate::inspect::{DAMAGED, Fact, Kind};
+use crate::layout::{Region, RegionKind};
+use std::ops::Range;
+
+pub(super) fn describe(bytes: &[u8], context: &Context<'_>) -> Result<Described, FieldError> {
+    let mut trouble = None;
+    let image = match ZImage::parse(bytes) {
+        Ok(image) => image,
+        // What is behind it may be anything; the kernel is still one.
+        Err(error) => {
+            let image = ZImage::parse_alone(bytes)?;
+            trouble = Some(error);
+            image
+        }
+    };
+    let order = if image.is_big_endian() { "big-endian" } else { "little-endian" };
+    let mut described = Described::new(Kind::Known(Format::ZImage), format!("ARM zImage, {order}"));
+    let facts = &mut described.facts;
+    facts.push(Fact::new("arch", "ARM"));
+    facts.push(Fact::new("endianness", order).at(0x30, 4));
+    facts.push(Fact::hex("start", image.start()).meaning("link address").at(0x28, 4));
+    let meaning = format!("link address; {} bytes in all", image.kernel_len());
+    facts.push(Fact::hex("end", u64::from(image.start()) + image.kernel_len()).meaning(meaning).at(0x2c, 4));
+    if let Some(table) = image.table() {
+        let meaning = "by the size table: bytes of the decompressed kernel";
+        facts.push(Fact::number("kernel_size", table.kernel_size).meaning(meaning).at(table.size_word_at, 4));
+        facts.push(Fact::number("kernel_bss_size", table.bss_size).meaning("bytes of memory behind it"));
+        let total = u64::from(table.kernel_size) + u64::from(table.bss_size);
+        facts.push(Fact::number("memory_needed", total).meaning("bytes for the running kernel"));
+    } else {
+        facts.push(Fact::new("size_table", false).meaning("none, as before Linux 4.15"));
+    }
+    let end = image.kernel_len();
+    let mut regions = Vec::new();
+    match find_payload(&image, bytes, context.left) {
+        Some(found) => {
+            regions.push(Region::new("head", 0..found.at.start, RegionKind::Code));
+            regions.push(Region::new("payload", found.at.clone(), RegionKind::Payload));
+            regions.push(Region::new("decompressor", found.at.end..end, RegionKind::Code));
+            let child = Child::range("payload", found.at).kind(Kind::Known(Format::Compressed(found.codec)));
+            let child = if found.sized { child } else { child.scanned() };
+            described.children.push(Child { decoded: Some(found.decoded), ..child });
+        }
+        None => {
+            regions.push(Region::new("zImage", 0..end, RegionKind::Code));
+            let message = "no compressed kernel was found in it";
+            let help = "the kernel may be compressed with a codec that kimage does not read, or be damaged";
+            described.findings.push(Finding::new("zimage.payload", Severity::Warning, message).with_help(help));
+        }
+    }
+    regions.retain(|region| !region.at.is_empty());
+    described.part("decompressor", 0..end);
+    for (index, dtb) in image.dtbs().iter().enumerate() {
+        regions.push(Region::new(format!("dtb[{index}]"), dtb.clone(), RegionKind::Data));
+        described.children.push(Child::range(format!("dtb[{index}]"), dtb.clone()));
+    }
+    if let Some(error) = trouble {
+        regions.push(Region::new("trailer", end..len64(bytes), RegionKind::Data));
+        described.children.push(Child::range("trailer", end..len64(bytes)));
+        let is_cut = end > len64(bytes);
+        let (rule, severity) = if is_cut { (DAMAGED, Severity::Error) } else { ("zimage.trailer", Severity::Warning) };
+        described.findings.push(Finding::new(rule, severity, error.to_string()).at(error.at.0).with_help(error.help));
+    }
+    described.regions = regions;
+    pe::describe_efi(bytes, &mut described);
+    Ok(described)
+}
+
+struct Found {
+    /// The stream with the size behind it.
+    at: Range<u64>,
+    codec: Codec,
+    decoded: Decoded,
+    /// The size table says where it ends, and how much must come out.
+    sized: bool,
+}
+
+/// The size table tells the end of the payload and nothing its beginning: each codec's magic number is a candidate, and
+/// the one that decodes to the right size and ends at the right place is it. Without a table, one that decodes to
+/// something with a kernel's banner in it.
+fn find_payload(image: &ZImage<'_>, bytes: &[u8], limit: u64) -> Option<Found> {
+    // Every candidate of the codec whose magic number is the longest first: the fewer there are by chance.
+    let mut codecs: Vec<Codec> = Codec::ALL.to_vec();
+    codecs.sort_by_key(|codec| std::cmp::Reverse(codec.magic().len()));
+    for codec in codecs {
+        for rest in image.payload_candidates(codec.magic()) {
+            if Codec::detect(rest) != Some(codec) {
+                continue;
+            }
+            let mut data = Vec::new();
+            let Ok(inflated) = codec.decompress_one(rest, limit, &mut data) else { continue };
+            // Candidates run to the end of what they were looked for in.
+            let Some(start) = image.payload_end().checked_sub(len64(rest)) else { continue };
+            let stream_end = start + inflated.consumed;
+            let size = u32::try_from(inflated.produced).ok();
+            match image.table() {
+                Some(table) => {
+                    let end = table.size_word_at + 4;
+                    // gzip's own end is the size; the others have it behind them.
+                    let fits = stream_end == end || stream_end == table.size_word_at;
+                    if fits && size == Some(table.kernel_size) {
+                        let decoded = Decoded { data, inflated };
+                        return Some(Found { at: start..end, codec, decoded, sized: true });
+                    }
+                }
+                None => {
+                    let trailer = slice(bytes, stream_end, 4).is_some_and(|word| {
+                        codec != Codec::Gzip && size.is_some_and(|size| word == size.to_le_bytes())
+                    });
+                    if trailer || release_in(&data).is_some() {
+                        let end = stream_end + if trailer { 4 } else { 0 };
+                        let decoded = Decoded { data, inflated };
+                        return Some(Found { at: start..end, codec, decoded, sized: false });
+                    }
+                }
+            }
+        }
+    }
+    None
+}

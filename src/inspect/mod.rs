@@ -1,0 +1,185 @@
+//! Room 8: the journey in: detect, parse, peel.
+//!
+//! [`open`] takes a file apart into its [`Layer`]s: a uImage holds a zImage, which holds a gzip stream, which holds a
+//! kernel, which holds its configuration. Each layer says what it is, where it stands, what it consists of
+//! ([`crate::layout::Region`]), what it says about itself ([`Fact`]), what was noticed ([`Finding`]) and which named
+//! [`Part`]s it has. `info`, `map`, `verify`, `diff` and `extract` all read these and nothing else.
+//!
+//! Layers stand in one list, in the order of a walk from the outside in; [`Layer::parent`] makes it a tree. What was
+//! decompressed is owned by [`Opened`] and lent out by [`Opened::bytes`], so a layer is plain data, and every typed view
+//! (`BzImage`, `Elf`, …) can be parsed from its bytes again at no cost.
+//!
+//! Nothing is peeled before somebody asks: [`Opened::new`] reads the outermost layer only, [`Opened::peel`] the next one.
+//! [`Limits`] bound depth, number of layers and decompressed bytes, whatever the file claims.
+
+mod describe;
+mod fact;
+mod opened;
+
+pub use fact::{Fact, Facts, Row, Value, hex, utc};
+pub use opened::{Opened, open};
+
+use crate::finding::Finding;
+use crate::format::Format;
+use crate::layout::Region;
+use std::borrow::Cow;
+use std::ops::Range;
+
+/// How far a file is taken apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Layers one inside the other; the file itself is the first.
+    pub depth: u32,
+    /// Layers in all.
+    pub layers: usize,
+    /// Decompressed bytes in all.
+    pub size: u64,
+    /// The magic number of a vendor's uImages, beside U-Boot's own.
+    pub uimage_magic: Option<u32>,
+}
+
+impl Default for Limits {
+    /// 16 deep, 1024 in all, 1 GiB.
+    fn default() -> Self {
+        Limits { depth: 16, layers: 1024, size: 1 << 30, uimage_magic: None }
+    }
+}
+
+/// The index of a layer in [`Opened::layers`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[serde(transparent)]
+pub struct LayerId(pub usize);
+
+/// What a layer is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Kind {
+    /// A format with a header of its own.
+    Known(Format),
+    /// A kernel without any header, as ARM's `Image` is: found by its version banner.
+    Kernel,
+    /// The relocation table behind an x86 kernel.
+    Relocs,
+    /// A kernel's `.config`.
+    Config,
+    /// Something that no header explains.
+    Data,
+}
+
+impl Kind {
+    /// A stable name for programs.
+    pub fn id(self) -> &'static str {
+        match self {
+            Kind::Known(format) => format.id(),
+            Kind::Kernel => "kernel",
+            Kind::Relocs => "relocs",
+            Kind::Config => "config",
+            Kind::Data => "data",
+        }
+    }
+}
+
+/// How a layer was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FoundBy {
+    /// A header says where it is.
+    Header,
+    /// No header says it: it was searched for by its magic number, and decoded to be sure.
+    Scan,
+}
+
+/// Which bytes a layer's offsets count in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Space {
+    /// The file.
+    File,
+    /// The decompressed contents of this layer.
+    Inside(LayerId),
+}
+
+/// One layer of a file.
+#[derive(Debug, Clone)]
+pub struct Layer {
+    /// Its index.
+    pub id: LayerId,
+    /// The layer around it.
+    pub parent: Option<LayerId>,
+    /// 0 for the file itself.
+    pub depth: u32,
+    /// What it is to its parent, unique among its siblings: `payload`, `dtb[1]`; `file` for the outermost.
+    pub name: String,
+    /// What it is.
+    pub kind: Kind,
+    /// What it is, for people: `x86 bzImage, boot protocol 2.15`.
+    pub title: String,
+    /// What [`Layer::at`] counts in.
+    pub space: Space,
+    /// Where it stands there, end exclusive.
+    pub at: Range<u64>,
+    /// Where it stands in its parent, counted from the parent's first byte; in its contents, if that is compressed.
+    pub in_parent: Range<u64>,
+    /// How it was found.
+    pub found_by: FoundBy,
+    /// What it consists of, in order; offsets count from its own first byte.
+    pub regions: Vec<Region>,
+    /// What it says about itself.
+    pub facts: Facts,
+    /// What was noticed while it was read; [`Finding::offset`] counts from its own first byte.
+    pub findings: Vec<Finding>,
+    buffer: Buffer,
+}
+
+impl Layer {
+    /// Its length in bytes.
+    pub fn size(&self) -> u64 {
+        self.at.end - self.at.start
+    }
+
+    /// True when it could not be read for what it claims to be.
+    pub fn is_damaged(&self) -> bool {
+        self.findings.iter().any(|finding| finding.rule == DAMAGED)
+    }
+}
+
+/// The rule of a layer that could not be read.
+pub const DAMAGED: &str = "layer.damaged";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Buffer {
+    Input,
+    Owned(usize),
+}
+
+/// Something with a name that `kimage extract` can write: bytes of one layer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// `vmlinux`, `dtb[2]`; always one of kimage's own names, never one from the file.
+    pub name: String,
+    /// What it is, in words.
+    pub what: Cow<'static, str>,
+    /// The layer that has its bytes.
+    pub layer: LayerId,
+    /// Which of them, counted from the layer's first byte.
+    pub at: Range<u64>,
+}
+
+/// The names of parts, and what they stand for.
+pub const PARTS: &[(&str, &str)] = &[
+    ("vmlinux", "the kernel itself, decompressed: an ELF file, or a flat Image on CPUs that have that"),
+    ("payload", "the compressed kernel alone, as its codec's command reads it"),
+    ("piggy", "the compressed kernel as the kernel's build linked it in, with the size behind it"),
+    ("relocs", "the relocation table behind an x86 kernel (vmlinux.relocs)"),
+    ("setup", "the real-mode code of a bzImage, with the boot protocol's header"),
+    ("decompressor", "the program around the compressed kernel, as it is loaded: the payload is inside"),
+    ("kernel", "the kernel as a container (uImage, FIT, UKI, boot.img) holds it"),
+    ("config", "the kernel's .config (CONFIG_IKCONFIG)"),
+    ("initramfs", "the initial RAM disk, built into the kernel or beside it in a container"),
+    ("dtb[N]", "a device tree blob"),
+    ("image[N]", "a file of a multi-file uImage or a FIT"),
+    ("cmdline", "the kernel command line of a UKI or a boot.img"),
+    ("banner", "the kernel's version text"),
+    ("sbat", "the SBAT table of an EFI image"),
+    ("osrel", "the os-release of a UKI"),
+    ("uname", "the kernel release of a UKI"),
+];

@@ -1,0 +1,372 @@
+//! Peeling: one layer after the other, from the outside in.
+
+use super::describe::{self, Child, Content, Context, Decoded, Described};
+use super::{Buffer, DAMAGED, Fact, FoundBy, Kind, Layer, LayerId, Limits, Part, Space, Value};
+use crate::bytes::{len64, slice};
+use crate::codec::{self, Inflated};
+use crate::error::{Error, Result};
+use crate::finding::{Finding, Severity};
+use crate::format::Format;
+use crate::layout::{Region, RegionKind};
+use std::ops::Range;
+
+/// A file that is being taken apart.
+#[derive(Debug)]
+pub struct Opened<'a> {
+    input: &'a [u8],
+    limits: Limits,
+    /// Decompressed data; a layer's bytes are a range of the input or of one of these.
+    buffers: Vec<Vec<u8>>,
+    /// Bytes in `buffers`.
+    spent: u64,
+    layers: Vec<Layer>,
+    parts: Vec<Part>,
+    /// What is known to be there and not read yet, the next one last.
+    pending: Vec<Pending>,
+}
+
+#[derive(Debug)]
+struct Pending {
+    parent: LayerId,
+    child: Child,
+}
+
+/// Takes a file apart, down to its last layer.
+///
+/// # Errors
+/// As [`Opened::new`]; what is wrong further in is a finding of its layer.
+pub fn open<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Opened<'a>> {
+    let mut opened = Opened::new(bytes, limits)?;
+    while opened.peel().is_some() {}
+    Ok(opened)
+}
+
+impl<'a> Opened<'a> {
+    /// Reads the outermost layer of a file, and no further.
+    ///
+    /// A file whose header is known and damaged is opened all the same, as far as it could be read: see
+    /// [`Layer::is_damaged`].
+    ///
+    /// # Errors
+    /// [`Error::UnknownFormat`] when no header tells what it is.
+    pub fn new(bytes: &'a [u8], limits: &Limits) -> Result<Self> {
+        let mut opened = Opened {
+            input: bytes,
+            limits: *limits,
+            buffers: Vec::new(),
+            spent: 0,
+            layers: Vec::new(),
+            parts: Vec::new(),
+            pending: Vec::new(),
+        };
+        let kind = match describe::detect(bytes, limits) {
+            Some(kind) => kind,
+            None => return Err(Error::UnknownFormat { found: first_bytes(bytes) }),
+        };
+        let whole = 0..len64(bytes);
+        let child = Child::new("file", Content::Range(whole.clone())).kind(kind);
+        opened.add(None, Space::File, Buffer::Input, whole.clone(), whole, child);
+        Ok(opened)
+    }
+
+    /// Reads the next layer; `None` when there is none left.
+    pub fn peel(&mut self) -> Option<LayerId> {
+        while let Some(Pending { parent, child }) = self.pending.pop() {
+            let added = match child.content {
+                Content::Range(ref at) => self.add_range(parent, at.clone(), child),
+                Content::Stream => self.add_contents(parent, child.decoded),
+            };
+            if added.is_some() {
+                return added;
+            }
+        }
+        None
+    }
+
+    /// The layers read so far, each before those inside it.
+    pub fn layers(&self) -> &[Layer] {
+        &self.layers
+    }
+
+    /// The layer with that index.
+    pub fn layer(&self, id: LayerId) -> Option<&Layer> {
+        self.layers.get(id.0)
+    }
+
+    /// The layers directly inside `id`, of those read so far.
+    pub fn children(&self, id: LayerId) -> impl Iterator<Item = &Layer> {
+        self.layers.iter().filter(move |layer| layer.parent == Some(id))
+    }
+
+    /// The names of the layers from the file inwards, `file/payload/vmlinux`.
+    pub fn path(&self, id: LayerId) -> String {
+        match self.layer(id) {
+            None => String::new(),
+            Some(Layer { parent: None, name, .. }) => name.clone(),
+            Some(Layer { parent: Some(parent), name, .. }) => format!("{}/{name}", self.path(*parent)),
+        }
+    }
+
+    /// The bytes of a layer.
+    pub fn bytes(&self, layer: &Layer) -> &[u8] {
+        slice(self.buffer(layer.buffer), layer.at.start, layer.size()).unwrap_or(&[])
+    }
+
+    /// The decompressed contents of a compressed layer, once they were read.
+    pub fn contents(&self, id: LayerId) -> Option<&[u8]> {
+        let inside = self.layers.iter().find(|layer| layer.space == Space::Inside(id))?;
+        Some(self.buffer(inside.buffer))
+    }
+
+    /// The parts known so far. All of them, once [`Opened::peel`] has nothing left.
+    pub fn parts(&self) -> &[Part] {
+        &self.parts
+    }
+
+    /// The bytes of a part.
+    pub fn part_bytes(&self, part: &Part) -> &[u8] {
+        let layer = self.layer(part.layer).map_or(&[][..], |layer| self.bytes(layer));
+        slice(layer, part.at.start, part.at.end - part.at.start).unwrap_or(&[])
+    }
+
+    /// Peels until the part of that name is there; `dtb` stands for `dtb[0]`.
+    pub fn part(&mut self, name: &str) -> Option<Part> {
+        let first = format!("{name}[0]");
+        loop {
+            let found = self.parts.iter().find(|part| part.name == name || part.name == first);
+            if let Some(part) = found {
+                return Some(part.clone());
+            }
+            self.peel()?;
+        }
+    }
+
+    /// Peels until a layer has a fact of that name. `name` may begin with the layer's, and may end with a column of a
+    /// table: `setup_sects`, `vmlinux.build_id`, `payload.codec`.
+    pub fn fact(&mut self, name: &str) -> Option<(LayerId, Fact)> {
+        let mut next = 0;
+        loop {
+            while let Some(layer) = self.layers.get(next) {
+                let inner = name.strip_prefix(layer.name.as_str()).and_then(|rest| rest.strip_prefix('.'));
+                let found = layer.facts.get(name).or_else(|| inner.and_then(|name| layer.facts.get(name)));
+                if let Some(fact) = found {
+                    return Some((layer.id, fact.clone()));
+                }
+                next += 1;
+            }
+            // What comes out of a stream is told to the layer around it, which has been looked at before.
+            let before = self.layers.len();
+            let id = self.peel();
+            if let Some(parent) = self.layers.get(before).and_then(|layer| layer.parent) {
+                next = next.min(parent.0);
+            }
+            id?;
+        }
+    }
+
+    fn buffer(&self, buffer: Buffer) -> &[u8] {
+        match buffer {
+            Buffer::Input => self.input,
+            Buffer::Owned(index) => self.buffers.get(index).map_or(&[], Vec::as_slice),
+        }
+    }
+
+    /// Adds what stands at `at` of `parent`.
+    fn add_range(&mut self, parent: LayerId, at: Range<u64>, child: Child) -> Option<LayerId> {
+        let outer = self.layer(parent)?;
+        // What is decompressed counts in its own bytes.
+        let contents = self.layers.iter().find(|layer| layer.space == Space::Inside(parent));
+        let (space, buffer, base, end) = match (child.inside, contents) {
+            (true, Some(first)) => (first.space, first.buffer, 0, len64(self.buffer(first.buffer))),
+            _ => (outer.space, outer.buffer, outer.at.start, outer.at.end),
+        };
+        let start = base.saturating_add(at.start).min(end);
+        let stop = base.saturating_add(at.end).clamp(start, end);
+        self.add(Some(parent), space, buffer, start..stop, at, child)
+    }
+
+    /// Decompresses `parent` and adds what comes out.
+    fn add_contents(&mut self, parent: LayerId, decoded: Option<Decoded>) -> Option<LayerId> {
+        let layer = self.layer(parent)?;
+        let Kind::Known(Format::Compressed(codec)) = layer.kind else { return None };
+        let bytes = self.bytes(layer);
+        let (mut data, inflated) = match decoded {
+            Some(Decoded { data, inflated }) => (data, Ok(inflated)),
+            None => {
+                let limit = self.limits.size.saturating_sub(self.spent);
+                let mut data = Vec::with_capacity(describe::expected_size(codec, bytes, limit));
+                let inflated = codec.decompress(bytes, limit, &mut data);
+                (data, inflated)
+            }
+        };
+        let mut facts = Vec::new();
+        let mut findings = Vec::new();
+        let mut regions = None;
+        let produced = len64(&data);
+        match &inflated {
+            Ok(inflated) => {
+                let rest = slice(bytes, inflated.consumed, len64(bytes) - inflated.consumed).unwrap_or(&[]);
+                regions = Some(describe::stream_regions(inflated, rest));
+                describe::stream_facts(bytes, inflated, rest, &mut facts);
+            }
+            Err(error) => findings.push(stream_finding(error, produced)),
+        }
+        let consumed = inflated.as_ref().map_or(len64(bytes), |inflated: &Inflated| inflated.consumed);
+        self.spent = self.spent.saturating_add(produced);
+        // Only now its end is known: the part is what its codec's command reads.
+        let outer = self.layer(parent).and_then(|layer| layer.parent).and_then(|id| self.layer(id));
+        let is_ramdisk = self.parts.iter().any(|part| part.layer == parent && part.name.starts_with("initramfs"));
+        if describe::is_part(outer.map(|layer| layer.kind)) && !is_ramdisk {
+            self.add_part(parent, "payload", "", 0..consumed);
+        }
+        if let Some(layer) = self.layers.get_mut(parent.0) {
+            layer.facts.extend(facts);
+            layer.findings.extend(findings);
+            if let Some(regions) = regions {
+                layer.regions = regions;
+            }
+        }
+        if data.is_empty() {
+            return None;
+        }
+        data.shrink_to_fit();
+        let split = describe::split(&data);
+        self.buffers.push(data);
+        let buffer = Buffer::Owned(self.buffers.len() - 1);
+        let mut children = split.into_iter();
+        let first = children.next()?;
+        for mut child in children.rev() {
+            child.inside = true;
+            self.pending.push(Pending { parent, child });
+        }
+        let Content::Range(at) = first.content.clone() else { return None };
+        self.add(Some(parent), Space::Inside(parent), buffer, at.clone(), at, first)
+    }
+
+    fn add(
+        &mut self,
+        parent: Option<LayerId>,
+        space: Space,
+        buffer: Buffer,
+        at: Range<u64>,
+        in_parent: Range<u64>,
+        child: Child,
+    ) -> Option<LayerId> {
+        let outer = parent.and_then(|id| self.layer(id));
+        let depth = outer.map_or(0, |outer| outer.depth + 1);
+        if depth >= self.limits.depth || self.layers.len() >= self.limits.layers {
+            self.note_limit(parent);
+            return None;
+        }
+        let bytes = slice(self.buffer(buffer), at.start, at.end - at.start).unwrap_or(&[]);
+        let kind = child.kind.or_else(|| describe::detect(bytes, &self.limits)).unwrap_or(Kind::Data);
+        let mut context = Context {
+            parent: outer.map(|outer| outer.kind),
+            limits: &self.limits,
+            left: self.limits.size.saturating_sub(self.spent),
+        };
+        let described = describe::describe(kind, bytes, &mut context).unwrap_or_else(|error| {
+            let finding =
+                Finding::new(DAMAGED, Severity::Error, error.to_string()).at(error.at.0).with_help(error.help);
+            Described::damaged(kind, bytes, finding)
+        });
+        let id = LayerId(self.layers.len());
+        let name = self.layer_name(parent, &child.name);
+        let Described { kind, title, regions, facts, findings, parts, children } = described;
+        for part in parts {
+            self.add_part(id, part.name, part.what.unwrap_or(""), part.at);
+        }
+        for part in child.parts {
+            self.add_part(id, part.name, part.what.unwrap_or(""), part.at);
+        }
+        let found_by = if child.scanned { FoundBy::Scan } else { FoundBy::Header };
+        let mut decoded = child.decoded;
+        self.pending.extend(children.into_iter().rev().map(|mut child| {
+            if matches!(child.content, Content::Stream) {
+                child.decoded = decoded.take();
+            }
+            Pending { parent: id, child }
+        }));
+        self.layers.push(Layer {
+            id,
+            parent,
+            depth,
+            name,
+            kind,
+            title,
+            space,
+            at,
+            in_parent,
+            found_by,
+            regions,
+            facts,
+            findings,
+            buffer,
+        });
+        Some(id)
+    }
+
+    /// `name`, or `name[1]`, `name[2]` … when siblings have it already.
+    fn layer_name(&self, parent: Option<LayerId>, name: &str) -> String {
+        let Some(parent) = parent else { return name.to_owned() };
+        let base = name.split('[').next().unwrap_or(name);
+        let is_taken = |name: &str| self.children(parent).any(|layer| layer.name == name);
+        if !is_taken(name) {
+            return name.to_owned();
+        }
+        let count = self.children(parent).filter(|layer| layer.name.split('[').next() == Some(base)).count();
+        format!("{base}[{count}]")
+    }
+
+    /// Device trees and files are numbered through the whole file; of other parts the second is `name[1]`.
+    fn add_part(&mut self, layer: LayerId, name: &'static str, what: &str, at: Range<u64>) {
+        let base = |part: &Part| part.name.split('[').next() == Some(name);
+        let count = self.parts.iter().filter(|part| base(part)).count();
+        let known = super::PARTS.iter().find(|(known, _)| known.split('[').next() == Some(name));
+        let always = known.is_some_and(|(known, _)| known.ends_with(']'));
+        let name = if always || count > 0 { format!("{name}[{count}]") } else { name.to_owned() };
+        let what = match (what, known) {
+            ("", Some((_, what))) => std::borrow::Cow::Borrowed(*what),
+            (what, _) => std::borrow::Cow::Owned(what.to_owned()),
+        };
+        self.parts.push(Part { name, what, layer, at });
+    }
+
+    fn note_limit(&mut self, parent: Option<LayerId>) {
+        const RULE: &str = "layer.limit";
+        let Some(layer) = parent.and_then(|parent| self.layers.get_mut(parent.0)) else { return };
+        if !layer.findings.iter().any(|finding| finding.rule == RULE) {
+            let message = "what is inside was not looked at: the limit of nested layers is reached";
+            layer.findings.push(Finding::new(RULE, Severity::Warning, message));
+        }
+    }
+}
+
+fn stream_finding(error: &codec::Error, produced: u64) -> Finding {
+    let message = format!("{error}; {produced} bytes came out before");
+    match error {
+        codec::Error::TooBig { .. } => Finding::new("layer.limit", Severity::Warning, message),
+        _ => Finding::new("stream.damaged", Severity::Error, message),
+    }
+    .with_help(error.help())
+}
+
+fn first_bytes(bytes: &[u8]) -> String {
+    let first: Vec<String> = bytes.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    if first.is_empty() { "an empty file".to_owned() } else { first.join(" ") }
+}
+
+/// One region for all of it.
+pub(super) fn whole(bytes: &[u8], name: &'static str, kind: RegionKind) -> Vec<Region> {
+    if bytes.is_empty() { Vec::new() } else { vec![Region::new(name, 0..len64(bytes), kind)] }
+}
+
+impl Fact {
+    /// The value's text, as `--field` prints it.
+    pub fn text(&self) -> String {
+        match &self.value {
+            Value::Text(text) => text.clone(),
+            other => other.to_string(),
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! The report of `kimage info`: the layers of files, for people and for programs.
+//!
+//! The JSON form is described by [`INFO_JSON_SCHEMA`].
+
+use crate::finding::Finding;
+use crate::inspect::{Facts, Layer, LayerId, Opened, Part, Space};
+use crate::layout::{Region, RegionKind};
+use serde::Serialize;
+use std::io::{self, Write};
+
+/// Version of the JSON form; grows when a field changes its meaning or goes away.
+pub const INFO_SCHEMA: u32 = 1;
+
+/// The JSON Schema (draft 2020-12) of the JSON form.
+pub const INFO_JSON_SCHEMA: &str = include_str!("info.schema.json");
+
+/// What is known of some files.
+#[derive(Debug, Serialize)]
+pub struct Info {
+    schema: u32,
+    command: &'static str,
+    files: Vec<FileInfo>,
+}
+
+/// What is known of one file.
+#[derive(Debug, Serialize)]
+pub struct FileInfo {
+    /// Its path, as it was given.
+    file: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    size: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    layers: Vec<LayerInfo>,
+    parts: Vec<PartInfo>,
+}
+
+#[derive(Debug, Serialize)]
+struct LayerInfo {
+    id: LayerId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parent: Option<LayerId>,
+    depth: u32,
+    name: String,
+    path: String,
+    format: &'static str,
+    title: String,
+    found_by: crate::inspect::FoundBy,
+    /// The layer whose decompressed contents the offset counts in; none for the file.
+    #[serde(rename = "in", skip_serializing_if = "Option::is_none")]
+    inside: Option<LayerId>,
+    offset: u64,
+    size: u64,
+    facts: Facts,
+    regions: Vec<RegionInfo>,
+    findings: Vec<Finding>,
+}
+
+#[derive(Debug, Serialize)]
+struct RegionInfo {
+    name: String,
+    kind: RegionKind,
+    offset: u64,
+    size: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct PartInfo {
+    name: String,
+    what: String,
+    layer: LayerId,
+    offset: u64,
+    size: u64,
+}
+
+impl Info {
+    /// A report of these files, in their order.
+    pub fn new(files: Vec<FileInfo>) -> Info {
+        Info { schema: INFO_SCHEMA, command: "info", files }
+    }
+}
+
+impl FileInfo {
+    /// What `opened` found in the file called `name`.
+    pub fn new(name: &str, opened: &Opened<'_>) -> FileInfo {
+        let layers = opened.layers();
+        FileInfo {
+            file: name.to_owned(),
+            size: layers.first().map(Layer::size),
+            error: None,
+            layers: layers.iter().map(|layer| layer_info(opened, layer)).collect(),
+            parts: opened.parts().iter().map(part_info).collect(),
+        }
+    }
+
+    /// A file that could not be opened for what it is.
+    pub fn failed(name: &str, error: String) -> FileInfo {
+        FileInfo { file: name.to_owned(), size: None, error: Some(error), layers: Vec::new(), parts: Vec::new() }
+    }
+}
+
+fn layer_info(opened: &Opened<'_>, layer: &Layer) -> LayerInfo {
+    LayerInfo {
+        id: layer.id,
+        parent: layer.parent,
+        depth: layer.depth,
+        name: layer.name.clone(),
+        path: opened.path(layer.id),
+        format: layer.kind.id(),
+        title: layer.title.clone(),
+        found_by: layer.found_by,
+        inside: match layer.space {
+            Space::File => None,
+            Space::Inside(id) => Some(id),
+        },
+        offset: layer.at.start,
+        size: layer.size(),
+        facts: layer.facts.clone(),
+        regions: layer.regions.iter().map(region_info).collect(),
+        findings: layer.findings.clone(),
+    }
+}
+
+fn region_info(region: &Region) -> RegionInfo {
+    let Region { name, at, kind } = region;
+    RegionInfo { name: name.to_string(), kind: *kind, offset: at.start, size: at.end - at.start }
+}
+
+fn part_info(part: &Part) -> PartInfo {
+    let Part { name, what, layer, at } = part;
+    PartInfo { name: name.clone(), what: what.to_string(), layer: *layer, offset: at.start, size: at.end - at.start }
+}
+
+/// Writes the report as one JSON document, with a newline behind it.
+///
+/// # Errors
+/// The writer's own.
+pub fn write_info_json(info: &Info, mut out: impl Write) -> io::Result<()> {
+    serde_json::to_writer_pretty(&mut out, info)?;
+    out.write_all(b"\n")
+}

@@ -1,0 +1,100 @@
+#!/bin/sh
+# Fetches Debian's own kernels, for the tests of what kimage says of images that others made:
+#
+#     sh tests/fetch-debian.sh [CACHE]
+#
+# CACHE (default: KIMAGE_DEBIAN, else ~/.cache/kimage/debian) comes to hold a folder SUITE-ARCH-PACKAGE for each, with what the
+# package has in /boot: vmlinuz and config. What is there already is not fetched again. Needs apt and dpkg-deb; no
+# root, and nothing of this machine's own apt is touched. Kernels are GPL-2.0: test data only, never committed.
+set -eu
+cache=${1:-${KIMAGE_DEBIAN:-$HOME/.cache/kimage/debian}}
+mirror=${KIMAGE_DEBIAN_MIRROR:-http://deb.debian.org/debian}
+keys=/usr/share/keyrings/debian-archive-keyring.gpg
+
+# suite architecture metapackage: every CPU, every generation, the small flavours where there are some
+kernels='
+    bullseye amd64   linux-image-cloud-amd64
+    bookworm amd64   linux-image-amd64
+    bookworm amd64   linux-image-cloud-amd64
+    bookworm i386    linux-image-686
+    bookworm armhf   linux-image-armmp
+    bookworm armel   linux-image-marvell
+    bookworm arm64   linux-image-cloud-arm64
+    trixie   amd64   linux-image-cloud-amd64
+    trixie   arm64   linux-image-cloud-arm64
+    trixie   riscv64 linux-image-riscv64
+    sid      amd64   linux-image-cloud-amd64
+    sid      arm64   linux-image-cloud-arm64
+'
+
+mkdir -p "$cache"
+work=$(mktemp -d "$cache/.fetch-XXXXXX")
+trap 'rm -rf "$work"' EXIT INT TERM
+failed=0
+
+# apt with a state of its own: one suite, one architecture
+private_apt() {
+    state=$work/$1-$2
+    if [ ! -d "$state" ]; then
+        mkdir -p "$state/lists/partial" "$state/archives/partial" "$state/etc/preferences.d"
+        : >"$state/status"
+        echo "deb [signed-by=$keys] $mirror $1 main" >"$state/sources.list"
+    fi
+    arch_of=$2
+    shift 2
+    command=$1
+    shift
+    "$command" -q \
+        -o Dir::Etc="$state/etc" -o Dir::Etc::SourceList="$state/sources.list" -o Dir::Etc::SourceParts=/dev/null \
+        -o Dir::State="$state" -o Dir::State::Lists="$state/lists" -o Dir::State::Status="$state/status" \
+        -o Dir::Cache="$state" -o Dir::Cache::Archives="$state/archives" \
+        -o APT::Architecture="$arch_of" -o APT::Architectures="$arch_of" -o APT::Default-Release= \
+        -o Acquire::Languages=none -o APT::Sandbox::User= "$@"
+}
+
+fetch() {
+    suite=$1 arch=$2 meta=$3
+    folder=$cache/$suite-$arch-${meta#linux-image-}
+    if [ -d "$folder" ]; then
+        echo "there already: $folder"
+        return 0
+    fi
+    [ -d "$work/$suite-$arch" ] || private_apt "$suite" "$arch" apt-get update >"$work/log" 2>&1 || {
+        cat "$work/log" >&2
+        return 1
+    }
+    # The metapackage depends on the kernel of the day.
+    package=$(private_apt "$suite" "$arch" apt-cache depends "$meta" | sed -n 's/^ *Depends: \(linux-image-[^ ]*\)$/\1/p' | head -n 1)
+    [ -n "$package" ] || { echo "$suite $arch: $meta depends on no linux-image package" >&2; return 1; }
+    echo "$suite $arch $package"
+    mkdir "$work/new"
+    # Newer packages have the kernel and its configuration in packages of their own.
+    version=${package#linux-image-}
+    for package in "$package" "linux-binary-$version" "linux-base-$version"; do
+        rm -rf "$work/deb"
+        mkdir "$work/deb"
+        (cd "$work/deb" && private_apt "$suite" "$arch" apt-get download "$package" >"$work/log" 2>&1) || {
+            cat "$work/log" >&2
+            break
+        }
+        dpkg-deb --fsys-tarfile "$work"/deb/*.deb >"$work/deb/data.tar"
+        tar -x -C "$work/new" -f "$work/deb/data.tar" --strip-components=2 --wildcards './boot/*' 2>/dev/null && break
+        tar -x -C "$work/new" -f "$work/deb/data.tar" --strip-components=5 --wildcards \
+            './usr/lib/modules/*/vmlinu*' './usr/lib/modules/*/config' 2>/dev/null || :
+    done
+    if ls "$work"/new/vmlinu* >/dev/null 2>&1; then
+        rm -f "$work"/new/System.map*
+        mv "$work/new" "$folder"
+    else
+        rm -rf "$work/new"
+        return 1
+    fi
+}
+
+while read -r suite arch meta; do
+    [ -n "$suite" ] || continue
+    fetch "$suite" "$arch" "$meta" || { echo "NOT FETCHED: $suite $arch $meta" >&2; failed=1; }
+done <<LIST
+$kernels
+LIST
+exit $failed
