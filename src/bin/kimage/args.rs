@@ -1,12 +1,12 @@
 //! The command line.
 
 mod codec;
+mod inspect;
 mod own;
 
 pub(crate) use codec::{CodecOptions, Compress, Decompress};
-pub(crate) use own::Own;
-mod inspect;
 pub(crate) use inspect::{Extract, Info};
+pub(crate) use own::Own;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use kimage::elf::{DEFAULT_MAX_SIZE, Lists};
