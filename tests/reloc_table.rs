@@ -135,7 +135,7 @@ fn only_the_right_table_points_into_the_kernel() {
                     ..table.clone()
                 };
                 let found = points_into(&elf, &shifted);
-                say(&format!("{}, shifted by {}", kernel.name, by.cast_signed()), &found);
+                say(&format!("{}, shifted by {}", kernel.name, by as i32), &found);
                 assert!(!found.is_right() && found.inside() * 4 < found.checked() * 3, "{}: {found:?}", kernel.name);
             }
         }

@@ -88,6 +88,74 @@ fn the_listing_is_complete() {
     }
 }
 
+/// The symbols that readelf finds absolute, in the words of the kernel's tool.
+#[test]
+fn absolute_symbols_are_those_of_readelf() {
+    let Some(readelf) = tool("readelf", "binutils") else { return };
+    for (tree, kernel, _) in tables() {
+        let is_64 = !tree.name.contains("i386");
+        let mut want = "Absolute symbols\n Num:    Value Size  Type       Bind        Visibility  Name\n".to_owned();
+        let text = stdout(&run_ok(Command::new(&readelf).arg("-sW").arg(&kernel)));
+        for line in text.lines() {
+            let mut words = line.split_whitespace();
+            let mut word = || words.next().unwrap_or_default();
+            let (index, value, size, kind, binding, visibility) = (word(), word(), word(), word(), word(), word());
+            if word() != "ABS" {
+                continue;
+            }
+            let index: u32 = index.strip_suffix(':').unwrap().parse().unwrap();
+            let size =
+                size.strip_prefix("0x").map_or_else(|| size.parse(), |hex| u64::from_str_radix(hex, 16)).unwrap();
+            let gap = if is_64 { "" } else { " " };
+            let (kind, binding) = (format!("STT_{kind}"), format!("STB_{binding}"));
+            let visibility = format!("STV_{visibility}");
+            let name = Some(word()).filter(|name| !name.is_empty()).unwrap_or("ABSOLUTE");
+            writeln!(want, "{index:5} {value} {gap}{size:5} {kind:>10} {binding:>10} {visibility:>12} {name}").unwrap();
+        }
+        want.push('\n');
+        assert!(want.lines().count() > 100, "{}", tree.name);
+        let output = run_ok(kimage().args(["relocs", "--abs-syms"]).arg(&kernel));
+        assert_same(&tree.name, &output.stdout, want.as_bytes());
+    }
+}
+
+/// Everything that the tool of the tree's own release prints, where it is at hand.
+#[test]
+fn the_kernels_own_tool_prints_the_same() {
+    let mut compared = 0;
+    for tree in corpus().iter().filter(|tree| tree.is_x86()) {
+        let Some(tool) = tree.relocs_tool() else { continue };
+        let kernels = ["vmlinux", "vmlinux.unstripped"].map(|name| tree.path(name));
+        let trampolines = ["arch/x86/realmode/rm/realmode.elf", "realmode.elf"].map(|name| tree.path(name));
+        let listings = ["--abs-syms", "--abs-relocs", "--reloc-info"];
+        let mut runs: Vec<(&PathBuf, Vec<&str>)> = Vec::new();
+        runs.extend(kernels.iter().flat_map(|kernel| listings.map(|option| (kernel, vec![option]))));
+        // The last one alone has relocations; the tool makes an empty table of the other without a word.
+        runs.extend(
+            kernels
+                .iter()
+                .rev()
+                .find(|path| path.is_file())
+                .into_iter()
+                .flat_map(|kernel| [(kernel, vec![]), (kernel, vec!["--text"])]),
+        );
+        for trampoline in &trampolines {
+            runs.extend([(trampoline, vec!["--realmode"]), (trampoline, vec!["--realmode", "--text"])]);
+            runs.extend(listings.map(|option| (trampoline, vec![option])));
+            runs.extend(listings.map(|option| (trampoline, vec!["--realmode", option])));
+        }
+        for (file, options) in runs.into_iter().filter(|(file, _)| file.is_file()) {
+            let want = run_ok(Command::new(&tool).args(&options).arg(file)).stdout;
+            let got = run_ok(kimage().arg("relocs").args(&options).arg(file)).stdout;
+            assert_same(&format!("{} {options:?}", file.display()), &got, &want);
+            compared += 1;
+        }
+    }
+    if compared == 0 {
+        support::no_relocs_tool();
+    }
+}
+
 /// Assembles and links `source` with all relocations kept.
 fn link(dir: &Path, bits: &str, source: &str, options: &[&str]) -> Option<PathBuf> {
     let (gcc, ld) = (tool("gcc", "gcc")?, tool("ld", "binutils")?);
@@ -185,7 +253,8 @@ fn hostile_tables() {
             let options = kimage::elf::StripOptions { debug_only: true, ..Default::default() };
             let _ = kimage::elf::strip(&elf, &options);
             let _ = kimage::elf::list_relocs(&elf, std::io::sink());
-            let _ = kimage::elf::list_absolute_relocs(&elf, std::io::sink());
+            let _ = kimage::elf::list_absolute_relocs(&elf, false, std::io::sink());
+            let _ = kimage::elf::list_absolute_symbols(&elf, std::io::sink());
         }
     };
     assert!(relocs(&Elf::parse(&bytes).unwrap(), RelocOptions::default()).is_ok());

@@ -14,6 +14,14 @@ pub(crate) struct Entry {
     pub(crate) section: u32,
 }
 
+/// The rest of a symbol, for a listing.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Details {
+    pub(crate) info: u8,
+    pub(crate) other: u8,
+    pub(crate) size: u64,
+}
+
 /// The symbol table of an ELF file; nothing is read before it is asked for.
 #[derive(Debug, Clone)]
 pub(crate) struct SymbolTable<'a> {
@@ -69,9 +77,29 @@ impl<'a> SymbolTable<'a> {
         Ok(Entry { value, shndx: u32::from(shndx), section })
     }
 
+    /// What [`SymbolTable::at`] leaves out.
+    pub(crate) fn details(&self, index: u32) -> Result<Details> {
+        let at = u64::from(index) * self.entry_size();
+        let (info, size) = if self.is_64 {
+            (at + 4, self.table.u64("st_size", at + 16)?)
+        } else {
+            (at + 12, u64::from(self.table.u32("st_size", at + 8)?))
+        };
+        Ok(Details { info: self.table.u8("st_info", info)?, other: self.table.u8("st_other", info + 1)?, size })
+    }
+
+    /// How many symbols there are, with the null symbol.
+    pub(crate) fn count(&self) -> u32 {
+        u32::try_from(self.table.len() / self.entry_size()).unwrap_or(u32::MAX)
+    }
+
+    fn entry_size(&self) -> u64 {
+        if self.is_64 { 24 } else { 16 }
+    }
+
     /// The name of the symbol at `index`; empty for a symbol without one.
     pub(crate) fn name(&self, index: u32) -> Result<&'a [u8]> {
-        let at = u64::from(index) * if self.is_64 { 24 } else { 16 };
+        let at = u64::from(index) * self.entry_size();
         let start = u64::from(self.table.u32("st_name", at)?);
         let have = len64(self.strings);
         let end = have.checked_sub(start).and_then(|len| {
@@ -86,9 +114,7 @@ impl<'a> SymbolTable<'a> {
 
     /// The value of the first symbol of this name.
     pub(crate) fn value_of(&self, name: &str) -> Option<u64> {
-        let size = if self.is_64 { 24 } else { 16 };
-        let count = u32::try_from(self.table.len() / size).unwrap_or(u32::MAX);
-        (0..count)
+        (0..self.count())
             .find(|index| self.name(*index).is_ok_and(|found| found == name.as_bytes()))
             .and_then(|index| self.at(index).ok())
             .map(|entry| entry.value)

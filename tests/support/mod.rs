@@ -28,6 +28,16 @@ impl Tree {
         read(&self.path(file))
     }
 
+    /// The relocs tool of the tree's own release, which no package has: where the tree kept it (`tools-relocs`), or
+    /// `relocs-6.1` and so on in the folder `KIMAGE_RELOCS_TOOLS`.
+    pub fn relocs_tool(&self) -> Option<PathBuf> {
+        let version = self.name.split('-').nth(1).unwrap_or_default();
+        let folder =
+            std::env::var_os("KIMAGE_RELOCS_TOOLS").map(|dir| Path::new(&dir).join(format!("relocs-{version}")));
+        let kept = ["tools-relocs", "arch/x86/tools/relocs"].map(|file| self.path(file));
+        kept.into_iter().chain(folder).find(|path| path.is_file())
+    }
+
     pub fn is_x86(&self) -> bool {
         self.path("arch/x86/boot").is_dir()
     }
@@ -126,6 +136,13 @@ pub fn tool(name: &str, package: &str) -> Option<PathBuf> {
         missing(&format!("{name} is not installed (apt-get install {package})"));
     }
     found
+}
+
+/// Says loudly that no tree of the corpus has its relocs tool. Nowhere a failure: it comes with a kernel's build alone.
+pub fn no_relocs_tool() {
+    eprintln!(
+        "\n*** NOT TESTED: no relocs tool of a kernel's build; name a folder with relocs-6.1 ... in KIMAGE_RELOCS_TOOLS\n"
+    );
 }
 
 /// Runs a command to its end.

@@ -229,7 +229,8 @@ Examples:
   kimage relocs vmlinux -o vmlinux.relocs
   kimage relocs vmlinux.unstripped -o vmlinux.relocs       where the build leaves one
   kimage relocs --realmode arch/x86/realmode/rm/realmode.elf -o realmode.relocs
-  kimage relocs vmlinux --reloc-info | sort | uniq -c")]
+  kimage relocs vmlinux --reloc-info | sort | uniq -c
+  kimage relocs vmlinux --abs-syms")]
 pub(crate) struct Relocs {
     /// The kernel's own vmlinux, linked with --emit-relocs; vmlinux.unstripped where there is one
     pub(crate) vmlinux: PathBuf,
@@ -245,11 +246,14 @@ pub(crate) struct Relocs {
     /// Write assembler text
     #[arg(long)]
     pub(crate) text: bool,
+    /// List the absolute symbols
+    #[arg(long, conflicts_with_all = ["text", "lists", "abs_relocs", "reloc_info"])]
+    pub(crate) abs_syms: bool,
     /// List the relocations against absolute symbols that may be wrong in a moved kernel
-    #[arg(long, conflicts_with_all = ["text", "realmode", "lists", "reloc_info"])]
+    #[arg(long, conflicts_with_all = ["text", "lists", "reloc_info"])]
     pub(crate) abs_relocs: bool,
     /// List every relocation: section, type, symbol, the symbol's section
-    #[arg(long, conflicts_with_all = ["text", "realmode", "lists"])]
+    #[arg(long, conflicts_with_all = ["text", "lists"])]
     pub(crate) reloc_info: bool,
     /// Write the file and its folder through to the disk before reporting success
     #[arg(long)]

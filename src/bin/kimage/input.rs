@@ -37,6 +37,18 @@ impl Input {
     pub(crate) fn name(&self) -> String {
         if self.path == Path::new("-") { "standard input".to_owned() } else { self.path.display().to_string() }
     }
+
+    /// Gives back the memory of `bytes`, a part of this input; they come from the file again if somebody looks.
+    #[allow(unsafe_code, reason = "as for the map itself")]
+    pub(crate) fn forget(&self, bytes: &[u8]) {
+        let Bytes::Mapped(map) = &self.bytes else { return };
+        let at = (bytes.as_ptr() as usize).wrapping_sub(map.as_ptr() as usize);
+        if at.checked_add(bytes.len()).is_some_and(|end| end <= map.len()) {
+            // SAFETY: the map is of a file, private and read-only: no page of it has been changed, and a page that was
+            // dropped is filled from the file as it was the first time. Failing does no harm.
+            let _ = unsafe { map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, at, bytes.len()) };
+        }
+    }
 }
 
 impl Deref for Input {

@@ -4,7 +4,7 @@
 mod list;
 mod walk;
 
-pub use list::{list_absolute_relocs, list_relocs};
+pub use list::{list_absolute_relocs, list_absolute_symbols, list_relocs};
 
 use super::raw::{SHN_ABS, SHN_UNDEF};
 use super::{Elf, Error, Result, Section};
@@ -97,6 +97,15 @@ impl RelocTable {
 /// [`Error::NoRelocs`] when they were cut out of this file, [`Error::RelocNotAllowed`] for one that a decompressor
 /// cannot apply, [`Error::NotForRelocs`] when it is no x86 kernel.
 pub fn relocs(elf: &Elf<'_>, options: RelocOptions) -> Result<RelocTable> {
+    relocs_in_passing(elf, options, drop)
+}
+
+/// As [`relocs`], for a mapped file: `passed` is shown every stretch of the file that has been read and will not be read
+/// again, so that its memory can be given back. A kernel has about 30 times as many bytes of relocations as its table.
+///
+/// # Errors
+/// As [`relocs`].
+pub fn relocs_in_passing<'a>(elf: &Elf<'a>, options: RelocOptions, passed: impl FnMut(&'a [u8])) -> Result<RelocTable> {
     let walk = Walk::new(elf)?;
     let kind = match (walk.is_64, options.realmode, options.lists) {
         (false, true, None) => RelocKind::RealMode,
@@ -121,11 +130,14 @@ pub fn relocs(elf: &Elf<'_>, options: RelocOptions) -> Result<RelocTable> {
         RelocKind::Kernel64(Lists::Three) => PerCpu::find(&walk)?,
         _ => None,
     };
-    walk.each(|entry| match kind {
-        RelocKind::Kernel64(_) => table.add_64(&walk, entry, per_cpu),
-        RelocKind::Kernel32 => table.add_32(&walk, entry),
-        RelocKind::RealMode => table.add_real(&walk, entry),
-    })?;
+    walk.each(
+        |entry| match kind {
+            RelocKind::Kernel64(_) => table.add_64(&walk, entry, per_cpu),
+            RelocKind::Kernel32 => table.add_32(&walk, entry),
+            RelocKind::RealMode => table.add_real(&walk, entry),
+        },
+        passed,
+    )?;
     for list in [&mut table.segments16, &mut table.addresses32, &mut table.inverse32, &mut table.addresses64] {
         list.sort_unstable();
     }

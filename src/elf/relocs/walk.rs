@@ -2,7 +2,7 @@
 
 use super::super::raw::{SHF_EXECINSTR, SHN_ABS, SHN_COMMON, SHT_NOTE, SHT_REL, SHT_RELA};
 use super::super::symtab::SymbolTable;
-use super::super::{Elf, Error, Kind, Result, SHT_NOBITS, Section};
+use super::super::{Elf, Error, Kind, Result, Section};
 use super::BadReloc;
 use crate::arch::Arch;
 use crate::arch::x86::{self, CONSTANT_SYMBOLS, MOVING_SYMBOLS, MOVING_SYMBOLS_64, RelocType, is_any};
@@ -68,10 +68,16 @@ impl<'e, 'a> Walk<'e, 'a> {
         self.sections().any(|(section, _, target)| target.flags & SHF_EXECINSTR != 0 && section.size > 0)
     }
 
-    pub(super) fn each(&self, mut process: impl FnMut(&Entry<'e>) -> Result<()>) -> Result<()>
+    /// Shows every entry to `process`, and then the bytes that it was in to `passed`, some thousand entries at a time.
+    pub(super) fn each(
+        &self,
+        mut process: impl FnMut(&Entry<'e>) -> Result<()>,
+        mut passed: impl FnMut(&'a [u8]),
+    ) -> Result<()>
     where
         'a: 'e,
     {
+        const AT_A_TIME: usize = 1 << 15;
         let size = if self.is_64 { 24 } else { 8 };
         for (section, target_index, target) in self.sections() {
             if !self.symbols.is_index(section.link) {
@@ -80,37 +86,44 @@ impl<'e, 'a> Walk<'e, 'a> {
                 let field = format!("sh_link of {}", section.name());
                 return Err(FieldError::new(field, section.offset, problem).into());
             }
-            if section.kind == SHT_NOBITS {
-                continue;
-            }
-            for raw in self.elf.contents(section)?.chunks_exact(size) {
-                let entry = if self.is_64 {
-                    let (offset, rest) = raw.split_at(8);
-                    let info = LittleEndian::read_u64(rest);
-                    Entry {
-                        offset: LittleEndian::read_u64(offset),
-                        info,
-                        kind: low_half(info),
-                        symbol: low_half(info >> 32),
-                        target,
-                        target_index,
-                    }
-                } else {
-                    let (offset, info) = raw.split_at(4);
-                    let info = LittleEndian::read_u32(info);
-                    Entry {
-                        offset: LittleEndian::read_u32(offset).into(),
-                        info: info.into(),
-                        kind: info & 0xff,
-                        symbol: info >> 8,
-                        target,
-                        target_index,
-                    }
-                };
-                process(&entry)?;
+            for block in self.elf.contents(section)?.chunks(size * AT_A_TIME) {
+                for raw in block.chunks_exact(size) {
+                    process(&self.entry(raw, target, target_index))?;
+                }
+                passed(block);
             }
         }
         Ok(())
+    }
+
+    /// The entry in `raw`, which has its size.
+    fn entry(&self, raw: &[u8], target: &'e Section<'a>, target_index: u32) -> Entry<'e>
+    where
+        'a: 'e,
+    {
+        if self.is_64 {
+            let (offset, rest) = raw.split_at(8);
+            let info = LittleEndian::read_u64(rest);
+            Entry {
+                offset: LittleEndian::read_u64(offset),
+                info,
+                kind: low_half(info),
+                symbol: low_half(info >> 32),
+                target,
+                target_index,
+            }
+        } else {
+            let (offset, info) = raw.split_at(4);
+            let info = LittleEndian::read_u32(info);
+            Entry {
+                offset: LittleEndian::read_u32(offset).into(),
+                info: info.into(),
+                kind: info & 0xff,
+                symbol: info >> 8,
+                target,
+                target_index,
+            }
+        }
     }
 
     pub(super) fn kind(&self, entry: &Entry<'_>) -> Option<&'static RelocType> {
