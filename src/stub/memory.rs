@@ -16,9 +16,6 @@ use super::parameters::Parameters;
 /// A page of memory in bytes.
 pub const PAGE: u64 = 4096;
 
-/// The memory that BIOS, real-mode code and boot parameters live in ends here; no kernel is put below.
-pub const LOW_MEMORY_END: u64 = 1 << 20;
-
 /// A range of physical addresses, end exclusive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span {

@@ -4,7 +4,7 @@ use crate::boot_params::BootParams;
 use crate::cmdline;
 use crate::console::Part::{Hex, Text};
 use crate::console::halt;
-use crate::memory::{Choice, LOW_MEMORY_END, PAGE, Refusal, Span, Taken, check_place};
+use crate::memory::{Choice, PAGE, Refusal, Span, Taken, check_place};
 use crate::paging::Tables;
 use crate::parameters::{BITS32, CMDLINE_OVERRIDES, KASLR, Parameters, RELOCATABLE, RELOCS};
 use crate::random::Random;
@@ -30,7 +30,8 @@ pub struct Decision {
 
 /// Maps all that the stub reads, and `own`.
 pub fn map_inputs(tables: &mut Tables, params: BootParams, own: Span) {
-    tables.map(0, LOW_MEMORY_END);
+    // All that 32-bit entries reach; kernels may look at the RAM disk before they have tables of their own.
+    tables.map(0, 4 << 30);
     tables.map(own.start, own.end - own.start);
     let page = params.span();
     tables.map(page.start, PAGE);
