@@ -25,6 +25,7 @@ needs='
     /usr/lib/u-boot/qemu_arm/u-boot.bin:u-boot-qemu
     cc:gcc
     bzip2:bzip2
+    cpio:cpio
     lz4:lz4
     lzop:lzop
     python3:python3
