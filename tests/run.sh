@@ -26,6 +26,7 @@ needs='
     /usr/share/ovmf/OVMF.fd:ovmf
     cc:gcc
     bzip2:bzip2
+    cpio:cpio
     lz4:lz4
     lzop:lzop
     python3:python3

@@ -179,8 +179,9 @@ fn bzimage_setup(setup: &[u8]) -> Result<Cow<'_, [u8]>> {
             let help = "give the setup alone, as the kernel's build left it";
             Err(Error::wrong_input("SETUP", "a whole bzImage", WANT, help))
         }
-        // Setup::parse says what is wrong with anything else that may be a setup.
-        Some(Format::BzImage) | None => Ok(Cow::Borrowed(setup)),
+        // Setup::parse says what is wrong with anything else that may be a setup; one that is cut off may have its EFI
+        // header still.
+        Some(Format::BzImage | Format::Pe) | None => Ok(Cow::Borrowed(setup)),
         found => {
             Err(Error::wrong_input("SETUP", describe(found), WANT, "give the real-mode setup of the kernel's build"))
         }

@@ -279,6 +279,7 @@ impl<'a> Opened<'a> {
         for part in child.parts {
             self.add_part(id, part.name, part.what.unwrap_or(""), part.at);
         }
+        let regions = in_order(regions, at.end - at.start);
         let found_by = if child.scanned { FoundBy::Scan } else { FoundBy::Header };
         let mut decoded = child.decoded;
         self.pending.extend(children.into_iter().rev().map(|mut child| {
@@ -354,6 +355,20 @@ fn stream_finding(error: &codec::Error, produced: u64) -> Finding {
 fn first_bytes(bytes: &[u8]) -> String {
     let first: Vec<String> = bytes.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
     if first.is_empty() { "an empty file".to_owned() } else { first.join(" ") }
+}
+
+/// Absurd headers let regions overlap or lead out of the layer: of two that overlap the first stays, and the second has
+/// what is left.
+fn in_order(mut regions: Vec<Region>, len: u64) -> Vec<Region> {
+    regions.sort_by_key(|region| region.at.start);
+    let mut at = 0;
+    for region in &mut regions {
+        region.at.start = region.at.start.max(at);
+        region.at.end = region.at.end.min(len);
+        at = at.max(region.at.end);
+    }
+    regions.retain(|region| region.at.start < region.at.end);
+    regions
 }
 
 /// One region for all of it.

@@ -143,7 +143,9 @@ impl<'a> BzImage<'a> {
     pub fn parse(bytes: &'a [u8]) -> Result<Self, FieldError> {
         let setup = Setup::parse(bytes)?;
         let start = setup.padded_len();
-        let len = u64::from(setup.header.syssize.get()) * 16;
+        // Before protocol 2.04 the field had 16 bits, and what follows it belonged to something else (boot.rst).
+        let paragraphs = setup.header.syssize.get();
+        let len = u64::from(if setup.has(0x204) { paragraphs } else { paragraphs & 0xffff }) * 16;
         let have = len64(bytes);
         for (field, need) in [("setup_sects", start), ("syssize", start + len)] {
             if need > have || (field == "syssize" && len == 0) {

@@ -1,7 +1,9 @@
 //! x86 bzImage and zImage: the setup, its header field by field, the EFI side, the payload.
 
-use super::{Child, Described, pe};
+use super::{Child, Context, Decoded, Described, pe};
 use crate::bytes::{Cursor, Field, FieldError, slice};
+use crate::codec::Codec;
+use crate::elf::release_in;
 use crate::finding::{Finding, Severity};
 use crate::format::Format;
 use crate::format::bzimage::{BzImage, FIELDS, Setup};
@@ -11,7 +13,7 @@ use std::borrow::Cow;
 /// `LToP`: the magic number of `kernel_info`.
 const KERNEL_INFO: u32 = 0x506f_544c;
 
-pub(super) fn describe(bytes: &[u8]) -> Result<Described, FieldError> {
+pub(super) fn describe(bytes: &[u8], context: &Context<'_>) -> Result<Described, FieldError> {
     let setup = Setup::parse(bytes)?;
     let version = version(setup.version());
     let is_low = setup.header().loadflags & LOADED_HIGH == 0;
@@ -47,6 +49,9 @@ pub(super) fn describe(bytes: &[u8]) -> Result<Described, FieldError> {
         }
     }
     let (start, end) = image.system_range();
+    if !setup.has(0x208) {
+        described.children.extend(scan_payload(bytes, start, end, context.left));
+    }
     described.part("setup", 0..start);
     described.part("decompressor", start..end);
     kernel_info(&setup, bytes, start, &mut described);
@@ -54,6 +59,23 @@ pub(super) fn describe(bytes: &[u8]) -> Result<Described, FieldError> {
     pe::describe_efi(bytes, &mut described);
     handover(&setup, start, &mut described);
     Ok(described)
+}
+
+/// Before protocol 2.08 the header says nothing of the payload: the first stream that decodes to a kernel is it.
+fn scan_payload(bytes: &[u8], start: u64, end: u64, limit: u64) -> Option<Child> {
+    let system = slice(bytes, start, end - start)?;
+    Codec::ALL.into_iter().find_map(|codec| {
+        memchr::memmem::find_iter(system, codec.magic()).find_map(|at| {
+            let rest = system.get(at..).filter(|rest| Codec::detect(rest) == Some(codec))?;
+            let mut data = Vec::new();
+            let inflated = codec.decompress_one(rest, limit, &mut data).ok()?;
+            release_in(&data)?;
+            let at = start + u64::try_from(at).ok()?;
+            let child = Child::range("payload", at..at + inflated.consumed).scanned();
+            let child = child.kind(Kind::Known(Format::Compressed(codec)));
+            Some(Child { decoded: Some(Decoded { data, inflated }), ..child })
+        })
+    })
 }
 
 const LOADED_HIGH: u8 = 1;

@@ -159,7 +159,7 @@ pub(super) fn detect(bytes: &[u8], limits: &Limits) -> Option<Kind> {
 /// Describes `bytes`.
 pub(super) fn describe(kind: Kind, bytes: &[u8], context: &mut Context<'_>) -> Result<Described, FieldError> {
     match kind {
-        Kind::Known(Format::BzImage) => bzimage::describe(bytes),
+        Kind::Known(Format::BzImage) => bzimage::describe(bytes, context),
         Kind::Known(Format::Elf) => elf::describe(bytes, context),
         Kind::Known(Format::ZImage) => zimage::describe(bytes, context),
         Kind::Known(Format::UImage) => uimage::describe(bytes, context),
