@@ -27,7 +27,8 @@
 //!    image carries: the relocation table behind the kernel, and how the kernel's build wraps and links it.
 //! 6. [`mod@format`]: one container, one file: bzImage, zImage, uImage, `Image`, device tree, FIT, PE, cpio.
 //! 7. [`error`]: the error of the journeys, made of the rooms' errors.
-//! 8. [`assemble`]: the journey out. [`inspect`]: the journey in.
+//! 8. [`assemble`]: the journey out; [`assemble::rebuild`] goes the whole way from the kernel's own vmlinux.
+//!    [`inspect`]: the journey in.
 //! 9. [`report`]: saying it, for people and for programs.
 //!
 //! # Errors and findings
