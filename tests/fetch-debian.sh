@@ -4,7 +4,7 @@
 #     sh tests/fetch-debian.sh [CACHE]
 #
 # CACHE (default: KIMAGE_DEBIAN, else ~/.cache/kimage/debian) comes to hold a folder SUITE-ARCH-PACKAGE for each, with what the
-# package has in /boot: vmlinuz, System.map, config. What is there already is not fetched again. Needs apt and dpkg-deb; no
+# package has in /boot: vmlinuz and config. What is there already is not fetched again. Needs apt and dpkg-deb; no
 # root, and nothing of this machine's own apt is touched. Kernels are GPL-2.0: test data only, never committed.
 set -eu
 cache=${1:-${KIMAGE_DEBIAN:-$HOME/.cache/kimage/debian}}
@@ -36,11 +36,11 @@ failed=0
 private_apt() {
     state=$work/$1-$2
     if [ ! -d "$state" ]; then
-        mkdir -p "$state/lists/partial" "$state/archives/partial" "$state/etc"
+        mkdir -p "$state/lists/partial" "$state/archives/partial" "$state/etc/preferences.d"
         : >"$state/status"
         echo "deb [signed-by=$keys] $mirror $1 main" >"$state/sources.list"
     fi
-    shift_suite=$1 shift_arch=$2
+    arch_of=$2
     shift 2
     command=$1
     shift
@@ -48,7 +48,7 @@ private_apt() {
         -o Dir::Etc="$state/etc" -o Dir::Etc::SourceList="$state/sources.list" -o Dir::Etc::SourceParts=/dev/null \
         -o Dir::State="$state" -o Dir::State::Lists="$state/lists" -o Dir::State::Status="$state/status" \
         -o Dir::Cache="$state" -o Dir::Cache::Archives="$state/archives" \
-        -o APT::Architecture="$shift_arch" -o APT::Architectures="$shift_arch" -o APT::Default-Release= \
+        -o APT::Architecture="$arch_of" -o APT::Architectures="$arch_of" -o APT::Default-Release= \
         -o Acquire::Languages=none -o APT::Sandbox::User= "$@"
 }
 
@@ -67,17 +67,28 @@ fetch() {
     package=$(private_apt "$suite" "$arch" apt-cache depends "$meta" | sed -n 's/^ *Depends: \(linux-image-[^ ]*\)$/\1/p' | head -n 1)
     [ -n "$package" ] || { echo "$suite $arch: $meta depends on no linux-image package" >&2; return 1; }
     echo "$suite $arch $package"
-    mkdir "$work/deb"
-    (cd "$work/deb" && private_apt "$suite" "$arch" apt-get download "$package" >"$work/log" 2>&1) || {
-        cat "$work/log" >&2
-        rm -rf "$work/deb"
-        return 1
-    }
     mkdir "$work/new"
-    dpkg-deb --fsys-tarfile "$work"/deb/*.deb | tar -x -C "$work/new" --wildcards './boot/*'
-    rm -rf "$work/deb"
-    mv "$work/new/boot" "$folder"
-    rm -rf "$work/new"
+    # Newer packages have the kernel and its configuration in packages of their own.
+    version=${package#linux-image-}
+    for package in "$package" "linux-binary-$version" "linux-base-$version"; do
+        rm -rf "$work/deb"
+        mkdir "$work/deb"
+        (cd "$work/deb" && private_apt "$suite" "$arch" apt-get download "$package" >"$work/log" 2>&1) || {
+            cat "$work/log" >&2
+            break
+        }
+        dpkg-deb --fsys-tarfile "$work"/deb/*.deb >"$work/deb/data.tar"
+        tar -x -C "$work/new" -f "$work/deb/data.tar" --strip-components=2 --wildcards './boot/*' 2>/dev/null && break
+        tar -x -C "$work/new" -f "$work/deb/data.tar" --strip-components=5 --wildcards \
+            './usr/lib/modules/*/vmlinu*' './usr/lib/modules/*/config' 2>/dev/null || :
+    done
+    if ls "$work"/new/vmlinu* >/dev/null 2>&1; then
+        rm -f "$work"/new/System.map*
+        mv "$work/new" "$folder"
+    else
+        rm -rf "$work/new"
+        return 1
+    fi
 }
 
 while read -r suite arch meta; do

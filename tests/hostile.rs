@@ -20,7 +20,8 @@ use kimage::bytes::FieldError;
 use kimage::elf::{self, Elf, FlatOptions};
 use kimage::error::InputError;
 use kimage::format::bzimage::{self, BzImage, CrcChoice, Setup};
-use kimage::format::fdt::Dtb;
+use kimage::format::fdt::{Dtb, Flat, Node, Property, Strings};
+use kimage::format::fit::Fit;
 use kimage::format::image64::Image64;
 use kimage::format::pe::PeHeader;
 use kimage::format::uimage::{self, Header, UImage, kind};
@@ -54,6 +55,7 @@ struct Good {
     uimage: Vec<u8>,
     multi: Vec<u8>,
     dtb: Vec<u8>,
+    fit: Vec<u8>,
 }
 
 fn good() -> &'static Good {
@@ -86,12 +88,28 @@ fn good() -> &'static Good {
             setup_elf: tiny("setup.elf"),
             setup_5: tiny("setup-5.bin"),
             setup_7: tiny("setup-7.bin"),
+            fit: small_fit(),
             vmlinux,
             setup,
             arm,
             dtb,
         }
     })
+}
+
+/// A FIT with one image in the tree and one behind it.
+fn small_fit() -> Vec<u8> {
+    let hash = Node::new("hash-1").with(Property::string("algo", "crc32")).with(Property::u32("value", 0x1234));
+    let images = Node::new("images")
+        .with_child(Node::new("one").with(Property::bytes("data", &b"inside"[..])).with_child(hash))
+        .with_child(Node::new("two").with(Property::u32("data-offset", 0)).with(Property::u32("data-size", 6)));
+    let configuration = Node::new("conf-1").with(Property::string("kernel", "one"));
+    let root = Node::new("").with_child(images).with_child(Node::new("configurations").with_child(configuration));
+    let mut out = Vec::new();
+    let flat = Flat::new(&root, Strings::default()).unwrap();
+    flat.plan(flat.len().next_multiple_of(4)).unwrap().emit(&mut out).unwrap();
+    out.extend_from_slice(b"behind");
+    out
 }
 
 /// An error, as far as it matters here.
@@ -190,6 +208,8 @@ const PLACES: &[(&str, &[u64])] = &[
     ("off_dt_struct", &[8]),
     ("off_dt_strings", &[12]),
     ("off_mem_rsvmap", &[16]),
+    ("version", &[20]),
+    ("last_comp_version", &[24]),
     ("zImage header", &[0]),
     ("fdt_header", &[0]),
     ("setup", &[0]),
@@ -307,7 +327,17 @@ doors! {
         let image = UImage::parse(input)?;
         shown((image.regions(), image.header(), image.files().collect::<Vec<_>>(), image.check()))
     };
-    DTB "Dtb::parse" |input| shown(Dtb::parse_at(input, 0)?.bytes());
+    DTB "Dtb::parse" |input| {
+        let blob = Dtb::parse_at(input, 0)?;
+        let tree = blob.tree()?;
+        let nodes = tree.nodes().map(|node| (node.path(), node.properties().to_vec())).collect::<Vec<_>>();
+        shown((blob.bytes(), nodes, blob.reservations()?, blob.regions()?))
+    };
+    FIT "Fit::parse" |input| {
+        let fit = Fit::parse(input)?;
+        let data = fit.images().map(|image| image.data()).collect::<Vec<_>>();
+        shown((fit.regions()?, fit.check(), data, fit.default()))
+    };
     PE "PeHeader::parse" |input| shown(PeHeader::parse(input)?);
     IMAGE64 "Image64::detect" |input| shown(Image64::detect(input));
 }
@@ -399,6 +429,10 @@ fn small_inputs_cut_at_every_length() {
     ] {
         cut(door, name, input, known, 0..input.len());
     }
+    // External data that is cut off is a finding: the tree can still be read.
+    let fit = &good.fit;
+    cut(FIT, "fit", fit, 0, 0..fit.len() - b"behind".len());
+    assert_eq!(Fit::parse(&fit[..fit.len() - 1]).unwrap().check().iter().filter(|it| it.rule == "fit.data").count(), 1);
 }
 
 /// With the tables in front, cutting takes contents away. What nobody reads is not missed; all else is.
@@ -708,6 +742,7 @@ fn every_byte_of_the_other_headers() {
     change(&[UIMAGE, DATA], "uImage", &good.uimage, 0..64, true);
     change(&[UIMAGE], "multi-file uImage", &good.multi, 0..good.multi.len(), true);
     change(&[DTB, APPEND], "dtb", &good.dtb, 0..good.dtb.len(), true);
+    change(&[DTB, FIT], "fit", &good.fit, 0..good.fit.len(), true);
     let mut image64 = vec![7; 200];
     image64[56..60].copy_from_slice(b"RSC\x05");
     change(&[IMAGE64, DATA], "Image", &image64, 0..64, true);

@@ -16,6 +16,7 @@ fi
 # command:package, for the tests' oracles and machines
 needs='
     mkimage:u-boot-tools
+    dtc:device-tree-compiler
     objcopy:binutils
     arm-linux-gnueabihf-ld:binutils-arm-linux-gnueabihf
     llvm-objcopy:llvm

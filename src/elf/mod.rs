@@ -5,10 +5,12 @@
 
 mod facts;
 mod flatten;
+mod kallsyms;
 mod notes;
 mod raw;
 mod relocs;
 mod remove;
+mod resymbol;
 mod strings;
 mod strip;
 mod symbols;
@@ -16,10 +18,12 @@ mod symtab;
 
 pub use facts::{BANNER, banner_in, release_in};
 pub use flatten::{DEFAULT_MAX_SIZE, FlatImage, FlatOptions, flatten};
+pub use kallsyms::{KernelSymbol, kallsyms};
 pub use notes::Note;
 pub(crate) use relocs::sign_extended;
 pub use relocs::{BadReloc, Lists, RelocKind, RelocOptions, RelocTable, list_absolute_relocs, list_relocs, relocs};
 pub use remove::RemoveList;
+pub use resymbol::with_symbols;
 pub use strip::{KERNEL_REMOVES, StripOptions, strip};
 pub use symbols::{Symbol, Symbols};
 

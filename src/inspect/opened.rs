@@ -213,7 +213,12 @@ impl<'a> Opened<'a> {
         }
         let consumed = inflated.as_ref().map_or(len64(bytes), |inflated: &Inflated| inflated.consumed);
         self.spent = self.spent.saturating_add(produced);
-        self.stream_parts(parent, consumed);
+        // Only now its end is known: the part is what its codec's command reads.
+        let outer = self.layer(parent).and_then(|layer| layer.parent).and_then(|id| self.layer(id));
+        let is_ramdisk = self.parts.iter().any(|part| part.layer == parent && part.name.starts_with("initramfs"));
+        if describe::is_part(outer.map(|layer| layer.kind)) && !is_ramdisk {
+            self.add_part(parent, "payload", "", 0..consumed);
+        }
         if let Some(layer) = self.layers.get_mut(parent.0) {
             layer.facts.extend(facts);
             layer.findings.extend(findings);
@@ -236,13 +241,6 @@ impl<'a> Opened<'a> {
         }
         let Content::Range(at) = first.content.clone() else { return None };
         self.add(Some(parent), Space::Inside(parent), buffer, at.clone(), at, first)
-    }
-
-    /// Now that its end is known, a stream's part is what its codec's command reads.
-    fn stream_parts(&mut self, id: LayerId, consumed: u64) {
-        for part in self.parts.iter_mut().filter(|part| part.layer == id && part.name.starts_with("payload")) {
-            part.at.end = part.at.end.min(consumed.max(part.at.start));
-        }
     }
 
     fn add(

@@ -1,6 +1,6 @@
 //! The report of `kimage info`: the layers of files, for people and for programs.
 //!
-//! The JSON form is described by `schema/info.json`.
+//! The JSON form is described by [`INFO_JSON_SCHEMA`].
 
 use crate::finding::Finding;
 use crate::inspect::{Facts, Layer, LayerId, Opened, Part, Space};
@@ -10,6 +10,9 @@ use std::io::{self, Write};
 
 /// Version of the JSON form; grows when a field changes its meaning or goes away.
 pub const INFO_SCHEMA: u32 = 1;
+
+/// The JSON Schema (draft 2020-12) of the JSON form.
+pub const INFO_JSON_SCHEMA: &str = include_str!("info.schema.json");
 
 /// What is known of some files.
 #[derive(Debug, Serialize)]

@@ -74,17 +74,13 @@ fn write_fact(fact: &Fact, indent: &str, style: Style, out: &mut impl Write) -> 
         }
         return Ok(());
     }
-    let value = clean(&fact.value.to_string());
-    let lines: Vec<&str> = value.split("\\n").collect();
-    if let (true, [first, rest @ ..]) = (lines.len() > 2, lines.as_slice()) {
-        writeln!(out, "{indent}  {name} {first}{since}")?;
-        for line in rest.iter().filter(|line| !line.is_empty()) {
-            writeln!(out, "{indent}  {:WIDTH$} {line}", "")?;
-        }
-        return Ok(());
-    }
+    let value = fact.value.to_string();
+    let mut lines = value.trim_end_matches('\n').split('\n').map(clean);
+    let value = lines.next().unwrap_or_default();
     let meaning = if meaning.is_empty() { String::new() } else { format!(" ({meaning})") };
-    writeln!(out, "{indent}  {name} {value}{meaning}{since}")
+    writeln!(out, "{indent}  {name} {value}{meaning}{since}")?;
+    // An SBAT table, os-release: one line each.
+    lines.try_for_each(|line| writeln!(out, "{indent}  {:WIDTH$} {line}", ""))
 }
 
 fn cell(value: &Value) -> String {

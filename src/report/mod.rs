@@ -5,7 +5,7 @@ mod info_text;
 mod json;
 mod text;
 
-pub use info::{FileInfo, INFO_SCHEMA, Info, write_info_json};
+pub use info::{FileInfo, INFO_JSON_SCHEMA, INFO_SCHEMA, Info, write_info_json};
 pub use info_text::{Style, write_info_text};
 pub use json::write_json;
 pub use text::{write_plan, write_text};

@@ -16,12 +16,14 @@ pub(super) fn describe(codec: Codec, bytes: &[u8], context: &Context<'_>) -> Des
     if is_payload(context.parent) {
         described.whole_part("piggy", bytes);
     }
-    // The configuration in a kernel and its RAM disk are compressed too; those have parts of their own.
-    if !matches!(context.parent, Some(Kind::Kernel | Kind::Known(Format::Elf | Format::Image64(_) | Format::Cpio))) {
-        described.whole_part("payload", bytes);
-    }
     described.children.push(Child::new("contents", Content::Stream));
     described
+}
+
+/// Is the stream inside this a part of its own? The configuration in a kernel and its RAM disk are compressed too, and have
+/// parts of their own.
+pub(in crate::inspect) fn is_part(parent: Option<Kind>) -> bool {
+    !matches!(parent, Some(Kind::Kernel | Kind::Known(Format::Elf | Format::Image64(_) | Format::Cpio)))
 }
 
 /// Does a decompressor of the kernel's own hold it?
@@ -178,9 +180,8 @@ fn is_trailer(inflated: &Inflated, rest: &[u8]) -> bool {
 pub(in crate::inspect) fn stream_facts(bytes: &[u8], inflated: &Inflated, rest: &[u8], facts: &mut Vec<Fact>) {
     facts.push(Fact::number("compressed_size", inflated.consumed));
     facts.push(Fact::number("decompressed_size", inflated.produced));
-    if inflated.produced > 0 {
-        // Tenths of a percent: integers do for that.
-        let share = inflated.consumed.saturating_mul(1000) / inflated.produced;
+    // Tenths of a percent: integers do for that.
+    if let Some(share) = inflated.consumed.saturating_mul(1000).checked_div(inflated.produced) {
         facts.push(Fact::new("ratio", format!("{}.{} percent", share / 10, share % 10)));
     }
     if inflated.streams > 1 {

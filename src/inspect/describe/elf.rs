@@ -52,13 +52,11 @@ pub(super) fn describe(bytes: &[u8], context: &Context<'_>) -> Result<Described,
     facts.push(Fact::number("sections", sections));
     facts.push(Fact::new("symbols", elf.symbols().is_ok()).meaning("symbol table (.symtab)"));
     let loaded = elf.loaded_ranges();
-    let init: Vec<_> = match elf.section(".init.data").or_else(|| elf.section(".init.ramfs")) {
-        Some(section) if elf.contents(section).is_ok() => {
-            vec![section.offset..section.offset + section.size]
-        }
-        _ => loaded.clone(),
-    };
-    kernel::describe_inside(bytes, &loaded, &init, Some(elf.endian()), context, &mut described);
+    let init = elf.section(".init.data").or_else(|| elf.section(".init.ramfs"));
+    let init = init.filter(|section| elf.contents(section).is_ok());
+    let init = init.map(|section| section.offset..section.offset + section.size);
+    let init = init.as_ref().map_or(loaded.as_slice(), std::slice::from_ref);
+    kernel::describe_inside(bytes, &loaded, init, Some(elf.endian()), context, &mut described);
     let notes = elf.notes();
     describe_notes(&elf, &notes, &mut described);
     let is_contents = matches!(context.parent, Some(Kind::Known(Format::Compressed(_))));

@@ -1,13 +1,13 @@
 //! Device tree blobs, and FITs.
 
 use super::{Child, Described};
-use crate::bytes::{FieldError, len64, slice};
+use crate::bytes::{FieldError, len64};
+use crate::finding::{Finding, Severity};
 use crate::format::Format;
-use crate::format::fdt::{Dtb, PropertyRef};
-use crate::format::fit::{Fit, Hash, ROLES};
+use crate::format::fdt::{Dtb, NodeRef, PropertyRef};
+use crate::format::fit::{Algorithm, Configuration, Fit, Image, Placement};
 use crate::inspect::{Fact, Kind, Row, Value, utc};
 use crate::layout::{Region, RegionKind};
-use sha2::Digest;
 
 pub(super) fn describe(bytes: &[u8]) -> Result<Described, FieldError> {
     let dtb = Dtb::parse_at(bytes, 0)?;
@@ -63,103 +63,97 @@ pub(super) fn describe_fit(bytes: &[u8]) -> Result<Described, FieldError> {
     let fit = Fit::parse(bytes)?;
     let mut described = Described::new(Kind::Known(Format::Fit), "U-Boot FIT (flattened image tree)");
     let facts = &mut described.facts;
-    facts.push(Fact::new("description", fit.description));
-    if let Some(time) = fit.timestamp {
-        facts.push(Fact::number("timestamp", time).meaning(utc(time)));
+    facts.extend(fit.description().map(|text| Fact::new("description", text)));
+    facts.extend(fit.timestamp().map(|time| Fact::number("timestamp", time).meaning(utc(time.into()))));
+    facts.extend(fit.default().map(|name| Fact::new("default", name).meaning("default configuration")));
+    facts.push(Fact::new("images", Value::Table(fit.images().map(image_row).collect())));
+    facts.push(Fact::new("configurations", Value::Table(fit.configurations().map(configuration_row).collect())));
+    facts.push(Fact::new("hashes", Value::Table(fit.images().flat_map(hash_rows).collect())));
+    let signatures = fit.tree().nodes().filter(|node| node.name().starts_with("signature"));
+    let signatures: Vec<Row> = signatures.filter(|node| node.property("algo").is_some()).map(signature_row).collect();
+    if !signatures.is_empty() {
+        facts.push(Fact::new("signatures", Value::Table(signatures)));
     }
-    facts.push(Fact::new("default", fit.default).meaning("default configuration"));
-    let rows = fit.images.iter().map(|image| {
-        let mut row = vec![("name", image.name.into())];
-        for (name, text) in [
-            ("description", image.description),
-            ("type", image.kind),
-            ("arch", image.arch),
-            ("os", image.os),
-            ("compression", image.compression),
-        ] {
-            if !text.is_empty() {
-                row.push((name, text.into()));
+    header_facts(fit.dtb(), &mut described)?;
+    let default = fit.configurations().find(|configuration| Some(configuration.name()) == fit.default());
+    let default = default.or_else(|| fit.configurations().next());
+    for (index, image) in fit.images().enumerate() {
+        let at = match image.placement() {
+            Ok(Some(placement)) => placement.range().clone(),
+            Ok(None) => continue,
+            Err(error) => {
+                let finding = Finding::new("fit.data", Severity::Error, error.to_string()).at(error.at.0);
+                described.findings.push(finding.with_help(error.help));
+                continue;
             }
-        }
-        for (name, address) in [("load", image.load), ("entry", image.entry)] {
-            row.extend(address.map(|address| (name, Value::Hex(address))));
-        }
-        if let Some(at) = &image.data {
-            row.push(("offset", Value::Hex(at.start)));
-            row.push(("size", Value::Number(at.end - at.start)));
-        }
-        row.push(("external", Value::Bool(image.is_external)));
-        Row(row)
-    });
-    facts.push(Fact::new("images", Value::Table(rows.collect())));
-    let rows = fit.configurations.iter().map(|configuration| {
-        let mut row = vec![("name", configuration.name.into())];
-        if !configuration.description.is_empty() {
-            row.push(("description", configuration.description.into()));
-        }
-        for (role, names) in &configuration.images {
-            if let Some(role) = ROLES.iter().find(|known| known == &role) {
-                row.push((role, Value::List(names.iter().map(|name| Value::from(*name)).collect())));
-            }
-        }
-        if !configuration.compatible.is_empty() {
-            row.push(("compatible", configuration.compatible.into()));
-        }
-        let signatures = configuration.signatures.iter().map(|signature| Value::from(signature.algo)).collect();
-        if !configuration.signatures.is_empty() {
-            row.push(("signatures", Value::List(signatures)));
-        }
-        Row(row)
-    });
-    facts.push(Fact::new("configurations", Value::Table(rows.collect())));
-    let mut hashes = Vec::new();
-    for image in &fit.images {
-        let data = image.data.as_ref().and_then(|at| slice(bytes, at.start, at.end - at.start)).unwrap_or(&[]);
-        for hash in &image.hashes {
-            hashes.push(Row(vec![
-                ("image", image.name.into()),
-                ("algo", hash.algo.into()),
-                ("value", Value::Bytes(hash.value.to_vec())),
-                ("check", check(hash, data).into()),
-            ]));
-        }
-        for signature in &image.signatures {
-            let key = signature.key.unwrap_or("").into();
-            hashes.push(Row(vec![("image", image.name.into()), ("algo", signature.algo.into()), ("key", key)]));
-        }
-    }
-    facts.push(Fact::new("hashes", Value::Table(hashes)));
-    header_facts(&fit.dtb, &mut described)?;
-    let mut regions = blocks(&fit.dtb, len64(fit.dtb.bytes()))?;
-    let mut external: Vec<Region> = Vec::new();
-    for (index, image) in fit.images.iter().enumerate() {
-        let Some(at) = image.data.clone().filter(|at| !at.is_empty()) else { continue };
-        if at.start >= len64(fit.dtb.bytes()) {
-            external.push(Region::new(format!("image[{index}]"), at.clone(), RegionKind::Data));
-        }
+        };
         let child = Child::range(format!("image[{index}]"), at).part("image");
-        described.children.push(match fit.default_role(image.name) {
-            Some("kernel") => child.part("kernel"),
-            Some("ramdisk") => child.part("initramfs"),
+        let is = |role| default.as_ref().is_some_and(|chosen| chosen.images(role).contains(&image.name()));
+        described.children.push(match (is("kernel"), is("ramdisk")) {
+            (true, _) => child.part("kernel"),
+            (_, true) => child.part("initramfs"),
             _ => child,
         });
     }
-    external.sort_by_key(|region| region.at.start);
-    regions.extend(external);
-    described.regions = regions;
+    described.regions = fit.regions()?;
     Ok(described)
 }
 
-/// `right`, `wrong`, or that kimage does not know the algorithm.
-fn check(hash: &Hash<'_>, data: &[u8]) -> &'static str {
-    let computed = match hash.algo {
-        "crc32" => crc32fast::hash(data).to_be_bytes().to_vec(),
-        "sha1" => sha1::Sha1::digest(data).to_vec(),
-        "sha256" => sha2::Sha256::digest(data).to_vec(),
-        "sha384" => sha2::Sha384::digest(data).to_vec(),
-        "sha512" => sha2::Sha512::digest(data).to_vec(),
-        "md5" => md5::Md5::digest(data).to_vec(),
-        _ => return "not checked: unknown algorithm",
-    };
-    if computed == hash.value { "right" } else { "wrong" }
+fn image_row(image: Image<'_, '_>) -> Row {
+    let mut row = vec![("name", image.name().into())];
+    for name in ["description", "type", "arch", "os", "compression"] {
+        row.extend(image.text(name).map(|text| (name, text.into())));
+    }
+    for (name, address) in [("load", image.load()), ("entry", image.entry())] {
+        row.extend(address.map(|address| (name, Value::Hex(address))));
+    }
+    if let Ok(Some(placement)) = image.placement() {
+        let at = placement.range();
+        row.push(("offset", Value::Hex(at.start)));
+        row.push(("size", Value::Number(at.end - at.start)));
+        row.push(("external", Value::Bool(!matches!(placement, Placement::Embedded(_)))));
+    }
+    Row(row)
+}
+
+fn configuration_row(configuration: Configuration<'_, '_>) -> Row {
+    let mut row = vec![("name", configuration.name().into())];
+    row.extend(configuration.description().map(|text| ("description", text.into())));
+    let texts = |names: Vec<&str>| Value::List(names.into_iter().map(Value::from).collect());
+    for role in Configuration::ROLES {
+        let names = configuration.images(role);
+        if !names.is_empty() {
+            row.push((role, texts(names)));
+        }
+    }
+    if !configuration.compatible().is_empty() {
+        row.push(("compatible", texts(configuration.compatible())));
+    }
+    Row(row)
+}
+
+/// Each hash, and whether it is that of the data.
+fn hash_rows(image: Image<'_, '_>) -> Vec<Row> {
+    let rows = image.hashes().map(|hash| {
+        let algorithm = hash.algo.and_then(Algorithm::from_name);
+        let check = match (algorithm, hash.value, image.data()) {
+            (_, None, _) => "no value",
+            (None, _, _) => "not checked: unknown algorithm",
+            (_, _, None) => "not checked: the data is not all there",
+            (Some(algorithm), Some(value), Some(data)) if algorithm.hash(data) == value => "right",
+            _ => "wrong",
+        };
+        Row(vec![
+            ("image", image.name().into()),
+            ("algo", hash.algo.unwrap_or("").into()),
+            ("value", Value::Bytes(hash.value.unwrap_or_default().to_vec())),
+            ("check", check.into()),
+        ])
+    });
+    rows.collect()
+}
+
+fn signature_row(node: NodeRef<'_, '_>) -> Row {
+    let text = |name| node.property(name).and_then(|property| property.string()).unwrap_or("");
+    Row(vec![("node", node.path().into()), ("algo", text("algo").into()), ("key", text("key-name-hint").into())])
 }

@@ -12,7 +12,7 @@ mod relocs;
 mod uimage;
 mod zimage;
 
-pub(super) use compressed::{expected_size, stream_facts, stream_regions};
+pub(super) use compressed::{expected_size, is_part, stream_facts, stream_regions};
 
 use super::{Facts, Kind, Limits};
 use crate::bytes::{FieldError, len64, slice};

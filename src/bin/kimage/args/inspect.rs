@@ -41,14 +41,17 @@ Examples:
   kimage info /boot/vmlinuz-* --json | jq -r '.files[] | [.file, .layers[0].facts.release.value] | @tsv'
 
 --field takes the first layer that has the field, or the one that is named: LAYER.FIELD. It reads no further than it
-must. The JSON form is described by schema/info.json in kimage's source.")]
+must. --schema prints the JSON Schema of the JSON form.")]
 pub(crate) struct Info {
     /// The files
-    #[arg(value_name = "FILE", required = true)]
+    #[arg(value_name = "FILE", required_unless_present = "schema")]
     pub(crate) files: Vec<PathBuf>,
     /// Print one JSON document
     #[arg(long, conflicts_with = "field")]
     pub(crate) json: bool,
+    /// Print the JSON Schema of --json
+    #[arg(long, conflicts_with_all = ["files", "json", "field"])]
+    pub(crate) schema: bool,
     /// Print the value of this field alone
     #[arg(long, value_name = "NAME")]
     pub(crate) field: Option<String>,

@@ -5,6 +5,7 @@ use crate::input::Input;
 use crate::output::Output;
 use crate::say;
 use anyhow::{Context, Result, bail};
+use kimage::elf::{self, Elf, kallsyms};
 use kimage::inspect::{Opened, Part, open};
 use kimage::report::{self, FileInfo, write_info_json};
 use std::fs;
@@ -19,6 +20,9 @@ pub(crate) fn extract(args: &Extract) -> Result<()> {
         let Some(part) = opened.part(name) else { return no_such_part(&input, &opened, name) };
         let output = Output { path: &args.output, sync: args.sync, is_text: is_text(&part) };
         let bytes = opened.part_bytes(&part);
+        if args.symbols {
+            return with_symbols(bytes, &output).with_context(|| format!("{}: {}", input.name(), part.name));
+        }
         return output.write(bytes.len() as u64, |out| Ok(out.write_all(bytes)?));
     }
     let opened = open(&input, &limits).with_context(|| input.name())?;
@@ -33,6 +37,23 @@ pub(crate) fn extract(args: &Extract) -> Result<()> {
     for part in opened.parts() {
         let size = part.at.end - part.at.start;
         writeln!(out, "{:<14} {size:>12}  {}", part.name, part.what).context("standard output")?;
+    }
+    Ok(())
+}
+
+/// Writes the kernel with the symbol table that its own kallsyms make.
+fn with_symbols(kernel: &[u8], output: &Output<'_>) -> Result<()> {
+    if !Elf::detect(kernel) {
+        bail!("--symbols needs a kernel that is an ELF file; this part is none: leave out --symbols");
+    }
+    let elf = Elf::parse(kernel).map_err(kimage::Error::from)?;
+    let Some(symbols) = kallsyms(&elf) else {
+        bail!("the kernel has no kallsyms (CONFIG_KALLSYMS), or tables that kimage does not know: leave out --symbols");
+    };
+    let plan = elf::with_symbols(&elf, &symbols).map_err(kimage::Error::from)?;
+    output.write(plan.len(), |out| Ok(plan.emit(out).map(|_| ())?))?;
+    if !output.is_stdout() {
+        say::line(&format!("{} symbols from kallsyms", symbols.len()));
     }
     Ok(())
 }

@@ -10,6 +10,9 @@ use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::Path;
 
 pub(crate) fn info(args: &Info) -> Result<()> {
+    if args.schema {
+        return io::stdout().lock().write_all(report::INFO_JSON_SCHEMA.as_bytes()).context("standard output");
+    }
     super::build::one_stdin(&args.files);
     if let Some(field) = &args.field {
         return print_field(args, field);

@@ -1,0 +1,277 @@
+//! Where the tables of kallsyms stand.
+
+use crate::bytes::{Cursor, len64, slice};
+use crate::elf::{Elf, PT_LOAD};
+
+/// The kernel that is searched.
+pub(super) struct Image<'a> {
+    pub(super) bytes: &'a [u8],
+    pub(super) cursor: Cursor<'a>,
+    pub(super) is_64: bool,
+    /// File offset, bytes and address of each loaded piece.
+    pub(super) loads: Vec<(u64, u64, u64)>,
+}
+
+impl<'a> Image<'a> {
+    pub(super) fn new(elf: &Elf<'a>) -> Image<'a> {
+        let bytes = elf.bytes();
+        let loads = elf.segments().iter().filter(|segment| segment.kind == PT_LOAD);
+        Image {
+            bytes,
+            cursor: Cursor::new(bytes, elf.endian()),
+            is_64: elf.is_64(),
+            loads: loads.map(|segment| (segment.offset, segment.filesz, segment.vaddr)).collect(),
+        }
+    }
+
+    /// Bytes in a word.
+    fn word(&self) -> u64 {
+        if self.is_64 { 8 } else { 4 }
+    }
+
+    fn word_at(&self, at: u64) -> Option<u64> {
+        match self.is_64 {
+            true => self.cursor.u64("word", at).ok(),
+            false => self.cursor.u32("word", at).ok().map(u64::from),
+        }
+    }
+
+    /// The virtual address of a file offset.
+    fn address_of(&self, at: u64) -> Option<u64> {
+        self.loads.iter().find_map(|(offset, len, address)| {
+            let inside = at.checked_sub(*offset).filter(|inside| inside < len)?;
+            address.checked_add(inside)
+        })
+    }
+}
+
+/// Where everything is.
+#[derive(Debug)]
+pub(super) struct Places {
+    pub(super) count: u64,
+    pub(super) names_at: u64,
+    pub(super) tokens: Tokens,
+    pub(super) addresses: Addresses,
+}
+
+/// How the symbols' addresses are written, and where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Addresses {
+    /// A word each.
+    Absolute { at: u64 },
+    /// 32 bits each, to be added to a base.
+    Offsets {
+        at: u64,
+        base: u64,
+        /// Negative offsets count down from the base, others are addresses (CONFIG_KALLSYMS_ABSOLUTE_PERCPU).
+        signed: bool,
+    },
+    /// 32 bits each, from the place where they stand; `address` is that of the first.
+    Distances { at: u64, address: u64 },
+}
+
+/// From here on a 32-bit number is negative; where it wraps.
+const NEGATIVE: u64 = 1 << 31;
+const WRAP: u64 = 1 << 32;
+
+impl Addresses {
+    /// The address of a symbol.
+    pub(super) fn address(&self, image: &Image<'_>, index: u64) -> Option<u64> {
+        let narrow = |at: u64| image.cursor.u32("kallsyms_offsets", at + 4 * index).ok();
+        let address = match *self {
+            Addresses::Absolute { at } => image.word_at(at + index * image.word())?,
+            Addresses::Offsets { at, base, signed: false } => base.wrapping_add(narrow(at)?.into()),
+            Addresses::Offsets { at, base, signed: true } => match u64::from(narrow(at)?) {
+                // kernel/kallsyms.c, kallsyms_sym_address.
+                negative @ NEGATIVE.. => base.wrapping_sub(1).wrapping_add(WRAP - negative),
+                absolute => absolute,
+            },
+            Addresses::Distances { at, address } => {
+                let here = address.wrapping_add(4 * index);
+                match u64::from(narrow(at)?) {
+                    negative @ NEGATIVE.. => here.wrapping_sub(WRAP - negative),
+                    distance => here.wrapping_add(distance),
+                }
+            }
+        };
+        Some(if image.is_64 { address } else { address & u64::from(u32::MAX) })
+    }
+}
+
+/// The texts behind the 256 tokens.
+#[derive(Debug)]
+pub(super) struct Tokens {
+    texts: Vec<Vec<u8>>,
+    /// Offset of the table.
+    at: u64,
+    /// Offset behind the index.
+    end: u64,
+}
+
+impl Tokens {
+    /// The text of the symbol whose length stands at `at`, and where the next one begins.
+    pub(super) fn expand(&self, image: &[u8], at: u64) -> Option<(Vec<u8>, u64)> {
+        let (start, len) = symbol(image, at)?;
+        let mut text = Vec::new();
+        for token in slice(image, start, len)? {
+            text.extend_from_slice(self.texts.get(usize::from(*token))?);
+        }
+        Some((text, start + len))
+    }
+
+    /// The class letter of a symbol.
+    fn class(&self, image: &[u8], at: u64) -> Option<u8> {
+        let (start, len) = symbol(image, at)?;
+        let first = slice(image, start, len)?.first()?;
+        self.texts.get(usize::from(*first))?.first().copied()
+    }
+}
+
+/// Where the tokens of the symbol at `at` begin, and how many there are.
+fn symbol(image: &[u8], at: u64) -> Option<(u64, u64)> {
+    let byte = |at| slice(image, at, 1)?.first().copied().map(u64::from);
+    match byte(at)? {
+        // Before 6.2 names had at most 127 tokens, too.
+        long @ 0x80.. => Some((at + 2, (long & 0x7f) | byte(at + 1)? << 7)),
+        0 => None,
+        short => Some((at + 1, short)),
+    }
+}
+
+/// A debug kernel has 300,000 symbols, the smallest some thousands.
+const SYMBOLS: std::ops::Range<u64> = 512..1 << 22;
+/// As many bytes of names and markers may stand between the number of symbols and the tokens.
+const MAX_NAMES: u64 = 64 << 20;
+
+pub(super) fn find(image: &Image<'_>) -> Option<Places> {
+    // The tokens of the ten digits, one behind the other.
+    const DIGITS: &[u8] = b"\x000\x001\x002\x003\x004\x005\x006\x007\x008\x009\x00";
+    memchr::memmem::find_iter(image.bytes, DIGITS).take(64).find_map(|at| {
+        let tokens = tokens(image, u64::try_from(at).ok()? + 1)?;
+        find_rest(image, tokens)
+    })
+}
+
+/// The table in which the token `0` stands at `zero_at`.
+fn tokens(image: &Image<'_>, zero_at: u64) -> Option<Tokens> {
+    const ZERO: usize = 0x30;
+    let (cursor, image) = (&image.cursor, image.bytes);
+    // Forward to the end of the last token.
+    let mut at = zero_at;
+    let mut lengths = Vec::new();
+    for _ in ZERO..256 {
+        let rest = slice(image, at, len64(image).checked_sub(at)?.min(4096))?;
+        let len = u64::try_from(memchr::memchr(0, rest)?).ok()?;
+        lengths.push(len);
+        at += len + 1;
+    }
+    // The index follows, aligned to a word of either size.
+    [8, 4, 2].into_iter().find_map(|align| {
+        let index_at = at.checked_next_multiple_of(align)?;
+        let index = (0..256).map(|token| cursor.u16("kallsyms_token_index", index_at + 2 * token).ok().map(u64::from));
+        let index: Vec<u64> = index.collect::<Option<_>>()?;
+        let fits = |(pair, len): (&[u64], &u64)| matches!(pair, [a, b] if *b == a + len + 1);
+        if index.first() != Some(&0) || !index.get(ZERO..)?.windows(2).zip(&lengths).all(fits) {
+            return None;
+        }
+        let start = zero_at.checked_sub(*index.get(ZERO)?)?;
+        let text = |offset: &u64| {
+            let rest = slice(image, start + offset, 4096.min(len64(image).checked_sub(start + offset)?))?;
+            Some(rest.get(..memchr::memchr(0, rest)?)?.to_vec())
+        };
+        let texts = index.iter().map(text).collect::<Option<Vec<_>>>()?;
+        Some(Tokens { texts, at: start, end: index_at + 512 })
+    })
+}
+
+fn find_rest(image: &Image<'_>, tokens: Tokens) -> Option<Places> {
+    // Backwards from the tokens: names are closer than anything else that looks like them.
+    let low = tokens.at.saturating_sub(MAX_NAMES);
+    let mut count_at = (tokens.at / 4 * 4).checked_sub(4)?;
+    while count_at >= low {
+        let count = u64::from(image.cursor.u32("kallsyms_num_syms", count_at).ok()?);
+        if SYMBOLS.contains(&count) {
+            // Tables are aligned to a word; from 7.0 on to 4 bytes.
+            for align in [image.word(), 4] {
+                let names_at = (count_at + 4).next_multiple_of(align);
+                if !names_fit(image, &tokens, names_at, count, align) {
+                    continue;
+                }
+                if let Some(addresses) = find_addresses(image, &tokens, count_at, count) {
+                    return Some(Places { count, names_at, tokens, addresses });
+                }
+            }
+        }
+        count_at = count_at.checked_sub(4)?;
+    }
+    None
+}
+
+/// Do `count` names begin here, with the markers behind them?
+fn names_fit(image: &Image<'_>, tokens: &Tokens, names_at: u64, count: u64, align: u64) -> bool {
+    let is_class = |class: u8| b"aAbBcCdDgGiIlLnNpPrRsStTuUvVwW".contains(&class);
+    let mut at = names_at;
+    let mut marks = Vec::new();
+    for index in 0..count {
+        if index % 256 == 0 {
+            marks.push(at - names_at);
+        }
+        // The first few tell a wrong place at once.
+        if index < 64 && !tokens.class(image.bytes, at).is_some_and(is_class) {
+            return false;
+        }
+        match symbol(image.bytes, at) {
+            Some((start, len)) if start + len <= tokens.at => at = start + len,
+            _ => return false,
+        }
+    }
+    let Some(marks_at) = at.checked_next_multiple_of(align) else { return false };
+    // 32 bits each since 4.20; a word each before.
+    [4, image.word()].into_iter().any(|width| {
+        marks.iter().zip(0..).all(|(mark, index)| match width {
+            8 => image.cursor.u64("kallsyms_markers", marks_at + 8 * index) == Ok(*mark),
+            _ => image.cursor.u32("kallsyms_markers", marks_at + 4 * index).map(u64::from) == Ok(*mark),
+        })
+    })
+}
+
+fn find_addresses(image: &Image<'_>, tokens: &Tokens, count_at: u64, count: u64) -> Option<Addresses> {
+    let size = image.word();
+    // From 6.4 on: behind the index, offsets and then the base.
+    let at = tokens.end.next_multiple_of(size);
+    let base_at = (at + 4 * count).next_multiple_of(size);
+    if let Some(found) = offsets(image, at, base_at, count) {
+        return Some(found);
+    }
+    // From 7.0 on: behind the index, distances from each word itself; 32-bit kernels have addresses there.
+    let at = tokens.end.next_multiple_of(4);
+    let found = match image.is_64 {
+        true => Addresses::Distances { at, address: image.address_of(at).unwrap_or(0) },
+        false => Addresses::Absolute { at },
+    };
+    if is_in_order(image, &found, count) {
+        return Some(found);
+    }
+    // Up to 6.3: offsets, base, number of symbols; or addresses, number of symbols.
+    let end = count_at / size * size;
+    let base_at = end.checked_sub(size)?;
+    let at = base_at.checked_sub((4 * count).next_multiple_of(size));
+    if let Some(found) = at.and_then(|at| offsets(image, at, base_at, count)) {
+        return Some(found);
+    }
+    let found = Addresses::Absolute { at: end.checked_sub(size * count)? };
+    is_in_order(image, &found, count).then_some(found)
+}
+
+/// Symbols are sorted by address, and the last one is in the kernel: in the upper half, where there is one.
+fn is_in_order(image: &Image<'_>, addresses: &Addresses, count: u64) -> bool {
+    let last = (0..count).try_fold(0, |last, index| addresses.address(image, index).filter(|address| *address >= last));
+    last.is_some_and(|last| if image.is_64 { last >> 63 == 1 } else { last != 0 })
+}
+
+/// Offsets from a base that come to addresses in ascending order.
+fn offsets(image: &Image<'_>, at: u64, base_at: u64, count: u64) -> Option<Addresses> {
+    let base = image.word_at(base_at)?;
+    let found = [false, true].map(|signed| Addresses::Offsets { at, base, signed });
+    found.into_iter().find(|found| base != 0 && is_in_order(image, found, count))
+}
