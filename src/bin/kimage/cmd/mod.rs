@@ -8,6 +8,7 @@ mod info;
 mod offsets;
 mod piggy;
 mod rebuild;
+mod verify;
 
 use crate::args::{Cli, Command};
 use anyhow::Result;
@@ -27,5 +28,6 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
         Command::Decompress(args) => codec::decompress(&args),
         Command::Info(args) => info::info(&args),
         Command::Extract(args) => extract::extract(&args),
+        Command::Verify(args) => verify::verify(&args),
     }
 }
