@@ -1,6 +1,7 @@
 //! Room 2: what is wrong (or worth knowing) but readable. Findings are collected, never thrown.
 
 use std::borrow::Cow;
+use std::fmt;
 
 /// How much a [`Finding`] matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
@@ -40,12 +41,22 @@ pub struct Finding {
     /// What to do next; may be empty.
     #[serde(skip_serializing_if = "str::is_empty")]
     pub help: Cow<'static, str>,
+    /// What stands there, where a [`Rule`] was not kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub found: Option<String>,
+    /// What should stand there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wanted: Option<String>,
+    /// What it means for booting; may be empty.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub means: &'static str,
 }
 
 impl Finding {
     /// A finding without offset and advice.
     pub fn new(rule: &'static str, severity: Severity, message: impl Into<String>) -> Self {
-        Finding { rule, severity, offset: None, message: message.into(), help: Cow::Borrowed("") }
+        let message = message.into();
+        Finding { rule, severity, offset: None, message, help: Cow::Borrowed(""), found: None, wanted: None, means: "" }
     }
 
     /// The same finding with the file offset it is about.
@@ -60,5 +71,92 @@ impl Finding {
     pub fn with_help(mut self, help: impl Into<Cow<'static, str>>) -> Self {
         self.help = help.into();
         self
+    }
+}
+
+/// A rule that the claims of a file are held to.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// Stable id, `layer.what`.
+    pub id: &'static str,
+    /// How much a breach matters.
+    pub severity: Severity,
+    /// What is looked at: a field by its name in the specification, or a few words.
+    pub what: &'static str,
+    /// What a breach means for booting.
+    pub means: &'static str,
+}
+
+/// Rules applied, and the findings where they were not kept.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Checks {
+    count: u64,
+    findings: Vec<Finding>,
+}
+
+impl Checks {
+    /// Holds what was `found` at the offset `at` to `rule`.
+    pub fn hold(
+        &mut self,
+        rule: &'static Rule,
+        at: impl Into<Option<u64>>,
+        kept: bool,
+        found: impl fmt::Display,
+        wanted: impl fmt::Display,
+    ) {
+        self.hold_as(rule.severity, rule, at, kept, found, wanted);
+    }
+
+    /// The same, where a breach matters more or less than the rule says.
+    pub fn hold_as(
+        &mut self,
+        severity: Severity,
+        rule: &'static Rule,
+        at: impl Into<Option<u64>>,
+        kept: bool,
+        found: impl fmt::Display,
+        wanted: impl fmt::Display,
+    ) {
+        self.count += 1;
+        if kept {
+            return;
+        }
+        let (found, wanted) = (found.to_string(), wanted.to_string());
+        let message = format!("{}: found {found}, wanted {wanted}", rule.what);
+        let finding = Finding::new(rule.id, severity, message);
+        let (found, wanted) = (Some(found), Some(wanted));
+        self.findings.push(Finding { offset: at.into(), found, wanted, means: rule.means, ..finding });
+    }
+
+    /// Adds what rules that are held elsewhere found.
+    pub fn extend(&mut self, findings: Vec<Finding>) {
+        self.count += 1;
+        self.findings.extend(findings);
+    }
+
+    /// How many rules were applied.
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// Where they were not kept.
+    pub fn into_findings(self) -> Vec<Finding> {
+        self.findings
+    }
+
+    /// Adds those of another part of the same layer.
+    pub fn append(&mut self, other: Checks) {
+        self.count += other.count;
+        self.findings.extend(other.findings);
+    }
+}
+
+/// A number as findings show it: `0x1f4`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hex(pub u64);
+
+impl fmt::Display for Hex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#x}", self.0)
     }
 }

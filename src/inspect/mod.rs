@@ -15,6 +15,7 @@
 mod describe;
 mod fact;
 mod opened;
+pub mod verify;
 
 pub use fact::{Fact, Facts, Row, Value, hex, utc};
 pub use opened::{Opened, open};

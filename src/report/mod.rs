@@ -4,11 +4,15 @@ mod info;
 mod info_text;
 mod json;
 mod text;
+mod verify;
 
 pub use info::{FileInfo, INFO_JSON_SCHEMA, INFO_SCHEMA, Info, write_info_json};
 pub use info_text::{Style, write_info_text};
 pub use json::write_json;
 pub use text::{write_plan, write_text};
+pub use verify::{
+    FileVerification, VERIFY_JSON_SCHEMA, VERIFY_SCHEMA, Verification, write_verify_json, write_verify_text,
+};
 
 use crate::assemble::{Assembled, Derived, Facts, Step};
 use crate::bytes::Patch;

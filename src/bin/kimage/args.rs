@@ -5,8 +5,8 @@ mod inspect;
 mod own;
 
 pub(crate) use codec::{CodecOptions, Compress, Decompress};
-pub(crate) use inspect::{Extract, Info};
 pub(crate) use own::Own;
+pub(crate) use inspect::{Extract, Info, Verify};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use kimage::elf::{DEFAULT_MAX_SIZE, Lists};
@@ -31,6 +31,7 @@ Examples:
   kimage compress xz vmlinux.bin --with-size -o vmlinux.bin.xz
   kimage info /boot/vmlinuz
   kimage extract /boot/vmlinuz vmlinux -o vmlinux
+  kimage verify /boot/vmlinuz
 
 An output is written beside its target and then renamed: a failure leaves an old file as it was.
 `-` is standard input or output. Exit status: 0 good, 1 failure, 2 usage.
@@ -56,6 +57,7 @@ pub(crate) enum Command {
     Decompress(Decompress),
     Info(Info),
     Extract(Extract),
+    Verify(Verify),
 }
 
 #[derive(Debug, Args)]

@@ -2,12 +2,14 @@
 //!
 //! Source: Documentation/arch/x86/boot.rst, arch/x86/boot/header.S and arch/x86/boot/tools/build.c of Linux 5.10 to 7.2.
 
+mod check;
 mod own;
 mod parse;
 mod plan;
 mod raw;
 mod relink;
 
+pub use check::{RULES, init_size};
 pub use own::{OwnBuilt, OwnError, OwnParts, OwnSetup, plan as plan_own};
 pub use parse::{BzImage, Setup};
 pub use plan::{Built, CrcChoice, Error, Generation, Parts, plan};

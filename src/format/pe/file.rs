@@ -233,6 +233,18 @@ impl<'a> Pe<'a> {
         self.certificates.as_ref().map(|(_, range)| range.clone()).filter(|range| range.start != 0 && !range.is_empty())
     }
 
+    /// The bytes the headers were read from.
+    pub fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// What signing changes in the headers: `CheckSum`, and the certificate table's directory entry.
+    pub fn signed_fields(&self) -> Vec<Range<u64>> {
+        let checksum = self.optional_at + 64;
+        let entry = self.certificates.as_ref().map(|(at, _)| *at..*at + 8);
+        std::iter::once(checksum..checksum + 4).chain(entry).collect()
+    }
+
     /// The certificates: one for each signature. Ends at the first that does not hold together.
     pub fn certificates(&self) -> Vec<Certificate<'a>> {
         let mut found = Vec::new();

@@ -3,8 +3,10 @@
 //! [`PeHeader`] has what the bzImage builder fills in; [`Pe`] is the whole view. Offsets are those of the PE
 //! specification 8.3 ("COFF File Header", "Optional Header", "Section Table").
 
+mod check;
 mod file;
 
+pub use check::RULES;
 pub use file::{Certificate, NX_COMPAT, Pe, SECTION_EXECUTE, SECTION_READ, SECTION_WRITE, Section, machine_name};
 
 use crate::bytes::{Cursor, FieldError, Problem};

@@ -96,3 +96,35 @@ pub(crate) struct Extract {
     #[arg(long)]
     pub(crate) sync: bool,
 }
+
+/// Any kernel file: does everything hold that it claims?
+///
+/// Holds every layer to what it says of itself: checksums, hashes and signed digests, sizes, addresses, header fields, the
+/// kernel against the header around it. Each finding names rule, layer, offset, what was found, what was wanted, and what
+/// that means for booting.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  kimage verify /boot/vmlinuz-*
+  kimage verify bzImage --against vmlinux             does it hold exactly this kernel?
+  kimage verify new/bzImage --against old/bzImage
+  kimage verify uImage --json | jq -r '.files[].findings[] | [.severity, .rule, .message] | @tsv'
+
+Exit status: 0 when no error was found (warnings and notes are none), 1 otherwise. --schema prints the JSON Schema of
+the JSON form.")]
+pub(crate) struct Verify {
+    /// The files
+    #[arg(value_name = "FILE", required_unless_present = "schema")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Is the kernel in each file exactly the one in this? The kernel's own vmlinux, or another image
+    #[arg(long, value_name = "FILE")]
+    pub(crate) against: Option<PathBuf>,
+    /// Print one JSON document
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Print the JSON Schema of --json
+    #[arg(long, conflicts_with_all = ["files", "json", "against"])]
+    pub(crate) schema: bool,
+    #[command(flatten)]
+    pub(crate) opening: Opening,
+}

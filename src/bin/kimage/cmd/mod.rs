@@ -9,6 +9,7 @@ mod offsets;
 mod own;
 mod piggy;
 mod rebuild;
+mod verify;
 
 use crate::args::{Cli, Command};
 use anyhow::Result;
@@ -28,5 +29,6 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
         Command::Decompress(args) => codec::decompress(&args),
         Command::Info(args) => info::info(&args),
         Command::Extract(args) => extract::extract(&args),
+        Command::Verify(args) => verify::verify(&args),
     }
 }

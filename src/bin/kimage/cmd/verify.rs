@@ -1,0 +1,70 @@
+//! `verify`: does everything hold that a file claims?
+
+use crate::args::Verify;
+use crate::input::Input;
+use crate::say;
+use anyhow::{Context, Result};
+use kimage::finding::Severity;
+use kimage::inspect::verify::{against, verify as check};
+use kimage::inspect::{Opened, open};
+use kimage::report::{FileVerification, Style, VERIFY_JSON_SCHEMA, Verification, write_verify_json, write_verify_text};
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::path::Path;
+
+pub(crate) fn verify(args: &Verify) -> Result<()> {
+    if args.schema {
+        return io::stdout().lock().write_all(VERIFY_JSON_SCHEMA.as_bytes()).context("standard output");
+    }
+    let all: Vec<_> = args.files.iter().chain(&args.against).cloned().collect();
+    super::build::one_stdin(&all);
+    let limits = args.opening.limits();
+    let reference = args.against.as_deref().map(Input::open).transpose()?;
+    let reference = match &reference {
+        Some(input) => Some(open(input, &limits).with_context(|| input.name())?),
+        None => None,
+    };
+    let (mut files, mut is_good) = (Vec::new(), true);
+    for path in &args.files {
+        match one(path, args, reference.as_ref()) {
+            Ok((report, good)) => {
+                is_good &= good;
+                files.push(report);
+            }
+            Err(error) if say::is_broken_pipe(&error) => return Err(error),
+            Err(error) => {
+                is_good = false;
+                files.push(FileVerification::failed(&path.display().to_string(), say::text(&error)));
+                say::error(&error);
+            }
+        }
+    }
+    if args.json {
+        let mut out = BufWriter::new(io::stdout().lock());
+        write_verify_json(&Verification::new(files), &mut out).and_then(|()| out.flush()).context("standard output")?;
+    }
+    // What is wrong was said, each with its file.
+    if is_good { Ok(()) } else { Err(say::Said.into()) }
+}
+
+/// Verifies a file and, unless JSON is wanted, prints what does not hold. True when there was no error.
+fn one(path: &Path, args: &Verify, reference: Option<&Opened<'_>>) -> Result<(FileVerification, bool)> {
+    let input = Input::open(path)?;
+    let (opened, verified) = say::busy(&format!("checking {}", input.name()), || {
+        let opened = open(&input, &args.opening.limits())?;
+        let mut verified = check(&opened);
+        if let Some(reference) = reference {
+            verified.append(against(&opened, reference));
+        }
+        Ok::<_, kimage::Error>((opened, verified))
+    })
+    .with_context(|| input.name())?;
+    if !args.json {
+        let mut out = BufWriter::new(io::stdout().lock());
+        let style = Style { colour: io::stdout().is_terminal() && say::colour_wanted() };
+        write_verify_text(&input.name(), &opened, &verified, style, &mut out)
+            .and_then(|()| out.flush())
+            .context("standard output")?;
+    }
+    let is_good = verified.count(Severity::Error) == 0;
+    Ok((FileVerification::new(&input.name(), &opened, &verified), is_good))
+}

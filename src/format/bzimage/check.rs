@@ -1,0 +1,423 @@
+//! What a bzImage claims, held against its bytes and against the boot protocol.
+//!
+//! Source: Documentation/arch/x86/boot.rst and arch/x86/boot/header.S, Linux 5.10 to 7.2.
+
+use super::parse::{BzImage, Setup};
+use super::raw::{FIELDS, offset_of};
+use crate::bytes::{Align, Cursor, len64, slice};
+use crate::finding::{Checks, Hex, Rule, Severity};
+use crate::format::pe::Pe;
+
+/// What is looked at in the image alone. What its payload says is not: that is for whoever has decompressed it.
+pub const RULES: &[&Rule] = &[
+    &CRC,
+    &LENGTH,
+    &TRAILER,
+    &VERSION,
+    &JUMP,
+    &CONSTANT,
+    &RDEV,
+    &ALIGNMENT,
+    &FLAGS,
+    &HEAP,
+    &HANDOVER,
+    &INFO,
+    &PAYLOAD,
+    &TEXT,
+    &CRC_SIGNED,
+];
+
+const CRC: Rule = Rule {
+    id: "bzimage.crc32",
+    severity: Severity::Error,
+    what: "CRC-32 at the end",
+    means: "bytes changed after the image was built; no boot loader checks this CRC, so it may boot or crash",
+};
+const LENGTH: Rule = Rule {
+    id: "bzimage.length",
+    severity: Severity::Error,
+    what: "end of the protected-mode code by setup_sects and syssize",
+    means: "a boot loader loads too little or too much of the kernel",
+};
+const TRAILER: Rule = Rule {
+    id: "bzimage.trailer",
+    severity: Severity::Error,
+    what: "bytes behind the protected-mode code",
+    means: "no boot loader loads them: either they are not part of the kernel, or syssize is wrong",
+};
+const VERSION: Rule = Rule {
+    id: "bzimage.version",
+    severity: Severity::Error,
+    what: "version",
+    means: "a boot loader fills in the header by the rules of another protocol version",
+};
+const JUMP: Rule = Rule {
+    id: "bzimage.jump",
+    severity: Severity::Error,
+    what: "jump",
+    means: "a boot loader that enters the real-mode code runs into the middle of the header or of the code; others do not \
+            look at it beyond the length of the header that it tells",
+};
+const CONSTANT: Rule = Rule {
+    id: "bzimage.constant",
+    severity: Severity::Error,
+    what: "header field",
+    means: "no kernel's build writes this value: the header was damaged or edited",
+};
+const RDEV: Rule = Rule {
+    id: "bzimage.rdev",
+    severity: Severity::Note,
+    what: "header field",
+    means: "not what a kernel's build writes, but what the command rdev could set; the command line overrides it",
+};
+const ALIGNMENT: Rule = Rule {
+    id: "bzimage.alignment",
+    severity: Severity::Error,
+    what: "kernel_alignment",
+    means: "a boot loader that relocates the kernel may put it where it cannot run",
+};
+const FLAGS: Rule = Rule {
+    id: "bzimage.flags",
+    severity: Severity::Error,
+    what: "xloadflags",
+    means: "a boot loader may enter the kernel by an entry point that it does not have",
+};
+const HEAP: Rule = Rule {
+    id: "bzimage.heap",
+    severity: Severity::Error,
+    what: "heap_end_ptr",
+    means: "the real-mode code takes memory for its heap that is not free",
+};
+const HANDOVER: Rule = Rule {
+    id: "bzimage.handover",
+    severity: Severity::Error,
+    what: "handover_offset",
+    means: "a boot loader that uses the EFI handover protocol jumps to a place that is no code",
+};
+const INFO: Rule = Rule {
+    id: "bzimage.kernel_info",
+    severity: Severity::Error,
+    what: "kernel_info",
+    means: "boot loaders that read it, as for setup_data above 2 MiB or for TXT, read something else",
+};
+const PAYLOAD: Rule = Rule {
+    id: "bzimage.payload",
+    severity: Severity::Error,
+    what: "payload_offset and payload_length",
+    means: "boot loaders that unpack the kernel themselves (Xen, Cloud Hypervisor) fail; the kernel's own decompressor does \
+            not look at them",
+};
+const TEXT: Rule = Rule {
+    id: "bzimage.kernel_version",
+    severity: Severity::Error,
+    what: "kernel_version",
+    means: "boot loaders and `file` show a wrong version; it boots all the same",
+};
+
+impl BzImage<'_> {
+    /// Holds the image to the rules that need no decompression.
+    pub fn check(&self) -> Checks {
+        let mut checks = Checks::default();
+        self.length(&mut checks);
+        self.crc(&mut checks);
+        header(self.setup(), &mut checks);
+        self.pointers(&mut checks);
+        checks
+    }
+
+    /// Does an EFI signature follow the code?
+    fn signature(&self) -> Option<Pe<'_>> {
+        let pe = Pe::parse(self.bytes()).ok().filter(|_| Pe::detect(self.bytes()))?;
+        let range = pe.certificate_range()?;
+        (range.start >= self.system_range().1 && range.end == len64(self.bytes())).then_some(pe)
+    }
+
+    fn length(&self, checks: &mut Checks) {
+        let (start, end) = self.system_range();
+        let len = len64(self.bytes());
+        // With protocol 2.04 and later the kernel's build fills up the last paragraph.
+        checks.hold(&LENGTH, offset_of("syssize"), start < end && end <= len, Hex(end), format!("at most {len:#x}"));
+        if end == len {
+            return;
+        }
+        let behind = slice(self.bytes(), end, len - end).unwrap_or(&[]);
+        let certificates = self.signature().and_then(|pe| pe.certificate_range());
+        let padding = |to: u64| slice(self.bytes(), end, to.saturating_sub(end)).unwrap_or(&[]).iter().all(|b| *b == 0);
+        let (kept, severity) = match certificates {
+            // sbsign begins the table at a multiple of 8.
+            Some(range) => (range.start - end < 512 && padding(range.start), Severity::Error),
+            // What was read back from a partition ends with its last block.
+            None if behind.iter().all(|byte| *byte == 0) && len64(behind) >= 512 => (false, Severity::Warning),
+            None => (false, Severity::Error),
+        };
+        let found = format!("{} bytes at {end:#x}", behind.len());
+        checks.hold_as(severity, &TRAILER, end, kept, found, "none, or a table of certificates");
+    }
+
+    fn crc(&self, checks: &mut Checks) {
+        let end = self.system_range().1;
+        let Some(at) = end.checked_sub(4) else { return };
+        let Ok(stored) = Cursor::little(self.bytes()).u32("CRC-32", at) else { return };
+        let body = slice(self.bytes(), 0, at).unwrap_or(&[]);
+        if stored == 0 {
+            // As from Linux 6.15 on.
+            return;
+        }
+        let computed = !crc32fast::hash(body);
+        if let (true, Some(pe)) = (stored != computed, self.signature()) {
+            let mut unsigned = body.to_vec();
+            for range in pe.signed_fields() {
+                let (from, to) = (usize::try_from(range.start), usize::try_from(range.end));
+                if let (Ok(from), Ok(to)) = (from, to) {
+                    unsigned.get_mut(from..to).unwrap_or_default().fill(0);
+                }
+            }
+            if stored == !crc32fast::hash(&unsigned) {
+                checks.hold(&CRC_SIGNED, at, false, Hex(stored.into()), format!("{computed:#x} of these bytes"));
+                return;
+            }
+        }
+        checks.hold(&CRC, at, stored == computed, Hex(stored.into()), Hex(computed.into()));
+    }
+
+    fn pointers(&self, checks: &mut Checks) {
+        let (setup, header) = (self.setup(), self.setup().header());
+        let (start, end) = self.system_range();
+        let len = end - start;
+        if setup.has(0x208) {
+            let (at, size) = (u64::from(header.payload_offset.get()), u64::from(header.payload_length.get()));
+            let found = format!("{at:#x} and {size}");
+            let wanted = format!("a range inside the {len} bytes of protected-mode code");
+            checks.hold(&PAYLOAD, offset_of("payload_offset"), size > 0 && at + size <= len, found, wanted);
+        }
+        let offset = u64::from(header.handover_offset.get());
+        if setup.has(0x20b) && offset != 0 {
+            let flags = header.xloadflags.get();
+            let further = if flags & 8 != 0 { 0x200 } else { 0 };
+            let payload = u64::from(header.payload_offset.get());
+            let entry = offset + further;
+            let inside = payload..payload + u64::from(header.payload_length.get());
+            let kept = entry < len && !inside.contains(&entry);
+            let wanted = format!("below {len:#x}, outside of the payload");
+            checks.hold(&HANDOVER, offset_of("handover_offset"), kept, Hex(offset), wanted);
+        }
+        let offset = u64::from(header.kernel_info_offset.get());
+        if setup.has(0x20f) && offset != 0 {
+            let cursor = Cursor::little(self.bytes());
+            let at = start + offset;
+            let word = |index: u64| cursor.u32("kernel_info", at + 4 * index).ok();
+            let kept = word(0) == Some(0x506f_544c) && word(1) >= Some(16) && word(2) >= word(1);
+            let found = format!("offset {offset:#x} with {:x?}", word(0).unwrap_or(0));
+            checks.hold(&INFO, offset_of("kernel_info_offset"), kept, found, "LToP and two sizes there");
+        }
+    }
+}
+
+const CRC_SIGNED: Rule = Rule {
+    id: "bzimage.crc32_signed",
+    severity: Severity::Note,
+    what: "CRC-32 at the end",
+    means: "this CRC was broken by signing, and is right without the signature; no boot loader checks it",
+};
+
+/// A field, what is allowed, and in words.
+type Allowed = (&'static str, fn(u64) -> bool, &'static str);
+
+/// What every kernel's header.S puts there, since Linux 2.6.24. Fields for the boot loader are zero in a file.
+const CONSTANTS: &[Allowed] = &[
+    ("ram_size", |v| v == 0, "0"),
+    ("realmode_swtch", |v| v == 0, "0"),
+    ("start_sys_seg", |v| v == 0x1000, "0x1000"),
+    ("type_of_loader", |v| v == 0, "0"),
+    ("setup_move_size", |v| v == 0x8000, "0x8000"),
+    ("ramdisk_image", |v| v == 0, "0"),
+    ("ramdisk_size", |v| v == 0, "0"),
+    ("bootsect_kludge", |v| v == 0, "0"),
+    ("ext_loader_ver", |v| v == 0, "0"),
+    ("ext_loader_type", |v| v == 0, "0"),
+    ("cmd_line_ptr", |v| v == 0, "0"),
+    (
+        "initrd_addr_max",
+        |v| matches!(v, 0x7fff_ffff | 0x37ff_ffff | 0x1fff_ffff | 0x2fff_ffff | 0x5fff_ffff | 0x67ff_ffff),
+        "0x7fffffff or 0x37ffffff",
+    ),
+    ("relocatable_kernel", |v| v <= 1, "0 or 1"),
+    ("cmdline_size", |v| v == 255 || v >= 2047 && (v + 1).is_power_of_two(), "2047"),
+    ("hardware_subarch", |v| v == 0, "0"),
+    ("hardware_subarch_data", |v| v == 0, "0"),
+    ("setup_data", |v| v == 0, "0"),
+];
+
+/// What rdev may have set.
+const FREE: &[Allowed] =
+    &[("root_flags", |v| v == 1, "1"), ("vid_mode", |v| v == 0xffff, "0xffff"), ("root_dev", |v| v == 0, "0")];
+
+/// `mov %ds,%ax; mov %ax,%es; cld`: how `start_of_setup` begins.
+const START: &[u8] = &[0x8c, 0xd8, 0x8e, 0xc0, 0xfc];
+
+fn header(setup: &Setup<'_>, checks: &mut Checks) {
+    let cursor = Cursor::little(setup.bytes());
+    let value = |name: &str| {
+        let field = FIELDS.iter().find(|field| field.name == name)?;
+        if !setup.has(field.since) {
+            return None;
+        }
+        let raw = cursor.take(field.name, field.at, u64::try_from(field.width).ok()?).ok()?;
+        Some((field.at, raw.iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte))))
+    };
+    let version = setup.version();
+    checks.hold(
+        &VERSION,
+        offset_of("version"),
+        (0x200..=0x20f).contains(&version),
+        Hex(version.into()),
+        "0x200 to 0x20f",
+    );
+    let area = slice(setup.bytes(), 0x202, 0x100).unwrap_or(&[]);
+    let begins = area.windows(START.len()).position(|window| window == START);
+    // Others write such headers too, with values of their own.
+    let strict = if begins.is_some() { Severity::Error } else { Severity::Warning };
+    if let Some((at, jump)) = value("jump") {
+        let target = 0x202 + (jump >> 8);
+        let least = FIELDS.iter().filter(|field| setup.has(field.since));
+        let least = least.map(|field| field.at + u64::try_from(field.width).unwrap_or(0)).max().unwrap_or(0);
+        let real = begins.and_then(|begins| u64::try_from(begins).ok()).map(|begins| 0x202 + begins);
+        let kept = jump & 0xff == 0xeb && real.map_or(target >= least, |real| target == real);
+        let wanted = format!("0xeb and the distance to {:#x}", real.unwrap_or(least));
+        checks.hold(&JUMP, at, kept, Hex(jump), wanted);
+        // Every byte of the header in front of the code is a field, and vice versa.
+        if let (Some(real), 0x20f) = (real, version) {
+            checks.hold(&VERSION, offset_of("version"), real == least, "2.15", format!("a header up to {real:#x}"));
+        } else if let Some(real) = real {
+            let wanted = format!("the version whose header ends at {real:#x}");
+            checks.hold(&VERSION, offset_of("version"), real < least + 4, Hex(version.into()), wanted);
+        }
+    }
+    for (name, allowed, wanted) in CONSTANTS {
+        if let Some((at, value)) = value(name) {
+            let found = format!("{name} {value:#x}");
+            checks.hold_as(strict, &CONSTANT, at, allowed(value), found, wanted);
+        }
+    }
+    for (name, allowed, wanted) in FREE {
+        if let Some((at, value)) = value(name) {
+            checks.hold(&RDEV, at, allowed(value), format!("{name} {value:#x}"), wanted);
+        }
+    }
+    load_fields(setup, strict, checks);
+    heap(setup, checks);
+    alignment(setup, checks);
+    flags(setup, begins.is_some(), checks);
+    if let Some(pointer) = Some(setup.header().kernel_version.get()).filter(|pointer| *pointer != 0) {
+        let text = setup.kernel_version().unwrap_or_default();
+        let kept = text.starts_with(|c: char| c.is_ascii_digit());
+        let found = format!("{pointer:#x}, where {:?} stands", text.chars().take(20).collect::<String>());
+        checks.hold_as(strict, &TEXT, offset_of("kernel_version"), kept, found, "a text that begins with a release");
+    }
+}
+
+fn load_fields(setup: &Setup<'_>, strict: Severity, checks: &mut Checks) {
+    let header = setup.header();
+    let high = header.loadflags & 1 == 1;
+    // The other bits are for the boot loader, and for the kernel's own use.
+    let kept = header.loadflags & !1 == 0;
+    let found = format!("loadflags {:#x}", header.loadflags);
+    checks.hold_as(strict, &CONSTANT, offset_of("loadflags"), kept, found, "0x1 (LOADED_HIGH)");
+    let code = header.code32_start.get();
+    let want = if high { 0x10_0000 } else { 0x1000 };
+    let found = format!("code32_start {code:#x}");
+    checks.hold_as(strict, &CONSTANT, offset_of("code32_start"), code == want, found, Hex(want.into()));
+    if let Ok(sentinel) = Cursor::little(setup.bytes()).u16("sentinel", 0x1ef) {
+        if setup.has(0x20c) {
+            let found = format!("sentinel {sentinel:#x}");
+            checks.hold_as(strict, &CONSTANT, 0x1ef, sentinel == 0xffff, found, "0xffff");
+        }
+    }
+}
+
+/// The code that makes the stack says where the setup ends: `mov $_end,%dx` in front of `testb $0x80,loadflags`, and
+/// some bytes behind it `add $STACK_SIZE,%dx`. The heap goes up to what is left for the stack.
+fn heap(setup: &Setup<'_>, checks: &mut Checks) {
+    const TEST: &[u8] = &[0xf6, 0x06, 0x11, 0x02, 0x80];
+    if !setup.has(0x201) {
+        return;
+    }
+    let at = offset_of("heap_end_ptr");
+    let found = u64::from(setup.header().heap_end_ptr.get());
+    let code = slice(setup.bytes(), 0x240, 0x200).unwrap_or(&[]);
+    let test = code.windows(TEST.len()).position(|window| window == TEST);
+    let end = test.and_then(|test| match code.get(test.checked_sub(3)?..test)? {
+        [0xba, low, high] => Some(u64::from(u16::from_le_bytes([*low, *high]))),
+        _ => None,
+    });
+    let stack = test.and_then(|test| {
+        code.get(test..test + 32)?.windows(4).find_map(|window| match window {
+            [0x81, 0xc2, low, high] => Some(u64::from(u16::from_le_bytes([*low, *high]))),
+            _ => None,
+        })
+    });
+    if let Some((end, stack)) = end.zip(stack) {
+        let want = (end + stack).saturating_sub(0x200);
+        checks.hold(&HEAP, at, found == want, Hex(found), Hex(want));
+    }
+}
+
+fn alignment(setup: &Setup<'_>, checks: &mut Checks) {
+    let header = setup.header();
+    if !setup.has(0x205) || header.relocatable_kernel == 0 {
+        return;
+    }
+    let alignment = u64::from(header.kernel_alignment.get());
+    let kept = alignment.is_power_of_two() && alignment >= Align::PAGE.bytes();
+    checks.hold(&ALIGNMENT, offset_of("kernel_alignment"), kept, Hex(alignment), "a power of two from 0x1000 on");
+    if !setup.has(0x20a) {
+        return;
+    }
+    let min = header.min_alignment;
+    // MIN_KERNEL_ALIGN (asm/boot.h): a large page in 64-bit kernels, two pages in the others.
+    let wants: &[u8] = match setup.has(0x20c).then(|| header.xloadflags.get() & 1) {
+        Some(1) => &[21],
+        Some(_) => &[12, 13],
+        None => &[12, 13, 21],
+    };
+    let kept = wants.contains(&min) && 1_u64.checked_shl(min.into()).is_some_and(|least| least <= alignment);
+    let found = format!("min_alignment {min} for {alignment:#x}");
+    checks.hold(&ALIGNMENT, offset_of("min_alignment"), kept, found, format!("one of {wants:?}"));
+    let address = header.pref_address.get();
+    let kept = alignment > 0 && address % alignment == 0;
+    let found = format!("pref_address {address:#x}");
+    checks.hold(&ALIGNMENT, offset_of("pref_address"), kept, found, format!("a multiple of {alignment:#x}"));
+}
+
+/// `xloadflags` in header.S.
+fn flags(setup: &Setup<'_>, is_linux: bool, checks: &mut Checks) {
+    if !setup.has(0x20c) {
+        return;
+    }
+    let (header, at) = (setup.header(), offset_of("xloadflags"));
+    let flags = header.xloadflags.get();
+    let mut wants = |kept: bool, wanted: &str| checks.hold(&FLAGS, at, kept, Hex(flags.into()), wanted);
+    let is_64 = flags & 1 != 0;
+    wants(flags >> 8 == 0, "no bits above 7, which mean nothing");
+    wants(is_64 || flags & 0b1111_1010 == 0, "bit 0 (XLF_KERNEL_64) with bits 1, 3 to 7");
+    let above = is_64 && header.relocatable_kernel != 0;
+    let has = flags & 2 != 0;
+    wants(above == has || !has && !is_linux, "bit 1 (XLF_CAN_BE_LOADED_ABOVE_4G) in relocatable 64-bit kernels only");
+    wants(flags & 0x40 == 0 || flags & 0x20 != 0, "bit 5 (XLF_5LEVEL) with bit 6 (XLF_5LEVEL_ENABLED)");
+    // Before Linux 6.2 the flags followed the EFI stub, and the offset with them.
+    wants(header.handover_offset.get() == 0 || flags & 0xc != 0, "an EFI handover flag with a handover_offset");
+    wants(header.handover_offset.get() != 0 || flags & 0xc == 0, "a handover_offset with an EFI handover flag");
+}
+
+/// What `init_size` should be by the formula of header.S (`INIT_SIZE`, the same from Linux 5.10 to 7.2): `compressed` and
+/// `decompressed` bytes of the payload, `decompressor` bytes of memory that the decompressor takes (`ZO__end -
+/// ZO_startup_32`), `kernel` bytes that the running kernel takes, BSS included (`VO__end - VO__text`). The head in front of the
+/// payload is taken to be shorter than what the decompressor needs behind it, as it is in every kernel.
+pub fn init_size(compressed: u64, decompressed: u64, decompressor: u64, kernel: u64) -> Option<u64> {
+    let extra = (decompressed >> 8) + 131_072;
+    let extract_offset = match decompressed > compressed {
+        true => decompressed.checked_add(extra)?.checked_sub(compressed)?,
+        false => extra,
+    };
+    Some(decompressor.checked_add(Align::PAGE.up(extract_offset)?)?.max(kernel))
+}

@@ -1,0 +1,321 @@
+//! What a PE header claims, held against the file.
+//!
+//! Source: the PE Format specification; what UEFI firmware makes of it: EDK2, MdePkg/Library/BasePeCoffLib.
+
+use super::file::{NX_COMPAT, Pe, SECTION_EXECUTE, SECTION_WRITE, Section};
+use crate::bytes::{Cursor, len64, slice};
+use crate::finding::{Checks, Hex, Rule, Severity};
+
+/// What is looked at.
+pub const RULES: &[&Rule] =
+    &[&SECTIONS, &ALIGNMENT, &SIZES, &ENTRY, &KERNEL, &SUBSYSTEM, &CHECKSUM, &CERTIFICATES, &DIGEST, &NX];
+
+const SECTIONS: Rule = Rule {
+    id: "pe.sections",
+    severity: Severity::Error,
+    what: "section table",
+    means: "UEFI firmware refuses the image, or loads a section from the wrong place",
+};
+const ALIGNMENT: Rule = Rule {
+    id: "pe.alignment",
+    severity: Severity::Error,
+    what: "alignment",
+    means: "strict UEFI firmware and signing tools refuse the image",
+};
+const SIZES: Rule = Rule {
+    id: "pe.sizes",
+    severity: Severity::Error,
+    what: "size",
+    means: "UEFI firmware sets aside too little memory for the image, or signs and hashes other bytes than the header says",
+};
+const ENTRY: Rule = Rule {
+    id: "pe.entry",
+    severity: Severity::Error,
+    what: "AddressOfEntryPoint",
+    means: "UEFI firmware jumps to a place that is no code",
+};
+const KERNEL: Rule = Rule {
+    id: "pe.constant",
+    severity: Severity::Error,
+    what: "PE header field",
+    means: "no kernel's build writes this value: the header was damaged or edited",
+};
+const SUBSYSTEM: Rule =
+    Rule { id: "pe.subsystem", severity: Severity::Error, what: "Subsystem", means: "UEFI firmware does not start it" };
+const CHECKSUM: Rule = Rule {
+    id: "pe.checksum",
+    severity: Severity::Error,
+    what: "CheckSum",
+    means: "bytes changed after the image was signed; firmware does not check this sum itself",
+};
+const CERTIFICATES: Rule = Rule {
+    id: "pe.certificates",
+    severity: Severity::Error,
+    what: "certificate table",
+    means: "UEFI firmware does not find the signature: with Secure Boot the image is refused",
+};
+const DIGEST: Rule = Rule {
+    id: "pe.digest",
+    severity: Severity::Error,
+    what: "SHA-256 that the signature signs",
+    means: "bytes changed after the image was signed: with Secure Boot it is refused",
+};
+const NX: Rule = Rule {
+    id: "pe.nx",
+    severity: Severity::Warning,
+    what: "NX_COMPAT",
+    means: "firmware that keeps its promise of write-xor-execute memory refuses the image",
+};
+
+impl Pe<'_> {
+    /// Holds the headers to the rules. `is_kernel`: a kernel's own header.S made it, as in bzImage, zImage and `Image`.
+    pub fn check(&self, is_kernel: bool) -> Checks {
+        let mut checks = Checks::default();
+        self.check_sections(&mut checks);
+        self.check_sizes(&mut checks);
+        let optional = self.optional_at();
+        checks.hold(
+            &SUBSYSTEM,
+            optional + 68,
+            (10..=12).contains(&self.subsystem),
+            self.subsystem,
+            "10 (EFI application)",
+        );
+        let holds =
+            |section: &&Section| section.flags & SECTION_EXECUTE != 0 && memory(section).contains(&self.entry.into());
+        let kept = self.sections.iter().any(|section| holds(&section));
+        checks.hold(&ENTRY, optional + 16, kept, Hex(self.entry.into()), "an address inside an executable section");
+        let both = SECTION_EXECUTE | SECTION_WRITE;
+        let mixed = self.sections.iter().find(|section| section.flags & both == both);
+        if self.dll_characteristics & NX_COMPAT != 0 {
+            let found = mixed.map_or(String::new(), |section| format!("section {} is both", name(section)));
+            checks.hold(&NX, optional + 70, mixed.is_none(), found, "no section that is both writable and executable");
+        }
+        self.check_signature(&mut checks);
+        if is_kernel {
+            self.check_kernel(&mut checks);
+        }
+        checks
+    }
+
+    fn check_sections(&self, checks: &mut Checks) {
+        let len = len64(self.bytes());
+        let (mut raw_end, mut memory_end) = (self.headers_end(), 0);
+        let by_file: Vec<&Section> = self.sections.iter().filter(|section| section.raw_size > 0).collect();
+        for section in &by_file {
+            let range = section.file_range();
+            let found = format!("{} at {:#x} to {:#x}", name(section), range.start, range.end);
+            let wanted = format!("a range behind {raw_end:#x}, inside the file's {len:#x} bytes");
+            checks.hold(&SECTIONS, section.at + 20, range.start >= raw_end && range.end <= len, found, wanted);
+            raw_end = raw_end.max(range.end);
+            if self.file_alignment.is_power_of_two() {
+                let found = format!("{} at {:#x}", name(section), section.raw_at);
+                let wanted = format!("a multiple of FileAlignment, {:#x}", self.file_alignment);
+                checks.hold(&ALIGNMENT, section.at + 20, section.raw_at % self.file_alignment == 0, found, wanted);
+            }
+        }
+        for section in &self.sections {
+            let range = memory(section);
+            let found = format!("{} at {:#x} to {:#x} in memory", name(section), range.start, range.end);
+            checks.hold(
+                &SECTIONS,
+                section.at + 12,
+                range.start >= memory_end,
+                found,
+                format!("behind {memory_end:#x}"),
+            );
+            memory_end = memory_end.max(range.end);
+            if !self.section_alignment.is_power_of_two() {
+                continue;
+            }
+            let kept = section.virtual_address % self.section_alignment == 0;
+            let found = format!("{} at {:#x} in memory", name(section), section.virtual_address);
+            let wanted = format!("a multiple of SectionAlignment, {:#x}", self.section_alignment);
+            checks.hold(&ALIGNMENT, section.at + 12, kept, found, wanted);
+        }
+    }
+
+    fn check_sizes(&self, checks: &mut Checks) {
+        let optional = self.optional_at();
+        let (file, memory_alignment) = (self.file_alignment, self.section_alignment);
+        let kept = file.is_power_of_two() && (0x20..=0x10000).contains(&file);
+        let found = format!("FileAlignment {file:#x}");
+        checks.hold(&ALIGNMENT, optional + 36, kept, found, "a power of two from 0x200 to 0x10000");
+        let kept = memory_alignment.is_power_of_two() && memory_alignment >= file;
+        let found = format!("SectionAlignment {memory_alignment:#x}");
+        checks.hold(&ALIGNMENT, optional + 32, kept, found, "a power of two, not less than FileAlignment");
+        let end = self.sections.iter().map(|section| memory(section).end).max().unwrap_or(0);
+        let size = u64::from(self.size_of_image);
+        // The specification wants a multiple of SectionAlignment; loaders take what the sections need.
+        let rounded = end.checked_next_multiple_of(u64::from(memory_alignment.max(1))).unwrap_or(end);
+        let found = format!("SizeOfImage {size:#x}");
+        checks.hold(
+            &SIZES,
+            optional + 56,
+            size == end || size == rounded,
+            found,
+            format!("{end:#x}, the end of the sections"),
+        );
+        let headers = u64::from(self.size_of_headers);
+        let first = self.sections.iter().filter(|section| section.raw_size > 0).map(|section| section.raw_at).min();
+        let first = first.map_or(len64(self.bytes()), u64::from);
+        let kept = (self.headers_end()..=first).contains(&headers);
+        let found = format!("SizeOfHeaders {headers:#x}");
+        checks.hold(&SIZES, optional + 60, kept, found, format!("{:#x} to {first:#x}", self.headers_end()));
+    }
+
+    /// The sum and the table that signing adds.
+    fn check_signature(&self, checks: &mut Checks) {
+        let at = self.optional_at() + 64;
+        if self.checksum != 0 {
+            let computed = checksum(self.bytes(), at);
+            checks.hold(&CHECKSUM, at, self.checksum == computed, Hex(self.checksum.into()), Hex(computed.into()));
+        }
+        let Some(entry) = self.signed_fields().into_iter().nth(1) else { return };
+        let raw = slice(self.bytes(), entry.start, 8).unwrap_or(&[]);
+        if raw.iter().all(|byte| *byte == 0) {
+            return;
+        }
+        let len = len64(self.bytes());
+        let certificates = self.certificates();
+        // What the entries take, each rounded up to 8.
+        let whole: u64 = certificates.iter().map(|one| (len64(one.data) + 8).next_multiple_of(8)).sum();
+        let range = self.certificate_range().unwrap_or(0..0);
+        let kept =
+            range.end == len && range.start % 8 == 0 && !certificates.is_empty() && range.start + whole == range.end;
+        let found = format!("{} certificates at {:#x} to {:#x}", certificates.len(), range.start, range.end);
+        checks.hold(
+            &CERTIFICATES,
+            entry.start,
+            kept,
+            found,
+            format!("certificates up to the end of the file, {len:#x}"),
+        );
+        for certificate in &certificates {
+            let kept = certificate.revision == 0x200 && certificate.kind == 2;
+            let found = format!("revision {:#x}, type {}", certificate.revision, certificate.kind);
+            checks.hold(&CERTIFICATES, certificate.at + 4, kept, found, "revision 0x200, type 2 (PKCS #7)");
+            let Some(signed) = signed_digest(certificate.data) else { continue };
+            let computed = self.authenticode_sha256();
+            let show = |digest: &[u8]| digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+            let kept = computed.as_ref().is_some_and(|computed| computed == signed);
+            let found = computed.map_or_else(|| "none: a section is outside of the file".to_owned(), |d| show(&d));
+            checks.hold(&DIGEST, certificate.at, kept, found, show(signed));
+        }
+    }
+
+    /// What header.S (zImage: efi-header.S) makes of the layout: sections in the file as in memory, one behind the other.
+    fn check_kernel(&self, checks: &mut Checks) {
+        let optional = self.optional_at();
+        let cursor = Cursor::little(self.bytes());
+        let word = |at: u64| u64::from(cursor.u32("PE header", at).unwrap_or(0));
+        let mut equal = |field: &str, at: u64, found: u64, wanted: &[u64]| {
+            let text: Vec<String> = wanted.iter().map(|value| format!("{value:#x}")).collect();
+            checks.hold(&KERNEL, at, wanted.contains(&found), format!("{field} {found:#x}"), text.join(" or "));
+        };
+        let directories = optional + if self.is_plus { 112 } else { 96 };
+        equal("TimeDateStamp", self.at + 8, self.time.into(), &[0]);
+        equal("PointerToSymbolTable", self.at + 12, word(self.at + 12), &[0]);
+        equal("NumberOfSymbols", self.at + 16, word(self.at + 16), &[0, 1]);
+        let bits = if self.is_plus { 0x206 } else { 0x306 };
+        equal("Characteristics", self.at + 22, self.characteristics.into(), &[bits]);
+        equal("linker version", optional + 2, word(optional) >> 16, &[0x1402]);
+        equal("SizeOfUninitializedData", optional + 12, word(optional + 12), &[0]);
+        equal("operating system version", optional + 40, word(optional + 40), &[0]);
+        let (major, minor) = self.image_version;
+        equal("MajorImageVersion", optional + 44, major.into(), &[0, 1, 2, 3]);
+        equal("MinorImageVersion", optional + 46, minor.into(), &[0, 1]);
+        equal("subsystem version", optional + 48, word(optional + 48), &[0]);
+        equal("Win32VersionValue", optional + 52, word(optional + 52), &[0]);
+        equal("DllCharacteristics", optional + 70, self.dll_characteristics.into(), &[0, NX_COMPAT.into()]);
+        for at in (optional + 72..directories - 4).step_by(4) {
+            equal("size of stack or heap, or LoaderFlags", at, word(at), &[0]);
+        }
+        let count = word(directories - 4);
+        equal("NumberOfRvaAndSizes", directories - 4, count, &[6, 7]);
+        let len = self.sections.first().map_or(0, |first| first.at.saturating_sub(optional));
+        equal("SizeOfOptionalHeader", self.at + 20, len, &[directories - optional + 8 * count]);
+        for index in (0..count.min(6)).filter(|index| *index != 4) {
+            let at = directories + 8 * index;
+            equal("data directory address", at, word(at), &[0]);
+            equal("data directory size", at + 4, word(at + 4), &[0]);
+        }
+        let code =
+            self.sections.iter().find(|section| section.flags & 0x20 != 0).map(|section| section.virtual_address);
+        let base = u64::from(code.unwrap_or(0));
+        let size = u64::from(self.size_of_image);
+        equal("BaseOfCode", optional + 20, word(optional + 20), &[base]);
+        let data = self.sections.last().filter(|section| section.flags & SECTION_WRITE != 0);
+        let data_size = data.map_or(0, |section| u64::from(section.virtual_size));
+        equal("SizeOfInitializedData", optional + 8, word(optional + 8), &[data_size]);
+        equal("SizeOfCode", optional + 4, word(optional + 4), &[size.saturating_sub(base).saturating_sub(data_size)]);
+        if self.is_plus {
+            // Before Linux 6.7 x86 kernels had their load address there, and sections aligned to 32 bytes.
+            let low = self.file_alignment < 0x200 && self.image_base & 0xffff == 0;
+            equal("ImageBase", optional + 24, if low { 0 } else { self.image_base }, &[0]);
+        } else {
+            let data_at = data.map_or(0, |section| u64::from(section.virtual_address));
+            equal("BaseOfData", optional + 24, word(optional + 24), &[0, data_at]);
+            equal("ImageBase", optional + 28, word(optional + 28) & 0xffff, &[0]);
+        }
+        let first = self.sections.first().map_or(0, |section| u64::from(section.raw_at));
+        equal("SizeOfHeaders", optional + 60, self.size_of_headers.into(), &[first]);
+        let mut end = first;
+        for (index, section) in self.sections.iter().enumerate() {
+            let is_last = index + 1 == self.sections.len();
+            equal("VirtualAddress", section.at + 12, section.virtual_address.into(), &[section.raw_at.into()]);
+            equal("PointerToRawData", section.at + 20, section.raw_at.into(), &[end]);
+            end = section.file_range().end;
+            if !is_last {
+                equal("SizeOfRawData", section.at + 16, section.raw_size.into(), &[section.virtual_size.into()]);
+            }
+            for at in [24, 28, 32] {
+                equal("relocations and line numbers of a section", section.at + at, word(section.at + at), &[0]);
+            }
+            let text = section.name().strip_prefix(b".").unwrap_or(b"0");
+            let padding = section.name.get(section.name().len()..).unwrap_or(&[]);
+            let kept = !text.is_empty() && text.iter().all(u8::is_ascii_lowercase) && padding.iter().all(|b| *b == 0);
+            equal("name of a section that begins with", section.at, if kept { 0 } else { word(section.at) }, &[0]);
+            // Code, data that may go, data; with the alignment bits that kernels up to 6.6 set.
+            let known = [0x6000_0020, 0x6050_0020, 0x4000_0040, 0x4200_0040, 0x4210_0040, 0xc000_0040];
+            equal("Characteristics of a section", section.at + 36, section.flags.into(), &known);
+        }
+    }
+}
+
+fn memory(section: &Section) -> std::ops::Range<u64> {
+    let start = u64::from(section.virtual_address);
+    start..start + u64::from(section.virtual_size)
+}
+
+fn name(section: &Section) -> String {
+    String::from_utf8_lossy(section.name()).escape_debug().to_string()
+}
+
+/// The sum of all 16-bit words with carries added back in, the field itself taken for zero, and the length.
+fn checksum(bytes: &[u8], at: u64) -> u32 {
+    let mut sum = 0_u64;
+    let (mut words, mut offset) = (bytes.chunks_exact(2), 0_u64);
+    for word in &mut words {
+        if !(at..at + 4).contains(&offset) {
+            if let [low, high] = word {
+                sum += u64::from(u16::from_le_bytes([*low, *high]));
+            }
+        }
+        offset += 2;
+    }
+    sum += words.remainder().first().map_or(0, |byte| u64::from(*byte));
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    let [a, b, c, d, ..] = (sum + len64(bytes)).to_le_bytes();
+    u32::from_le_bytes([a, b, c, d])
+}
+
+/// The digest in a PKCS #7 signature: what follows the DER of `DigestInfo` for SHA-256 (Authenticode's
+/// `SpcIndirectDataContent`).
+fn signed_digest(signature: &[u8]) -> Option<&[u8; 32]> {
+    const INFO: &[u8] = b"\x30\x31\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x01\x05\x00\x04\x20";
+    let at = memchr::memmem::find(signature, INFO)? + INFO.len();
+    signature.get(at..)?.first_chunk()
+}

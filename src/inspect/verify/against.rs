@@ -1,0 +1,163 @@
+//! Does an image contain exactly this kernel?
+
+use super::{LayerFinding, Verified};
+use crate::bytes::len64;
+use crate::elf::{Elf, FlatOptions, KERNEL_REMOVES, RelocOptions, RemoveList, StripOptions, flatten, relocs, strip};
+use crate::finding::{Checks, Rule, Severity};
+use crate::format::pe::Pe;
+use crate::inspect::{LayerId, Opened, hex};
+use crate::layout::Plan;
+use crate::payload::{RelocForm, emit_relocs, parse_relocs, points_into};
+use std::borrow::Cow;
+
+pub(super) const RULES: &[&Rule] = &[&HAS_KERNEL, &SAME_KERNEL, &SAME_RELOCS, &RELOCS_UNKNOWN];
+
+const HAS_KERNEL: Rule =
+    Rule { id: "against.none", severity: Severity::Error, what: "kernel to compare", means: "nothing was compared" };
+const SAME_KERNEL: Rule = Rule {
+    id: "against.kernel",
+    severity: Severity::Error,
+    what: "kernel",
+    means: "the image boots another kernel than this one",
+};
+const SAME_RELOCS: Rule = Rule {
+    id: "against.relocs",
+    severity: Severity::Error,
+    what: "relocations",
+    means: "the image boots this kernel, but does not survive being moved (KASLR)",
+};
+const RELOCS_UNKNOWN: Rule = Rule {
+    id: "against.relocs_unknown",
+    severity: Severity::Note,
+    what: "relocations",
+    means: "this vmlinux has lost them, so they could not be compared (the build leaves them in vmlinux.unstripped); what the \
+            image's relocations point to fits the kernel",
+};
+
+/// Holds the kernel in `image` against `reference`: the kernel's own vmlinux, which is stripped as the kernel's build does, or
+/// another image, whose kernel is taken out.
+pub fn against(image: &Opened<'_>, reference: &Opened<'_>) -> Verified {
+    let mut checks = Checks::default();
+    let layer = compare(image, reference, &mut checks).unwrap_or(LayerId(0));
+    let checks_count = checks.count();
+    let findings = checks.into_findings().into_iter().map(|finding| LayerFinding { layer, finding }).collect();
+    Verified { checks: checks_count, findings }
+}
+
+fn compare(image: &Opened<'_>, reference: &Opened<'_>, checks: &mut Checks) -> Option<LayerId> {
+    let part = |opened: &Opened<'_>, name: &str| opened.parts().iter().find(|part| part.name == name).cloned();
+    let (have, want) = (part(image, "vmlinux"), part(reference, "vmlinux"));
+    checks.hold(&HAS_KERNEL, None, have.is_some(), "none in the image", "a kernel");
+    checks.hold(&HAS_KERNEL, None, want.is_some(), "none in what it is held against", "a kernel");
+    let (have, want) = (have?, want?);
+    let (kernel, other) = (unsigned(image.part_bytes(&have)), unsigned(reference.part_bytes(&want)));
+    let candidates = as_built(&other, Elf::detect(&kernel));
+    let kept = candidates.iter().any(|candidate| candidate == &kernel);
+    let nearest = candidates.iter().max_by_key(|candidate| same_len(candidate, &kernel));
+    let (at, found, wanted) = match nearest {
+        Some(nearest) if !kept => {
+            let at = len64(kernel.get(..same_len(nearest, &kernel)).unwrap_or(&[]));
+            let place = section_at(&kernel, at);
+            let build = |opened: &Opened<'_>, id: LayerId| {
+                let fact = opened.layer(id).and_then(|layer| layer.facts.get("build_id"));
+                fact.map_or_else(|| "none".to_owned(), super::super::Fact::text)
+            };
+            let (found, wanted) = (build(image, have.layer), build(reference, want.layer));
+            let bytes = format!("{} bytes, the first difference at {at:#x}{place}; build id {found}", kernel.len());
+            (Some(at), bytes, format!("{} bytes, build id {wanted}", nearest.len()))
+        }
+        _ => (None, String::new(), String::new()),
+    };
+    checks.hold(&SAME_KERNEL, at, kept, found, wanted);
+    if kept {
+        compare_relocs(image, reference, &other, checks);
+    }
+    Some(have.layer)
+}
+
+fn compare_relocs(image: &Opened<'_>, reference: &Opened<'_>, vmlinux: &[u8], checks: &mut Checks) {
+    let part = |opened: &Opened<'_>| {
+        opened.parts().iter().find(|part| part.name == "relocs").map(|part| opened.part_bytes(part).to_vec())
+    };
+    let found = part(image);
+    let is_vmlinux = reference.layers().len() == 1 || reference.parts().iter().any(|part| part.layer == LayerId(0));
+    let wanted = match (part(reference), Elf::parse(vmlinux)) {
+        (Some(table), _) => Some(table),
+        (None, Ok(elf)) => relocs(&elf, RelocOptions::default()).ok().and_then(|table| {
+            let mut bytes = Vec::new();
+            emit_relocs(&table, RelocForm::Binary, &mut bytes).ok().map(|()| bytes)
+        }),
+        (None, Err(_)) => None,
+    };
+    let show = |table: &Option<Vec<u8>>| match table {
+        Some(table) => format!("{} bytes, SHA-256 {}", table.len(), digest(table)),
+        None => "none".to_owned(),
+    };
+    match (&found, &wanted) {
+        (Some(table), None) if is_vmlinux => {
+            let fits = Elf::parse(vmlinux).ok().and_then(|elf| {
+                let table = parse_relocs(table, 0, elf.is_64()).ok()?.table;
+                Some(points_into(&elf, &table).is_right())
+            });
+            checks.hold(&SAME_RELOCS, None, fits == Some(true), "a table that does not fit", "one of this kernel");
+            checks.hold(&RELOCS_UNKNOWN, None, fits != Some(true), show(&found), "those of the vmlinux");
+        }
+        // A vmlinux that was linked with --emit-relocs says nothing of whether the image should have a table.
+        (None, Some(_)) if is_vmlinux => {}
+        _ => checks.hold(&SAME_RELOCS, None, found == wanted, show(&found), show(&wanted)),
+    }
+}
+
+fn digest(bytes: &[u8]) -> String {
+    use sha2::Digest;
+    hex(sha2::Sha256::digest(bytes).get(..8).unwrap_or(&[]))
+}
+
+/// What the kernel's build makes of a kernel: as it is, stripped, or flat.
+fn as_built(bytes: &[u8], is_elf: bool) -> Vec<Cow<'_, [u8]>> {
+    let mut all = vec![Cow::Borrowed(bytes)];
+    let Ok(elf) = Elf::parse(bytes) else { return all };
+    let whole = |plan: Plan<'_>| Cow::Owned(plan.bytes_at(0..plan.len()));
+    if is_elf {
+        if let Ok(remove) = RemoveList::new(KERNEL_REMOVES) {
+            let options = StripOptions { remove, ..StripOptions::default() };
+            all.extend(strip(&elf, &options).ok().map(whole));
+        }
+        return all;
+    }
+    for names in [&[".comment"][..], &[".note", ".note.gnu.build-id", ".comment"], &[".note", ".comment"]] {
+        let Ok(remove) = RemoveList::new(names) else { continue };
+        let options = FlatOptions { remove, ..FlatOptions::default() };
+        all.extend(flatten(&elf, &options).ok().map(|flat| whole(flat.plan)));
+    }
+    all
+}
+
+/// An `Image` as it was before it was signed.
+fn unsigned(bytes: &[u8]) -> Cow<'_, [u8]> {
+    let Some(pe) = Pe::parse(bytes).ok().filter(|_| Pe::detect(bytes)) else { return Cow::Borrowed(bytes) };
+    let Some(range) = pe.certificate_range() else { return Cow::Borrowed(bytes) };
+    let Some(mut plain) = usize::try_from(range.start).ok().and_then(|end| bytes.get(..end)).map(<[u8]>::to_vec) else {
+        return Cow::Borrowed(bytes);
+    };
+    for field in pe.signed_fields() {
+        if let (Ok(start), Ok(end)) = (usize::try_from(field.start), usize::try_from(field.end)) {
+            plain.get_mut(start..end).unwrap_or_default().fill(0);
+        }
+    }
+    Cow::Owned(plain)
+}
+
+fn same_len(one: &[u8], other: &[u8]) -> usize {
+    one.iter().zip(other).take_while(|(one, other)| one == other).count()
+}
+
+/// ` in section .data`.
+fn section_at(kernel: &[u8], at: u64) -> String {
+    let Ok(elf) = Elf::parse(kernel) else { return String::new() };
+    let section = elf.sections().iter().find(|section| {
+        let holds = elf.contents(section).is_ok_and(|contents| !contents.is_empty());
+        holds && (section.offset..section.offset.saturating_add(section.size)).contains(&at)
+    });
+    section.map_or(String::new(), |section| format!(" (section {})", section.name()))
+}

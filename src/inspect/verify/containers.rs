@@ -1,0 +1,282 @@
+//! The containers of ARM, RISC-V and U-Boot: zImage, `Image`, zboot, uImage.
+
+use super::{payload, unsigned_len};
+use crate::arch::Arch;
+use crate::bytes::{Cursor, Endian, len64, slice};
+use crate::codec::Codec;
+use crate::finding::{Checks, Hex, Rule, Severity};
+use crate::format::Format;
+use crate::format::image64::Image64;
+use crate::format::pe::Pe;
+use crate::format::uimage::{COMPRESSION, MAGIC, UImage, kind};
+use crate::format::zimage::ZImage;
+use crate::inspect::{Kind, Layer, Opened};
+
+pub(super) const RULES: &[&Rule] = &[
+    &ZIMAGE_LENGTH,
+    &ZIMAGE_TABLE,
+    &ZIMAGE_PAYLOAD,
+    &IMAGE_CONSTANT,
+    &IMAGE_SIZE,
+    &ZBOOT_CONSTANT,
+    &HCRC,
+    &DCRC,
+    &UIMAGE_SIZE,
+    &UIMAGE_COMP,
+    &UIMAGE_ENTRY,
+    &UIMAGE_TABLE,
+];
+
+const ZIMAGE_LENGTH: Rule = Rule {
+    id: "zimage.length",
+    severity: Severity::Error,
+    what: "what follows the end by the header",
+    means: "the decompressor looks for an appended device tree just there; what is there is none, or the end is wrong",
+};
+const ZIMAGE_TABLE: Rule = Rule {
+    id: "zimage.table",
+    severity: Severity::Error,
+    what: "size table",
+    means: "boot loaders (kexec) reckon with a wrong size of the kernel: device tree or RAM disk may be overwritten",
+};
+const ZIMAGE_PAYLOAD: Rule = Rule {
+    id: "zimage.payload",
+    severity: Severity::Error,
+    what: "compressed kernel",
+    means: "no stream in the image decodes to what its size table says: the payload is damaged, or the table is",
+};
+const IMAGE_CONSTANT: Rule = Rule {
+    id: "image.constant",
+    severity: Severity::Error,
+    what: "header field",
+    means: "no kernel's build writes this value: the header was damaged or edited",
+};
+const IMAGE_SIZE: Rule = Rule {
+    id: "image.size",
+    severity: Severity::Error,
+    what: "image_size",
+    means: "a boot loader sets aside too little memory for the kernel, or more than it needs",
+};
+const ZBOOT_CONSTANT: Rule = Rule {
+    id: "zboot.constant",
+    severity: Severity::Error,
+    what: "header field",
+    means: "boot loaders that unpack the kernel themselves do not know what to do with it",
+};
+const HCRC: Rule = Rule {
+    id: "uimage.hcrc",
+    severity: Severity::Error,
+    what: "ih_hcrc, CRC-32 of the header",
+    means: "U-Boot refuses the image: \"Bad Header Checksum\"",
+};
+const DCRC: Rule = Rule {
+    id: "uimage.dcrc",
+    severity: Severity::Error,
+    what: "ih_dcrc, CRC-32 of the data",
+    means: "U-Boot refuses the image: \"Bad Data CRC\", unless it is told not to look (verify=no)",
+};
+const UIMAGE_SIZE: Rule = Rule {
+    id: "uimage.size",
+    severity: Severity::Warning,
+    what: "bytes behind the data by ih_size",
+    means: "U-Boot neither checks nor loads them",
+};
+const UIMAGE_COMP: Rule = Rule {
+    id: "uimage.comp",
+    severity: Severity::Error,
+    what: "ih_comp",
+    means: "U-Boot fails to decompress the data, or starts compressed data as a program",
+};
+const UIMAGE_ENTRY: Rule = Rule {
+    id: "uimage.entry",
+    severity: Severity::Warning,
+    what: "ih_ep",
+    means: "U-Boot jumps to an address where the image is not loaded",
+};
+const UIMAGE_TABLE: Rule = Rule {
+    id: "uimage.table",
+    severity: Severity::Error,
+    what: "table of files",
+    means: "U-Boot takes other bytes for the files than were put in",
+};
+
+pub(super) fn zimage(opened: &Opened<'_>, layer: &Layer, checks: &mut Checks) {
+    let bytes = opened.bytes(layer);
+    let Ok(image) = ZImage::parse_alone(bytes) else { return };
+    let end = image.kernel_len();
+    let dtbs = ZImage::parse(bytes).is_ok();
+    let behind = slice(bytes, end, len64(bytes) - end).unwrap_or(&[]);
+    // What was read back from flash ends with erased blocks.
+    let padding = behind.len() >= 512 && (behind.iter().all(|b| *b == 0) || behind.iter().all(|b| *b == 0xff));
+    let severity = if padding { Severity::Warning } else { Severity::Error };
+    let found = format!("{} bytes at {end:#x}", behind.len());
+    checks.hold_as(severity, &ZIMAGE_LENGTH, 0x2c, dtbs, found, "nothing, or device trees");
+    zimage_table(&image, bytes, checks);
+    let has_payload = opened.children(layer.id).any(|child| child.name == "payload");
+    if image.table().is_some() {
+        checks.hold(&ZIMAGE_PAYLOAD, None, has_payload, "none", "one of the size in the table");
+    }
+    payload(opened, layer, None, checks);
+}
+
+/// `.table` of arch/arm/boot/compressed/vmlinux.lds.S: the number of words, tag, where the size of the kernel stands, size of
+/// its BSS, from Linux 5.8 on TEXT_OFFSET and MALLOC_SIZE; a zero ends it.
+fn zimage_table(image: &ZImage<'_>, bytes: &[u8], checks: &mut Checks) {
+    let order = if bytes.get(0x24..0x28) == Some(&[0x18, 0x28, 0x6f, 0x01]) { Endian::Little } else { Endian::Big };
+    let cursor = Cursor::new(bytes, order);
+    let word = |at: u64| cursor.u32("zImage", at).unwrap_or(0);
+    let mark = word(0x30);
+    checks.hold(
+        &ZIMAGE_TABLE,
+        0x30,
+        mark == 0x0403_0201 || mark == 0x0102_0304 || image.table().is_none() && !has_tag(bytes, order),
+        format!("endianness mark {mark:#x}"),
+        "0x4030201",
+    );
+    if image.table().is_none() {
+        let found = "its tag, and no mark at 0x34 that says where it is";
+        checks.hold(&ZIMAGE_TABLE, 0x34, !has_tag(bytes, order), found, "0x45454545");
+        return;
+    }
+    let at = u64::from(word(0x38).wrapping_sub(image.start()));
+    let words = word(at);
+    checks.hold(&ZIMAGE_TABLE, at, matches!(words, 4 | 6), format!("{words} words"), "4 or 6");
+    let last = word(at + 4 * u64::from(words));
+    checks.hold(&ZIMAGE_TABLE, at, last == 0, format!("{last:#x} at its end"), "0");
+    if words == 6 {
+        let (text, malloc) = (word(at + 16), word(at + 20));
+        // PAGE_OFFSET + TEXT_OFFSET, where the page tables must fit below.
+        let kept = text % 0x8000 == 0 && text < 64 << 20;
+        checks.hold(
+            &ZIMAGE_TABLE,
+            at + 16,
+            kept,
+            format!("TEXT_OFFSET {text:#x}"),
+            "a multiple of 0x8000 below 64 MiB",
+        );
+        checks.hold(&ZIMAGE_TABLE, at + 20, malloc == 65536, format!("MALLOC_SIZE {malloc}"), "65536");
+    }
+}
+
+fn has_tag(bytes: &[u8], order: Endian) -> bool {
+    const TAG: u32 = 0x5a53_4c4b;
+    let tag = if order == Endian::Little { TAG.to_le_bytes() } else { TAG.to_be_bytes() };
+    memchr::memmem::find_iter(bytes, &tag).any(|at| at % 4 == 0)
+}
+
+pub(super) fn image64(bytes: &[u8], checks: &mut Checks) {
+    let Ok(image) = Image64::parse(bytes) else { return };
+    let cursor = Cursor::little(bytes);
+    let word = |at: u64| cursor.u32("Image", at).unwrap_or(0);
+    let mut constant = |name: &str, at: u64, kept: bool, found: u64, wanted: &str| {
+        checks.hold(&IMAGE_CONSTANT, at, kept, format!("{name} {found:#x}"), wanted);
+    };
+    let offset = image.text_offset;
+    if image.arch == Arch::Arm64 {
+        let kept = offset % 0x1000 == 0 && offset < 2 << 20;
+        constant("text_offset", 8, kept, offset, "a multiple of 0x1000 below 2 MiB");
+        constant("flags", 24, image.flags >> 4 == 0, image.flags, "no bits above 3");
+        for at in (32..56).step_by(4) {
+            constant("reserved word", at, word(at) == 0, word(at).into(), "0");
+        }
+    } else {
+        constant("text_offset", 8, matches!(offset, 0 | 0x20_0000 | 0x40_0000), offset, "0, 0x200000 or 0x400000");
+        constant("flags", 24, image.flags >> 1 == 0, image.flags, "no bits above 0");
+        constant("version", 32, word(32) <= 2, word(32).into(), "0x2 (0.2)");
+        for at in [36, 40, 44] {
+            constant("reserved word", at, word(at) == 0, word(at).into(), "0");
+        }
+        let magic = cursor.u64("magic", 48).unwrap_or(0);
+        constant("magic", 48, magic == 0x0056_4353_4952, magic, "0x5643534952 (RISCV)");
+    }
+    let is_mz = bytes.starts_with(b"MZ");
+    constant("offset of the PE header", 60, is_mz == (word(60) != 0), word(60).into(), "0 without MZ, another with MZ");
+    if image.image_size == 0 {
+        return;
+    }
+    let len = unsigned_len(bytes);
+    let found = image.image_size;
+    checks.hold(&IMAGE_SIZE, 16, found >= len, found, format!("the file's {len} bytes at least"));
+    if let Some(pe) = Pe::parse(bytes).ok().filter(|_| is_mz) {
+        let wanted = u64::from(pe.size_of_image);
+        checks.hold(&IMAGE_SIZE, 16, found == wanted, Hex(found), format!("{wanted:#x}, SizeOfImage of the PE header"));
+        let end = pe.sections.iter().map(|section| section.file_range().end).max().unwrap_or(0);
+        let wanted = format!("{end:#x}, where the PE sections end");
+        checks.hold(&IMAGE_SIZE, None, end == len || bytes.len() > 1 << 30, format!("{len:#x} bytes"), wanted);
+    }
+}
+
+pub(super) fn zboot(opened: &Opened<'_>, layer: &Layer, checks: &mut Checks) {
+    let cursor = Cursor::little(opened.bytes(layer));
+    for (name, at) in [("upper half of e_magic", 0), ("reserved word", 16), ("reserved word", 20)] {
+        let value = cursor.u32("zboot", at).unwrap_or(0) >> if at == 0 { 16 } else { 0 };
+        checks.hold(&ZBOOT_CONSTANT, at, value == 0, format!("{name} {value:#x}"), "0");
+    }
+    let codec = crate::format::zboot::Zboot::parse(opened.bytes(layer)).ok().map(|image| (image.tag(), image.codec()));
+    if let Some((tag, codec)) = codec {
+        let found = format!("compression type {:?}", String::from_utf8_lossy(tag));
+        checks.hold(
+            &ZBOOT_CONSTANT,
+            24,
+            codec.is_some(),
+            found,
+            "gzip or zstd; before Linux 6.12 also lz4, lzma, lzo, xzkern",
+        );
+    }
+    payload(opened, layer, 12, checks);
+}
+
+pub(super) fn uimage(opened: &Opened<'_>, layer: &Layer, checks: &mut Checks) {
+    let bytes = opened.bytes(layer);
+    // A vendor's magic number was asked for by whoever opened it.
+    let magic = Cursor::new(bytes, Endian::Big).u32("ih_magic", 0).unwrap_or(MAGIC);
+    let Ok(image) = UImage::parse_magic(bytes, magic) else { return };
+    let (header, data) = image.checksums();
+    checks.hold(&HCRC, 4, header.0 == header.1, Hex(header.0.into()), Hex(header.1.into()));
+    checks.hold(&DCRC, 24, data.0 == data.1, Hex(data.0.into()), Hex(data.1.into()));
+    let end = 64 + u64::from(image.size());
+    let behind = len64(bytes).saturating_sub(end);
+    let csf = image.header().kind == kind::FIRMWARE_IVT;
+    checks.hold(&UIMAGE_SIZE, 12, behind == 0 || csf, behind, 0);
+    let header = image.header();
+    if matches!(header.kind, kind::MULTI | kind::SCRIPT) {
+        let last = image.file_ranges().last().map_or(68, |range| range.end);
+        let found = format!("files up to {last:#x}");
+        // The last file is not padded, but some tools do.
+        checks.hold(
+            &UIMAGE_TABLE,
+            64,
+            (last..last + 4).contains(&end),
+            found,
+            format!("{end:#x}, the end of the data"),
+        );
+    }
+    let first = opened.children(layer.id).next();
+    let codec = first.and_then(|first| match first.kind {
+        Kind::Known(Format::Compressed(codec)) => Some(codec),
+        _ => None,
+    });
+    let name = COMPRESSION.short(header.comp).unwrap_or("unknown");
+    let wanted = codec.map(|codec| match codec {
+        Codec::Gzip => "gzip",
+        Codec::Bzip2 => "bzip2",
+        Codec::Lzma => "lzma",
+        Codec::Lzo => "lzo",
+        Codec::Lz4Legacy | Codec::Lz4Frame => "lz4",
+        Codec::Zstd => "zstd",
+        _ => "none",
+    });
+    // A RAM disk is decompressed by the kernel, not by U-Boot: both ways are used.
+    let kept = match (wanted, header.kind) {
+        (Some(wanted), kind::KERNEL | kind::KERNEL_NOLOAD) => name == wanted,
+        (None, kind::KERNEL | kind::KERNEL_NOLOAD | kind::STANDALONE) => name == "none" || first.is_none(),
+        _ => true,
+    };
+    checks.hold(&UIMAGE_COMP, 31, kept, name, wanted.unwrap_or("none"));
+    if header.kind == kind::KERNEL && name == "none" {
+        let (load, entry) = (u64::from(header.load), u64::from(header.entry));
+        let kept = (load..load + u64::from(image.size())).contains(&entry);
+        let wanted = format!("{load:#x} to {:#x}", load + u64::from(image.size()));
+        checks.hold(&UIMAGE_ENTRY, 20, kept, Hex(entry), wanted);
+    }
+}

@@ -1,0 +1,104 @@
+//! ELF files, and the relocation table behind a kernel.
+
+use crate::bytes::len64;
+use crate::elf::{Elf, Kind as ElfKind, Lists, PT_LOAD, RelocKind};
+use crate::finding::{Checks, Hex, Rule, Severity};
+use crate::format::Format;
+use crate::inspect::{Kind, Layer, Opened};
+use crate::payload::{parse_relocs, points_into};
+
+pub(super) const RULES: &[&Rule] = &[&SEGMENTS, &ENTRY, &ALIGN, &SORTED, &INSIDE];
+
+const SEGMENTS: Rule = Rule {
+    id: "elf.segments",
+    severity: Severity::Error,
+    what: "program header",
+    means: "a loader reads beyond the end of the file, or loads one part of the kernel over another",
+};
+const ENTRY: Rule = Rule {
+    id: "elf.entry",
+    severity: Severity::Error,
+    what: "e_entry",
+    means: "a loader jumps to a place that is not part of the kernel",
+};
+const ALIGN: Rule = Rule {
+    id: "elf.align",
+    severity: Severity::Error,
+    what: "p_align",
+    means: "the decompressor of a 64-bit kernel stops with \"Alignment of LOAD segment isn't multiple of 2MB\"",
+};
+const SORTED: Rule = Rule {
+    id: "relocs.sorted",
+    severity: Severity::Error,
+    what: "relocation table",
+    means: "the kernel's build sorts each list: this table is damaged, and the kernel does not survive being moved",
+};
+const INSIDE: Rule = Rule {
+    id: "relocs.inside",
+    severity: Severity::Error,
+    what: "relocation table",
+    means: "it is not the table of this kernel: the kernel does not survive being moved (KASLR)",
+};
+
+pub(super) fn check(opened: &Opened<'_>, layer: &Layer, checks: &mut Checks) {
+    let Ok(elf) = Elf::parse(opened.bytes(layer)) else { return };
+    if !matches!(elf.kind(), ElfKind::Executable | ElfKind::Dynamic) {
+        return;
+    }
+    let len = len64(elf.bytes());
+    let mut loads: Vec<_> = elf.segments().iter().filter(|segment| segment.kind == PT_LOAD).collect();
+    for segment in &loads {
+        let end = segment.offset.saturating_add(segment.filesz);
+        let found = format!("bytes {:#x} to {end:#x} of the file for {:#x} of memory", segment.offset, segment.memsz);
+        let wanted = format!("no more than the file's {len:#x}, and no more than memory");
+        checks.hold(&SEGMENTS, None, end <= len && segment.filesz <= segment.memsz, found, wanted);
+    }
+    loads.sort_by_key(|segment| segment.paddr);
+    for (one, next) in loads.iter().zip(loads.iter().skip(1)) {
+        let end = one.paddr.saturating_add(one.memsz);
+        let found = format!("a segment at physical address {:#x}", next.paddr);
+        checks.hold(&SEGMENTS, None, next.paddr >= end, found, format!("at {end:#x} or above"));
+    }
+    if elf.entry() != 0 && !loads.is_empty() {
+        let entry = elf.entry();
+        // x86 has the physical address there, ARM the virtual one.
+        let kept = loads.iter().any(|segment| {
+            let within = |base: u64| entry.checked_sub(base).is_some_and(|distance| distance < segment.memsz);
+            within(segment.vaddr) || within(segment.paddr)
+        });
+        checks.hold(&ENTRY, 24, kept, Hex(entry), "an address in a segment");
+    }
+    let payload = layer.parent.and_then(|id| opened.layer(id)).and_then(|payload| payload.parent);
+    let is_x86 = payload.and_then(|id| opened.layer(id)).map(|image| image.kind) == Some(Kind::Known(Format::BzImage));
+    if is_x86 && elf.is_64() {
+        for segment in &loads {
+            let align = segment.align;
+            checks.hold(&ALIGN, None, align > 0 && align % (2 << 20) == 0, Hex(align), "a multiple of 0x200000");
+        }
+    }
+}
+
+pub(super) fn relocs(opened: &Opened<'_>, layer: &Layer, checks: &mut Checks) {
+    let siblings = |name: &'static str| {
+        opened.layers().iter().find(move |other| other.parent == layer.parent && other.name == name)
+    };
+    let Some(Ok(elf)) = siblings("vmlinux").map(|vmlinux| Elf::parse(opened.bytes(vmlinux))) else { return };
+    let Ok(found) = parse_relocs(opened.bytes(layer), 0, elf.is_64()) else { return };
+    let table = found.table;
+    let lists = [("64-bit", &table.addresses64), ("inverse", &table.inverse32), ("32-bit", &table.addresses32)];
+    for (name, list) in lists {
+        let unsorted = list.windows(2).find(|pair| pair.first() > pair.last());
+        let found = unsorted.map_or(String::new(), |pair| format!("{pair:#x?} in the {name} list").replace('\n', ""));
+        checks.hold(&SORTED, None, unsorted.is_none(), found, "rising addresses");
+    }
+    let agreement = points_into(&elf, &table);
+    let found = format!("{} of {} addresses in the kernel", agreement.inside(), agreement.checked());
+    let lists = if table.kind == RelocKind::Kernel64(Lists::Three) { "three lists" } else { "its lists" };
+    checks.hold(
+        &INSIDE,
+        None,
+        table.is_empty() || agreement.is_right(),
+        found,
+        format!("at least 98 of 100 of each of {lists}"),
+    );
+}

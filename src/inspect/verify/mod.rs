@@ -1,0 +1,237 @@
+//! Every claim of every layer, held against what is there.
+//!
+//! The rules that need one layer alone stand with its format (`bzimage::check`, `pe::check`) or in the file of its family here;
+//! those across layers (does the payload's length fit the stream, does the header fit the kernel?) stand here. What was
+//! noticed while the file was read is among the findings too.
+
+mod against;
+mod containers;
+mod elf;
+mod tree;
+mod x86;
+
+pub use against::against;
+
+use super::{DAMAGED, Kind, Layer, LayerId, Opened};
+use crate::bytes::{Cursor, len64};
+use crate::codec::Codec;
+use crate::finding::{Checks, Finding, Rule, Severity};
+use crate::format::pe::{E_LFANEW, Pe};
+use crate::format::{self, Format};
+use crate::layout::Region;
+
+/// A finding, and the layer it is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LayerFinding {
+    /// The layer.
+    pub layer: LayerId,
+    /// What was found; its offset counts from the layer's first byte.
+    pub finding: Finding,
+}
+
+/// What came of holding a file to its claims.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Verified {
+    /// How many claims were looked at.
+    pub checks: u64,
+    /// Those that do not hold, layer by layer from the outside in.
+    pub findings: Vec<LayerFinding>,
+}
+
+impl Verified {
+    /// The worst of the findings.
+    pub fn worst(&self) -> Option<Severity> {
+        self.findings.iter().map(|found| found.finding.severity).max()
+    }
+
+    /// Findings of that severity.
+    pub fn count(&self, severity: Severity) -> usize {
+        self.findings.iter().filter(|found| found.finding.severity == severity).count()
+    }
+
+    /// Adds what came of further rules.
+    pub fn append(&mut self, other: Verified) {
+        self.checks += other.checks;
+        self.findings.extend(other.findings);
+    }
+}
+
+/// All rules, format by format.
+pub fn rules() -> impl Iterator<Item = &'static Rule> {
+    let formats = [format::bzimage::RULES, format::pe::RULES];
+    let own = [RULES, x86::RULES, elf::RULES, tree::RULES, containers::RULES, against::RULES];
+    formats.into_iter().chain(own).flatten().copied()
+}
+
+const RULES: &[&Rule] = &[&PE_HEADER, &KERNEL_MAGIC, &PAYLOAD_CODEC, &PAYLOAD_LENGTH, &PAYLOAD_SIZE];
+
+const PE_HEADER: Rule = Rule {
+    id: "pe.header",
+    severity: Severity::Error,
+    what: "MS-DOS header",
+    means: "UEFI firmware does not take the file for a program",
+};
+const KERNEL_MAGIC: Rule = Rule {
+    id: "pe.kernel_magic",
+    severity: Severity::Error,
+    what: "magic number of a kernel",
+    means: "UEFI firmware starts this image; other boot loaders do not know it for a kernel",
+};
+const PAYLOAD_CODEC: Rule = Rule {
+    id: "payload.codec",
+    severity: Severity::Error,
+    what: "beginning of the payload",
+    means: "the decompressor fails, or boot loaders that unpack the kernel themselves do",
+};
+const PAYLOAD_LENGTH: Rule = Rule {
+    id: "payload.length",
+    severity: Severity::Error,
+    what: "length of the payload",
+    means: "the length in the header is not that of the stream: boot loaders that unpack the kernel themselves may fail",
+};
+const PAYLOAD_SIZE: Rule = Rule {
+    id: "payload.size",
+    severity: Severity::Error,
+    what: "size behind the stream",
+    means: "the decompressor sets aside the wrong amount of memory, and looks for relocations in the wrong place: the \
+            kernel does not boot",
+};
+
+/// Holds every layer of a file that was taken apart ([`super::open`]) to its claims.
+pub fn verify(opened: &Opened<'_>) -> Verified {
+    let mut verified = Verified::default();
+    for layer in opened.layers() {
+        // A layer that could not be read makes no claims.
+        let checks = if layer.is_damaged() { Checks::default() } else { check(opened, layer) };
+        verified.checks += checks.count() + 1;
+        let found = checks.into_findings();
+        let read = layer.findings.iter().filter(|one| !found.iter().any(|other| other.rule == one.rule));
+        let all: Vec<Finding> = read.cloned().chain(found.iter().cloned()).collect();
+        verified.findings.extend(all.into_iter().map(|finding| LayerFinding { layer: layer.id, finding }));
+    }
+    verified
+}
+
+fn check(opened: &Opened<'_>, layer: &Layer) -> Checks {
+    let bytes = opened.bytes(layer);
+    let mut checks = Checks::default();
+    match layer.kind {
+        Kind::Known(Format::BzImage) => {
+            x86::check(opened, layer, &mut checks);
+            efi(bytes, true, &mut checks);
+        }
+        Kind::Known(Format::ZImage) => {
+            containers::zimage(opened, layer, &mut checks);
+            efi(bytes, true, &mut checks);
+        }
+        Kind::Known(Format::Image64(_)) => {
+            containers::image64(bytes, &mut checks);
+            efi(bytes, true, &mut checks);
+        }
+        Kind::Known(Format::Zboot) => {
+            containers::zboot(opened, layer, &mut checks);
+            efi(bytes, false, &mut checks);
+        }
+        Kind::Known(Format::Uki | Format::Pe) => {
+            let lost = lost_magic(bytes);
+            let found = lost.map_or(String::new(), |(what, _)| format!("none, in what is {what} otherwise"));
+            checks.hold(&KERNEL_MAGIC, lost.map(|(_, at)| at), lost.is_none(), found, "the one that it had");
+            efi(bytes, false, &mut checks);
+        }
+        Kind::Known(Format::UImage) => containers::uimage(opened, layer, &mut checks),
+        Kind::Known(Format::Fdt) => {
+            tree::fdt(bytes, &mut checks);
+            tree::trailer(bytes, &mut checks);
+        }
+        Kind::Known(Format::Fit) => {
+            tree::fdt(bytes, &mut checks);
+            tree::fit(opened, layer, &mut checks);
+        }
+        Kind::Known(Format::Elf) => elf::check(opened, layer, &mut checks),
+        Kind::Relocs => elf::relocs(opened, layer, &mut checks),
+        // Their readers check all there is.
+        Kind::Known(Format::Compressed(_) | Format::Android | Format::Cpio) => {}
+        Kind::Kernel | Kind::Config | Kind::Data => {}
+    }
+    checks
+}
+
+/// The EFI side of an image that has one.
+fn efi(bytes: &[u8], is_kernel: bool, checks: &mut Checks) {
+    let lfanew = Cursor::little(bytes).u32("e_lfanew", E_LFANEW).map_or(0, u64::from);
+    let leads = Cursor::little(bytes).u32("PE signature", lfanew) == Ok(0x4550);
+    let is_mz = bytes.starts_with(b"MZ");
+    let found =
+        if is_mz { format!("MZ, and no PE header at {lfanew:#x}") } else { "a PE header without MZ".to_owned() };
+    checks.hold(&PE_HEADER, if is_mz { E_LFANEW } else { 0 }, is_mz == leads, found, "MZ and a PE header, or neither");
+    if let Some(pe) = Pe::parse(bytes).ok().filter(|_| is_mz) {
+        checks.append(pe.check(is_kernel));
+    }
+}
+
+/// An EFI application that has the header of a kernel, but for the magic number: which, and where that should be.
+fn lost_magic(bytes: &[u8]) -> Option<(&'static str, u64)> {
+    let cursor = Cursor::little(bytes);
+    let word = |at: u64| cursor.u32("header", at).unwrap_or(0);
+    let image_size = cursor.u64("image_size", 16).unwrap_or(0);
+    let size_of_image = Pe::parse(bytes).map_or(0, |pe| u64::from(pe.size_of_image));
+    let codecs: [&[u8]; 7] = [b"gzip\0", b"zstd", b"lz4\0", b"lzma\0", b"lzo\0", b"xz", b"bzip2\0"];
+    let codec = crate::bytes::slice(bytes, 24, 8).unwrap_or(&[]);
+    if (word(0x1fe) & 0xffff == 0xaa55) != (word(0x202) == 0x5372_6448) {
+        Some(("an x86 bzImage", if word(0x202) == 0x5372_6448 { 0x1fe } else { 0x202 }))
+    } else if word(0x34) == 0x4545_4545 {
+        Some(("an ARM zImage", 0x24))
+    } else if word(16) != 0 && image_size == size_of_image {
+        Some(("an arm64 or RISC-V Image", 56))
+    } else if codecs.iter().any(|name| codec.starts_with(name)) {
+        Some(("an EFI zboot image", 4))
+    } else {
+        None
+    }
+}
+
+/// The payload that a kernel's decompressor holds: the stream, and behind it its size unless the codec is gzip. `at` is
+/// where the header of `layer` says so.
+fn payload(opened: &Opened<'_>, layer: &Layer, at: impl Into<Option<u64>>, checks: &mut Checks) {
+    let Some(payload) = opened.children(layer.id).find(|child| child.name == "payload") else { return };
+    let Kind::Known(Format::Compressed(codec)) = payload.kind else {
+        let found = format!("{:02x?}", opened.bytes(payload).get(..4).unwrap_or(&[]));
+        checks.hold(&PAYLOAD_CODEC, payload.in_parent.start, false, found, "the magic number of a codec");
+        return;
+    };
+    if payload.findings.iter().any(|finding| matches!(finding.rule, DAMAGED | "stream.damaged" | "layer.limit")) {
+        return;
+    }
+    let has = |name: &str| payload.regions.iter().find(|region| region.name == name);
+    let rest: &Option<&Region> = &has("trailer");
+    let (start, len) = (payload.in_parent.start, payload.size());
+    if let (Some(rest), None) = (rest, has("size")) {
+        if codec != Codec::Gzip && rest.at.end - rest.at.start == 4 {
+            let word = Cursor::little(opened.bytes(payload)).u32("size", rest.at.start).unwrap_or(0);
+            let produced = payload.facts.get("decompressed_size").map_or(String::new(), super::Fact::text);
+            checks.hold(&PAYLOAD_SIZE, start + rest.at.start, false, word, produced);
+            return;
+        }
+    }
+    let wanted = match (codec, rest) {
+        (_, Some(rest)) => rest.at.start,
+        (Codec::Gzip, None) => has("stream").map_or(0, |stream| stream.at.end),
+        // Without its size, four bytes are missing.
+        (_, None) if has("size").is_none() => len + 4,
+        _ => len,
+    };
+    checks.hold(&PAYLOAD_LENGTH, at, wanted == len, len, wanted);
+    checks.hold(&PAYLOAD_SIZE, start + len, true, "", "");
+}
+
+/// The decompressed kernel in the payload of `layer`.
+fn kernel<'o>(opened: &'o Opened<'_>, layer: &Layer) -> Option<&'o Layer> {
+    let payload = opened.children(layer.id).find(|child| child.name == "payload")?;
+    opened.children(payload.id).find(|child| child.name == "vmlinux" && !child.is_damaged())
+}
+
+/// How many bytes the certificates of a signed image leave for the image itself.
+fn unsigned_len(bytes: &[u8]) -> u64 {
+    let pe = Pe::parse(bytes).ok().filter(|_| Pe::detect(bytes));
+    pe.and_then(|pe| pe.certificate_range()).map_or(len64(bytes), |range| range.start.min(len64(bytes)))
+}

@@ -1,0 +1,113 @@
+//! A bzImage and the kernel in it.
+
+use super::{kernel, payload};
+use crate::bytes::len64;
+use crate::elf::Elf;
+use crate::finding::{Checks, Hex, Rule, Severity};
+use crate::format::bzimage::{BzImage, FIELDS, init_size};
+use crate::format::pe::Pe;
+use crate::inspect::{Layer, Opened};
+
+pub(super) const RULES: &[&Rule] = &[&CLASS, &ADDRESS, &INIT_SIZE, &RELEASE, &RELOCS, &SECTIONS];
+
+const CLASS: Rule = Rule {
+    id: "bzimage.class",
+    severity: Severity::Error,
+    what: "xloadflags, XLF_KERNEL_64",
+    means: "a boot loader enters a 32-bit kernel in 64-bit mode, or refuses a 64-bit one",
+};
+const ADDRESS: Rule = Rule {
+    id: "bzimage.pref_address",
+    severity: Severity::Error,
+    what: "pref_address",
+    means: "a boot loader sets aside memory where the kernel does not go",
+};
+const INIT_SIZE: Rule = Rule {
+    id: "bzimage.init_size",
+    severity: Severity::Error,
+    what: "init_size",
+    means: "a boot loader sets aside too little memory, so that the decompressor overwrites itself or an initial RAM disk; \
+            or more than there is",
+};
+const RELEASE: Rule = Rule {
+    id: "bzimage.release",
+    severity: Severity::Error,
+    what: "release in the setup",
+    means: "setup and kernel are not of the same build: it boots at most by chance",
+};
+const RELOCS: Rule = Rule {
+    id: "bzimage.relocs",
+    severity: Severity::Error,
+    what: "relocations behind the kernel",
+    means: "a 32-bit kernel that may be loaded anywhere cannot run anywhere but at its link address",
+};
+const SECTIONS: Rule = Rule {
+    id: "bzimage.pe_layout",
+    severity: Severity::Error,
+    what: "end of the last PE section",
+    means: "UEFI firmware loads another part of the file than other boot loaders do",
+};
+
+pub(super) fn check(opened: &Opened<'_>, layer: &Layer, checks: &mut Checks) {
+    let bytes = opened.bytes(layer);
+    let Ok(image) = BzImage::parse(bytes) else { return };
+    checks.append(image.check());
+    payload(opened, layer, offset_of("payload_length"), checks);
+    let end = image.system_range().1;
+    let pe = Pe::parse(bytes).ok().filter(|_| Pe::detect(bytes));
+    if let Some(last) = pe.as_ref().and_then(|pe| pe.sections.iter().map(|section| section.file_range().end).max()) {
+        checks.hold(&SECTIONS, offset_of("syssize"), last == end, Hex(last), format!("{end:#x}, where syssize ends"));
+    }
+    let Some(vmlinux) = kernel(opened, layer) else { return };
+    let Ok(elf) = Elf::parse(opened.bytes(vmlinux)) else { return };
+    let (setup, header) = (image.setup(), image.setup().header());
+    if setup.has(0x20c) {
+        let flag = header.xloadflags.get() & 1 != 0;
+        let bits = |wide: bool| if wide { "64 bits" } else { "32 bits" };
+        checks.hold(&CLASS, offset_of("xloadflags"), flag == elf.is_64(), bits(flag), bits(elf.is_64()));
+    }
+    if let (true, Some(release)) = (setup.release().is_some(), vmlinux.facts.get("release")) {
+        let found = setup.release().unwrap_or_default();
+        let wanted = release.text();
+        checks.hold(&RELEASE, offset_of("kernel_version"), found == wanted, found, wanted);
+    }
+    let relocs = opened.layers().iter().any(|other| other.parent == vmlinux.parent && other.name == "relocs");
+    let needed = !elf.is_64() && setup.has(0x205) && header.relocatable_kernel != 0;
+    checks.hold(&RELOCS, offset_of("relocatable_kernel"), relocs || !needed, "none", "a table");
+    if let (true, Some(span)) = (setup.has(0x20a), elf.physical_span()) {
+        let address = header.pref_address.get();
+        checks.hold(&ADDRESS, offset_of("pref_address"), address == span.start, Hex(address), Hex(span.start));
+        let outputs = vmlinux.parent.and_then(|id| opened.contents(id)).map_or(0, len64);
+        let compressed = u64::from(header.payload_length.get());
+        let memory = span.end - span.start;
+        check_init_size(&image, pe.as_ref(), compressed, outputs, memory, checks);
+    }
+}
+
+/// The decompressor's memory is told by the PE header of newer kernels; otherwise it is its code and what its heap, stack
+/// and page tables may take (5 MiB with bzip2).
+fn check_init_size(image: &BzImage<'_>, pe: Option<&Pe<'_>>, packed: u64, data: u64, kernel: u64, checks: &mut Checks) {
+    const MOST: u64 = 6 << 20;
+    let (start, end) = image.system_range();
+    let found = u64::from(image.setup().header().init_size.get());
+    let at = offset_of("init_size");
+    // Before 6.7 the PE header was made from init_size, not the other way round.
+    let known = pe.filter(|pe| pe.file_alignment >= 0x200);
+    let known = known.and_then(|pe| u64::from(pe.size_of_image).checked_sub(start));
+    let least = init_size(packed, data, known.unwrap_or(end - start), kernel).unwrap_or(u64::MAX);
+    match known {
+        Some(_) => {
+            checks.hold(&INIT_SIZE, at, found == least, Hex(found), format!("{least:#x} by the formula of header.S"))
+        }
+        None => {
+            let most = init_size(packed, data, end - start + MOST, kernel).unwrap_or(u64::MAX);
+            let kept = (least..=most).contains(&found) && found % 0x1000 == 0;
+            checks.hold(&INIT_SIZE, at, kept, Hex(found), format!("whole pages, {least:#x} to {most:#x}"));
+        }
+    }
+}
+
+/// File offset of a header field.
+fn offset_of(name: &str) -> Option<u64> {
+    FIELDS.iter().find(|field| field.name == name).map(|field| field.at)
+}

@@ -1,0 +1,165 @@
+//! The report of `kimage verify`: what does not hold, for people and for programs.
+//!
+//! The JSON form is described by [`VERIFY_JSON_SCHEMA`].
+
+use super::Style;
+use super::info_text::clean;
+use crate::finding::{Finding, Severity};
+use crate::inspect::verify::{LayerFinding, Verified};
+use crate::inspect::{LayerId, Opened, Space};
+use serde::Serialize;
+use std::io::{self, Write};
+
+/// Version of the JSON form; grows when a field changes its meaning or goes away.
+pub const VERIFY_SCHEMA: u32 = 1;
+
+/// The JSON Schema of [`write_verify_json`].
+pub const VERIFY_JSON_SCHEMA: &str = include_str!("verify.schema.json");
+
+/// What came of holding some files to their claims.
+#[derive(Debug, Serialize)]
+pub struct Verification {
+    schema: u32,
+    command: &'static str,
+    files: Vec<FileVerification>,
+}
+
+/// What came of one file.
+#[derive(Debug, Serialize)]
+pub struct FileVerification {
+    /// Its path, as it was given.
+    file: String,
+    /// No error was found.
+    ok: bool,
+    /// Why it could not be opened.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    checks: u64,
+    errors: usize,
+    warnings: usize,
+    notes: usize,
+    findings: Vec<FindingReport>,
+}
+
+#[derive(Debug, Serialize)]
+struct FindingReport {
+    layer: LayerId,
+    path: String,
+    format: &'static str,
+    #[serde(flatten)]
+    finding: Finding,
+    /// The same place counted from the file's first byte, where the layer is not compressed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file_offset: Option<u64>,
+}
+
+impl Verification {
+    /// A report of these files, in their order.
+    pub fn new(files: Vec<FileVerification>) -> Verification {
+        Verification { schema: VERIFY_SCHEMA, command: "verify", files }
+    }
+}
+
+impl FileVerification {
+    /// What came of the file called `name`.
+    pub fn new(name: &str, opened: &Opened<'_>, verified: &Verified) -> FileVerification {
+        FileVerification {
+            file: name.to_owned(),
+            ok: verified.count(Severity::Error) == 0,
+            error: None,
+            checks: verified.checks,
+            errors: verified.count(Severity::Error),
+            warnings: verified.count(Severity::Warning),
+            notes: verified.count(Severity::Note),
+            findings: verified.findings.iter().map(|found| finding_report(opened, found)).collect(),
+        }
+    }
+
+    /// A file that could not be opened for what it is.
+    pub fn failed(name: &str, error: String) -> FileVerification {
+        FileVerification {
+            file: name.to_owned(),
+            ok: false,
+            error: Some(error),
+            checks: 0,
+            errors: 0,
+            warnings: 0,
+            notes: 0,
+            findings: Vec::new(),
+        }
+    }
+}
+
+fn finding_report(opened: &Opened<'_>, found: &LayerFinding) -> FindingReport {
+    let layer = opened.layer(found.layer);
+    FindingReport {
+        layer: found.layer,
+        path: opened.path(found.layer),
+        format: layer.map_or("data", |layer| layer.kind.id()),
+        finding: found.finding.clone(),
+        file_offset: file_offset(opened, found),
+    }
+}
+
+/// Where a finding is in the file, if it is not in something compressed.
+fn file_offset(opened: &Opened<'_>, found: &LayerFinding) -> Option<u64> {
+    let layer = opened.layer(found.layer)?;
+    let offset = found.finding.offset?;
+    (layer.space == Space::File).then(|| layer.at.start.saturating_add(offset))
+}
+
+/// Writes the report as one JSON document, with a newline behind it.
+///
+/// # Errors
+/// The writer's own.
+pub fn write_verify_json(report: &Verification, mut out: impl Write) -> io::Result<()> {
+    serde_json::to_writer_pretty(&mut out, report)?;
+    out.write_all(b"\n")
+}
+
+/// Writes the findings of the file called `name`, and a line that sums them up.
+///
+/// # Errors
+/// The writer's own.
+pub fn write_verify_text(
+    name: &str,
+    opened: &Opened<'_>,
+    verified: &Verified,
+    style: Style,
+    mut out: impl Write,
+) -> io::Result<()> {
+    for found in &verified.findings {
+        let Finding { rule, severity, message, means, help, offset, .. } = &found.finding;
+        let code = match severity {
+            Severity::Error => "1;31",
+            Severity::Warning => "1;33",
+            Severity::Note => "1",
+        };
+        let label = style.paint(&format!("{}:", severity.name()), code);
+        let path = clean(&opened.path(found.layer));
+        let place = match (file_offset(opened, found), offset) {
+            (Some(at), _) => format!("{path}, file offset {at:#x}"),
+            (None, Some(at)) => format!("{path}, offset {at:#x} in it"),
+            (None, None) => path,
+        };
+        writeln!(out, "{}: {label} {} [{rule}]", clean(name), clean(message))?;
+        writeln!(out, "    {}", style.paint(&place, "2"))?;
+        for words in [*means, help] {
+            if !words.is_empty() {
+                writeln!(out, "    {}", clean(words))?;
+            }
+        }
+    }
+    let count = |severity, one: &str| match verified.count(severity) {
+        0 => String::new(),
+        1 => format!(", 1 {one}"),
+        count => format!(", {count} {one}s"),
+    };
+    let (errors, warnings) = (count(Severity::Error, "error"), count(Severity::Warning, "warning"));
+    let notes = count(Severity::Note, "note");
+    let verdict = if errors.is_empty() { style.paint("good", "1;32") } else { style.paint("bad", "1;31") };
+    let layers = opened.layers().len();
+    let layers = if layers == 1 { "1 layer".to_owned() } else { format!("{layers} layers") };
+    let claims = if verified.checks == 1 { "1 claim".to_owned() } else { format!("{} claims", verified.checks) };
+    writeln!(out, "{}: {verdict}: {claims} in {layers} checked{errors}{warnings}{notes}", clean(name))
+}
