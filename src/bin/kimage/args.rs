@@ -5,8 +5,8 @@ mod inspect;
 mod own;
 
 pub(crate) use codec::{CodecOptions, Compress, Decompress};
-pub(crate) use own::Own;
 pub(crate) use inspect::{Extract, Info, Verify};
+pub(crate) use own::Own;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use kimage::elf::{DEFAULT_MAX_SIZE, Lists};
