@@ -28,7 +28,8 @@ pub struct Parameters {
 
 /// How much data `split` puts in one piece, in bytes.
 ///
-/// On Debian's 6.1 kernel (65.9 MB) 16 MiB cost xz 0.4 percent in size and keep four threads busy.
+/// Measured on Debian's x86-64 kernels 6.1.0-50, 6.1.0-50-cloud and 6.12.111 (53 to 66 MB, each with its relocations), four
+/// pieces each: xz grows by 0.15, 0.16 and 0.25 percent, zstd by 0.10, 0.07 and 0.17.
 pub const SPLIT_SIZE: u32 = 16 << 20;
 
 impl Default for Parameters {
