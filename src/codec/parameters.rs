@@ -84,6 +84,20 @@ pub enum Bcj {
 const E_MACHINE_AT: u64 = 18;
 
 impl Bcj {
+    /// The name that `--bcj` takes.
+    pub fn name(self) -> &'static str {
+        match self {
+            Bcj::None => "none",
+            Bcj::X86 => "x86",
+            Bcj::Arm => "arm",
+            Bcj::ArmThumb => "armthumb",
+            Bcj::Arm64 => "arm64",
+            Bcj::PowerPc => "powerpc",
+            Bcj::RiscV => "riscv",
+            Bcj::Sparc => "sparc",
+        }
+    }
+
     /// The one of the machine when `bytes` begin with an ELF file, as the kernel's xz_wrap.sh chooses it; else none.
     ///
     /// A Thumb-2 kernel cannot be told from its ELF header: it needs [`Bcj::ArmThumb`] said.
