@@ -27,8 +27,10 @@
 //!    image carries: the relocation table behind the kernel, and how the kernel's build wraps and links it.
 //! 6. [`mod@format`]: one container, one file: bzImage, zImage, uImage, `Image`, device tree, PE.
 //! 7. [`error`]: the error of the journeys, made of the rooms' errors.
-//! 8. [`assemble`]: the journey out; [`assemble::rebuild`] goes the whole way from the kernel's own vmlinux.
-//! 9. [`report`]: saying it, for people and for programs.
+//! 8. [`assemble`]: the journey out; [`assemble::rebuild`] goes the whole way from the kernel's own vmlinux,
+//!    [`assemble::payload()`] as far as the bytes that are compressed.
+//! 9. [`report`]: saying it, for people and for programs: as text, JSON and pictures. What was measured is a report of
+//!    its own ([`report::BenchReport`]).
 //!
 //! # Errors and findings
 //!

@@ -1,8 +1,11 @@
 //! Room 9: saying it. One model, one writer a form.
 
+mod bench;
 mod json;
+mod svg;
 mod text;
 
+pub use bench::{BenchReport, Conditions, Cost, Failed, Measured, pareto_front, write_bench_svg, write_bench_text};
 pub use json::write_json;
 pub use text::{write_plan, write_text};
 

@@ -1,7 +1,9 @@
 //! The command line.
 
+mod bench;
 mod codec;
 
+pub(crate) use bench::{Bench, BenchOne, Direction, Variant};
 pub(crate) use codec::{CodecOptions, Compress, Decompress};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -24,6 +26,7 @@ Examples:
   kimage image vmlinux -o Image
   kimage uimage zImage -a 0x80008000
   kimage compress xz vmlinux.bin --with-size -o vmlinux.bin.xz
+  kimage bench vmlinux
 
 An output is written beside its target and then renamed: a failure leaves an old file as it was.
 `-` is standard input or output. Exit status: 0 good, 1 failure, 2 usage.
@@ -47,6 +50,9 @@ pub(crate) enum Command {
     Piggy(Piggy),
     Compress(Compress),
     Decompress(Decompress),
+    Bench(Bench),
+    #[command(hide = true)]
+    BenchOne(BenchOne),
 }
 
 #[derive(Debug, Args)]

@@ -1,5 +1,6 @@
 //! One function a command: arguments to one journey to a report.
 
+mod bench;
 mod build;
 mod codec;
 mod elf;
@@ -23,5 +24,7 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
         Command::Piggy(args) => piggy::piggy(&args),
         Command::Compress(args) => codec::compress(&args),
         Command::Decompress(args) => codec::decompress(&args),
+        Command::Bench(args) => bench::bench(&args),
+        Command::BenchOne(args) => bench::bench_one(&args),
     }
 }
