@@ -3,10 +3,12 @@
 //! Each function is a table of contents of one image; the decisions live in the rooms below.
 
 mod own;
+mod payload;
 pub mod rebuild;
 mod uimage;
 
 pub use own::{DEFAULT_MAX_MEMORY, OwnRequest, bzimage_own, is_for_own_stub};
+pub use payload::{Payload, PayloadForm, payload, payload_as_is};
 pub use uimage::{Derived, UImageRequest, uimage};
 
 use crate::arch::Arch;

@@ -1,9 +1,11 @@
 //! The command line.
 
+mod bench;
 mod codec;
 mod inspect;
 mod own;
 
+pub(crate) use bench::{Bench, BenchOne, Direction, Variant};
 pub(crate) use codec::{CodecOptions, Compress, Decompress};
 pub(crate) use inspect::{Extract, Info, Verify};
 pub(crate) use own::Own;
@@ -32,6 +34,7 @@ Examples:
   kimage info /boot/vmlinuz
   kimage extract /boot/vmlinuz vmlinux -o vmlinux
   kimage verify /boot/vmlinuz
+  kimage bench vmlinux
 
 An output is written beside its target and then renamed: a failure leaves an old file as it was.
 `-` is standard input or output. Exit status: 0 good, 1 failure, 2 usage.
@@ -58,6 +61,9 @@ pub(crate) enum Command {
     Info(Info),
     Extract(Extract),
     Verify(Verify),
+    Bench(Bench),
+    #[command(hide = true)]
+    BenchOne(BenchOne),
 }
 
 #[derive(Debug, Args)]
