@@ -56,7 +56,6 @@ fn usage_errors_exit_with_2() {
     for words in [
         &[][..],
         &["bzimage"],
-        &["bzimage", "one"],
         &["no-such-command"],
         &["image", "x", "--gap-fill", "256"],
         &["image", "x", "--max-size", "1X"],

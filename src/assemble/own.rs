@@ -39,6 +39,8 @@ pub struct OwnRequest<'a> {
     pub max_memory: u64,
     /// Write a CRC-32 at the end, as kernels before 6.15 have it.
     pub crc: bool,
+    /// Leave out what follows the setup.
+    pub setup_only: bool,
 }
 
 /// Unless said otherwise, images need no more memory than this to start.
@@ -47,7 +49,7 @@ pub const DEFAULT_MAX_MEMORY: u64 = 1 << 30;
 impl Default for OwnRequest<'_> {
     fn default() -> Self {
         OwnRequest {
-            codec: Codec::Zstd,
+            codec: Codec::Gzip,
             parameters: CodecParameters::default(),
             setup: None,
             relocs: None,
@@ -57,6 +59,7 @@ impl Default for OwnRequest<'_> {
             initrd: Vec::new(),
             max_memory: DEFAULT_MAX_MEMORY,
             crc: false,
+            setup_only: false,
         }
     }
 }
@@ -137,6 +140,7 @@ pub fn bzimage_own<'a>(vmlinux: &'a [u8], request: &OwnRequest<'a>) -> Result<As
         version: version.clone(),
         setup_type_max: origin.setup_type_max,
         crc: request.crc,
+        setup_only: request.setup_only,
     };
     let built = plan_own(parts, request.max_memory).map_err(Error::OwnBzImage)?;
     let facts = Facts::OwnBzImage {

@@ -63,6 +63,8 @@ pub struct OwnParts<'a, 's> {
     pub setup_type_max: u32,
     /// Whether to write a CRC-32 at the end.
     pub crc: bool,
+    /// Whether to leave out what follows the setup.
+    pub setup_only: bool,
 }
 
 /// A planned image.
@@ -194,6 +196,10 @@ pub fn plan<'a>(parts: OwnParts<'a, '_>, max_memory: u64) -> Result<OwnBuilt<'a>
     let head = head(stub, &parameters, parts.setup_type_max)?;
     let mut reserver = Reserver::new();
     reserver.bytes(setup)?;
+    if parts.setup_only {
+        reserver.region("setup", 0, layout::RegionKind::Header);
+        return Ok(OwnBuilt { plan: reserver.finish(), parameters, setup_len, system_len: 0, patches });
+    }
     reserver.bytes(head)?;
     reserver.fill_to("the boot stub", setup_len + payload_at, 0)?;
     reserver.bytes(parts.payload)?;

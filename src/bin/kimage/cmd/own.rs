@@ -24,6 +24,7 @@ pub(super) fn bzimage(args: &Bzimage, vmlinux: &Input, setup: Option<&Input>) ->
         initrd: initrd.iter().map(|disk| &**disk).collect(),
         max_memory: own.max_memory,
         crc: args.crc == Some(YesNo::Yes),
+        setup_only: own.setup_only,
     };
     let (setups, tables) = (Vec::from_iter(setup), Vec::from_iter(&relocs));
     let inputs: [(&str, &[&Input]); 3] = [("VMLINUX", &[vmlinux]), ("SETUP", &setups), ("RELOCS", &tables)];
