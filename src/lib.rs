@@ -25,8 +25,8 @@
 //! 4. [`elf`]: the kernel as the linker left it: lazy view, symbols, flat image, stripped file, relocations.
 //! 5. [`stub`]: the decompressor that is linked around its payload; `zoffset.h` and `voffset.h`. [`payload`]: what an
 //!    image carries: the relocation table behind the kernel, and how the kernel's build wraps and links it.
-//! 6. [`mod@format`]: one container, one file: bzImage, zImage, uImage, `Image`, device tree, FIT,
-//!    PE.
+//! 6. [`mod@format`]: one container, one file: bzImage, zImage, uImage, `Image`, device tree and its
+//!    source, FIT, PE.
 //! 7. [`error`]: the error of the journeys, made of the rooms' errors.
 //! 8. [`assemble`]: the journey out.
 //! 9. [`report`]: saying it, for people and for programs.

@@ -2,8 +2,11 @@
 //!
 //! Each function is a table of contents of one image; the decisions live in the rooms below.
 
+mod fit;
+mod kernel;
 mod uimage;
 
+pub use fit::{FitFacts, FitFile, FitImage, FitRequest, fit, fit_from_blob, fit_from_tree};
 pub use uimage::{Derived, UImageRequest, uimage};
 
 use crate::arch::Arch;
@@ -83,6 +86,8 @@ pub enum Facts {
         /// Fields that nobody gave.
         derived: Vec<Derived>,
     },
+    /// FIT.
+    Fit(FitFacts),
 }
 
 /// x86 bzImage out of the linked decompressor and the setup (`setup.bin` or `setup.elf`).

@@ -4,6 +4,7 @@
 //! what their headers say.
 
 pub mod bzimage;
+pub mod dts;
 pub mod fdt;
 pub mod fit;
 pub mod image64;

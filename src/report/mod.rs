@@ -6,7 +6,7 @@ mod text;
 pub use json::write_json;
 pub use text::write_text;
 
-use crate::assemble::{Assembled, Derived, Facts};
+use crate::assemble::{Assembled, Derived, Facts, FitFacts};
 use crate::bytes::Patch;
 use crate::finding::Finding;
 use crate::format::bzimage::Generation;
@@ -85,6 +85,7 @@ enum ImageReport<'r> {
         data_size: u64,
         derived: &'r [Derived],
     },
+    Fit(&'r FitFacts),
 }
 
 impl<'r> Report<'r> {
@@ -118,6 +119,7 @@ fn image_report(facts: &Facts, emitted: Emitted) -> ImageReport<'_> {
         Facts::Flat { base, arch, sections } => {
             ImageReport::Flat { load_address: base.0, arch: arch.map(|arch| arch.facts().name), sections: *sections }
         }
+        Facts::Fit(facts) => ImageReport::Fit(facts),
         Facts::UImage { header, data_len, derived } => {
             let long = |names: Names, id| names.long(id).unwrap_or("Unknown");
             let description = format!(

@@ -1,8 +1,10 @@
 //! The command line.
 
 mod codec;
+mod fit;
 
 pub(crate) use codec::{Compress, Decompress};
+pub(crate) use fit::Fit;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use kimage::elf::{DEFAULT_MAX_SIZE, Lists};
@@ -40,6 +42,7 @@ pub(crate) enum Command {
     Zimage(Zimage),
     Image(Image),
     Uimage(Box<Uimage>),
+    Fit(Box<Fit>),
     Strip(Strip),
     Relocs(Relocs),
     Voffset(Offsets),

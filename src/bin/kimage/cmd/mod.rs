@@ -3,6 +3,7 @@
 mod build;
 mod codec;
 mod elf;
+mod fit;
 mod offsets;
 mod piggy;
 
@@ -15,6 +16,7 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
         Command::Zimage(args) => build::zimage(&args),
         Command::Image(args) => build::image(&args),
         Command::Uimage(args) => build::uimage(&args),
+        Command::Fit(args) => fit::fit(&args),
         Command::Relocs(args) => elf::relocs(&args),
         Command::Strip(args) => elf::strip(&args),
         Command::Voffset(args) => offsets::voffset(&args),
