@@ -28,7 +28,7 @@
 //! 6. [`mod@format`]: one container, one file: bzImage, zImage, uImage, `Image`, device tree and its
 //!    source, FIT, PE.
 //! 7. [`error`]: the error of the journeys, made of the rooms' errors.
-//! 8. [`assemble`]: the journey out.
+//! 8. [`assemble`]: the journey out; [`assemble::rebuild`] goes the whole way from the kernel's own vmlinux.
 //! 9. [`report`]: saying it, for people and for programs.
 //!
 //! # Errors and findings

@@ -2,7 +2,7 @@
 
 use super::kernel::Kernel;
 use super::uimage::{OS_LINUX, arch_ids, comp_id};
-use super::{Assembled, Derived, Facts};
+use super::{Assembled, Derived, Facts, Step};
 use crate::codec::Codec;
 use crate::error::{Error, Result};
 use crate::finding::{Finding, Severity};
@@ -134,13 +134,13 @@ impl<'a> Fit<'a> {
 /// [`Error::Underivable`] names the option for what could not be found out; [`Error::WrongInput`] says which file is not
 /// what it should be; [`Error::Contradiction`] lists what contradicts itself.
 pub fn fit<'a>(request: &FitRequest<'a>) -> Result<Assembled<'a>> {
-    let mut builder = Builder { request, derived: Vec::new(), findings: Vec::new(), images: Vec::new(), arch: "" };
+    let mut builder = Builder::new(request);
     let root = builder.root()?;
-    let Builder { derived, findings, .. } = builder;
+    let Builder { derived, findings, steps, .. } = builder;
     if findings.iter().any(|finding| finding.severity == Severity::Error) {
         return Err(Error::Contradiction { findings });
     }
-    assembled(root, &[], &request.options, derived, findings)
+    Ok(Assembled { steps, ..assembled(root, &[], &request.options, derived, findings)? })
 }
 
 fn assembled<'a>(
@@ -175,7 +175,7 @@ fn assembled<'a>(
         default: built.root.child("configurations").and_then(|node| text(node, "default")),
         derived,
     };
-    Ok(Assembled { plan: built.plan, facts: Facts::Fit(facts), patches: Vec::new(), findings })
+    Ok(Assembled { plan: built.plan, facts: Facts::Fit(facts), patches: Vec::new(), findings, steps: Vec::new() })
 }
 
 /// Puts the tree together.
@@ -185,9 +185,15 @@ struct Builder<'r, 'a> {
     findings: Vec<Finding>,
     images: Vec<Node<'a>>,
     arch: &'static str,
+    steps: Vec<Step>,
 }
 
-impl<'a> Builder<'_, 'a> {
+impl<'r, 'a> Builder<'r, 'a> {
+    fn new(request: &'r FitRequest<'a>) -> Self {
+        let (derived, findings, images, steps) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Builder { request, derived, findings, images, arch: "", steps }
+    }
+
     fn derive(&mut self, field: &'static str, value: impl Into<String>, from: &'static str) {
         self.derived.push(Derived { field, value: value.into(), from });
     }
@@ -197,7 +203,8 @@ impl<'a> Builder<'_, 'a> {
         let Some(file) = request.kernel else {
             return Err(Error::Underivable { field: "kernel", option: "--kernel FILE, or give an image tree source" });
         };
-        let kernel = Kernel::read(file.bytes, request.compress)?;
+        let mut kernel = Kernel::read(file.bytes, request.compress)?;
+        self.steps.append(&mut kernel.steps);
         let wide = self.kernel(kernel, file.name)?;
         let configurations = self.configurations()?;
         // Device trees first: an ARM kernel takes a tree directly behind it for one that was appended to it, and with

@@ -1,5 +1,6 @@
 //! What a boot loader is to unpack or run: the kernel as a flat file, compressed if wished.
 
+use super::Step;
 use super::uimage::{comp_id, header_arch, release};
 use crate::arch::Arch;
 use crate::bytes::len64;
@@ -24,6 +25,8 @@ pub(super) struct Kernel<'a> {
     pub(super) addresses: Option<(u64, u64)>,
     /// Its release, where it is found.
     pub(super) release: Option<String>,
+    /// What was done to it.
+    pub(super) steps: Vec<Step>,
 }
 
 impl<'a> Kernel<'a> {
@@ -40,6 +43,7 @@ impl<'a> Kernel<'a> {
             arch: None,
             addresses: None,
             release: release(format, data),
+            steps: Vec::new(),
         };
         match format {
             Some(Format::Elf) => {
@@ -48,6 +52,8 @@ impl<'a> Kernel<'a> {
                 kernel.arch = elf.arch().map(|arch| (arch, "the ELF header"));
                 kernel.addresses = Some((flat.base.0, elf.physical_entry().0));
                 kernel.bytes = Cow::Owned(flat.plan.bytes_at(0..flat.plan.len()));
+                let how = format!("flattened (objcopy -O binary), its first byte at {:#x}", flat.base.0);
+                kernel.steps.push(Step { file: "vmlinux.bin".to_owned(), size: kernel.len(), how });
             }
             Some(Format::Compressed(codec)) => {
                 let head = codec.scan(data, 4096, 0, |piece| Some(piece.to_vec())).ok().flatten().unwrap_or_default();
@@ -70,6 +76,8 @@ impl<'a> Kernel<'a> {
             codec.compress(&kernel.bytes, &Parameters::default(), &mut out)?;
             kernel.bytes = Cow::Owned(out);
             kernel.codec = Some(codec);
+            let file = format!("vmlinux.bin.{}", codec.name());
+            kernel.steps.push(Step { file, size: kernel.len(), how: "compressed".to_owned() });
         }
         Ok(kernel)
     }

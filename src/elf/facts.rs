@@ -1,5 +1,6 @@
 //! What an ELF file says about itself, for reports.
 
+use super::raw::SHT_NULL;
 use super::{Elf, SHT_NOBITS};
 use crate::bytes::len64;
 
@@ -31,6 +32,29 @@ impl Elf<'_> {
             read_to = read_to.max(section.offset + len64(contents));
             if fresh { release_in(contents) } else { None }
         })
+    }
+}
+
+impl Elf<'_> {
+    /// Where the file ends by its own headers: the offset behind the last byte that one of them speaks of. What is there
+    /// is no part of it; behind a kernel it is the relocation table. A truncated file ends there all the same.
+    pub fn file_end(&self) -> u64 {
+        let (header, segment, section) = if self.is_64 { (64, 56, 64) } else { (52, 32, 40) };
+        let table = |at: u64, size: u64, count: usize| {
+            let len = u64::try_from(count).unwrap_or(u64::MAX).saturating_mul(size);
+            if len == 0 { 0 } else { at.saturating_add(len) }
+        };
+        let tables = [
+            header,
+            table(self.program_headers_at, segment, self.segments.len()),
+            table(self.section_table_at, section, self.sections.len()),
+        ];
+        let segments = self.segments.iter().map(|segment| (segment.offset, segment.filesz));
+        let has_bytes = |kind| kind != SHT_NOBITS && kind != SHT_NULL;
+        let sections = self.sections.iter().filter(|section| has_bytes(section.kind));
+        let contents = segments.chain(sections.map(|section| (section.offset, section.size)));
+        let ends = contents.filter(|(_, len)| *len > 0).map(|(at, len)| at.saturating_add(len));
+        ends.chain(tables).max().unwrap_or_default()
     }
 }
 

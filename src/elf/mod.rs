@@ -15,6 +15,7 @@ mod symtab;
 
 pub use facts::{BANNER, release_in};
 pub use flatten::{DEFAULT_MAX_SIZE, FlatImage, FlatOptions, flatten};
+pub(crate) use relocs::sign_extended;
 pub use relocs::{BadReloc, Lists, RelocKind, RelocOptions, RelocTable, list_absolute_relocs, list_relocs, relocs};
 pub use remove::RemoveList;
 pub use strip::{KERNEL_REMOVES, StripOptions, strip};

@@ -1,5 +1,6 @@
 //! Room 5: what an image carries, and how the kernel's own build wraps it.
 
+mod agreement;
 pub mod link;
 mod object;
 pub mod piggy;
@@ -7,4 +8,5 @@ mod reloc_bytes;
 pub mod tree;
 mod words;
 
-pub use reloc_bytes::{RelocForm, emit_relocs};
+pub use agreement::{Agreement, Share, points_into};
+pub use reloc_bytes::{FoundRelocs, RelocForm, emit_relocs, parse_relocs, relocs_behind};

@@ -2,11 +2,15 @@
 //!
 //! Behind the kernel, 32-bit little-endian words: a zero in front of each list, the 64-bit addresses first. The
 //! decompressor walks backwards from the end of the table (arch/x86/boot/compressed/misc.c, `handle_relocations`), so a
-//! zero ends each list. The real-mode trampoline has counts instead of zeros (arch/x86/realmode/init.c).
+//! zero ends each list, and no list can have a zero in it. The real-mode trampoline has counts instead of zeros
+//! (arch/x86/realmode/init.c).
 
-use crate::elf::{Lists, RelocKind, RelocTable};
+use crate::bytes::{FieldError, Problem, len64};
+use crate::elf::{Elf, Lists, RelocKind, RelocTable};
 use crate::layout::Error;
+use byteorder::{ByteOrder, LittleEndian};
 use std::io::Write;
+use std::ops::Range;
 
 /// How to write a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +71,78 @@ fn words(table: &RelocTable) -> impl Iterator<Item = u32> {
     };
     lists.into_iter().flat_map(|(head, list)| std::iter::once(head).chain(list.iter().copied()))
 }
+
+/// A table and where it was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundRelocs {
+    /// The table.
+    pub table: RelocTable,
+    /// Its bytes, as offsets into the file.
+    pub range: Range<u64>,
+}
+
+/// Reads the table that stands behind the kernel `payload`; `None` when nothing does.
+///
+/// The payload of a bzImage, decompressed, is an ELF file whose end its own headers tell, and the table if there is one.
+///
+/// # Errors
+/// As [`parse_relocs`], and [`Problem::Truncated`] when the kernel itself is not all there.
+pub fn relocs_behind(payload: &Elf<'_>) -> Result<Option<FoundRelocs>, FieldError> {
+    let (end, have) = (payload.file_end(), len64(payload.bytes()));
+    if end == have {
+        return Ok(None);
+    }
+    if end > have {
+        let problem = Problem::Truncated { need: end, have };
+        return Err(FieldError::new("kernel", 0, problem).with_help("the payload was cut short: copy it again"));
+    }
+    parse_relocs(payload.bytes(), end, payload.is_64()).map(Some)
+}
+
+/// Reads the table that begins at `at` and ends with `bytes`: a `vmlinux.relocs` (`at` is 0), or what follows the kernel
+/// in a payload. `is_64` is the class of the kernel, which decides how many lists there can be.
+///
+/// # Errors
+/// [`Problem::Truncated`] when `bytes` end before the first word or within a word, [`Problem::Mismatch`] when the first word
+/// is not zero, [`Problem::OutOfRange`] for more or fewer lists than a decompressor reads.
+pub fn parse_relocs(bytes: &[u8], at: u64, is_64: bool) -> Result<FoundRelocs, FieldError> {
+    let have = len64(bytes);
+    let raw = usize::try_from(at).ok().and_then(|at| bytes.get(at..)).unwrap_or_default();
+    let whole = len64(raw).max(1).next_multiple_of(4);
+    if len64(raw) != whole {
+        let problem = Problem::Truncated { need: at.saturating_add(whole), have };
+        return Err(FieldError::new("relocation table", at, problem).with_help(NO_TABLE));
+    }
+    let words: Vec<u32> = raw.chunks_exact(4).map(LittleEndian::read_u32).collect();
+    if let Some(first) = words.first().filter(|word| **word != 0) {
+        let problem = Problem::Mismatch { found: u64::from(*first), want: 0 };
+        return Err(FieldError::new("first word of the relocation table", at, problem).with_help(NO_TABLE));
+    }
+    // Nothing stands in front of the first zero. One list more than there can be is enough to see that it is none.
+    let lists: Vec<&[u32]> = words.split(|word| *word == 0).skip(1).take(4).collect();
+    let (kind, wide, inverse, narrow) = match (is_64, &lists[..]) {
+        (false, [narrow]) => (RelocKind::Kernel32, &[][..], &[][..], *narrow),
+        (true, [wide, narrow]) => (RelocKind::Kernel64(Lists::Two), *wide, &[][..], *narrow),
+        (true, [wide, inverse, narrow]) => (RelocKind::Kernel64(Lists::Three), *wide, *inverse, *narrow),
+        _ => {
+            let value = u64::try_from(lists.len()).unwrap_or(u64::MAX);
+            let (min, max) = if is_64 { (2, 3) } else { (1, 1) };
+            let problem = Problem::OutOfRange { value, min, max };
+            return Err(FieldError::new("number of lists of the relocation table", at, problem).with_help(NO_TABLE));
+        }
+    };
+    let table = RelocTable {
+        kind,
+        segments16: Vec::new(),
+        addresses32: narrow.to_vec(),
+        inverse32: inverse.to_vec(),
+        addresses64: wide.to_vec(),
+    };
+    Ok(FoundRelocs { table, range: at..have })
+}
+
+const NO_TABLE: &str =
+    "this is no relocation table of this kernel, or a damaged one: give the vmlinux.relocs that its own build made";
 
 #[cfg(test)]
 mod tests {

@@ -241,8 +241,8 @@ impl PerCpu {
     }
 }
 
-/// As the decompressor makes an address out of an entry.
-fn sign_extended(low: u32) -> u64 {
+/// As the decompressor of a 64-bit kernel makes an address out of an entry of its table.
+pub(crate) fn sign_extended(low: u32) -> u64 {
     let value = u64::from(low);
     if value & 0x8000_0000 == 0 { value } else { value | 0xffff_ffff_0000_0000 }
 }

@@ -6,6 +6,7 @@ mod elf;
 mod fit;
 mod offsets;
 mod piggy;
+mod rebuild;
 
 use crate::args::{Cli, Command};
 use anyhow::Result;
