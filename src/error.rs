@@ -2,7 +2,7 @@
 
 use crate::bytes::FieldError;
 use crate::finding::Finding;
-use crate::format::{bzimage, uimage, zimage};
+use crate::format::{bzimage, dts, fit, uimage, zimage};
 use crate::payload::{kernel, link, piggy, tree};
 use crate::{codec, elf, layout, stub};
 use std::borrow::Cow;
@@ -40,6 +40,16 @@ pub enum Error {
         /// The first bytes, in hexadecimal.
         found: String,
     },
+    /// One of several inputs that an option names.
+    #[error("{source}")]
+    Part {
+        /// The option.
+        which: &'static str,
+        /// Which of the inputs, from 0.
+        index: usize,
+        /// What is wrong with it.
+        source: Box<Error>,
+    },
     /// The parts do not make a bzImage.
     #[error(transparent)]
     BzImage(bzimage::Error),
@@ -61,6 +71,12 @@ pub enum Error {
     /// The data does not make a uImage.
     #[error(transparent)]
     UImage(uimage::Error),
+    /// The tree does not make a FIT.
+    #[error(transparent)]
+    Fit(#[from] fit::Error),
+    /// A device tree source cannot be understood.
+    #[error(transparent)]
+    Source(#[from] dts::Error),
     /// A field that must be known could be neither read from the data nor was it given.
     #[error("the {field} is neither given nor does the data tell it")]
     Underivable {
@@ -134,6 +150,7 @@ impl Error {
     pub fn which(&self) -> Option<(&'static str, usize)> {
         match self {
             Error::Input { which, .. } | Error::WrongInput { which, .. } => Some((which, 0)),
+            Error::Part { which, index, .. } => Some((which, *index)),
             Error::BzImage(bzimage::Error::Setup(_) | bzimage::Error::SetupTooLong { .. })
             | Error::BzImage(bzimage::Error::UnknownRelease { .. }) => Some(("SETUP", 0)),
             Error::BzImage(bzimage::Error::Stub(_) | bzimage::Error::Elf(_)) => Some(("VMLINUX", 0)),
@@ -160,12 +177,15 @@ impl Error {
                  bzip2, lzma, xz, lzop, lz4 and zstd streams; a uImage with a vendor's magic number needs --magic"
                     .into()
             }
+            Error::Part { source, .. } => source.help(),
             Error::BzImage(error) => error.help(),
             Error::Kernel(error) => error.help(),
             Error::OwnBzImage(error) => error.help(),
             Error::NoBootStub { .. } => "take gzip, lz4, xz, zstd or none".into(),
             Error::ZImage(error) => error.help(),
             Error::UImage(error) => error.help(),
+            Error::Fit(error) => error.help(),
+            Error::Source(error) => error.help.clone(),
             Error::Underivable { option, .. } => format!("say it with {option}").into(),
             Error::Contradiction { findings } => findings
                 .iter()

@@ -26,7 +26,7 @@
 //! 5. [`stub`]: the decompressor that is linked around its payload; `zoffset.h` and `voffset.h`. [`payload`]: what an
 //!    image carries: the relocation table behind the kernel, and how the kernel's build wraps and links it.
 //! 6. [`mod@format`]: one container, one file: bzImage, zImage, uImage, `Image`, zboot, device tree, FIT, PE, UKI, cpio,
-//!    boot.img.
+//!    boot.img; device tree source.
 //! 7. [`error`]: the error of the journeys, made of the rooms' errors.
 //! 8. [`assemble`]: the journey out; [`assemble::rebuild`] goes the whole way from the kernel's own vmlinux,
 //!    [`assemble::payload()`] as far as the bytes that are compressed. [`inspect`]: the journey in; [`inspect::verify`]

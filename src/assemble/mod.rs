@@ -2,11 +2,14 @@
 //!
 //! Each function is a table of contents of one image; the decisions live in the rooms below.
 
+mod fit;
+mod kernel;
 mod own;
 mod payload;
 pub mod rebuild;
 mod uimage;
 
+pub use fit::{FitFacts, FitFile, FitImage, FitRequest, fit, fit_from_blob, fit_from_tree};
 pub use own::{DEFAULT_MAX_MEMORY, OwnRequest, bzimage_own, is_for_own_stub};
 pub use payload::{Payload, PayloadForm, payload, payload_as_is};
 pub use uimage::{Derived, UImageRequest, uimage};
@@ -114,6 +117,8 @@ pub enum Facts {
         /// Fields that nobody gave.
         derived: Vec<Derived>,
     },
+    /// FIT.
+    Fit(FitFacts),
 }
 
 /// x86 bzImage out of the linked decompressor and the setup (`setup.bin` or `setup.elf`).

@@ -52,7 +52,7 @@ pub struct Derived {
     pub from: &'static str,
 }
 
-const OS_LINUX: u8 = 5;
+pub(super) const OS_LINUX: u8 = 5;
 const OS_TEE: u8 = 26;
 const COMP_NONE: u8 = 0;
 /// `struct optee_header` (U-Boot, include/tee/optee.h): magic, length, and where the load address stands in it.
@@ -141,7 +141,7 @@ impl DataFacts {
     }
 }
 
-fn header_arch(data: &[u8]) -> Option<(Arch, &'static str)> {
+pub(super) fn header_arch(data: &[u8]) -> Option<(Arch, &'static str)> {
     match Format::detect(data)? {
         Format::ZImage => Some((Arch::Arm, "the ARM zImage header")),
         Format::Image64(arch) => Some((arch, "the Image header")),
@@ -157,7 +157,7 @@ fn header_arch(data: &[u8]) -> Option<(Arch, &'static str)> {
 }
 
 /// The numbers of [`ARCH`] under which U-Boots of this CPU take an image; the first is the proper one.
-fn arch_ids(arch: Arch) -> &'static [u8] {
+pub(super) fn arch_ids(arch: Arch) -> &'static [u8] {
     match arch {
         Arch::X86 => &[3],
         // A 64-bit kernel may be meant for a 32-bit U-Boot.
@@ -182,7 +182,7 @@ fn arch_ids(arch: Arch) -> &'static [u8] {
 }
 
 /// The number of [`COMPRESSION`]; `None` for what U-Boot has no number for.
-fn comp_id(codec: Codec) -> Option<u8> {
+pub(super) fn comp_id(codec: Codec) -> Option<u8> {
     match codec {
         Codec::Gzip => Some(1),
         Codec::Bzip2 => Some(2),
@@ -477,7 +477,7 @@ impl Decided {
 }
 
 /// The kernel's release, read from the data or from inside its compressed payload.
-fn release(format: Option<Format>, data: &[u8]) -> Option<String> {
+pub(super) fn release(format: Option<Format>, data: &[u8]) -> Option<String> {
     match format? {
         Format::BzImage => Setup::parse(data).ok()?.release().map(str::to_owned),
         Format::Elf => Elf::parse(data).ok()?.release(),

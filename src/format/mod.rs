@@ -6,6 +6,7 @@
 pub mod android;
 pub mod bzimage;
 pub mod cpio;
+pub mod dts;
 pub mod fdt;
 pub mod fit;
 pub mod image64;

@@ -17,7 +17,7 @@ pub use verify::{
     FileVerification, VERIFY_JSON_SCHEMA, VERIFY_SCHEMA, Verification, write_verify_json, write_verify_text,
 };
 
-use crate::assemble::{Assembled, Derived, Facts, Step};
+use crate::assemble::{Assembled, Derived, Facts, FitFacts, Step};
 use crate::bytes::Patch;
 use crate::finding::Finding;
 use crate::format::bzimage::Generation;
@@ -110,6 +110,7 @@ enum ImageReport<'r> {
         data_size: u64,
         derived: &'r [Derived],
     },
+    Fit(&'r FitFacts),
 }
 
 impl<'r> Report<'r> {
@@ -160,6 +161,7 @@ fn image_report(facts: &Facts, emitted: Emitted) -> ImageReport<'_> {
         Facts::Flat { base, arch, sections } => {
             ImageReport::Flat { load_address: base.0, arch: arch.map(|arch| arch.facts().name), sections: *sections }
         }
+        Facts::Fit(facts) => ImageReport::Fit(facts),
         Facts::UImage { header, data_len, derived } => {
             let long = |names: Names, id| names.long(id).unwrap_or("Unknown");
             let description = format!(

@@ -1,6 +1,7 @@
 //! The report for people.
 
 use super::{ImageReport, Report, STDOUT};
+use crate::assemble::FitFacts;
 use std::io::{self, Write};
 
 /// Writes `report` as the lines a kernel developer knows. Findings are not among them: whoever shows them decides
@@ -43,8 +44,27 @@ pub fn write_text(report: &Report<'_>, mut out: impl Write) -> io::Result<()> {
             writeln!(out, "Load Address: {load_address:08x}")?;
             writeln!(out, "Entry Point:  {entry_point:08x}")?;
         }
+        ImageReport::Fit(facts) => fit(facts, &mut out)?,
     }
     if output != STDOUT { writeln!(out, "{output} is ready") } else { Ok(()) }
+}
+
+fn fit(facts: &FitFacts, out: &mut impl Write) -> io::Result<()> {
+    for fact in &facts.derived {
+        writeln!(out, "{} {} (from {})", fact.field, fact.value, fact.from)?;
+    }
+    for image in &facts.images {
+        let kind = image.kind.as_deref().unwrap_or("image");
+        let packed = image.compression.as_deref().filter(|name| *name != "none");
+        let packed = packed.map_or_else(String::new, |name| format!(", {name}"));
+        let hashes = if image.hashes.is_empty() { "no hash".to_owned() } else { image.hashes.join(", ") };
+        writeln!(out, "{}: {kind}{packed}, {} bytes, {hashes}", image.name, image.size)?;
+    }
+    let configurations = facts.configurations.join(", ");
+    match &facts.default {
+        Some(default) => writeln!(out, "Configurations: {configurations}; default {default}"),
+        None => writeln!(out, "Configurations: {configurations}"),
+    }
 }
 
 /// Writes what would be done: the steps, then where everything goes in the image.

@@ -2,11 +2,13 @@
 
 mod bench;
 mod codec;
+mod fit;
 mod inspect;
 mod own;
 
 pub(crate) use bench::{Bench, BenchOne, Direction, Variant};
 pub(crate) use codec::{CodecOptions, Compress, Decompress};
+pub(crate) use fit::Fit;
 pub(crate) use inspect::{Extract, Info, Verify};
 pub(crate) use own::Own;
 
@@ -51,6 +53,7 @@ pub(crate) enum Command {
     Zimage(Zimage),
     Image(Image),
     Uimage(Box<Uimage>),
+    Fit(Box<Fit>),
     Strip(Strip),
     Relocs(Relocs),
     Voffset(Offsets),

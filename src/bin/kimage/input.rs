@@ -51,6 +51,13 @@ impl Input {
     }
 }
 
+impl Input {
+    /// The path without its folder.
+    pub(crate) fn file_name(&self) -> &str {
+        self.path.file_name().and_then(|name| name.to_str()).unwrap_or("file")
+    }
+}
+
 impl Deref for Input {
     type Target = [u8];
 

@@ -4,9 +4,11 @@
 //! Source: Flattened Image Tree specification 0.8 (fitspec.osfw.foundation) and U-Boot's boot/image-fit.c and
 //! tools/fit_image.c.
 
+mod build;
 mod check;
 mod hash;
 
+pub use build::{Built, Error, External, Options, plan};
 pub use hash::Algorithm;
 
 use crate::bytes::{FieldError, FileOffset, Problem, len64, slice};

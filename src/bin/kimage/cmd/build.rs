@@ -119,7 +119,7 @@ pub(crate) fn uimage(args: &Uimage) -> Result<()> {
     finish("uimage", &args.output, &args.building, &assembled)
 }
 
-fn list(names: Names) -> Result<()> {
+pub(crate) fn list(names: Names) -> Result<()> {
     let mut out = io::stdout().lock();
     for name in names.all() {
         writeln!(out, "{:<22}{}", name.short, name.long).context("standard output")?;
@@ -134,16 +134,16 @@ pub(crate) fn one_stdin<'p>(paths: impl IntoIterator<Item = &'p PathBuf>) {
     }
 }
 
-pub(super) fn open_all(paths: &[PathBuf]) -> Result<Vec<Input>> {
+pub(crate) fn open_all(paths: &[PathBuf]) -> Result<Vec<Input>> {
     paths.iter().map(|path| Input::open(path)).collect()
 }
 
-fn refs(inputs: &[Input]) -> Vec<&Input> {
+pub(crate) fn refs(inputs: &[Input]) -> Vec<&Input> {
     inputs.iter().collect()
 }
 
 /// <https://reproducible-builds.org/specs/source-date-epoch/>; 0 when it is not set, never the clock.
-fn source_date_epoch() -> Result<u32> {
+pub(crate) fn source_date_epoch() -> Result<u32> {
     let Some(value) = std::env::var_os("SOURCE_DATE_EPOCH").filter(|value| !value.is_empty()) else { return Ok(0) };
     value.to_str().and_then(|text| text.parse().ok()).with_context(|| {
         format!(
@@ -196,7 +196,7 @@ fn finish_rebuilt(
     finish(command, path, building, &assembled)
 }
 
-pub(super) fn finish(command: &'static str, path: &Path, building: &Building, assembled: &Assembled<'_>) -> Result<()> {
+pub(crate) fn finish(command: &'static str, path: &Path, building: &Building, assembled: &Assembled<'_>) -> Result<()> {
     let output = Output { path, sync: building.sync, is_text: false };
     if output.is_stdout() && building.json && !building.plan {
         let message = "image and report cannot both go to standard output: name a file with -o, or leave out --json";

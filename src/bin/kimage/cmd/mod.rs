@@ -5,6 +5,7 @@ mod build;
 mod codec;
 mod elf;
 mod extract;
+mod fit;
 mod info;
 mod offsets;
 mod own;
@@ -21,6 +22,7 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
         Command::Zimage(args) => build::zimage(&args),
         Command::Image(args) => build::image(&args),
         Command::Uimage(args) => build::uimage(&args),
+        Command::Fit(args) => fit::fit(&args),
         Command::Relocs(args) => elf::relocs(&args),
         Command::Strip(args) => elf::strip(&args),
         Command::Voffset(args) => offsets::voffset(&args),

@@ -1,0 +1,415 @@
+//! The FIT journey: from files, or from an image tree that is there already.
+
+use super::kernel::Kernel;
+use super::uimage::{OS_LINUX, arch_ids, comp_id};
+use super::{Assembled, Derived, Facts, Step};
+use crate::codec::Codec;
+use crate::error::{Error, Result};
+use crate::finding::{Finding, Severity};
+use crate::format::Format;
+use crate::format::fdt::{Dtb, Node, Property, Reservation, Tree};
+use crate::format::fit::{self, Algorithm, Fit, Options};
+use crate::format::uimage::{ARCH, COMPRESSION, OS};
+
+/// A file of a FIT, with the name that messages and descriptions have for it.
+#[derive(Debug, Clone, Copy)]
+pub struct FitFile<'a> {
+    /// Its name without folder.
+    pub name: &'a str,
+    /// Its bytes.
+    pub bytes: &'a [u8],
+}
+
+/// What the caller wants; `None` is derived from the kernel.
+#[derive(Debug, Clone, Default)]
+pub struct FitRequest<'a> {
+    /// The kernel: an ELF file (which is flattened), zImage, Image, or a compressed one.
+    pub kernel: Option<FitFile<'a>>,
+    /// Device trees: each gets a configuration.
+    pub dtbs: Vec<FitFile<'a>>,
+    /// Device tree overlays: each gets a configuration to be named behind another (`bootm ADDRESS#conf-1#overlay-1`).
+    pub overlays: Vec<FitFile<'a>>,
+    /// Ramdisk of every configuration.
+    pub ramdisk: Option<FitFile<'a>>,
+    /// Loadables of every configuration.
+    pub loadables: Vec<FitFile<'a>>,
+    /// CPU, a number of [`ARCH`].
+    pub arch: Option<u8>,
+    /// Operating system, a number of [`OS`].
+    pub os: Option<u8>,
+    /// The kernel's load address.
+    pub load: Option<u64>,
+    /// The kernel's entry point.
+    pub entry: Option<u64>,
+    /// Where the device tree is copied to; overlays need it.
+    pub dtb_load: Option<u64>,
+    /// Compress the kernel so.
+    pub compress: Option<Codec>,
+    /// The hashes of every image.
+    pub hashes: Vec<Algorithm>,
+    /// The description of the whole.
+    pub description: Option<String>,
+    /// The default configuration: its name, or the name of its device tree file.
+    pub default: Option<String>,
+    /// Time and placement.
+    pub options: Options,
+}
+
+/// What a FIT is.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct FitFacts {
+    /// What it is, in words.
+    pub description: Option<String>,
+    /// Creation time in seconds since 1970.
+    pub time: u32,
+    /// Its images.
+    pub images: Vec<FitImage>,
+    /// The names of its configurations.
+    pub configurations: Vec<String>,
+    /// The configuration that boots when none is named.
+    pub default: Option<String>,
+    /// What nobody gave.
+    pub derived: Vec<Derived>,
+}
+
+/// An image of a FIT, for reports.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct FitImage {
+    /// Its name.
+    pub name: String,
+    /// `type`.
+    #[serde(rename = "type")]
+    pub kind: Option<String>,
+    /// `compression`.
+    pub compression: Option<String>,
+    /// Bytes of its data.
+    pub size: u64,
+    /// The algorithms of its hashes.
+    pub hashes: Vec<String>,
+}
+
+/// The FIT of a tree whose images have their data: a compiled source.
+///
+/// # Errors
+/// [`Error::Fit`] names the node that is not what it should be.
+pub fn fit_from_tree<'a>(root: Node<'a>, reservations: &[Reservation], options: &Options) -> Result<Assembled<'a>> {
+    assembled(root, reservations, options, Vec::new(), Vec::new())
+}
+
+/// The FIT of a compiled tree: its hashes are made anew, external data is taken in first.
+///
+/// # Errors
+/// As [`fit_from_tree`]; [`Error::Input`] when the blob is damaged or cut off.
+pub fn fit_from_blob<'a>(bytes: &'a [u8], options: &Options) -> Result<Assembled<'a>> {
+    let fail = |error: crate::bytes::FieldError| Error::input("SOURCE", error);
+    let fit = Fit::parse(bytes).map_err(fail)?;
+    for image in fit.images() {
+        image.placement().map_err(fail)?;
+    }
+    let reservations = fit.dtb().reservations().map_err(fail)?;
+    assembled(fit.to_node(), &reservations, options, Vec::new(), Vec::new())
+}
+
+impl<'a> Fit<'a> {
+    /// The tree with all data in it.
+    fn to_node(&self) -> Node<'a> {
+        let mut root = Node::from(self.tree().root());
+        let is_external =
+            |image: &fit::Image<'_, 'a>| !matches!(image.placement(), Ok(Some(fit::Placement::Embedded(_))));
+        let external = self.images().filter(is_external);
+        let found: Vec<_> = external.filter_map(|image| Some((image.name(), image.data()?))).collect();
+        for image in root.child_mut("images").into_iter().flat_map(|images| &mut images.children) {
+            if let Some((_, data)) = found.iter().find(|(name, _)| *name == image.name) {
+                image.properties.retain(|it| !["data-offset", "data-position", "data-size"].contains(&&*it.name));
+                image.set(Property::bytes("data", *data));
+            }
+        }
+        root
+    }
+}
+
+/// The FIT of these files: the kernel with its device trees, ramdisk, overlays and loadables.
+///
+/// # Errors
+/// [`Error::Underivable`] names the option for what could not be found out; [`Error::WrongInput`] says which file is not
+/// what it should be; [`Error::Contradiction`] lists what contradicts itself.
+pub fn fit<'a>(request: &FitRequest<'a>) -> Result<Assembled<'a>> {
+    let mut builder = Builder::new(request);
+    let root = builder.root()?;
+    let Builder { derived, findings, steps, .. } = builder;
+    if findings.iter().any(|finding| finding.severity == Severity::Error) {
+        return Err(Error::Contradiction { findings });
+    }
+    Ok(Assembled { steps, ..assembled(root, &[], &request.options, derived, findings)? })
+}
+
+fn assembled<'a>(
+    root: Node<'a>,
+    reservations: &[Reservation],
+    options: &Options,
+    derived: Vec<Derived>,
+    mut findings: Vec<Finding>,
+) -> Result<Assembled<'a>> {
+    let sizes: Vec<u64> = root
+        .child("images")
+        .into_iter()
+        .flat_map(|images| &images.children)
+        .map(|image| image.property("data").map_or(0, |data| crate::bytes::len64(&data.value)))
+        .collect();
+    let built = fit::plan(root, reservations, options)?;
+    findings.extend(built.findings);
+    let text = |node: &Node<'_>, name| node.property(name).and_then(|it| it.as_string().map(str::to_owned));
+    let children = |name| built.root.child(name).map(|node| node.children.as_slice()).unwrap_or_default();
+    let images = children("images").iter().zip(sizes).map(|(image, size)| FitImage {
+        name: image.name.to_string(),
+        kind: text(image, "type"),
+        compression: text(image, "compression"),
+        size,
+        hashes: image.children.iter().filter_map(|child| text(child, "algo")).collect(),
+    });
+    let facts = FitFacts {
+        description: text(&built.root, "description"),
+        time: options.time,
+        images: images.collect(),
+        configurations: children("configurations").iter().map(|node| node.name.to_string()).collect(),
+        default: built.root.child("configurations").and_then(|node| text(node, "default")),
+        derived,
+    };
+    Ok(Assembled { plan: built.plan, facts: Facts::Fit(facts), patches: Vec::new(), findings, steps: Vec::new() })
+}
+
+/// Puts the tree together.
+struct Builder<'r, 'a> {
+    request: &'r FitRequest<'a>,
+    derived: Vec<Derived>,
+    findings: Vec<Finding>,
+    images: Vec<Node<'a>>,
+    arch: &'static str,
+    steps: Vec<Step>,
+}
+
+impl<'r, 'a> Builder<'r, 'a> {
+    fn new(request: &'r FitRequest<'a>) -> Self {
+        let (derived, findings, images, steps) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Builder { request, derived, findings, images, arch: "", steps }
+    }
+
+    fn derive(&mut self, field: &'static str, value: impl Into<String>, from: &'static str) {
+        self.derived.push(Derived { field, value: value.into(), from });
+    }
+
+    fn root(&mut self) -> Result<Node<'a>> {
+        let request = self.request;
+        let Some(file) = request.kernel else {
+            return Err(Error::Underivable { field: "kernel", option: "--kernel FILE, or give an image tree source" });
+        };
+        let mut kernel = Kernel::read(file.bytes, request.compress)?;
+        self.steps.append(&mut kernel.steps);
+        let wide = self.kernel(kernel, file.name)?;
+        let configurations = self.configurations()?;
+        // Device trees first: an ARM kernel takes a tree directly behind it for one that was appended to it, and with
+        // external data nothing stands between them.
+        self.images.sort_by_key(|image| !image.name.starts_with("fdt-"));
+        let description = request.description.clone().unwrap_or_else(|| file.name.to_owned());
+        let mut images = Node::new("images");
+        images.children = std::mem::take(&mut self.images);
+        Ok(Node::new("")
+            .with(Property::string("description", &description))
+            .with(Property::u32("#address-cells", if wide { 2 } else { 1 }))
+            .with_child(images)
+            .with_child(configurations))
+    }
+
+    /// The kernel's image; true when its addresses need 64 bits.
+    fn kernel(&mut self, kernel: Kernel<'a>, name: &str) -> Result<bool> {
+        let request = self.request;
+        self.arch = match (request.arch, kernel.arch) {
+            (Some(id), _) => ARCH.short(id).unwrap_or("invalid"),
+            (None, Some((arch, from))) => {
+                let name = arch_ids(arch).first().and_then(|id| ARCH.short(*id)).unwrap_or("invalid");
+                self.derive("arch", name, from);
+                name
+            }
+            (None, None) => return Err(Error::Underivable { field: "CPU", option: "-A (-A list shows the names)" }),
+        };
+        let (kind, load, entry) = match (request.load, kernel.addresses) {
+            (Some(load), found) => {
+                // An entry point of the file counts only where the file's own addresses do.
+                let entry = found.filter(|(base, _)| *base == load).map(|(_, entry)| entry);
+                ("kernel", load, request.entry.or(entry).unwrap_or(load))
+            }
+            (None, Some((load, entry))) => {
+                self.derive("load address", format!("{load:#x}"), "the ELF file's program headers");
+                if request.entry.is_none() {
+                    self.derive("entry point", format!("{entry:#x}"), "the ELF file's entry point");
+                }
+                ("kernel", load, request.entry.unwrap_or(entry))
+            }
+            (None, None) if kernel.is_relocatable() => {
+                self.derive("type", "kernel_noload", "the kernel's header: it runs anywhere");
+                ("kernel_noload", 0, request.entry.unwrap_or(0))
+            }
+            (None, None) => return Err(Error::Underivable { field: "load address", option: "-a" }),
+        };
+        if kernel.codec.is_none() && matches!(kernel.format, Some(Format::Compressed(_))) {
+            let message = "U-Boot has no word for this compression: the kernel is labelled `none`";
+            let help = "compress with gzip, bzip2, lzma, lzo, lz4 or zstd instead";
+            self.findings.push(Finding::new("fit.compression", Severity::Warning, message).with_help(help));
+        }
+        if kernel.codec == Some(Codec::Lz4Legacy) {
+            let message =
+                "the kernel is in LZ4's legacy frame, which the kernel's build makes but U-Boot does not read";
+            let help = "compress with `lz4 -9` (without -l), or give the kernel uncompressed with --compress lz4";
+            self.findings.push(Finding::new("fit.lz4-legacy", Severity::Warning, message).with_help(help));
+        }
+        let end = load.checked_add(kernel.len());
+        if kind == "kernel" && kernel.codec.is_none() && !end.is_some_and(|end| (load..end).contains(&entry)) {
+            let message = format!("-e {entry:#x} is outside of the kernel ({load:#x}..{:#x})", end.unwrap_or(u64::MAX));
+            let finding = Finding::new("fit.entry", Severity::Error, message);
+            self.findings.push(finding.with_help("change -e or -a"));
+        }
+        let description = kernel.release.map_or_else(|| name.to_owned(), |release| format!("Linux-{release}"));
+        let wide = [load, entry].iter().any(|address| u32::try_from(*address).is_err());
+        let address = |name: &'static str, value: u64| match u32::try_from(value) {
+            Ok(value) if !wide => Property::u32(name, value),
+            _ => Property::u64(name, value),
+        };
+        let codec = kernel.codec.and_then(comp_id).and_then(|id| COMPRESSION.short(id)).unwrap_or("none");
+        let os = OS.short(request.os.unwrap_or(OS_LINUX)).unwrap_or("linux");
+        let node = Node::new("kernel-1")
+            .with(Property::string("description", &description))
+            .with(Property::bytes("data", kernel.bytes))
+            .with(Property::string("type", kind))
+            .with(Property::string("arch", self.arch))
+            .with(Property::string("os", os))
+            .with(Property::string("compression", codec))
+            .with(address("load", load))
+            .with(address("entry", entry));
+        self.add(node);
+        Ok(wide)
+    }
+
+    /// An image with its hashes.
+    fn add(&mut self, mut node: Node<'a>) {
+        for (index, algorithm) in self.request.hashes.iter().enumerate() {
+            let name = format!("hash-{}", index + 1);
+            node.children.push(Node::new(name).with(Property::string("algo", algorithm.name())));
+        }
+        self.images.push(node);
+    }
+
+    /// An image that is handed on as it is.
+    fn add_file(&mut self, name: String, file: FitFile<'a>, kind: &str, load: Option<u64>) {
+        let mut node = Node::new(name)
+            .with(Property::string("description", file.name))
+            .with(Property::bytes("data", file.bytes))
+            .with(Property::string("type", kind))
+            .with(Property::string("arch", self.arch));
+        if kind == "ramdisk" {
+            let os = OS.short(self.request.os.unwrap_or(OS_LINUX)).unwrap_or("linux");
+            node = node.with(Property::string("os", os));
+        }
+        // The kernel unpacks a ramdisk itself, and nobody unpacks a device tree.
+        node = node.with(Property::string("compression", "none"));
+        match load.map(u32::try_from) {
+            Some(Ok(load)) => node = node.with(Property::u32("load", load)),
+            Some(Err(_)) => node = node.with(Property::u64("load", load.unwrap_or_default())),
+            None => {}
+        }
+        self.add(node);
+    }
+
+    fn configurations(&mut self) -> Result<Node<'a>> {
+        let request = self.request;
+        let mut shared = vec![Property::string("kernel", "kernel-1")];
+        let mut configurations = Vec::new();
+        let mut names: Vec<(String, &str)> = Vec::new();
+        for (index, file) in request.dtbs.iter().enumerate() {
+            let tree = device_tree("--dtb", index, *file)?;
+            let root = tree.root();
+            let number = index + 1;
+            self.add_file(format!("fdt-{number}"), *file, "flat_dt", request.dtb_load);
+            let model = root.property("model").and_then(|model| model.string()).unwrap_or(file.name);
+            let mut node = Node::new(format!("conf-{number}"))
+                .with(Property::string("description", model))
+                .with(Property::string("kernel", "kernel-1"))
+                .with(Property::string("fdt", &format!("fdt-{number}")));
+            if let Some(compatible) = root.property("compatible") {
+                node = node.with(Property::bytes("compatible", compatible.value));
+            }
+            names.push((node.name.to_string(), file.name));
+            configurations.push(node);
+        }
+        if configurations.is_empty() {
+            let description = request.description.as_deref().unwrap_or("kernel");
+            let node = Node::new("conf-1").with(Property::string("description", description));
+            names.push(("conf-1".to_owned(), ""));
+            configurations.push(node.with(shared.remove(0)));
+        }
+        let mut extra = Vec::new();
+        if let Some(file) = request.ramdisk {
+            self.add_file("ramdisk-1".to_owned(), file, "ramdisk", None);
+            extra.push(Property::string("ramdisk", "ramdisk-1"));
+        }
+        let mut loadables = Vec::new();
+        for (index, file) in request.loadables.iter().enumerate() {
+            let name = format!("loadable-{}", index + 1);
+            self.add_file(name.clone(), *file, "firmware", None);
+            loadables.push(name);
+        }
+        if !loadables.is_empty() {
+            extra.push(Property::strings("loadables", loadables.iter().map(String::as_str)));
+        }
+        for node in &mut configurations {
+            node.properties.extend(extra.iter().cloned());
+        }
+        for (index, file) in request.overlays.iter().enumerate() {
+            device_tree("--overlay", index, *file)?;
+            let name = format!("overlay-{}", index + 1);
+            self.add_file(format!("fdt-{name}"), *file, "flat_dt", None);
+            let node = Node::new(name.clone()).with(Property::string("description", file.name));
+            configurations.push(node.with(Property::string("fdt", &format!("fdt-{name}"))));
+            names.push((name, file.name));
+        }
+        if !request.overlays.is_empty() && request.dtb_load.is_none() {
+            let message =
+                "U-Boot enlarges the device tree in place to apply an overlay, over what follows it in the FIT";
+            let help = "say where the device tree is copied to first: --dtb-load HEX";
+            self.findings.push(Finding::new("fit.overlay", Severity::Warning, message).with_help(help));
+        }
+        let mut node = Node::new("configurations");
+        node = node.with(Property::string("default", &self.default_name(&names)?));
+        node.children = configurations;
+        Ok(node)
+    }
+
+    fn default_name(&self, names: &[(String, &str)]) -> Result<String> {
+        let first = names.first().map_or("conf-1", |(name, _)| name);
+        let Some(wanted) = &self.request.default else { return Ok(first.to_owned()) };
+        let is = |file: &str| file == wanted || file.rsplit_once('.').is_some_and(|(stem, _)| stem == wanted);
+        match names.iter().find(|(name, file)| name == wanted || is(file)) {
+            Some((name, _)) => Ok(name.clone()),
+            None => {
+                let known: Vec<String> = names.iter().map(|(name, file)| format!("{name} ({file})")).collect();
+                let message = format!("--default {wanted}: there is no such configuration");
+                let help = format!("change --default to one of: {}", known.join(", "));
+                let finding = Finding::new("fit.default", Severity::Error, message).with_help(help);
+                Err(Error::Contradiction { findings: vec![finding] })
+            }
+        }
+    }
+}
+
+/// A device tree blob, read to its end: a damaged one would not boot.
+fn device_tree<'a>(which: &'static str, index: usize, file: FitFile<'a>) -> Result<Tree<'a>> {
+    let tree = match Format::detect(file.bytes) {
+        Some(Format::Fdt) => {
+            Dtb::parse_at(file.bytes, 0).and_then(|dtb| dtb.tree()).map_err(|error| Error::input(which, error))
+        }
+        found => {
+            let found = super::describe(found);
+            Err(Error::wrong_input(which, found, "a device tree blob", "compile the source first: dtc -O dtb"))
+        }
+    };
+    tree.map_err(|error| Error::Part { which, index, source: Box::new(error) })
+}

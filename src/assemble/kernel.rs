@@ -1,0 +1,94 @@
+//! What a boot loader is to unpack or run: the kernel as a flat file, compressed if wished.
+
+use super::Step;
+use super::uimage::{comp_id, header_arch, release};
+use crate::arch::Arch;
+use crate::bytes::len64;
+use crate::codec::{Codec, Parameters};
+use crate::elf::{Elf, FlatOptions, flatten};
+use crate::error::{Error, Result};
+use crate::format::Format;
+use std::borrow::Cow;
+
+/// A kernel ready for its container.
+#[derive(Debug)]
+pub(super) struct Kernel<'a> {
+    /// What goes into the container.
+    pub(super) bytes: Cow<'a, [u8]>,
+    /// Its compression; `None` when it is not compressed.
+    pub(super) codec: Option<Codec>,
+    /// What was given.
+    pub(super) format: Option<Format>,
+    /// The CPU, and what told it.
+    pub(super) arch: Option<(Arch, &'static str)>,
+    /// Physical addresses that an ELF file names: of its first byte, and of its entry point.
+    pub(super) addresses: Option<(u64, u64)>,
+    /// Its release, where it is found.
+    pub(super) release: Option<String>,
+    /// What was done to it.
+    pub(super) steps: Vec<Step>,
+}
+
+impl<'a> Kernel<'a> {
+    /// Reads `data`; flattens an ELF file; compresses what is not compressed yet, when `compress` says so.
+    ///
+    /// # Errors
+    /// What flattening and compressing say; [`Error::WrongInput`] when compressed data is to be compressed again.
+    pub(super) fn read(data: &'a [u8], compress: Option<Codec>) -> Result<Self> {
+        let format = Format::detect(data);
+        let mut kernel = Kernel {
+            bytes: Cow::Borrowed(data),
+            codec: None,
+            format,
+            arch: None,
+            addresses: None,
+            release: release(format, data),
+            steps: Vec::new(),
+        };
+        match format {
+            Some(Format::Elf) => {
+                let elf = Elf::parse(data).map_err(|error| Error::input("KERNEL", error))?;
+                let flat = flatten(&elf, &FlatOptions::default()).map_err(|error| Error::input("KERNEL", error))?;
+                kernel.arch = elf.arch().map(|arch| (arch, "the ELF header"));
+                kernel.addresses = Some((flat.base.0, elf.physical_entry().0));
+                kernel.bytes = Cow::Owned(flat.plan.bytes_at(0..flat.plan.len()));
+                let how = format!("flattened (objcopy -O binary), its first byte at {:#x}", flat.base.0);
+                kernel.steps.push(Step { file: "vmlinux.bin".to_owned(), size: kernel.len(), how });
+            }
+            Some(Format::Compressed(codec)) => {
+                let head = codec.scan(data, 4096, 0, |piece| Some(piece.to_vec())).ok().flatten().unwrap_or_default();
+                kernel.arch = header_arch(&head).map(|(arch, _)| (arch, "the header inside the compressed stream"));
+                kernel.codec = comp_id(codec).map(|_| codec);
+                if compress.is_some_and(|wanted| wanted != Codec::None) {
+                    let help = "leave out --compress, or give the kernel before it was compressed";
+                    return Err(Error::wrong_input(
+                        "KERNEL",
+                        Format::Compressed(codec).name(),
+                        "data to compress",
+                        help,
+                    ));
+                }
+            }
+            _ => kernel.arch = header_arch(data),
+        }
+        if let Some(codec) = compress.filter(|codec| *codec != Codec::None) {
+            let mut out = Vec::new();
+            codec.compress(&kernel.bytes, &Parameters::default(), &mut out)?;
+            kernel.bytes = Cow::Owned(out);
+            kernel.codec = Some(codec);
+            let file = format!("vmlinux.bin.{}", codec.name());
+            kernel.steps.push(Step { file, size: kernel.len(), how: "compressed".to_owned() });
+        }
+        Ok(kernel)
+    }
+
+    /// Can it run wherever it was put? ARM's decompressor and the 64-bit images can.
+    pub(super) fn is_relocatable(&self) -> bool {
+        matches!(self.format, Some(Format::ZImage | Format::Image64(_)))
+    }
+
+    /// Bytes.
+    pub(super) fn len(&self) -> u64 {
+        len64(&self.bytes)
+    }
+}

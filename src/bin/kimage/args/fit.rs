@@ -1,0 +1,131 @@
+//! `fit`.
+
+use super::{Building, NameArg, hex, name};
+use clap::{Args, ValueEnum};
+use kimage::codec::Codec;
+use kimage::format::fit::Algorithm;
+use kimage::format::uimage::{ARCH, OS};
+use std::path::PathBuf;
+
+/// U-Boot: kernel, device trees and ramdisk to a FIT (flattened image tree)
+///
+/// From an image tree source (.its), the same bytes as mkimage -f, without dtc; from a compiled tree (.dtb, .itb), the
+/// same with its hashes made anew; or from the files themselves: one configuration for each device tree, with the
+/// compatible strings of that tree, so that U-Boot finds the one for its board.
+/// The time in the tree is --time, else SOURCE_DATE_EPOCH, else 0: never the clock. kimage does not sign: where the
+/// source asks for signatures, sign the result with mkimage -F -k KEYS FILE.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  kimage fit image.its -o image.itb
+  kimage fit image.its -E -B 1000 -o image.itb          data behind the tree, at multiples of 4 KiB
+  kimage fit --kernel zImage --dtb one.dtb --dtb two.dtb --ramdisk initrd.cpio.gz
+  kimage fit --kernel Image --compress gzip -a 0x80080000 --dtb board.dtb --hash sha256,crc32
+  kimage fit --kernel zImage --dtb base.dtb --overlay hat.dtbo --dtb-load 0x83000000
+                                                        boots with: bootm ADDRESS#conf-1#overlay-1
+
+-A list and -O list show the names.")]
+pub(crate) struct Fit {
+    /// An image tree source (.its), or a compiled tree with its data (.dtb, .itb)
+    #[arg(value_name = "SOURCE", conflicts_with_all = ["kernel", "dtb", "ramdisk", "overlay", "loadable"])]
+    pub(crate) source: Option<PathBuf>,
+    /// Where to write
+    #[arg(short, long, value_name = "FILE", default_value = "image.itb")]
+    pub(crate) output: PathBuf,
+    /// The kernel: zImage, Image, Image.gz ..., or vmlinux, which is flattened
+    #[arg(long, value_name = "FILE")]
+    pub(crate) kernel: Option<PathBuf>,
+    /// A device tree blob; each gets a configuration: conf-1, conf-2 ... (repeatable)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) dtb: Vec<PathBuf>,
+    /// A device tree overlay; each gets a configuration to be added to another: overlay-1 ... (repeatable)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) overlay: Vec<PathBuf>,
+    /// The initial RAM disk of every configuration
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ramdisk: Option<PathBuf>,
+    /// Another file that every configuration loads (repeatable)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) loadable: Vec<PathBuf>,
+    /// CPU [default: as the kernel says]
+    #[arg(short = 'A', long, value_name = "ARCH", value_parser = |text: &str| name(ARCH, text))]
+    pub(crate) arch: Option<NameArg>,
+    /// Operating system [default: linux]
+    #[arg(short = 'O', long, value_name = "OS", value_parser = |text: &str| name(OS, text))]
+    pub(crate) os: Option<NameArg>,
+    /// Load address of the kernel, hexadecimal [default: that of vmlinux; zImage and Image run anywhere]
+    #[arg(short = 'a', long, value_name = "HEX", value_parser = hex)]
+    pub(crate) load_address: Option<u64>,
+    /// Entry point of the kernel, hexadecimal [default: that of vmlinux, else the load address]
+    #[arg(short = 'e', long, value_name = "HEX", value_parser = hex)]
+    pub(crate) entry_point: Option<u64>,
+    /// Address that U-Boot copies the device tree to, hexadecimal; overlays need it
+    #[arg(long, value_name = "HEX", value_parser = hex)]
+    pub(crate) dtb_load: Option<u64>,
+    /// Compress the kernel
+    #[arg(long, value_name = "COMP", value_enum)]
+    pub(crate) compress: Option<CompressArg>,
+    /// Hashes of every image: crc32, md5, sha1, sha256, sha384, sha512, or none
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = algorithm, default_value = "sha256")]
+    pub(crate) hash: Vec<Option<Algorithm>>,
+    /// Description of the whole [default: the name of the kernel's file]
+    #[arg(short = 'n', long = "name", value_name = "TEXT")]
+    pub(crate) description: Option<String>,
+    /// The default configuration, by its name or that of its device tree file [default: the first]
+    #[arg(long, value_name = "NAME", conflicts_with = "source")]
+    pub(crate) default: Option<String>,
+    /// Put the data behind the tree instead of into it
+    #[arg(short = 'E', long)]
+    pub(crate) external: bool,
+    /// File offset of the first external data, hexadecimal [default: directly behind the tree]
+    #[arg(short = 'p', long, value_name = "HEX", value_parser = hex, requires = "external")]
+    pub(crate) position: Option<u64>,
+    /// Align external data and the end of the tree, hexadecimal [default: 4]
+    #[arg(short = 'B', long, value_name = "HEX", value_parser = alignment, requires = "external")]
+    pub(crate) align: Option<kimage::bytes::Align>,
+    /// Creation time in seconds since 1970 [default: SOURCE_DATE_EPOCH, else 0]
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) time: Option<u32>,
+    #[command(flatten)]
+    pub(crate) building: Building,
+}
+
+/// The compressions that U-Boot has a word for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CompressArg {
+    None,
+    Gzip,
+    Bzip2,
+    Lzma,
+    Lzo,
+    Lz4,
+    Zstd,
+}
+
+impl From<CompressArg> for Codec {
+    fn from(arg: CompressArg) -> Codec {
+        match arg {
+            CompressArg::None => Codec::None,
+            CompressArg::Gzip => Codec::Gzip,
+            CompressArg::Bzip2 => Codec::Bzip2,
+            CompressArg::Lzma => Codec::Lzma,
+            CompressArg::Lzo => Codec::Lzo,
+            // The frame that U-Boot reads, not the kernel's.
+            CompressArg::Lz4 => Codec::Lz4Frame,
+            CompressArg::Zstd => Codec::Zstd,
+        }
+    }
+}
+
+fn algorithm(text: &str) -> Result<Option<Algorithm>, String> {
+    let known = || Algorithm::ALL.map(Algorithm::name).join(", ");
+    match Algorithm::from_name(text) {
+        _ if text == "none" => Ok(None),
+        Some(algorithm) => Ok(Some(algorithm)),
+        None => Err(format!("wanted none or one of {}", known())),
+    }
+}
+
+fn alignment(text: &str) -> Result<kimage::bytes::Align, String> {
+    kimage::bytes::Align::new(hex(text)?).ok_or_else(|| "wanted a power of two, hexadecimal".to_owned())
+}

@@ -1,0 +1,102 @@
+//! `fit`: from a source, from a compiled tree, or from the files.
+
+use super::build::{at_input, finish, list, one_stdin, open_all, refs, source_date_epoch};
+use crate::args::{Cli, Fit, NameArg};
+use crate::input::Input;
+use anyhow::Result;
+use clap::CommandFactory;
+use clap::error::ErrorKind;
+use kimage::assemble::{self, FitFile, FitRequest};
+use kimage::format::dts::Source;
+use kimage::format::fdt::Dtb;
+use kimage::format::fit::{External, Options};
+use std::path::{Path, PathBuf};
+
+pub(crate) fn fit(args: &Fit) -> Result<()> {
+    for arg in [args.arch, args.os] {
+        if let Some(NameArg::List(names)) = arg {
+            return list(names);
+        }
+    }
+    let external = args
+        .external
+        .then(|| External { align: args.align.unwrap_or(External::default().align), position: args.position });
+    let time = match args.time {
+        Some(time) => time,
+        None => source_date_epoch()?,
+    };
+    let options = Options { time, external };
+    match (&args.source, &args.kernel) {
+        (Some(source), _) => from_source(args, source, &options),
+        (None, Some(kernel)) => from_files(args, kernel, options),
+        (None, None) => {
+            let message = "fit: give an image tree source, or the kernel with --kernel";
+            Cli::command().error(ErrorKind::MissingRequiredArgument, message).exit()
+        }
+    }
+}
+
+fn from_source(args: &Fit, path: &Path, options: &Options) -> Result<()> {
+    let source = Input::open(path)?;
+    if Dtb::detect(&source) {
+        let assembled = assemble::fit_from_blob(&source, options)
+            .map_err(|error| anyhow::Error::new(error).context(source.name()))?;
+        return finish("fit", &args.output, &args.building, &assembled);
+    }
+    let name = if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() };
+    let source = Source::parse(&name, &source, &mut |name, from| {
+        let path = beside(name, from);
+        Ok((path.display().to_string(), std::fs::read(path)?))
+    })
+    .map_err(kimage::Error::from)?;
+    // Each file is opened once, however often the source names it.
+    let paths: Vec<PathBuf> = source.files().iter().map(|file| beside(&file.name, &file.from)).collect();
+    let files = open_all(&paths)?;
+    let bytes: Vec<&[u8]> = files.iter().map(|file| &**file).collect();
+    let tree = source.tree(&bytes).map_err(kimage::Error::from)?;
+    let assembled = assemble::fit_from_tree(tree.root, &tree.reservations, options)
+        .map_err(|error| anyhow::Error::new(error).context(name.clone()))?;
+    finish("fit", &args.output, &args.building, &assembled)
+}
+
+/// The path of a file that a source names: relative to the source's own folder, as dtc has it.
+fn beside(name: &str, from: &str) -> PathBuf {
+    Path::new(from).parent().unwrap_or(Path::new("")).join(name)
+}
+
+fn from_files(args: &Fit, kernel: &Path, options: Options) -> Result<()> {
+    let kernel = kernel.to_owned();
+    let ramdisk: Vec<PathBuf> = args.ramdisk.iter().cloned().collect();
+    one_stdin([&kernel].into_iter().chain(&args.dtb).chain(&args.overlay).chain(&ramdisk).chain(&args.loadable));
+    let kernels = open_all(&[kernel])?;
+    let dtbs = open_all(&args.dtb)?;
+    let overlays = open_all(&args.overlay)?;
+    let ramdisks = open_all(&ramdisk)?;
+    let loadables = open_all(&args.loadable)?;
+    let request = FitRequest {
+        kernel: files(&kernels).pop(),
+        dtbs: files(&dtbs),
+        overlays: files(&overlays),
+        ramdisk: files(&ramdisks).pop(),
+        loadables: files(&loadables),
+        arch: args.arch.and_then(NameArg::id),
+        os: args.os.and_then(NameArg::id),
+        load: args.load_address,
+        entry: args.entry_point,
+        dtb_load: args.dtb_load,
+        compress: args.compress.map(Into::into),
+        hashes: args.hash.iter().flatten().copied().collect(),
+        description: args.description.clone(),
+        default: args.default.clone(),
+        options,
+    };
+    let kernels = refs(&kernels);
+    let assembled = assemble::fit(&request).map_err(|error| {
+        at_input(error, &[("KERNEL", &kernels), ("--dtb", &refs(&dtbs)), ("--overlay", &refs(&overlays))])
+    })?;
+    finish("fit", &args.output, &args.building, &assembled)
+}
+
+fn files(inputs: &[Input]) -> Vec<FitFile<'_>> {
+    inputs.iter().map(|input| FitFile { name: input.file_name(), bytes: input }).collect()
+}

@@ -1,0 +1,135 @@
+//! Numbers and expressions in cells: 64 bits, the operators of C.
+
+use super::Error;
+use super::parse::Parser;
+
+/// Parentheses and signs in one another.
+const MAX_DEPTH: usize = 64;
+
+/// The operators of two operands, those that bind most loosely first.
+const LEVELS: &[&[&str]] = &[
+    &["||"],
+    &["&&"],
+    &["|"],
+    &["^"],
+    &["&"],
+    &["==", "!="],
+    &["<=", ">=", "<", ">"],
+    &["<<", ">>"],
+    &["+", "-"],
+    &["*", "/", "%"],
+];
+
+impl Parser<'_> {
+    /// A number, a character, or an expression in parentheses.
+    pub(super) fn number(&mut self) -> Result<u64, Error> {
+        self.primary(0)
+    }
+
+    fn primary(&mut self, depth: usize) -> Result<u64, Error> {
+        if self.scan.skip("(")? {
+            let value = self.ternary(depth + 1)?;
+            self.scan.expect(")")?;
+            return Ok(value);
+        }
+        match self.scan.peek() {
+            Some(b'\'') => self.scan.character(),
+            Some(b'0'..=b'9') => self.literal(),
+            _ => Err(self.scan.wanted("a number or an expression in parentheses")),
+        }
+    }
+
+    fn literal(&mut self) -> Result<u64, Error> {
+        let place = self.scan.place();
+        let word = self.scan.run(super::scan::is_label);
+        let digits = ["ULL", "UL", "LL", "L", "U"].iter().find_map(|end| word.strip_suffix(end)).unwrap_or(&word);
+        let value = match (digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X")), digits.strip_prefix('0')) {
+            (Some(digits), _) => u64::from_str_radix(digits, 16),
+            (None, Some(digits)) if !digits.is_empty() => u64::from_str_radix(digits, 8),
+            _ => digits.parse(),
+        };
+        value.map_err(|_| {
+            let help = "numbers are decimal, hexadecimal behind 0x or octal behind 0, and fit 64 bits";
+            self.scan.error(place, format!("{word:?} is no number"), help)
+        })
+    }
+
+    fn ternary(&mut self, depth: usize) -> Result<u64, Error> {
+        if depth > MAX_DEPTH {
+            let place = self.scan.place();
+            return Err(self.scan.error(place, "the expression is too deep", "make it simpler"));
+        }
+        let condition = self.binary(0, depth)?;
+        if !self.scan.skip("?")? {
+            return Ok(condition);
+        }
+        let yes = self.ternary(depth + 1)?;
+        self.scan.expect(":")?;
+        let no = self.ternary(depth + 1)?;
+        Ok(if condition != 0 { yes } else { no })
+    }
+
+    fn binary(&mut self, level: usize, depth: usize) -> Result<u64, Error> {
+        let Some(operators) = LEVELS.get(level) else { return self.unary(depth) };
+        let mut left = self.binary(level + 1, depth)?;
+        loop {
+            self.scan.space()?;
+            let place = self.scan.place();
+            let Some(operator) = operators.iter().find(|operator| self.is_operator(operator)) else { return Ok(left) };
+            self.scan.expect(operator)?;
+            let right = self.binary(level + 1, depth)?;
+            left = apply(operator, left, right)
+                .ok_or_else(|| self.scan.error(place, "division by zero", "change the divisor"))?;
+        }
+    }
+
+    /// `|` is not the start of `||`, and so on.
+    fn is_operator(&self, operator: &str) -> bool {
+        let longer = ["||", "&&", "<<", ">>", "<=", ">=", "==", "!="];
+        self.scan.looking_at(operator)
+            && (operator.len() == 2 || !longer.iter().any(|two| self.scan.looking_at(two) && two.starts_with(operator)))
+    }
+
+    fn unary(&mut self, depth: usize) -> Result<u64, Error> {
+        self.scan.space()?;
+        if depth > MAX_DEPTH {
+            let place = self.scan.place();
+            return Err(self.scan.error(place, "the expression is too deep", "make it simpler"));
+        }
+        if self.scan.skip("-")? {
+            return Ok(self.unary(depth + 1)?.wrapping_neg());
+        }
+        if self.scan.skip("~")? {
+            return Ok(!self.unary(depth + 1)?);
+        }
+        if self.scan.skip("!")? {
+            return Ok(u64::from(self.unary(depth + 1)? == 0));
+        }
+        self.primary(depth)
+    }
+}
+
+/// C's arithmetic on `uint64_t`; `None` for a division by zero.
+fn apply(operator: &str, left: u64, right: u64) -> Option<u64> {
+    let shift = u32::try_from(right).unwrap_or(u32::MAX);
+    Some(match operator {
+        "||" => u64::from(left != 0 || right != 0),
+        "&&" => u64::from(left != 0 && right != 0),
+        "|" => left | right,
+        "^" => left ^ right,
+        "&" => left & right,
+        "==" => u64::from(left == right),
+        "!=" => u64::from(left != right),
+        "<" => u64::from(left < right),
+        ">" => u64::from(left > right),
+        "<=" => u64::from(left <= right),
+        ">=" => u64::from(left >= right),
+        "<<" => left.checked_shl(shift).unwrap_or(0),
+        ">>" => left.checked_shr(shift).unwrap_or(0),
+        "+" => left.wrapping_add(right),
+        "-" => left.wrapping_sub(right),
+        "*" => left.wrapping_mul(right),
+        "/" => left.checked_div(right)?,
+        _ => left.checked_rem(right)?,
+    })
+}

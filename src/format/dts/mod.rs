@@ -1,0 +1,134 @@
+//! Device tree source: the text that dtc compiles, as far as image tree sources (`.its`) use it.
+//!
+//! ```text
+//! text > parse > Source ─ files() > the caller opens them ─ tree(files) > fdt::Node
+//! ```
+//!
+//! Understood are `/dts-v1/`, `/memreserve/`, nodes, labels, references to nodes (by label or path, in cells and as
+//! paths), overriding and deleting, cells with expressions and `/bits/`, byte strings, strings, `/incbin/` with offset and
+//! length, `/include/` and the line marks of a C preprocessor. Refused, by name, are `/plugin/` and `/omit-if-no-ref/`.
+//!
+//! Source: Devicetree Specification 0.4, appendix A, and the behaviour of dtc 1.6.1, which `tests/its.rs` compares with.
+
+mod expr;
+mod parse;
+mod resolve;
+mod scan;
+
+pub use resolve::Resolved;
+
+use std::borrow::Cow;
+
+/// Gets an included text: see [`Source::parse`].
+pub type Include<'i> = dyn FnMut(&str, &str) -> std::io::Result<(String, Vec<u8>)> + 'i;
+
+/// A source that was read but for the files that it includes the bytes of.
+#[derive(Debug)]
+pub struct Source {
+    root: SourceNode,
+    reservations: Vec<crate::format::fdt::Reservation>,
+    files: Vec<File>,
+    /// The text files it consists of, the first that which was given.
+    texts: Vec<String>,
+}
+
+/// A file whose bytes the source wants (`/incbin/`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct File {
+    /// Its name, as the source has it.
+    pub name: String,
+    /// The text file that names it: the name is relative to that one's folder.
+    pub from: String,
+}
+
+impl Source {
+    /// Reads `text`, which is called `name`.
+    ///
+    /// `include` gets the text of a file that `/include/` names: its name, and that of the file that names it. It returns
+    /// the text and the name that further names are relative to.
+    ///
+    /// # Errors
+    /// [`Error`] with file, line and column.
+    pub fn parse(name: &str, text: &[u8], include: &mut Include<'_>) -> Result<Source, Error> {
+        parse::Parser::new(name, text, include).source()
+    }
+
+    /// The files whose bytes [`Source::tree`] wants, each once.
+    pub fn files(&self) -> &[File] {
+        &self.files
+    }
+
+    /// The tree, with the bytes of [`Source::files`] in the same order.
+    ///
+    /// # Errors
+    /// [`Error`] where a reference leads nowhere, or a file has not the bytes that are asked for.
+    pub fn tree<'a>(&self, files: &[&'a [u8]]) -> Result<Resolved<'a>, Error> {
+        resolve::resolve(self, files)
+    }
+}
+
+/// The source cannot be understood.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{file}:{line}:{column}: {message}")]
+pub struct Error {
+    /// The text file.
+    pub file: String,
+    /// Line, from 1.
+    pub line: usize,
+    /// Column in bytes, from 1.
+    pub column: usize,
+    /// What was found and what was wanted.
+    pub message: String,
+    /// What to do next; may be empty.
+    pub help: Cow<'static, str>,
+}
+
+/// A place in a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Place {
+    /// Which of [`Source::texts`].
+    text: usize,
+    line: usize,
+    column: usize,
+}
+
+#[derive(Debug, Default)]
+struct SourceNode {
+    name: String,
+    labels: Vec<String>,
+    properties: Vec<SourceProperty>,
+    children: Vec<SourceNode>,
+}
+
+#[derive(Debug)]
+struct SourceProperty {
+    name: String,
+    parts: Vec<(Place, Part)>,
+}
+
+/// A part of a property's value.
+#[derive(Debug)]
+enum Part {
+    Bytes(Vec<u8>),
+    /// Bytes of a file: which of [`Source::files`], from where, how many.
+    File(usize, u64, Option<u64>),
+    /// The phandle of a node, one cell.
+    Phandle(Reference),
+    /// The path of a node, a string.
+    Path(Reference),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Reference {
+    Label(String),
+    Path(String),
+}
+
+impl std::fmt::Display for Reference {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Reference::Label(label) => write!(f, "&{label}"),
+            Reference::Path(path) => write!(f, "&{{{path}}}"),
+        }
+    }
+}

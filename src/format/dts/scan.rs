@@ -1,0 +1,277 @@
+//! Characters to words: where the parser stands, in which of the texts, and what stands there.
+
+use super::{Error, Include, Place};
+use std::borrow::Cow;
+
+/// Texts that include one another; dtc allows 200.
+const MAX_INCLUDES: usize = 64;
+/// Text of all files together; a source that includes itself twice would fill the memory.
+const MAX_TEXT: usize = 64 << 20;
+
+struct Text {
+    bytes: Vec<u8>,
+    at: usize,
+    place: Place,
+}
+
+pub(super) struct Scanner<'i> {
+    /// The text that is being read last.
+    open: Vec<Text>,
+    pub(super) texts: Vec<String>,
+    include: &'i mut Include<'i>,
+    read: usize,
+}
+
+impl<'i> Scanner<'i> {
+    pub(super) fn new(name: &str, text: &[u8], include: &'i mut Include<'i>) -> Self {
+        let place = Place { text: 0, line: 1, column: 1 };
+        let first = Text { bytes: text.to_vec(), at: 0, place };
+        Scanner { open: vec![first], texts: vec![name.to_owned()], include, read: text.len() }
+    }
+
+    pub(super) fn place(&self) -> Place {
+        self.open.last().map(|text| text.place).unwrap_or_default()
+    }
+
+    /// The name of the text that is being read.
+    pub(super) fn text_name(&self) -> &str {
+        self.texts.get(self.place().text).map_or("", String::as_str)
+    }
+
+    pub(super) fn error(&self, place: Place, message: impl Into<String>, help: impl Into<Cow<'static, str>>) -> Error {
+        let file = self.texts.get(place.text).cloned().unwrap_or_default();
+        Error { file, line: place.line, column: place.column, message: message.into(), help: help.into() }
+    }
+
+    /// An error at what stands here.
+    pub(super) fn wanted(&mut self, want: &str) -> Error {
+        let rest = self.rest();
+        let end = rest.iter().position(|byte| byte.is_ascii_whitespace()).unwrap_or(rest.len()).min(20);
+        let found = match rest.get(..end) {
+            None | Some([]) => "the end of the text".to_owned(),
+            Some(word) => format!("{:?}", String::from_utf8_lossy(word)),
+        };
+        self.error(self.place(), format!("found {found}, wanted {want}"), "")
+    }
+
+    fn rest(&self) -> &[u8] {
+        self.open.last().and_then(|text| text.bytes.get(text.at..)).unwrap_or(&[])
+    }
+
+    pub(super) fn peek(&self) -> Option<u8> {
+        self.rest().first().copied()
+    }
+
+    pub(super) fn looking_at(&self, word: &str) -> bool {
+        self.rest().starts_with(word.as_bytes())
+    }
+
+    /// The next character, passed over.
+    pub(super) fn next(&mut self) -> Option<u8> {
+        let text = self.open.last_mut()?;
+        let byte = *text.bytes.get(text.at)?;
+        text.at += 1;
+        if byte == b'\n' {
+            text.place.line += 1;
+            text.place.column = 1;
+        } else {
+            text.place.column += 1;
+        }
+        Some(byte)
+    }
+
+    fn pass(&mut self, count: usize) {
+        for _ in 0..count {
+            self.next();
+        }
+    }
+
+    /// Passes over white space, comments, line marks, and into and out of included texts.
+    pub(super) fn space(&mut self) -> Result<(), Error> {
+        loop {
+            match self.rest() {
+                [] if self.open.len() > 1 => {
+                    self.open.pop();
+                }
+                [] => return Ok(()),
+                [byte, ..] if byte.is_ascii_whitespace() => self.pass(1),
+                [b'/', b'/', ..] => self.line(),
+                [b'/', b'*', ..] => {
+                    let start = self.place();
+                    let length = memchr::memmem::find(self.rest(), b"*/");
+                    let Some(length) = length else {
+                        return Err(self.error(start, "the comment has no end", "end it with */"));
+                    };
+                    self.pass(length + 2);
+                }
+                // # 12 "file" of a C preprocessor, at the start of a line.
+                [b'#', b' ' | b'\t' | b'l', ..] if self.place().column == 1 => self.line(),
+                _ if self.looking_at("/include/") => self.include()?,
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    fn line(&mut self) {
+        let length = memchr::memchr(b'\n', self.rest()).unwrap_or(self.rest().len());
+        self.pass(length);
+    }
+
+    fn include(&mut self) -> Result<(), Error> {
+        let place = self.place();
+        self.pass("/include/".len());
+        while self.peek().is_some_and(|byte| byte.is_ascii_whitespace()) {
+            self.pass(1);
+        }
+        let name = self.string()?;
+        let name = String::from_utf8_lossy(&name).into_owned();
+        if self.open.len() == MAX_INCLUDES {
+            let message = format!("{MAX_INCLUDES} texts include one another");
+            return Err(self.error(place, message, "a file includes itself"));
+        }
+        let from = self.text_name().to_owned();
+        let (called, bytes) = (self.include)(&name, &from)
+            .map_err(|error| self.error(place, format!("{name} cannot be read: {error}"), "change the name"))?;
+        self.read = self.read.saturating_add(bytes.len());
+        if self.read > MAX_TEXT {
+            return Err(self.error(place, "the included texts are too long", "a file includes itself"));
+        }
+        let text = match self.texts.iter().position(|known| *known == called) {
+            Some(index) => index,
+            None => {
+                self.texts.push(called);
+                self.texts.len() - 1
+            }
+        };
+        self.open.push(Text { bytes, at: 0, place: Place { text, line: 1, column: 1 } });
+        Ok(())
+    }
+
+    /// Passes over `word` when it stands here, behind space.
+    pub(super) fn skip(&mut self, word: &str) -> Result<bool, Error> {
+        self.space()?;
+        let here = self.looking_at(word);
+        if here {
+            self.pass(word.len());
+        }
+        Ok(here)
+    }
+
+    /// Passes over `word`, which must stand here.
+    pub(super) fn expect(&mut self, word: &str) -> Result<(), Error> {
+        match self.skip(word)? {
+            true => Ok(()),
+            false => Err(self.wanted(&format!("{word:?}"))),
+        }
+    }
+
+    /// The longest run of characters that are `of` it.
+    pub(super) fn run(&mut self, of: impl Fn(u8) -> bool) -> String {
+        let length = self.rest().iter().position(|byte| !of(*byte)).unwrap_or(self.rest().len());
+        let word = String::from_utf8_lossy(self.rest().get(..length).unwrap_or(&[])).into_owned();
+        self.pass(length);
+        word
+    }
+
+    /// A label and its colon, if one stands here.
+    pub(super) fn label(&mut self) -> Result<Option<String>, Error> {
+        self.space()?;
+        let rest = self.rest();
+        let length = rest.iter().position(|byte| !is_label(*byte)).unwrap_or(rest.len());
+        let starts = rest.first().is_some_and(|byte| is_label(*byte) && !byte.is_ascii_digit());
+        if !starts || rest.get(length) != Some(&b':') {
+            return Ok(None);
+        }
+        let label = self.run(is_label);
+        self.pass(1);
+        Ok(Some(label))
+    }
+
+    /// A string in quotes, with C's escapes; without the zero byte at its end.
+    pub(super) fn string(&mut self) -> Result<Vec<u8>, Error> {
+        let start = self.place();
+        if self.peek() != Some(b'"') {
+            return Err(self.wanted("a string in quotes"));
+        }
+        self.pass(1);
+        let mut out = Vec::new();
+        loop {
+            match self.next() {
+                Some(b'"') => return Ok(out),
+                Some(b'\\') => out.push(self.escape(start)?),
+                Some(byte) => out.push(byte),
+                None => return Err(self.error(start, "the string has no end", "end it with a quote")),
+            }
+        }
+    }
+
+    /// A character in single quotes.
+    pub(super) fn character(&mut self) -> Result<u64, Error> {
+        let start = self.place();
+        self.pass(1);
+        let byte = match self.next() {
+            Some(b'\\') => self.escape(start)?,
+            Some(byte) if byte != b'\'' => byte,
+            _ => return Err(self.error(start, "the character is missing", "put one character between the quotes")),
+        };
+        match self.next() {
+            // dtc's `char` has a sign, but its value is taken as one byte.
+            Some(b'\'') => Ok(u64::from(byte)),
+            _ => {
+                Err(self.error(start, "more than one character between single quotes", "put a string in double quotes"))
+            }
+        }
+    }
+
+    /// What stands behind a backslash.
+    fn escape(&mut self, start: Place) -> Result<u8, Error> {
+        let first = self.next();
+        Ok(match first {
+            Some(b'a') => 7,
+            Some(b'b') => 8,
+            Some(b't') => b'\t',
+            Some(b'n') => b'\n',
+            Some(b'v') => 11,
+            Some(b'f') => 12,
+            Some(b'r') => b'\r',
+            Some(b'x') => {
+                let digits = self.digits(2, 16);
+                match u8::from_str_radix(&digits, 16) {
+                    Ok(byte) => byte,
+                    Err(_) => return Err(self.error(start, "\\x without hexadecimal digits", "give one or two")),
+                }
+            }
+            Some(digit @ b'0'..=b'7') => {
+                let digits = format!("{}{}", char::from(digit), self.digits(2, 8));
+                let value = u32::from_str_radix(&digits, 8).unwrap_or_default();
+                match u8::try_from(value) {
+                    Ok(byte) => byte,
+                    Err(_) => return Err(self.error(start, format!("\\{digits} is no byte"), "\\377 is the largest")),
+                }
+            }
+            Some(other) => other,
+            None => return Err(self.error(start, "the string has no end", "end it with a quote")),
+        })
+    }
+
+    fn digits(&mut self, most: usize, radix: u32) -> String {
+        let mut digits = String::new();
+        while digits.len() < most {
+            match self.peek().filter(|byte| char::from(*byte).is_digit(radix)) {
+                Some(digit) => digits.push(char::from(digit)),
+                None => break,
+            }
+            self.pass(1);
+        }
+        digits
+    }
+}
+
+pub(super) fn is_label(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_'
+}
+
+/// Characters of the names of nodes and properties.
+pub(super) fn is_name(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b",._+*#?@-".contains(&byte)
+}

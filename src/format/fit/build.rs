@@ -1,0 +1,245 @@
+//! A tree with its data to a FIT, as `mkimage -f` makes it.
+
+use super::{Algorithm, cut};
+use crate::bytes::{Align, len64};
+use crate::finding::{Finding, Severity};
+use crate::format::fdt::{self, FDT_MAGIC, Flat, Node, Property, Reservation, Strings};
+use crate::format::zimage::ZImage;
+use crate::layout::{self, Plan, Reserver};
+use std::borrow::Cow;
+
+/// By how much mkimage enlarges the tree, which it has packed first, until time and hashes fit into it (tools/fit_image.c).
+const STEP: u64 = 1024;
+
+/// What becomes of the tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Options {
+    /// Creation time in seconds since 1970.
+    pub time: u32,
+    /// Put the images' data behind the tree (`-E`).
+    pub external: Option<External>,
+}
+
+/// Where external data goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct External {
+    /// Each image, and the end of the tree, is aligned so (`-B`).
+    pub align: Align,
+    /// The file offset of the first image (`-p`); directly behind the tree when it is `None`.
+    pub position: Option<u64>,
+}
+
+impl Default for External {
+    /// As mkimage: aligned to 4, behind the tree.
+    fn default() -> Self {
+        External { align: Align::new(4).unwrap_or(Align::ONE), position: None }
+    }
+}
+
+/// The tree does not make a FIT.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// It describes no images.
+    #[error("the tree has no node /images")]
+    NoImages,
+    /// An image without data.
+    #[error("{path} has no data")]
+    NoData {
+        /// Its node.
+        path: String,
+    },
+    /// A hash whose algorithm is not said, or that kimage does not know.
+    #[error("{path}: {}", match .algo { Some(algo) => format!("unknown algorithm {algo:?}"), None => "no algo".to_owned() })]
+    Algorithm {
+        /// Its node.
+        path: String,
+        /// The algorithm.
+        algo: Option<String>,
+    },
+    /// The data was to begin inside of the tree.
+    #[error("external data is to begin at {position:#x}, but the tree has {tree:#x} bytes")]
+    Position {
+        /// Where the data was to begin.
+        position: u64,
+        /// Bytes of the tree.
+        tree: u64,
+    },
+    /// The tree cannot be written.
+    #[error(transparent)]
+    Tree(#[from] fdt::Error),
+    /// The layout did not come out.
+    #[error(transparent)]
+    Layout(#[from] layout::Error),
+}
+
+impl Error {
+    /// What to do next; empty when the message says it all.
+    pub fn help(&self) -> Cow<'static, str> {
+        match self {
+            Error::NoImages => "a FIT has nodes /images and /configurations".into(),
+            Error::NoData { .. } => "name the file: data = /incbin/(\"FILE\");".into(),
+            Error::Algorithm { .. } => {
+                let names: Vec<&str> = Algorithm::ALL.iter().map(|algorithm| algorithm.name()).collect();
+                format!("say algo = \"sha256\"; known are {}", names.join(", ")).into()
+            }
+            Error::Position { tree, .. } => format!("change -p to {:#x} or more", tree.next_multiple_of(4096)).into(),
+            Error::Tree(error) => error.help(),
+            Error::Layout(_) => "".into(),
+        }
+    }
+}
+
+/// What was planned.
+#[derive(Debug)]
+pub struct Built<'a> {
+    /// The file.
+    pub plan: Plan<'a>,
+    /// The tree as it is written.
+    pub root: Node<'a>,
+    /// What is worth knowing about it.
+    pub findings: Vec<Finding>,
+}
+
+/// Plans the FIT of `root`: adds the time, computes every hash, and moves the data out if wished.
+///
+/// The bytes are those of mkimage 2023.01, which has dtc compile the tree and then edits it in place: where a property is
+/// new it comes first in its node, new names come last among the strings, and the file has the
+/// space that mkimage makes for both.
+///
+/// # Errors
+/// [`Error`] names the node.
+pub fn plan<'a>(mut root: Node<'a>, reservations: &[Reservation], options: &Options) -> Result<Built<'a>, Error> {
+    let mut strings = Strings::default();
+    strings.insert_all(&root)?;
+    let compiled = Flat::new(&root, strings.clone())?.with_reservations(reservations)?.len();
+
+    strings.insert("timestamp")?;
+    root.set(Property::u32("timestamp", options.time));
+    let mut findings = Vec::new();
+    let images = root.child_mut("images").ok_or(Error::NoImages)?;
+    for image in &mut images.children {
+        let path = format!("/images/{}", image.name);
+        let data = image.property("data").map(|data| data.value.clone());
+        let data = data.ok_or_else(|| Error::NoData { path: path.clone() })?;
+        for child in &mut image.children {
+            if child.name.starts_with("hash") {
+                strings.insert("value")?;
+                let value = hash(child, &data).map_err(|algo| {
+                    let path = format!("{path}/{}", child.name);
+                    Error::Algorithm { path, algo }
+                })?;
+                child.set(Property::bytes("value", value));
+            }
+        }
+    }
+    findings.extend(unsigned(&root));
+    let boot_cpu = boot_cpu(&root);
+    let needed = Flat::new(&root, strings.clone())?.with_reservations(reservations)?.len();
+    let total = compiled + needed.saturating_sub(compiled).next_multiple_of(STEP);
+
+    let Some(external) = options.external else {
+        let flat = Flat::new(&root, strings)?.with_reservations(reservations)?.with_boot_cpu(boot_cpu);
+        let blob = flat.plan(total)?;
+        let names = root.child("images").into_iter().flat_map(|images| &images.children).map(|image| &image.name);
+        let data = names
+            .filter_map(|name| Some((format!("images/{name}"), flat.value_at(&format!("/images/{name}"), "data")?)))
+            .filter(|(_, at)| !at.is_empty())
+            .collect::<Vec<_>>();
+        let regions = cut(blob.regions(), &data, blob.len());
+        let mut out = Reserver::new();
+        out.append(&blob)?;
+        return Ok(Built { plan: out.finish_with(regions), root, findings });
+    };
+
+    let mut data: Vec<(String, Cow<'a, [u8]>, u64)> = Vec::new();
+    let mut at = 0;
+    let images = root.child_mut("images").ok_or(Error::NoImages)?;
+    for image in &mut images.children {
+        let Some(index) = image.properties.iter().position(|property| property.name == "data") else { continue };
+        let bytes = image.properties.remove(index).value;
+        let len = len64(&bytes);
+        let narrow = |value: u64| u32::try_from(value).map_err(|_| fdt::Error::TooLarge { size: value });
+        let (name, offset) = match external.position {
+            Some(position) => ("data-position", position.saturating_add(at)),
+            None => ("data-offset", at),
+        };
+        strings.insert(name)?;
+        image.set(Property::u32(name, narrow(offset)?));
+        strings.insert("data-size")?;
+        image.set(Property::u32("data-size", narrow(len)?));
+        data.push((format!("images/{}", image.name), bytes, at));
+        let too_large = || fdt::Error::TooLarge { size: u64::MAX };
+        at = external.align.up(at.saturating_add(len)).ok_or_else(too_large)?;
+    }
+    let flat = Flat::new(&root, strings)?.with_reservations(reservations)?.with_boot_cpu(boot_cpu);
+    let tree_len = external.align.up(flat.len()).unwrap_or(flat.len());
+    let blob = flat.plan(tree_len)?;
+    let start = external.position.unwrap_or(tree_len);
+    if start < tree_len {
+        return Err(Error::Position { position: start, tree: tree_len });
+    }
+    let mut out = Reserver::new();
+    out.append(&blob)?;
+    // Without a byte of data mkimage writes none, and the file ends with the tree.
+    let last = if at > 0 { start.saturating_add(at) } else { tree_len };
+    for (_, bytes, offset) in data.iter().filter(|_| at > 0) {
+        out.fill_to("the tree", start.saturating_add(*offset), 0)?;
+        out.bytes(bytes.clone())?;
+    }
+    out.fill_to("the tree", last, 0)?;
+    findings.extend(data.windows(2).filter_map(taken_for_appended));
+    let ranges = data.iter().map(|(name, bytes, offset)| (name.clone(), start + offset..start + offset + len64(bytes)));
+    let ranges = ranges.filter(|(_, at)| !at.is_empty()).collect::<Vec<_>>();
+    let regions = cut(blob.regions(), &ranges, out.at());
+    Ok(Built { plan: out.finish_with(regions), root, findings })
+}
+
+/// The hash that a node asks for; the error is its algorithm.
+fn hash(node: &Node<'_>, data: &[u8]) -> Result<Vec<u8>, Option<String>> {
+    let Some(algo) = node.property("algo") else { return Err(None) };
+    let name = algo.as_string().unwrap_or_default();
+    Algorithm::from_name(name).map(|algorithm| algorithm.hash(data)).ok_or_else(|| Some(name.to_owned()))
+}
+
+/// The `reg` of the first CPU, which dtc takes for the one that boots.
+fn boot_cpu(root: &Node<'_>) -> u32 {
+    let reg = root.child("cpus").and_then(|cpus| cpus.children.first()).and_then(|cpu| cpu.property("reg"));
+    reg.and_then(|reg| reg.value.as_ref().try_into().ok()).map_or(0, u32::from_be_bytes)
+}
+
+/// An ARM kernel whose decompressor looks for a device tree behind itself (CONFIG_ARM_APPENDED_DTB) takes what stands there,
+/// whatever the configuration says: seen on U-Boot 2023.01 with a kernel that runs where it lies.
+fn taken_for_appended(pair: &[(String, Cow<'_, [u8]>, u64)]) -> Option<Finding> {
+    let [(kernel, bytes, at), (tree, next, start)] = pair else { return None };
+    let magic = FDT_MAGIC.to_be_bytes();
+    let looks = || [magic, FDT_MAGIC.to_le_bytes()].iter().any(|word| memchr::memmem::find(bytes, word).is_some());
+    let adjacent = at.saturating_add(len64(bytes)) == *start && next.starts_with(&magic);
+    if !adjacent || !ZImage::detect(bytes) || !looks() {
+        return None;
+    }
+    let message = format!("{tree} stands directly behind {kernel}, which takes it for a device tree appended to it");
+    let help = "put the device trees before the kernel, or apart from it: -B 1000";
+    Some(Finding::new("fit.appended-dtb", Severity::Warning, message).with_help(help))
+}
+
+/// Signatures and ciphers are asked for in the source, but kimage holds no keys.
+fn unsigned(root: &Node<'_>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for group in ["images", "configurations"] {
+        for node in root.child(group).into_iter().flat_map(|group| &group.children) {
+            for child in &node.children {
+                let help = "sign it afterwards: mkimage -F -k KEYS FILE";
+                if child.name.starts_with("signature") {
+                    let message =
+                        format!("/{group}/{}/{} is left without value: kimage does not sign", node.name, child.name);
+                    findings.push(Finding::new("fit.signature", Severity::Warning, message).with_help(help));
+                } else if child.name.starts_with("cipher") {
+                    let message = format!("/{group}/{}/{}: kimage does not encrypt", node.name, child.name);
+                    findings.push(Finding::new("fit.cipher", Severity::Warning, message).with_help(help));
+                }
+            }
+        }
+    }
+    findings
+}
