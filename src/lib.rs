@@ -23,14 +23,15 @@
 //!    readable.
 //! 3. [`layout`]: what goes where: reserve, plan, emit.
 //! 4. [`elf`]: the kernel as the linker left it: lazy view, symbols, flat image, stripped file, relocations.
-//! 5. [`stub`]: the decompressor that is linked around its payload; `zoffset.h` and `voffset.h`. [`payload`]: what an
-//!    image carries: the relocation table behind the kernel, and how the kernel's build wraps and links it.
+//! 5. [`stub`]: the decompressor that is linked around its payload, and those of kimage's own with the arithmetic of
+//!    memory that they share with the packer; `zoffset.h` and `voffset.h`. [`payload`]: what an image carries: the kernel
+//!    laid out anew, the relocation table behind it, and how the kernel's build wraps and links it.
 //! 6. [`mod@format`]: one container, one file: bzImage, zImage, uImage, `Image`, zboot, device tree, FIT, PE, UKI, cpio,
 //!    boot.img; device tree source.
 //! 7. [`error`]: the error of the journeys, made of the rooms' errors.
-//! 8. [`assemble`]: the journey out; [`assemble::rebuild`] goes the whole way from the kernel's own vmlinux,
-//!    [`assemble::payload()`] as far as the bytes that are compressed. [`inspect`]: the journey in; [`inspect::verify`]
-//!    holds what it finds to its claims.
+//! 8. [`assemble`]: the journey out; [`assemble::rebuild`] goes the whole way from the kernel's own vmlinux with a build
+//!    folder's decompressor, [`assemble::bzimage_own`] with kimage's own, [`assemble::payload()`] as far as the bytes that
+//!    are compressed. [`inspect`]: the journey in; [`inspect::verify`] holds what it finds to its claims.
 //! 9. [`report`]: saying it, for people and for programs: as text, JSON and pictures. What was measured is a report of
 //!    its own ([`report::BenchReport`]).
 //!

@@ -2,6 +2,9 @@
 //!
 //! A [`Stub`] is a decompressor that is already linked around its payload: `arch/x86/boot/compressed/vmlinux` or
 //! `arch/arm/boot/compressed/vmlinux`. It is recognised by its symbols, never by its name.
+//!
+//! [`builtin`] has the boot stubs of our own, which take any payload. What they do with memory and with the kernel is the
+//! code of [`memory`], [`load`] and [`cmdline`], told by [`parameters`]: the source in `src/bootstub` includes these files.
 
 pub mod builtin;
 pub mod cmdline;
