@@ -63,6 +63,12 @@ pub enum Error {
         /// All contradictions, worst first.
         findings: Vec<Finding>,
     },
+    /// The inputs do not belong together.
+    #[error("{}", list(.findings))]
+    Refused {
+        /// Why, worst first.
+        findings: Vec<Finding>,
+    },
     /// An ELF file is damaged, or has not what was asked for.
     #[error(transparent)]
     Elf(#[from] elf::Error),
@@ -149,6 +155,13 @@ impl Error {
                 .map(|finding| &*finding.help)
                 .filter(|help| !help.is_empty())
                 .chain(std::iter::once("to go ahead all the same, say --force"))
+                .collect::<Vec<_>>()
+                .join("; ")
+                .into(),
+            Error::Refused { findings } => findings
+                .iter()
+                .map(|finding| &*finding.help)
+                .filter(|help| !help.is_empty())
                 .collect::<Vec<_>>()
                 .join("; ")
                 .into(),

@@ -28,7 +28,8 @@
 //! 6. [`mod@format`]: one container, one file: bzImage, zImage, uImage, `Image`, zboot, device tree, FIT, PE, UKI, cpio,
 //!    boot.img.
 //! 7. [`error`]: the error of the journeys, made of the rooms' errors.
-//! 8. [`assemble`]: the journey out. [`inspect`]: the journey in.
+//! 8. [`assemble`]: the journey out; [`assemble::rebuild`] goes the whole way from the kernel's own vmlinux. [`inspect`]:
+//!    the journey in.
 //! 9. [`report`]: saying it, for people and for programs.
 //!
 //! # Errors and findings

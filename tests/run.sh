@@ -23,6 +23,7 @@ needs='
     qemu-system-x86_64:qemu-system-x86
     qemu-system-arm:qemu-system-arm
     /usr/lib/u-boot/qemu_arm/u-boot.bin:u-boot-qemu
+    /usr/share/ovmf/OVMF.fd:ovmf
     cc:gcc
     bzip2:bzip2
     cpio:cpio

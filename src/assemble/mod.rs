@@ -2,6 +2,7 @@
 //!
 //! Each function is a table of contents of one image; the decisions live in the rooms below.
 
+pub mod rebuild;
 mod uimage;
 
 pub use uimage::{Derived, UImageRequest, uimage};
@@ -29,6 +30,19 @@ pub struct Assembled<'a> {
     pub patches: Vec<Patch>,
     /// What is worth knowing about it.
     pub findings: Vec<Finding>,
+    /// What was made on the way, in order; empty when the parts were given.
+    pub steps: Vec<Step>,
+}
+
+/// A file that the kernel's build makes on the way to the image.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Step {
+    /// Its name in the kernel's build folder.
+    pub file: String,
+    /// Bytes of it.
+    pub size: u64,
+    /// How it came about.
+    pub how: String,
 }
 
 impl Assembled<'_> {
@@ -104,6 +118,7 @@ pub fn bzimage<'a>(vmlinux: &'a [u8], setup: &'a [u8], crc: CrcChoice) -> Result
         plan: built.plan,
         patches: built.patches,
         findings: Vec::new(),
+        steps: Vec::new(),
     })
 }
 
@@ -196,7 +211,13 @@ pub fn zimage<'a>(vmlinux: &'a [u8], dtbs: &[&'a [u8]]) -> Result<Assembled<'a>>
             .with_help("an appended tree needs CONFIG_ARM_APPENDED_DTB=y; without it the kernel ignores the tree"),
         );
     }
-    Ok(Assembled { plan, facts: Facts::ZImage { kernel_len, dtbs: trees }, patches: Vec::new(), findings })
+    Ok(Assembled {
+        plan,
+        facts: Facts::ZImage { kernel_len, dtbs: trees },
+        patches: Vec::new(),
+        findings,
+        steps: Vec::new(),
+    })
 }
 
 /// head.S compares the word at `_edata` with the device tree magic number, which it keeps in a literal pool.
@@ -224,5 +245,5 @@ pub fn image<'a>(vmlinux: &'a [u8], options: &FlatOptions) -> Result<Assembled<'
     let flat = flatten(&elf, options).map_err(|error| Error::input("VMLINUX", error))?;
     let sections = flat.plan.regions().iter().filter(|region| region.kind == RegionKind::Code).count();
     let facts = Facts::Flat { base: flat.base, arch: elf.arch(), sections };
-    Ok(Assembled { plan: flat.plan, facts, patches: Vec::new(), findings: Vec::new() })
+    Ok(Assembled { plan: flat.plan, facts, patches: Vec::new(), findings: Vec::new(), steps: Vec::new() })
 }

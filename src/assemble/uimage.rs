@@ -92,7 +92,7 @@ pub fn uimage<'a>(request: &UImageRequest, files: &[&'a [u8]], dtbs: &[&'a [u8]]
     }
     let plan = uimage::plan(&header, &plans).map_err(Error::UImage)?;
     let facts = Facts::UImage { header, data_len: plan.len() - HEADER_LEN, derived: decided.derived };
-    Ok(Assembled { plan, facts, patches: Vec::new(), findings })
+    Ok(Assembled { plan, facts, patches: Vec::new(), findings, steps: Vec::new() })
 }
 
 fn with_dtbs<'a>(data: &'a [u8], dtbs: &[&'a [u8]]) -> Result<Plan<'a>> {

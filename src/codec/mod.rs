@@ -19,6 +19,7 @@ mod lzo;
 mod none;
 mod parallel;
 mod parameters;
+mod recall;
 mod sink;
 mod xz;
 mod zstd;
@@ -153,6 +154,15 @@ impl Codec {
             Codec::Lz4Frame => lz4_frame::compress(bytes, parameters, out),
             Codec::Zstd => zstd::compress(bytes, parameters, out),
         }
+    }
+
+    /// The parameters that the stream which begins `bytes` was made with, as far as it tells: branch converter,
+    /// dictionary and literal bits of xz and lzma, window of zstd, block size of bzip2. The others are the kernel's.
+    ///
+    /// # Errors
+    /// [`Error::Field`] when its headers are damaged or cut off.
+    pub fn parameters_of(self, bytes: &[u8]) -> Result<Parameters> {
+        recall::parameters(self, bytes).map_err(|source| Error::Field { codec: self, source })
     }
 
     fn decompress_stream(self, bytes: &[u8], sink: &mut Sink<'_>) -> Result<u64> {

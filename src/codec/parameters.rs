@@ -106,6 +106,22 @@ impl Bcj {
     }
 }
 
+impl Bcj {
+    /// The one with this filter id (xz-file-format.txt, 5.3.2).
+    pub(super) fn of_filter(id: u64) -> Option<Bcj> {
+        Some(match id {
+            4 => Bcj::X86,
+            5 => Bcj::PowerPc,
+            7 => Bcj::Arm,
+            8 => Bcj::ArmThumb,
+            9 => Bcj::Sparc,
+            10 => Bcj::Arm64,
+            11 => Bcj::RiscV,
+            _ => return None,
+        })
+    }
+}
+
 impl Parameters {
     /// Refuses what `codec` does not know.
     pub(super) fn check(&self, codec: Codec) -> Result<()> {

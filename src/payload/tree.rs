@@ -44,6 +44,21 @@ pub enum Error {
         /// What is missing.
         want: &'static str,
     },
+    /// A file is not there.
+    #[error("the build folder has no {file}")]
+    NoFile {
+        /// Its path.
+        file: &'static str,
+    },
+    /// The kernel is not compressed.
+    #[error("the build folder is configured for a kernel that is not compressed")]
+    Uncompressed,
+    /// The compressed kernel that stands there is not of the codec that the folder is configured for.
+    #[error("the compressed kernel in the build folder is no {} stream, which piggy.S or .config say it is", want.name())]
+    OtherStream {
+        /// The codec.
+        want: Codec,
+    },
     /// The two files that tell the codec disagree.
     #[error("piggy.S includes {path}, but .config says CONFIG_KERNEL_{config}=y")]
     TwoCodecs {
@@ -60,7 +75,10 @@ impl Error {
         match self {
             Error::Field(error) => error.help.clone(),
             Error::Elf(error) => error.help(),
-            Error::Line { .. } | Error::Lacks { .. } => "give the folder of a finished kernel build".into(),
+            Error::Line { .. } | Error::Lacks { .. } | Error::NoFile { .. } | Error::Uncompressed => {
+                "give the folder of a finished kernel build".into()
+            }
+            Error::OtherStream { .. } => "the folder is of an unfinished build: run make there".into(),
             Error::TwoCodecs { .. } => "the configuration was changed after the build: run make once more".into(),
         }
     }
@@ -76,17 +94,29 @@ fn lines(text: &[u8]) -> impl Iterator<Item = (u64, Cow<'_, str>)> {
     })
 }
 
-/// The symbols of `voffset.h` with the kernel's addresses that are compiled into the decompressor.
+/// The symbols of `voffset.h`, with the kernel's addresses that are compiled into the decompressor.
 ///
 /// # Errors
 /// [`Error::Line`] for a line that is no such `#define`, [`Error::Lacks`] when there is none at all.
 pub fn voffsets(text: &[u8]) -> Result<Vec<(String, u64)>> {
+    defines(text, "voffset.h", "#define VO_", "#define VO_… _AC(0x…,UL)")
+}
+
+/// The symbols of `zoffset.h`, with the decompressor's addresses that are compiled into the setup.
+///
+/// # Errors
+/// As [`voffsets`].
+pub fn zoffsets(text: &[u8]) -> Result<Vec<(String, u64)>> {
+    defines(text, "zoffset.h", "#define ZO_", "#define ZO_… 0x…")
+}
+
+fn defines(text: &[u8], file: &'static str, lead: &str, want: &'static str) -> Result<Vec<(String, u64)>> {
     let mut found = Vec::new();
     for (at, line) in lines(text) {
         if line.trim().is_empty() {
             continue;
         }
-        let value = line.strip_prefix("#define VO_").and_then(|rest| {
+        let value = line.strip_prefix(lead).and_then(|rest| {
             let (name, value) = rest.split_once(' ')?;
             let value = value.strip_prefix("_AC(").and_then(|value| value.strip_suffix(",UL)")).unwrap_or(value);
             let digits = value.strip_prefix("0x")?;
@@ -94,15 +124,11 @@ pub fn voffsets(text: &[u8]) -> Result<Vec<(String, u64)>> {
             let plain = !name.is_empty() && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
             Some((name.to_owned(), u64::from_str_radix(digits, 16).ok().filter(|_| plain)?))
         });
-        found.push(value.ok_or_else(|| Error::Line {
-            file: "voffset.h",
-            at,
-            found: line.chars().take(80).collect(),
-            want: "#define VO_… _AC(0x…,UL)",
-        })?);
+        let found_line = || line.chars().take(80).collect();
+        found.push(value.ok_or_else(|| Error::Line { file, at, found: found_line(), want })?);
     }
     if found.is_empty() {
-        return Err(Error::Lacks { file: "voffset.h", want: "#define VO_…" });
+        return Err(Error::Lacks { file, want });
     }
     Ok(found)
 }
@@ -158,6 +184,12 @@ pub fn incbin(piggy_s: &[u8]) -> Result<String> {
     path.filter(|path| !path.is_empty()).ok_or(Error::Lacks { file: "piggy.S", want: ".incbin \"…\"" })
 }
 
+/// Is the option, named without its `CONFIG_`, built in by `.config`?
+pub fn is_set(config: &[u8], option: &str) -> bool {
+    let line = format!("CONFIG_{option}=y");
+    lines(config).any(|(_, other)| other.trim_end() == line)
+}
+
 /// The codec that the tree's decompressor understands: by the name that `piggy.S` includes (x86), else by `.config`
 /// (ARM, whose file is always called `piggy_data`). `None` for a kernel that is not compressed. Never by what files
 /// happen to lie in the folder: those of earlier configurations stay there.
@@ -167,10 +199,7 @@ pub fn incbin(piggy_s: &[u8]) -> Result<String> {
 pub fn codec(piggy_s: Option<&[u8]>, config: Option<&[u8]>) -> Result<Option<Codec>> {
     let path = piggy_s.map(incbin).transpose()?.unwrap_or_default();
     let by_path = CODECS.iter().find(|(suffix, ..)| path.ends_with(suffix));
-    let chosen = |name: &str| {
-        let line = format!("CONFIG_KERNEL_{name}=y");
-        lines(config.unwrap_or_default()).any(|(_, other)| other.trim_end() == line)
-    };
+    let chosen = |name: &str| is_set(config.unwrap_or_default(), &format!("KERNEL_{name}"));
     let by_config = CODECS.iter().find(|(_, name, _)| chosen(name));
     match (by_path, by_config) {
         (Some(by_path), Some(by_config)) if by_path != by_config => Err(Error::TwoCodecs { path, config: by_config.1 }),

@@ -8,9 +8,9 @@ mod text;
 pub use info::{FileInfo, INFO_JSON_SCHEMA, INFO_SCHEMA, Info, write_info_json};
 pub use info_text::{Style, write_info_text};
 pub use json::write_json;
-pub use text::write_text;
+pub use text::{write_plan, write_text};
 
-use crate::assemble::{Assembled, Derived, Facts};
+use crate::assemble::{Assembled, Derived, Facts, Step};
 use crate::bytes::Patch;
 use crate::finding::Finding;
 use crate::format::bzimage::Generation;
@@ -31,7 +31,10 @@ pub struct Report<'r> {
     command: &'static str,
     output: &'r str,
     size: u64,
+    /// False for a plan.
+    written: bool,
     image: ImageReport<'r>,
+    steps: &'r [Step],
     regions: Vec<RegionReport<'r>>,
     fields: &'r [Patch],
     findings: &'r [Finding],
@@ -92,13 +95,21 @@ enum ImageReport<'r> {
 }
 
 impl<'r> Report<'r> {
-    /// The report of `command`, which wrote `assembled` to `output`.
-    pub fn new(command: &'static str, output: &'r str, assembled: &'r Assembled<'_>, emitted: Emitted) -> Self {
+    /// The report of `command`, which wrote `assembled` to `output`, or, when not `written`, would.
+    pub fn new(
+        command: &'static str,
+        output: &'r str,
+        assembled: &'r Assembled<'_>,
+        emitted: Emitted,
+        written: bool,
+    ) -> Self {
         Report {
             schema: SCHEMA,
             command,
             output,
             size: emitted.len,
+            written,
+            steps: &assembled.steps,
             image: image_report(&assembled.facts, emitted),
             regions: assembled.plan.regions().iter().map(RegionReport::from).collect(),
             fields: &assembled.patches,

@@ -41,3 +41,33 @@ pub fn write_text(report: &Report<'_>, mut out: impl Write) -> io::Result<()> {
     }
     if output != STDOUT { writeln!(out, "{output} is ready") } else { Ok(()) }
 }
+
+/// Writes what would be done: the steps, then where everything goes in the image.
+///
+/// # Errors
+/// The writer's own.
+pub fn write_plan(report: &Report<'_>, mut out: impl Write) -> io::Result<()> {
+    let digits = |sizes: &mut dyn Iterator<Item = u64>| sizes.max().unwrap_or(0).to_string().len();
+    if !report.steps.is_empty() {
+        writeln!(out, "Steps:")?;
+        let file = report.steps.iter().map(|step| step.file.len()).max().unwrap_or(0);
+        let size = digits(&mut report.steps.iter().map(|step| step.size));
+        for step in report.steps {
+            writeln!(out, "  {:<file$}  {:>size$} bytes  {}", step.file, step.size, step.how)?;
+        }
+    }
+    if !report.fields.is_empty() {
+        writeln!(out, "Header fields:")?;
+        let name = report.fields.iter().map(|field| field.name.len()).max().unwrap_or(0);
+        for field in report.fields.iter().filter(|field| field.old != field.new) {
+            writeln!(out, "  {:<name$}  at {:#06x}  {:#x} -> {:#x}", field.name, field.offset, field.old, field.new)?;
+        }
+    }
+    writeln!(out, "{}: {} bytes, not written", report.output, report.size)?;
+    let offset = format!("{:#x}", report.size).len();
+    let size = digits(&mut std::iter::once(report.size));
+    for region in &report.regions {
+        writeln!(out, "  {:>offset$}  {:>size$} bytes  {}", format!("{:#x}", region.offset), region.size, region.name)?;
+    }
+    Ok(())
+}

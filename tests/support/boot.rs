@@ -1,6 +1,6 @@
 //! What the boot tests share: machines with a console, and an initial RAM disk whose only program says that it runs.
 
-#![allow(unreachable_pub, reason = "a module of a test")]
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses its share")]
 
 use super::support::{missing, read, tempdir};
 use std::io::{Read, Write};

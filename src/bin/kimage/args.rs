@@ -3,7 +3,7 @@
 mod codec;
 mod inspect;
 
-pub(crate) use codec::{Compress, Decompress};
+pub(crate) use codec::{CodecOptions, Compress, Decompress};
 pub(crate) use inspect::{Extract, Info};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -66,9 +66,34 @@ pub(crate) struct Building {
     /// Say nothing but errors
     #[arg(short, long)]
     pub(crate) quiet: bool,
+    /// Print what would be done and the layout of the image on standard output, and write nothing
+    #[arg(long)]
+    pub(crate) plan: bool,
 }
 
-/// x86: the linked decompressor and the setup to a bzImage
+/// The whole way from the kernel's own vmlinux, with the decompressor of a kernel's build folder.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "From the kernel's own vmlinux")]
+pub(crate) struct FolderOptions {
+    /// Wrap VMLINUX, the kernel's own, with the decompressor that stands in this folder of a finished kernel build: strip,
+    /// relocations, the folder's codec with the parameters of the payload there, its own link command. The folder is only
+    /// read
+    #[arg(long, value_name = "TREE")]
+    pub(crate) build_dir: Option<PathBuf>,
+    /// Take this compressed kernel, with its size behind it, instead of compressing
+    #[arg(long, value_name = "FILE")]
+    pub(crate) payload: Option<PathBuf>,
+    /// Link with this program instead of the one in the folder's link command
+    #[arg(long, value_name = "PROGRAM")]
+    pub(crate) ld: Option<PathBuf>,
+    /// Leave every intermediate file in this folder, under the kernel's own names
+    #[arg(long, value_name = "DIR")]
+    pub(crate) keep: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) codec: CodecOptions,
+}
+
+/// x86: the linked decompressor and the setup to a bzImage; or the kernel itself, with its build folder
 ///
 /// Does what the last steps of `make bzImage` do, byte for byte: flattens the decompressor as objcopy -O binary does,
 /// pads the setup, fills in its header and PE fields, adds the CRC. How that kernel's own build did it is read from
@@ -79,12 +104,17 @@ pub(crate) struct Building {
 Examples:
   kimage bzimage arch/x86/boot/compressed/vmlinux arch/x86/boot/setup.bin
   kimage bzimage compressed/vmlinux setup.elf -o /boot/vmlinuz-test --sync
-  kimage bzimage compressed/vmlinux setup.bin --json | jq '.fields[] | {name, offset, old, new}'")]
+  kimage bzimage compressed/vmlinux setup.bin --json | jq '.fields[] | {name, offset, old, new}'
+  kimage bzimage vmlinux --build-dir .                            strip, relocs, compress, link, image
+  kimage bzimage vmlinux --build-dir ../linux --level 3 --keep out
+  kimage bzimage vmlinux --build-dir . --plan")]
 pub(crate) struct Bzimage {
-    /// arch/x86/boot/compressed/vmlinux: the decompressor, linked around the compressed kernel
+    /// arch/x86/boot/compressed/vmlinux: the decompressor, linked around the compressed kernel; with --build-dir the
+    /// kernel's own vmlinux
     pub(crate) vmlinux: PathBuf,
     /// arch/x86/boot/setup.bin or setup.elf: the real-mode code with the boot protocol's header
-    pub(crate) setup: PathBuf,
+    #[arg(required_unless_present = "build_dir", conflicts_with = "build_dir")]
+    pub(crate) setup: Option<PathBuf>,
     /// Where to write
     #[arg(short, long, value_name = "FILE", default_value = "bzImage")]
     pub(crate) output: PathBuf,
@@ -93,6 +123,8 @@ pub(crate) struct Bzimage {
     pub(crate) crc: Option<YesNo>,
     #[command(flatten)]
     pub(crate) building: Building,
+    #[command(flatten)]
+    pub(crate) folder: FolderOptions,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -101,7 +133,7 @@ pub(crate) enum YesNo {
     No,
 }
 
-/// ARM: the linked decompressor to a zImage, with device trees appended if wished
+/// ARM: the linked decompressor to a zImage, or the kernel itself, with its build folder; device trees appended
 ///
 /// Does what objcopy -O binary -R .comment -S does, and checks that header, size table and length agree. An existing
 /// zImage can be given in place of the ELF file, to append further device trees.
@@ -110,9 +142,11 @@ pub(crate) enum YesNo {
 Examples:
   kimage zimage arch/arm/boot/compressed/vmlinux
   kimage zimage compressed/vmlinux --append-dtb board.dtb -o zImage-dtb
-  kimage zimage zImage --append-dtb a.dtb --append-dtb b.dtb -o zImage-dtbs")]
+  kimage zimage zImage --append-dtb a.dtb --append-dtb b.dtb -o zImage-dtbs
+  kimage zimage vmlinux --build-dir .                             flatten, compress, link, image
+  kimage zimage vmlinux --build-dir ../linux --ld arm-linux-gnueabi-ld")]
 pub(crate) struct Zimage {
-    /// arch/arm/boot/compressed/vmlinux, or a zImage
+    /// arch/arm/boot/compressed/vmlinux, or a zImage; with --build-dir the kernel's own vmlinux
     pub(crate) vmlinux: PathBuf,
     /// Where to write
     #[arg(short, long, value_name = "FILE", default_value = "zImage")]
@@ -122,6 +156,8 @@ pub(crate) struct Zimage {
     pub(crate) append_dtb: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) building: Building,
+    #[command(flatten)]
+    pub(crate) folder: FolderOptions,
 }
 
 /// Any CPU: an ELF file to a flat binary

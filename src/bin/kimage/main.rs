@@ -6,6 +6,7 @@
 mod args;
 mod cmd;
 mod input;
+mod link;
 mod output;
 mod say;
 

@@ -1,15 +1,29 @@
 //! Messages: to standard error, in colour where a person looks and NO_COLOR does not forbid it.
 
+use indicatif::{ProgressBar, ProgressDrawTarget};
 use kimage::finding::{Finding, Severity};
 use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
 
 /// Prints the error, each cause behind it, and the way out.
 pub(crate) fn error(error: &anyhow::Error) {
     let ours = error.chain().find_map(|cause| cause.downcast_ref::<kimage::Error>());
-    if let Some(kimage::Error::Contradiction { findings }) = ours {
-        findings.iter().for_each(finding);
-        line(&format!("{} to go ahead all the same, say --force", paint("help:", "1;36")));
-        return;
+    match ours {
+        Some(kimage::Error::Contradiction { findings }) => {
+            findings.iter().for_each(finding);
+            line(&format!("{} to go ahead all the same, say --force", paint("help:", "1;36")));
+            return;
+        }
+        Some(kimage::Error::Refused { findings }) => {
+            // The context is the path.
+            findings.iter().for_each(|found| {
+                finding(&Finding { message: format!("{error}: {}", found.message), ..found.clone() });
+            });
+            return;
+        }
+        _ => {}
     }
     if error.is::<Said>() {
         return;
@@ -60,6 +74,28 @@ pub(crate) fn finding(finding: &Finding) {
     if !finding.help.is_empty() {
         line(&format!("{} {}", paint("help:", "1;36"), finding.help));
     }
+}
+
+/// Does `work`, and says `what` it is on a terminal when it takes longer than half a second.
+pub(crate) fn busy<T>(what: &str, work: impl FnOnce() -> T) -> T {
+    if !io::stderr().is_terminal() {
+        return work();
+    }
+    thread::scope(|scope| {
+        let (done, waiting) = mpsc::channel::<()>();
+        scope.spawn(move || {
+            if waiting.recv_timeout(Duration::from_millis(500)) == Err(RecvTimeoutError::Timeout) {
+                let bar =
+                    ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()).with_message(what.to_owned());
+                bar.enable_steady_tick(Duration::from_millis(100));
+                let _ = waiting.recv();
+                bar.finish_and_clear();
+            }
+        });
+        let result = work();
+        drop(done);
+        result
+    })
 }
 
 /// Was the output closed by its reader?

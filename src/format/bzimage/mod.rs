@@ -5,7 +5,9 @@
 mod parse;
 mod plan;
 mod raw;
+mod relink;
 
 pub use parse::{BzImage, Setup};
 pub use plan::{Built, CrcChoice, Error, Generation, Parts, plan};
 pub use raw::{BOOT_FLAG, FIELDS, HDRS, HEADER_AT, SetupHeader};
+pub use relink::{Offsets, follow_link};

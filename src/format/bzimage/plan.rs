@@ -116,6 +116,21 @@ pub enum Error {
         /// What stands there.
         found: String,
     },
+    /// A field changes with the link, and the old link does not explain its value.
+    #[error(
+        "setup: {field} at offset {at:#x} is {found:#x}{}, and it changes with the new link",
+        .want.map_or_else(String::new, |want| format!(", by zoffset.h it should be {want:#x}"))
+    )]
+    Unfollowed {
+        /// The field.
+        field: &'static str,
+        /// Its offset.
+        at: u64,
+        /// Its value.
+        found: u64,
+        /// What it would be by the old link.
+        want: Option<u64>,
+    },
     /// EFI mixed mode needs one entry point for both.
     #[error(
         "32-bit and 64-bit EFI entry points do not match: efi32_stub_entry is {found:#x}, efi64_stub_entry - 0x200 is {want:#x}"
@@ -143,6 +158,9 @@ impl Error {
             Error::Mixed { .. } => "give both files from the same build of the same kernel".into(),
             Error::SetupTooLong { .. } => "give arch/x86/boot/setup.bin or setup.elf, not a whole image".into(),
             Error::UnknownRelease { .. } => "say --crc yes (kernels before 6.15) or --crc no (6.15 and later)".into(),
+            Error::Unfollowed { .. } => {
+                "setup.bin and zoffset.h of the build folder are not of one build: run make there".into()
+            }
             Error::MixedEntry { .. } => "the decompressor's head_64.S and setup are not of the same kernel".into(),
         }
     }
@@ -463,7 +481,7 @@ fn has_boot_sector_message(setup: &Setup<'_>) -> bool {
 }
 
 /// Writes a field of 32 bits; kernels of 4 GiB do not boot.
-fn put32(out: &mut FieldWriter, field: &'static str, at: u64, value: u64) -> Result<(), Error> {
+pub(super) fn put32(out: &mut FieldWriter, field: &'static str, at: u64, value: u64) -> Result<(), Error> {
     let max = u64::from(u32::MAX);
     let narrow =
         u32::try_from(value).map_err(|_| FieldError::new(field, at, Problem::OutOfRange { value, min: 0, max }))?;

@@ -2,9 +2,10 @@
 
 use super::size;
 use clap::{Args, ValueEnum};
-use kimage::codec::{Bcj, Codec};
+use kimage::codec::{Bcj, Codec, Literal, Parameters};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::thread::available_parallelism;
 
 /// Compress data as the kernel's build does
 ///
@@ -31,6 +32,22 @@ pub(crate) struct Compress {
     /// Where to write
     #[arg(short, long, value_name = "FILE", default_value = "-")]
     pub(crate) output: PathBuf,
+    #[command(flatten)]
+    pub(crate) options: CodecOptions,
+    /// With --split: compress in one piece, too, and print what the split costs in size
+    #[arg(long, requires = "split")]
+    pub(crate) split_cost: bool,
+    /// Append the size of the data (32 bits, little-endian), which the kernel's decompressor reads; gzip streams end
+    /// with it anyway and stay as they are
+    #[arg(long)]
+    pub(crate) with_size: bool,
+    #[command(flatten)]
+    pub(crate) filter: Filter,
+}
+
+/// How to compress, for every command that does.
+#[derive(Debug, Args)]
+pub(crate) struct CodecOptions {
     /// Level: 1 to 9 for gzip and bzip2, 0 to 9 for lzma and xz, 1 to 12 for lz4, 1 to 22 for zstd
     /// [default: 9, xz 6, zstd 22]
     #[arg(short, long, value_name = "N")]
@@ -56,18 +73,31 @@ pub(crate) struct Compress {
     /// Cut the data for xz or zstd into pieces of 16 MiB, which several threads can compress: faster and larger
     #[arg(long)]
     pub(crate) split: bool,
-    /// With --split: compress in one piece, too, and print what the split costs in size
-    #[arg(long, requires = "split")]
-    pub(crate) split_cost: bool,
-    /// Append the size of the data (32 bits, little-endian), which the kernel's decompressor reads; gzip streams end
-    /// with it anyway and stay as they are
-    #[arg(long)]
-    pub(crate) with_size: bool,
     /// How many threads may work [default: one for each CPU]
     #[arg(short = 'j', long, value_name = "N")]
     pub(crate) jobs: Option<NonZeroUsize>,
-    #[command(flatten)]
-    pub(crate) filter: Filter,
+}
+
+impl CodecOptions {
+    /// `parameters`, where nothing else was asked for.
+    pub(crate) fn over(&self, parameters: Parameters) -> Parameters {
+        let Literal { lc, lp, pb } = parameters.literal;
+        Parameters {
+            level: self.level.or(parameters.level),
+            dictionary: self.dict_size.or(parameters.dictionary),
+            bcj: self.bcj.map(Into::into).or(parameters.bcj),
+            literal: Literal { lc: self.lc.or(lc), lp: self.lp.or(lp), pb: self.pb.or(pb) },
+            threads: self.jobs.or_else(|| available_parallelism().ok()).map_or(1, usize::from),
+            split: self.split || parameters.split,
+            best: self.best || parameters.best,
+        }
+    }
+
+    /// Was anything asked for that changes the bytes?
+    pub(crate) fn is_given(&self) -> bool {
+        let default = Parameters { threads: 1, ..Parameters::default() };
+        Parameters { threads: 1, ..self.over(default.clone()) } != default
+    }
 }
 
 /// Decompress gzip, bzip2, lzma, xz, lzop, lz4 or zstd data

@@ -1,31 +1,40 @@
 //! The image builders.
 
-use crate::args::{Building, Bzimage, Cli, Image, NameArg, Uimage, YesNo, Zimage};
+use super::rebuild::{Rebuilt, rebuild};
+use crate::args::{Building, Bzimage, Cli, FolderOptions, Image, NameArg, Uimage, YesNo, Zimage};
 use crate::input::Input;
 use crate::output::Output;
 use crate::say;
 use anyhow::{Context, Result};
 use clap::CommandFactory;
 use clap::error::ErrorKind;
+use kimage::arch::Arch;
 use kimage::assemble::{self, Assembled, UImageRequest};
 use kimage::elf::{FlatOptions, RemoveList};
 use kimage::finding::Severity;
 use kimage::format::bzimage::CrcChoice;
 use kimage::format::uimage::Names;
-use kimage::report::{Report, write_json, write_text};
+use kimage::report::{Report, write_json, write_plan, write_text};
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 pub(crate) fn bzimage(args: &Bzimage) -> Result<()> {
-    one_stdin([&args.vmlinux, &args.setup]);
-    let vmlinux = Input::open(&args.vmlinux)?;
-    let setup = Input::open(&args.setup)?;
     let crc = match args.crc {
         None => CrcChoice::ByGeneration,
         Some(YesNo::Yes) => CrcChoice::Yes,
         Some(YesNo::No) => CrcChoice::No,
     };
+    let Some(setup) = &args.setup else {
+        let rebuilt = rebuild(&args.vmlinux, Arch::X86, &args.folder)?;
+        let mut assembled = assemble::bzimage(&rebuilt.linked, &rebuilt.setup, crc)?;
+        assembled.patches.splice(0..0, rebuilt.patches.iter().cloned());
+        return finish_rebuilt("bzimage", &args.output, &args.building, assembled, &rebuilt, &args.folder);
+    };
+    only_with_folder(&args.folder);
+    one_stdin([&args.vmlinux, setup]);
+    let vmlinux = Input::open(&args.vmlinux)?;
+    let setup = Input::open(setup)?;
     let assembled = assemble::bzimage(&vmlinux, &setup, crc)
         .map_err(|error| at_input(error, &[("VMLINUX", &[&vmlinux]), ("SETUP", &[&setup])]))?;
     finish("bzimage", &args.output, &args.building, &assembled)
@@ -33,9 +42,16 @@ pub(crate) fn bzimage(args: &Bzimage) -> Result<()> {
 
 pub(crate) fn zimage(args: &Zimage) -> Result<()> {
     one_stdin(args.append_dtb.iter().chain([&args.vmlinux]));
-    let vmlinux = Input::open(&args.vmlinux)?;
     let dtbs = open_all(&args.append_dtb)?;
     let dtb_bytes: Vec<&[u8]> = dtbs.iter().map(|dtb| &**dtb).collect();
+    if args.folder.build_dir.is_some() {
+        let rebuilt = rebuild(&args.vmlinux, Arch::Arm, &args.folder)?;
+        let assembled =
+            assemble::zimage(&rebuilt.linked, &dtb_bytes).map_err(|error| at_input(error, &[("DTB", &refs(&dtbs))]))?;
+        return finish_rebuilt("zimage", &args.output, &args.building, assembled, &rebuilt, &args.folder);
+    }
+    only_with_folder(&args.folder);
+    let vmlinux = Input::open(&args.vmlinux)?;
     let assembled = assemble::zimage(&vmlinux, &dtb_bytes)
         .map_err(|error| at_input(error, &[("VMLINUX", &[&vmlinux]), ("DTB", &refs(&dtbs))]))?;
     finish("zimage", &args.output, &args.building, &assembled)
@@ -135,16 +151,53 @@ fn at_input(error: kimage::Error, inputs: &[(&str, &[&Input])]) -> anyhow::Error
     }
 }
 
+/// What means nothing without `--build-dir`. (clap would not ask for an option that the second file excludes.)
+fn only_with_folder(folder: &FolderOptions) {
+    let given = [
+        ("--payload", folder.payload.is_some()),
+        ("--ld", folder.ld.is_some()),
+        ("--keep", folder.keep.is_some()),
+        ("--level and the like", folder.codec.is_given()),
+    ];
+    if let Some((option, _)) = given.into_iter().find(|(_, given)| *given) {
+        let message = format!("nothing is compressed or linked here: {option} needs --build-dir");
+        Cli::command().error(ErrorKind::ArgumentConflict, message).exit();
+    }
+}
+
+fn finish_rebuilt(
+    command: &'static str,
+    path: &Path,
+    building: &Building,
+    mut assembled: Assembled<'_>,
+    rebuilt: &Rebuilt,
+    folder: &FolderOptions,
+) -> Result<()> {
+    assembled.steps.clone_from(&rebuilt.steps);
+    assembled.findings.extend(rebuilt.findings.iter().cloned());
+    if let (Some(keep), Some(tree), false) = (&folder.keep, &folder.build_dir, building.plan) {
+        rebuilt.keep(keep, tree, building.sync)?;
+    }
+    finish(command, path, building, &assembled)
+}
+
 fn finish(command: &'static str, path: &Path, building: &Building, assembled: &Assembled<'_>) -> Result<()> {
     let output = Output { path, sync: building.sync, is_text: false };
-    if output.is_stdout() && building.json {
+    if output.is_stdout() && building.json && !building.plan {
         let message = "image and report cannot both go to standard output: name a file with -o, or leave out --json";
         Cli::command().error(ErrorKind::ArgumentConflict, message).exit();
     }
-    let emitted = output.write(assembled.plan.len(), |out| Ok(assembled.emit(out)?))?;
+    let emitted = if building.plan {
+        assembled.emit(io::sink())?
+    } else {
+        output.write(assembled.plan.len(), |out| Ok(assembled.emit(out)?))?
+    };
     let name = output.name();
-    let report = Report::new(command, &name, assembled, emitted);
-    if building.json {
+    let report = Report::new(command, &name, assembled, emitted, !building.plan);
+    if building.plan && !building.json {
+        write_plan(&report, io::stdout().lock()).context("standard output")?;
+        assembled.findings.iter().for_each(say::finding);
+    } else if building.json {
         write_json(&report, io::stdout().lock()).context("standard output")?;
     } else if !building.quiet {
         for finding in assembled.findings.iter().filter(|finding| finding.severity > Severity::Note) {

@@ -5,23 +5,14 @@ use crate::input::Input;
 use crate::output::Output;
 use crate::say;
 use anyhow::{Context, Result};
-use kimage::codec::{Codec, Literal, Parameters, SPLIT_SIZE, size_trailer};
+use kimage::codec::{Codec, Parameters, SPLIT_SIZE, size_trailer};
 use kimage::finding::{Finding, Severity};
 use std::io::{self, Write};
-use std::thread::available_parallelism;
 
 pub(crate) fn compress(args: &Compress) -> Result<()> {
     let input = Input::open(&args.file)?;
     let codec = Codec::from(args.codec);
-    let parameters = Parameters {
-        level: args.level,
-        dictionary: args.dict_size,
-        bcj: args.bcj.map(Into::into),
-        literal: Literal { lc: args.lc, lp: args.lp, pb: args.pb },
-        threads: args.jobs.or_else(|| available_parallelism().ok()).map_or(1, usize::from),
-        split: args.split,
-        best: args.best,
-    };
+    let parameters = args.options.over(Parameters::default());
     let trailer = match args.with_size && codec != Codec::Gzip {
         true => Some(size_trailer(input.len() as u64).map_err(kimage::Error::from).with_context(|| input.name())?),
         false => None,
@@ -36,7 +27,7 @@ pub(crate) fn compress(args: &Compress) -> Result<()> {
     if args.filter.quiet {
         return Ok(());
     }
-    if args.split {
+    if args.options.split {
         let pieces = input.len().div_ceil(SPLIT_SIZE as usize).max(1);
         let cost = if args.split_cost {
             let mut whole = Counted { out: &mut io::sink(), len: 0 };

@@ -7,6 +7,7 @@ mod extract;
 mod info;
 mod offsets;
 mod piggy;
+mod rebuild;
 
 use crate::args::{Cli, Command};
 use anyhow::Result;

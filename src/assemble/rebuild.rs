@@ -1,0 +1,363 @@
+//! From the kernel's own vmlinux to its image, with the decompressor that stands in the kernel's build folder.
+//!
+//! The stages, which are those of `arch/x86/boot/compressed/Makefile` and `arch/arm/boot/compressed/Makefile`:
+//! [`Rebuild::new`] reads the folder and checks that it is this kernel's; [`Rebuild::kernel`] makes what is compressed,
+//! [`Rebuild::compress`] compresses it, [`Rebuild::piggy`] wraps it for the link, whose command is [`Rebuild::link`]; the
+//! caller runs that; [`Rebuild::setup`] lets the setup follow the link. The image is then made as always.
+
+use super::describe;
+use crate::arch::Arch;
+use crate::bytes::{Patch, len64};
+use crate::codec::{self, Bcj, Codec, Parameters, size_trailer};
+use crate::elf::{
+    self, Elf, FlatOptions, KERNEL_REMOVES, RelocOptions, RemoveList, StripOptions, flatten, relocs, strip,
+};
+use crate::error::{Error, Result};
+use crate::finding::{Finding, Severity};
+use crate::format::Format;
+use crate::format::bzimage::{self, Offsets, follow_link};
+use crate::layout::{Plan, RegionKind, Reserver};
+use crate::payload::link::LinkCommand;
+use crate::payload::piggy::{Piggy, Target};
+use crate::payload::{RelocForm, emit_relocs, parse_relocs, points_into, tree};
+use crate::stub::{Stub, ZOFFSET, offsets};
+use std::io::{self, Write};
+
+/// The files of a build folder that say how its kernel is wrapped; `None` for one that is not there.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Folder<'a> {
+    /// `.config`
+    pub config: Option<&'a [u8]>,
+    /// `compressed/.vmlinux.cmd`
+    pub link: Option<&'a [u8]>,
+    /// `compressed/piggy.S`
+    pub piggy_s: Option<&'a [u8]>,
+    /// `compressed/piggy.o`
+    pub piggy_o: Option<&'a [u8]>,
+    /// The compressed kernel that is linked there: see [`stream_file`].
+    pub stream: Option<&'a [u8]>,
+    /// x86: `voffset.h`
+    pub voffset: Option<&'a [u8]>,
+    /// x86: `zoffset.h`
+    pub zoffset: Option<&'a [u8]>,
+    /// x86: `compressed/vmlinux.bin`, the stripped kernel
+    pub stripped: Option<&'a [u8]>,
+    /// x86: `compressed/vmlinux.relocs`
+    pub relocs: Option<&'a [u8]>,
+}
+
+/// The file in the build folder that holds the compressed kernel.
+///
+/// # Errors
+/// [`tree::Error::Lacks`] when `piggy.S` includes none.
+pub fn stream_file(arch: Arch, piggy_s: Option<&[u8]>) -> Result<Option<String>> {
+    match (arch, piggy_s) {
+        (Arch::Arm, _) => Ok(Some("arch/arm/boot/compressed/piggy_data".to_owned())),
+        (_, Some(text)) => Ok(Some(tree::incbin(text)?)),
+        (_, None) => Ok(None),
+    }
+}
+
+/// A kernel and the build folder that it is wrapped in.
+#[derive(Debug)]
+pub struct Rebuild<'a> {
+    vmlinux: Elf<'a>,
+    arch: Arch,
+    folder: Folder<'a>,
+    link: LinkCommand,
+    codec: Codec,
+    parameters: Parameters,
+}
+
+/// What is compressed, and how it came about.
+#[derive(Debug)]
+pub struct Kernel<'a> {
+    /// The stripped kernel with its relocations behind it (x86), or the flat one (ARM).
+    pub plan: Plan<'a>,
+    /// The relocation table, and where it was taken from.
+    pub relocs: Option<(Vec<u8>, RelocsFrom)>,
+}
+
+/// Where a relocation table was taken from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RelocsFrom {
+    /// Made from the kernel given.
+    Vmlinux,
+    /// Made from `vmlinux.unstripped` beside it.
+    Unstripped,
+    /// `compressed/vmlinux.relocs` of the build folder.
+    Folder,
+}
+
+impl RelocsFrom {
+    /// The file.
+    pub fn file(self) -> &'static str {
+        match self {
+            RelocsFrom::Vmlinux => "this vmlinux",
+            RelocsFrom::Unstripped => "vmlinux.unstripped",
+            RelocsFrom::Folder => "compressed/vmlinux.relocs of the build folder",
+        }
+    }
+}
+
+impl<'a> Rebuild<'a> {
+    /// Reads the folder's files. `want` is the CPU of the image asked for ([`Arch::X86`] for both x86 CPUs), `linker` replaces
+    /// the folder's own.
+    ///
+    /// # Errors
+    /// [`Error::WrongInput`] and [`Error::Input`] when `vmlinux` is not the kernel itself, [`Error::Link`] and [`Error::Tree`]
+    /// when the folder is not that of a finished build, [`Error::Refused`] when it is that of another kernel.
+    pub fn new(vmlinux: &'a [u8], want: Arch, folder: Folder<'a>, linker: Option<&str>) -> Result<Self> {
+        const WANT: &str = "the kernel's own vmlinux, at the top of the build folder (an ELF file)";
+        if Format::detect(vmlinux) != Some(Format::Elf) {
+            let help = "give vmlinux (or vmlinux.unstripped) with its symbols";
+            return Err(Error::wrong_input("VMLINUX", describe(Format::detect(vmlinux)), WANT, help));
+        }
+        let vmlinux = Elf::parse(vmlinux).map_err(|error| Error::input("VMLINUX", error))?;
+        let is_x86 = |arch| matches!(arch, Arch::X86 | Arch::X86_64);
+        let arch = match vmlinux.arch() {
+            Some(arch) if arch == want || is_x86(arch) && is_x86(want) => arch,
+            _ => {
+                let help = "an x86 kernel is wrapped by `kimage bzimage`, an ARM one by `kimage zimage`";
+                return Err(Error::wrong_input("VMLINUX", "a kernel for another CPU", WANT, help));
+            }
+        };
+        let is_stub = if is_x86(arch) { Stub::x86(vmlinux.clone()) } else { Stub::arm(vmlinux.clone()) }.is_ok();
+        if is_stub {
+            let help = "leave out --build-dir to make an image of a decompressor that is linked already";
+            return Err(Error::wrong_input("VMLINUX", "the decompressor, with a kernel inside", WANT, help));
+        }
+        let link = need(folder.link, "compressed/.vmlinux.cmd")?;
+        let mut link = LinkCommand::parse(link, linker)?;
+        let mut findings = Vec::from_iter(tree::check_cpu(&vmlinux, &link));
+        if is_x86(arch) && findings.is_empty() {
+            let text = need(folder.voffset, "arch/x86/boot/voffset.h")?;
+            findings = tree::check_voffsets(text, &vmlinux)?;
+        }
+        if arch == Arch::Arm {
+            if folder.config.is_some_and(|config| tree::is_set(config, "XIP_KERNEL")) {
+                let message = "the build folder is configured for a kernel that runs from flash (CONFIG_XIP_KERNEL=y)";
+                let help = "such a kernel is not compressed: `kimage image vmlinux -R .comment` makes xipImage";
+                findings.push(Finding::new("tree.xip", Severity::Error, message).with_help(help));
+            }
+            link.set_defsym("_kernel_bss_size", tree::kernel_bss_size(&vmlinux)?);
+        }
+        if !findings.is_empty() {
+            return Err(Error::Refused { findings });
+        }
+        let codec = tree::codec(folder.piggy_s, folder.config)?.ok_or(tree::Error::Uncompressed)?;
+        let parameters = match folder.stream {
+            Some(stream) if Codec::detect(stream) == Some(codec) => codec.parameters_of(stream)?,
+            Some(_) => return Err(tree::Error::OtherStream { want: codec }.into()),
+            // As scripts/xz_wrap.sh: the flat kernel does not show its CPU.
+            None if arch == Arch::Arm && codec == Codec::Xz => {
+                Parameters { bcj: Some(Bcj::Arm), ..Parameters::default() }
+            }
+            None => Parameters::default(),
+        };
+        Ok(Rebuild { vmlinux, arch, folder, link, codec, parameters })
+    }
+
+    /// The CPU.
+    pub fn arch(&self) -> Arch {
+        self.arch
+    }
+
+    /// The codec that the folder's decompressor understands.
+    pub fn codec(&self) -> Codec {
+        self.codec
+    }
+
+    /// What the folder's own compressed kernel was compressed with, as far as it tells.
+    pub fn parameters(&self) -> &Parameters {
+        &self.parameters
+    }
+
+    /// The link, with this kernel's values in it.
+    pub fn link(&self) -> &LinkCommand {
+        &self.link
+    }
+
+    /// What is compressed. `unstripped` is `vmlinux.unstripped` from beside the kernel.
+    ///
+    /// # Errors
+    /// [`Error::Elf`] when the kernel cannot be stripped or flattened, or its relocations are needed and not to be had;
+    /// [`Error::Refused`] when there are some, but not of this kernel.
+    pub fn kernel(&self, unstripped: Option<&[u8]>) -> Result<Kernel<'a>> {
+        if self.arch == Arch::Arm {
+            let remove = RemoveList::new([".comment"])?;
+            let flat = flatten(&self.vmlinux, &FlatOptions { remove, ..FlatOptions::default() })?;
+            return Ok(Kernel { plan: flat.plan, relocs: None });
+        }
+        let stripped = stripped(&self.vmlinux)?;
+        let config = need(self.folder.config, ".config")?;
+        let relocs =
+            if tree::is_set(config, "X86_NEED_RELOCS") { Some(self.relocs(&stripped, unstripped)?) } else { None };
+        let mut all = Reserver::new();
+        all.append(&stripped)?;
+        all.region("vmlinux.bin", 0, RegionKind::Payload);
+        if let Some((table, _)) = &relocs {
+            let start = all.at();
+            all.bytes(table.clone())?;
+            all.region("vmlinux.relocs", start, RegionKind::Data);
+        }
+        Ok(Kernel { plan: all.finish(), relocs })
+    }
+
+    /// The table of the kernel itself; else one that belongs to it.
+    fn relocs(&self, kernel: &Plan<'_>, unstripped: Option<&[u8]>) -> Result<(Vec<u8>, RelocsFrom)> {
+        let without = match table_of(&self.vmlinux) {
+            Ok(table) => return Ok((table, RelocsFrom::Vmlinux)),
+            Err(error @ elf::Error::NoRelocs) => error,
+            Err(error) => return Err(error.into()),
+        };
+        if let Some(bytes) = unstripped {
+            let other = Elf::parse(bytes)?;
+            match table_of(&other) {
+                Ok(table) if same(&stripped(&other)?, kernel) || self.agrees(&table)? => {
+                    return Ok((table, RelocsFrom::Unstripped));
+                }
+                Ok(_) | Err(elf::Error::NoRelocs) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let Some(table) = self.folder.relocs else { return Err(without.into()) };
+        let is_same = self.folder.stripped.is_some_and(|stripped| same(&Plan::of("vmlinux.bin", stripped), kernel));
+        if is_same || self.agrees(table)? {
+            return Ok((table.to_vec(), RelocsFrom::Folder));
+        }
+        let message = "the relocations in compressed/vmlinux.relocs of the build folder are not those of this vmlinux";
+        let help = "give the vmlinux that still has its relocations (vmlinux.unstripped), or put that beside it";
+        Err(Error::Refused { findings: vec![Finding::new("tree.relocs", Severity::Error, message).with_help(help)] })
+    }
+
+    /// Is the table of this kernel, by what it points to?
+    fn agrees(&self, table: &[u8]) -> Result<bool> {
+        let table = parse_relocs(table, 0, self.vmlinux.is_64()).map_err(|error| Error::Tree(error.into()))?.table;
+        Ok(points_into(&self.vmlinux, &table).is_right())
+    }
+
+    /// Compresses `kernel` with the size behind it, as the folder's decompressor wants it.
+    ///
+    /// # Errors
+    /// [`Error::Codec`] for parameters that the codec cannot have.
+    pub fn compress(&self, kernel: &[u8], parameters: &Parameters) -> Result<Vec<u8>> {
+        let mut out = Vec::new();
+        self.codec.compress(kernel, parameters, &mut out)?;
+        // gzip ends in it.
+        if self.codec != Codec::Gzip {
+            out.extend(size_trailer(len64(kernel))?);
+        }
+        Ok(out)
+    }
+
+    /// Does the compressed kernel `payload` hold exactly `kernel`, in a form that the folder's decompressor understands?
+    ///
+    /// # Errors
+    /// [`Error::Codec`] when it cannot be unpacked, [`Error::Refused`] when something else is in it.
+    pub fn check_payload(&self, payload: &[u8], kernel: &[u8]) -> Result<()> {
+        let refuse = |message: String, help: &'static str| {
+            let finding = Finding::new("tree.payload", Severity::Error, message).with_help(help);
+            Error::Refused { findings: vec![finding] }
+        };
+        let (found, want) = (Codec::detect(payload), self.codec);
+        if found != Some(want) {
+            let found = found.map_or("no stream that kimage knows", Codec::name);
+            let message = format!("the payload is {found}, the folder's decompressor understands {} only", want.name());
+            return Err(refuse(message, "compress the kernel with that codec, or leave out --payload"));
+        }
+        let mut compare = Compare { want: kernel, at: 0, differs: None };
+        let inflated = want.decompress_one(payload, len64(kernel).saturating_add(1), &mut compare);
+        let differs = match inflated {
+            Ok(inflated) if inflated.produced != len64(kernel) => Some(inflated.produced.min(len64(kernel))),
+            Ok(_) => compare.differs,
+            Err(codec::Error::TooBig { .. }) => Some(compare.differs.unwrap_or(len64(kernel))),
+            Err(error) => return Err(error.into()),
+        };
+        if let Some(at) = differs {
+            let message =
+                format!("the payload holds another kernel than VMLINUX: unpacked, they differ from offset {at:#x} on");
+            return Err(refuse(message, "give the compressed file that was made of this vmlinux"));
+        }
+        let trailer = Piggy::new(payload)?.output_len();
+        if u64::from(trailer) != len64(kernel) {
+            let message = format!("the payload's last four bytes say {trailer} bytes, it unpacks to {}", kernel.len());
+            return Err(refuse(message, "the size must follow the stream: `kimage compress --with-size` adds it"));
+        }
+        Ok(())
+    }
+
+    /// `piggy.o`, ready for the link.
+    ///
+    /// # Errors
+    /// [`Error::Piggy`] when the payload is too short or too long.
+    pub fn piggy<'p>(&self, payload: &'p [u8]) -> Result<Plan<'p>> {
+        let target = match self.folder.piggy_o {
+            Some(model) => Target::like(&Elf::parse(model)?)?,
+            None => Target::new(self.arch, self.vmlinux.endian())?,
+        };
+        Ok(Piggy::new(payload)?.object(&target)?)
+    }
+
+    /// x86: `setup` for the decompressor `linked`, and its fields that changed.
+    ///
+    /// # Errors
+    /// [`Error::BzImage`] when a field that must follow cannot, [`Error::Tree`] without zoffset.h.
+    pub fn setup(&self, setup: &[u8], linked: &[u8]) -> Result<(Vec<u8>, Vec<Patch>)> {
+        let setup = super::bzimage_setup(setup)?;
+        let old = tree::zoffsets(need(self.folder.zoffset, "arch/x86/boot/zoffset.h")?)?;
+        let kernel = tree::voffsets(need(self.folder.voffset, "arch/x86/boot/voffset.h")?)?;
+        let new = offsets(&Elf::parse(linked)?, ZOFFSET, None)?;
+        let new: Offsets = new.into_iter().map(|line| (line.name, line.value)).collect();
+        let (old, kernel) = (Offsets::from_iter(old), Offsets::from_iter(kernel));
+        follow_link(&setup, &old, &new, &kernel).map_err(|error: bzimage::Error| Error::BzImage(error))
+    }
+}
+
+fn need<'a>(file: Option<&'a [u8]>, name: &'static str) -> Result<&'a [u8]> {
+    Ok(file.ok_or(tree::Error::NoFile { file: name })?)
+}
+
+/// What the kernel's build compresses.
+fn stripped<'a>(vmlinux: &Elf<'a>) -> Result<Plan<'a>> {
+    let remove = RemoveList::new(KERNEL_REMOVES.iter().copied())?;
+    Ok(strip(vmlinux, &StripOptions { remove, ..StripOptions::default() })?)
+}
+
+fn table_of(vmlinux: &Elf<'_>) -> elf::Result<Vec<u8>> {
+    let table = relocs(vmlinux, RelocOptions::default())?;
+    let mut bytes = Vec::new();
+    // Into memory nothing can fail.
+    let _ = emit_relocs(&table, RelocForm::Binary, &mut bytes);
+    Ok(bytes)
+}
+
+/// Do two plans give the same bytes?
+fn same(a: &Plan<'_>, b: &Plan<'_>) -> bool {
+    a.len() == b.len() && a.bytes_at(0..a.len()) == b.bytes_at(0..b.len())
+}
+
+/// Compares what is written with what should be.
+struct Compare<'k> {
+    want: &'k [u8],
+    at: u64,
+    differs: Option<u64>,
+}
+
+impl Write for Compare<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.differs.is_none() {
+            let want = usize::try_from(self.at).ok().and_then(|at| self.want.get(at..)).unwrap_or_default();
+            if !want.starts_with(bytes) {
+                let same = want.iter().zip(bytes).take_while(|(a, b)| a == b).count();
+                self.differs = Some(self.at + u64::try_from(same).unwrap_or_default());
+            }
+        }
+        self.at += len64(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

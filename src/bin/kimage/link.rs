@@ -1,0 +1,66 @@
+//! Starts the linker that a kernel's build folder names: the one program that kimage runs.
+
+use anyhow::{Context, Result, bail};
+use kimage::finding::Finding;
+use kimage::payload::link::LinkCommand;
+use kimage::payload::tree::check_linker;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+/// A linker given by `--ld`: a path is meant from here, not from the build folder; a name is looked up in PATH.
+pub(crate) fn linker(given: &Path) -> Result<String> {
+    let path = match given.components().count() {
+        0 | 1 if !given.is_absolute() => given.to_owned(),
+        _ => given.canonicalize().with_context(|| given.display().to_string())?,
+    };
+    path.into_os_string().into_string().ok().with_context(|| format!("{}: the path is not UTF-8", given.display()))
+}
+
+/// Does the linker know the folder's CPU?
+pub(crate) fn check(link: &LinkCommand, folder: &Path) -> Result<Option<Finding>> {
+    // What it says of itself, whatever its exit status.
+    let output = run(link.linker(), &["-V".to_owned()], folder)?;
+    Ok(check_linker(&String::from_utf8_lossy(&output.stdout), link))
+}
+
+/// Links `piggy` into the file returned, which lies in `temporary`, and gives what the linker said. Only `temporary` is
+/// written to.
+pub(crate) fn link(link: &LinkCommand, folder: &Path, temporary: &Path, piggy: &Path) -> Result<(PathBuf, String)> {
+    let text = |path: &Path| {
+        path.to_str()
+            .map(str::to_owned)
+            .with_context(|| format!("{}: the path is not UTF-8: name another folder by TMPDIR", path.display()))
+    };
+    let linked = temporary.join("vmlinux");
+    let mut link = link.clone();
+    link.set_piggy(&text(piggy)?);
+    link.set_output(&text(&linked)?);
+    let words = link.words();
+    let (linker, args) = words.split_first().context("the kept link command is empty")?;
+    let output = run(linker, args, folder)?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    if !output.status.success() {
+        bail!("the link failed ({}): {} in {}\n{}", output.status, words.join(" "), folder.display(), said.trim_end());
+    }
+    Ok((linked, said.trim_end().to_owned()))
+}
+
+fn run(linker: &str, args: &[String], folder: &Path) -> Result<Output> {
+    let mut command = Command::new(linker);
+    command.args(args).current_dir(folder).stdin(Stdio::null());
+    // What would change the result behind the command's back (binutils, "Environment Variables").
+    for name in ["LDEMULATION", "GNUTARGET", "COLLECT_NO_DEMANGLE", "LD_RUN_PATH"] {
+        command.env_remove(name);
+    }
+    command.env("LC_ALL", "C");
+    command.output().map_err(|error| {
+        let missing = error.kind() == ErrorKind::NotFound;
+        let error = anyhow::Error::new(error).context(format!("the linker {linker} cannot be started"));
+        if missing {
+            error.context("install it, or name one with --ld (Debian: binutils, binutils-arm-linux-gnueabihf)")
+        } else {
+            error
+        }
+    })
+}

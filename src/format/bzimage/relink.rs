@@ -1,0 +1,145 @@
+//! A setup that follows a new link of its decompressor.
+//!
+//! header.S is compiled with the numbers of `zoffset.h` and `voffset.h` in it. When the payload changes its size, the
+//! decompressor is linked to other addresses, and these fields must follow. What a field was made of is found by computing it
+//! from the old `zoffset.h`: the expression that gives what stands in the setup is the one to compute anew.
+
+use super::parse::Setup;
+use super::plan::Error;
+use super::raw::offset_of;
+use crate::bytes::{Align, Cursor, FieldWriter, Patch};
+use crate::format::pe::PeHeader;
+use std::collections::BTreeMap;
+
+/// Symbols and their values: `zoffset.h` or `voffset.h` without the prefixes.
+pub type Offsets = BTreeMap<String, u64>;
+
+/// A field, and what it may have been made of.
+struct Slot {
+    field: &'static str,
+    at: u64,
+    /// Values of the expressions that kernels have there, most usual first; `None` where a symbol is missing.
+    may_be: Vec<Option<u64>>,
+}
+
+/// `setup` with every field that depends on the link computed anew, and the fields that changed. `old` is the link that it
+/// was compiled for (`zoffset.h`), `new` the link that it is put in front of, `kernel` is `voffset.h`.
+///
+/// # Errors
+/// [`Error::Setup`] for a damaged setup, [`Error::Unfollowed`] for a field that changes and that `old` does not explain.
+pub fn follow_link(
+    setup: &[u8],
+    old: &Offsets,
+    new: &Offsets,
+    kernel: &Offsets,
+) -> Result<(Vec<u8>, Vec<Patch>), Error> {
+    let parsed = Setup::parse(setup)?;
+    let mut out = FieldWriter::new(setup.to_vec());
+    let (before, after) = (slots(&parsed, old, kernel)?, slots(&parsed, new, kernel)?);
+    for (before, after) in before.into_iter().zip(after) {
+        if before.may_be == after.may_be {
+            continue;
+        }
+        let (field, at) = (before.field, before.at);
+        let found = Cursor::little(setup).u32(field, at)?;
+        let explained = before.may_be.iter().zip(&after.may_be).find(|(value, _)| **value == Some(found.into()));
+        match explained {
+            Some((_, Some(value))) if *value == u64::from(found) => {}
+            Some((_, Some(value))) => super::plan::put32(&mut out, field, at, *value)?,
+            _ => {
+                let want = before.may_be.into_iter().flatten().next();
+                return Err(Error::Unfollowed { field, at, found: found.into(), want });
+            }
+        }
+    }
+    Ok(out.finish())
+}
+
+fn slots(setup: &Setup<'_>, link: &Offsets, kernel: &Offsets) -> Result<Vec<Slot>, Error> {
+    let zo = |name: &str| link.get(name).copied();
+    let mut slots = Vec::new();
+    let mut slot = |field, at, may_be: &[Option<u64>]| slots.push(Slot { field, at, may_be: may_be.to_vec() });
+    if setup.has(0x208) {
+        slot("payload_offset", offset_of("payload_offset"), &[zo("input_data")]);
+        slot("payload_length", offset_of("payload_length"), &[zo("z_input_len")]);
+    }
+    if setup.has(0x20a) {
+        slot("init_size", offset_of("init_size"), &[init_size(link, kernel)]);
+    }
+    // The rest is zero until build.c fills it in, which is done with every image.
+    if (setup.header().setup_sects, setup.header().syssize.get()) == (0, 0) {
+        return Ok(slots);
+    }
+    slot("syssize", offset_of("syssize"), &[zo("_edata").map(|end| end / 16)]);
+    if setup.has(0x20b) {
+        let entry64 = zo("efi64_stub_entry").and_then(|entry| entry.checked_sub(0x200));
+        // Zero without CONFIG_EFI_HANDOVER_PROTOCOL.
+        slot("handover_offset", offset_of("handover_offset"), &[Some(0), entry64, zo("efi32_stub_entry")]);
+    }
+    if setup.has(0x20f) {
+        slot("kernel_info_offset", offset_of("kernel_info_offset"), &[zo("kernel_info")]);
+    }
+    let Some(pe) = PeHeader::parse(setup.bytes())? else { return Ok(slots) };
+    let start = setup.padded_len();
+    let behind = |name: &str| zo(name).map(|at| at + start);
+    let between = |from: &str, to: &str| zo(to).zip(zo(from)).and_then(|(to, from)| to.checked_sub(from));
+    // Linux 7.2 has a section .sbat between code and data.
+    slot("SizeOfCode", pe.at + 0x1c, &[zo("_data"), zo("_sbat")]);
+    slot("SizeOfInitializedData", pe.at + 0x20, &[between("_data", "_end"), between("_sbat", "_end")]);
+    slot("AddressOfEntryPoint", pe.at + 0x28, &[behind("efi_pe_entry")]);
+    slot("SizeOfImage", pe.at + 0x50, &[behind("_end")]);
+    let sections = [
+        (
+            ".text",
+            [".text VirtualSize", ".text VirtualAddress", ".text SizeOfRawData", ".text PointerToRawData"],
+            [vec![zo("_sbat"), zo("_data")], vec![], vec![zo("_sbat"), zo("_data")], vec![]],
+        ),
+        (
+            ".sbat",
+            [".sbat VirtualSize", ".sbat VirtualAddress", ".sbat SizeOfRawData", ".sbat PointerToRawData"],
+            [
+                vec![between("_sbat", "_esbat"), between("_sbat", "_data")],
+                vec![behind("_sbat")],
+                vec![between("_sbat", "_esbat"), between("_sbat", "_data")],
+                vec![behind("_sbat")],
+            ],
+        ),
+        (
+            ".data",
+            [".data VirtualSize", ".data VirtualAddress", ".data SizeOfRawData", ".data PointerToRawData"],
+            [
+                vec![between("_data", "_end")],
+                vec![behind("_data")],
+                vec![between("_data", "_edata")],
+                vec![behind("_data")],
+            ],
+        ),
+    ];
+    for (name, fields, values) in sections {
+        let Some(section) = pe.section(name) else { continue };
+        for ((field, may_be), at) in fields.into_iter().zip(values).zip([0x8, 0xc, 0x10, 0x14]) {
+            slot(field, section.at + at, &may_be);
+        }
+    }
+    if let Some(compat) = pe.section(".compat") {
+        // Type, size and machine take four bytes (header.S, `.pecompat`).
+        let at = Cursor::little(setup.bytes()).u32(".compat PointerToRawData", compat.at + 0x14)?;
+        slot(".compat entry point", u64::from(at) + 4, &[behind("efi32_pe_entry")]);
+    }
+    Ok(slots)
+}
+
+/// `INIT_SIZE` of header.S (the same formula from Linux 5.10 to 7.2): memory for the decompressor behind
+/// its compressed data, or for the kernel with its BSS, whichever is more.
+fn init_size(link: &Offsets, kernel: &Offsets) -> Option<u64> {
+    let zo = |name: &str| link.get(name).copied();
+    let (output, input) = (zo("z_output_len")?, zo("z_input_len")?);
+    let start = zo("startup_32").unwrap_or(0);
+    let extra = (output >> 8) + 131_072;
+    let extract_offset = if output > input { output.checked_add(extra)?.checked_sub(input)? } else { extra };
+    let head = zo("_ehead")?.checked_sub(start)?;
+    let min_offset = Align::PAGE.up(head.max(extract_offset))?;
+    let decompressor = zo("_end")?.checked_sub(start)?.checked_add(min_offset)?;
+    let vmlinux = kernel.get("_end")?.checked_sub(*kernel.get("_text")?)?;
+    Some(decompressor.max(vmlinux))
+}
