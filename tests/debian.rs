@@ -252,3 +252,45 @@ fn console(qemu: &Path, kernel: &Path) -> String {
     command.arg("-kernel").arg(kernel).args(["-append", "console=ttyS0 panic=-1 nokaslr"]).stdin(Stdio::null());
     String::from_utf8_lossy(&run(&mut command).stdout).into_owned()
 }
+
+/// The kernel that runs reads its own tables: /proc/kallsyms has the same addresses and names, every one.
+#[test]
+fn symbols_are_those_of_the_running_kernel() {
+    let (Some(qemu), Some(busybox)) =
+        (tool("qemu-system-x86_64", "qemu-system-x86"), tool("busybox", "busybox-static"))
+    else {
+        return;
+    };
+    let (Some(_), Some(nm)) = (tool("cpio", "cpio"), tool("nm", "binutils")) else { return };
+    let dir = tempdir();
+    fs::create_dir_all(dir.path().join("root/proc")).unwrap();
+    fs::create_dir_all(dir.path().join("root/bin")).unwrap();
+    fs::copy(busybox, dir.path().join("root/bin/busybox")).unwrap();
+    let init = "#!/bin/busybox sh
+b=/bin/busybox
+$b mount -t proc proc /proc
+$b echo 0 > /proc/sys/kernel/kptr_restrict
+echo MD5=$($b grep -v '\\[' /proc/kallsyms | $b awk '{print $1,$3}' | $b sort | $b md5sum)
+$b reboot -f
+";
+    fs::write(dir.path().join("root/init"), init).unwrap();
+    let sh = |script: &str| stdout(&run_ok(Command::new("sh").current_dir(dir.path()).args(["-c", script])));
+    sh("chmod 755 root/init; cd root; find . | cpio -o -H newc 2>/dev/null > ../rd");
+    for kernel in kernels().iter().filter(|kernel| kernel.name.contains("cloud-amd64")) {
+        let path = dir.path().join("vmlinux");
+        run_ok(kimage().arg("extract").arg(&kernel.image).args(["vmlinux", "--symbols", "-o"]).arg(&path));
+        let ours = sh(&format!("{} -p vmlinux | awk '{{print $1,$3}}' | LC_ALL=C sort | md5sum", nm.display()));
+        let ours = ours.split(' ').next().unwrap();
+        // Without root file system it would stop; a random oops of the emulation is no answer either.
+        let append = "console=ttyS0 panic=-1 nokaslr quiet";
+        let mut answers = (0..3).map(|_| {
+            let mut command = Command::new("timeout");
+            command.arg("120").arg(&qemu).args(["-M", "q35", "-cpu", "Nehalem-v1", "-m", "512", "-nographic"]);
+            command.arg("-no-reboot").arg("-kernel").arg(&kernel.image).args(["-append", append, "-initrd"]);
+            let output = run(command.arg(dir.path().join("rd")).stdin(Stdio::null()));
+            String::from_utf8_lossy(&output.stdout).into_owned()
+        });
+        let answer = answers.find(|text| text.contains("MD5=")).unwrap_or_else(|| panic!("{}: no answer", kernel.name));
+        assert!(answer.contains(&format!("MD5={ours}")), "{}: wanted {ours}\n{answer}", kernel.name);
+    }
+}

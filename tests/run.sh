@@ -27,6 +27,7 @@ needs='
     cc:gcc
     bzip2:bzip2
     cpio:cpio
+    busybox:busybox-static
     lz4:lz4
     lzop:lzop
     python3:python3
