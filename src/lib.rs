@@ -29,7 +29,8 @@
 //!    boot.img.
 //! 7. [`error`]: the error of the journeys, made of the rooms' errors.
 //! 8. [`assemble`]: the journey out; [`assemble::rebuild`] goes the whole way from the kernel's own vmlinux.
-//!    [`inspect`]: the journey in; [`inspect::verify`] holds what it finds to its claims.
+//!    [`inspect`]: the journey in; [`inspect::verify`] holds what it finds to its claims,
+//!    [`inspect::diff`] compares two files.
 //! 9. [`report`]: saying it, for people and for programs.
 //!
 //! # Errors and findings

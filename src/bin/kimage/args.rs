@@ -4,7 +4,7 @@ mod codec;
 mod inspect;
 
 pub(crate) use codec::{CodecOptions, Compress, Decompress};
-pub(crate) use inspect::{Extract, Info, Verify};
+pub(crate) use inspect::{Diff, Extract, Info, Verify};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use kimage::elf::{DEFAULT_MAX_SIZE, Lists};
@@ -29,6 +29,7 @@ Examples:
   kimage info /boot/vmlinuz
   kimage extract /boot/vmlinuz vmlinux -o vmlinux
   kimage verify /boot/vmlinuz
+  kimage diff old/bzImage new/bzImage
 
 An output is written beside its target and then renamed: a failure leaves an old file as it was.
 `-` is standard input or output. Exit status: 0 good, 1 failure, 2 usage.
@@ -55,6 +56,7 @@ pub(crate) enum Command {
     Info(Info),
     Extract(Extract),
     Verify(Verify),
+    Diff(Diff),
 }
 
 #[derive(Debug, Args)]

@@ -2,6 +2,7 @@
 
 mod build;
 mod codec;
+mod diff;
 mod elf;
 mod extract;
 mod info;
@@ -29,5 +30,6 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
         Command::Info(args) => info::info(&args),
         Command::Extract(args) => extract::extract(&args),
         Command::Verify(args) => verify::verify(&args),
+        Command::Diff(args) => diff::diff(&args),
     }
 }
