@@ -31,13 +31,17 @@ fn rewrap(dir: &Path, tree: &Tree) -> PathBuf {
     assert!(count > 0, "{}: no banner", tree.name);
     fs::write(&vmlinux, bytes).unwrap();
     let image = dir.join(format!("{}.image", tree.name));
+    // lzokay has one level, and other bytes than lzop.
+    let lzo = kimage::payload::tree::is_set(&tree.read(".config"), "KERNEL_LZO");
+    let level: &[&str] = if lzo { &[] } else { &["--level", "2"] };
     run_ok(
         kimage()
             .arg(if tree.is_arm() { "zimage" } else { "bzimage" })
             .arg(&vmlinux)
             .arg("--build-dir")
             .arg(&tree.dir)
-            .args(["--level", "2", "--quiet", "-o"])
+            .args(level)
+            .args(["--quiet", "-o"])
             .arg(&image),
     );
     let old = tree.path(if tree.is_arm() { "arch/arm/boot/zImage" } else { "arch/x86/boot/bzImage" });

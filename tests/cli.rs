@@ -42,7 +42,7 @@ fn only(dir: &Path, names: &[&str]) {
 
 #[test]
 fn help_teaches() {
-    for command in ["", "bzimage", "zimage", "image", "uimage", "strip", "relocs", "voffset", "zoffset"] {
+    for command in ["", "bzimage", "zimage", "image", "uimage", "strip", "relocs", "voffset", "zoffset", "bench"] {
         let words: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();
         let text = stdout(&run_ok(kimage().args(words)));
         assert!(text.contains("Examples:\n  kimage "), "{command}: {text}");

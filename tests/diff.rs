@@ -97,8 +97,7 @@ fn options_and_symbols_are_those_of_the_trees() {
     assert_eq!(ids(&found)[..1], ["config"], "{:#?}", found.causes);
     let set = |tree: &Tree, option: &str| {
         let config = String::from_utf8(tree.read(".config")).unwrap();
-        let line = config.lines().find_map(|line| line.strip_prefix(option)?.strip_prefix('=').map(str::to_owned));
-        line
+        config.lines().find_map(|line| line.strip_prefix(option)?.strip_prefix('=').map(str::to_owned))
     };
     let address = |tree: &Tree, symbol: &str| {
         let map = String::from_utf8(tree.read("System.map")).unwrap();

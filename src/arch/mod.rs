@@ -106,6 +106,14 @@ impl Arch {
         }
     }
 
+    /// Does the kernel's build compress a stripped ELF file for this CPU? For the others it compresses a flat binary.
+    ///
+    /// Linux 6.1: arch/x86/boot/compressed/Makefile, arch/powerpc/boot/wrapper, arch/m68k/Makefile,
+    /// arch/sparc/boot/Makefile.
+    pub const fn compresses_elf(self) -> bool {
+        matches!(self, Arch::X86 | Arch::X86_64 | Arch::PowerPc | Arch::M68k | Arch::Sparc | Arch::Sparc64)
+    }
+
     /// The CPU of an ELF file with this `e_machine` and class.
     pub fn from_elf_machine(machine: u16, is_64: bool) -> Option<Arch> {
         ALL.iter().copied().find(|arch| {

@@ -2,9 +2,11 @@
 //!
 //! Each function is a table of contents of one image; the decisions live in the rooms below.
 
+mod payload;
 pub mod rebuild;
 mod uimage;
 
+pub use payload::{Payload, PayloadForm, payload, payload_as_is};
 pub use uimage::{Derived, UImageRequest, uimage};
 
 use crate::arch::Arch;

@@ -6,12 +6,11 @@
 //! caller runs that; [`Rebuild::setup`] lets the setup follow the link. The image is then made as always.
 
 use super::describe;
+use super::payload::{flat, relocs, stripped};
 use crate::arch::Arch;
 use crate::bytes::{Patch, len64};
 use crate::codec::{self, Bcj, Codec, Parameters, size_trailer};
-use crate::elf::{
-    self, Elf, FlatOptions, KERNEL_REMOVES, RelocOptions, RemoveList, StripOptions, flatten, relocs, strip,
-};
+use crate::elf::{self, Elf};
 use crate::error::{Error, Result};
 use crate::finding::{Finding, Severity};
 use crate::format::Format;
@@ -19,7 +18,7 @@ use crate::format::bzimage::{self, Offsets, follow_link};
 use crate::layout::{Plan, RegionKind, Reserver};
 use crate::payload::link::LinkCommand;
 use crate::payload::piggy::{Piggy, Target};
-use crate::payload::{RelocForm, emit_relocs, parse_relocs, points_into, tree};
+use crate::payload::{parse_relocs, points_into, tree};
 use crate::stub::{Stub, ZOFFSET, offsets};
 use std::io::{self, Write};
 
@@ -185,9 +184,7 @@ impl<'a> Rebuild<'a> {
     /// [`Error::Refused`] when there are some, but not of this kernel.
     pub fn kernel(&self, unstripped: Option<&[u8]>) -> Result<Kernel<'a>> {
         if self.arch == Arch::Arm {
-            let remove = RemoveList::new([".comment"])?;
-            let flat = flatten(&self.vmlinux, &FlatOptions { remove, ..FlatOptions::default() })?;
-            return Ok(Kernel { plan: flat.plan, relocs: None });
+            return Ok(Kernel { plan: flat(&self.vmlinux, self.arch)?, relocs: None });
         }
         let stripped = stripped(&self.vmlinux)?;
         let config = need(self.folder.config, ".config")?;
@@ -206,17 +203,19 @@ impl<'a> Rebuild<'a> {
 
     /// The table of the kernel itself; else one that belongs to it.
     fn relocs(&self, kernel: &Plan<'_>, unstripped: Option<&[u8]>) -> Result<(Vec<u8>, RelocsFrom)> {
-        let without = match table_of(&self.vmlinux) {
+        let without = match relocs(&self.vmlinux) {
             Ok(table) => return Ok((table, RelocsFrom::Vmlinux)),
             Err(error @ elf::Error::NoRelocs) => error,
             Err(error) => return Err(error.into()),
         };
         if let Some(bytes) = unstripped {
             let other = Elf::parse(bytes)?;
-            let table = table_of(&other)?;
-            let is_same = || Ok::<_, Error>(same(&stripped(&other)?, kernel));
-            if is_same()? || self.agrees(&table)? {
-                return Ok((table, RelocsFrom::Unstripped));
+            match relocs(&other) {
+                Ok(table) if same(&stripped(&other)?, kernel) || self.agrees(&table)? => {
+                    return Ok((table, RelocsFrom::Unstripped));
+                }
+                Ok(_) | Err(elf::Error::NoRelocs) => {}
+                Err(error) => return Err(error.into()),
             }
         }
         let Some(table) = self.folder.relocs else { return Err(without.into()) };
@@ -314,20 +313,6 @@ impl<'a> Rebuild<'a> {
 
 fn need<'a>(file: Option<&'a [u8]>, name: &'static str) -> Result<&'a [u8]> {
     Ok(file.ok_or(tree::Error::NoFile { file: name })?)
-}
-
-/// What the kernel's build compresses.
-fn stripped<'a>(vmlinux: &Elf<'a>) -> Result<Plan<'a>> {
-    let remove = RemoveList::new(KERNEL_REMOVES.iter().copied())?;
-    Ok(strip(vmlinux, &StripOptions { remove, ..StripOptions::default() })?)
-}
-
-fn table_of(vmlinux: &Elf<'_>) -> elf::Result<Vec<u8>> {
-    let table = relocs(vmlinux, RelocOptions::default())?;
-    let mut bytes = Vec::new();
-    // Into memory nothing can fail.
-    let _ = emit_relocs(&table, RelocForm::Binary, &mut bytes);
-    Ok(bytes)
 }
 
 /// Do two plans give the same bytes?

@@ -66,7 +66,8 @@ pub(super) fn decompress(bytes: &[u8], sink: &mut Sink<'_>) -> Result<u64> {
         let packed = cursor.take("block", at + 4, len.into()).map_err(|error| sink.field(error))?;
         let most = packed.len().saturating_mul(MAX_RATIO).min(BLOCK);
         if buffer.len() < most {
-            buffer.resize(most, 0);
+            // Fresh zeros cost nothing where nothing is written, and nothing that was there is needed.
+            buffer = vec![0; most];
         }
         let room = i32::try_from(most).unwrap_or(i32::MAX);
         let count = decompress_to_buffer(packed, Some(room), &mut buffer)

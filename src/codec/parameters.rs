@@ -28,7 +28,8 @@ pub struct Parameters {
 
 /// How much data `split` puts in one piece, in bytes.
 ///
-/// On Debian's 6.1 kernel (65.9 MB) 16 MiB cost xz 0.4 percent in size and keep four threads busy.
+/// Measured on Debian's x86-64 kernels 6.1.0-50, 6.1.0-50-cloud and 6.12.111 (53 to 66 MB, each with its relocations), four
+/// pieces each: xz grows by 0.15, 0.16 and 0.25 percent, zstd by 0.10, 0.07 and 0.17.
 pub const SPLIT_SIZE: u32 = 16 << 20;
 
 impl Default for Parameters {
@@ -83,6 +84,20 @@ pub enum Bcj {
 const E_MACHINE_AT: u64 = 18;
 
 impl Bcj {
+    /// The name that `--bcj` takes.
+    pub fn name(self) -> &'static str {
+        match self {
+            Bcj::None => "none",
+            Bcj::X86 => "x86",
+            Bcj::Arm => "arm",
+            Bcj::ArmThumb => "armthumb",
+            Bcj::Arm64 => "arm64",
+            Bcj::PowerPc => "powerpc",
+            Bcj::RiscV => "riscv",
+            Bcj::Sparc => "sparc",
+        }
+    }
+
     /// The one of the machine when `bytes` begin with an ELF file, as the kernel's xz_wrap.sh chooses it; else none.
     ///
     /// A Thumb-2 kernel cannot be told from its ELF header: it needs [`Bcj::ArmThumb`] said.

@@ -1,8 +1,10 @@
 //! The command line.
 
+mod bench;
 mod codec;
 mod inspect;
 
+pub(crate) use bench::{Bench, BenchOne, Direction, Variant};
 pub(crate) use codec::{CodecOptions, Compress, Decompress};
 pub(crate) use inspect::{Diff, Extract, Info, Verify};
 
@@ -30,6 +32,7 @@ Examples:
   kimage extract /boot/vmlinuz vmlinux -o vmlinux
   kimage verify /boot/vmlinuz
   kimage diff old/bzImage new/bzImage
+  kimage bench vmlinux
 
 An output is written beside its target and then renamed: a failure leaves an old file as it was.
 `-` is standard input or output. Exit status: 0 good, 1 failure, 2 usage.
@@ -57,6 +60,9 @@ pub(crate) enum Command {
     Extract(Extract),
     Verify(Verify),
     Diff(Diff),
+    Bench(Bench),
+    #[command(hide = true)]
+    BenchOne(BenchOne),
 }
 
 #[derive(Debug, Args)]

@@ -24,8 +24,9 @@ pub(crate) fn check(link: &LinkCommand, folder: &Path) -> Result<Option<Finding>
     Ok(check_linker(&String::from_utf8_lossy(&output.stdout), link))
 }
 
-/// Links `piggy` into the file returned, which lies in `temporary`. Only `temporary` is written to.
-pub(crate) fn link(link: &LinkCommand, folder: &Path, temporary: &Path, piggy: &Path) -> Result<PathBuf> {
+/// Links `piggy` into the file returned, which lies in `temporary`, and gives what the linker said. Only `temporary` is
+/// written to.
+pub(crate) fn link(link: &LinkCommand, folder: &Path, temporary: &Path, piggy: &Path) -> Result<(PathBuf, String)> {
     let text = |path: &Path| {
         path.to_str()
             .map(str::to_owned)
@@ -42,7 +43,7 @@ pub(crate) fn link(link: &LinkCommand, folder: &Path, temporary: &Path, piggy: &
     if !output.status.success() {
         bail!("the link failed ({}): {} in {}\n{}", output.status, words.join(" "), folder.display(), said.trim_end());
     }
-    Ok(linked)
+    Ok((linked, said.trim_end().to_owned()))
 }
 
 fn run(linker: &str, args: &[String], folder: &Path) -> Result<Output> {

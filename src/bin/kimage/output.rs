@@ -41,11 +41,27 @@ impl Output<'_> {
         self.write_file(len, write).with_context(|| self.name())
     }
 
+    /// Fails where [`Output::write`] is sure to fail: for those who would otherwise work long in vain.
+    pub(crate) fn check(&self) -> Result<()> {
+        let target = self.target();
+        let checked = match target.metadata() {
+            _ if self.is_stdout() => Ok(()),
+            Ok(meta) if meta.is_dir() => is_folder(),
+            Ok(_) => Ok(()),
+            Err(_) => folder_of(&target).map(|_| ()),
+        };
+        checked.with_context(|| self.name())
+    }
+
+    /// A link stays, and the file it leads to is replaced.
+    fn target(&self) -> PathBuf {
+        self.path.canonicalize().unwrap_or_else(|_| self.path.to_owned())
+    }
+
     fn write_file<T>(&self, len: u64, write: impl FnOnce(&mut dyn Write) -> Result<T>) -> Result<T> {
-        // A link stays, and the file it leads to is replaced.
-        let target = self.path.canonicalize().unwrap_or_else(|_| self.path.to_owned());
+        let target = self.target();
         let old = match target.metadata() {
-            Ok(meta) if meta.is_dir() => bail!("is a folder; name a file"),
+            Ok(meta) if meta.is_dir() => return is_folder(),
             // A device or a pipe has nothing to rename over.
             Ok(meta) if !meta.is_file() => {
                 let file = OpenOptions::new().write(true).open(&target).context("cannot be opened")?;
@@ -54,10 +70,7 @@ impl Output<'_> {
             Ok(meta) => Some(meta.permissions()),
             Err(_) => None,
         };
-        let folder = folder_of(&target);
-        if !folder.is_dir() {
-            bail!("there is no folder {}; make it, or name another file", folder.display());
-        }
+        let folder = folder_of(&target)?;
         let mut temporary = tempfile::Builder::new()
             .prefix(".kimage-")
             .suffix(".tmp")
@@ -84,11 +97,20 @@ impl Output<'_> {
     }
 }
 
-fn folder_of(target: &Path) -> PathBuf {
-    match target.parent() {
+fn is_folder<T>() -> Result<T> {
+    bail!("is a folder; name a file")
+}
+
+/// The folder of `target`, which must be there.
+fn folder_of(target: &Path) -> Result<PathBuf> {
+    let folder = match target.parent() {
         Some(parent) if parent != Path::new("") => parent.to_owned(),
         _ => PathBuf::from("."),
+    };
+    if !folder.is_dir() {
+        bail!("there is no folder {}; make it, or name another file", folder.display());
     }
+    Ok(folder)
 }
 
 fn fill<W: Write, T>(to: W, len: u64, write: impl FnOnce(&mut dyn Write) -> Result<T>) -> Result<(W, T)> {

@@ -1,6 +1,6 @@
 //! Messages: to standard error, in colour where a person looks and NO_COLOR does not forbid it.
 
-use indicatif::{ProgressBar, ProgressDrawTarget};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use kimage::finding::{Finding, Severity};
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -87,6 +87,10 @@ pub(crate) fn busy<T>(what: &str, work: impl FnOnce() -> T) -> T {
             if waiting.recv_timeout(Duration::from_millis(500)) == Err(RecvTimeoutError::Timeout) {
                 let bar =
                     ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()).with_message(what.to_owned());
+                // The default one is a bar without an end, and without the message.
+                if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {elapsed}") {
+                    bar.set_style(style);
+                }
                 bar.enable_steady_tick(Duration::from_millis(100));
                 let _ = waiting.recv();
                 bar.finish_and_clear();
@@ -111,7 +115,7 @@ pub(crate) fn line(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
-/// Unless NO_COLOR forbids it (<https://no-color.org>).
+/// Does the user not forbid colour? <https://no-color.org>
 pub(crate) fn colour_wanted() -> bool {
     std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }

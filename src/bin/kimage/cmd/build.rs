@@ -140,7 +140,7 @@ fn source_date_epoch() -> Result<u32> {
 }
 
 /// The error with the path of the input that it is about.
-fn at_input(error: kimage::Error, inputs: &[(&str, &[&Input])]) -> anyhow::Error {
+pub(crate) fn at_input(error: kimage::Error, inputs: &[(&str, &[&Input])]) -> anyhow::Error {
     let path = error.which().and_then(|(which, index)| {
         let (_, files) = inputs.iter().find(|(name, _)| *name == which)?;
         Some(files.get(index)?.name())

@@ -28,7 +28,8 @@ pub(crate) fn compress(args: &Compress) -> Result<()> {
         return Ok(());
     }
     if args.options.split {
-        let pieces = input.len().div_ceil(SPLIT_SIZE as usize).max(1);
+        let count = input.len().div_ceil(SPLIT_SIZE as usize).max(1);
+        let pieces = if count == 1 { "1 piece".to_owned() } else { format!("{count} pieces of 16 MiB") };
         let cost = if args.split_cost {
             let mut whole = Counted { out: &mut io::sink(), len: 0 };
             let parameters = Parameters { split: false, ..parameters };
@@ -36,11 +37,14 @@ pub(crate) fn compress(args: &Compress) -> Result<()> {
             let whole = whole.len + trailer.map_or(0, |trailer| trailer.len() as u64);
             let percent = (len as f64 / whole as f64 - 1.0) * 100.0;
             format!("{percent:+.2} percent ({:+} bytes) against one piece", len as i64 - whole as i64)
+        } else if count == 1 {
+            "data of up to 16 MiB is not split".to_owned()
         } else {
-            let cost = if codec == Codec::Xz { "0.4" } else { "0.1" };
-            format!("kernels grow by some {cost} percent; --split-cost measures it")
+            // See SPLIT_SIZE.
+            let cost = if codec == Codec::Xz { "0.15 to 0.25" } else { "0.07 to 0.17" };
+            format!("whole x86-64 kernels grew by {cost} percent; --split-cost measures this one")
         };
-        say::line(&format!("{pieces} pieces of 16 MiB: {cost}"));
+        say::line(&format!("{pieces}: {cost}"));
     }
     if !output.is_stdout() {
         let percent = len as f64 / (input.len() as f64).max(1.0) * 100.0;

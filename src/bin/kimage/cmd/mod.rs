@@ -1,5 +1,6 @@
 //! One function a command: arguments to one journey to a report.
 
+mod bench;
 mod build;
 mod codec;
 mod diff;
@@ -31,5 +32,7 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
         Command::Extract(args) => extract::extract(&args),
         Command::Verify(args) => verify::verify(&args),
         Command::Diff(args) => diff::diff(&args),
+        Command::Bench(args) => bench::bench(&args),
+        Command::BenchOne(args) => bench::bench_one(&args),
     }
 }

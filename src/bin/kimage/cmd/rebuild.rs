@@ -132,7 +132,10 @@ pub(crate) fn rebuild(vmlinux_path: &Path, want: Arch, options: &FolderOptions) 
     let temporary = tempfile::tempdir().context("no temporary folder can be made; name another by TMPDIR")?;
     let piggy_path = temporary.path().join("piggy.o");
     fs::write(&piggy_path, &piggy).with_context(|| piggy_path.display().to_string())?;
-    let linked = link::link(rebuild.link(), &tree.root, temporary.path(), &piggy_path)?;
+    let (linked, said) = link::link(rebuild.link(), &tree.root, temporary.path(), &piggy_path)?;
+    if !said.is_empty() {
+        findings.push(Finding::new("tree.link", Severity::Warning, said));
+    }
     let linked = fs::read(&linked).with_context(|| linked.display().to_string())?;
     let is_x86 = want != Arch::Arm;
     if is_x86 {
