@@ -13,6 +13,7 @@
 //! [`Limits`] bound depth, number of layers and decompressed bytes, whatever the file claims.
 
 mod describe;
+pub mod diff;
 mod fact;
 mod opened;
 pub mod verify;

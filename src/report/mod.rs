@@ -1,6 +1,7 @@
 //! Room 9: saying it. One model, one writer a form.
 
 mod bench;
+mod diff;
 mod info;
 mod info_text;
 mod json;
@@ -9,6 +10,7 @@ mod text;
 mod verify;
 
 pub use bench::{BenchReport, Conditions, Cost, Failed, Measured, pareto_front, write_bench_svg, write_bench_text};
+pub use diff::{DIFF_JSON_SCHEMA, DIFF_SCHEMA, write_diff_json, write_diff_text};
 pub use info::{FileInfo, INFO_JSON_SCHEMA, INFO_SCHEMA, Info, write_info_json};
 pub use info_text::{Style, write_info_text};
 pub use json::write_json;

@@ -9,7 +9,7 @@ mod own;
 pub(crate) use bench::{Bench, BenchOne, Direction, Variant};
 pub(crate) use codec::{CodecOptions, Compress, Decompress};
 pub(crate) use fit::Fit;
-pub(crate) use inspect::{Extract, Info, Verify};
+pub(crate) use inspect::{Diff, Extract, Info, Verify};
 pub(crate) use own::Own;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -36,6 +36,7 @@ Examples:
   kimage info /boot/vmlinuz
   kimage extract /boot/vmlinuz vmlinux -o vmlinux
   kimage verify /boot/vmlinuz
+  kimage diff old/bzImage new/bzImage
   kimage bench vmlinux
 
 An output is written beside its target and then renamed: a failure leaves an old file as it was.
@@ -64,6 +65,7 @@ pub(crate) enum Command {
     Info(Info),
     Extract(Extract),
     Verify(Verify),
+    Diff(Diff),
     Bench(Bench),
     #[command(hide = true)]
     BenchOne(BenchOne),

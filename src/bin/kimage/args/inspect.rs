@@ -128,3 +128,31 @@ pub(crate) struct Verify {
     #[command(flatten)]
     pub(crate) opening: Opening,
 }
+
+/// Two kernel files: what differs, layer by layer, and why
+///
+/// Compares header fields, sections, codec and its parameters, the decompressed kernels with their symbols' addresses, the
+/// built-in configurations and the relocations. Ends with the first cause: other configuration, compiler, linker, builder,
+/// build time, compressor. Why is my build not reproducible?
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  kimage diff first/bzImage second/bzImage
+  kimage diff uImage.old uImage
+  kimage diff a/vmlinuz b/vmlinuz --json | jq -r '.causes[0].message'
+
+Exit status: 0 when the files are the same, 1 when they differ or cannot be read, 2 usage. At most 20 changes of a kind
+are listed for a layer. --schema prints the JSON Schema of the JSON form.")]
+pub(crate) struct Diff {
+    /// The two files
+    #[arg(value_name = "FILE", num_args = 2, required_unless_present = "schema")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Print one JSON document
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Print the JSON Schema of --json
+    #[arg(long, conflicts_with_all = ["files", "json"])]
+    pub(crate) schema: bool,
+    #[command(flatten)]
+    pub(crate) opening: Opening,
+}

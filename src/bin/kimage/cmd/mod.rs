@@ -3,6 +3,7 @@
 mod bench;
 mod build;
 mod codec;
+mod diff;
 mod elf;
 mod extract;
 mod fit;
@@ -33,6 +34,7 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
         Command::Info(args) => info::info(&args),
         Command::Extract(args) => extract::extract(&args),
         Command::Verify(args) => verify::verify(&args),
+        Command::Diff(args) => diff::diff(&args),
         Command::Bench(args) => bench::bench(&args),
         Command::BenchOne(args) => bench::bench_one(&args),
     }

@@ -1,0 +1,307 @@
+//! Why two kernels differ: reasons in the order of a kernel's build, without their consequences.
+
+use super::{Aspect, Pair};
+use crate::elf::banner_in;
+use crate::inspect::{Kind, Layer, LayerId, Opened};
+
+/// A reason why two files differ.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Cause {
+    /// Stable id: `config`, `compiler`, `time`.
+    pub id: &'static str,
+    /// In words.
+    pub message: String,
+    /// What can be done about it; may be empty.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub help: &'static str,
+    /// The first file's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub left: Option<String>,
+    /// The second file's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub right: Option<String>,
+}
+
+/// The words of a banner (init/version.c): release, who built it where, with what, and when.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Banner {
+    release: String,
+    builder: String,
+    compiler: String,
+    linker: String,
+    /// Build number and flags: `#1 SMP PREEMPT`.
+    number: String,
+    time: String,
+}
+
+/// `Linux version RELEASE (USER@HOST) (COMPILER, LINKER) #1 SMP TIME`; before Linux 5.8 the compiler alone in the brackets.
+fn parse(banner: &str) -> Option<Banner> {
+    let rest = banner.strip_prefix("Linux version ")?;
+    let (release, rest) = rest.split_once(" (")?;
+    let (builder, rest) = rest.split_once(") (")?;
+    let (tools, version) = rest.rsplit_once(") #")?;
+    // The compiler's own name may have a comma, the linker's has none in front of it that is followed by one.
+    let split = ["GNU ld", "LLD", "gold", "mold"].iter().find_map(|name| tools.find(&format!(", {name}")));
+    let (compiler, linker) = match split {
+        Some(at) => (tools.get(..at)?, tools.get(at + 2..)?),
+        None => (tools, ""),
+    };
+    const DAYS: [&str; 7] = ["Mon ", "Tue ", "Wed ", "Thu ", "Fri ", "Sat ", "Sun "];
+    let version = version.trim_end();
+    // Debian has its own version and an ISO date there.
+    let time = DAYS.iter().filter_map(|day| version.find(day)).min();
+    let dated = || version.find(" (20").map(|at| at + 1);
+    let at = time.or_else(dated).or_else(|| version.find(' ').map(|at| at + 1)).unwrap_or(version.len());
+    Some(Banner {
+        release: release.to_owned(),
+        builder: builder.to_owned(),
+        compiler: compiler.to_owned(),
+        linker: linker.to_owned(),
+        number: format!("#{}", version.get(..at)?.trim_end()),
+        time: version.get(at..)?.to_owned(),
+    })
+}
+
+/// The reasons why the paired layers differ, the first of a kernel's build first; empty when they do not.
+pub fn causes(left: &Opened<'_>, right: &Opened<'_>, pairs: &[Pair]) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    if pairs.iter().all(|pair| pair.changes.is_empty()) {
+        return causes;
+    }
+    config(pairs, &mut causes);
+    let found = (kernel(left), kernel(right));
+    if let (Some(one), Some(other)) = found {
+        let (bytes, others) = (left.bytes(one), right.bytes(other));
+        if bytes == others {
+            around_the_kernel(left, right, (one.parent, other.parent), pairs, &mut causes);
+        } else {
+            builds(bytes, others, pairs, &mut causes);
+        }
+    }
+    header(pairs, &mut causes);
+    if causes.is_empty() {
+        let first = pairs.iter().rev().find(|pair| !pair.changes.is_empty());
+        let what = first.map_or("", |pair| &pair.path);
+        causes.push(Cause {
+            id: "unknown",
+            message: format!("nothing tells why; the innermost difference is in {what}"),
+            help: "",
+            left: None,
+            right: None,
+        });
+    }
+    causes
+}
+
+/// The layer of the kernel itself.
+fn kernel<'o>(opened: &'o Opened<'_>) -> Option<&'o Layer> {
+    let part = opened.parts().iter().find(|part| part.name == "vmlinux")?;
+    opened.layer(part.layer)
+}
+
+fn config(pairs: &[Pair], causes: &mut Vec<Cause>) {
+    let changes = || pairs.iter().flat_map(|pair| &pair.changes);
+    // The compiler writes its version into the configuration.
+    let told = [
+        "CONFIG_CC_VERSION_TEXT",
+        "CONFIG_GCC_VERSION",
+        "CONFIG_CLANG_VERSION",
+        "CONFIG_AS_VERSION",
+        "CONFIG_LD_VERSION",
+    ];
+    let own = || changes().filter(|change| change.aspect == Aspect::Option && !told.contains(&change.name.as_str()));
+    let Some(first) = own().next() else { return };
+    let count = own().count();
+    let others = if count > 1 { format!(" and {} other options", count - 1) } else { String::new() };
+    causes.push(Cause {
+        id: "config",
+        message: format!("another configuration: {}{others}", first.name),
+        help: "build with the same .config",
+        left: first.left.clone(),
+        right: first.right.clone(),
+    });
+}
+
+fn builds(left: &[u8], right: &[u8], pairs: &[Pair], causes: &mut Vec<Cause>) {
+    let banner = |bytes: &[u8]| {
+        let range = banner_in(bytes)?;
+        parse(&String::from_utf8_lossy(bytes.get(range)?))
+    };
+    let (one, other) = (banner(left).unwrap_or_default(), banner(right).unwrap_or_default());
+    let rows: [(&'static str, &str, &'static str, &String, &String); 6] = [
+        ("release", "another kernel release", "build from the same sources", &one.release, &other.release),
+        ("compiler", "another compiler", "build with the same compiler", &one.compiler, &other.compiler),
+        ("linker", "another linker", "build with the same binutils or lld", &one.linker, &other.linker),
+        (
+            "builder",
+            "built by another user or on another host",
+            "set KBUILD_BUILD_USER and KBUILD_BUILD_HOST",
+            &one.builder,
+            &other.builder,
+        ),
+        ("number", "another build number or version text", "set KBUILD_BUILD_VERSION", &one.number, &other.number),
+        ("time", "another build time", "set KBUILD_BUILD_TIMESTAMP (or SOURCE_DATE_EPOCH)", &one.time, &other.time),
+    ];
+    for (id, message, help, left, right) in rows {
+        if left != right {
+            let (left, right) = (Some(left.clone()), Some(right.clone()));
+            causes.push(Cause { id, message: message.to_owned(), help, left, right });
+        }
+    }
+    let initramfs = pairs.iter().find(|pair| pair.path.ends_with("/initramfs") && !pair.changes.is_empty());
+    if let Some(pair) = initramfs {
+        causes.push(Cause {
+            id: "initramfs",
+            message: format!("another built-in initial RAM disk ({})", pair.path),
+            help: "files in it may carry their times: set KBUILD_BUILD_TIMESTAMP",
+            left: None,
+            right: None,
+        });
+    }
+    // Who, where and when stand in a few texts; what compilers and options change is everywhere.
+    let texts = |banner: &Banner| {
+        let (user, host) = banner.builder.split_once('@').unwrap_or(("", ""));
+        let version = format!("{} {}", banner.number, banner.time);
+        [version, banner.builder.clone(), host.to_owned(), user.to_owned()]
+    };
+    let plain = |bytes: &[u8], texts: &[String]| blanked(bytes, texts);
+    let only_texts = plain(left, &texts(&one)) == plain(right, &texts(&other));
+    let is_deep =
+        causes.iter().any(|cause| matches!(cause.id, "config" | "compiler" | "linker" | "release" | "initramfs"));
+    if only_texts {
+        if let Some(last) = causes.last_mut() {
+            last.message.push_str("; nothing else in the kernel differs");
+        }
+    } else if !is_deep {
+        let section = pairs.iter().find(|pair| pair.path.ends_with("vmlinux"));
+        let section = section.and_then(|pair| pair.changes.iter().find(|change| change.aspect == Aspect::Region));
+        causes.push(Cause {
+            id: "code",
+            message:
+                "the kernel itself differs: other sources, or something that the build makes anew each time (a signing \
+                      key, the seed of randomised structures, BTF)"
+                    .to_owned(),
+            help: "",
+            left: section
+                .map(|section| format!("first in {}: {}", section.name, section.left.clone().unwrap_or_default())),
+            right: section
+                .map(|section| format!("first in {}: {}", section.name, section.right.clone().unwrap_or_default())),
+        });
+    }
+}
+
+/// The kernel with these texts, and the build id that follows from them, blanked.
+fn blanked(bytes: &[u8], texts: &[String]) -> Vec<u8> {
+    let mut out = bytes.to_vec();
+    for text in texts.iter().filter(|text| text.len() > 3) {
+        let places: Vec<usize> = memchr::memmem::find_iter(bytes, text.as_bytes()).collect();
+        for at in places {
+            out.get_mut(at..at + text.len()).unwrap_or_default().fill(b' ');
+        }
+    }
+    const NOTE: &[u8] = b"\x14\0\0\0\x03\0\0\0GNU\0";
+    let notes: Vec<usize> = memchr::memmem::find_iter(bytes, NOTE).map(|at| at + NOTE.len()).collect();
+    for at in notes {
+        out.get_mut(at..at + 20).unwrap_or_default().fill(0);
+    }
+    out
+}
+
+/// The same kernel in other clothes.
+fn around_the_kernel(
+    left: &Opened<'_>,
+    right: &Opened<'_>,
+    parents: (Option<LayerId>, Option<LayerId>),
+    pairs: &[Pair],
+    causes: &mut Vec<Cause>,
+) {
+    let changed = |name: &str| pairs.iter().find(|pair| pair.path.ends_with(name) && !pair.changes.is_empty());
+    if changed("/relocs").is_some() {
+        causes.push(Cause {
+            id: "relocs",
+            message: "the same kernel with other relocations".to_owned(),
+            help: "make them with the relocs tool of the kernel's own sources, or with kimage relocs",
+            left: None,
+            right: None,
+        });
+    }
+    let stream = pairs.iter().find(|pair| (pair.left, pair.right) == parents && !pair.changes.is_empty());
+    let Some(pair) = stream.filter(|_| parents.0.is_some()) else { return };
+    let layer =
+        |opened: &'_ Opened<'_>, id: Option<LayerId>| id.and_then(|id| opened.layer(id)).map(|layer| layer.kind);
+    let kinds = (layer(left, pair.left), layer(right, pair.right));
+    let name = |kind: Option<Kind>| match kind {
+        Some(Kind::Known(crate::format::Format::Compressed(codec))) => codec.name().to_owned(),
+        _ => "nothing".to_owned(),
+    };
+    if kinds.0 != kinds.1 {
+        causes.push(Cause {
+            id: "codec",
+            message: "the same kernel, compressed with another codec".to_owned(),
+            help: "set the same CONFIG_KERNEL_GZIP, CONFIG_KERNEL_XZ ...",
+            left: Some(name(kinds.0)),
+            right: Some(name(kinds.1)),
+        });
+    } else if let Some(change) = pair.changes.iter().find(|change| change.aspect == Aspect::Codec) {
+        causes.push(Cause {
+            id: "parameters",
+            message: format!("the same kernel, compressed with another {}", change.name),
+            help: "",
+            left: change.left.clone(),
+            right: change.right.clone(),
+        });
+    } else if changed("/relocs").is_none() {
+        let kind = name(kinds.0);
+        causes.push(Cause {
+            id: "compressor",
+            message: format!("the same kernel, compressed by another version of {kind}, or at another level"),
+            help: "kimage compress makes the same bytes everywhere; lzop writes the time into its header",
+            left: None,
+            right: None,
+        });
+    }
+}
+
+/// What a container or a signature adds.
+fn header(pairs: &[Pair], causes: &mut Vec<Cause>) {
+    let find = |name: &str| {
+        let mut facts = pairs.iter().flat_map(|pair| &pair.changes).filter(|change| change.aspect == Aspect::Fact);
+        facts.find(|change| change.name == name)
+    };
+    for (name, id, message, help) in [
+        ("release", "release", "another kernel release", "build from the same sources"),
+        ("gzip_time", "gzip_time", "another time in the header of gzip", "compress with gzip -n"),
+        ("ih_time", "container_time", "another time in the header of the uImage", "set SOURCE_DATE_EPOCH"),
+        ("timestamp", "container_time", "another time in the FIT", "set SOURCE_DATE_EPOCH"),
+        ("signatures", "signature", "signed differently", ""),
+        ("signature_table", "signature", "signed differently", ""),
+    ] {
+        if let Some(change) = find(name).filter(|_| !causes.iter().any(|cause| cause.id == id)) {
+            let (left, right) = (change.left.clone(), change.right.clone());
+            causes.push(Cause { id, message: message.to_owned(), help, left, right });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn banners() {
+        let banner = parse(
+            "Linux version 6.1.0-50-amd64 (debian-kernel@lists.debian.org) (gcc-12 (Debian 12.2.0-14) 12.2.0, GNU ld (GNU \
+             Binutils for Debian) 2.40) #1 SMP PREEMPT_DYNAMIC Debian 6.1.192-1 (2026-10-09)\n",
+        )
+        .unwrap();
+        assert_eq!(banner.compiler, "gcc-12 (Debian 12.2.0-14) 12.2.0");
+        assert_eq!(banner.linker, "GNU ld (GNU Binutils for Debian) 2.40");
+        assert_eq!(banner.number, "#1 SMP PREEMPT_DYNAMIC Debian 6.1.192-1");
+        assert_eq!(banner.time, "(2026-10-09)");
+        let banner =
+            parse("Linux version 5.10.223 (a@b) (gcc (Debian 12.2.0) 12.2.0) #7 SMP Sat Nov 21 10:00:00 UTC 2026")
+                .unwrap();
+        assert_eq!((&*banner.number, &*banner.time), ("#7 SMP", "Sat Nov 21 10:00:00 UTC 2026"));
+        assert_eq!((&*banner.compiler, &*banner.linker), ("gcc (Debian 12.2.0) 12.2.0", ""));
+    }
+}
