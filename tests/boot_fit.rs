@@ -4,7 +4,6 @@
 mod support;
 
 #[path = "support/boot.rs"]
-#[allow(dead_code, reason = "each boot test uses its share")]
 mod machine;
 
 use kimage::format::fdt::{Dtb, Flat, Node, Property, Strings};

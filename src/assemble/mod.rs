@@ -4,10 +4,12 @@
 
 mod fit;
 mod kernel;
+mod pad;
 pub mod rebuild;
 mod uimage;
 
 pub use fit::{FitFacts, FitFile, FitImage, FitRequest, fit, fit_from_blob, fit_from_tree};
+pub use pad::{Padding, pad};
 pub use uimage::{Derived, UImageRequest, uimage};
 
 use crate::arch::Arch;
