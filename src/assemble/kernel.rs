@@ -30,11 +30,11 @@ pub(super) struct Kernel<'a> {
 }
 
 impl<'a> Kernel<'a> {
-    /// Reads `data`; flattens an ELF file; compresses what is not compressed yet, when `compress` says so.
+    /// Reads `data`, called `which` in the usage line; flattens an ELF file; compresses what is not compressed yet, when `compress` says so.
     ///
     /// # Errors
     /// What flattening and compressing say; [`Error::WrongInput`] when compressed data is to be compressed again.
-    pub(super) fn read(data: &'a [u8], compress: Option<Codec>) -> Result<Self> {
+    pub(super) fn read(which: &'static str, data: &'a [u8], compress: Option<Codec>) -> Result<Self> {
         let format = Format::detect(data);
         let mut kernel = Kernel {
             bytes: Cow::Borrowed(data),
@@ -47,8 +47,8 @@ impl<'a> Kernel<'a> {
         };
         match format {
             Some(Format::Elf) => {
-                let elf = Elf::parse(data).map_err(|error| Error::input("KERNEL", error))?;
-                let flat = flatten(&elf, &FlatOptions::default()).map_err(|error| Error::input("KERNEL", error))?;
+                let elf = Elf::parse(data).map_err(|error| Error::input(which, error))?;
+                let flat = flatten(&elf, &FlatOptions::default()).map_err(|error| Error::input(which, error))?;
                 kernel.arch = elf.arch().map(|arch| (arch, "the ELF header"));
                 kernel.addresses = Some((flat.base.0, elf.physical_entry().0));
                 kernel.bytes = Cow::Owned(flat.plan.bytes_at(0..flat.plan.len()));

@@ -5,12 +5,14 @@
 mod fit;
 mod kernel;
 mod own;
+mod pad;
 mod payload;
 pub mod rebuild;
 mod uimage;
 
 pub use fit::{FitFacts, FitFile, FitImage, FitRequest, fit, fit_from_blob, fit_from_tree};
 pub use own::{DEFAULT_MAX_MEMORY, OwnRequest, bzimage_own, is_for_own_stub};
+pub use pad::{Padding, pad};
 pub use payload::{Payload, PayloadForm, payload, payload_as_is};
 pub use uimage::{Derived, UImageRequest, uimage};
 

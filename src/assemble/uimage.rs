@@ -1,5 +1,6 @@
 //! The uImage journey: what is not given is read from the data, and what contradicts the data is found.
 
+use super::kernel::Kernel;
 use super::{Assembled, Facts};
 use crate::arch::Arch;
 use crate::bytes::Cursor;
@@ -9,9 +10,10 @@ use crate::error::{Error, Result};
 use crate::finding::{Finding, Severity};
 use crate::format::Format;
 use crate::format::bzimage::Setup;
+use crate::format::fdt::FDT_MAGIC;
 use crate::format::uimage::{self, ARCH, COMPRESSION, HEADER_LEN, Header, NAME_LEN, TYPE, kind};
 use crate::format::zimage::{self, ZImage};
-use crate::layout::Plan;
+use crate::layout::{Plan, Region, RegionKind, Reserver};
 use std::ops::Range;
 
 /// What the caller wants; `None` is derived from the data, or has mkimage's default.
@@ -39,6 +41,15 @@ pub struct UImageRequest {
     pub time: u32,
     /// Go ahead in spite of contradictions.
     pub force: bool,
+    /// Compress the kernel so. An ELF file is flattened first; one that is a kernel and has no [`UImageRequest::comp`] is
+    /// flattened, and compressed with gzip, also when this is not given.
+    pub compress: Option<Codec>,
+    /// A vendor's magic number.
+    pub magic: Option<u32>,
+    /// All 32 bytes of the name, which need not be text.
+    pub raw_name: Option<[u8; NAME_LEN]>,
+    /// No data at all: a header that only takes a place.
+    pub empty: bool,
 }
 
 /// A header field that nobody gave.
@@ -71,12 +82,25 @@ const MAX_PAYLOADS: usize = 16;
 /// for what could not be found out.
 pub fn uimage<'a>(request: &UImageRequest, files: &[&'a [u8]], dtbs: &[&'a [u8]]) -> Result<Assembled<'a>> {
     let first = files.first().copied().unwrap_or(&[]);
-    let facts = DataFacts::read(request, first);
+    let mut facts = DataFacts::read(request, first);
     let mut decided = Decided::default();
+    let kernel = decided.kernel(request, &facts, first, dtbs)?;
+    let packed = kernel.as_ref().map(|kernel| kernel.codec.and_then(comp_id).unwrap_or(COMP_NONE));
+    let request = &UImageRequest { comp: packed.or(request.comp), ..request.clone() };
     let header = decided.header(request, &facts, first)?;
 
+    let mut steps = Vec::new();
     let mut plans = Vec::with_capacity(files.len());
-    for (index, data) in files.iter().enumerate() {
+    if let Some(kernel) = kernel {
+        decided.check_flat_load(request, &facts)?;
+        facts.format = kernel.codec.map(Format::Compressed);
+        steps = kernel.steps;
+        let mut data = Reserver::new();
+        data.bytes(kernel.bytes)?;
+        data.region("data", 0, RegionKind::Data);
+        plans.push(data.finish());
+    }
+    for (index, data) in files.iter().enumerate().skip(plans.len()) {
         let plan = match (index, dtbs) {
             (0, [_, ..]) => with_dtbs(data, dtbs)?,
             (0, []) if request.xip => Plan::of("data", decided.xip(data)),
@@ -90,9 +114,26 @@ pub fn uimage<'a>(request: &UImageRequest, files: &[&'a [u8]], dtbs: &[&'a [u8]]
         findings.retain(|finding| finding.severity == Severity::Error);
         return Err(Error::Contradiction { findings });
     }
-    let plan = uimage::plan(&header, &plans).map_err(Error::UImage)?;
+    let magic = request.magic.unwrap_or(uimage::MAGIC);
+    let plan = uimage::plan_with_magic(magic, &header, &plans).map_err(Error::UImage)?;
+    findings.extend(misplaced_trees(&plan));
     let facts = Facts::UImage { header, data_len: plan.len() - HEADER_LEN, derived: decided.derived };
-    Ok(Assembled { plan, facts, patches: Vec::new(), findings, steps: Vec::new() })
+    Ok(Assembled { plan, facts, patches: Vec::new(), findings, steps })
+}
+
+/// Device trees of a multi-file image that Linux would refuse if U-Boot handed them on where they lie (`fdt_high` of all
+/// ones): arch/arm64 and, from 6.x on, the others want a tree on 8 bytes.
+fn misplaced_trees(plan: &Plan<'_>) -> Vec<Finding> {
+    let tree = |region: &&Region| {
+        let head = region.at.start..region.at.start.saturating_add(4);
+        region.name.starts_with("data[") && region.at.start % 8 != 0 && plan.bytes_at(head) == FDT_MAGIC.to_be_bytes()
+    };
+    let found = plan.regions().iter().filter(tree).map(|region| {
+        let message = format!("the device tree {} is at offset {:#x}, not on 8 bytes", region.name, region.at.start);
+        let help = "let U-Boot copy it (`setenv fdt_high`), or pad the file before it by 4 bytes";
+        Finding::new("uimage.dtb-alignment", Severity::Warning, message).with_help(help)
+    });
+    found.collect()
 }
 
 fn with_dtbs<'a>(data: &'a [u8], dtbs: &[&'a [u8]]) -> Result<Plan<'a>> {
@@ -226,6 +267,48 @@ impl Decided {
         self.findings.push(Finding::new(rule, Severity::Warning, message).with_help(help));
     }
 
+    /// The kernel as it goes into the image, when it does not go in as it is.
+    fn kernel<'a>(
+        &mut self,
+        request: &UImageRequest,
+        facts: &DataFacts,
+        data: &'a [u8],
+        dtbs: &[&[u8]],
+    ) -> Result<Option<Kernel<'a>>> {
+        let is_elf = facts.format == Some(Format::Elf);
+        let as_it_is = request.comp.is_some() || request.xip || !dtbs.is_empty() || facts.tee.is_some();
+        let flattened = is_elf && !as_it_is && request.kind.is_none_or(is_kernel);
+        if request.compress.is_none() && !flattened {
+            return Ok(None);
+        }
+        let contradiction = match request.kind {
+            Some(kind::MULTI | kind::SCRIPT) => Some("-T multi and -T script hold files as they are"),
+            _ if request.comp.is_some() => Some("-C says how the data is compressed already"),
+            _ if request.xip => Some("what is executed in place cannot be compressed"),
+            _ if !dtbs.is_empty() => Some("a device tree is appended to what is not compressed"),
+            _ => None,
+        };
+        if let Some(message) = contradiction {
+            let message = format!("{message}: --compress does not go with it");
+            self.error("uimage.compress", message, "leave out --compress".to_owned());
+            return Ok(None);
+        }
+        if request.compress.is_none() {
+            self.derive("compression", "gzip", "what every U-Boot unpacks");
+        }
+        Kernel::read("DATA", data, Some(request.compress.unwrap_or(Codec::Gzip))).map(Some)
+    }
+
+    /// A kernel whose ELF file names virtual addresses, or some above 4 GiB, is no use at address 0.
+    fn check_flat_load(&self, request: &UImageRequest, facts: &DataFacts) -> Result<()> {
+        let found = facts.elf.as_ref().is_some_and(|(span, _)| address32(span.start).is_some());
+        let wanted = facts.format == Some(Format::Elf) && request.load.is_none() && !found;
+        match wanted {
+            true => Err(Error::Underivable { field: "load address", option: "-a" }),
+            false => Ok(()),
+        }
+    }
+
     fn header(&mut self, request: &UImageRequest, facts: &DataFacts, data: &[u8]) -> Result<Header> {
         let arch = match (request.arch, facts.arch) {
             (Some(arch), _) => arch,
@@ -327,6 +410,9 @@ impl Decided {
     }
 
     fn name(&mut self, request: &UImageRequest, facts: &DataFacts, kind: u8, data: &[u8]) -> [u8; NAME_LEN] {
+        if let Some(name) = request.raw_name {
+            return name;
+        }
         if let Some(name) = &request.name {
             if name.len() > NAME_LEN && !request.truncate_name {
                 self.error(
@@ -369,7 +455,7 @@ impl Decided {
                 "change -T, or make it with mkimage".to_owned(),
             );
         }
-        if plans.iter().any(Plan::is_empty) {
+        if plans.iter().any(Plan::is_empty) && !request.empty {
             self.error("uimage.empty", "the data is empty".to_owned(), "give a file with something in it".to_owned());
         }
         if plans.len() > 1 && header.kind != kind::MULTI {
@@ -393,7 +479,7 @@ impl Decided {
             self.warn(
                 "uimage.elf",
                 "the data is an ELF file, which U-Boot copies as it stands instead of loading its segments",
-                "flatten it first: kimage image",
+                "leave out -C: it is flattened, and compressed as --compress says",
             );
         }
     }

@@ -306,6 +306,14 @@ impl Error {
 /// # Errors
 /// [`Error::TooLarge`] for 4 GiB and more.
 pub fn plan<'a>(header: &Header, files: &[Plan<'a>]) -> Result<Plan<'a>, Error> {
+    plan_with_magic(MAGIC, header, files)
+}
+
+/// The same with a vendor's magic number, which only that vendor's U-Boot takes for a uImage.
+///
+/// # Errors
+/// As [`plan`].
+pub fn plan_with_magic<'a>(magic: u32, header: &Header, files: &[Plan<'a>]) -> Result<Plan<'a>, Error> {
     let listed = matches!(header.kind, kind::MULTI | kind::SCRIPT);
     let narrow = |size: u64| u32::try_from(size).map_err(|_| Error::TooLarge { size });
     let mut body = Reserver::new();
@@ -348,7 +356,7 @@ pub fn plan<'a>(header: &Header, files: &[Plan<'a>]) -> Result<Plan<'a>, Error> 
     }
     let body = body.finish();
     let mut raw = RawHeader {
-        magic: MAGIC.into(),
+        magic: magic.into(),
         hcrc: 0.into(),
         time: header.time.into(),
         size: narrow(body.len() + signature)?.into(),

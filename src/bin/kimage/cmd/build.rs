@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use clap::CommandFactory;
 use clap::error::ErrorKind;
 use kimage::arch::Arch;
-use kimage::assemble::{self, Assembled, UImageRequest};
+use kimage::assemble::{self, Assembled, Padding, UImageRequest};
 use kimage::elf::{FlatOptions, RemoveList};
 use kimage::finding::Severity;
 use kimage::format::bzimage::CrcChoice;
@@ -90,11 +90,12 @@ pub(crate) fn uimage(args: &Uimage) -> Result<()> {
             return list(names);
         }
     }
-    if args.data.is_empty() {
+    if args.data.is_empty() && !args.vendor.empty {
         Cli::command().error(ErrorKind::MissingRequiredArgument, "uimage: give the data to wrap: DATA").exit();
     }
-    one_stdin(args.data.iter().chain(&args.append_dtb));
+    one_stdin(args.data.iter().chain(&args.append_dtb).chain(&args.vendor.tail));
     let data = open_all(&args.data)?;
+    let tail = args.vendor.tail.as_deref().map(Input::open).transpose()?;
     let dtbs = open_all(&args.append_dtb)?;
     let data_bytes: Vec<&[u8]> = data.iter().map(|data| &**data).collect();
     let dtb_bytes: Vec<&[u8]> = dtbs.iter().map(|dtb| &**dtb).collect();
@@ -113,8 +114,15 @@ pub(crate) fn uimage(args: &Uimage) -> Result<()> {
             None => source_date_epoch()?,
         },
         force: args.force,
+        compress: args.compress.map(Into::into),
+        magic: args.vendor.magic,
+        raw_name: args.vendor.name_bytes,
+        empty: args.vendor.empty,
     };
+    let padding =
+        Padding { tail: tail.as_deref(), align: args.vendor.align, pad_to: args.vendor.pad_to, fill: args.vendor.fill };
     let assembled = assemble::uimage(&request, &data_bytes, &dtb_bytes)
+        .and_then(|image| assemble::pad(image, &padding))
         .map_err(|error| at_input(error, &[("DATA", &refs(&data)), ("DTB", &refs(&dtbs))]))?;
     finish("uimage", &args.output, &args.building, &assembled)
 }
