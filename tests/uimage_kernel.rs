@@ -13,6 +13,7 @@ use support::{assert_same, corpus, kimage, run, run_ok, stderr, stdout, tempdir,
 
 /// CPUs whose U-Boot unpacks the kernel: name, ELF machine, 64 bits, big-endian, virtual and physical address of the text,
 /// entry point, and the addresses that U-Boot is to be told.
+#[allow(clippy::type_complexity, reason = "a table of plain facts, one line for each CPU")]
 const CPUS: &[(&str, u16, bool, bool, u64, u64, u64, u32, u32)] = &[
     // KSEG0, and its sign extension to 64 bits.
     ("mips", 8, false, true, 0x8010_0000, 0x8010_0000, 0x8010_0400, 0x8010_0000, 0x8010_0400),
