@@ -135,9 +135,8 @@ impl BootParams {
                 return;
             }
             let node = next as *const u8;
-            let (kind, len) = unsafe {
-                (node.add(8).cast::<u32>().read_unaligned(), node.add(12).cast::<u32>().read_unaligned())
-            };
+            let (kind, len) =
+                unsafe { (node.add(8).cast::<u32>().read_unaligned(), node.add(12).cast::<u32>().read_unaligned()) };
             see(next, kind, len);
             next = unsafe { node.cast::<u64>().read_unaligned() };
         }

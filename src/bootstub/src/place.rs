@@ -1,5 +1,6 @@
 //! Where the kernel goes: by the boot protocol, or by chance.
 
+use crate::CMDLINE_MAX;
 use crate::boot_params::BootParams;
 use crate::cmdline;
 use crate::console::Part::{Hex, Text};
@@ -8,7 +9,6 @@ use crate::memory::{Choice, PAGE, Refusal, Span, Taken, check_place};
 use crate::paging::Tables;
 use crate::parameters::{BITS32, CMDLINE_OVERRIDES, KASLR, Parameters, RELOCATABLE, RELOCS};
 use crate::random::Random;
-use crate::CMDLINE_MAX;
 
 /// The part of the virtual address space that a 64-bit Linux kernel may be in, from `__START_KERNEL_map`
 /// (`KERNEL_IMAGE_SIZE` of a kernel that can be randomised).
@@ -134,13 +134,7 @@ pub fn decide(p: &Parameters, params: BootParams, load: u64) -> Decision {
     Decision { at, delta, random: false }
 }
 
-fn by_chance(
-    p: &Parameters,
-    params: BootParams,
-    load: u64,
-    limit: Option<u64>,
-    chance: &mut Random,
-) -> Option<u64> {
+fn by_chance(p: &Parameters, params: BootParams, load: u64, limit: Option<u64>, chance: &mut Random) -> Option<u64> {
     if !p.has(RELOCATABLE) {
         return None;
     }
