@@ -37,7 +37,11 @@ pub struct OwnRequest<'a> {
     pub initrd: Vec<&'a [u8]>,
     /// Refuse what needs more memory, in bytes.
     pub max_memory: u64,
-    /// Write a CRC-32 at the end, as kernels before 6.15 have it.
+    /// Make it a program for UEFI firmware, too.
+    pub efi: bool,
+    /// For the section `.sbat`, by which UEFI Secure Boot takes back what is known to be broken; empty for none.
+    pub sbat: &'a [u8],
+    /// Write a CRC-32 at the end, as kernels before 6.15 have it; not in images for UEFI.
     pub crc: bool,
     /// Leave out what follows the setup.
     pub setup_only: bool,
@@ -58,6 +62,8 @@ impl Default for OwnRequest<'_> {
             cmdline_overrides: false,
             initrd: Vec::new(),
             max_memory: DEFAULT_MAX_MEMORY,
+            efi: true,
+            sbat: &[],
             crc: false,
             setup_only: false,
         }
@@ -143,6 +149,8 @@ pub fn bzimage_own<'a>(vmlinux: &'a [u8], request: &OwnRequest<'a>) -> Result<As
         initrd: request.initrd.clone(),
         version: version.clone(),
         setup_type_max: origin.setup_type_max,
+        efi: request.efi && stub.efi_pe_entry.is_some(),
+        sbat: Cow::Borrowed(request.sbat),
         crc: request.crc,
         setup_only: request.setup_only,
     };

@@ -16,9 +16,14 @@ pub fn has(text: &[u8], word: &[u8]) -> bool {
     words(text).any(|found| found == word)
 }
 
+/// What stands behind `name`, which ends in `=`, each time.
+pub fn values<'t>(text: &'t [u8], name: &[u8]) -> impl Iterator<Item = &'t [u8]> {
+    words(text).filter_map(move |word| word.strip_prefix(name))
+}
+
 /// What stands behind `name`, which ends in `=`, where it comes last.
 pub fn value<'t>(text: &'t [u8], name: &[u8]) -> Option<&'t [u8]> {
-    words(text).filter_map(|word| word.strip_prefix(name)).last()
+    values(text, name).last()
 }
 
 /// A number of bytes as the kernel's `memparse()` reads it: decimal, octal with a leading 0, hexadecimal with 0x; then

@@ -8,6 +8,7 @@
 
 pub mod builtin;
 pub mod cmdline;
+pub mod efi;
 pub mod load;
 pub mod memory;
 mod offsets;

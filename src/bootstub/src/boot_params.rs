@@ -21,18 +21,44 @@ pub mod at {
     pub const ORIG_VIDEO_MODE: usize = 0x06;
     pub const ORIG_VIDEO_COLS: usize = 0x07;
     pub const ORIG_VIDEO_LINES: usize = 0x0e;
+    pub const ORIG_VIDEO_IS_VGA: usize = 0x0f;
+    pub const LFB_WIDTH: usize = 0x12;
+    pub const LFB_HEIGHT: usize = 0x14;
+    pub const LFB_DEPTH: usize = 0x16;
+    pub const LFB_BASE: usize = 0x18;
+    pub const LFB_SIZE: usize = 0x1c;
+    pub const LFB_LINE_LENGTH: usize = 0x24;
+    /// Size and position of red, then green, blue and the rest.
+    pub const RED_SIZE: usize = 0x26;
+    pub const PAGES: usize = 0x32;
+    pub const CAPABILITIES: usize = 0x36;
+    pub const EXT_LFB_BASE: usize = 0x3a;
+    pub const ACPI_RSDP_ADDR: usize = 0x70;
     pub const EXT_RAMDISK_IMAGE: usize = 0xc0;
     pub const EXT_RAMDISK_SIZE: usize = 0xc4;
     pub const EXT_CMD_LINE_PTR: usize = 0xc8;
     pub const EFI_LOADER_SIGNATURE: usize = 0x1c0;
+    pub const EFI_SYSTAB: usize = 0x1c4;
+    pub const EFI_MEMDESC_SIZE: usize = 0x1c8;
+    pub const EFI_MEMDESC_VERSION: usize = 0x1cc;
+    pub const EFI_MEMMAP: usize = 0x1d0;
+    pub const EFI_MEMMAP_SIZE: usize = 0x1d4;
+    pub const EFI_SYSTAB_HI: usize = 0x1d8;
+    pub const EFI_MEMMAP_HI: usize = 0x1dc;
     pub const ALT_MEM_K: usize = 0x1e0;
     pub const E820_ENTRIES: usize = 0x1e8;
+    pub const SECURE_BOOT: usize = 0x1ec;
     pub const SENTINEL: usize = 0x1ef;
+    pub const HEADER: usize = 0x1f1;
+    pub const TYPE_OF_LOADER: usize = 0x210;
     pub const LOADFLAGS: usize = 0x211;
     pub const RAMDISK_IMAGE: usize = 0x218;
     pub const RAMDISK_SIZE: usize = 0x21c;
     pub const CMD_LINE_PTR: usize = 0x228;
+    pub const INITRD_ADDR_MAX: usize = 0x22c;
     pub const SETUP_DATA: usize = 0x250;
+    /// Behind the header, and all that it may grow by.
+    pub const HEADER_MAX: usize = 0x290;
     pub const E820_TABLE: usize = 0x2d0;
 }
 
@@ -63,6 +89,14 @@ impl BootParams {
 
     pub fn set_u8(self, at: usize, value: u8) {
         unsafe { self.page.add(at).write_volatile(value) }
+    }
+
+    pub fn set_u16(self, at: usize, value: u16) {
+        unsafe { self.page.add(at).cast::<u16>().write_unaligned(value) }
+    }
+
+    pub fn set_u64(self, at: usize, value: u64) {
+        unsafe { self.page.add(at).cast::<u64>().write_unaligned(value) }
     }
 
     pub fn set_u32(self, at: usize, value: u32) {
@@ -120,6 +154,11 @@ impl BootParams {
         let start = address as *const u8;
         let len = (0..max).take_while(|index| unsafe { start.add(*index).read() } != 0).count();
         unsafe { core::slice::from_raw_parts(start, len) }
+    }
+
+    /// Where an entry of the memory map stands, of which there are [`E820_MAX`].
+    pub fn entry(self, index: usize) -> *mut u8 {
+        self.page.wrapping_add(at::E820_TABLE + index * 20)
     }
 
     /// True when an EFI loader passed EFI's own tables.

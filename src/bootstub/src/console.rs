@@ -2,6 +2,7 @@
 
 use crate::boot_params::{BootParams, at};
 use core::arch::asm;
+use uefi_raw::protocol::console::SimpleTextOutputProtocol;
 
 const COM1: u16 = 0x3f8;
 
@@ -20,6 +21,11 @@ pub struct Console {
 #[unsafe(link_section = ".data.console")]
 static mut CONSOLE: Console = Console { screen: core::ptr::null_mut(), cols: 0, lines: 0, position: 0 };
 
+/// The firmware's console, as long as there is one.
+#[used]
+#[unsafe(link_section = ".data.console")]
+static mut FIRMWARE: *mut SimpleTextOutputProtocol = core::ptr::null_mut();
+
 fn out8(port: u16, value: u8) {
     unsafe { asm!("out dx, al", in("dx") port, in("al") value, options(nostack, preserves_flags)) }
 }
@@ -30,8 +36,14 @@ fn in8(port: u16) -> u8 {
     value
 }
 
+/// Writes to the firmware's console, until [`init`].
+pub fn init_firmware(console: *mut SimpleTextOutputProtocol) {
+    unsafe { FIRMWARE = console };
+}
+
 /// Learns what the screen is like.
 pub fn init(params: BootParams) {
+    init_firmware(core::ptr::null_mut());
     let cols = usize::from(params.u8(at::ORIG_VIDEO_COLS));
     let lines = usize::from(params.u8(at::ORIG_VIDEO_LINES));
     let screen = match params.u8(at::ORIG_VIDEO_MODE) {
@@ -79,50 +91,59 @@ fn serial(byte: u8) {
     out8(COM1, byte);
 }
 
-pub fn put(text: &str) {
-    for byte in text.bytes() {
-        if byte == b'\n' {
-            serial(b'\r');
-        }
-        serial(byte);
-        screen(byte);
+fn put_byte(byte: u8) {
+    let firmware = unsafe { FIRMWARE };
+    if !firmware.is_null() {
+        let text = if byte == b'\n' { [0x0d, 0x0a, 0] } else { [u16::from(byte), 0, 0] };
+        // There is nobody to tell if it fails.
+        let _ = unsafe { ((*firmware).output_string)(firmware, text.as_ptr()) };
+        return;
     }
+    if byte == b'\n' {
+        serial(b'\r');
+    }
+    serial(byte);
+    screen(byte);
+}
+
+pub fn put(text: &[u8]) {
+    text.iter().copied().for_each(put_byte);
 }
 
 pub fn put_hex(value: u64) {
-    put("0x");
+    put(b"0x");
     let digits = (64 - value.leading_zeros()).div_ceil(4).max(1);
     for digit in (0..digits).rev() {
         let digit = (value >> (digit * 4) & 15) as u8;
-        let byte = if digit < 10 { b'0' + digit } else { b'a' + digit - 10 };
-        serial(byte);
-        screen(byte);
+        put_byte(if digit < 10 { b'0' + digit } else { b'a' + digit - 10 });
     }
 }
 
 /// What can stand in a message.
-pub enum Part {
+pub enum Part<'p> {
     Text(&'static str),
+    Bytes(&'p [u8]),
     Hex(u64),
 }
 
 /// Writes one line.
 pub fn line(parts: &[Part]) {
-    put("kimage: ");
+    put(b"kimage: ");
     for part in parts {
         match part {
-            Part::Text(text) => put(text),
+            Part::Text(text) => put(text.as_bytes()),
+            Part::Bytes(text) => put(text),
             Part::Hex(value) => put_hex(*value),
         }
     }
-    put("\n");
+    put(b"\n");
 }
 
 /// Says why and stops for ever.
 pub fn halt(parts: &[Part]) -> ! {
-    put("\n");
+    put(b"\n");
     line(parts);
-    put("kimage: the system is halted\n");
+    put(b"kimage: the system is halted\n");
     loop {
         unsafe { asm!("cli", "hlt", options(nomem, nostack)) }
     }

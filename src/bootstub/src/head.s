@@ -109,6 +109,76 @@ no_long_mode:
 4:	hlt
 	jmp	4b
 
+/* ---- in the room that is left: what both ways in need ------------------- */
+	.code64
+load_gdt:
+	leaq	gdt(%rip), %rax
+	movq	%rax, gdt_ptr + 2(%rip)
+	lgdt	gdt_ptr(%rip)
+	movl	$0x18, %eax
+	movl	%eax, %ds
+	movl	%eax, %es
+	movl	%eax, %ss
+	xorl	%eax, %eax
+	movl	%eax, %fs
+	movl	%eax, %gs
+	popq	%rax
+	pushq	$0x10
+	pushq	%rax
+	lretq
+
+/* The compiler uses SSE; EM off, MP on, FXSR and its exceptions on. */
+enable_sse:
+	movq	%cr0, %rax
+	andl	$0xfffffff3, %eax
+	orl	$2, %eax
+	movq	%rax, %cr0
+	movq	%cr4, %rax
+	orl	$0x600, %eax
+	movq	%rax, %cr4
+	fninit
+	ret
+
+/* R_X86_64_RELATIVE is all there is; the addend decides, so twice is once. */
+	.globl	relocate_self
+relocate_self:
+	leaq	startup_32(%rip), %rdx
+	leaq	_rela(%rip), %rdi
+	leaq	_rela_end(%rip), %rcx
+1:	cmpq	%rcx, %rdi
+	jae	2f
+	movq	(%rdi), %rax
+	movq	16(%rdi), %r8
+	addq	%rdx, %r8
+	movq	%r8, (%rdx, %rax)
+	addq	$24, %rdi
+	jmp	1b
+2:	ret
+
+/* A gate for each of the CPU's own exceptions, to the 16-byte stubs below. */
+	.globl	set_idt
+set_idt:
+	leaq	idt(%rip), %rdi
+	leaq	vectors(%rip), %rax
+	movl	$32, %ecx
+1:	movw	%ax, (%rdi)
+	movw	$0x10, 2(%rdi)
+	movw	$0x8e00, 4(%rdi)
+	movq	%rax, %rdx
+	shrq	$16, %rdx
+	movw	%dx, 6(%rdi)
+	shrq	$16, %rdx
+	movl	%edx, 8(%rdi)
+	movl	$0, 12(%rdi)
+	addq	$16, %rdi
+	addq	$16, %rax
+	decl	%ecx
+	jnz	1b
+	leaq	idt(%rip), %rax
+	movq	%rax, idt_ptr + 2(%rip)
+	lidt	idt_ptr(%rip)
+	ret
+
 	.org	0x200
 	.code64
 	.globl	startup_64
@@ -144,6 +214,21 @@ enter:				/* RSI: boot_params, RDX: our page tables or 0 */
 	addq	%rax, %rcx
 	movq	%r15, %rdi
 	jmp	*%rcx
+
+/*
+ * The firmware's way in, as a C function of its own kind. RCX: our handle,
+ * RDX: the system table; RDI and RSI are its own.
+ */
+	.globl	efi_pe_entry
+efi_pe_entry:
+	pushq	%rdi
+	pushq	%rcx
+	pushq	%rdx
+	call	relocate_self
+	popq	%rdx
+	popq	%rcx
+	popq	%rdi
+	jmp	efi_main
 
 /*
  * Begins to run the copy. EFI comes here too, when boot services have ended.
@@ -214,74 +299,6 @@ leave_64:
 	jmp	*%eax
 
 	.code64
-load_gdt:
-	leaq	gdt(%rip), %rax
-	movq	%rax, gdt_ptr + 2(%rip)
-	lgdt	gdt_ptr(%rip)
-	movl	$0x18, %eax
-	movl	%eax, %ds
-	movl	%eax, %es
-	movl	%eax, %ss
-	xorl	%eax, %eax
-	movl	%eax, %fs
-	movl	%eax, %gs
-	popq	%rax
-	pushq	$0x10
-	pushq	%rax
-	lretq
-
-/* The compiler uses SSE; EM off, MP on, FXSR and its exceptions on. */
-enable_sse:
-	movq	%cr0, %rax
-	andl	$0xfffffff3, %eax
-	orl	$2, %eax
-	movq	%rax, %cr0
-	movq	%cr4, %rax
-	orl	$0x600, %eax
-	movq	%rax, %cr4
-	fninit
-	ret
-
-/* R_X86_64_RELATIVE is all there is; the addend decides, so twice is once. */
-	.globl	relocate_self
-relocate_self:
-	leaq	startup_32(%rip), %rdx
-	leaq	_rela(%rip), %rdi
-	leaq	_rela_end(%rip), %rcx
-1:	cmpq	%rcx, %rdi
-	jae	2f
-	movq	(%rdi), %rax
-	movq	16(%rdi), %r8
-	addq	%rdx, %r8
-	movq	%r8, (%rdx, %rax)
-	addq	$24, %rdi
-	jmp	1b
-2:	ret
-
-/* A gate for each of the CPU's own exceptions, to the 16-byte stubs below. */
-	.globl	set_idt
-set_idt:
-	leaq	idt(%rip), %rdi
-	leaq	vectors(%rip), %rax
-	movl	$32, %ecx
-1:	movw	%ax, (%rdi)
-	movw	$0x10, 2(%rdi)
-	movw	$0x8e00, 4(%rdi)
-	movq	%rax, %rdx
-	shrq	$16, %rdx
-	movw	%dx, 6(%rdi)
-	shrq	$16, %rdx
-	movl	%edx, 8(%rdi)
-	movl	$0, 12(%rdi)
-	addq	$16, %rdi
-	addq	$16, %rax
-	decl	%ecx
-	jnz	1b
-	leaq	idt(%rip), %rax
-	movq	%rax, idt_ptr + 2(%rip)
-	lidt	idt_ptr(%rip)
-	ret
-
 	.balign	16
 vectors:
 	.set	vector, 0
@@ -309,6 +326,7 @@ fault:
 1:	hlt
 	jmp	1b
 
+	.section .data.head, "aw", @progbits
 	/* For loaders: which types of setup_data the kernel knows. */
 	.balign	16
 	.globl	kernel_info, kernel_info_end
@@ -329,7 +347,6 @@ parameters:
 msg_no_long_mode:
 	.asciz	"kimage: this kernel needs a 64-bit (x86-64) CPU\r\n"
 
-	.section .data.head, "aw", @progbits
 	.balign	16
 gdt:	.quad	0
 	.quad	0x00cf9b000000ffff	/* 0x08: code, 32 bits */

@@ -10,6 +10,8 @@
 
 #[path = "../../stub/cmdline.rs"]
 mod cmdline;
+#[path = "../../stub/efi.rs"]
+mod efi_text;
 #[path = "../../stub/load.rs"]
 mod load;
 #[allow(dead_code, reason = "the packer's half")]
@@ -26,6 +28,7 @@ mod boot_params;
 #[cfg_attr(feature = "zstd", path = "codec/zstd.rs")]
 mod codec;
 mod console;
+mod efi;
 #[cfg(any(feature = "xz", feature = "zstd"))]
 mod heap;
 mod mem;
@@ -54,8 +57,8 @@ const CMDLINE_MAX: usize = 2048;
 
 /// What the packer wrote.
 fn read_parameters() -> Parameters {
-    let words = unsafe { core::ptr::addr_of!(parameters).read_volatile() };
-    Parameters::from_words(&words).unwrap_or_else(|| halt(&[Text("this stub has no parameters")]))
+    // Not known to the compiler, and so not taken for what the linker had.
+    Parameters::from_words(unsafe { &parameters }).unwrap_or_else(|| halt(&[Text("this stub has no parameters")]))
 }
 
 /// From the stub's first byte in memory to behind its last.
@@ -88,17 +91,26 @@ extern "C" fn prepare(page: *mut u8, load: u64, own_tables: u64) -> u64 {
     tables.load();
     let decision = place::decide(&p, params, load);
     tables.map(decision.at, p.init_size);
+    unsafe { copy(&p, &decision, load) }
+}
+
+/// Copies the stub, what it unpacks and the built-in RAM disk to behind the kernel's place. Returns where the copy of the
+/// stub is. `parts`: what the places of payload and RAM disk count from.
+///
+/// # Safety
+/// The memory that was decided for is there, mapped, and nobody else's.
+unsafe fn copy(p: &Parameters, decision: &place::Decision, parts: u64) -> u64 {
     let run = decision.at + p.run_at;
     unsafe {
         (&raw mut decided).write_volatile([decision.at, decision.delta, u64::from(decision.random)]);
         let stub_len = (&raw const _edata) as u64 - base();
-        bytes_mut(run, stub_len).copy_from_slice(bytes_mut(load, stub_len));
+        bytes_mut(run, stub_len).copy_from_slice(bytes_mut(base(), stub_len));
         // The command line stands right behind the payload and its size trailer.
         let len = p.cmdline_at + p.cmdline_len - p.payload_at;
-        bytes_mut(payload_to(run), len).copy_from_slice(bytes_mut(load + p.payload_at, len));
+        bytes_mut(payload_to(run), len).copy_from_slice(bytes_mut(parts + p.payload_at, len));
         if p.initrd_len != 0 {
             let to = decision.at + p.initrd_to;
-            bytes_mut(to, p.initrd_len).copy_from_slice(bytes_mut(load + p.initrd_at, p.initrd_len));
+            bytes_mut(to, p.initrd_len).copy_from_slice(bytes_mut(parts + p.initrd_at, p.initrd_len));
         }
     }
     run
@@ -172,10 +184,11 @@ fn pass_built_in(p: &Parameters, params: BootParams, text_at: u64, at: u64) {
         let built_in: &[u8] = unsafe { bytes_mut(text_at, p.cmdline_len) };
         let loader = if p.has(CMDLINE_OVERRIDES) { &[] } else { params.cmdline(CMDLINE_MAX) };
         let buffer = unsafe { &mut *core::ptr::addr_of_mut!(CMDLINE) };
-        // What the loader says comes last, and so wins.
-        let blank: &[u8] = if loader.is_empty() { b"" } else { b" " };
-        let text = built_in.iter().chain(blank).chain(loader).take(CMDLINE_MAX - 1);
-        buffer.iter_mut().zip(text).for_each(|(to, from)| *to = *from);
+        // What the loader says comes last, and so wins. One zero is left at the end.
+        let mut room = buffer[..CMDLINE_MAX - 1].iter_mut();
+        for part in [built_in, if loader.is_empty() { b"" } else { b" " }, loader] {
+            part.iter().zip(&mut room).for_each(|(from, to)| *to = *from);
+        }
         params.set_cmdline_at(buffer.as_ptr() as u64);
     }
     if p.initrd_len != 0 {

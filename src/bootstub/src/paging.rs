@@ -78,6 +78,11 @@ impl Tables {
         }
     }
 
+    /// For CR3.
+    pub fn root(&self) -> u64 {
+        self.root as u64
+    }
+
     /// Puts them to use.
     pub fn load(&self) {
         unsafe { asm!("mov cr3, {}", in(reg) self.root as u64, options(nostack, preserves_flags)) }

@@ -40,7 +40,7 @@ pub fn map_inputs(tables: &mut Tables, params: BootParams, own: Span) {
 }
 
 /// A list with room for so many.
-struct List<T, const N: usize> {
+pub struct List<T, const N: usize> {
     items: [T; N],
     len: usize,
     /// There were more.
@@ -62,7 +62,7 @@ impl<T: Copy, const N: usize> List<T, N> {
         }
     }
 
-    fn get(&self) -> &[T] {
+    pub fn get(&self) -> &[T] {
         self.items.get(..self.len).unwrap_or(&[])
     }
 }
@@ -71,7 +71,7 @@ const EMPTY: Span = Span::new(0, 0);
 
 /// What of the memory may be used, neighbours joined.
 #[inline(never)]
-fn usable(params: BootParams) -> List<Span, 160> {
+pub fn usable(params: BootParams) -> List<Span, 160> {
     let mut list = List::<Span, 160>::new(EMPTY);
     params.memory_map(&mut |span, usable| {
         if !usable {
@@ -102,49 +102,87 @@ fn taken(params: BootParams) -> List<Taken, 160> {
     list
 }
 
+/// What the command line says about the place.
+pub struct Wishes {
+    /// By chance?
+    random: bool,
+    /// `mem=`
+    pub limit: Option<u64>,
+    /// The memory map is all there is to know.
+    pub plain_map: bool,
+}
+
+impl Wishes {
+    /// `loader`: what the boot loader says, as far as it counts.
+    pub fn read(p: &Parameters, built_in: &[u8], loader: &[u8]) -> Wishes {
+        let said = |word: &[u8]| cmdline::has(built_in, word) || cmdline::has(loader, word);
+        let value = |name: &[u8]| cmdline::value(loader, name).or_else(|| cmdline::value(built_in, name));
+        Wishes {
+            random: p.has(KASLR) && p.has(RELOCS) && !said(b"nokaslr"),
+            limit: value(b"mem=").and_then(cmdline::size).filter(|limit| *limit != 0),
+            // What the kernel takes away itself is not in the map.
+            plain_map: value(b"memmap=").is_none(),
+        }
+    }
+}
+
+/// Decides. A place by chance may fail to be found, then it is as without chance; `None` when there is none at all.
+pub fn choose(
+    p: &Parameters,
+    wishes: &Wishes,
+    chance: &mut Random,
+    by_chance: &mut dyn FnMut(&mut Random) -> Option<u64>,
+    by_rule: &mut dyn FnMut() -> Option<u64>,
+) -> Option<Decision> {
+    if wishes.random {
+        let physical = by_chance(chance);
+        if p.has(BITS32) {
+            // One number for both.
+            if let Some(at) = physical {
+                return Some(Decision { at, delta: at.wrapping_sub(p.load_min), random: true });
+            }
+        } else {
+            let at = physical.or_else(&mut *by_rule)?;
+            let room = KERNEL_IMAGE_SIZE.saturating_sub(p.load_min).saturating_sub(p.span);
+            let delta = chance.below(room / p.align + 1) * p.align;
+            return Some(Decision { at, delta, random: true });
+        }
+    }
+    let at = by_rule()?;
+    // A 64-bit kernel can be anywhere in physical memory; a 32-bit one has the same distance in both.
+    let delta = if p.has(BITS32) { at.wrapping_sub(p.load_min) } else { 0 };
+    Some(Decision { at, delta, random: false })
+}
+
 /// Decides; does not return when there is no place.
 pub fn decide(p: &Parameters, params: BootParams, load: u64) -> Decision {
     let built_in = unsafe { crate::bytes_mut(load + p.cmdline_at, p.cmdline_len) };
     let loader = if p.has(CMDLINE_OVERRIDES) { &[] } else { params.cmdline(CMDLINE_MAX) };
-    let said = |word: &[u8]| cmdline::has(built_in, word) || cmdline::has(loader, word);
-    let value = |name: &[u8]| cmdline::value(loader, name).or_else(|| cmdline::value(built_in, name));
-    let random = p.has(KASLR) && p.has(RELOCS) && !said(b"nokaslr");
+    let wishes = Wishes::read(p, built_in, loader);
+    // EFI's own map knows more.
+    let plain_map = wishes.plain_map && !params.is_efi();
+    choose(
+        p,
+        &wishes,
+        &mut Random::new(params.bytes()),
+        &mut |chance| if plain_map { by_chance(p, params, load, wishes.limit, chance) } else { None },
+        &mut || Some(by_protocol(p, params, load)),
+    )
+    .unwrap_or_else(|| halt(&[Text("there is no place for the kernel")]))
+}
 
-    if random {
-        let mut chance = Random::new(params.bytes());
-        let limit = value(b"mem=").and_then(cmdline::size).filter(|limit| *limit != 0);
-        // What the kernel takes away itself is not in the map; EFI's map knows more than it.
-        let plain_map = value(b"memmap=").is_none() && !params.is_efi();
-        let physical = if plain_map { by_chance(p, params, load, limit, &mut chance) } else { None };
-        if p.has(BITS32) {
-            // One number for both.
-            if let Some(at) = physical {
-                return Decision { at, delta: at.wrapping_sub(p.load_min), random: true };
-            }
-        } else {
-            let at = physical.unwrap_or_else(|| by_protocol(p, params, load));
-            let room = KERNEL_IMAGE_SIZE.saturating_sub(p.load_min).saturating_sub(p.span);
-            let delta = chance.below(room / p.align + 1) * p.align;
-            return Decision { at, delta, random: true };
-        }
-    }
-    let at = by_protocol(p, params, load);
-    // A 64-bit kernel can be anywhere in physical memory; a 32-bit one has the same distance in both.
-    let delta = if p.has(BITS32) { at.wrapping_sub(p.load_min) } else { 0 };
-    Decision { at, delta, random: false }
+/// Where a kernel that can be moved can go, below the limit.
+#[inline(never)]
+pub fn anywhere(p: &Parameters, limit: Option<u64>) -> Choice {
+    let max = if p.has(BITS32) { LOWEST } else { HIGHEST };
+    Choice { min: p.load_min.min(LOWEST), max: max.min(limit.unwrap_or(u64::MAX)), align: p.align, size: p.init_size }
 }
 
 fn by_chance(p: &Parameters, params: BootParams, load: u64, limit: Option<u64>, chance: &mut Random) -> Option<u64> {
     if !p.has(RELOCATABLE) {
         return None;
     }
-    let max = if p.has(BITS32) { LOWEST } else { HIGHEST };
-    let choice = Choice {
-        min: p.load_min.min(LOWEST),
-        max: max.min(limit.unwrap_or(u64::MAX)),
-        align: p.align,
-        size: p.init_size,
-    };
+    let choice = anywhere(p, limit);
     let usable = usable(params);
     let mut taken = taken(params);
     // Not on the file itself either: it is copied forwards. Nor where the map contradicts itself.

@@ -2,6 +2,7 @@
 //!
 //! Source: Documentation/arch/x86/boot.rst, arch/x86/boot/header.S and arch/x86/boot/tools/build.c of Linux 5.10 to 7.2.
 
+mod efi;
 mod own;
 mod parse;
 mod plan;

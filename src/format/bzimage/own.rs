@@ -1,11 +1,12 @@
 //! A bzImage around a boot stub of our own: setup, stub, compressed kernel, command line, RAM disk.
 //!
 //! ```text
-//! setup, padded to pages | stub | zeros | kernel, size | command line | RAM disk | padding, CRC
+//! setup, padded to pages | stub | zeros | kernel, size | command line | RAM disk | padding, CRC or .sbat
 //! ```
 //!
 //! The zeros are memory that the stub needs before it has moved: only the file itself is known to be in free memory then.
 
+use super::efi;
 use super::parse::{Setup, regions};
 use super::raw::{SetupHeader, offset_of};
 use crate::bytes::{Align, FieldError, FieldWriter, Patch, Problem, len64, slice};
@@ -61,7 +62,11 @@ pub struct OwnParts<'a, 's> {
     pub version: String,
     /// Highest type of `setup_data` that the kernel knows, for `kernel_info`; 0 when that is not known.
     pub setup_type_max: u32,
-    /// Whether to write a CRC-32 at the end.
+    /// Be a program for UEFI firmware, too.
+    pub efi: bool,
+    /// Contents of the section `.sbat` for UEFI; empty for none.
+    pub sbat: Cow<'a, [u8]>,
+    /// Whether to write a CRC-32 at the end; an image for UEFI has none, for there signatures stand.
     pub crc: bool,
     /// Whether to leave out what follows the setup.
     pub setup_only: bool,
@@ -159,8 +164,10 @@ pub fn plan<'a>(parts: OwnParts<'a, '_>, max_memory: u64) -> Result<OwnBuilt<'a>
     let cmdline_at = payload_at.saturating_add(len64(&parts.payload));
     let cmdline_end = cmdline_at.saturating_add(len64(&parts.cmdline));
     let initrd_at = cmdline_end.next_multiple_of(16);
-    let tail = if parts.crc { 4 } else { 0 };
-    let file_len = initrd_at.saturating_add(initrd.len).saturating_add(tail).next_multiple_of(512);
+    let crc = parts.crc && !parts.efi;
+    let tail = if crc { 4 } else { 0 };
+    let sbat_at = initrd_at.saturating_add(initrd.len).saturating_add(tail).next_multiple_of(efi::FILE_ALIGNMENT);
+    let file_len = sbat_at.saturating_add(len64(&parts.sbat)).next_multiple_of(efi::FILE_ALIGNMENT);
     let sizes = Sizes {
         unpacked: parts.parameters.unpacked_len,
         span: parts.parameters.span,
@@ -190,7 +197,7 @@ pub fn plan<'a>(parts: OwnParts<'a, '_>, max_memory: u64) -> Result<OwnBuilt<'a>
         ..parts.parameters
     };
 
-    let (setup, patches) = setup(&parts, &parameters)?;
+    let (setup, patches) = setup(&parts, &parameters, sbat_at)?;
     let setup_len = len64(&setup);
     let fields: SetupHeader = *Setup::parse(&setup)?.header();
     let head = head(stub, &parameters, parts.setup_type_max)?;
@@ -210,11 +217,15 @@ pub fn plan<'a>(parts: OwnParts<'a, '_>, max_memory: u64) -> Result<OwnBuilt<'a>
         reserver.fill(padding, 0)?;
     }
     let end = setup_len + file_len;
+    if !parts.sbat.is_empty() {
+        reserver.fill_to("the RAM disk", setup_len + sbat_at, 0)?;
+        reserver.bytes(parts.sbat)?;
+    }
     reserver.fill_to("the image", end - tail, 0)?;
-    if parts.crc {
+    if crc {
         reserver.crc32_no_xor()?;
     }
-    let plan = reserver.finish_with(regions(&fields, setup_len, end, end, parts.crc));
+    let plan = reserver.finish_with(regions(&fields, setup_len, end, end, crc));
     Ok(OwnBuilt { plan, parameters, setup_len, system_len: file_len, patches })
 }
 
@@ -257,7 +268,7 @@ fn head(stub: &BootStub, parameters: &Parameters, setup_type_max: u32) -> Result
 }
 
 /// The setup, padded to pages, its header filled in.
-fn setup(parts: &OwnParts<'_, '_>, parameters: &Parameters) -> Result<(Vec<u8>, Vec<Patch>), OwnError> {
+fn setup(parts: &OwnParts<'_, '_>, parameters: &Parameters, sbat_at: u64) -> Result<(Vec<u8>, Vec<Patch>), OwnError> {
     let mut bytes = match &parts.setup {
         OwnSetup::BuiltIn => builtin_setup()?,
         OwnSetup::Kernel(bytes) => bytes.to_vec(),
@@ -273,7 +284,10 @@ fn setup(parts: &OwnParts<'_, '_>, parameters: &Parameters) -> Result<(Vec<u8>, 
     }
     let is_builtin = matches!(parts.setup, OwnSetup::BuiltIn);
     let version_at = if is_builtin { put_version(&mut bytes, &parts.version)? } else { None };
-    if !is_builtin && bytes.starts_with(b"MZ") {
+    if parts.efi {
+        // Nothing runs there: boot loaders begin behind it.
+        bytes.iter_mut().take(efi::ROOM).for_each(|byte| *byte = 0);
+    } else if !is_builtin && bytes.starts_with(b"MZ") {
         // Without an EFI entry there must be no sign of one.
         bytes.iter_mut().take(2).for_each(|byte| *byte = 0xff);
     }
@@ -282,6 +296,19 @@ fn setup(parts: &OwnParts<'_, '_>, parameters: &Parameters) -> Result<(Vec<u8>, 
 
     let p = parameters;
     let mut out = FieldWriter::new(bytes);
+    if let Some(entry) = parts.stub.efi_pe_entry.filter(|_| parts.efi) {
+        let stub = parts.stub;
+        let layout = efi::Layout {
+            setup: padded,
+            code: stub.data_at,
+            data: stub.early_end.saturating_sub(stub.data_at),
+            data_memory: stub.memory.saturating_sub(stub.data_at),
+            payload: sbat_at.saturating_sub(stub.early_end),
+            sbat: len64(&parts.sbat),
+            entry,
+        };
+        efi::write_header(&mut out, &layout)?;
+    }
     let sectors = u8::try_from(padded / 512 - 1).map_err(|_| {
         let problem = Problem::OutOfRange { value: padded / 512 - 1, min: 4, max: 255 };
         FieldError::new("setup_sects", offset_of("setup_sects"), problem)

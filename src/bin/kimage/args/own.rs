@@ -28,6 +28,12 @@ pub(crate) struct Own {
     /// Do not choose the kernel's addresses at random
     #[arg(long)]
     pub(crate) no_kaslr: bool,
+    /// Make no program for UEFI firmware of it: for BIOS, and for boot loaders that know the boot protocol
+    #[arg(long)]
+    pub(crate) no_efi: bool,
+    /// The contents of the section .sbat, for images that will be signed for UEFI Secure Boot
+    #[arg(long, value_name = "FILE", conflicts_with = "no_efi")]
+    pub(crate) sbat: Option<PathBuf>,
     /// The relocation table (vmlinux.relocs), where the kernel does not bring it along
     #[arg(long, value_name = "FILE")]
     pub(crate) relocs: Option<PathBuf>,
@@ -70,6 +76,8 @@ impl Own {
             (self.no_kaslr, "--no-kaslr"),
             (self.relocs.is_some(), "--relocs"),
             (self.setup_only, "--setup-only"),
+            (self.no_efi, "--no-efi"),
+            (self.sbat.is_some(), "--sbat"),
         ]
         .into_iter()
         .find_map(|(is_given, name)| is_given.then_some(name))

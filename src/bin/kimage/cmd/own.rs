@@ -1,16 +1,23 @@
 //! `kimage bzimage` around kimage's own boot stub.
 
 use super::build::{at_input, finish, only_with_folder, open_all};
-use crate::args::{Bzimage, YesNo};
+use crate::args::{Bzimage, Cli, YesNo};
 use crate::input::Input;
 use anyhow::Result;
+use clap::CommandFactory;
+use clap::error::ErrorKind;
 use kimage::assemble::{self, OwnRequest};
 use std::os::unix::ffi::OsStrExt;
 
 pub(super) fn bzimage(args: &Bzimage, vmlinux: &Input, setup: Option<&Input>) -> Result<()> {
     let own = &args.own;
+    if args.crc == Some(YesNo::Yes) && !own.no_efi {
+        let message = "--crc yes needs --no-efi: an image for UEFI has no CRC at its end, for signatures stand there";
+        Cli::command().error(ErrorKind::ArgumentConflict, message).exit();
+    }
     only_with_folder(&args.folder, true);
     let relocs = own.relocs.as_deref().map(Input::open).transpose()?;
+    let sbat = own.sbat.as_deref().map(Input::open).transpose()?;
     let initrd = open_all(&own.initrd)?;
     let default = OwnRequest::default();
     let request = OwnRequest {
@@ -23,6 +30,8 @@ pub(super) fn bzimage(args: &Bzimage, vmlinux: &Input, setup: Option<&Input>) ->
         cmdline_overrides: own.cmdline_override,
         initrd: initrd.iter().map(|disk| &**disk).collect(),
         max_memory: own.max_memory,
+        efi: !own.no_efi,
+        sbat: sbat.as_deref().unwrap_or_default(),
         crc: args.crc == Some(YesNo::Yes),
         setup_only: own.setup_only,
     };

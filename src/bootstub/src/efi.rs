@@ -1,0 +1,280 @@
+//! UEFI's way in: the firmware starts the image as a program ([`efi_main`], from `efi_pe_entry` in head.s).
+//!
+//! What a boot loader does for the other ways in is done here, with the firmware's help: boot parameters, command line,
+//! RAM disk, memory map. Then boot services end, and the copy of the stub goes on as always.
+//!
+//! The PE file has the stub's uninitialised data in its place, before the payload: `.bss` may be used here.
+
+mod firmware;
+mod initrd;
+mod tables;
+
+use core::arch::asm;
+use uefi_raw::protocol::loaded_image::LoadedImageProtocol;
+use uefi_raw::table::boot::{MemoryDescriptor, MemoryType};
+use uefi_raw::table::system::SystemTable;
+use uefi_raw::{Handle, Status};
+
+use crate::boot_params::{BootParams, E820_MAX, at};
+use crate::cmdline;
+use crate::console::Part::{Hex, Text};
+use crate::console::line;
+use crate::efi_text::{e820_type, load_options};
+use crate::memory::{Choice, PAGE, Span};
+use crate::paging::Tables;
+use crate::parameters::{BITS32, CMDLINE_OVERRIDES, Parameters, RELOCATABLE};
+use crate::place::{self, Decision, Wishes};
+use crate::random::Random;
+use crate::{CMDLINE_MAX, base, bytes_mut, memory_len};
+use firmware::{Firmware, Map, Outcome, complain};
+
+/// `type_of_loader` of a kernel that is its own EFI loader.
+const LOADER: u8 = 0x21;
+/// "EL64": 64-bit firmware.
+const SIGNATURE: u32 = u32::from_le_bytes(*b"EL64");
+const SETUP_E820_EXT: u32 = 1;
+
+/// Returns to the firmware only what went wrong.
+#[unsafe(no_mangle)]
+extern "efiapi" fn efi_main(image: Handle, table: *const SystemTable) -> Status {
+    let firmware = Firmware { image, table };
+    crate::console::init_firmware(firmware.table().stdout);
+    match start(firmware) {
+        Err(status) => status,
+        Ok(never) => match never {},
+    }
+}
+
+enum Never {}
+
+/// Everything but the last step can fail, and then nothing has happened.
+fn start(firmware: Firmware) -> Outcome<Never> {
+    let p = crate::read_parameters();
+    let failed = |what| move |status| complain(what, b"", status);
+    let image = firmware.protocol::<LoadedImageProtocol>(firmware.image, &LoadedImageProtocol::GUID);
+    let image = unsafe { &*image.ok_or(Status::INVALID_PARAMETER)? };
+    // A 32-bit kernel reaches what a 32-bit loader would give it.
+    let last = if p.has(BITS32) { u64::from(u32::MAX) } else { u64::MAX };
+    let page = firmware.pages(PAGE + CMDLINE_MAX as u64, last).map_err(failed("memory for boot parameters"))?;
+    let params = boot_params(image, page);
+    let text = command_line(image, unsafe { bytes_mut(page + PAGE, CMDLINE_MAX as u64) });
+    params.set_cmdline_at(text.as_ptr() as u64);
+    let loader = if p.has(CMDLINE_OVERRIDES) { &[] } else { text };
+    // In the file the payload stands where the uninitialised data is in memory.
+    let parts = base() + memory_len() - early_end();
+    let built_in: &[u8] = unsafe { bytes_mut(parts + p.cmdline_at, p.cmdline_len) };
+
+    let decision = place(firmware, &p, &Wishes::read(&p, built_in, loader), params)?;
+    let has_own = p.initrd_len != 0 || cmdline::has(built_in, b"noinitrd") || cmdline::has(loader, b"noinitrd");
+    if !has_own {
+        let low = u64::from(params.u32(at::INITRD_ADDR_MAX));
+        if let Some(disk) = initrd::load(firmware, image, [built_in, loader], [low, last.max(low)])? {
+            params.set_ramdisk(disk);
+        }
+    }
+    tables::screen(firmware, params);
+    tables::secure_boot(firmware, params);
+    tables::acpi(firmware, params);
+    // A kernel without the log starts, too.
+    let _ = tables::tpm_log(firmware);
+
+    let run = unsafe { crate::copy(&p, &decision, parts) };
+    let mut pages = Tables::new();
+    place::map_inputs(&mut pages, params, Span::new(decision.at, p.init_size));
+    pages.map(base(), memory_len());
+    exit(firmware, params).map_err(failed("the end of boot services"))?;
+    unsafe { leave(&pages, run, page) }
+}
+
+fn early_end() -> u64 {
+    unsafe extern "C" {
+        static _early_end: u8;
+    }
+    (&raw const _early_end) as u64 - base()
+}
+
+/// A page with the setup's header, which the firmware has loaded in front of us.
+fn boot_params(image: &LoadedImageProtocol, page: u64) -> BootParams {
+    // Where the jump behind the header leads to.
+    const HEADER_END: usize = 0x201;
+    unsafe { bytes_mut(page, PAGE) }.fill(0);
+    let params = unsafe { BootParams::new(page as *mut u8) };
+    let setup = image.image_base as *const u8;
+    let end = 0x202 + usize::from(unsafe { setup.add(HEADER_END).read() });
+    for index in at::HEADER..end.min(at::HEADER_MAX) {
+        params.set_u8(index, unsafe { setup.add(index).read() });
+    }
+    params.set_u8(at::TYPE_OF_LOADER, LOADER);
+    params
+}
+
+/// The load options as a C string, without its zero.
+fn command_line(image: &LoadedImageProtocol, room: &'static mut [u8]) -> &'static [u8] {
+    let options = image.load_options.cast::<u16>();
+    let count = if options.is_null() { 0 } else { image.load_options_size as usize / 2 };
+    let units = (0..count).map(|index| unsafe { options.add(index).read_unaligned() });
+    room.fill(0);
+    let (len, is_whole) = load_options(units, &mut room[..CMDLINE_MAX - 1]);
+    if !is_whole {
+        line(&[Text("the command line is too long, its end is not passed to the kernel")]);
+    }
+    &room[..len]
+}
+
+/// Decides where the kernel goes, and takes that memory.
+fn place(firmware: Firmware, p: &Parameters, wishes: &Wishes, params: BootParams) -> Outcome<Decision> {
+    let mut chance = Random::new(&tables::random(firmware));
+    let mut map = E820::allocate(firmware)?;
+    map.memory.again(firmware)?;
+    // Only what is free right now.
+    map.tell(params, &|entry| {
+        (entry.ty == MemoryType::CONVENTIONAL).then(|| e820_type(entry.ty.0, entry.att.bits()))?
+    });
+    let free = place::usable(params);
+    let free = free.get();
+    map.free(firmware, params);
+    let moves = p.has(RELOCATABLE);
+    let decision = place::choose(
+        p,
+        wishes,
+        &mut chance,
+        &mut |chance| {
+            let choice = place::anywhere(p, wishes.limit);
+            let count = choice.count(free, &[]);
+            if moves && wishes.plain_map && count != 0 { choice.nth(chance.below(count), free, &[]) } else { None }
+        },
+        &mut || {
+            let any = place::anywhere(p, None);
+            let linked = Choice { min: p.load_min, max: p.load_min + p.init_size, ..any };
+            linked.nth(0, free, &[]).or(if moves { any.nth(0, free, &[]) } else { None })
+        },
+    );
+    let taken = decision.filter(|decision| firmware.pages_at(decision.at, p.init_size).is_ok());
+    taken.ok_or(Status::OUT_OF_RESOURCES).inspect_err(|_| {
+        let at = if moves { "" } else { ", and can only be where it was linked" };
+        line(&[Text("not enough RAM: the kernel needs "), Hex(p.init_size), Text(" bytes in one piece"), Text(at)]);
+    })
+}
+
+/// The memory map as the firmware has it, and as the boot parameters have it.
+struct E820 {
+    memory: Map,
+    /// What is too much for the page, an entry of setup_data.
+    more: *mut u8,
+}
+
+impl E820 {
+    const ENTRY: usize = 20;
+    const NODE: usize = 16;
+
+    fn allocate(firmware: Firmware) -> Outcome<E820> {
+        let memory = Map::allocate(firmware)?;
+        let more = firmware.pool(MemoryType::LOADER_DATA, Self::NODE + memory.room() * Self::ENTRY)?;
+        Ok(E820 { memory, more: more.as_mut_ptr() })
+    }
+
+    fn free(self, firmware: Firmware, params: BootParams) {
+        params.set_u64(at::SETUP_DATA, 0);
+        firmware.free(self.more);
+        self.memory.free(firmware);
+    }
+
+    /// Writes the boot parameters' map; `kind` says what an entry is, if it is to be told of at all.
+    fn tell(&self, params: BootParams, kind: &dyn Fn(&MemoryDescriptor) -> Option<u32>) {
+        let mut count: usize = 0;
+        let mut before = (0, 0);
+        let mut place = core::ptr::null_mut::<u8>();
+        for entry in self.memory.entries() {
+            let Some(kind) = kind(entry) else { continue };
+            let len = entry.page_count * PAGE;
+            let end = entry.phys_start + len;
+            unsafe {
+                if count != 0 && before == (entry.phys_start, kind) {
+                    let known = place.add(8).cast::<u64>();
+                    known.write_unaligned(known.read_unaligned() + len);
+                } else {
+                    // There is room for as many as the firmware's map can have.
+                    place = match count.checked_sub(E820_MAX) {
+                        None => params.entry(count),
+                        Some(index) => self.more.add(Self::NODE + index * Self::ENTRY),
+                    };
+                    place.cast::<u64>().write_unaligned(entry.phys_start);
+                    place.add(8).cast::<u64>().write_unaligned(len);
+                    place.add(16).cast::<u32>().write_unaligned(kind);
+                    count += 1;
+                }
+            }
+            before = (end, kind);
+        }
+        params.set_u8(at::E820_ENTRIES, count.min(E820_MAX) as u8);
+        if count > E820_MAX {
+            let len = (count - E820_MAX) * Self::ENTRY;
+            unsafe {
+                self.more.cast::<u64>().write_unaligned(0);
+                self.more.add(8).cast::<u32>().write_unaligned(SETUP_E820_EXT);
+                self.more.add(12).cast::<u32>().write_unaligned(len as u32);
+            }
+            params.set_u64(at::SETUP_DATA, self.more as u64);
+        }
+    }
+}
+
+/// Ends boot services, and writes down what memory there is.
+fn exit(firmware: Firmware, params: BootParams) -> Outcome<()> {
+    let mut map = E820::allocate(firmware)?;
+    // A change of the map between the two makes its key stale: then once more, and no other service.
+    let mut tries = 3;
+    loop {
+        map.memory.again(firmware)?;
+        match unsafe { (firmware.services().exit_boot_services)(firmware.image, map.memory.key) } {
+            Status::SUCCESS => break,
+            Status::INVALID_PARAMETER if tries > 0 => tries -= 1,
+            status => return Err(status),
+        }
+    }
+    crate::console::init(params);
+    map.tell(params, &|entry| e820_type(entry.ty.0, entry.att.bits()));
+    let (table, memory) = (firmware.table as u64, map.memory.at());
+    for (at, value) in [
+        (at::EFI_LOADER_SIGNATURE, SIGNATURE),
+        (at::EFI_MEMDESC_SIZE, map.memory.entry as u32),
+        (at::EFI_MEMDESC_VERSION, map.memory.version),
+        (at::EFI_MEMMAP_SIZE, map.memory.len() as u32),
+        (at::EFI_SYSTAB, table as u32),
+        (at::EFI_SYSTAB_HI, (table >> 32) as u32),
+        (at::EFI_MEMMAP, memory as u32),
+        (at::EFI_MEMMAP_HI, (memory >> 32) as u32),
+    ] {
+        params.set_u32(at, value);
+    }
+    Ok(())
+}
+
+/// Goes on in the copy of the stub that is at `run`, with page tables of our own.
+///
+/// # Safety
+/// Boot services have ended.
+unsafe fn leave(pages: &Tables, run: u64, page: u64) -> ! {
+    unsafe extern "C" {
+        static moved: u8;
+    }
+    /// Pages that are global outlive their tables; shadow stacks know nothing of our jumps.
+    const PGE_CET: u64 = 1 << 7 | 1 << 23;
+    unsafe {
+        asm!(
+            "cli",
+            "mov rax, cr4",
+            "and rax, {keep}",
+            "mov cr4, rax",
+            "mov cr3, {root}",
+            "jmp {to}",
+            keep = in(reg) !PGE_CET,
+            root = in(reg) pages.root(),
+            // Scratch: an asm block that does not return has no outputs.
+            in("rax") 0,
+            to = in(reg) (&raw const moved) as u64 - base() + run,
+            in("rdi") page,
+            options(noreturn),
+        )
+    }
+}

@@ -1,0 +1,163 @@
+//! The initial RAM disk: from the loader that offers one, or from files that the command line names.
+
+use core::ptr::null_mut;
+use uefi_raw::protocol::device_path::DevicePathProtocol;
+use uefi_raw::protocol::file_system::{FileAttribute, FileMode, FileProtocolV1, SimpleFileSystemProtocol};
+use uefi_raw::protocol::loaded_image::LoadedImageProtocol;
+use uefi_raw::protocol::media::LoadFile2Protocol;
+use uefi_raw::{Boolean, Status};
+
+use super::firmware::{Firmware, Outcome, complain};
+use crate::cmdline::values;
+use crate::memory::{Span, align_up};
+
+/// A device path of `LINUX_EFI_INITRD_MEDIA_GUID`, 5568e427-68fc-4f3d-ac74-ca555231cc68: whoever has an initrd to offer
+/// has that path (include/linux/efi.h).
+static MEDIA: [u8; 24] = [
+    4, 3, 20, 0, 0x27, 0xe4, 0x68, 0x55, 0xfc, 0x68, 0x3d, 0x4f, 0xac, 0x74, 0xca, 0x55, 0x52, 0x31, 0xcc,
+    0x68, //
+    0x7f, 0xff, 4, 0,
+];
+
+const INITRD: &str = "initrd=";
+/// Characters of a path.
+const PATH_MAX: usize = 512;
+/// Some firmware cannot read more at once.
+const READ_MAX: u64 = 1 << 20;
+/// Archives begin at multiples of this.
+const ARCHIVE: u64 = 4;
+
+/// Loads it; `None` when there is none. `texts`: the parts of the command line; below `last` if possible.
+pub fn load(
+    firmware: Firmware,
+    image: &LoadedImageProtocol,
+    texts: [&[u8]; 2],
+    last: [u64; 2],
+) -> Outcome<Option<Span>> {
+    if let Some(offered) = offered(firmware, last)? {
+        return Ok(Some(offered));
+    }
+    named(firmware, image, texts, last)
+}
+
+/// Low memory if there is some, or what the kernel can take.
+fn allocate(firmware: Firmware, len: u64, last: [u64; 2]) -> Outcome<u64> {
+    let place = firmware.pages(len, last[0]).or_else(|_| firmware.pages(len, last[1]));
+    place.map_err(|status| complain("not enough RAM for the initrd", b"", status))
+}
+
+fn offered(firmware: Firmware, last: [u64; 2]) -> Outcome<Option<Span>> {
+    let (mut path, mut handle) = (MEDIA.as_ptr().cast::<DevicePathProtocol>(), null_mut());
+    let locate = firmware.services().locate_device_path;
+    if unsafe { locate(&LoadFile2Protocol::GUID, &mut path, &mut handle) } != Status::SUCCESS {
+        return Ok(None);
+    }
+    let Some(loader) = firmware.protocol::<LoadFile2Protocol>(handle, &LoadFile2Protocol::GUID) else {
+        return Ok(None);
+    };
+    let failed = |status| complain("the boot loader's initrd", b"", status);
+    let mut len = 0;
+    let load =
+        |len: &mut usize, to: u64| unsafe { ((*loader).load_file)(loader, path, Boolean::FALSE, len, to as *mut _) };
+    match load(&mut len, 0) {
+        Status::BUFFER_TOO_SMALL => {}
+        Status::SUCCESS | Status::NOT_FOUND => return Ok(None),
+        status => return Err(failed(status)),
+    }
+    let at = allocate(firmware, len as u64, last)?;
+    match load(&mut len, at) {
+        Status::SUCCESS => Ok(Some(Span::new(at, len as u64))),
+        status => Err(failed(status)),
+    }
+}
+
+/// Files of the file system that the image came from.
+fn named(firmware: Firmware, image: &LoadedImageProtocol, texts: [&[u8]; 2], last: [u64; 2]) -> Outcome<Option<Span>> {
+    // First the length of all, then all into one piece.
+    let mut place = Span::new(0, 0);
+    for is_read in [false, true] {
+        let mut to = place.start;
+        for text in texts {
+            for path in values(text, b"initrd=") {
+                let file = File::open(root(firmware, image)?, path)?;
+                let start = align_up(to, ARCHIVE).unwrap_or(to);
+                to = match is_read {
+                    false => start + file.len()?,
+                    true => start + file.read_to(start, place.end)?,
+                };
+            }
+        }
+        if to == 0 {
+            return Ok(None);
+        }
+        if !is_read {
+            place = Span::new(allocate(firmware, to, last)?, to);
+            unsafe { crate::bytes_mut(place.start, to) }.fill(0);
+        }
+    }
+    Ok(Some(place))
+}
+
+fn root(firmware: Firmware, image: &LoadedImageProtocol) -> Outcome<*mut FileProtocolV1> {
+    let system = firmware.protocol::<SimpleFileSystemProtocol>(image.device_handle, &SimpleFileSystemProtocol::GUID);
+    let mut root = null_mut();
+    match system.map_or(Status::UNSUPPORTED, |system| unsafe { ((*system).open_volume)(system, &mut root) }) {
+        Status::SUCCESS => Ok(root),
+        status => Err(complain("initrd=: the image's file system", b"", status)),
+    }
+}
+
+/// An open file.
+struct File<'p> {
+    file: *mut FileProtocolV1,
+    path: &'p [u8],
+}
+
+impl Drop for File<'_> {
+    fn drop(&mut self) {
+        // Closing never fails, says the specification.
+        let _ = unsafe { ((*self.file).close)(self.file) };
+    }
+}
+
+impl<'p> File<'p> {
+    fn open(root: *mut FileProtocolV1, path: &'p [u8]) -> Outcome<File<'p>> {
+        let mut name = [0; PATH_MAX];
+        let mut file = null_mut();
+        let status = match crate::efi_text::file_path(path, &mut name) {
+            Some(()) => unsafe {
+                ((*root).open)(root, &mut file, name.as_ptr(), FileMode::READ, FileAttribute::empty())
+            },
+            None => Status::INVALID_PARAMETER,
+        };
+        match status {
+            Status::SUCCESS => Ok(File { file, path }),
+            status => Err(complain(INITRD, path, status)),
+        }
+    }
+
+    fn len(&self) -> Outcome<u64> {
+        const TO_THE_END: u64 = u64::MAX;
+        let mut len = 0;
+        let status = unsafe {
+            match ((*self.file).set_position)(self.file, TO_THE_END) {
+                Status::SUCCESS => ((*self.file).get_position)(self.file, &mut len),
+                status => status,
+            }
+        };
+        if status == Status::SUCCESS { Ok(len) } else { Err(complain(INITRD, self.path, status)) }
+    }
+
+    /// Reads all of it to `start`, and nothing behind `end`.
+    fn read_to(&self, start: u64, end: u64) -> Outcome<u64> {
+        let mut at = start;
+        loop {
+            let mut len = (end - at).min(READ_MAX) as usize;
+            match unsafe { ((*self.file).read)(self.file, &mut len, at as *mut _) } {
+                Status::SUCCESS if len == 0 => return Ok(at - start),
+                Status::SUCCESS => at += len as u64,
+                status => return Err(complain(INITRD, self.path, status)),
+            }
+        }
+    }
+}

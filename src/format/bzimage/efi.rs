@@ -1,0 +1,141 @@
+//! The PE/COFF header that makes a bzImage a program for UEFI firmware.
+//!
+//! ```text
+//! file      setup | code | data, zeros |             payload and what follows | .sbat
+//! memory    setup | code | data, zeros, all the rest | payload and what follows | .sbat
+//! ```
+//!
+//! Firmware, shim and signing tools are strict, each in its own way, and this is what pleases them all: sections in the
+//! order of the file, without gap or overlap in it, aligned to pages in memory and to sectors in the file; none is both
+//! writable and executable; nothing behind the last, so no CRC.
+//!
+//! PE specification 8.3; arch/x86/boot/header.S and include/linux/pe.h of Linux 6.12.
+
+use crate::bytes::{FieldError, FieldWriter, Problem};
+
+/// Bytes that `e_lfanew` leaves for the MS-DOS header; Linux has the PE header here.
+const PE_AT: u64 = 0x40;
+/// The boot sector up to the setup header's sentinel, which all of this has to fit into: five sections do.
+pub(super) const ROOM: usize = 0x1ef;
+/// `LINUX_PE_MAGIC`, for boot loaders that look for Linux.
+const LINUX_PE_MAGIC: u32 = 0x8182_23cd;
+/// `LINUX_EFISTUB_MAJOR_VERSION`: the initrd is asked for by `LoadFile2`, memory may be above 4 GiB.
+const EFISTUB_VERSION: (u16, u16) = (3, 0);
+const MACHINE_AMD64: u16 = 0x8664;
+/// `IMAGE_FILE_EXECUTABLE_IMAGE`, `_LINE_NUMS_STRIPPED`, `_DEBUG_STRIPPED`. Not `_RELOCS_STRIPPED`: it runs anywhere.
+const CHARACTERISTICS: u16 = 0x0206;
+const PE32_PLUS: u16 = 0x20b;
+const SUBSYSTEM_EFI_APPLICATION: u16 = 10;
+const NX_COMPAT: u16 = 0x100;
+/// Data directories, all empty; a signature goes into the fifth.
+const DIRECTORIES: u16 = 6;
+const OPTIONAL_HEADER: u16 = 112 + 8 * DIRECTORIES;
+/// In memory, and the headers, too.
+const SECTION_ALIGNMENT: u64 = 4096;
+/// In the file.
+pub(super) const FILE_ALIGNMENT: u64 = 512;
+
+const CODE: u32 = 0x20;
+const INITIALIZED: u32 = 0x40;
+const DISCARDABLE: u32 = 0x0200_0000;
+const EXECUTE: u32 = 0x2000_0000;
+const READ: u32 = 0x4000_0000;
+const WRITE: u32 = 0x8000_0000;
+
+/// Bytes of the image, in the order of the file.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Layout {
+    /// The setup.
+    pub setup: u64,
+    /// The stub's code.
+    pub code: u64,
+    /// The stub's data in the file.
+    pub data: u64,
+    /// Its data in memory.
+    pub data_memory: u64,
+    /// Payload, command line, RAM disk.
+    pub payload: u64,
+    /// `.sbat`, without the padding; 0 for none.
+    pub sbat: u64,
+    /// Where the firmware enters, from the stub's first byte.
+    pub entry: u64,
+}
+
+struct Section {
+    name: &'static str,
+    /// Bytes in memory and in the file.
+    len: (u64, u64),
+    flags: u32,
+}
+
+/// Writes the header into the boot sector of a setup, the first [`ROOM`] bytes of which are zero.
+pub(super) fn write_header(out: &mut FieldWriter, layout: &Layout) -> Result<(), FieldError> {
+    let behind_headers = layout.setup.saturating_sub(SECTION_ALIGNMENT);
+    let sections = [
+        Section { name: ".setup", len: (behind_headers, behind_headers), flags: INITIALIZED | READ | DISCARDABLE },
+        Section { name: ".text", len: (layout.code, layout.code), flags: CODE | EXECUTE | READ },
+        Section { name: ".data", len: (layout.data_memory, layout.data), flags: INITIALIZED | READ | WRITE },
+        Section { name: ".payload", len: (layout.payload, layout.payload), flags: INITIALIZED | READ },
+        Section {
+            name: ".sbat",
+            len: (layout.sbat, layout.sbat.next_multiple_of(FILE_ALIGNMENT)),
+            flags: INITIALIZED | READ,
+        },
+    ];
+    out.u16("MZ", 0, u16::from_le_bytes(*b"MZ"))?;
+    out.u32("LINUX_PE_MAGIC", 0x38, LINUX_PE_MAGIC)?;
+    put(out, "e_lfanew", 0x3c, PE_AT)?;
+
+    // COFF file header
+    out.u32("PE signature", PE_AT, u32::from_le_bytes(*b"PE\0\0"))?;
+    out.u16("Machine", PE_AT + 4, MACHINE_AMD64)?;
+    out.u16("SizeOfOptionalHeader", PE_AT + 20, OPTIONAL_HEADER)?;
+    out.u16("Characteristics", PE_AT + 22, CHARACTERISTICS)?;
+
+    // Section table
+    let optional = PE_AT + 24;
+    let mut at = optional + u64::from(OPTIONAL_HEADER);
+    let (mut memory, mut file, mut count) = (SECTION_ALIGNMENT, SECTION_ALIGNMENT, 0);
+    for section in sections.iter().filter(|section| section.len.0 != 0) {
+        let mut name = [0; 8];
+        name.iter_mut().zip(section.name.bytes()).for_each(|(to, from)| *to = from);
+        let [a, b, c, d, e, f, g, h] = name;
+        out.u32("Name", at, u32::from_le_bytes([a, b, c, d]))?;
+        out.u32("Name", at + 4, u32::from_le_bytes([e, f, g, h]))?;
+        put(out, "VirtualSize", at + 8, section.len.0)?;
+        put(out, "VirtualAddress", at + 12, memory)?;
+        put(out, "SizeOfRawData", at + 16, section.len.1)?;
+        put(out, "PointerToRawData", at + 20, file)?;
+        out.u32("Characteristics", at + 36, section.flags)?;
+        memory = memory.saturating_add(section.len.0).next_multiple_of(SECTION_ALIGNMENT);
+        file = file.saturating_add(section.len.1);
+        count += 1;
+        at += 40;
+    }
+    out.u16("NumberOfSections", PE_AT + 6, count)?;
+
+    // Optional header
+    out.u16("Magic", optional, PE32_PLUS)?;
+    out.u16("MajorLinkerVersion", optional + 2, 0x1402)?;
+    put(out, "SizeOfCode", optional + 4, layout.code)?;
+    put(out, "SizeOfInitializedData", optional + 8, memory - SECTION_ALIGNMENT - layout.code)?;
+    put(out, "AddressOfEntryPoint", optional + 16, layout.setup.saturating_add(layout.entry))?;
+    put(out, "BaseOfCode", optional + 20, layout.setup)?;
+    put(out, "SectionAlignment", optional + 32, SECTION_ALIGNMENT)?;
+    put(out, "FileAlignment", optional + 36, FILE_ALIGNMENT)?;
+    out.u16("MajorImageVersion", optional + 44, EFISTUB_VERSION.0)?;
+    out.u16("MinorImageVersion", optional + 46, EFISTUB_VERSION.1)?;
+    put(out, "SizeOfImage", optional + 56, memory)?;
+    put(out, "SizeOfHeaders", optional + 60, SECTION_ALIGNMENT)?;
+    out.u16("Subsystem", optional + 68, SUBSYSTEM_EFI_APPLICATION)?;
+    out.u16("DllCharacteristics", optional + 70, NX_COMPAT)?;
+    out.u16("NumberOfRvaAndSizes", optional + 108, DIRECTORIES)?;
+    Ok(())
+}
+
+fn put(out: &mut FieldWriter, field: &'static str, at: u64, value: u64) -> Result<(), FieldError> {
+    let max = u64::from(u32::MAX);
+    let low =
+        u32::try_from(value).map_err(|_| FieldError::new(field, at, Problem::OutOfRange { value, min: 0, max }))?;
+    out.u32(field, at, low)
+}
