@@ -36,6 +36,10 @@ needs='
     /usr/lib/grub/i386-pc/linux.mod:grub-pc-bin
     xorriso:xorriso
     mformat:mtools
+    /usr/lib/grub/x86_64-efi/moddep.lst:grub-efi-amd64-bin
+    openssl:openssl
+    sbsign:sbsigntool
+    swtpm:swtpm
     script:bsdutils
     strace:strace
     unshare:util-linux

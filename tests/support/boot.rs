@@ -185,7 +185,8 @@ impl Console {
     /// The line that begins so.
     #[track_caller]
     pub fn line(&self, start: &str) -> &str {
-        let found = self.text.lines().find(|line| line.starts_with(start));
+        // In front of it may stand what firmware tells the terminal to do.
+        let found = self.text.lines().find_map(|line| line.find(start).map(|at| &line[at..]));
         found.unwrap_or_else(|| panic!("{}: no line {start:?}; console:\n{}", self.what, self.text))
     }
 
