@@ -8,11 +8,11 @@ mod support;
 #[path = "support/boot.rs"]
 mod machine;
 
-use machine::{Console, Cpu, Machine, USER_OK, each, initrd};
+use machine::{Console, Cpu, Machine, USER_OK, each, initrd, initrd_of};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use support::{Tree, corpus, kimage, missing, run, run_ok, stderr, stdout, tempdir, testdata, tool};
+use support::{Tree, corpus, kimage, missing, read, run, run_ok, stderr, stdout, target_dir, tempdir, testdata, tool};
 
 const CODECS: [&str; 5] = ["lz4", "gzip", "zstd", "xz", "none"];
 const MACHINES: [&str; 3] = ["q35", "pc", "microvm,acpi=off"];
@@ -283,5 +283,71 @@ fn tiny_kernel() {
             &format!(", size 54321, sum of bytes {}\n", 54321 * 0x5a),
             "TINY-BOOT-OK\n",
         ]);
+    });
+}
+
+/// Debian's kernels, fetched by `tests/debian.sh`: the large one and the one for clouds.
+fn debian() -> Vec<PathBuf> {
+    let folder = std::env::var_os("KIMAGE_DEBIAN").map_or_else(|| target_dir().join("debian"), PathBuf::from);
+    let mut found: Vec<_> = fs::read_dir(&folder).into_iter().flatten().map(|entry| entry.unwrap().path()).collect();
+    found.retain(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("vmlinuz-")));
+    found.sort();
+    if found.is_empty() {
+        missing(&format!("no Debian kernel in {} (sh tests/debian.sh {0})", folder.display()));
+    }
+    found
+}
+
+#[test]
+fn debians_kernels() {
+    let Some(qemu) = qemu() else { return };
+    let dir = tempdir();
+    let ramdisk = put(dir.path(), "cpio", &initrd(Cpu::X86_64));
+    let codecs = if full() { &CODECS[..] } else { &CODECS[..1] };
+    let mut jobs = Vec::new();
+    for vmlinuz in debian() {
+        for codec in codecs {
+            let level: &[&str] = if *codec == "zstd" { &["--level", "3"] } else { &[] };
+            let name = format!("{}.{codec}", vmlinuz.file_name().unwrap().display());
+            jobs.push(make(dir.path(), &name, &[&vmlinuz], &[&["--compress", codec], level].concat()));
+        }
+    }
+    each(&jobs, |image| {
+        let mut command = pc(&qemu, "q35", 1, 512);
+        command.arg("-kernel").arg(image).arg("-initrd").arg(&ramdisk).args(["-append", ARGS]);
+        let console = Machine::start(&image.display().to_string(), &mut command).finish();
+        console.says(&[USER_OK]).never_says("Kernel panic");
+    });
+}
+
+/// The 64-bit entry point, wherever a running kernel puts the image, above 4 GiB too; with four and with five levels of
+/// page tables.
+#[test]
+fn by_kexec() {
+    let (Some(qemu), Some(cc)) = (qemu(), tool("cc", "gcc")) else { return };
+    let Some(first) = debian().into_iter().next() else { return };
+    let dir = tempdir();
+    let program = dir.path().join("init");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/boot/kexec.c");
+    run_ok(Command::new(cc).args(["-static", "-nostdlib", "-O1", "-o"]).arg(&program).arg(source));
+    let trees: Vec<_> = x86_trees().into_iter().filter(|tree| x86_cpu(tree) == Cpu::X86_64).collect();
+    let mut jobs = Vec::new();
+    for tree in if full() { &trees[..] } else { &trees[trees.len().saturating_sub(1)..] } {
+        let image = make(dir.path(), &tree.name, &[&tree.path("arch/x86/boot/bzImage")], &["--compress", "lz4"]);
+        let files: [(&str, &[u8]); 3] =
+            [("init", &read(&program)), ("kernel", &read(&image)), ("second", &initrd(Cpu::X86_64))];
+        let ramdisk = put(dir.path(), &format!("{}.cpio", tree.name), &initrd_of(&files));
+        for (cpu, megabytes) in [("Nehalem-v1", "1024"), ("Nehalem-v1", "6144"), ("qemu64,+la57", "6144")] {
+            jobs.push((tree, ramdisk.clone(), cpu, megabytes));
+        }
+    }
+    let jobs = if full() { &jobs[..] } else { &jobs[1..] };
+    each(jobs, |(tree, ramdisk, cpu, megabytes)| {
+        let mut command = Command::new(&qemu);
+        command.args(["-M", "q35", "-cpu", cpu, "-m", megabytes, "-no-reboot", "-display", "none", "-serial", "stdio"]);
+        command.args(["-nic", "none", "-append", "console=ttyS0 panic=-1"]);
+        command.arg("-kernel").arg(&first).arg("-initrd").arg(ramdisk);
+        let console = Machine::start(&format!("{} by kexec, {cpu}, {megabytes} MiB", tree.name), &mut command).finish();
+        console.says(&["KEXEC-LOADED", "kimage: kernel at ", &format!("Linux version {} ", release(tree)), USER_OK]);
     });
 }

@@ -368,3 +368,29 @@ fn refusals() {
         assert!(format!("{error}: {}", error.help()).contains(says), "{says}: {error}: {}", error.help());
     }
 }
+
+/// The loader of Firecracker and Cloud Hypervisor takes the image: it reads the header and puts the rest at 1 MiB.
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn linux_loader_loads_it() {
+    use linux_loader::loader::{KernelLoader, bzimage::BzImage as Loader};
+    use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
+
+    let kernel = read(&testdata("tiny/kernel"));
+    for codec in CODECS {
+        let image = pack(&kernel, &request(codec)).unwrap();
+        let memory: GuestMemoryMmap<()> = GuestMemoryMmap::from_ranges(&[(GuestAddress(0), 64 << 20)]).unwrap();
+        let mut file = std::io::Cursor::new(&image);
+        let highmem = GuestAddress(0x10_0000);
+        let loaded = Loader::load(&memory, None, &mut file, Some(highmem)).unwrap();
+        assert_eq!(loaded.kernel_load, highmem);
+        let header = loaded.setup_header.unwrap();
+        let ours = BzImage::parse(&image).unwrap();
+        assert_eq!({ header.init_size }, ours.setup().header().init_size.get());
+        assert_eq!({ header.pref_address }, 0x20_0000);
+        let system = &image[ours.setup().padded_len() as usize..];
+        let mut there = vec![0; system.len()];
+        memory.read_slice(&mut there, highmem).unwrap();
+        assert!(there == system);
+    }
+}

@@ -35,6 +35,14 @@ needs='
     zstd:zstd
     file:file
     grub-file:grub-common
+    grub-mkrescue:grub-common
+    /usr/lib/grub/i386-pc/linux.mod:grub-pc-bin
+    xorriso:xorriso
+    mformat:mtools
+    /usr/lib/grub/x86_64-efi/moddep.lst:grub-efi-amd64-bin
+    openssl:openssl
+    sbsign:sbsigntool
+    swtpm:swtpm
     script:bsdutils
     strace:strace
     unshare:util-linux
@@ -54,6 +62,12 @@ if [ -n "$missing" ]; then
     else
         echo "Not installed, and no apt-get here:$missing" >&2
     fi
+fi
+
+# Debian's own kernels, which some boots begin with.
+target=${CARGO_TARGET_DIR:-target}
+if [ ! -d "$target/debian" ] && command -v apt-get >/dev/null 2>&1; then
+    sh tests/debian.sh "$target/debian" || echo "Debian's kernels could not be fetched" >&2
 fi
 
 exec cargo test --locked "$@"

@@ -70,16 +70,20 @@ impl Default for OwnRequest<'_> {
     }
 }
 
+/// `xloadflags`: five levels of page tables may be on at the entry.
+const XLF_5LEVEL_ENABLED: u16 = 1 << 6;
+
 /// What is known about a kernel that comes out of an image.
 #[derive(Debug, Default)]
 struct Origin {
     align: Option<u64>,
     is_movable: Option<bool>,
+    knows_five_levels: Option<bool>,
     version: Option<String>,
     setup_type_max: u32,
 }
 
-/// True when `vmlinux` is what [`bzimage_own`] takes and [`super::bzimage`] does not: the kernel itself, or an image.
+/// True when `vmlinux` is what [`bzimage_own`] takes and [`bzimage`](super::bzimage()) does not: the kernel itself, or an image.
 pub fn is_for_own_stub(vmlinux: &[u8]) -> bool {
     match Format::detect(vmlinux) {
         Some(Format::BzImage) => BzImage::parse(vmlinux).is_ok(),
@@ -140,7 +144,7 @@ pub fn bzimage_own<'a>(vmlinux: &'a [u8], request: &OwnRequest<'a>) -> Result<As
             ..Parameters::default()
         },
         is_64: kernel.is_64,
-        knows_five_levels: kernel.knows_five_levels,
+        knows_five_levels: origin.knows_five_levels.unwrap_or(kernel.knows_five_levels),
         cmdline: Cow::Borrowed(request.cmdline),
         initrd: request.initrd.clone(),
         version: version.clone(),
@@ -183,6 +187,7 @@ fn take_out(vmlinux: &[u8], max_memory: u64) -> Result<(Cow<'_, [u8]>, Origin)> 
             let origin = Origin {
                 align: Some(align).filter(|align| align.is_power_of_two() && *align >= 4096),
                 is_movable: Some(header.relocatable_kernel != 0),
+                knows_five_levels: Some(header.xloadflags.get() & XLF_5LEVEL_ENABLED != 0),
                 version: image.setup().kernel_version().map(str::to_owned),
                 setup_type_max: setup_type_max(&image).unwrap_or(0),
             };

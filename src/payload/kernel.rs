@@ -21,6 +21,8 @@ const PT_INTERP: u32 = 3;
 /// 64-bit Linux is linked for this address and up, and finds out itself where in physical memory it is
 /// (`__START_KERNEL_map`, arch/x86/include/asm/page_64_types.h).
 const KERNEL_MAP: u64 = 0xffff_ffff_8000_0000;
+/// The variable that says how many levels are on, in kernels that look (`CONFIG_X86_5LEVEL`, always on from Linux 7.2).
+const FIVE_LEVELS: &[u8] = b"__pgtable_l5_enabled";
 /// The contents of `.shstrtab`.
 const SECTION_NAMES: &[u8] = b"\0.shstrtab\0";
 /// Large pages, which a 64-bit kernel is mapped with.
@@ -202,8 +204,7 @@ pub fn kernel(elf: &Elf<'_>, relocs: Option<&[u8]>, max_memory: u64) -> Result<K
         align: align.max(if is_64 || relocs.is_some() { LARGE_PAGE } else { 4096 }),
         is_64,
         is_movable: if is_64 { release.is_some() && virt_offset == KERNEL_MAP } else { relocs.is_some() },
-        // The option exists in kernels that know, and only there.
-        knows_five_levels: is_64 && memchr::memmem::find(elf.bytes(), b"no5lvl").is_some(),
+        knows_five_levels: is_64 && has_symbol(elf, FIVE_LEVELS),
         release,
     };
     lay_out(&mut kernel, elf, &loads, relocs)?;
@@ -241,6 +242,10 @@ fn loads(elf: &Elf<'_>) -> Result<Vec<Load>> {
         }
     }
     Ok(loads)
+}
+
+fn has_symbol(elf: &Elf<'_>, name: &[u8]) -> bool {
+    elf.symbols().is_ok_and(|mut symbols| symbols.any(|symbol| symbol.name == name))
 }
 
 fn holds(start: u64, segment: &Segment, address: u64) -> bool {

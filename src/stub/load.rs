@@ -141,7 +141,7 @@ pub fn relocate(memory: &mut [u8], table: &[u8], parameters: &Parameters, delta:
     let words = || table.chunks_exact(4).map(|word| u32::from_le_bytes(word.try_into().unwrap_or_default()));
     let lists = words().filter(|word| *word == 0).count();
     let is_64 = !parameters.has(BITS32);
-    if words().next() != Some(0) || table.len() % 4 != 0 || !lists_fit(lists, is_64) {
+    if words().next() != Some(0) || !table.chunks_exact(4).remainder().is_empty() || !lists_fit(lists, is_64) {
         return Err(Fault::Table);
     }
     let mut list = 0;

@@ -66,7 +66,7 @@ pub struct Parameters {
 
 impl Parameters {
     /// As the stub reads them.
-    pub const fn to_words(&self) -> [u64; WORDS] {
+    pub const fn to_words(self) -> [u64; WORDS] {
         [
             MAGIC,
             self.flags,

@@ -185,7 +185,8 @@ impl Console {
     /// The line that begins so.
     #[track_caller]
     pub fn line(&self, start: &str) -> &str {
-        let found = self.text.lines().find(|line| line.starts_with(start));
+        // In front of it may stand what firmware tells the terminal to do.
+        let found = self.text.lines().find_map(|line| line.find(start).map(|at| &line[at..]));
         found.unwrap_or_else(|| panic!("{}: no line {start:?}; console:\n{}", self.what, self.text))
     }
 
@@ -254,10 +255,17 @@ pub enum Cpu {
 
 /// An initial RAM disk: a console, and a first program that prints [`USER_OK`] and restarts the machine.
 pub fn initrd(cpu: Cpu) -> Vec<u8> {
+    initrd_of(&[("init", &init(cpu))])
+}
+
+/// An initial RAM disk: a console, and these programs and other files.
+pub fn initrd_of(files: &[(&str, &[u8])]) -> Vec<u8> {
     let mut archive = Vec::new();
     entry(&mut archive, 1, "dev", 0o040_755, (0, 0), &[]);
     entry(&mut archive, 2, "dev/console", 0o020_600, (5, 1), &[]);
-    entry(&mut archive, 3, "init", 0o100_755, (0, 0), &init(cpu));
+    for (inode, (name, data)) in (3..).zip(files) {
+        entry(&mut archive, inode, name, 0o100_755, (0, 0), data);
+    }
     entry(&mut archive, 0, "TRAILER!!!", 0, (0, 0), &[]);
     archive
 }

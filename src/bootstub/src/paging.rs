@@ -29,7 +29,7 @@ fn five_levels() -> bool {
 }
 
 impl Tables {
-    /// Fresh tables in the stub's own memory; `None` when that is in use already.
+    /// Fresh tables in the stub's own memory, which must not be in use.
     pub fn new() -> Tables {
         let first = core::ptr::addr_of_mut!(pages).cast::<[u64; TABLE]>();
         let end = core::ptr::addr_of_mut!(pages_end).cast::<[u64; TABLE]>();
