@@ -515,3 +515,64 @@ fn every_protocol_version() {
         }
     }
 }
+
+/// The RAM disk of a container comes before the one that is built into its kernel.
+#[test]
+fn android_images_are_those_of_mkbootimg() {
+    let (Some(mkbootimg), Some(tree)) = (tool("mkbootimg", "mkbootimg"), arm().next()) else { return };
+    let dir = tempdir();
+    let (path, ramdisk) = (dir.path().join("boot.img"), dir.path().join("rd"));
+    fs::write(&ramdisk, vec![0x5a; 12345]).unwrap();
+    let kernel = tree.path("arch/arm/boot/zImage");
+    for version in ["0", "1", "2", "3"] {
+        let mut command = Command::new(&mkbootimg);
+        command.args(["--header_version", version, "--cmdline", "console=ttyAMA0 quiet", "--kernel"]).arg(&kernel);
+        if version == "2" {
+            command.arg("--dtb").arg(&ramdisk);
+        }
+        run_ok(command.arg("--ramdisk").arg(&ramdisk).arg("-o").arg(&path));
+        assert_same(version, &extract(&path, "kernel"), &read(&kernel));
+        assert_same(version, &extract(&path, "initramfs"), &read(&ramdisk));
+        assert_eq!(extract(&path, "cmdline"), b"console=ttyAMA0 quiet");
+        assert_eq!(layer(&info(&path), "file")["title"], format!("Android boot image, header version {version}"));
+    }
+}
+
+/// systemd's own stub, with sections added as the UKI specification has it.
+#[test]
+fn ukis_give_back_what_objcopy_put_in() {
+    let stub = Path::new("/usr/lib/systemd/boot/efi/linuxx64.efi.stub");
+    if !stub.is_file() {
+        support::missing("no linuxx64.efi.stub (apt-get install systemd-boot-efi)");
+        return;
+    }
+    let (Some(objcopy), Some(tree)) = (tool("objcopy", "binutils"), x86().next()) else { return };
+    let dir = tempdir();
+    let kernel = tree.path("arch/x86/boot/bzImage");
+    let file = |name: &str, bytes: &[u8]| {
+        let path = dir.path().join(name);
+        fs::write(&path, bytes).unwrap();
+        path
+    };
+    let initrd = file("initrd", &[0x5a; 12345]);
+    let sections = [
+        (".osrel", file("osrel", b"ID=test\n"), "0x20000"),
+        (".cmdline", file("cmdline", b"console=ttyS0 quiet"), "0x30000"),
+        (".uname", file("uname", b"6.1.0"), "0x40000"),
+        (".linux", kernel.clone(), "0x2000000"),
+        (".initrd", initrd.clone(), "0x3000000"),
+    ];
+    let path = dir.path().join("uki.efi");
+    let mut command = Command::new(objcopy);
+    for (name, contents, address) in &sections {
+        command.arg("--add-section").arg(format!("{name}={}", contents.display()));
+        command.arg("--change-section-vma").arg(format!("{name}={address}"));
+    }
+    run_ok(command.arg(stub).arg(&path));
+    let parts = [("osrel", 0), ("cmdline", 1), ("uname", 2), ("kernel", 3), ("initramfs", 4)];
+    for (part, index) in parts {
+        assert_same(part, &extract(&path, part), &read(&sections[index].1));
+    }
+    assert_eq!(layer(&info(&path), "file")["format"], "uki");
+    assert_same("vmlinux", &extract(&path, "vmlinux"), &tree.read("arch/x86/boot/compressed/vmlinux.bin"));
+}

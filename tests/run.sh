@@ -27,6 +27,8 @@ needs='
     cc:gcc
     bzip2:bzip2
     cpio:cpio
+    mkbootimg:mkbootimg
+    /usr/lib/systemd/boot/efi/linuxx64.efi.stub:systemd-boot-efi
     busybox:busybox-static
     lz4:lz4
     lzop:lzop

@@ -215,7 +215,11 @@ impl<'a> Opened<'a> {
         self.spent = self.spent.saturating_add(produced);
         // Only now its end is known: the part is what its codec's command reads.
         let outer = self.layer(parent).and_then(|layer| layer.parent).and_then(|id| self.layer(id));
-        let is_ramdisk = self.parts.iter().any(|part| part.layer == parent && part.name.starts_with("initramfs"));
+        let place = self.layer(parent).map(|layer| (layer.parent, layer.in_parent.clone()));
+        let is_ramdisk = self
+            .parts
+            .iter()
+            .any(|part| part.name.starts_with("initramfs") && Some((Some(part.layer), part.at.clone())) == place);
         if describe::is_part(outer.map(|layer| layer.kind)) && !is_ramdisk {
             self.add_part(parent, "payload", "", 0..consumed);
         }
@@ -276,8 +280,15 @@ impl<'a> Opened<'a> {
         for part in parts {
             self.add_part(id, part.name, part.what.unwrap_or(""), part.at);
         }
-        for part in child.parts {
-            self.add_part(id, part.name, part.what.unwrap_or(""), part.at);
+        // What a container says of the layers in it comes before what they say themselves: `initramfs` is that of the UKI,
+        // and `initramfs[1]` the one built into its kernel.
+        for child in &children {
+            if let Content::Range(at) = &child.content {
+                for part in &child.parts {
+                    let at = at.start.saturating_add(part.at.start)..at.start.saturating_add(part.at.end);
+                    self.add_part(id, part.name, part.what.unwrap_or(""), at);
+                }
+            }
         }
         let regions = in_order(regions, at.end - at.start);
         let found_by = if child.scanned { FoundBy::Scan } else { FoundBy::Header };
