@@ -7,6 +7,7 @@ mod diff;
 mod elf;
 mod extract;
 mod info;
+mod map;
 mod offsets;
 mod piggy;
 mod rebuild;
@@ -32,6 +33,7 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
         Command::Extract(args) => extract::extract(&args),
         Command::Verify(args) => verify::verify(&args),
         Command::Diff(args) => diff::diff(&args),
+        Command::Map(args) => map::map(&args),
         Command::Bench(args) => bench::bench(&args),
         Command::BenchOne(args) => bench::bench_one(&args),
     }
