@@ -15,6 +15,7 @@
 mod describe;
 pub mod diff;
 mod fact;
+pub mod map;
 mod opened;
 pub mod verify;
 

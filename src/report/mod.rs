@@ -5,6 +5,8 @@ mod diff;
 mod info;
 mod info_text;
 mod json;
+mod map_svg;
+mod map_text;
 mod svg;
 mod text;
 mod verify;
@@ -14,6 +16,8 @@ pub use diff::{DIFF_JSON_SCHEMA, DIFF_SCHEMA, write_diff_json, write_diff_text};
 pub use info::{FileInfo, INFO_JSON_SCHEMA, INFO_SCHEMA, Info, write_info_json};
 pub use info_text::{Style, write_info_text};
 pub use json::write_json;
+pub use map_svg::map_svg;
+pub use map_text::write_map_text;
 pub use text::{write_plan, write_text};
 pub use verify::{
     FileVerification, VERIFY_JSON_SCHEMA, VERIFY_SCHEMA, Verification, write_verify_json, write_verify_text,

@@ -41,6 +41,17 @@ impl Svg {
         Svg { text }
     }
 
+    /// Adds rules to the style sheet.
+    pub(super) fn style(&mut self, rules: &str) {
+        self.put(&format!("<style>{rules}</style>"));
+    }
+
+    /// A filled shape.
+    pub(super) fn polygon(&mut self, points: &[(f64, f64)], class: &str) {
+        let points: Vec<String> = points.iter().map(|(x, y)| format!("{},{}", number(*x), number(*y))).collect();
+        self.put(&format!("<polygon class=\"{class}\" points=\"{}\"/>", points.join(" ")));
+    }
+
     /// Opens a group that shows `title` when the pointer is over it.
     pub(super) fn open(&mut self, title: &str) {
         self.put(&format!("<g><title>{}</title>", escaped(title)));

@@ -9,8 +9,8 @@ mod own;
 pub(crate) use bench::{Bench, BenchOne, Direction, Variant};
 pub(crate) use codec::{CodecOptions, Compress, Decompress};
 pub(crate) use fit::Fit;
-pub(crate) use inspect::{Diff, Extract, Info, Verify};
 pub(crate) use own::Own;
+pub(crate) use inspect::{Diff, Extract, Info, Map, Verify};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use kimage::elf::{DEFAULT_MAX_SIZE, Lists};
@@ -37,6 +37,7 @@ Examples:
   kimage extract /boot/vmlinuz vmlinux -o vmlinux
   kimage verify /boot/vmlinuz
   kimage diff old/bzImage new/bzImage
+  kimage map /boot/vmlinuz
   kimage bench vmlinux
 
 An output is written beside its target and then renamed: a failure leaves an old file as it was.
@@ -66,6 +67,7 @@ pub(crate) enum Command {
     Extract(Extract),
     Verify(Verify),
     Diff(Diff),
+    Map(Map),
     Bench(Bench),
     #[command(hide = true)]
     BenchOne(BenchOne),

@@ -156,3 +156,29 @@ pub(crate) struct Diff {
     #[command(flatten)]
     pub(crate) opening: Opening,
 }
+
+/// Any kernel file: the picture of its layers, and of the memory that it takes
+///
+/// Shows every byte of every layer to scale, in the terminal or as SVG, and below that the memory: where the boot loader
+/// puts it, where it is decompressed to, the running kernel with its BSS, what overlaps what.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  kimage map /boot/vmlinuz
+  kimage map zImage --svg zImage.svg
+  COLUMNS=160 kimage map bzImage | less
+
+The picture is as wide as COLUMNS, if that is set, or the terminal; 80 columns and no colour where there is none.
+NO_COLOR forbids colour.")]
+pub(crate) struct Map {
+    /// The file
+    pub(crate) file: PathBuf,
+    /// Write the picture as SVG, with what each part is under the pointer
+    #[arg(long, value_name = "OUT")]
+    pub(crate) svg: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) opening: Opening,
+    /// Write the file and its folder through to the disk before reporting success
+    #[arg(long, requires = "svg")]
+    pub(crate) sync: bool,
+}

@@ -8,6 +8,7 @@ mod elf;
 mod extract;
 mod fit;
 mod info;
+mod map;
 mod offsets;
 mod own;
 mod piggy;
@@ -35,6 +36,7 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
         Command::Extract(args) => extract::extract(&args),
         Command::Verify(args) => verify::verify(&args),
         Command::Diff(args) => diff::diff(&args),
+        Command::Map(args) => map::map(&args),
         Command::Bench(args) => bench::bench(&args),
         Command::BenchOne(args) => bench::bench_one(&args),
     }
