@@ -29,6 +29,7 @@
 //!    source, FIT, PE.
 //! 7. [`error`]: the error of the journeys, made of the rooms' errors.
 //! 8. [`assemble`]: the journey out; [`assemble::rebuild`] goes the whole way from the kernel's own vmlinux.
+//!    [`mod@lint`]: will it boot on that board?
 //! 9. [`report`]: saying it, for people and for programs.
 //!
 //! # Errors and findings
@@ -71,6 +72,7 @@ pub mod error;
 pub mod finding;
 pub mod format;
 pub mod layout;
+pub mod lint;
 pub mod payload;
 pub mod report;
 pub mod stub;

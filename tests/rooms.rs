@@ -14,7 +14,7 @@ const ROOMS: &[&[&str]] = &[
     &["stub", "payload"],
     &["format"],
     &["error"],
-    &["assemble"],
+    &["assemble", "lint"],
     &["report"],
 ];
 

@@ -2,9 +2,11 @@
 
 mod codec;
 mod fit;
+mod lint;
 
 pub(crate) use codec::{CodecOptions, Compress, Decompress};
 pub(crate) use fit::Fit;
+pub(crate) use lint::Lint;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use kimage::elf::{DEFAULT_MAX_SIZE, Lists};
@@ -43,6 +45,7 @@ pub(crate) enum Command {
     Image(Image),
     Uimage(Box<Uimage>),
     Fit(Box<Fit>),
+    Lint(Lint),
     Strip(Strip),
     Relocs(Relocs),
     Voffset(Offsets),

@@ -4,6 +4,7 @@ mod build;
 mod codec;
 mod elf;
 mod fit;
+mod lint;
 mod offsets;
 mod piggy;
 mod rebuild;
@@ -18,6 +19,7 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
         Command::Image(args) => build::image(&args),
         Command::Uimage(args) => build::uimage(&args),
         Command::Fit(args) => fit::fit(&args),
+        Command::Lint(args) => lint::lint(&args),
         Command::Relocs(args) => elf::relocs(&args),
         Command::Strip(args) => elf::strip(&args),
         Command::Voffset(args) => offsets::voffset(&args),
