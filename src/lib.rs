@@ -32,7 +32,8 @@
 //! 8. [`assemble`]: the journey out; [`assemble::rebuild`] goes the whole way from the kernel's own vmlinux with a build
 //!    folder's decompressor, [`assemble::bzimage_own`] with kimage's own, [`assemble::payload()`] as far as the bytes that
 //!    are compressed. [`inspect`]: the journey in; [`inspect::verify`] holds what it finds to its claims,
-//!    [`inspect::diff`] compares two files, [`inspect::map`] is the picture of one.
+//!    [`inspect::diff`] compares two files, [`inspect::map`] is the picture of one. [`mod@lint`]: will it boot on that
+//!    board?
 //! 9. [`report`]: saying it, for people and for programs: as text, JSON and pictures. What was measured is a report of
 //!    its own ([`report::BenchReport`]).
 //!
@@ -77,6 +78,7 @@ pub mod finding;
 pub mod format;
 pub mod inspect;
 pub mod layout;
+pub mod lint;
 pub mod payload;
 pub mod report;
 pub mod stub;

@@ -14,7 +14,7 @@ const ROOMS: &[&[&str]] = &[
     &["stub", "payload"],
     &["format"],
     &["error"],
-    &["assemble", "inspect"],
+    &["assemble", "inspect", "lint"],
     &["report"],
 ];
 

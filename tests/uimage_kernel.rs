@@ -13,8 +13,8 @@ use support::{assert_same, corpus, kimage, run, run_ok, stderr, stdout, tempdir,
 
 /// CPUs whose U-Boot unpacks the kernel: name, ELF machine, 64 bits, big-endian, virtual and physical address of the text,
 /// entry point, and the addresses that U-Boot is to be told.
-#[allow(clippy::type_complexity, reason = "a table of plain facts, one line for each CPU")]
-const CPUS: &[(&str, u16, bool, bool, u64, u64, u64, u32, u32)] = &[
+type Cpu = (&'static str, u16, bool, bool, u64, u64, u64, u32, u32);
+const CPUS: &[Cpu] = &[
     // KSEG0, and its sign extension to 64 bits.
     ("mips", 8, false, true, 0x8010_0000, 0x8010_0000, 0x8010_0400, 0x8010_0000, 0x8010_0400),
     ("mips", 8, false, false, 0x8000_2000, 0x8000_2000, 0x8000_2000, 0x8000_2000, 0x8000_2000),
@@ -39,7 +39,7 @@ const CPUS: &[(&str, u16, bool, bool, u64, u64, u64, u32, u32)] = &[
     ("riscv", 243, true, false, 0xffff_ffff_8000_0000, 0x8020_0000, 0xffff_ffff_8000_0000, 0x8020_0000, 0x8020_0000),
 ];
 
-fn vmlinux(cpu: &(&str, u16, bool, bool, u64, u64, u64, u32, u32)) -> Vec<u8> {
+fn vmlinux(cpu: &Cpu) -> Vec<u8> {
     let (_, machine, is_64, big_endian, virt, phys, entry, ..) = *cpu;
     let mut builder = Builder::new(is_64, big_endian, machine);
     builder.entry = entry;

@@ -4,13 +4,15 @@ mod bench;
 mod codec;
 mod fit;
 mod inspect;
+mod lint;
 mod own;
 
 pub(crate) use bench::{Bench, BenchOne, Direction, Variant};
 pub(crate) use codec::{CodecOptions, Compress, Decompress};
 pub(crate) use fit::Fit;
-pub(crate) use own::Own;
 pub(crate) use inspect::{Diff, Extract, Info, Map, Verify};
+pub(crate) use lint::Lint;
+pub(crate) use own::Own;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use kimage::elf::{DEFAULT_MAX_SIZE, Lists};
@@ -56,6 +58,7 @@ pub(crate) enum Command {
     Image(Image),
     Uimage(Box<Uimage>),
     Fit(Box<Fit>),
+    Lint(Lint),
     Strip(Strip),
     Relocs(Relocs),
     Voffset(Offsets),

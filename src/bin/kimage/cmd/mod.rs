@@ -8,6 +8,7 @@ mod elf;
 mod extract;
 mod fit;
 mod info;
+mod lint;
 mod map;
 mod offsets;
 mod own;
@@ -25,6 +26,7 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
         Command::Image(args) => build::image(&args),
         Command::Uimage(args) => build::uimage(&args),
         Command::Fit(args) => fit::fit(&args),
+        Command::Lint(args) => lint::lint(&args),
         Command::Relocs(args) => elf::relocs(&args),
         Command::Strip(args) => elf::strip(&args),
         Command::Voffset(args) => offsets::voffset(&args),

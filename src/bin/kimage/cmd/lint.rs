@@ -1,0 +1,95 @@
+//! `lint`: board file, environment and image to findings.
+
+use super::build::one_stdin;
+use crate::args::{Cli, Lint};
+use crate::input::Input;
+use crate::say;
+use anyhow::{Context, Result, anyhow, bail};
+use clap::CommandFactory;
+use clap::error::ErrorKind;
+use kimage::finding::Severity;
+use kimage::lint::{Board, Files, Linted, lint as check};
+use std::io::{self, Write};
+use std::path::Path;
+
+/// The boards that come with kimage, by name.
+const SHIPPED: &[(&str, &str)] = &[
+    ("amlogic-meson64", include_str!("../../../../boards/amlogic-meson64.toml")),
+    ("beaglebone-black", include_str!("../../../../boards/beaglebone-black.toml")),
+    ("cubieboard", include_str!("../../../../boards/cubieboard.toml")),
+    ("pine64", include_str!("../../../../boards/pine64.toml")),
+    ("qemu-arm-virt", include_str!("../../../../boards/qemu-arm-virt.toml")),
+    ("qemu-arm64-virt", include_str!("../../../../boards/qemu-arm64-virt.toml")),
+    ("qemu-malta", include_str!("../../../../boards/qemu-malta.toml")),
+    ("qemu-riscv64-virt", include_str!("../../../../boards/qemu-riscv64-virt.toml")),
+    ("raspberry-pi-2", include_str!("../../../../boards/raspberry-pi-2.toml")),
+    ("raspberry-pi-3-arm64", include_str!("../../../../boards/raspberry-pi-3-arm64.toml")),
+    ("rk3399", include_str!("../../../../boards/rk3399.toml")),
+    ("stm32mp157-dk", include_str!("../../../../boards/stm32mp157-dk.toml")),
+    ("visionfive-2", include_str!("../../../../boards/visionfive-2.toml")),
+];
+
+pub(crate) fn lint(args: &Lint) -> Result<()> {
+    let mut out = io::stdout().lock();
+    if args.board == Path::new("list") {
+        for (name, text) in SHIPPED {
+            let board = Board::parse(text).map_err(|error| anyhow!("{name}: {error}"))?;
+            writeln!(out, "{name:<22}{}", board.name).context("standard output")?;
+        }
+        return Ok(());
+    }
+    let text = board_text(&args.board)?;
+    if args.show {
+        return out.write_all(text.as_bytes()).context("standard output");
+    }
+    let mut board = Board::parse(&text).map_err(|error| anyhow!("{}: {error}", args.board.display()))?;
+    let Some(image) = &args.image else {
+        Cli::command().error(ErrorKind::MissingRequiredArgument, "lint: give the image to check: IMAGE").exit();
+    };
+    one_stdin([image].into_iter().chain(&args.dtb).chain(&args.ramdisk).chain(&args.uboot_env));
+    let mut findings = Vec::new();
+    if let Some(path) = &args.uboot_env {
+        let text = Input::open(path)?;
+        findings = board.env.read(&String::from_utf8_lossy(&text));
+    }
+    let image = Input::open(image)?;
+    let dtb = args.dtb.as_deref().map(Input::open).transpose()?;
+    let ramdisk = args.ramdisk.as_deref().map(Input::open).transpose()?;
+    let files = Files { image: &image, dtb: dtb.as_deref(), ramdisk: ramdisk.as_deref() };
+    let mut linted = check(&board, &files).map_err(|error| anyhow::Error::new(error).context(image.name()))?;
+    linted.findings.append(&mut findings);
+    if args.json {
+        serde_json::to_writer_pretty(&mut out, &linted).context("standard output")?;
+        writeln!(out).context("standard output")?;
+    } else {
+        show(&linted, &mut out).context("standard output")?;
+        linted.findings.iter().for_each(say::finding);
+    }
+    match linted.findings.iter().filter(|finding| finding.severity == Severity::Error).count() {
+        0 => Ok(()),
+        1 => bail!("{} would not boot on {}", image.name(), linted.board),
+        count => bail!("{} would not boot on {}: {count} errors", image.name(), linted.board),
+    }
+}
+
+/// The text of a board file, or of a shipped one.
+fn board_text(path: &Path) -> Result<String> {
+    let shipped = SHIPPED.iter().find(|(name, _)| Path::new(name) == path);
+    match shipped {
+        Some((_, text)) => Ok((*text).to_owned()),
+        None if path.extension().is_none() && !path.exists() => {
+            bail!("{}: no such file, and no shipped board; `--board list` shows those", path.display())
+        }
+        None => Ok(String::from_utf8_lossy(&Input::open(path)?).into_owned()),
+    }
+}
+
+/// The memory, one line a use.
+fn show(linted: &Linted, out: &mut impl Write) -> io::Result<()> {
+    writeln!(out, "{}", linted.board)?;
+    for using in &linted.memory {
+        let end = using.start.saturating_add(using.size);
+        writeln!(out, "  {:#012x}..{end:#012x}  {:>11} bytes  {}", using.start, using.size, using.what)?;
+    }
+    Ok(())
+}

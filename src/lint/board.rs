@@ -1,0 +1,155 @@
+//! What a board file says.
+
+use crate::finding::{Finding, Severity};
+use serde::Deserialize;
+use std::fmt;
+
+/// A board: where its memory is, what its boot script does, what its boot loader can.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Board {
+    /// Its name.
+    pub name: String,
+    /// Where the numbers come from.
+    pub source: String,
+    /// The banks of RAM, at the addresses that U-Boot uses (MIPS: KSEG0).
+    pub ram: Vec<Area>,
+    /// Memory that nothing may be put into.
+    #[serde(default)]
+    pub reserved: Vec<Area>,
+    /// Flash partitions; the image must fit the one called `kernel`.
+    #[serde(default)]
+    pub flash: Vec<Area>,
+    /// No larger image is taken, in bytes.
+    pub kernel_max: Option<u64>,
+    /// The addresses of the boot script.
+    #[serde(default)]
+    pub env: Environment,
+    /// What U-Boot can.
+    #[serde(default)]
+    pub loader: Loader,
+}
+
+/// A range of memory or flash.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Area {
+    /// Its name.
+    #[serde(default)]
+    pub name: String,
+    /// Its address.
+    pub start: u64,
+    /// Bytes.
+    pub size: u64,
+}
+
+impl fmt::Display for Area {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#x}..{:#x}", self.start, self.start.saturating_add(self.size))
+    }
+}
+
+/// Variables of U-Boot's environment.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Environment {
+    /// Where the image is loaded to.
+    pub kernel_addr_r: Option<u64>,
+    /// Where the device tree is loaded to.
+    pub fdt_addr_r: Option<u64>,
+    /// Where the ramdisk is loaded to.
+    pub ramdisk_addr_r: Option<u64>,
+    /// Where `booti` unpacks a compressed Image.
+    pub kernel_comp_addr_r: Option<u64>,
+    /// How much of it fits there.
+    pub kernel_comp_size: Option<u64>,
+    /// All ones: the device tree stays where it was loaded.
+    pub fdt_high: Option<u64>,
+    /// All ones: the ramdisk stays where it was loaded.
+    pub initrd_high: Option<u64>,
+    /// `CONFIG_SYS_BOOTM_LEN`: `bootm` unpacks no more.
+    pub bootm_len: Option<u64>,
+}
+
+/// What the boot loader can.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Loader {
+    /// Compressions that `bootm` unpacks: `none`, `gzip`, `bzip2`, `lzma`, `lzo`, `lz4`, `zstd`.
+    pub codecs: Vec<String>,
+    /// What it starts: `uimage`, `fit`, `zimage`, `image`, `bzimage`.
+    pub formats: Vec<String>,
+    /// The largest LZMA dictionary, in bytes.
+    pub lzma_dict_max: Option<u64>,
+}
+
+impl Default for Loader {
+    fn default() -> Self {
+        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+        Loader { codecs: words(&["none", "gzip"]), formats: words(&["uimage", "fit"]), lzma_dict_max: None }
+    }
+}
+
+impl Board {
+    /// Reads a board file (TOML).
+    ///
+    /// # Errors
+    /// Where the text is not what it should be, in words with the line.
+    pub fn parse(text: &str) -> Result<Board, String> {
+        toml::from_str(text).map_err(|error| error.to_string())
+    }
+}
+
+impl Environment {
+    /// Takes over what a `printenv` says, line by line `name=value`; a number is hexadecimal, as everywhere in U-Boot.
+    ///
+    /// Gives a finding for a value that is not a plain number.
+    pub fn read(&mut self, printenv: &str) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        let value =
+            |name: &str| printenv.lines().find_map(|line| line.trim_end().strip_prefix(name)?.strip_prefix('='));
+        let fields: [(&[&str], &mut Option<u64>); 8] = [
+            (&["kernel_addr_r", "loadaddr"], &mut self.kernel_addr_r),
+            (&["fdt_addr_r", "fdtaddr", "fdt_addr"], &mut self.fdt_addr_r),
+            (&["ramdisk_addr_r", "rdaddr"], &mut self.ramdisk_addr_r),
+            (&["kernel_comp_addr_r"], &mut self.kernel_comp_addr_r),
+            (&["kernel_comp_size"], &mut self.kernel_comp_size),
+            (&["fdt_high"], &mut self.fdt_high),
+            (&["initrd_high"], &mut self.initrd_high),
+            (&["bootm_len"], &mut self.bootm_len),
+        ];
+        for (names, field) in fields {
+            let Some((name, text)) = names.iter().find_map(|name| Some((name, value(name)?))) else {
+                // A variable that is not set has its meaning too.
+                if matches!(names.first(), Some(&"fdt_high" | &"initrd_high")) {
+                    *field = None;
+                }
+                continue;
+            };
+            let digits = text.trim().strip_prefix("0x").unwrap_or(text.trim());
+            match u64::from_str_radix(digits, 16) {
+                Ok(number) => *field = Some(number),
+                Err(_) => {
+                    let message = format!("{name}={text} is no hexadecimal number: the board file's value counts");
+                    let help = "give what U-Boot itself computes: printenv after the script ran";
+                    findings.push(Finding::new("lint.env", Severity::Warning, message).with_help(help));
+                }
+            }
+        }
+        findings
+    }
+
+    /// Does U-Boot leave the device tree where it is?
+    pub fn fdt_in_place(&self) -> bool {
+        in_place(self.fdt_high)
+    }
+
+    /// Does U-Boot leave the ramdisk where it is?
+    pub fn initrd_in_place(&self) -> bool {
+        in_place(self.initrd_high)
+    }
+}
+
+fn in_place(high: Option<u64>) -> bool {
+    matches!(high, Some(0xffff_ffff | u64::MAX))
+}
