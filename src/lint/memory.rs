@@ -144,7 +144,7 @@ impl Boot<'_> {
         let damaged = |error| Error::input("IMAGE", error);
         match format {
             Some(Format::UImage) => self.uimage(&UImage::parse(image).map_err(damaged)?, at),
-            Some(Format::Fdt) => self.fit(&Fit::parse(image).map_err(damaged)?, at)?,
+            Some(Format::Fit) => self.fit(&Fit::parse(image).map_err(damaged)?, at)?,
             Some(Format::Compressed(codec)) => match self.board.env.kernel_comp_addr_r {
                 Some(unpacked_at) => {
                     let max = self.board.env.kernel_comp_size;

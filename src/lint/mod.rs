@@ -133,13 +133,15 @@ fn limits(board: &Board, files: &Files<'_>) -> Vec<Finding> {
 fn format_word(format: Option<Format>) -> &'static str {
     match format {
         Some(Format::UImage) => "uimage",
-        Some(Format::Fdt) => "fit",
+        Some(Format::Fit) => "fit",
         Some(Format::ZImage) => "zimage",
         Some(Format::Image64(_)) => "image",
         Some(Format::BzImage) => "bzimage",
         Some(Format::Elf) => "elf",
         Some(Format::Compressed(_)) => "image",
-        None => "raw",
+        Some(Format::Zboot | Format::Uki | Format::Pe) => "efi",
+        Some(Format::Android) => "android",
+        Some(Format::Fdt | Format::Cpio) | None => "raw",
     }
 }
 
