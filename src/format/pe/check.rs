@@ -71,8 +71,10 @@ impl Pe<'_> {
     /// Holds the headers to the rules. `is_kernel`: a kernel's own header.S made it, as in bzImage, zImage and `Image`.
     pub fn check(&self, is_kernel: bool) -> Checks {
         let mut checks = Checks::default();
-        self.check_sections(&mut checks);
-        self.check_sizes(&mut checks);
+        // Firmware starts programs that are laid out less strictly than a kernel (systemd-boot 252).
+        let strict = if is_kernel { Severity::Error } else { Severity::Warning };
+        self.check_sections(strict, &mut checks);
+        self.check_sizes(strict, &mut checks);
         let optional = self.optional_at();
         checks.hold(
             &SUBSYSTEM,
@@ -98,7 +100,7 @@ impl Pe<'_> {
         checks
     }
 
-    fn check_sections(&self, checks: &mut Checks) {
+    fn check_sections(&self, strict: Severity, checks: &mut Checks) {
         let len = len64(self.bytes());
         let (mut raw_end, mut memory_end) = (self.headers_end(), 0);
         let by_file: Vec<&Section> = self.sections.iter().filter(|section| section.raw_size > 0).collect();
@@ -111,7 +113,14 @@ impl Pe<'_> {
             if self.file_alignment.is_power_of_two() {
                 let found = format!("{} at {:#x}", name(section), section.raw_at);
                 let wanted = format!("a multiple of FileAlignment, {:#x}", self.file_alignment);
-                checks.hold(&ALIGNMENT, section.at + 20, section.raw_at % self.file_alignment == 0, found, wanted);
+                checks.hold_as(
+                    strict,
+                    &ALIGNMENT,
+                    section.at + 20,
+                    section.raw_at % self.file_alignment == 0,
+                    found,
+                    wanted,
+                );
             }
         }
         for section in &self.sections {
@@ -131,11 +140,11 @@ impl Pe<'_> {
             let kept = section.virtual_address % self.section_alignment == 0;
             let found = format!("{} at {:#x} in memory", name(section), section.virtual_address);
             let wanted = format!("a multiple of SectionAlignment, {:#x}", self.section_alignment);
-            checks.hold(&ALIGNMENT, section.at + 12, kept, found, wanted);
+            checks.hold_as(strict, &ALIGNMENT, section.at + 12, kept, found, wanted);
         }
     }
 
-    fn check_sizes(&self, checks: &mut Checks) {
+    fn check_sizes(&self, strict: Severity, checks: &mut Checks) {
         let optional = self.optional_at();
         let (file, memory_alignment) = (self.file_alignment, self.section_alignment);
         let kept = file.is_power_of_two() && (0x20..=0x10000).contains(&file);
@@ -149,13 +158,9 @@ impl Pe<'_> {
         // The specification wants a multiple of SectionAlignment; loaders take what the sections need.
         let rounded = end.checked_next_multiple_of(u64::from(memory_alignment.max(1))).unwrap_or(end);
         let found = format!("SizeOfImage {size:#x}");
-        checks.hold(
-            &SIZES,
-            optional + 56,
-            size == end || size == rounded,
-            found,
-            format!("{end:#x}, the end of the sections"),
-        );
+        let severity = if size < end { Severity::Error } else { strict };
+        let kept = size == end || size == rounded;
+        checks.hold_as(severity, &SIZES, optional + 56, kept, found, format!("{end:#x}, the end of the sections"));
         let headers = u64::from(self.size_of_headers);
         let first = self.sections.iter().filter(|section| section.raw_size > 0).map(|section| section.raw_at).min();
         let first = first.map_or(len64(self.bytes()), u64::from);
