@@ -71,7 +71,7 @@ fn check(what: &str, bytes: &[u8]) {
         assert_ne!(flags & IMAGE_SCN_MEM_READ, 0, "{what} {name}");
         let writes_and_runs = IMAGE_SCN_MEM_WRITE | IMAGE_SCN_MEM_EXECUTE;
         assert_ne!(flags & writes_and_runs, writes_and_runs, "{what} {name}: writable and executable");
-        let is_inside = (start..start + len).contains(&(standard.address_of_entry_point as u32));
+        let is_inside = (start..start + len).contains(&{ standard.address_of_entry_point });
         entry |= is_inside && flags & IMAGE_SCN_MEM_EXECUTE != 0;
         memory = (start + len).next_multiple_of(0x1000);
         file += section.size_of_raw_data;

@@ -118,6 +118,7 @@ pub fn bzimage_own<'a>(vmlinux: &'a [u8], request: &OwnRequest<'a>) -> Result<As
         (parameters::RELOCS, has_relocs),
         (parameters::KASLR, has_relocs && request.kaslr),
         (parameters::CMDLINE_OVERRIDES, request.cmdline_overrides),
+        (parameters::FIVE_LEVELS, kernel.knows_five_levels),
     ] {
         flags |= if is_set { flag } else { 0 };
     }

@@ -21,8 +21,8 @@ use crate::console::Part::{Hex, Text};
 use crate::console::line;
 use crate::efi_text::{e820_type, load_options};
 use crate::memory::{Choice, PAGE, Span};
-use crate::paging::Tables;
-use crate::parameters::{BITS32, CMDLINE_OVERRIDES, Parameters, RELOCATABLE};
+use crate::paging::{Tables, five_levels};
+use crate::parameters::{BITS32, CMDLINE_OVERRIDES, FIVE_LEVELS, Parameters, RELOCATABLE};
 use crate::place::{self, Decision, Wishes};
 use crate::random::Random;
 use crate::{CMDLINE_MAX, base, bytes_mut, memory_len};
@@ -51,6 +51,10 @@ enum Never {}
 fn start(firmware: Firmware) -> Outcome<Never> {
     let p = crate::read_parameters();
     let failed = |what| move |status| complain(what, b"", status);
+    if five_levels() && !p.has(FIVE_LEVELS) && !p.has(BITS32) {
+        line(&[Text("this kernel knows no 5-level paging, but the firmware uses it")]);
+        return Err(Status::UNSUPPORTED);
+    }
     let image = firmware.protocol::<LoadedImageProtocol>(firmware.image, &LoadedImageProtocol::GUID);
     let image = unsafe { &*image.ok_or(Status::INVALID_PARAMETER)? };
     // A 32-bit kernel reaches what a 32-bit loader would give it.
@@ -59,6 +63,8 @@ fn start(firmware: Firmware) -> Outcome<Never> {
     let params = boot_params(image, page);
     let text = command_line(image, unsafe { bytes_mut(page + PAGE, CMDLINE_MAX as u64) });
     params.set_cmdline_at(text.as_ptr() as u64);
+    let options = Span::new(image.load_options as u64, image.load_options_size.into());
+    tables::measure(firmware, (&raw const tables::LOAD_OPTIONS).cast(), options);
     let loader = if p.has(CMDLINE_OVERRIDES) { &[] } else { text };
     // In the file the payload stands where the uninitialised data is in memory.
     let parts = base() + memory_len() - early_end();
@@ -70,6 +76,7 @@ fn start(firmware: Firmware) -> Outcome<Never> {
         let low = u64::from(params.u32(at::INITRD_ADDR_MAX));
         if let Some(disk) = initrd::load(firmware, image, [built_in, loader], [low, last.max(low)])? {
             params.set_ramdisk(disk);
+            tables::measure(firmware, (&raw const tables::INITRD).cast(), disk);
         }
     }
     tables::screen(firmware, params);
@@ -116,7 +123,7 @@ fn command_line(image: &LoadedImageProtocol, room: &'static mut [u8]) -> &'stati
     room.fill(0);
     let (len, is_whole) = load_options(units, &mut room[..CMDLINE_MAX - 1]);
     if !is_whole {
-        line(&[Text("the command line is too long, its end is not passed to the kernel")]);
+        line(&[Text("the command line is too long: its end is left out")]);
     }
     &room[..len]
 }
@@ -151,7 +158,7 @@ fn place(firmware: Firmware, p: &Parameters, wishes: &Wishes, params: BootParams
     );
     let taken = decision.filter(|decision| firmware.pages_at(decision.at, p.init_size).is_ok());
     taken.ok_or(Status::OUT_OF_RESOURCES).inspect_err(|_| {
-        let at = if moves { "" } else { ", and can only be where it was linked" };
+        let at = if moves { "" } else { ", where it was linked" };
         line(&[Text("not enough RAM: the kernel needs "), Hex(p.init_size), Text(" bytes in one piece"), Text(at)]);
     })
 }

@@ -22,7 +22,8 @@ pub struct Tables {
     levels: u32,
 }
 
-fn five_levels() -> bool {
+/// Has the CPU five levels of page tables on? Nothing in 64-bit mode can change that.
+pub fn five_levels() -> bool {
     let cr4: u64;
     unsafe { asm!("mov {}, cr4", out(reg) cr4, options(nomem, nostack, preserves_flags)) }
     cr4 & 1 << 12 != 0

@@ -161,14 +161,18 @@ pub fn decide(p: &Parameters, params: BootParams, load: u64) -> Decision {
     let wishes = Wishes::read(p, built_in, loader);
     // EFI's own map knows more.
     let plain_map = wishes.plain_map && !params.is_efi();
-    choose(
+    let decision = choose(
         p,
         &wishes,
         &mut Random::new(params.bytes()),
         &mut |chance| if plain_map { by_chance(p, params, load, wishes.limit, chance) } else { None },
         &mut || Some(by_protocol(p, params, load)),
-    )
-    .unwrap_or_else(|| halt(&[Text("there is no place for the kernel")]))
+    );
+    // Where the protocol has it, there it goes.
+    match decision {
+        Some(decision) => decision,
+        None => unreachable!(),
+    }
 }
 
 /// Where a kernel that can be moved can go, below the limit.

@@ -1,14 +1,16 @@
 //! What the kernel is to know of the firmware: screen, Secure Boot, ACPI, random numbers, the TPM's log.
 
+use core::ffi::c_void;
 use uefi_raw::protocol::console::{GraphicsOutputProtocol, GraphicsPixelFormat};
 use uefi_raw::protocol::rng::RngProtocol;
-use uefi_raw::protocol::tcg::v2::{Tcg2EventLogBitmap, Tcg2Protocol};
+use uefi_raw::protocol::tcg::v2::{Tcg2EventLogBitmap, Tcg2HashLogExtendEventFlags, Tcg2Protocol};
 use uefi_raw::table::runtime::{VariableAttributes, VariableVendor};
 use uefi_raw::{Boolean, Guid, Status, guid};
 
 use super::firmware::{Firmware, Outcome};
 use crate::boot_params::{BootParams, at};
 use crate::efi_text::{event_len, first_event_len};
+use crate::memory::Span;
 
 /// `VIDEO_TYPE_EFI`
 const VIDEO_TYPE_EFI: u8 = 0x70;
@@ -140,6 +142,39 @@ pub fn random(firmware: Firmware) -> [u8; SEED] {
     // The kernel's seed is none of the numbers that its addresses show.
     get(own.as_mut_ptr());
     own
+}
+
+/// An event of the TPM's log, as `EFI_TCG2_EVENT` and the tagged event in it have it.
+#[repr(C, packed)]
+pub struct Event<const LEN: usize> {
+    len: u32,
+    header_len: u32,
+    version: u16,
+    pcr: u32,
+    kind: u32,
+    tag: u32,
+    text_len: u32,
+    text: [u8; LEN],
+}
+
+/// What Linux's own EFI entry measures, as it measures it (drivers/firmware/efi/libstub/efi-stub-helper.c).
+pub static LOAD_OPTIONS: Event<26> = event(0x8f3b_22ed, *b"LOADED_IMAGE::LoadOptions\0");
+pub static INITRD: Event<13> = event(0x8f3b_22ec, *b"Linux initrd\0");
+
+const fn event<const LEN: usize>(tag: u32, text: [u8; LEN]) -> Event<LEN> {
+    /// `EV_EVENT_TAG`
+    const TAGGED: u32 = 6;
+    let len = size_of::<Event<LEN>>() as u32;
+    Event { len, header_len: 14, version: 1, pcr: 9, kind: TAGGED, tag, text_len: LEN as u32, text }
+}
+
+/// Lets the TPM, if there is one, measure what has come from outside of the image.
+pub fn measure(firmware: Firmware, event: *const c_void, data: Span) {
+    if let Some(tpm) = firmware.locate::<Tcg2Protocol>(&Tcg2Protocol::GUID) {
+        let flags = Tcg2HashLogExtendEventFlags::empty();
+        // Whoever relies on it sees that it is missing.
+        let _ = unsafe { ((*tpm).hash_log_extend_event)(tpm, flags, data.start, data.end - data.start, event) };
+    }
 }
 
 /// The log of what the firmware has measured is gone with boot services: a copy of it, for the kernel
