@@ -5,6 +5,7 @@ mod codec;
 mod elf;
 mod fit;
 mod lint;
+mod manual;
 mod offsets;
 mod piggy;
 mod rebuild;
@@ -20,6 +21,8 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
         Command::Uimage(args) => build::uimage(&args),
         Command::Fit(args) => fit::fit(&args),
         Command::Lint(args) => lint::lint(&args),
+        Command::Completions(args) => manual::completions(&args),
+        Command::Man(args) => manual::man(&args),
         Command::Relocs(args) => elf::relocs(&args),
         Command::Strip(args) => elf::strip(&args),
         Command::Voffset(args) => offsets::voffset(&args),
