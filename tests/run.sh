@@ -17,6 +17,8 @@ fi
 needs='
     mkimage:u-boot-tools
     dtc:device-tree-compiler
+    make:make
+    ninja:ninja-build
     objcopy:binutils
     arm-linux-gnueabihf-ld:binutils-arm-linux-gnueabihf
     llvm-objcopy:llvm

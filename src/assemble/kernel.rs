@@ -1,14 +1,21 @@
 //! What a boot loader is to unpack or run: the kernel as a flat file, compressed if wished.
 
 use super::Step;
-use super::uimage::{comp_id, header_arch, release};
+use super::uimage::{comp_id, header_arch};
 use crate::arch::Arch;
 use crate::bytes::len64;
 use crate::codec::{Codec, Parameters};
-use crate::elf::{Elf, FlatOptions, flatten};
+use crate::elf::{BANNER, Elf, FlatOptions, flatten, release_in};
 use crate::error::{Error, Result};
 use crate::format::Format;
+use crate::format::bzimage::Setup;
+use crate::format::zimage::ZImage;
 use std::borrow::Cow;
+
+/// A kernel larger than this is not searched further for its banner.
+const SCAN_LIMIT: u64 = 1 << 30;
+/// Few other things in a decompressor look like the start of its payload; more than this are a trap.
+const MAX_PAYLOADS: usize = 16;
 
 /// A kernel ready for its container.
 #[derive(Debug)]
@@ -91,4 +98,27 @@ impl<'a> Kernel<'a> {
     pub(super) fn len(&self) -> u64 {
         len64(&self.bytes)
     }
+}
+
+/// The kernel's release, read from the data or from inside its compressed payload.
+pub(super) fn release(format: Option<Format>, data: &[u8]) -> Option<String> {
+    match format? {
+        Format::BzImage => Setup::parse(data).ok()?.release().map(str::to_owned),
+        Format::Elf => Elf::parse(data).ok()?.release(),
+        Format::Image64(_) => release_in(data),
+        Format::Compressed(codec) => packed_release(codec, data),
+        Format::ZImage => {
+            let image = ZImage::parse(data).ok()?;
+            Codec::ALL.into_iter().find_map(|codec| {
+                let streams = image.payload_candidates(codec.magic()).filter(|it| Codec::detect(it) == Some(codec));
+                streams.take(MAX_PAYLOADS).find_map(|stream| packed_release(codec, stream))
+            })
+        }
+        _ => None,
+    }
+}
+
+fn packed_release(codec: Codec, stream: &[u8]) -> Option<String> {
+    // A piece that fails later has still shown what came before.
+    codec.scan(stream, SCAN_LIMIT, BANNER.len() + 66, release_in).ok().flatten()
 }

@@ -1,11 +1,11 @@
 //! The uImage journey: what is not given is read from the data, and what contradicts the data is found.
 
-use super::kernel::Kernel;
+use super::kernel::{Kernel, release};
 use super::{Assembled, Facts};
 use crate::arch::Arch;
 use crate::bytes::Cursor;
 use crate::codec::Codec;
-use crate::elf::{BANNER, Elf, release_in};
+use crate::elf::Elf;
 use crate::error::{Error, Result};
 use crate::finding::{Finding, Severity};
 use crate::format::Format;
@@ -70,11 +70,6 @@ const COMP_NONE: u8 = 0;
 const OPTEE_MAGIC: &[u8] = b"OPTE";
 const OPTEE_HEADER_LEN: u32 = 28;
 const OPTEE_LOAD_AT: u64 = 16;
-/// A kernel larger than this is not searched further for its banner.
-const SCAN_LIMIT: u64 = 1 << 30;
-/// Few other things in a decompressor look like the start of its payload; more than this are a trap.
-const MAX_PAYLOADS: usize = 16;
-
 /// U-Boot legacy image of `files`, with device trees appended to the first when that is an ARM zImage.
 ///
 /// # Errors
@@ -560,29 +555,6 @@ impl Decided {
             );
         }
     }
-}
-
-/// The kernel's release, read from the data or from inside its compressed payload.
-pub(super) fn release(format: Option<Format>, data: &[u8]) -> Option<String> {
-    match format? {
-        Format::BzImage => Setup::parse(data).ok()?.release().map(str::to_owned),
-        Format::Elf => Elf::parse(data).ok()?.release(),
-        Format::Image64(_) => release_in(data),
-        Format::Compressed(codec) => packed_release(codec, data),
-        Format::ZImage => {
-            let image = ZImage::parse(data).ok()?;
-            Codec::ALL.into_iter().find_map(|codec| {
-                let streams = image.payload_candidates(codec.magic()).filter(|it| Codec::detect(it) == Some(codec));
-                streams.take(MAX_PAYLOADS).find_map(|stream| packed_release(codec, stream))
-            })
-        }
-        _ => None,
-    }
-}
-
-fn packed_release(codec: Codec, stream: &[u8]) -> Option<String> {
-    // A piece that fails later has still shown what came before.
-    codec.scan(stream, SCAN_LIMIT, BANNER.len() + 66, release_in).ok().flatten()
 }
 
 #[cfg(test)]

@@ -30,6 +30,9 @@ impl Input {
         } else {
             read(path).with_context(|| path.display().to_string())?
         };
+        if path != Path::new("-") {
+            crate::depfile::read(path);
+        }
         Ok(Input { path: path.to_owned(), bytes })
     }
 

@@ -5,6 +5,7 @@
 
 mod args;
 mod cmd;
+mod depfile;
 mod input;
 mod link;
 mod output;
@@ -15,7 +16,9 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let cli = args::Cli::parse();
-    match cmd::run(cli) {
+    let dependencies = cli.depfile.clone();
+    let done = cmd::run(cli).and_then(|()| dependencies.as_deref().map_or(Ok(()), depfile::write));
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         // Whoever reads our output has seen enough.
         Err(error) if say::is_broken_pipe(&error) => ExitCode::SUCCESS,

@@ -31,6 +31,15 @@ impl Output<'_> {
 
     /// Lets `write` write the output of `len` bytes.
     pub(crate) fn write<T>(&self, len: u64, write: impl FnOnce(&mut dyn Write) -> Result<T>) -> Result<T> {
+        let value = self.write_unnoted(len, write)?;
+        if !self.is_stdout() {
+            crate::depfile::written(self.path);
+        }
+        Ok(value)
+    }
+
+    /// The same for a file that no build engine waits for.
+    pub(crate) fn write_unnoted<T>(&self, len: u64, write: impl FnOnce(&mut dyn Write) -> Result<T>) -> Result<T> {
         if self.is_stdout() {
             let stdout = io::stdout().lock();
             if stdout.is_terminal() && !self.is_text {

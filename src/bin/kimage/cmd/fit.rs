@@ -46,7 +46,9 @@ fn from_source(args: &Fit, path: &Path, options: &Options) -> Result<()> {
     let name = if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() };
     let source = Source::parse(&name, &source, &mut |name, from| {
         let path = beside(name, from);
-        Ok((path.display().to_string(), std::fs::read(path)?))
+        let text = std::fs::read(&path)?;
+        crate::depfile::read(&path);
+        Ok((path.display().to_string(), text))
     })
     .map_err(kimage::Error::from)?;
     // Each file is opened once, however often the source names it.

@@ -9,6 +9,7 @@ mod extract;
 mod fit;
 mod info;
 mod lint;
+mod manual;
 mod map;
 mod offsets;
 mod own;
@@ -27,6 +28,8 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
         Command::Uimage(args) => build::uimage(&args),
         Command::Fit(args) => fit::fit(&args),
         Command::Lint(args) => lint::lint(&args),
+        Command::Completions(args) => manual::completions(&args),
+        Command::Man(args) => manual::man(&args),
         Command::Relocs(args) => elf::relocs(&args),
         Command::Strip(args) => elf::strip(&args),
         Command::Voffset(args) => offsets::voffset(&args),

@@ -1,6 +1,7 @@
 //! `bzimage` and `zimage` with `--build-dir`: from the kernel's own vmlinux, with the decompressor of a build folder.
 
 use crate::args::FolderOptions;
+use crate::depfile;
 use crate::input::Input;
 use crate::output::Output;
 use crate::{link, say};
@@ -208,7 +209,11 @@ fn unstripped(vmlinux: &Path) -> Result<Option<Input>> {
 fn check_link(rebuild: &Rebuild<'_>, tree: &Tree) -> Result<()> {
     let at_root = || tree.root.display().to_string();
     let path = |name: &str| tree.root.join(name);
-    let missing = missing_files(rebuild.link(), |name| fs::read(path(name)).ok(), |name| path(name).is_file());
+    let missing = missing_files(
+        rebuild.link(),
+        |name| fs::read(path(name)).ok().inspect(|_| depfile::read(&path(name))),
+        |name| path(name).is_file().then(|| depfile::read(&path(name))).is_some(),
+    );
     let missing = missing.map_err(kimage::Error::from).with_context(at_root)?;
     if !missing.is_empty() {
         bail!(

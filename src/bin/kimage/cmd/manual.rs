@@ -1,0 +1,48 @@
+//! `completions` and `man`, made of the command line's own description.
+
+use crate::args::{Cli, Completions, Man};
+use crate::output::Output;
+use anyhow::{Context, Result, bail};
+use clap::{Command, CommandFactory};
+use std::io::Write;
+use std::path::Path;
+
+pub(crate) fn completions(args: &Completions) -> Result<()> {
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut Cli::command(), "kimage", &mut script);
+    std::io::stdout().lock().write_all(&script).context("standard output")
+}
+
+pub(crate) fn man(args: &Man) -> Result<()> {
+    let mut all = Cli::command();
+    // Global options are in every page only after this.
+    all.build();
+    let Some(dir) = &args.dir else {
+        let text = match &args.command {
+            None => page(all)?,
+            Some(name) => match all.find_subcommand(name) {
+                Some(command) => page(command.clone())?,
+                None => bail!("there is no command {name}; `kimage --help` shows those"),
+            },
+        };
+        return std::io::stdout().lock().write_all(&text).context("standard output");
+    };
+    for command in all.get_subcommands().filter(|command| command.get_name() != "help") {
+        put(dir, command.clone())?;
+    }
+    put(dir, all)
+}
+
+fn put(dir: &Path, command: Command) -> Result<()> {
+    let name = command.get_display_name().unwrap_or_else(|| command.get_name()).replace(' ', "-");
+    let path = dir.join(format!("{name}.1"));
+    let text = page(command)?;
+    let output = Output { path: &path, sync: false, is_text: true };
+    output.write(text.len() as u64, |out| Ok(out.write_all(&text)?))
+}
+
+fn page(command: Command) -> Result<Vec<u8>> {
+    let mut text = Vec::new();
+    clap_mangen::Man::new(command).render(&mut text)?;
+    Ok(text)
+}
