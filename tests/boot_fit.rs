@@ -12,7 +12,7 @@ use machine::{Cpu, Machine, USER_OK, device_tree, each, initrd, u_boot};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use support::{corpus, kimage, missing, read, run_ok, tempdir, testdata, tool};
+use support::{corpus, kimage, read, run_ok, tempdir, testdata, tool};
 
 const VIRT: [&str; 2] = ["-m", "256"];
 const ARGS: &str = "console=ttyAMA0 panic=-1";
@@ -227,7 +227,7 @@ fn an_overlay_is_found() {
     if applies {
         machine.wait_for("Machine model: kimage,hat");
     } else {
-        missing("this U-Boot cannot apply an overlay; seen is only that it finds it");
+        eprintln!("this U-Boot cannot apply an overlay; seen is only that it finds it");
         machine.wait_for("config with overlays but CONFIG_OF_LIBFDT_OVERLAY not set");
     }
 }

@@ -286,14 +286,20 @@ fn tiny_kernel() {
     });
 }
 
-/// Debian's kernels, fetched by `tests/debian.sh`: the large one and the one for clouds.
+/// Debian's kernels, fetched by `tests/fetch-debian.sh`: the large one and the one for clouds.
 fn debian() -> Vec<PathBuf> {
-    let folder = std::env::var_os("KIMAGE_DEBIAN").map_or_else(|| target_dir().join("debian"), PathBuf::from);
-    let mut found: Vec<_> = fs::read_dir(&folder).into_iter().flatten().map(|entry| entry.unwrap().path()).collect();
-    found.retain(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("vmlinuz-")));
-    found.sort();
+    let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache/kimage/debian");
+    let cache = std::env::var_os("KIMAGE_DEBIAN").map_or_else(home, PathBuf::from);
+    let mut found = Vec::new();
+    for name in ["bookworm-amd64-amd64", "bookworm-amd64-cloud-amd64"] {
+        let files = fs::read_dir(cache.join(name)).into_iter().flatten().map(|entry| entry.unwrap().path());
+        found
+            .extend(files.filter(|path| {
+                path.file_name().is_some_and(|name| name.display().to_string().starts_with("vmlinuz-"))
+            }));
+    }
     if found.is_empty() {
-        missing(&format!("no Debian kernel in {} (sh tests/debian.sh {0})", folder.display()));
+        missing(&format!("no Debian kernels in {} (sh tests/fetch-debian.sh)", cache.display()));
     }
     found
 }
