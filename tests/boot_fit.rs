@@ -163,9 +163,9 @@ fn a_changed_byte_is_refused() {
     let Some(board) = Board::new() else { return };
     let dir = tempdir();
     let dir = dir.path();
-    board.tree(dir, "kimage,one");
+    board.tree(dir, "kimage,own");
     run_ok(kimage().arg("zimage").arg(testdata("tiny/arm-vmlinux")).arg("-o").arg(dir.join("zImage")));
-    let image = fit(dir, "good.itb", &["--kernel=zImage", "--dtb=kimage-one.dtb"]);
+    let image = fit(dir, "good.itb", &["--kernel=zImage", "--dtb=kimage-own.dtb"]);
     let good = read(&image);
     let parsed = Fit::parse(&good).unwrap();
     let place = |name: &str| parsed.image(name).unwrap().placement().unwrap().unwrap().range().clone();

@@ -17,6 +17,7 @@ use elf_builder::{
 };
 use kimage::assemble::{self, Assembled, UImageRequest};
 use kimage::bytes::FieldError;
+use kimage::codec::Codec;
 use kimage::elf::{self, Elf, FlatOptions};
 use kimage::error::InputError;
 use kimage::format::bzimage::{self, BzImage, CrcChoice, Setup};
@@ -291,9 +292,13 @@ doors! {
     };
     DATA "uimage DATA" |input| {
         let image = made(assemble::uimage(&UImageRequest::default(), &[input], &[]))?;
-        // Data is wrapped as it is: what was cut away is not missed.
-        assert_eq!(image[64..], *input);
+        // Data is wrapped as it is: what was cut away is not missed. A kernel is flattened first.
+        assert!(image[64..] == *input || Elf::detect(input));
         shown("wrapped")
+    };
+    FLATTENED "uimage VMLINUX" |input| {
+        let request = UImageRequest { load: Some(0), compress: Some(Codec::None), ..UImageRequest::default() };
+        made(assemble::uimage(&request, &[input], &[]))
     };
     DATA_DTB "uimage DATA --append-dtb" |input| {
         made(assemble::uimage(&UImageRequest::default(), &[input], &[&good().dtb]))?;
@@ -417,6 +422,7 @@ fn small_inputs_cut_at_every_length() {
         (SETUP, "setup-7.bin", &good.setup_7, 0),
         (SETUP_HEADER, "setup.bin", &good.setup, 0),
         (ARM, "arm-vmlinux", &good.arm, 4),
+        (FLATTENED, "arm-vmlinux", &good.arm, 4),
         (IMAGE_FILLED, "arm-vmlinux", &good.arm, 4),
         (ELF, "arm-vmlinux", &good.arm, 0),
         (ARM, "zImage", &good.zimage, 0x28),
@@ -441,7 +447,7 @@ fn contents_cut_at_every_length() {
     for (doors, name, input) in [
         (&[VMLINUX, VMLINUX_5, ZOFFSETS, IMAGE, IMAGE_FILLED][..], "vmlinux", &good().vmlinux),
         (&[SETUP, IMAGE, IMAGE_FILLED], "setup.elf", &good().setup_elf),
-        (&[ARM, IMAGE, IMAGE_FILLED], "arm-vmlinux", &good().arm),
+        (&[ARM, IMAGE, IMAGE_FILLED, FLATTENED], "arm-vmlinux", &good().arm),
     ] {
         let input = rearranged(input);
         for door in doors {

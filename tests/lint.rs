@@ -189,7 +189,8 @@ fn what_lint_says_is_so_on_the_board() {
     support::run_ok(
         kimage().arg("zimage").arg(tree.path("arch/arm/boot/compressed/vmlinux")).arg("-o").arg(path("zImage")),
     );
-    fs::write(path("initrd"), initrd(Cpu::Arm)).unwrap();
+    let big_endian = kimage::format::zimage::ZImage::parse(&read(&path("zImage"))).unwrap().is_big_endian();
+    fs::write(path("initrd"), initrd(if big_endian { Cpu::ArmBe8 } else { Cpu::Arm })).unwrap();
     support::run_ok(kimage().current_dir(dir).args(["uimage", "zImage", "-q"]));
     let options = ["uimage", "initrd", "-A", "arm", "-T", "ramdisk", "-C", "none", "-q", "-o", "uInitrd"];
     support::run_ok(kimage().current_dir(dir).args(options));

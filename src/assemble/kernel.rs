@@ -5,7 +5,7 @@ use super::uimage::{comp_id, header_arch};
 use crate::arch::Arch;
 use crate::bytes::len64;
 use crate::codec::{Codec, Parameters};
-use crate::elf::{BANNER, Elf, FlatOptions, flatten, release_in};
+use crate::elf::{self, BANNER, Elf, FlatOptions, flatten, release_in};
 use crate::error::{Error, Result};
 use crate::format::Format;
 use crate::format::bzimage::Setup;
@@ -16,6 +16,9 @@ use std::borrow::Cow;
 const SCAN_LIMIT: u64 = 1 << 30;
 /// Few other things in a decompressor look like the start of its payload; more than this are a trap.
 const MAX_PAYLOADS: usize = 16;
+
+/// Zeros between the sections of a kernel, all together; real ones have less than two MiB.
+const MAX_HOLES: u64 = 64 << 20;
 
 /// A kernel ready for its container.
 #[derive(Debug)]
@@ -55,7 +58,16 @@ impl<'a> Kernel<'a> {
         match format {
             Some(Format::Elf) => {
                 let elf = Elf::parse(data).map_err(|error| Error::input(which, error))?;
-                let flat = flatten(&elf, &FlatOptions::default()).map_err(|error| Error::input(which, error))?;
+                // The kernel is put together in memory: its load addresses must not say how much.
+                let options = FlatOptions { max_size: len64(data).saturating_add(MAX_HOLES), ..FlatOptions::default() };
+                let flat = flatten(&elf, &options).map_err(|error| match error {
+                    elf::Error::TooLarge { .. } | elf::Error::SectionTooLarge { .. } => {
+                        let found = "an ELF file with holes of more than 64 MiB between its sections";
+                        let help = "leave out what does not belong to the kernel: kimage image VMLINUX -R SECTION, and give that";
+                        Error::wrong_input(which, found, "a kernel", help)
+                    }
+                    error => Error::input(which, error),
+                })?;
                 kernel.arch = elf.arch().map(|arch| (arch, "the ELF header"));
                 kernel.addresses = Some((flat.base.0, elf.physical_entry().0));
                 kernel.bytes = Cow::Owned(flat.plan.bytes_at(0..flat.plan.len()));
