@@ -380,7 +380,8 @@ fn what_does_not_fit_is_refused() {
     check_refusal(&keep, &["lies in the build folder, which is only read"]);
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     for args in [&["--level", "3"][..], &["--keep", "x"], &["--payload", "x"], &["--ld", "x"]] {
-        let output = run(kimage().arg("bzimage").args([tree.path("vmlinux"), tree.path("vmlinux")]).args(args));
+        let parts = [tree.path(&boot("compressed/vmlinux")), tree.path(&boot("setup.bin"))];
+        let output = run(kimage().arg("bzimage").args(parts).args(args));
         assert_eq!(output.status.code(), Some(2), "{args:?}");
     }
 }

@@ -27,7 +27,7 @@ pub(crate) fn man(args: &Man) -> Result<()> {
         };
         return std::io::stdout().lock().write_all(&text).context("standard output");
     };
-    for command in all.get_subcommands().filter(|command| command.get_name() != "help") {
+    for command in all.get_subcommands().filter(|command| command.get_name() != "help" && !command.is_hide_set()) {
         put(dir, command.clone())?;
     }
     put(dir, all)
