@@ -12,7 +12,7 @@ use machine::{Console, Cpu, Machine, USER_OK, each, initrd, initrd_of};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use support::{Tree, corpus, kimage, missing, read, run, run_ok, stderr, stdout, target_dir, tempdir, testdata, tool};
+use support::{Tree, corpus, kimage, missing, read, run, run_ok, stderr, stdout, tempdir, testdata, tool};
 
 const CODECS: [&str; 5] = ["lz4", "gzip", "zstd", "xz", "none"];
 const MACHINES: [&str; 3] = ["q35", "pc", "microvm,acpi=off"];
@@ -293,10 +293,9 @@ fn debian() -> Vec<PathBuf> {
     let mut found = Vec::new();
     for name in ["bookworm-amd64-amd64", "bookworm-amd64-cloud-amd64"] {
         let files = fs::read_dir(cache.join(name)).into_iter().flatten().map(|entry| entry.unwrap().path());
-        found
-            .extend(files.filter(|path| {
-                path.file_name().is_some_and(|name| name.display().to_string().starts_with("vmlinuz-"))
-            }));
+        found.extend(
+            files.filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("vmlinuz-"))),
+        );
     }
     if found.is_empty() {
         missing(&format!("no Debian kernels in {} (sh tests/fetch-debian.sh)", cache.display()));
