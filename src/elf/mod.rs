@@ -279,6 +279,15 @@ impl<'a> Elf<'a> {
     /// # Errors
     /// [`Error::Field`] when a header is truncated or impossible, [`Error::Damaged`] when the section names are.
     pub fn parse(bytes: &'a [u8]) -> Result<Self> {
+        Self::read(bytes).map_err(|error| match error {
+            Error::Field(field) if field.help.is_empty() && matches!(field.problem, Problem::Truncated { .. }) => {
+                field.with_help("the file is cut off: copy it again").into()
+            }
+            error => error,
+        })
+    }
+
+    fn read(bytes: &'a [u8]) -> Result<Self> {
         let head = Cursor::little(bytes);
         const NOT_ELF: &str = "this is not an ELF file: give the file that the linker wrote";
         let magic =
@@ -287,16 +296,16 @@ impl<'a> Elf<'a> {
             let problem = Problem::Magic { found: u64::from(magic), want: 0x7f45_4c46 };
             return Err(FieldError::new("e_ident[EI_MAG]", 0, problem).with_help(NOT_ELF).into());
         }
-        let endian = match head.u8("e_ident[EI_DATA]", 5)? {
+        let endian = match head.u8("e_ident[EI_DATA]", 5).map_err(|error| error.with_help(NOT_ELF))? {
             1 => Endian::Little,
             2 => Endian::Big,
             found => return Err(unknown("e_ident[EI_DATA]", 5, found, "1 (little-endian) or 2 (big-endian)")),
         };
-        match head.u8("e_ident[EI_VERSION]", 6)? {
+        match head.u8("e_ident[EI_VERSION]", 6).map_err(|error| error.with_help(NOT_ELF))? {
             1 => {}
             found => return Err(unknown("e_ident[EI_VERSION]", 6, found, "1 (current)")),
         }
-        match head.u8("e_ident[EI_CLASS]", 4)? {
+        match head.u8("e_ident[EI_CLASS]", 4).map_err(|error| error.with_help(NOT_ELF))? {
             1 => Self::parse_class::<FileHeader32<Endianness>>(bytes, endian, false),
             2 => Self::parse_class::<FileHeader64<Endianness>>(bytes, endian, true),
             found => Err(unknown("e_ident[EI_CLASS]", 4, found, "1 (32-bit) or 2 (64-bit)")),

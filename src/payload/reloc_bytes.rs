@@ -96,6 +96,11 @@ pub fn relocs_behind(payload: &Elf<'_>) -> Result<Option<FoundRelocs>, FieldErro
         let problem = Problem::Truncated { need: end, have };
         return Err(FieldError::new("kernel", 0, problem).with_help("the payload was cut short: copy it again"));
     }
+    // Nothing but zeros are lists without entries at most; the memory of a last segment without bytes looks so, too.
+    let behind = usize::try_from(end).ok().and_then(|end| payload.bytes().get(end..)).unwrap_or_default();
+    if behind.iter().all(|byte| *byte == 0) {
+        return Ok(None);
+    }
     parse_relocs(payload.bytes(), end, payload.is_64()).map(Some)
 }
 
