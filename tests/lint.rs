@@ -13,7 +13,7 @@ use std::process::Command;
 use support::{corpus, kimage, read, run, stderr, stdout, tempdir, testdata, tool};
 
 fn boards() -> Vec<(String, Board)> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("boards");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lint/boards");
     let mut boards: Vec<_> = fs::read_dir(folder)
         .unwrap()
         .map(|entry| {

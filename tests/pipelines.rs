@@ -1,4 +1,4 @@
-//! kimage in build engines: what is listed in a depfile is what went in, the examples in contrib/ run, and the same inputs
+//! kimage in build engines: what is listed in a depfile is what went in, the examples in testdata/pipelines run, and the same inputs
 //! give the same bytes wherever and however they are built.
 
 mod support;
@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use support::{corpus, kimage, kimage_path, run, run_ok, stderr, stdout, tempdir, testdata, tool};
 
-fn contrib(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("contrib").join(name)
+fn example(name: &str) -> PathBuf {
+    testdata("pipelines").join(name)
 }
 
 const SOURCE: &str = "/dts-v1/;\n/ {\n description = \"x\";\n images {\n  /include/ \"part.dtsi\"\n };\n configurations { default = \
@@ -112,7 +112,7 @@ fn make_builds_what_changed() {
     sources(dir);
     fs::write(
         dir.join("Makefile"),
-        format!("all: image.itb uImage\ninclude {}\n", contrib("make/kimage.mk").display()),
+        format!("all: image.itb uImage\ninclude {}\n", example("make/kimage.mk").display()),
     )
     .unwrap();
     let build = || {
@@ -129,7 +129,7 @@ fn ninja_builds_what_changed() {
     let dir = tempdir();
     let dir = dir.path();
     sources(dir);
-    let text = fs::read_to_string(contrib("ninja/build.ninja")).unwrap();
+    let text = fs::read_to_string(example("ninja/build.ninja")).unwrap();
     fs::write(dir.join("build.ninja"), text.replace("kimage = kimage", &format!("kimage = {}", kimage_path())))
         .unwrap();
     let build = || stdout(&run_ok(Command::new(&ninja).current_dir(dir).arg("-v")));
@@ -157,7 +157,7 @@ fn buildroot_script() {
         return;
     }
     let script = |board: &str| {
-        let mut command = Command::new(contrib("buildroot/post-image.sh"));
+        let mut command = Command::new(example("buildroot/post-image.sh"));
         command.env("BINARIES_DIR", dir).env("KIMAGE", kimage_path()).env("KIMAGE_BOARD", board);
         run(command.env("KIMAGE_FIT_OPTIONS", "-E --hash crc32"))
     };
@@ -181,7 +181,7 @@ fn yocto_class() {
         return;
     }
     fs::rename(out.join("one.dtb"), out.join("dts/one.dtb")).unwrap();
-    let class = fs::read_to_string(contrib("yocto/classes/kernel-kimage.bbclass")).unwrap();
+    let class = fs::read_to_string(example("yocto/classes/kernel-kimage.bbclass")).unwrap();
     let start = class.find("do_kimage_fit() {\n").unwrap() + "do_kimage_fit() {\n".len();
     let mut body = class[start..start + class[start..].find("\n}\n").unwrap()].to_owned();
     for (name, value) in [
@@ -212,7 +212,7 @@ fn openwrt_recipe() {
         "include {}\nLINUX_KARCH := mips\nKERNEL_LOADADDR := 0x80060000\nVERSION_DIST := OpenWrt\nLINUX_VERSION := 6.6.1\n\
          UIMAGE_MAGIC := 0x33373033\nout: kernel.in\n\tcp $< $@\n\t$(call Build/kimage-uImage,none --align 64k --fill 0xff)\n\
          \t$(call Build/kimage-fakehdr,)\n",
-        contrib("openwrt/kimage.mk").display()
+        example("openwrt/kimage.mk").display()
     );
     fs::write(dir.join("Makefile"), text).unwrap();
     run_ok(Command::new(make).current_dir(dir).arg(format!("KIMAGE={}", kimage_path())).arg("out"));

@@ -1,13 +1,15 @@
 //! Room 8: will it boot there? The memory that a boot really takes, on a board that a file describes.
 //!
-//! [`Board`] is what the file says, [`memory`] computes the uses of the memory by U-Boot's and the kernels' own rules,
+//! [`Board`] is what the file says ([`SHIPPED`] are there already), [`memory`] computes the uses of the memory by U-Boot's and the kernels' own rules,
 //! [`lint`] compares them.
 
 mod board;
 mod memory;
+mod shipped;
 
 pub use board::{Area, Board, Environment, Loader};
 pub use memory::{Role, Use, memory};
+pub use shipped::SHIPPED;
 
 use crate::bytes::{Align, len64};
 use crate::codec::Codec;
