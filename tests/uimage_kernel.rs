@@ -15,11 +15,11 @@ use support::{assert_same, corpus, kimage, run, run_ok, stderr, stdout, tempdir,
 /// entry point, and the addresses that U-Boot is to be told.
 type Cpu = (&'static str, u16, bool, bool, u64, u64, u64, u32, u32);
 const CPUS: &[Cpu] = &[
-    // KSEG0, and its sign extension to 64 bits.
+    // KSEG0, and its sign extension to 64 bits, which U-Boot has no name of its own for.
     ("mips", 8, false, true, 0x8010_0000, 0x8010_0000, 0x8010_0400, 0x8010_0000, 0x8010_0400),
     ("mips", 8, false, false, 0x8000_2000, 0x8000_2000, 0x8000_2000, 0x8000_2000, 0x8000_2000),
     (
-        "mips64",
+        "mips",
         8,
         true,
         true,

@@ -202,7 +202,9 @@ pub(super) fn arch_ids(arch: Arch) -> &'static [u8] {
         Arch::Arm64 => &[22],
         Arch::Riscv => &[26],
         Arch::Mips => &[5],
-        Arch::Mips64 => &[6, 5],
+        // U-Boot knows one MIPS (IH_ARCH_DEFAULT, include/image.h), as the kernel's own uImage has it; a 64-bit U-Boot
+        // says "Unsupported Architecture" to 6.
+        Arch::Mips64 => &[5, 6],
         Arch::PowerPc => &[7],
         Arch::M68k => &[12],
         Arch::MicroBlaze => &[14],
