@@ -610,11 +610,16 @@ fn u_boot_refuses_a_damaged_uimage() {
         (64, "Verifying Checksum ... Bad Data CRC\n"),
         (good.len() - 1, "Verifying Checksum ... Bad Data CRC\n"),
     ];
+    run_ok(kimage().arg("verify").arg(&image));
     let mut loaded = vec![(image.clone(), IMAGE)];
     for (number, (at, _)) in cases.iter().enumerate() {
         let mut bad = good.clone();
         bad[*at] ^= 0x10;
-        loaded.push((put(dir.path(), &format!("bad-{at}"), &bad), IMAGE + 0x1_0000 * (number as u32 + 1)));
+        let path = put(dir.path(), &format!("bad-{at}"), &bad);
+        // kimage refuses the same bytes.
+        let verified = support::run(kimage().arg("verify").arg(&path));
+        assert_eq!(verified.status.code(), Some(1), "byte {at}: {}", support::stdout(&verified));
+        loaded.push((path, IMAGE + 0x1_0000 * (number as u32 + 1)));
     }
     let loaded: Vec<_> = loaded.iter().map(|(path, at)| (path.as_path(), *at)).collect();
     each(&twice(vec![()]), |()| {

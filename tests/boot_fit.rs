@@ -178,6 +178,7 @@ fn a_changed_byte_is_refused() {
         (dtb.end - 1, "Bad hash value for 'hash-1' hash node in 'fdt-1' image node"),
         (0, "Wrong Image Format for bootm command"),
     ];
+    run_ok(kimage().arg("verify").arg(&image));
     let mut loaded = vec![(image.clone(), AT)];
     for (number, (at, _)) in cases.iter().enumerate() {
         let mut bad = good.clone();
@@ -186,6 +187,8 @@ fn a_changed_byte_is_refused() {
         assert_eq!(findings, 1, "byte {at:#x}");
         let path = dir.join(format!("bad-{at}"));
         fs::write(&path, bad).unwrap();
+        let verified = support::run(kimage().arg("verify").arg(&path));
+        assert_eq!(verified.status.code(), Some(1), "byte {at:#x}: {}", support::stdout(&verified));
         loaded.push((path, AT + 0x10_0000 * (number as u32 + 1)));
     }
     let loaded: Vec<_> = loaded.iter().map(|(path, at)| (path.as_path(), *at)).collect();

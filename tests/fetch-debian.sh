@@ -11,7 +11,8 @@ cache=${1:-${KIMAGE_DEBIAN:-$HOME/.cache/kimage/debian}}
 mirror=${KIMAGE_DEBIAN_MIRROR:-http://deb.debian.org/debian}
 keys=/usr/share/keyrings/debian-archive-keyring.gpg
 
-# suite architecture metapackage: every CPU, every generation, the small flavours where there are some
+# suite architecture metapackage: every CPU, every generation, the small flavours where there are some; MIPS is for
+# U-Boot (tests/boot_boards.rs)
 kernels='
     bullseye amd64   linux-image-cloud-amd64
     bookworm amd64   linux-image-amd64
@@ -19,6 +20,8 @@ kernels='
     bookworm i386    linux-image-686
     bookworm armhf   linux-image-armmp
     bookworm armel   linux-image-marvell
+    bookworm mipsel  linux-image-4kc-malta
+    bookworm mips64el linux-image-5kc-malta
     bookworm arm64   linux-image-cloud-arm64
     trixie   amd64   linux-image-cloud-amd64
     trixie   arm64   linux-image-cloud-arm64

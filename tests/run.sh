@@ -24,6 +24,9 @@ needs='
     llvm-objcopy:llvm
     qemu-system-x86_64:qemu-system-x86
     qemu-system-arm:qemu-system-arm
+    qemu-system-aarch64:qemu-system-arm
+    qemu-system-riscv64:qemu-system-misc
+    qemu-system-mipsel:qemu-system-mips
     /usr/lib/u-boot/qemu_arm/u-boot.bin:u-boot-qemu
     /usr/share/ovmf/OVMF.fd:ovmf
     cc:gcc

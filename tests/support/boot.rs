@@ -251,6 +251,8 @@ pub enum Cpu {
     Arm,
     /// Big-endian data, little-endian instructions.
     ArmBe8,
+    Arm64,
+    Riscv64,
 }
 
 /// An initial RAM disk: a console, and a first program that prints [`USER_OK`] and restarts the machine.
@@ -291,10 +293,12 @@ const BASE: u32 = 0x40_0000;
 
 /// A static ELF program of one segment.
 fn init(cpu: Cpu) -> Vec<u8> {
-    let (wide, big) = (cpu == Cpu::X86_64, cpu == Cpu::ArmBe8);
+    let (wide, big) = (matches!(cpu, Cpu::X86_64 | Cpu::Arm64 | Cpu::Riscv64), cpu == Cpu::ArmBe8);
     let (machine, flags) = match cpu {
         Cpu::I386 => (3, 0),
         Cpu::X86_64 => (62, 0),
+        Cpu::Arm64 => (183, 0),
+        Cpu::Riscv64 => (243, 0),
         // EABI version 5; with BE8 the kernel reads the header big-endian and runs the code little-endian.
         Cpu::Arm => (40, 0x0500_0000),
         Cpu::ArmBe8 => (40, 0x0580_0000),
@@ -391,6 +395,60 @@ fn code(cpu: Cpu, entry: u32) -> Vec<u8> {
             code[13..17].copy_from_slice(&distance.to_le_bytes());
             code
         }
+        // The number in x8, arguments from x0.
+        Cpu::Arm64 => [
+            0xd280_0808,                         // mov x8, #64 (write)
+            0xd280_0020,                         // mov x0, #1
+            0x1000_0001 + ((20 - 2) << 5),       // adr x1, message: word 20, from word 2
+            0xd280_0002 + (u32::from(len) << 5), // mov x2, #len
+            0xd400_0001,                         // svc #0
+            0xd280_03a8,                         // mov x8, #29 (ioctl)
+            0xd280_0020,                         // mov x0, #1
+            0xd28a_8121,                         // mov x1, #0x5409 (TCSBRK)
+            0xd280_0022,                         // mov x2, #1
+            0xd400_0001,                         // svc #0
+            0xd280_11c8,                         // mov x8, #142 (reboot)
+            0xd29b_d5a0,                         // mov x0, #0xdead
+            0xf2bf_dc20,                         // movk x0, #0xfee1, lsl #16 (MAGIC1)
+            0xd283_2d21,                         // mov x1, #0x1969
+            0xf2a5_0241,                         // movk x1, #0x2812, lsl #16 (MAGIC2)
+            0xd288_ace2,                         // mov x2, #0x4567
+            0xf2a0_2462,                         // movk x2, #0x0123, lsl #16 (CMD_RESTART)
+            0xd400_0001,                         // svc #0
+            0x0000_0000,                         // udf #0
+            0xd503_201f,                         // nop: an even count of words
+        ]
+        .iter()
+        .flat_map(|word: &u32| word.to_le_bytes())
+        .collect(),
+        // The number in a7, arguments from a0.
+        Cpu::Riscv64 => [
+            0x0400_0893,                          // li a7, 64 (write)
+            0x0010_0513,                          // li a0, 1
+            0x0000_0597,                          // auipc a1, 0
+            0x0005_8593 + ((22 - 2) * 4 << 20),   // addi a1, a1, distance: message is word 22, auipc word 2
+            0x0000_0613 + (u32::from(len) << 20), // li a2, len
+            0x0000_0073,                          // ecall
+            0x01d0_0893,                          // li a7, 29 (ioctl)
+            0x0010_0513,                          // li a0, 1
+            0x0000_55b7,                          // lui a1, 5
+            0x4095_8593,                          // addi a1, a1, 0x409 (TCSBRK)
+            0x0010_0613,                          // li a2, 1
+            0x0000_0073,                          // ecall
+            0x08e0_0893,                          // li a7, 142 (reboot)
+            0xfee1_e537,                          // lui a0, 0xfee1e
+            0xead5_0513,                          // addi a0, a0, -0x153 (MAGIC1)
+            0x2812_25b7,                          // lui a1, 0x28122
+            0x9695_8593,                          // addi a1, a1, -0x697 (MAGIC2)
+            0x0123_4637,                          // lui a2, 0x1234
+            0x5676_0613,                          // addi a2, a2, 0x567 (CMD_RESTART)
+            0x0000_0073,                          // ecall
+            0xc000_1073,                          // unimp
+            0x0000_0013,                          // nop: an even count of words
+        ]
+        .iter()
+        .flat_map(|word: &u32| word.to_le_bytes())
+        .collect(),
         // EABI: the number in r7, arguments from r0. ARMv7 has movw and movt for 16 bits each.
         Cpu::Arm | Cpu::ArmBe8 => [
             0xe3a0_7004,                    // mov r7, #4 (write)

@@ -83,6 +83,37 @@ pub fn corpus() -> &'static [Tree] {
     })
 }
 
+/// The cache of Debian's kernels; with KIMAGE_REQUIRE_ALL=1 it is filled first.
+pub fn debian() -> &'static Path {
+    static CACHE: OnceLock<PathBuf> = OnceLock::new();
+    CACHE.get_or_init(|| {
+        let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache/kimage/debian");
+        let cache = std::env::var_os("KIMAGE_DEBIAN").map_or_else(home, PathBuf::from);
+        if std::env::var_os("KIMAGE_REQUIRE_ALL").is_some() {
+            let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fetch-debian.sh");
+            run_ok(Command::new("sh").arg(script).arg(&cache));
+        }
+        cache
+    })
+}
+
+/// A kernel of that cache (`bookworm-arm64-cloud-arm64`), or a loud word and `None`.
+pub fn debian_kernel(name: &str) -> Option<PathBuf> {
+    let folder = debian().join(name);
+    let found = image_in(&folder, "vmlinu");
+    if found.is_none() {
+        missing(&format!("no kernel in {}: run tests/fetch-debian.sh", folder.display()));
+    }
+    found
+}
+
+/// The file of a folder whose name begins so.
+pub fn image_in(folder: &Path, prefix: &str) -> Option<PathBuf> {
+    let files = fs::read_dir(folder).into_iter().flatten().flatten().map(|file| file.path());
+    let mut files = files.filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with(prefix));
+    files.next()
+}
+
 /// The tree of that name, if the corpus is there.
 pub fn tree(name: &str) -> Option<&'static Tree> {
     corpus().iter().find(|tree| tree.name == name)

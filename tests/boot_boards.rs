@@ -1,0 +1,281 @@
+//! Real U-Boots of other CPUs in QEMU start what kimage makes of Debian's kernels: arm64, RISC-V, MIPS. `tests/boot.rs` and
+//! `tests/boot_fit.rs` have the same for ARM.
+
+mod support;
+
+#[path = "support/boot.rs"]
+mod machine;
+
+use kimage::format::fdt::{Dtb, Flat, Node, Property, Strings};
+use machine::{Cpu, Machine, USER_OK, each, initrd, u_boot};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use support::{debian_kernel, kimage, read, run_ok, tempdir, tool};
+
+/// A machine with its U-Boot and a kernel.
+struct Board {
+    qemu: PathBuf,
+    options: Vec<String>,
+    kernel: PathBuf,
+    /// Where files are put into memory, and the kernel by the boot loader.
+    at: u64,
+    load: &'static str,
+    console: &'static str,
+    cpu: Cpu,
+}
+
+impl Board {
+    fn arm64() -> Option<Board> {
+        let qemu = tool("qemu-system-aarch64", "qemu-system-arm")?;
+        let rom = u_boot("qemu_arm64/u-boot.bin")?.display().to_string();
+        let options = ["-M", "virt", "-cpu", "cortex-a57", "-m", "512", "-bios", &rom].map(str::to_owned).to_vec();
+        let kernel = debian_kernel("bookworm-arm64-cloud-arm64")?;
+        let console = "earlycon console=ttyAMA0";
+        Some(Board { qemu, options, kernel, at: 0x5000_0000, load: "40200000", console, cpu: Cpu::Arm64 })
+    }
+
+    fn riscv64() -> Option<Board> {
+        let qemu = tool("qemu-system-riscv64", "qemu-system-misc")?;
+        // OpenSBI, QEMU's default firmware here, starts it.
+        let rom = u_boot("qemu-riscv64_smode/u-boot.bin")?.display().to_string();
+        let options = ["-M", "virt", "-m", "512", "-kernel", &rom].map(str::to_owned).to_vec();
+        let kernel = debian_kernel("trixie-riscv64-riscv64")?;
+        let console = "earlycon=sbi console=ttyS0";
+        Some(Board { qemu, options, kernel, at: 0x9000_0000, load: "80200000", console, cpu: Cpu::Riscv64 })
+    }
+
+    fn start(&self, what: &str, image: &Path) -> Machine {
+        let mut command = Command::new(&self.qemu);
+        command.args(&self.options).args(["-no-reboot", "-display", "none", "-serial", "stdio"]);
+        command.args(["-device", &format!("loader,file={},addr={:#x},force-raw=on", image.display(), self.at)]);
+        let mut machine = Machine::start(what, &mut command);
+        machine.prompt();
+        machine.ask(&format!("setenv bootargs {} panic=-1", self.console));
+        machine
+    }
+
+    /// The machine's own device tree under another name.
+    fn tree(&self, dir: &Path, model: &str) {
+        let path = dir.join("virt.dtb");
+        let mut command = Command::new(&self.qemu);
+        let mut options = self.options.clone();
+        options[1] = format!("virt,dumpdtb={}", path.display());
+        run_ok(command.args(options).args(["-display", "none"]));
+        let bytes = read(&path);
+        let tree = Dtb::parse_at(&bytes, 0).unwrap().tree().unwrap();
+        let mut root = Node::from(tree.root());
+        // Another `compatible`, or U-Boot takes the first configuration that suits its own board.
+        root.set(Property::string("model", model));
+        root.set(Property::string("compatible", model));
+        let mut out = Vec::new();
+        Flat::new(&root, Strings::default()).unwrap().plan(0).unwrap().emit(&mut out).unwrap();
+        fs::write(dir.join(format!("{model}.dtb")), out).unwrap();
+    }
+
+    /// Kernel, device trees and ramdisk in one folder.
+    fn files(&self, dir: &Path) {
+        fs::copy(&self.kernel, dir.join("Image")).unwrap();
+        self.tree(dir, "kimage-one");
+        self.tree(dir, "kimage-two");
+        fs::write(dir.join("initrd"), initrd(self.cpu)).unwrap();
+    }
+
+    /// Makes each image and boots it: the words must come one after the other.
+    fn boots(&self, dir: &Path, images: &[Image<'_>]) {
+        for image in images {
+            let all = [image.options, &["--quiet", "-o", image.name]].concat();
+            run_ok(kimage().current_dir(dir).args(all));
+        }
+        each(images, |image| {
+            let mut machine = self.start(image.name, &dir.join(image.name));
+            if image.moved {
+                // This board's U-Boot uses the parts where they lie if not told otherwise.
+                machine.ask("setenv fdt_high; setenv initrd_high");
+            }
+            machine.type_keys(&format!("bootm {:#x}{}\r", self.at, image.with));
+            for words in image.says.iter().chain(&["Starting kernel ...", "Linux version 6.1"]) {
+                machine.wait_for(words);
+            }
+            image.then.iter().for_each(|words| {
+                machine.wait_for(words);
+            });
+        });
+    }
+}
+
+struct Image<'a> {
+    name: &'a str,
+    options: &'a [&'a str],
+    /// What follows the address in `bootm`.
+    with: &'a str,
+    moved: bool,
+    /// U-Boot's words, and the kernel's behind its banner.
+    says: &'a [&'a str],
+    then: &'a [&'a str],
+}
+
+/// The device tree that U-Boot has itself.
+const OWN_TREE: &str = " - ${fdtcontroladdr}";
+
+#[test]
+fn arm64() {
+    let Some(board) = Board::arm64() else { return };
+    let dir = tempdir();
+    let dir = dir.path();
+    board.files(dir);
+    let plain = |name, options, says| Image { name, options, with: OWN_TREE, moved: true, says, then: &[] };
+    let load = board.load;
+    let fit = ["fit", "--kernel=Image", "--dtb=kimage-one.dtb", "--dtb=kimage-two.dtb", "--ramdisk=initrd", "-a", load];
+    let gzip = [&fit[..], &["--compress=gzip", "--hash=sha256,crc32"]].concat();
+    board.boots(
+        dir,
+        &[
+            plain("none", &["uimage", "Image", "-a", load], &["Load Address: 40200000", "Loading Kernel Image"]),
+            plain(
+                "gzip",
+                &["uimage", "Image", "-a", load, "--compress=gzip"],
+                &["(gzip compressed)", "Verifying Checksum ... OK", "Uncompressing Kernel Image"],
+            ),
+            plain(
+                "noload",
+                &["uimage", "Image", "-T", "kernel_noload"],
+                &["(no loading done)", "Verifying Checksum ... OK"],
+            ),
+            Image {
+                name: "multi",
+                options: &[
+                    "uimage",
+                    "-T",
+                    "multi",
+                    "-C",
+                    "none",
+                    "-A",
+                    "arm64",
+                    "-a",
+                    load,
+                    "Image",
+                    "initrd",
+                    "kimage-two.dtb",
+                ],
+                with: "",
+                moved: true,
+                says: &[
+                    "AArch64 Linux Multi-File Image",
+                    "   Image 2: ",
+                    "Verifying Checksum ... OK",
+                    "Loading Ramdisk to",
+                ],
+                then: &["Machine model: kimage-two", USER_OK],
+            },
+            Image {
+                name: "plain.itb",
+                options: &fit,
+                with: "#conf-1",
+                moved: true,
+                says: &["Using 'conf-1' configuration", "sha256+ OK"],
+                then: &["Machine model: kimage-one", USER_OK],
+            },
+            Image {
+                name: "gzip.itb",
+                options: &gzip,
+                with: "#conf-2",
+                moved: true,
+                says: &["Using 'conf-2' configuration", "sha256+ crc32+ OK", "Uncompressing Kernel Image"],
+                then: &["Machine model: kimage-two", USER_OK],
+            },
+        ],
+    );
+}
+
+#[test]
+fn riscv64() {
+    let Some(board) = Board::riscv64() else { return };
+    let dir = tempdir();
+    let dir = dir.path();
+    board.files(dir);
+    let load = board.load;
+    board.boots(
+        dir,
+        &[
+            Image {
+                name: "gzip",
+                options: &["uimage", "Image", "-a", load, "--compress=gzip"],
+                with: OWN_TREE,
+                moved: false,
+                says: &[
+                    "RISC-V Linux Kernel Image (gzip compressed)",
+                    "Verifying Checksum ... OK",
+                    "Uncompressing Kernel Image",
+                ],
+                then: &["Machine model: riscv-virtio,qemu"],
+            },
+            Image {
+                name: "two.itb",
+                options: &[
+                    "fit",
+                    "--kernel=Image",
+                    "--dtb=kimage-one.dtb",
+                    "--dtb=kimage-two.dtb",
+                    "--ramdisk=initrd",
+                    "-a",
+                    load,
+                    "--compress=gzip",
+                    "-E",
+                    "-B",
+                    "1000",
+                ],
+                with: "#conf-2",
+                moved: true,
+                says: &["Using 'conf-2' configuration", "sha256+ OK", "Uncompressing Kernel Image"],
+                then: &["Machine model: kimage-two", USER_OK],
+            },
+        ],
+    );
+}
+
+/// The ELF file that Debian ships: flattened, compressed, entered where U-Boot of 32 bits can. The addresses of a 64-bit
+/// kernel are sign extensions of 32 bits, and those are what the header has.
+#[test]
+fn mips() {
+    let Some(rom) = u_boot("maltael/u-boot.bin") else { return };
+    let dir = tempdir();
+    let dir = dir.path();
+    // QEMU swaps the words of a little-endian Malta's firmware (hw/mips/malta.c), Debian's is not swapped.
+    let mut swapped = read(&rom);
+    swapped.resize(swapped.len().next_multiple_of(4), 0);
+    swapped.chunks_exact_mut(4).for_each(<[u8]>::reverse);
+    fs::write(dir.join("rom"), swapped).unwrap();
+    let kernels = [
+        ("bookworm-mipsel-4kc-malta", "qemu-system-mipsel", "24Kc"),
+        ("bookworm-mips64el-5kc-malta", "qemu-system-mips64el", "MIPS64R2-generic"),
+    ];
+    for (name, qemu, cpu) in kernels {
+        let (Some(qemu), Some(kernel)) = (tool(qemu, "qemu-system-mips"), debian_kernel(name)) else { continue };
+        run_ok(kimage().current_dir(dir).arg("uimage").arg(kernel).args([
+            "--compress=gzip",
+            "--quiet",
+            "-o",
+            "uImage",
+        ]));
+        let mut command = Command::new(qemu);
+        command.current_dir(dir).args(["-M", "malta", "-cpu", cpu, "-m", "256", "-bios", "rom", "-no-reboot"]);
+        command.args(["-display", "none", "-serial", "stdio"]);
+        command.args(["-device", "loader,file=uImage,addr=0x04000000,force-raw=on"]);
+        let mut machine = Machine::start(name, &mut command);
+        machine.wait_for("maltael # ");
+        machine.type_keys("setenv bootargs console=ttyS0 panic=-1\r");
+        machine.wait_for("maltael # ");
+        machine.type_keys("bootm 0x84000000\r");
+        for words in [
+            "Image Type:   MIPS Linux Kernel Image (gzip compressed)",
+            "Load Address: 81",
+            "Verifying Checksum ... OK",
+            "Uncompressing Kernel Image",
+            "Linux version 6.1",
+            "MIPS: machine is mti,malta",
+        ] {
+            machine.wait_for(words);
+        }
+    }
+}
