@@ -11,7 +11,7 @@ use machine::{Cpu, Machine, USER_OK, each, initrd, u_boot};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use support::{debian_kernel, kimage, read, run_ok, tempdir, tool};
+use support::{debian_kernel, kimage, read, run, run_ok, stderr, stdout, tempdir, tool};
 
 /// A machine with its U-Boot and a kernel.
 struct Board {
@@ -131,7 +131,15 @@ fn arm64() {
     board.boots(
         dir,
         &[
-            plain("none", &["uimage", "Image", "-a", load], &["Load Address: 40200000", "Loading Kernel Image"]),
+            // What U-Boot's environment has there, fdt_high=0xffffffff, keeps nothing in place on 64 bits.
+            Image {
+                moved: false,
+                ..plain(
+                    "none",
+                    &["uimage", "Image", "-a", load],
+                    &["Load Address: 40200000", "Loading Kernel Image", "Loading Device Tree to"],
+                )
+            },
             plain(
                 "gzip",
                 &["uimage", "Image", "-a", load, "--compress=gzip"],
@@ -186,6 +194,58 @@ fn arm64() {
             },
         ],
     );
+}
+
+/// A ramdisk where `booti` moves the kernel to: refused on the board, and found by `lint`.
+#[test]
+fn arm64_booti_refuses_what_overlaps() {
+    let Some(board) = Board::arm64() else { return };
+    let dir = tempdir();
+    let ramdisk = dir.path().join("initrd");
+    fs::write(&ramdisk, [7; 4096]).unwrap();
+    let says = |ramdisk_at: u64| {
+        // Not on 2 MiB, the kernel moves to 0x51000000.
+        let env = format!("kernel_addr_r=50f80000\nramdisk_addr_r={ramdisk_at:x}\nfdt_high=ffffffff\n");
+        fs::write(dir.path().join("env"), env).unwrap();
+        let mut command = kimage();
+        command.current_dir(dir.path()).arg("lint").arg(&board.kernel);
+        // The board file has 256 MiB, this machine 512.
+        let mut text = stdout(&run_ok(kimage().args(["lint", "--board", "qemu-arm64-virt", "--show"])));
+        text = text.replace("size = 0x10000000", "size = 0x20000000");
+        fs::write(dir.path().join("board.toml"), text).unwrap();
+        let lint = run(command.args(["--board", "board.toml", "--uboot-env", "env", "--ramdisk", "initrd"]));
+        let mut machine = Board { at: 0x50f8_0000, ..Board::arm64().unwrap() }.start("booti", &board.kernel);
+        machine.type_keys(&format!("booti 50f80000 {ramdisk_at:x}:1000 ${{fdtcontroladdr}}\r"));
+        machine.wait_for("Moving Image from 0x50f80000 to 0x51000000, end=");
+        (lint, machine)
+    };
+    let image_size: u64 =
+        stdout(&run_ok(kimage().args(["info", "--field", "memory_needed"]).arg(&board.kernel))).trim().parse().unwrap();
+    let (lint, mut machine) = says(0x5100_0000 + image_size - 1);
+    assert!(stderr(&lint).contains("and the ramdisk (0x"), "{}", stderr(&lint));
+    machine.wait_for("ERROR: RD image overlaps OS image");
+    let (lint, mut machine) = says(0x5100_0000 + image_size);
+    assert!(lint.status.success(), "{}", stderr(&lint));
+    machine.wait_for("Starting kernel ...");
+}
+
+/// What `lint` says of a compressed arm64 kernel that is not to be loaded.
+#[test]
+fn arm64_noload_must_not_be_compressed() {
+    let Some(board) = Board::arm64() else { return };
+    let dir = tempdir();
+    let path = dir.path().join("uImage");
+    run_ok(
+        kimage()
+            .arg("uimage")
+            .arg(&board.kernel)
+            .args(["-T", "kernel_noload", "--compress", "gzip", "-q", "-o"])
+            .arg(&path),
+    );
+    let said = board.start("noload gzip", &path).ask(&format!("bootm {:#x}{OWN_TREE}", board.at));
+    assert!(said.contains("Verifying Checksum ... OK") && said.contains("Bad Linux ARM64 Image magic!"), "{said}");
+    let linted = run(kimage().arg("lint").arg(&path).args(["--board", "qemu-arm64-virt"]));
+    assert!(stderr(&linted).contains("Bad Linux ARM64 Image magic!"), "{}", stderr(&linted));
 }
 
 #[test]

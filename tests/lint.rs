@@ -79,7 +79,7 @@ fn plain(env: &[(&str, u64)]) -> Board {
     let env: String = env.iter().map(|(name, value)| format!("{name} = {value}\n")).collect();
     let ram = "[[ram]]\nstart = 0x40000000\nsize = 0x10000000\n";
     let loader = "[loader]\nformats = [\"uimage\", \"fit\", \"zimage\", \"image\"]\nlzma_dict_max = 0x10000\n";
-    Board::parse(&format!("name = \"x\"\nsource = \"y\"\n{ram}[env]\n{env}{loader}")).unwrap()
+    Board::parse(&format!("name = \"x\"\nsource = \"y\"\narch = \"arm64\"\n{ram}[env]\n{env}{loader}")).unwrap()
 }
 
 /// What is computed for each kind of kernel, from the documents' numbers by hand.
@@ -95,8 +95,12 @@ fn the_memory_of_each_kernel() {
     let anywhere = image64(b"ARM\x64", 0, 0x60_0000, 8);
     assert_eq!(uses(&anywhere), [(Role::Image, 0x4020_0000, 4096), (Role::Running, 0x4020_0000, 0x60_0000)]);
     let low = image64(b"ARM\x64", 0x8_0000, 0x60_0000, 0);
-    let want =
-        [(Role::Copied, 0x4008_0000, 4096), (Role::Running, 0x4008_0000, 0x60_0000), (Role::Image, 0x4020_0000, 4096)];
+    // U-Boot moves image_size bytes (cmd/booti.c), however long the file is.
+    let want = [
+        (Role::Copied, 0x4008_0000, 0x60_0000),
+        (Role::Running, 0x4008_0000, 0x60_0000),
+        (Role::Image, 0x4020_0000, 4096),
+    ];
     assert_eq!(uses(&low), want);
     // Compressed: at kernel_comp_addr_r.
     let mut packed = Vec::new();
@@ -109,10 +113,17 @@ fn the_memory_of_each_kernel() {
 fn each_rule() {
     let board = plain(&[("kernel_addr_r", 0x4020_0000), ("fdt_addr_r", 0x4021_0000), ("ramdisk_addr_r", 0x4fff_0000)]);
     let image = image64(b"ARM\x64", 0, 0x60_0000, 8);
-    // The tree lies where the kernel runs, but U-Boot moves it first.
-    assert_eq!(rules(&lint(&board, &image, 4096, 0)), [""; 0]);
-    let in_place = Board { env: Environment { fdt_high: Some(u64::MAX), ..board.env.clone() }, ..board.clone() };
-    assert_eq!(rules(&lint(&in_place, &image, 4096, 0)), ["lint.overlap"]);
+    // The tree lies where the kernel runs: booti refuses that. bootm moves it first, unless it is to stay in place.
+    assert_eq!(rules(&lint(&board, &image, 4096, 0)), ["lint.overlap"]);
+    let mut header = Vec::new();
+    let request = kimage::assemble::UImageRequest { load: Some(0x4080_0000), ..Default::default() };
+    kimage::assemble::uimage(&request, &[&image], &[]).unwrap().emit(&mut header).unwrap();
+    let board_of = |fdt_high| Board {
+        env: Environment { fdt_addr_r: Some(0x4090_0000), fdt_high, ..board.env.clone() },
+        ..board.clone()
+    };
+    assert_eq!(rules(&lint(&board_of(None), &header, 4096, 0)), [""; 0]);
+    assert_eq!(rules(&lint(&board_of(Some(u64::MAX)), &header, 4096, 0)), ["lint.overlap"]);
     // The ramdisk reaches over the end of the RAM.
     let linted = lint(&board, &image, 0, 0x10_0000);
     assert_eq!(rules(&linted), ["lint.ram"]);
@@ -136,7 +147,7 @@ fn uimages() {
     let dir = dir.path();
     fs::write(dir.join("flat"), vec![7; 3 << 20]).unwrap();
     let make = |name: &str, load: &str, codec: &str| {
-        let options = ["-A", "arm", "-a", load, "--compress", codec, "-q", "-o", name];
+        let options = ["-A", "arm64", "-a", load, "--compress", codec, "-q", "-o", name];
         support::run_ok(kimage().current_dir(dir).arg("uimage").arg("flat").args(options));
         read(&dir.join(name))
     };
@@ -145,13 +156,107 @@ fn uimages() {
         let linted = lint(board, image, 0, 0);
         rules(&linted).into_iter().map(str::to_owned).collect::<Vec<_>>()
     };
-    assert_eq!(rules_of(&board, &make("good", "40008000", "gzip")), [""; 0]);
-    assert_eq!(rules_of(&board, &make("copied", "41000000", "none")), [""; 0]);
-    assert_eq!(rules_of(&board, &make("over", "40f00000", "gzip")), ["lint.overlap"]);
-    assert_eq!(rules_of(&board, &make("codec", "40008000", "zstd")), ["lint.codec"]);
-    assert_eq!(rules_of(&board, &make("dict", "40008000", "lzma")), ["lint.codec", "lint.lzma-dictionary"]);
+    // What is in them has no header to say more.
+    assert_eq!(rules_of(&board, &make("good", "40008000", "gzip")), ["lint.bss"]);
+    assert_eq!(rules_of(&board, &make("copied", "41000000", "none")), ["lint.bss"]);
+    assert_eq!(rules_of(&board, &make("over", "40f00000", "gzip")), ["lint.overlap", "lint.bss"]);
+    assert_eq!(rules_of(&board, &make("codec", "40008000", "zstd")), ["lint.codec", "lint.bss"]);
+    let dict = rules_of(&board, &make("dict", "40008000", "lzma"));
+    assert_eq!(dict, ["lint.codec", "lint.lzma-dictionary", "lint.bss"]);
     let short = Board { env: Environment { bootm_len: Some(0x10_0000), ..board.env.clone() }, ..board.clone() };
-    assert_eq!(rules_of(&short, &make("long", "40008000", "gzip")), ["lint.bootm-len"]);
+    assert_eq!(rules_of(&short, &make("long", "40008000", "gzip")), ["lint.bootm-len", "lint.bss"]);
+    let other = Board { arch: "mips".to_owned(), ..board.clone() };
+    assert_eq!(rules_of(&other, &make("other", "40008000", "gzip")), ["lint.arch"]);
+}
+
+/// A kernel that is not loaded: arm64's goes to the start of the RAM, compressed it does not start (as seen in
+/// `tests/boot_boards.rs`), others stay behind the header.
+#[test]
+fn noload() {
+    let dir = tempdir();
+    let dir = dir.path();
+    let board = plain(&[("kernel_addr_r", 0x4100_0000)]);
+    let mut linted = |board: &Board, image: &[u8], codec: &str| {
+        fs::write(dir.join("Image"), image).unwrap();
+        let options = ["-T", "kernel_noload", "--compress", codec, "-q", "-o", "uImage"];
+        support::run_ok(kimage().current_dir(dir).arg("uimage").arg("Image").args(options));
+        lint(board, &read(&dir.join("uImage")), 0, 0)
+    };
+    let arm64 = image64(b"ARM\x64", 0x8_0000, 0x60_0000, 8);
+    let plain_kernel = linted(&board, &arm64, "none");
+    assert_eq!(rules(&plain_kernel), [""; 0]);
+    let running = plain_kernel.memory.iter().find(|using| using.role == Role::Running).unwrap();
+    assert_eq!((running.start, running.size), (0x4008_0000, 0x60_0000));
+    assert_eq!(rules(&linted(&board, &arm64, "gzip")), ["lint.noload"]);
+    // RISC-V maps its first page by a large one, and U-Boot leaves it 64 bytes behind one.
+    let riscv = Board { arch: "riscv".to_owned(), ..board };
+    let found = linted(&riscv, &image64(b"RSC\x05", 0x20_0000, 0x60_0000, 0), "none");
+    assert_eq!(rules(&found), ["lint.align"]);
+    assert_eq!(found.findings[0].help, "load it to 0x41200000");
+}
+
+/// All ones of 32 bits keep nothing in place on a 64-bit board (as seen in `tests/boot_boards.rs`).
+#[test]
+fn all_ones_have_the_width_of_an_address() {
+    let mut board = plain(&[("fdt_high", 0xffff_ffff)]);
+    assert!(!board.fdt_in_place());
+    board.arch = "arm".to_owned();
+    assert!(board.fdt_in_place() && !board.initrd_in_place());
+    board.env.fdt_high = Some(u64::MAX);
+    assert!(board.fdt_in_place());
+    board.arch = "riscv".to_owned();
+    assert!(board.fdt_in_place());
+}
+
+/// Every proposal does what it says: followed one after the other they lead to a board that boots.
+#[test]
+fn proposals_lead_out() {
+    let mut zimage = Vec::new();
+    kimage::assemble::zimage(&read(&testdata("tiny/arm-vmlinux")), &[]).unwrap().emit(&mut zimage).unwrap();
+    let arm64 = image64(b"ARM\x64", 0, 24 << 20, 0b1010);
+    let mut packed = Vec::new();
+    kimage::codec::Codec::Gzip.compress(&arm64, &Default::default(), &mut packed).unwrap();
+    let riscv = image64(b"RSC\x05", 0x20_0000, 24 << 20, 0);
+    let mut followed = 0;
+    for (name, board) in boards() {
+        let images: &[&[u8]] = match &*board.arch {
+            "arm" => &[&zimage],
+            "arm64" => &[&arm64, &packed],
+            "riscv" => &[&riscv],
+            _ => continue,
+        };
+        let ram = &board.ram[0];
+        // At the start of the RAM, on each other, across its end, far outside.
+        let places = [ram.start, ram.start + (4 << 20), ram.end() - 4096, u64::MAX - 4096];
+        for (image, number) in images.iter().flat_map(|image| (0..64).map(move |number| (image, number))) {
+            let (kernel, tree, ramdisk) = (places[number % 4], places[number / 4 % 4], places[number / 16]);
+            let mut board = board.clone();
+            (board.env.kernel_addr_r, board.env.fdt_addr_r) = (Some(kernel), Some(tree));
+            (board.env.ramdisk_addr_r, board.env.kernel_comp_addr_r) = (Some(ramdisk), Some(kernel));
+            (board.env.fdt_high, board.env.initrd_high) = (Some(u64::MAX), Some(u64::MAX));
+            let mut errors = usize::MAX;
+            loop {
+                let linted = lint(&board, image, 40_000, 8 << 20);
+                let count = linted.findings.iter().filter(|it| ["lint.overlap", "lint.ram"].contains(&it.rule)).count();
+                assert!(count < errors, "{name}: {linted:#x?}");
+                let Some(first) = linted.findings.iter().find(|it| ["lint.overlap", "lint.ram"].contains(&it.rule))
+                else {
+                    break;
+                };
+                errors = count;
+                let words: Vec<&str> = first.help.split(' ').collect();
+                let ["setenv", variable, value] = words[..] else { panic!("{name}: {linted:#x?}") };
+                assert_eq!(
+                    board
+                        .env
+                        .read(&format!("{variable}={value}\nfdt_high=ffffffffffffffff\ninitrd_high=ffffffffffffffff")),
+                    []
+                );
+                followed += 1;
+            }
+        }
+    }
+    assert!(followed > 500, "{followed}");
 }
 
 #[test]
@@ -169,11 +274,51 @@ fn printenv_wins() {
     assert!(findings[0].message.contains("ramdisk_addr_r=${other}"));
     for (text, words) in [
         ("name = 1", "name"),
-        ("name = \"x\"\nsource = \"y\"\nram = []\nnonsense = 1", "nonsense"),
-        ("name = \"x\"\nsource = \"y\"", "ram"),
+        ("name = \"x\"\nsource = \"y\"\narch = \"arm\"\nram = []\nnonsense = 1", "nonsense"),
+        ("name = \"x\"\nsource = \"y\"\narch = \"arm\"", "ram"),
+        ("name = \"x\"\nsource = \"y\"\narch = \"armv7\"\nram = []", "no CPU that mkimage knows; those are"),
     ] {
         let error = Board::parse(text).unwrap_err();
         assert!(error.contains(words), "{error}");
+    }
+}
+
+/// What `printenv` says on three real U-Boots is what their board files say.
+#[test]
+fn a_real_printenv() {
+    let boards = boards();
+    for (name, qemu, package, options, rom) in [
+        ("qemu-arm-virt", "qemu-system-arm", "qemu-system-arm", &["-M", "virt", "-bios"][..], "qemu_arm"),
+        (
+            "qemu-arm64-virt",
+            "qemu-system-aarch64",
+            "qemu-system-arm",
+            &["-M", "virt", "-cpu", "cortex-a57", "-bios"],
+            "qemu_arm64",
+        ),
+        (
+            "qemu-riscv64-virt",
+            "qemu-system-riscv64",
+            "qemu-system-misc",
+            &["-M", "virt", "-kernel"],
+            "qemu-riscv64_smode",
+        ),
+    ] {
+        let (Some(qemu), Some(rom)) = (tool(qemu, package), u_boot(&format!("{rom}/u-boot.bin"))) else { continue };
+        let mut command = Command::new(qemu);
+        command.args(options).arg(rom).args(["-m", "256", "-no-reboot", "-display", "none", "-serial", "stdio"]);
+        let mut machine = Machine::start(name, &mut command);
+        machine.prompt();
+        let mut env = Environment::default();
+        assert_eq!(env.read(&machine.ask("printenv")), []);
+        let board = &boards.iter().find(|board| board.0 == name).unwrap().1;
+        // CONFIG_SYS_BOOTM_LEN is no variable there. `fdt_addr` is QEMU's own tree, which these boards do not boot with.
+        let fdt_addr_r = if board.arch == "riscv" { board.env.fdt_addr_r } else { env.fdt_addr_r };
+        let want = Environment { bootm_len: None, fdt_addr_r, ..board.env.clone() };
+        assert_eq!(env, want, "{name}");
+        if board.arch != "riscv" {
+            assert_eq!(env.fdt_addr_r, Some(0x4000_0000));
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a board file says.
 
 use crate::finding::{Finding, Severity};
+use crate::format::uimage::ARCH;
 use serde::Deserialize;
 use std::fmt;
 
@@ -12,6 +13,8 @@ pub struct Board {
     pub name: String,
     /// Where the numbers come from.
     pub source: String,
+    /// The CPU as its boot loader runs it, in mkimage's words: `arm`, `arm64`, `riscv`, `mips`, `powerpc`, `x86` ...
+    pub arch: String,
     /// The banks of RAM, at the addresses that U-Boot uses (MIPS: KSEG0).
     pub ram: Vec<Area>,
     /// Memory that nothing may be put into.
@@ -43,9 +46,16 @@ pub struct Area {
     pub size: u64,
 }
 
+impl Area {
+    /// The address behind it.
+    pub fn end(&self) -> u64 {
+        self.start.saturating_add(self.size)
+    }
+}
+
 impl fmt::Display for Area {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:#x}..{:#x}", self.start, self.start.saturating_add(self.size))
+        write!(f, "{:#x}..{:#x}", self.start, self.end())
     }
 }
 
@@ -63,9 +73,9 @@ pub struct Environment {
     pub kernel_comp_addr_r: Option<u64>,
     /// How much of it fits there.
     pub kernel_comp_size: Option<u64>,
-    /// All ones: the device tree stays where it was loaded.
+    /// All ones: the device tree stays where it was loaded; else the address below which U-Boot puts it.
     pub fdt_high: Option<u64>,
-    /// All ones: the ramdisk stays where it was loaded.
+    /// All ones: the ramdisk stays where it was loaded; else the address below which U-Boot puts it.
     pub initrd_high: Option<u64>,
     /// `CONFIG_SYS_BOOTM_LEN`: `bootm` unpacks no more.
     pub bootm_len: Option<u64>,
@@ -96,7 +106,28 @@ impl Board {
     /// # Errors
     /// Where the text is not what it should be, in words with the line.
     pub fn parse(text: &str) -> Result<Board, String> {
-        toml::from_str(text).map_err(|error| error.to_string())
+        let board: Board = toml::from_str(text).map_err(|error| error.to_string())?;
+        if ARCH.id(&board.arch).is_none() {
+            let known: Vec<&str> = ARCH.all().map(|name| name.short).collect();
+            return Err(format!("arch: {:?} is no CPU that mkimage knows; those are {}", board.arch, known.join(", ")));
+        }
+        Ok(board)
+    }
+
+    /// Does U-Boot leave the device tree where it was loaded?
+    pub fn fdt_in_place(&self) -> bool {
+        self.in_place(self.env.fdt_high)
+    }
+
+    /// Does U-Boot leave the ramdisk where it was loaded?
+    pub fn initrd_in_place(&self) -> bool {
+        self.in_place(self.env.initrd_high)
+    }
+
+    /// All ones, of the width of an address: to a 64-bit U-Boot 0xffffffff is a limit like any other.
+    fn in_place(&self, high: Option<u64>) -> bool {
+        let ones = if matches!(&*self.arch, "arm64" | "riscv" | "x86_64") { u64::MAX } else { u32::MAX.into() };
+        high.is_some_and(|high| high == ones || high == u64::MAX)
     }
 }
 
@@ -138,18 +169,4 @@ impl Environment {
         }
         findings
     }
-
-    /// Does U-Boot leave the device tree where it is?
-    pub fn fdt_in_place(&self) -> bool {
-        in_place(self.fdt_high)
-    }
-
-    /// Does U-Boot leave the ramdisk where it is?
-    pub fn initrd_in_place(&self) -> bool {
-        in_place(self.initrd_high)
-    }
-}
-
-fn in_place(high: Option<u64>) -> bool {
-    matches!(high, Some(0xffff_ffff | u64::MAX))
 }

@@ -1,5 +1,6 @@
-//! The memory that a boot takes, by the rules of U-Boot (boot/bootm.c, arch/arm/lib/image.c) and of the kernels
-//! (Documentation/arch/arm/booting.rst, arm64/booting.rst, x86/boot.rst; arch/arm/boot/compressed/head.S).
+//! The memory that a boot takes, by the rules of U-Boot (boot/bootm.c, arch/arm/lib/image.c, arch/riscv/lib/image.c) and
+//! of the kernels (Documentation/arch/arm/booting.rst, arm64/booting.rst, riscv/boot.rst, x86/boot.rst;
+//! arch/arm/boot/compressed/head.S and misc.c).
 
 use super::{Board, Files, codec_word, format_word};
 use crate::arch::Arch;
@@ -11,7 +12,7 @@ use crate::format::Format;
 use crate::format::bzimage::BzImage;
 use crate::format::fit::Fit;
 use crate::format::image64::Image64;
-use crate::format::uimage::{COMPRESSION, HEADER_LEN, UImage, kind};
+use crate::format::uimage::{ARCH, COMPRESSION, HEADER_LEN, UImage, kind};
 use crate::format::zimage::ZImage;
 use std::fmt;
 
@@ -35,18 +36,6 @@ pub enum Role {
     Reserved,
 }
 
-impl Role {
-    /// The variable that moves it.
-    pub(super) fn variable(self) -> Option<&'static str> {
-        match self {
-            Role::Image => Some("kernel_addr_r"),
-            Role::DeviceTree => Some("fdt_addr_r"),
-            Role::Ramdisk => Some("ramdisk_addr_r"),
-            _ => None,
-        }
-    }
-}
-
 /// A piece of memory in use.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Use {
@@ -58,6 +47,9 @@ pub struct Use {
     pub size: u64,
     /// For what.
     pub role: Role,
+    /// U-Boot refuses a device tree or ramdisk that it finds here (`booti`: "image overlaps OS image").
+    #[serde(skip)]
+    pub(super) guarded: bool,
 }
 
 impl Use {
@@ -81,6 +73,15 @@ const ARM_BANK: u64 = 128 << 20;
 /// Where the kernel goes in it, and the 16 KiB of page tables below that.
 const TEXT_OFFSET: u64 = 0x8000;
 const PAGE_TABLES: u64 = 0x4000;
+/// What ARM's decompressor takes behind its image: BSS and stack (4 KiB each are plenty), and 64 KiB to allocate from.
+const DECOMPRESSOR: u64 = 0x1_2000;
+/// arm64 and RISC-V map their first page by a large one.
+const LARGE_PAGE: Align = match Align::new(2 << 20) {
+    Some(align) => align,
+    None => Align::PAGE,
+};
+/// What U-Boot takes an arm64 Image without a size (Linux before 3.17) for.
+const OLD_IMAGE: (u64, u64) = (0x8_0000, 16 << 20);
 /// No kernel unpacks to more.
 const UNPACK_LIMIT: u64 = 1 << 30;
 
@@ -89,7 +90,18 @@ const UNPACK_LIMIT: u64 = 1 << 30;
 /// # Errors
 /// When the image is damaged.
 pub fn memory(board: &Board, files: &Files<'_>) -> Result<(Vec<Use>, Vec<Finding>)> {
-    let mut boot = Boot { board, uses: Vec::new(), findings: Vec::new() };
+    boot(board, files, None, &mut None)
+}
+
+/// As [`memory`], with the kernel loaded to `load` whatever its header says; `unpacked` keeps the kernel, which is the same
+/// wherever it goes.
+pub(super) fn boot(
+    board: &Board,
+    files: &Files<'_>,
+    load: Option<u64>,
+    unpacked: &mut Option<Vec<u8>>,
+) -> Result<(Vec<Use>, Vec<Finding>)> {
+    let mut boot = Boot { board, load, unpacked, uses: Vec::new(), findings: Vec::new() };
     boot.image(files.image)?;
     for (bytes, at, role, what, variable) in [
         (files.dtb, board.env.fdt_addr_r, Role::DeviceTree, "the device tree", "fdt_addr_r"),
@@ -101,27 +113,60 @@ pub fn memory(board: &Board, files: &Files<'_>) -> Result<(Vec<Use>, Vec<Finding
             (None, _) => {}
         }
     }
+    for area in &board.reserved {
+        boot.add(Role::Reserved, area.name.clone(), area.start, area.size);
+    }
     Ok((boot.uses, boot.findings))
+}
+
+/// What a container says of the kernel in it.
+struct Packed<'a> {
+    data: &'a [u8],
+    /// U-Boot's word for the compression.
+    comp: &'a str,
+    /// U-Boot's word for the CPU.
+    arch: &'a str,
+    /// Where the data stands.
+    start: u64,
+    /// Where it is to go; `None`: it stays.
+    load: Option<u64>,
 }
 
 struct Boot<'b> {
     board: &'b Board,
+    load: Option<u64>,
+    unpacked: &'b mut Option<Vec<u8>>,
     uses: Vec<Use>,
     findings: Vec<Finding>,
 }
 
 impl Boot<'_> {
     fn add(&mut self, role: Role, what: impl Into<String>, start: u64, size: u64) {
-        self.uses.push(Use { what: what.into(), start, size, role });
+        self.uses.push(Use { what: what.into(), start, size, role, guarded: false });
     }
 
     fn error(&mut self, rule: &'static str, message: String, help: String) {
         self.findings.push(Finding::new(rule, Severity::Error, message).with_help(help));
     }
 
+    fn warn(&mut self, rule: &'static str, message: String, help: &'static str) {
+        self.findings.push(Finding::new(rule, Severity::Warning, message).with_help(help));
+    }
+
+    fn note(&mut self, rule: &'static str, message: &'static str) {
+        self.findings.push(Finding::new(rule, Severity::Note, message));
+    }
+
     fn missing(&mut self, variable: &str) {
         let message = format!("neither board file nor environment says {variable}");
-        self.error("lint.env", message, format!("add {variable} to [env] of the board file"));
+        let help = "leave the file out if the board does not load it; else set it in [env] of a board file of your own \
+                    (--board NAME --show prints one to start from), or by --uboot-env";
+        self.error("lint.env", message, help.to_owned());
+    }
+
+    /// Where the RAM begins; kernels count from there.
+    fn ram_start(&self) -> Option<u64> {
+        self.board.ram.first().map(|area| area.start)
     }
 
     fn image(&mut self, image: &[u8]) -> Result<()> {
@@ -145,16 +190,23 @@ impl Boot<'_> {
         match format {
             Some(Format::UImage) => self.uimage(&UImage::parse(image).map_err(damaged)?, at),
             Some(Format::Fit) => self.fit(&Fit::parse(image).map_err(damaged)?, at)?,
-            Some(Format::Compressed(codec)) => match self.board.env.kernel_comp_addr_r {
-                Some(unpacked_at) => {
-                    let max = self.board.env.kernel_comp_size;
-                    if let Some(kernel) = self.unpack(codec, image, unpacked_at, max, "kernel_comp_size") {
-                        self.running(&kernel, unpacked_at, len64(&kernel));
+            Some(Format::Compressed(codec)) => {
+                self.codec(codec_word(codec));
+                match self.board.env.kernel_comp_addr_r {
+                    Some(unpacked_at) => {
+                        let max = self.board.env.kernel_comp_size;
+                        if self.unpack(codec, image, unpacked_at, max, "kernel_comp_size") {
+                            self.running_unpacked(unpacked_at);
+                        }
                     }
+                    None => self.missing("kernel_comp_addr_r"),
                 }
-                None => self.missing("kernel_comp_addr_r"),
-            },
-            _ => self.running(image, at, len64(image)),
+            }
+            _ => self.running(image, at),
+        }
+        let is_booti = matches!(format, Some(Format::Image64(_) | Format::Compressed(_)));
+        for using in self.uses.iter_mut().filter(|using| is_booti && using.role == Role::Running) {
+            using.guarded = true;
         }
         Ok(())
     }
@@ -163,16 +215,19 @@ impl Boot<'_> {
         let header = image.header();
         let data = image.files().next().unwrap_or(&[]);
         let start = match header.kind {
-            kind::KERNEL | kind::KERNEL_NOLOAD => at + HEADER_LEN,
+            kind::KERNEL | kind::KERNEL_NOLOAD => at.saturating_add(HEADER_LEN),
             // The table of sizes stands in front.
             kind::MULTI => {
-                image.regions().iter().find(|region| region.name == "data[0]").map_or(at, |it| at + it.at.start)
+                let regions = image.regions();
+                let first = regions.iter().find(|region| region.name == "data[0]");
+                at.saturating_add(first.map_or(0, |region| region.at.start))
             }
             _ => return,
         };
         let comp = COMPRESSION.short(header.comp).unwrap_or("?");
-        let load = if header.kind == kind::KERNEL_NOLOAD { start } else { u64::from(header.load) };
-        self.kernel(data, comp, start, load);
+        let arch = ARCH.short(header.arch).unwrap_or("?");
+        let load = (header.kind != kind::KERNEL_NOLOAD).then_some(u64::from(header.load));
+        self.kernel(&Packed { data, comp, arch, start, load });
     }
 
     fn fit(&mut self, fit: &Fit<'_>, at: u64) -> Result<()> {
@@ -195,47 +250,83 @@ impl Boot<'_> {
             let placement = image.placement().map_err(|error| Error::input("IMAGE", error))?;
             let (Some(data), Some(placement)) = (image.data(), placement) else { continue };
             let start = at.saturating_add(placement.range().start);
-            let noload = image.text("type") == Some("kernel_noload");
-            let load = if noload { start } else { image.load().unwrap_or(start) };
-            self.kernel(data, image.text("compression").unwrap_or("none"), start, load);
+            let load = if image.text("type") == Some("kernel_noload") { None } else { image.load() };
+            let comp = image.text("compression").unwrap_or("none");
+            self.kernel(&Packed { data, comp, arch: image.text("arch").unwrap_or("?"), start, load });
             // The other images of the FIT are read after the kernel was unpacked.
-            for using in self.uses.iter_mut().filter(|using| using.role == Role::Copied && load != start) {
+            for using in self.uses.iter_mut().filter(|using| using.role == Role::Copied && load.is_some()) {
                 using.role = Role::Unpacked;
             }
         }
         Ok(())
     }
 
-    /// A kernel at `start`, which `bootm` copies or unpacks to `load`.
-    fn kernel(&mut self, data: &[u8], comp: &str, start: u64, load: u64) {
+    fn codec(&mut self, comp: &str) {
         let codecs = &self.board.loader.codecs;
         if !codecs.iter().any(|known| known == comp) {
             let message = format!("the kernel is compressed with {comp}, which the boot loader does not unpack");
             let known = codecs.join(", ");
             self.error("lint.codec", message, format!("compress it with one of: {known}"));
         }
-        let detected = Codec::detect(data);
-        match detected.filter(|_| comp != "none") {
-            Some(codec) if codec_word(codec) == comp => {
-                let max = self.board.env.bootm_len;
-                // Unpacked where the data stands, a kernel would be written over before it was read: noload finds a place.
-                let load =
-                    if load == start { start.saturating_add(len64(data)).next_multiple_of(2 << 20) } else { load };
-                if let Some(kernel) = self.unpack(codec, data, load, max, "bootm_len (CONFIG_SYS_BOOTM_LEN)") {
-                    self.running(&kernel, load, len64(&kernel));
+    }
+
+    /// U-Boot looks at the CPU before anything else; false when it is the wrong one.
+    fn arch(&mut self, arch: &str) -> bool {
+        let board = &*self.board.arch;
+        // A 64-bit x86 U-Boot starts 32-bit code, too, and the other way round.
+        let same = arch == board || (arch.starts_with("x86") && board.starts_with("x86"));
+        if !same {
+            let message = format!("the kernel is for {arch}, the boot loader runs on {board}");
+            self.error("lint.arch", message, format!("take a kernel that was built for {board}"));
+        }
+        same
+    }
+
+    /// A kernel that `bootm` copies or unpacks.
+    fn kernel(&mut self, kernel: &Packed<'_>) {
+        let Packed { data, comp, arch, start, load } = *kernel;
+        if !self.arch(arch) {
+            return;
+        }
+        self.codec(comp);
+        let load = load.map(|load| self.load.unwrap_or(load));
+        match Codec::detect(data).filter(|codec| comp != "none" && codec_word(*codec) == comp) {
+            Some(codec) => {
+                let Some(load) = load else { return self.packed_noload(arch) };
+                let limit = "bootm_len (CONFIG_SYS_BOOTM_LEN)";
+                if self.unpack(codec, data, load, self.board.env.bootm_len, limit) {
+                    self.running_unpacked(load);
                 }
             }
-            _ => {
+            None => {
+                // Of arm64, `bootm` takes what need not be loaded to the start of the RAM; others stay where they are.
+                let noload = || match Image64::detect(data).filter(|image| image.arch == Arch::Arm64) {
+                    Some(image) => Some(LARGE_PAGE.up(self.ram_start()?)?.saturating_add(image.text_offset)),
+                    None => Some(start),
+                };
+                let load = load.or_else(noload).unwrap_or(start);
                 if load != start {
                     self.add(Role::Copied, "the kernel at its load address", load, len64(data));
                 }
-                self.running(data, load, len64(data));
+                self.running(data, load);
             }
         }
     }
 
-    /// The unpacked kernel; `None` when it cannot be unpacked.
-    fn unpack(&mut self, codec: Codec, data: &[u8], to: u64, max: Option<u64>, limit: &str) -> Option<Vec<u8>> {
+    /// Compressed, and without a load address.
+    fn packed_noload(&mut self, arch: &str) {
+        if arch == "arm64" {
+            let message = "U-Boot wants an arm64 kernel that is not loaded to be uncompressed: it looks for the header of \
+                           the Image and says \"Bad Linux ARM64 Image magic!\"";
+            let help = "give it a load address (-a) and the type kernel";
+            self.error("lint.noload", message.to_owned(), help.to_owned());
+        } else {
+            self.note("lint.noload", "U-Boot itself looks for a place to unpack the kernel to, in four times its size");
+        }
+    }
+
+    /// Unpacks the kernel; false when it cannot be unpacked.
+    fn unpack(&mut self, codec: Codec, data: &[u8], to: u64, max: Option<u64>, limit: &str) -> bool {
         let dictionary = if codec == Codec::Lzma { Cursor::little(data).u32("dictionary", 1).ok() } else { None };
         if let (Some(found), Some(max)) = (dictionary, self.board.loader.lzma_dict_max) {
             if u64::from(found) > max {
@@ -243,38 +334,42 @@ impl Boot<'_> {
                 self.error("lint.lzma-dictionary", message, format!("compress it with --dict-size {max}"));
             }
         }
-        let mut kernel = Vec::new();
-        match codec.decompress_one(data, UNPACK_LIMIT, &mut kernel) {
-            Ok(_) => {
-                let size = len64(&kernel);
-                if let Some(max) = max.filter(|max| size > *max) {
-                    let message = format!("the kernel unpacks to {size} bytes, {limit} is {max}");
-                    self.error(
-                        "lint.bootm-len",
-                        message,
-                        "raise it in U-Boot's configuration, or make the kernel smaller".into(),
-                    );
-                }
-                self.add(Role::Unpacked, "the unpacked kernel", to, size);
-                Some(kernel)
-            }
-            Err(error) => {
+        if self.unpacked.is_none() {
+            let mut kernel = Vec::new();
+            if let Err(error) = codec.decompress_one(data, UNPACK_LIMIT, &mut kernel) {
                 self.error("lint.codec", format!("the kernel cannot be unpacked: {error}"), error.help().into_owned());
-                None
+                return false;
             }
+            *self.unpacked = Some(kernel);
+        }
+        let size = self.unpacked.as_deref().map_or(0, len64);
+        if let Some(max) = max.filter(|max| size > *max) {
+            let message = format!("the kernel unpacks to {size} bytes, {limit} is {max}");
+            let help = "raise it in U-Boot's configuration, or make the kernel smaller";
+            self.error("lint.bootm-len", message, help.to_owned());
+        }
+        self.add(Role::Unpacked, "the unpacked kernel", to, size);
+        true
+    }
+
+    fn running_unpacked(&mut self, at: u64) {
+        // Taken out while it is looked at.
+        if let Some(kernel) = self.unpacked.take() {
+            self.running(&kernel, at);
+            *self.unpacked = Some(kernel);
         }
     }
 
     /// What the kernel itself takes once it is started at `at`.
-    fn running(&mut self, kernel: &[u8], at: u64, len: u64) {
+    fn running(&mut self, kernel: &[u8], at: u64) {
         match Format::detect(kernel) {
-            Some(Format::ZImage) => self.zimage(kernel, at, len),
-            Some(Format::Image64(_)) => {
+            Some(Format::ZImage) if self.arch("arm") => self.zimage(kernel, at),
+            Some(Format::Image64(arch)) if self.arch(if arch == Arch::Arm64 { "arm64" } else { "riscv" }) => {
                 if let Some(image) = Image64::detect(kernel) {
                     self.image64(kernel, &image, at);
                 }
             }
-            Some(Format::BzImage) => {
+            Some(Format::BzImage) if self.arch("x86") => {
                 if let Ok(image) = BzImage::parse(kernel) {
                     let header = image.setup().header();
                     let (start, size) = (header.pref_address.get(), u64::from(header.init_size.get()));
@@ -283,39 +378,63 @@ impl Boot<'_> {
                     }
                 }
             }
-            _ => {}
+            _ => {
+                self.note("lint.bss", "the kernel has no header: how much memory it takes behind its data is not known")
+            }
         }
     }
 
-    fn zimage(&mut self, kernel: &[u8], at: u64, len: u64) {
+    fn zimage(&mut self, kernel: &[u8], at: u64) {
+        // Device trees behind it move with it.
+        let len = len64(kernel).saturating_add(DECOMPRESSOR);
         let table = ZImage::parse(kernel).ok().and_then(|image| image.table());
+        let bank = at / ARM_BANK * ARM_BANK;
+        let ram = self.board.ram.iter().find(|area| (area.start..area.end()).contains(&at));
+        if let Some(lost) = ram.filter(|area| area.start < bank).map(|area| bank - area.start) {
+            let message = format!(
+                "started at {at:#x} the kernel takes {bank:#x} for the start of the RAM: the {lost} bytes below are lost"
+            );
+            self.warn("lint.zimage-bank", message, "start it in the first 128 MiB of the RAM");
+        }
         let Some(table) = table else {
-            let message = "the zImage has no size table (Linux before 4.15): how much it unpacks is not known";
-            self.findings.push(Finding::new("lint.zimage", Severity::Note, message));
-            return;
+            self.note(
+                "lint.zimage",
+                "the zImage has no size table (Linux before 4.15): how much it unpacks is not known",
+            );
+            return self.add(Role::Running, "the decompressor", at, len);
         };
-        let base = at / ARM_BANK * ARM_BANK + TEXT_OFFSET;
-        let size = u64::from(table.kernel_size) + u64::from(table.bss_size);
-        let start = base - PAGE_TABLES;
-        self.add(Role::Running, "the running kernel", start, size + PAGE_TABLES);
-        let end = start + size + PAGE_TABLES;
+        let start = bank.saturating_add(TEXT_OFFSET - PAGE_TABLES);
+        let size = PAGE_TABLES + u64::from(table.kernel_size) + u64::from(table.bss_size);
+        let end = start.saturating_add(size);
+        self.add(Role::Running, "the running kernel", start, size);
+        self.add(Role::Running, "the decompressor", at, len);
         // In the way of what it unpacks, the decompressor first moves itself behind it.
         if at < end && start < at.saturating_add(len) {
-            self.add(Role::Running, "the decompressor, moved", end.next_multiple_of(256), len);
+            self.add(Role::Running, "the decompressor, moved", end.checked_next_multiple_of(256).unwrap_or(end), len);
         }
     }
 
     fn image64(&mut self, kernel: &[u8], image: &Image64, at: u64) {
-        let align = Align::new(2 << 20).unwrap_or(Align::PAGE);
-        let flags = Cursor::little(kernel).u64("flags", 24).unwrap_or_default();
-        // arm64: with bit 3 it may be anywhere; else `booti` takes it to the start of the RAM.
-        let anywhere = image.arch != Arch::Arm64 || flags & 8 != 0;
-        let low = self.board.ram.first().map_or(at, |area| area.start);
-        let wanted = if anywhere { at.saturating_sub(image.text_offset % align.bytes()) } else { low };
-        let start = align.up(wanted).unwrap_or(wanted).saturating_add(image.text_offset % align.bytes());
-        let size = if image.image_size == 0 { len64(kernel) } else { image.image_size };
+        let size = if image.image_size == 0 { OLD_IMAGE.1.max(len64(kernel)) } else { image.image_size };
+        if image.arch == Arch::Riscv {
+            // U-Boot leaves it where it is.
+            if at % LARGE_PAGE.bytes() != 0 {
+                let message = format!("the RISC-V kernel is started at {at:#x}, which is no multiple of 2 MiB");
+                let help = match LARGE_PAGE.up(at) {
+                    Some(up) => format!("load it to {up:#x}"),
+                    None => "load it to a multiple of 2 MiB".to_owned(),
+                };
+                self.error("lint.align", message, help);
+            }
+            return self.add(Role::Running, "the running kernel", at, size);
+        }
+        let text_offset = if image.image_size == 0 { OLD_IMAGE.0 } else { image.text_offset };
+        // With bit 3 it may be anywhere; else U-Boot takes it to the start of the RAM.
+        let low = if image.flags & 8 != 0 { at.saturating_sub(text_offset) } else { self.ram_start().unwrap_or(at) };
+        let start = LARGE_PAGE.up(low).unwrap_or(low).saturating_add(text_offset);
         if start != at {
-            self.add(Role::Copied, "the kernel where booti copies it", start, len64(kernel));
+            // It moves as much as the running kernel takes.
+            self.add(Role::Copied, "the kernel where U-Boot moves it", start, size);
         }
         self.add(Role::Running, "the running kernel", start, size);
     }

@@ -47,32 +47,49 @@ const PROPOSED: u64 = 2 << 20;
 /// # Errors
 /// [`crate::Error`] when the image is damaged; what is not right for the board is a finding.
 pub fn lint(board: &Board, files: &Files<'_>) -> Result<Linted> {
-    let (mut uses, mut findings) = memory(board, files)?;
+    let mut unpacked = None;
+    let (mut uses, mut findings) = memory::boot(board, files, None, &mut unpacked)?;
     findings.extend(limits(board, files));
-    for area in &board.reserved {
-        uses.push(Use { what: area.name.clone(), start: area.start, size: area.size, role: Role::Reserved });
-    }
-    for using in uses.iter().filter(|using| using.role != Role::Reserved) {
-        let inside = |area: &Area| area.start <= using.start && using.end() <= area.start.saturating_add(area.size);
-        if !board.ram.iter().any(inside) {
-            let ram: Vec<String> = board.ram.iter().map(Area::to_string).collect();
-            let message = format!("{using} is outside of the RAM ({})", ram.join(", "));
-            findings.push(Finding::new("lint.ram", Severity::Error, message).with_help(proposal(board, &uses, using)));
-        }
-    }
-    for (index, one) in uses.iter().enumerate() {
-        for other in uses.iter().skip(index + 1) {
-            if one.overlaps(other) && clash(board, one, other) {
-                let message = format!("{one} and {other} overlap");
-                let movable = if other.role.variable().is_some() { other } else { one };
-                let help = proposal(board, &uses, movable);
-                findings.push(Finding::new("lint.overlap", Severity::Error, message).with_help(help));
-            }
-        }
+    let problems = problems(board, &uses);
+    for problem in &problems {
+        let help = proposal(board, files, &uses, problem, problems.len(), &mut unpacked);
+        findings.push(problem.finding(board).with_help(help));
     }
     uses.sort_by_key(|using| (using.start, using.size));
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     Ok(Linted { board: board.name.clone(), memory: uses, findings })
+}
+
+/// Memory that cannot be used so.
+struct Problem<'u> {
+    one: &'u Use,
+    /// What it shares memory with; `None`: it is outside of the RAM.
+    other: Option<&'u Use>,
+}
+
+impl Problem<'_> {
+    fn finding(&self, board: &Board) -> Finding {
+        let one = self.one;
+        match self.other {
+            Some(other) => Finding::new("lint.overlap", Severity::Error, format!("{one} and {other} overlap")),
+            None => {
+                let ram: Vec<String> = board.ram.iter().map(Area::to_string).collect();
+                let message = format!("{one} is outside of the RAM ({})", ram.join(", "));
+                Finding::new("lint.ram", Severity::Error, message)
+            }
+        }
+    }
+}
+
+fn problems<'u>(board: &Board, uses: &'u [Use]) -> Vec<Problem<'u>> {
+    let inside = |using: &Use| board.ram.iter().any(|area| area.start <= using.start && using.end() <= area.end());
+    let outside = uses.iter().filter(|using| using.role != Role::Reserved && !inside(using));
+    let mut found: Vec<_> = outside.map(|one| Problem { one, other: None }).collect();
+    for (index, one) in uses.iter().enumerate() {
+        let others = uses.iter().skip(index + 1).filter(|other| one.overlaps(other) && clash(board, one, other));
+        found.extend(others.map(|other| Problem { one, other: Some(other) }));
+    }
+    found
 }
 
 /// Must these two not share memory?
@@ -85,31 +102,84 @@ fn clash(board: &Board, one: &Use, other: &Use) -> bool {
     }
     // U-Boot copies tree and ramdisk out of the way before the kernel runs, unless it is told to leave them.
     if either(Running) {
-        return (either(DeviceTree) && board.env.fdt_in_place()) || (either(Ramdisk) && board.env.initrd_in_place());
+        let guarded = one.guarded || other.guarded;
+        return (either(DeviceTree) && (guarded || board.fdt_in_place()))
+            || (either(Ramdisk) && (guarded || board.initrd_in_place()));
     }
     // What is only copied may be copied over itself.
     !both(Image, Copied) && !both(Unpacked, Copied) && one.role != other.role
 }
 
-/// Where else it could go.
-fn proposal(board: &Board, uses: &[Use], movable: &Use) -> String {
-    let Some(variable) = movable.role.variable() else {
-        return "change the load address of the image, or the addresses of what is in its way".to_owned();
-    };
-    let others: Vec<&Use> = uses.iter().filter(|using| using.role != movable.role).collect();
-    let free = |start: u64| {
-        let candidate = Use { start, ..movable.clone() };
-        let fits = |area: &Area| area.start <= start && candidate.end() <= area.start.saturating_add(area.size);
-        board.ram.iter().any(fits) && !others.iter().any(|other| other.overlaps(&candidate))
-    };
-    let align = Align::new(PROPOSED).unwrap_or(Align::PAGE);
-    // The nearest place behind something that is there, or at the start of a bank.
-    let starts = others.iter().map(|other| other.end()).chain(board.ram.iter().map(|area| area.start));
-    let found = starts.filter_map(|start| align.up(start)).filter(|start| free(*start)).min();
-    match found {
-        Some(start) => format!("setenv {variable} {start:#x}"),
-        None => format!("make it smaller: no place in the RAM is free for its {} bytes", movable.size),
+/// What a proposal changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Change {
+    Kernel,
+    Unpacked,
+    DeviceTree,
+    Ramdisk,
+    /// The load address in the image.
+    Load,
+}
+
+impl Change {
+    /// What moves a piece of memory, the simplest first.
+    fn of(role: Role) -> &'static [Change] {
+        match role {
+            Role::DeviceTree => &[Change::DeviceTree],
+            Role::Ramdisk => &[Change::Ramdisk],
+            Role::Image => &[Change::Kernel],
+            Role::Copied | Role::Unpacked | Role::Running => &[Change::Unpacked, Change::Kernel, Change::Load],
+            Role::Reserved => &[],
+        }
     }
+
+    /// The board and the load address with the change made, and the words for it.
+    fn made(self, board: &Board, to: u64) -> (Board, Option<u64>, String) {
+        let mut board = board.clone();
+        let env = &mut board.env;
+        let (variable, name) = match self {
+            Change::Kernel => (&mut env.kernel_addr_r, "kernel_addr_r"),
+            Change::Unpacked => (&mut env.kernel_comp_addr_r, "kernel_comp_addr_r"),
+            Change::DeviceTree => (&mut env.fdt_addr_r, "fdt_addr_r"),
+            Change::Ramdisk => (&mut env.ramdisk_addr_r, "ramdisk_addr_r"),
+            Change::Load => return (board, Some(to), format!("make the image with the load address {to:#x} (-a)")),
+        };
+        *variable = Some(to);
+        (board, None, format!("setenv {name} {to:#x}"))
+    }
+}
+
+/// The way out: an address with which this problem is gone and no other has come, found by trying.
+fn proposal(
+    board: &Board,
+    files: &Files<'_>,
+    uses: &[Use],
+    problem: &Problem<'_>,
+    count: usize,
+    unpacked: &mut Option<Vec<u8>>,
+) -> String {
+    let parts = [problem.other, Some(problem.one)].into_iter().flatten();
+    // Device tree and ramdisk are moved before the kernel is.
+    let mut changes: Vec<Change> = parts.flat_map(|using| Change::of(using.role)).copied().collect();
+    changes.sort_by_key(|change| !matches!(change, Change::DeviceTree | Change::Ramdisk));
+    let align = Align::new(PROPOSED).unwrap_or(Align::PAGE);
+    // The nearest places behind something that is there; the start of a bank, where CPUs have their vectors and kernels
+    // their first pages, when nothing else is left.
+    let mut starts: Vec<u64> = uses.iter().filter_map(|using| align.up(using.end())).collect();
+    starts.sort_unstable_by_key(|start| start.abs_diff(problem.one.start));
+    starts.dedup();
+    starts.extend(board.ram.iter().filter_map(|area| align.up(area.start)));
+    for change in changes {
+        for start in &starts {
+            let (changed, load, words) = change.made(board, *start);
+            let tried = memory::boot(&changed, files, load, unpacked);
+            if tried.is_ok_and(|(uses, _)| problems(&changed, &uses).len() < count) {
+                return words;
+            }
+        }
+    }
+    let moved = problem.other.filter(|other| other.role != Role::Reserved).unwrap_or(problem.one);
+    format!("make it smaller, or move what is in its way: no place in the RAM is free for its {} bytes", moved.size)
 }
 
 /// What the loader can, and what fits the flash.
