@@ -14,14 +14,17 @@ fn example(name: &str) -> PathBuf {
 
 const SOURCE: &str = "/dts-v1/;\n/ {\n description = \"x\";\n images {\n  /include/ \"part.dtsi\"\n };\n configurations { default = \
                       \"c\"; c { kernel = \"kernel\"; }; };\n};\n";
-const PART: &str = "kernel { data = /incbin/(\"a $kernel #1\"); type = \"kernel\"; arch = \"arm\"; os = \"linux\"; compression = \
+const PART: &str = "kernel { data = /incbin/(\"a $kernel #1:b\\\\ c\"); type = \"kernel\"; arch = \"arm\"; os = \"linux\"; compression = \
                     \"none\"; load = <0>; entry = <0>; hash-1 { algo = \"sha256\"; }; };\n";
+
+/// A name with all that Make and Ninja give a meaning to.
+const KERNEL: &str = r"a $kernel #1:b\ c";
 
 /// A folder with a FIT source that includes another text and a file with a difficult name, and a kernel.
 fn sources(dir: &Path) {
     fs::write(dir.join("image.its"), SOURCE).unwrap();
     fs::write(dir.join("part.dtsi"), PART).unwrap();
-    fs::write(dir.join("a $kernel #1"), vec![5; 5000]).unwrap();
+    fs::write(dir.join(KERNEL), vec![5; 5000]).unwrap();
     fs::copy(testdata("tiny/arm-vmlinux"), dir.join("vmlinux")).unwrap();
 }
 
@@ -40,7 +43,7 @@ fn every_building_command_has_a_depfile() {
         (vec!["zimage", &arm], vec![&arm]),
         (vec!["image", &vmlinux], vec![&vmlinux]),
         (vec!["uimage", "data", "-A", "mips", "-a", "0", "--tail", "part.dtsi"], vec!["data", "part.dtsi"]),
-        (vec!["fit", "image.its"], vec!["image.its", "part.dtsi", "a\\ $$kernel\\ \\#1"]),
+        (vec!["fit", "image.its"], vec!["image.its", "part.dtsi", "a\\ $$kernel\\ \\#1\\:b\\\\\\ c"]),
         (vec!["strip", &vmlinux], vec![&vmlinux]),
         (vec!["zoffset", &vmlinux], vec![&vmlinux]),
         (vec!["compress", "gzip", "data"], vec!["data"]),
@@ -85,9 +88,9 @@ fn rebuilds(dir: &Path, build: &dyn Fn() -> String, did: &str) {
     let built = fs::read(dir.join("image.itb")).unwrap();
     let again = build();
     assert!(!again.contains(did), "{again}");
-    for (number, file) in ["part.dtsi", "a $kernel #1", "image.its"].iter().enumerate() {
+    for (number, file) in ["part.dtsi", KERNEL, "image.its"].iter().enumerate() {
         let mut bytes = fs::read(dir.join(file)).unwrap();
-        if *file == "a $kernel #1" {
+        if *file == KERNEL {
             bytes.push(1)
         } else {
             bytes.push(b'\n')
@@ -222,36 +225,82 @@ fn openwrt_recipe() {
     assert_eq!(&bytes[32..51], b"OpenWrt Linux-6.6.1");
 }
 
-/// The same build in two folders, with another locale, time zone, umask, time and number of threads.
+/// Every builder, each writing one file.
+const BUILDS: &[&str] = &[
+    "fit image.its",
+    "fit image.its -E -B 1000",
+    "fit --kernel vmlinux --compress zstd --dtb one.dtb --dtb two.dtb --hash sha256,crc32",
+    "bzimage T/vmlinux T/setup.bin",
+    "bzimage T/kernel",
+    "bzimage T/kernel --compress xz --cmdline quiet",
+    "zimage vmlinux --append-dtb one.dtb",
+    "image vmlinux",
+    "uimage vmlinux",
+    "uimage vmlinux --compress bzip2",
+    "uimage vmlinux --compress lzma --align 4k",
+    "uimage vmlinux --compress lzo",
+    "uimage vmlinux --compress lz4",
+    "uimage vmlinux --compress zstd",
+    "uimage -A arm -T multi -C none data one.dtb",
+    "strip T/vmlinux",
+    "zoffset T/vmlinux",
+    "piggy data",
+    "piggy data --object --arch x86_64",
+    "compress gzip data -j N",
+    "compress xz data -j N",
+    "compress zstd --split data -j N",
+    "compress lz4 data -j N",
+    "compress bzip2 data -j N",
+    "compress lzo data -j N",
+];
+
+/// The same build in two folders, with another locale, time zone, umask, home, host name, user, time and number of threads.
 #[test]
 fn the_same_bytes_everywhere() {
     let big: Vec<u8> = (0..2_000_000_u32).flat_map(|n| (n / 7).wrapping_mul(n).to_le_bytes()).collect();
-    let built = |environment: &[(&str, &str)], umask: &str, threads: &str| {
+    let trees = ["one", "two"].map(|name| {
+        let mut root = kimage::format::fdt::Node::new("");
+        root.set(kimage::format::fdt::Property::string("compatible", &format!("kimage,{name}")));
+        let flat = kimage::format::fdt::Flat::new(&root, Default::default()).unwrap();
+        let mut out = Vec::new();
+        flat.plan(0).unwrap().emit(&mut out).unwrap();
+        (format!("{name}.dtb"), out)
+    });
+    // Who may do so gives the second build another host name.
+    let unshare = ["--uts", "sh", "-c", "hostname elsewhere && exec sh -c \"$0\"", "true"];
+    let renames = run(Command::new("unshare").args(unshare)).status.success();
+    if !renames {
+        eprintln!("not allowed to change the host name: built twice with the same");
+    }
+    let built = |environment: &[(&str, &str)], umask: &str, threads: &str, elsewhere: bool| {
         let dir = tempdir();
-        let dir = dir.path();
-        sources(dir);
+        let dir = dir.path().join(if elsewhere { "another folder, deeper/down" } else { "x" });
+        fs::create_dir_all(&dir).unwrap();
+        sources(&dir);
         fs::write(dir.join("data"), &big).unwrap();
-        let script = format!(
-            "umask {umask}; set -e; k={}; $k fit image.its -q -o a; $k fit image.its -E -B 1000 -q -o b; $k uimage vmlinux -q -o c; \
-             $k fit --kernel vmlinux --compress zstd -q -o d; \
-             $k compress zstd --split -j {threads} data -o e; $k compress gzip -j {threads} data -o f; $k zimage vmlinux -q -o g; \
-             $k uimage vmlinux --compress lzma --align 4k -q -o h; $k strip vmlinux -o i",
-            kimage_path()
-        );
-        let mut command = Command::new("sh");
-        command.current_dir(dir).args(["-c", &script]).env_remove("SOURCE_DATE_EPOCH");
-        environment.iter().for_each(|(name, value)| {
-            command.env(name, value);
-        });
+        trees.iter().for_each(|(name, bytes)| fs::write(dir.join(name), bytes).unwrap());
+        let mut script = format!("umask {umask}; set -e\n");
+        for (number, build) in BUILDS.iter().enumerate() {
+            let build = build
+                .replace("T/", &format!("{}/", testdata("tiny").display()))
+                .replace("-j N", &format!("-j {threads}"));
+            script.push_str(&format!("{} {build} -o out-{number}\n", kimage_path()));
+        }
+        let mut command = Command::new(if elsewhere && renames { "unshare" } else { "sh" });
+        match elsewhere && renames {
+            true => command.args(&unshare[..4]).arg(script),
+            false => command.arg("-c").arg(script),
+        };
+        command.current_dir(&dir).env_remove("SOURCE_DATE_EPOCH").envs(environment.iter().copied());
         run_ok(&mut command);
-        ["a", "b", "c", "d", "e", "f", "g", "h", "i"].map(|name| fs::read(dir.join(name)).unwrap())
+        (0..BUILDS.len()).map(|number| fs::read(dir.join(format!("out-{number}"))).unwrap()).collect::<Vec<_>>()
     };
-    let one = built(&[("LC_ALL", "C"), ("TZ", "UTC"), ("HOME", "/root")], "022", "1");
+    let one = built(&[("LC_ALL", "C"), ("TZ", "UTC"), ("HOME", "/root")], "022", "1", false);
     std::thread::sleep(std::time::Duration::from_millis(1100));
-    let two =
-        built(&[("LC_ALL", "tr_TR.UTF-8"), ("TZ", "Asia/Kathmandu"), ("HOME", "/nowhere"), ("USER", "x")], "077", "2");
-    for (one, two) in one.iter().zip(&two) {
-        support::assert_same("built elsewhere", two, one);
+    let environment = [("LC_ALL", "tr_TR.UTF-8"), ("TZ", "Asia/Kathmandu"), ("HOME", "/nowhere"), ("USER", "x")];
+    let two = built(&environment, "077", "2", true);
+    for ((one, two), build) in one.iter().zip(&two).zip(BUILDS) {
+        support::assert_same(build, two, one);
     }
 }
 

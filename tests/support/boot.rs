@@ -426,7 +426,7 @@ fn code(cpu: Cpu, entry: u32) -> Vec<u8> {
             0x0400_0893,                          // li a7, 64 (write)
             0x0010_0513,                          // li a0, 1
             0x0000_0597,                          // auipc a1, 0
-            0x0005_8593 + ((22 - 2) * 4 << 20),   // addi a1, a1, distance: message is word 22, auipc word 2
+            0x0005_8593 + (((22 - 2) * 4) << 20), // addi a1, a1, distance: message is word 22, auipc word 2
             0x0000_0613 + (u32::from(len) << 20), // li a2, len
             0x0000_0073,                          // ecall
             0x01d0_0893,                          // li a7, 29 (ioctl)

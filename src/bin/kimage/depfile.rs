@@ -57,17 +57,24 @@ pub(crate) fn write(file: &Path) -> Result<()> {
     output.write_unnoted(text.len() as u64, |out| Ok(out.write_all(text.as_bytes())?))
 }
 
-/// As gcc -M writes names.
+/// As gcc -M writes names; and a colon, which gcc leaves alone and Make stumbles over.
 fn escaped(path: &Path) -> Result<String> {
     let name = path.to_str().with_context(|| format!("{}: not UTF-8, which --depfile cannot name", path.display()))?;
     let mut out = String::new();
+    let mut backslashes = 0;
     for character in name.chars() {
         match character {
-            ' ' | '#' => out.extend(['\\', character]),
+            // Backslashes in front would be taken for escapes themselves.
+            ' ' | '#' => {
+                out.extend(std::iter::repeat_n('\\', backslashes + 1));
+                out.push(character);
+            }
+            ':' => out.push_str("\\:"),
             '$' => out.push_str("$$"),
             '\n' | '\r' | '\t' => bail!("{name:?}: --depfile cannot name a file with a line break or tab in it"),
             other => out.push(other),
         }
+        backslashes = if character == '\\' { backslashes + 1 } else { 0 };
     }
     Ok(out)
 }
