@@ -176,7 +176,7 @@ fn noload() {
     let dir = tempdir();
     let dir = dir.path();
     let board = plain(&[("kernel_addr_r", 0x4100_0000)]);
-    let mut linted = |board: &Board, image: &[u8], codec: &str| {
+    let linted = |board: &Board, image: &[u8], codec: &str| {
         fs::write(dir.join("Image"), image).unwrap();
         let options = ["-T", "kernel_noload", "--compress", codec, "-q", "-o", "uImage"];
         support::run_ok(kimage().current_dir(dir).arg("uimage").arg("Image").args(options));

@@ -323,6 +323,7 @@ fn completions_and_manual() {
         for command in &commands {
             assert!(script.contains(command), "{shell}: no {command}");
         }
+        assert!(!script.contains("bench-one") && !script.contains("bench__one"), "{shell}: a hidden command");
         let file = dir.path().join(shell);
         fs::write(&file, script).unwrap();
         let installed = std::env::split_paths(&std::env::var_os("PATH").unwrap()).any(|bin| bin.join(shell).is_file());
@@ -330,6 +331,22 @@ fn completions_and_manual() {
             run_ok(Command::new(shell).arg("-n").arg(&file));
         } else if shell == "bash" {
             support::missing("bash is not installed");
+        }
+    }
+    if let Some(bash) = tool("bash", "bash") {
+        for (words, offered) in [
+            ("kimage uima", "uimage"),
+            ("kimage uimage --compre", "--compression --compress"),
+            ("kimage uimage --compress l", "lzma lzo lz4"),
+            ("kimage fit --ker", "--kernel"),
+            ("kimage completions ba", "bash"),
+        ] {
+            let script = format!(
+                "source {}; COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); \
+                 _kimage kimage \"${{COMP_WORDS[COMP_CWORD]}}\" \"${{COMP_WORDS[COMP_CWORD-1]}}\"; echo \"${{COMPREPLY[*]}}\"",
+                dir.path().join("bash").display()
+            );
+            assert_eq!(stdout(&run_ok(Command::new(&bash).args(["-c", &script]))).trim(), offered, "{words}");
         }
     }
     let pages = dir.path().join("man");
@@ -340,5 +357,13 @@ fn completions_and_manual() {
         let page = fs::read_to_string(pages.join(format!("kimage-{command}.1"))).unwrap();
         assert!(page.contains(".TH ") && page.contains(".SH DESCRIPTION"), "{command}");
         assert_eq!(page, stdout(&run_ok(kimage().args(["man", command]))));
+    }
+    // As man itself formats them, with every warning that there is.
+    if let Some(groff) = tool("groff", "groff-base") {
+        for page in fs::read_dir(&pages).unwrap() {
+            let output = run_ok(Command::new(&groff).args(["-ww", "-man", "-Tutf8", "-P-cbou"]).arg(page.unwrap().path()));
+            assert_eq!(stderr(&output), "");
+            assert!(stdout(&output).contains("SYNOPSIS"));
+        }
     }
 }

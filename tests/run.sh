@@ -51,6 +51,7 @@ needs='
     sbsign:sbsigntool
     swtpm:swtpm
     script:bsdutils
+    groff:groff-base
     strace:strace
     unshare:util-linux
 '

@@ -463,6 +463,14 @@ impl Decided {
             );
         }
         self.check_arch(header, facts);
+        if matches!(facts.arch, Some((Arch::Mips64, _))) && is_kernel(header.kind) && header.load >> 31 == 1 {
+            // Seen with U-Boot's malta64el, which faults at 0x81260000.
+            self.warn(
+                "uimage.mips64",
+                "a 64-bit U-Boot takes the load address without its sign and faults: only a 32-bit one boots this",
+                "for a 64-bit U-Boot make a FIT (kimage fit): its addresses have 64 bits",
+            );
+        }
         self.check_compression(header, facts);
         self.check_entry(request, header, facts, plans);
         if facts.tee.is_some() && request.load.is_none() && !first.starts_with(OPTEE_MAGIC) {

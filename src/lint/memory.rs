@@ -331,7 +331,11 @@ impl Boot<'_> {
         if let (Some(found), Some(max)) = (dictionary, self.board.loader.lzma_dict_max) {
             if u64::from(found) > max {
                 let message = format!("the LZMA dictionary has {found} bytes, the boot loader takes up to {max}");
-                self.error("lint.lzma-dictionary", message, format!("compress it with --dict-size {max}"));
+                self.error(
+                    "lint.lzma-dictionary",
+                    message,
+                    format!("compress it with `kimage compress lzma --dict-size {max}`, and say -C lzma"),
+                );
             }
         }
         if self.unpacked.is_none() {

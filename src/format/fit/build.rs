@@ -229,7 +229,10 @@ fn unsigned(root: &Node<'_>) -> Vec<Finding> {
     for group in ["images", "configurations"] {
         for node in root.child(group).into_iter().flat_map(|group| &group.children) {
             for child in &node.children {
-                let help = "sign it afterwards: mkimage -F -k KEYS FILE";
+                let help = match child.name.starts_with("cipher") {
+                    true => "make it with mkimage -f SOURCE -k KEYS",
+                    false => "sign it afterwards: mkimage -F -k KEYS FILE",
+                };
                 if child.name.starts_with("signature") {
                     let message =
                         format!("/{group}/{}/{} is left without value: kimage does not sign", node.name, child.name);

@@ -42,7 +42,7 @@ pub(crate) fn lint(args: &Lint) -> Result<()> {
     let mut linted = check(&board, &files).map_err(|error| anyhow::Error::new(error).context(image.name()))?;
     linted.findings.append(&mut findings);
     if args.json {
-        serde_json::to_writer_pretty(&mut out, &linted).context("standard output")?;
+        serde_json::to_writer_pretty(&mut out, &linted).map_err(io::Error::from).context("standard output")?;
         writeln!(out).context("standard output")?;
     } else {
         show(&linted, &mut out).context("standard output")?;

@@ -8,8 +8,13 @@ use std::io::Write;
 use std::path::Path;
 
 pub(crate) fn completions(args: &Completions) -> Result<()> {
+    // Hidden commands are offered to nobody; clap would.
+    let all = Cli::command();
+    let shown = all.get_subcommands().filter(|command| !command.is_hide_set()).cloned();
+    let mut command =
+        Command::new("kimage").version(env!("CARGO_PKG_VERSION")).args(all.get_arguments().cloned()).subcommands(shown);
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "kimage", &mut script);
+    clap_complete::generate(args.shell, &mut command, "kimage", &mut script);
     std::io::stdout().lock().write_all(&script).context("standard output")
 }
 
