@@ -145,11 +145,7 @@ fn arm64() {
                 &["uimage", "Image", "-a", load, "--compress=gzip"],
                 &["(gzip compressed)", "Verifying Checksum ... OK", "Uncompressing Kernel Image"],
             ),
-            plain(
-                "noload",
-                &["uimage", "Image", "-T", "kernel_noload"],
-                &["(no loading done)", "Verifying Checksum ... OK"],
-            ),
+            plain("noload", &["uimage", "Image"], &["(no loading done)", "Verifying Checksum ... OK"]),
             Image {
                 name: "multi",
                 options: &[
@@ -183,6 +179,14 @@ fn arm64() {
                 moved: true,
                 says: &["Using 'conf-1' configuration", "sha256+ OK"],
                 then: &["Machine model: kimage-one", USER_OK],
+            },
+            Image {
+                name: "noload.itb",
+                options: &["fit", "--kernel=Image", "--dtb=kimage-one.dtb", "--dtb=kimage-two.dtb"],
+                with: "#conf-2",
+                moved: true,
+                says: &["Kernel Image (no loading done)", "sha256+ OK"],
+                then: &["Machine model: kimage-two"],
             },
             Image {
                 name: "gzip.itb",
@@ -235,13 +239,18 @@ fn arm64_noload_must_not_be_compressed() {
     let Some(board) = Board::arm64() else { return };
     let dir = tempdir();
     let path = dir.path().join("uImage");
-    run_ok(
-        kimage()
-            .arg("uimage")
-            .arg(&board.kernel)
-            .args(["-T", "kernel_noload", "--compress", "gzip", "-q", "-o"])
-            .arg(&path),
+    let mut command = kimage();
+    command.arg("uimage").arg(&board.kernel).args(["-T", "kernel_noload", "--compress", "gzip", "-o"]);
+    let made = run_ok(command.arg(&path));
+    assert!(
+        stderr(&made).contains("warning: U-Boot looks for an arm64 kernel that is not loaded"),
+        "{}",
+        stderr(&made)
     );
+    // Nobody asked for that type: then an address is asked for.
+    let refused =
+        run(kimage().current_dir(dir.path()).args(["fit", "--compress", "gzip", "--kernel"]).arg(&board.kernel));
+    assert!(!refused.status.success() && stderr(&refused).contains("say it with -a"), "{}", stderr(&refused));
     let said = board.start("noload gzip", &path).ask(&format!("bootm {:#x}{OWN_TREE}", board.at));
     assert!(said.contains("Verifying Checksum ... OK") && said.contains("Bad Linux ARM64 Image magic!"), "{said}");
     let linted = run(kimage().arg("lint").arg(&path).args(["--board", "qemu-arm64-virt"]));

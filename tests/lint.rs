@@ -2,6 +2,8 @@
 
 mod support;
 
+#[path = "support/files.rs"]
+mod files;
 #[path = "support/boot.rs"]
 mod machine;
 
@@ -206,6 +208,42 @@ fn all_ones_have_the_width_of_an_address() {
     assert!(board.fdt_in_place());
     board.arch = "riscv".to_owned();
     assert!(board.fdt_in_place());
+}
+
+/// Absurd addresses and sizes, and images cut off or changed anywhere: an answer or an error, never a panic.
+#[test]
+fn nothing_makes_it_panic() {
+    let mut images = files::all().into_iter().map(|(_, bytes)| bytes).collect::<Vec<_>>();
+    images.push(image64(b"ARM\x64", u64::MAX, u64::MAX, 8));
+    images.push(image64(b"ARM\x64", u64::MAX, 0, 0));
+    images.push(image64(b"RSC\x05", 1, u64::MAX, 0));
+    let numbers = [0, 1, 0x4000_0000, u64::from(u32::MAX), u64::MAX - 1, u64::MAX];
+    let some = numbers.iter().map(|number| Some(*number));
+    for image in &images {
+        for ((kernel, tree), arch) in some
+            .clone()
+            .flat_map(|a| some.clone().map(move |b| (a, b)))
+            .zip(["arm", "arm64", "riscv", "mips", "x86"].into_iter().cycle())
+        {
+            let mut board = plain(&[]);
+            board.arch = arch.to_owned();
+            board.ram[0] = kimage::lint::Area { name: String::new(), start: tree.unwrap(), size: u64::MAX };
+            board.reserved.push(kimage::lint::Area { name: "r".into(), start: kernel.unwrap(), size: 4096 });
+            board.env = Environment { fdt_addr_r: tree, ramdisk_addr_r: tree, kernel_addr_r: kernel, ..board.env };
+            board.env = Environment { kernel_comp_addr_r: kernel, fdt_high: tree, initrd_high: kernel, ..board.env };
+            board.loader.codecs = ["gzip", "lzma", "lz4", "zstd", "none"].map(str::to_owned).to_vec();
+            let files = Files { image, dtb: Some(b"x"), ramdisk: Some(&[0; 5000]) };
+            // Cut off, changed, whole.
+            let _ = kimage::lint::lint(&board, &files);
+            let mut bad = image.clone();
+            for at in (0..image.len().min(256)).step_by(7) {
+                bad[at] ^= 0xff;
+                let _ = kimage::lint::lint(&board, &Files { image: &bad, ..files });
+                let _ = kimage::lint::lint(&board, &Files { image: &image[..at], ..files });
+                bad[at] ^= 0xff;
+            }
+        }
+    }
 }
 
 /// Every proposal does what it says: followed one after the other they lead to a board that boots.

@@ -361,7 +361,8 @@ fn completions_and_manual() {
     // As man itself formats them, with every warning that there is.
     if let Some(groff) = tool("groff", "groff-base") {
         for page in fs::read_dir(&pages).unwrap() {
-            let output = run_ok(Command::new(&groff).args(["-ww", "-man", "-Tutf8", "-P-cbou"]).arg(page.unwrap().path()));
+            let output =
+                run_ok(Command::new(&groff).args(["-ww", "-man", "-Tutf8", "-P-cbou"]).arg(page.unwrap().path()));
             assert_eq!(stderr(&output), "");
             assert!(stdout(&output).contains("SYNOPSIS"));
         }

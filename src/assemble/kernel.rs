@@ -101,15 +101,21 @@ impl<'a> Kernel<'a> {
         Ok(kernel)
     }
 
-    /// Can it run wherever it was put? ARM's decompressor and the 64-bit images can.
+    /// Does it start without a load address (`kernel_noload`)?
     pub(super) fn is_relocatable(&self) -> bool {
-        matches!(self.format, Some(Format::ZImage | Format::Image64(_)))
+        self.codec.is_none() && needs_no_load(self.format)
     }
 
     /// Bytes.
     pub(super) fn len(&self) -> u64 {
         len64(&self.bytes)
     }
+}
+
+/// ARM's decompressor runs where it lies, an arm64 Image is moved by U-Boot; neither when it is compressed. RISC-V's lies
+/// at an odd place behind the header, and U-Boot leaves it there.
+pub(super) fn needs_no_load(format: Option<Format>) -> bool {
+    matches!(format, Some(Format::ZImage | Format::Image64(Arch::Arm64)))
 }
 
 /// The kernel's release, read from the data or from inside its compressed payload.

@@ -1,6 +1,6 @@
 //! The uImage journey: what is not given is read from the data, and what contradicts the data is found.
 
-use super::kernel::{Kernel, release};
+use super::kernel::{Kernel, needs_no_load, release};
 use super::{Assembled, Facts};
 use crate::arch::Arch;
 use crate::bytes::Cursor;
@@ -316,11 +316,12 @@ impl Decided {
             }
             (None, None) => return Err(Error::Underivable { field: "CPU", option: "-A (-A list shows the names)" }),
         };
-        let noload = facts.format == Some(Format::ZImage) && request.load.is_none();
+        let packed = request.compress.is_some_and(|codec| codec != Codec::None);
+        let noload = needs_no_load(facts.format) && request.load.is_none() && !packed;
         let kind = match request.kind {
             Some(kind) => kind,
             None if noload => {
-                self.derive("type", "kernel_noload", "the ARM zImage: it runs anywhere, so no load address is needed");
+                self.derive("type", "kernel_noload", "the kernel's header: it needs no load address");
                 kind::KERNEL_NOLOAD
             }
             None => kind::KERNEL,
@@ -343,12 +344,12 @@ impl Decided {
             },
             (None, _) => COMP_NONE,
         };
-        let (load, entry) = self.addresses(request, facts, kind);
+        let (load, entry) = self.addresses(request, facts, kind, packed);
         let name = self.name(request, facts, kind, data);
         Ok(Header { time: request.time, load, entry, os: request.os.unwrap_or(OS_LINUX), arch, kind, comp, name })
     }
 
-    fn addresses(&mut self, request: &UImageRequest, facts: &DataFacts, kind: u8) -> (u32, u32) {
+    fn addresses(&mut self, request: &UImageRequest, facts: &DataFacts, kind: u8, packed: bool) -> (u32, u32) {
         let mut given = |value: u64, option: &'static str| {
             address32(value).unwrap_or_else(|| {
                 self.findings.push(
@@ -400,7 +401,14 @@ impl Decided {
             self.warn(
                 "uimage.load",
                 "no load address: the image says 0, where U-Boot will copy the kernel to",
-                "give the address with -a, or let it run where it is with -T kernel_noload",
+                "give the address with -a",
+            );
+        }
+        if kind == kind::KERNEL_NOLOAD && packed && matches!(facts.arch, Some((Arch::Arm64, _))) {
+            self.warn(
+                "uimage.noload",
+                "U-Boot looks for an arm64 kernel that is not loaded in the compressed data, and refuses it",
+                "leave out --compress, or -T and give the address with -a",
             );
         }
         (load, entry)

@@ -53,7 +53,7 @@ pub(crate) struct Fit {
     /// Operating system [default: linux]
     #[arg(short = 'O', long, value_name = "OS", value_parser = |text: &str| name(OS, text))]
     pub(crate) os: Option<NameArg>,
-    /// Load address of the kernel, hexadecimal [default: that of vmlinux; zImage and Image run anywhere]
+    /// Load address of the kernel, hexadecimal [default: that of vmlinux; a zImage or arm64 Image needs none]
     #[arg(short = 'a', long, value_name = "HEX", value_parser = hex)]
     pub(crate) load_address: Option<u64>,
     /// Entry point of the kernel, hexadecimal [default: that of vmlinux, else the load address]
