@@ -15,6 +15,8 @@ use support::{debian_kernel, kimage, read, run, run_ok, stderr, stdout, tempdir,
 
 /// A machine with its U-Boot and a kernel.
 struct Board {
+    /// Its board file.
+    name: &'static str,
     qemu: PathBuf,
     options: Vec<String>,
     kernel: PathBuf,
@@ -32,7 +34,16 @@ impl Board {
         let options = ["-M", "virt", "-cpu", "cortex-a57", "-m", "512", "-bios", &rom].map(str::to_owned).to_vec();
         let kernel = debian_kernel("bookworm-arm64-cloud-arm64")?;
         let console = "earlycon console=ttyAMA0";
-        Some(Board { qemu, options, kernel, at: 0x5000_0000, load: "40200000", console, cpu: Cpu::Arm64 })
+        Some(Board {
+            name: "qemu-arm64-virt",
+            qemu,
+            options,
+            kernel,
+            at: 0x5000_0000,
+            load: "40200000",
+            console,
+            cpu: Cpu::Arm64,
+        })
     }
 
     fn riscv64() -> Option<Board> {
@@ -42,7 +53,16 @@ impl Board {
         let options = ["-M", "virt", "-m", "512", "-kernel", &rom].map(str::to_owned).to_vec();
         let kernel = debian_kernel("trixie-riscv64-riscv64")?;
         let console = "earlycon=sbi console=ttyS0";
-        Some(Board { qemu, options, kernel, at: 0x9000_0000, load: "80200000", console, cpu: Cpu::Riscv64 })
+        Some(Board {
+            name: "qemu-riscv64-virt",
+            qemu,
+            options,
+            kernel,
+            at: 0x9000_0000,
+            load: "80200000",
+            console,
+            cpu: Cpu::Riscv64,
+        })
     }
 
     fn start(&self, what: &str, image: &Path) -> Machine {
@@ -79,13 +99,25 @@ impl Board {
         self.tree(dir, "kimage-one");
         self.tree(dir, "kimage-two");
         fs::write(dir.join("initrd"), initrd(self.cpu)).unwrap();
+        self.file(dir);
     }
 
-    /// Makes each image and boots it: the words must come one after the other.
+    /// The board file, for this machine of 512 MiB instead of 256.
+    fn file(&self, dir: &Path) {
+        let text = stdout(&run_ok(kimage().args(["lint", "--show", "--board", self.name])));
+        assert!(text.contains("size = 0x10000000"));
+        fs::write(dir.join("board.toml"), text.replace("size = 0x10000000", "size = 0x20000000")).unwrap();
+    }
+
+    /// Makes each image and boots it: the words must come one after the other. What boots has `lint`'s blessing.
     fn boots(&self, dir: &Path, images: &[Image<'_>]) {
         for image in images {
             let all = [image.options, &["--quiet", "-o", image.name]].concat();
             run_ok(kimage().current_dir(dir).args(all));
+            let high = if image.moved { "" } else { "fdt_high=ffffffffffffffff\n" };
+            fs::write(dir.join("env"), format!("kernel_addr_r={:x}\n{high}", self.at)).unwrap();
+            let mut command = kimage();
+            run_ok(command.current_dir(dir).args(["lint", image.name, "--board", "board.toml", "--uboot-env", "env"]));
         }
         each(images, |image| {
             let mut machine = self.start(image.name, &dir.join(image.name));
@@ -213,10 +245,7 @@ fn arm64_booti_refuses_what_overlaps() {
         fs::write(dir.path().join("env"), env).unwrap();
         let mut command = kimage();
         command.current_dir(dir.path()).arg("lint").arg(&board.kernel);
-        // The board file has 256 MiB, this machine 512.
-        let mut text = stdout(&run_ok(kimage().args(["lint", "--board", "qemu-arm64-virt", "--show"])));
-        text = text.replace("size = 0x10000000", "size = 0x20000000");
-        fs::write(dir.path().join("board.toml"), text).unwrap();
+        board.file(dir.path());
         let lint = run(command.args(["--board", "board.toml", "--uboot-env", "env", "--ramdisk", "initrd"]));
         let mut machine = Board { at: 0x50f8_0000, ..Board::arm64().unwrap() }.start("booti", &board.kernel);
         machine.type_keys(&format!("booti 50f80000 {ramdisk_at:x}:1000 ${{fdtcontroladdr}}\r"));
@@ -327,6 +356,9 @@ fn mips() {
             "-o",
             "uImage",
         ]));
+        fs::write(dir.join("env"), "kernel_addr_r=84000000\n").unwrap();
+        let lint = ["lint", "uImage", "--board", "qemu-malta", "--uboot-env", "env"];
+        run_ok(kimage().current_dir(dir).args(lint));
         let mut command = Command::new(qemu);
         command.current_dir(dir).args(["-M", "malta", "-cpu", cpu, "-m", "256", "-bios", "rom", "-no-reboot"]);
         command.args(["-display", "none", "-serial", "stdio"]);

@@ -105,6 +105,12 @@ fn every_configuration_to_user_space() {
                 "Uncompressing Kernel Image",
             ),
         ];
+        fs::write(dir.join("env"), format!("kernel_addr_r={AT:x}\n")).unwrap();
+        for (image, ..) in &images {
+            let mut command = kimage();
+            command.arg("lint").arg(image).args(["--board", "qemu-arm-virt", "--uboot-env"]).arg(dir.join("env"));
+            run_ok(&mut command);
+        }
         each(&images, |(image, which, model, words)| {
             let what = format!("{}, {}", tree.name, image.file_name().unwrap().display());
             let mut machine = board.start(&what, &[(image, AT)]);

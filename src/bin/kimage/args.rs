@@ -357,11 +357,11 @@ pub(crate) struct OffsetOptions {
 /// U-Boot: any data to a uImage (legacy image, 64-byte header)
 ///
 /// The same bytes as mkimage for the same options. What is not given is read from the data: CPU, compression, load
-/// address and entry point of an ELF file, the kernel's release for the name; an ARM zImage or arm64 Image
-/// without -a becomes kernel_noload. Addresses of an ELF file are physical ones (p_paddr), as U-Boot wants them: from 0 on
-/// PowerPC, in KSEG0 as linked on MIPS, where 64-bit ones lose their sign. What contradicts the data is refused unless --force is given.
-/// The time in the header is --time, else SOURCE_DATE_EPOCH, else 0: never the clock, so the same input gives the
-/// same file.
+/// address and entry point of an ELF file, the kernel's release for the name; an ARM zImage or arm64 Image without -a
+/// becomes kernel_noload. Addresses of an ELF file are physical ones (p_paddr), as U-Boot wants them: from 0 on PowerPC,
+/// in KSEG0 as linked on MIPS, where 64-bit ones are cut to 32 bits. What contradicts the data is refused unless --force
+/// is given. The time in the header is --time, else SOURCE_DATE_EPOCH, else 0: never the clock, so the same input gives
+/// the same file.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
