@@ -188,6 +188,18 @@ fn a_real_kernel() {
         command.arg("uimage").arg(tree.path("vmlinux")).args(["-a", "40008000", "-n", "x", "--compress", "none", "-o"]);
         run_ok(command.arg(path("ours")));
         assert_same(&tree.name, &fs::read(path("ours")).unwrap(), &fs::read(path("theirs")).unwrap());
+        // Its ELF file has no physical addresses to take, and that is said; not where one is given.
+        for (command, more) in [("uimage", ""), ("uimage", "-a40008000"), ("fit", ""), ("fit", "-a40008000")] {
+            let kernel = if command == "fit" { "--kernel" } else { "--compress=none" };
+            let mut made = kimage();
+            made.current_dir(dir.path()).args([command, kernel]).arg(tree.path("vmlinux"));
+            let said = stderr(&run_ok(made.args(Some(more).filter(|more| !more.is_empty()))));
+            assert_eq!(
+                said.contains("names virtual addresses: 0xc0008000"),
+                more.is_empty(),
+                "{command} {more}: {said}"
+            );
+        }
     }
 }
 

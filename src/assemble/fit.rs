@@ -239,6 +239,7 @@ impl<'r, 'a> Builder<'r, 'a> {
                 ("kernel", load, request.entry.or(entry).unwrap_or(load))
             }
             (None, Some((load, entry))) => {
+                self.findings.extend(kernel.virtual_finding());
                 self.derive("load address", format!("{load:#x}"), "the ELF file's program headers");
                 if request.entry.is_none() {
                     self.derive("entry point", format!("{entry:#x}"), "the ELF file's entry point");
@@ -390,7 +391,10 @@ impl<'r, 'a> Builder<'r, 'a> {
         match names.iter().find(|(name, file)| name == wanted || is(file)) {
             Some((name, _)) => Ok(name.clone()),
             None => {
-                let known: Vec<String> = names.iter().map(|(name, file)| format!("{name} ({file})")).collect();
+                let known: Vec<String> = names
+                    .iter()
+                    .map(|(name, file)| if file.is_empty() { name.clone() } else { format!("{name} ({file})") })
+                    .collect();
                 let message = format!("--default {wanted}: there is no such configuration");
                 let help = format!("change --default to one of: {}", known.join(", "));
                 let finding = Finding::new("fit.default", Severity::Error, message).with_help(help);

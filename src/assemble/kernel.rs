@@ -5,8 +5,9 @@ use super::uimage::{comp_id, header_arch};
 use crate::arch::Arch;
 use crate::bytes::len64;
 use crate::codec::{Codec, Parameters};
-use crate::elf::{self, BANNER, Elf, FlatOptions, flatten, release_in};
+use crate::elf::{self, BANNER, Elf, FlatOptions, PT_LOAD, flatten, release_in};
 use crate::error::{Error, Result};
+use crate::finding::{Finding, Severity};
 use crate::format::Format;
 use crate::format::bzimage::Setup;
 use crate::format::zimage::ZImage;
@@ -33,6 +34,8 @@ pub(super) struct Kernel<'a> {
     pub(super) arch: Option<(Arch, &'static str)>,
     /// Physical addresses that an ELF file names: of its first byte, and of its entry point.
     pub(super) addresses: Option<(u64, u64)>,
+    /// They may be virtual ones: ARM's Linux has no others in its ELF file (arch/arm/kernel/vmlinux.lds.S).
+    pub(super) is_virtual: bool,
     /// Its release, where it is found.
     pub(super) release: Option<String>,
     /// What was done to it.
@@ -52,6 +55,7 @@ impl<'a> Kernel<'a> {
             format,
             arch: None,
             addresses: None,
+            is_virtual: false,
             release: release(format, data),
             steps: Vec::new(),
         };
@@ -69,6 +73,12 @@ impl<'a> Kernel<'a> {
                     error => Error::input(which, error),
                 })?;
                 kernel.arch = elf.arch().map(|arch| (arch, "the ELF header"));
+                // The first segment: the page of the vectors has an address of its own in every kernel.
+                let loaded = elf.segments().iter().filter(|segment| segment.kind == PT_LOAD);
+                let first = loaded.min_by_key(|segment| segment.paddr);
+                kernel.is_virtual = elf.arch() == Some(Arch::Arm)
+                    && kernel.release.is_some()
+                    && first.is_some_and(|segment| segment.vaddr == segment.paddr);
                 kernel.addresses = Some((flat.base.0, elf.physical_entry().0));
                 kernel.bytes = Cow::Owned(flat.plan.bytes_at(0..flat.plan.len()));
                 let how = format!("flattened (objcopy -O binary), its first byte at {:#x}", flat.base.0);
@@ -99,6 +109,16 @@ impl<'a> Kernel<'a> {
             kernel.steps.push(Step { file, size: kernel.len(), how: "compressed".to_owned() });
         }
         Ok(kernel)
+    }
+
+    /// What to say when its own addresses are taken.
+    pub(super) fn virtual_finding(&self) -> Option<Finding> {
+        let (load, _) = self.addresses.filter(|_| self.is_virtual)?;
+        let message = format!(
+            "the ELF file of an ARM kernel names virtual addresses: {load:#x} is right only if the RAM begins there"
+        );
+        let help = "give the address with -a: usually 0x8000 behind the start of the RAM";
+        Some(Finding::new("kernel.virtual", Severity::Warning, message).with_help(help))
     }
 
     /// Does it start without a load address (`kernel_noload`)?

@@ -88,6 +88,9 @@ pub fn uimage<'a>(request: &UImageRequest, files: &[&'a [u8]], dtbs: &[&'a [u8]]
     let mut plans = Vec::with_capacity(files.len());
     if let Some(kernel) = kernel {
         decided.check_flat_load(request, &facts)?;
+        if request.load.is_none() {
+            decided.findings.extend(kernel.virtual_finding());
+        }
         facts.format = kernel.codec.map(Format::Compressed);
         steps = kernel.steps;
         let mut data = Reserver::new();

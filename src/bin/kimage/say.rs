@@ -13,7 +13,10 @@ pub(crate) fn error(error: &anyhow::Error) {
     match ours {
         Some(kimage::Error::Contradiction { findings }) => {
             findings.iter().for_each(finding);
-            line(&format!("{} to go ahead all the same, say --force", paint("help:", "1;36")));
+            // `fit` has no such option.
+            if findings.iter().any(|finding| finding.rule.starts_with("uimage.")) {
+                line(&format!("{} to go ahead all the same, say --force", paint("help:", "1;36")));
+            }
             return;
         }
         Some(kimage::Error::Refused { findings }) => {
