@@ -3,6 +3,7 @@
 
 mod command;
 mod hostile;
+mod skippable;
 mod streams;
 
 #[path = "../support/mod.rs"]
