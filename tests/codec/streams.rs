@@ -94,12 +94,15 @@ fn zstd_and_best_gzip_are_no_larger() {
     }
     // The kernel's frame: checksum, no size, a window of 128 MiB.
     assert_eq!(zstd[4..6], [4, 0x88]);
-    // libdeflate gains 3.6 percent on the x86-64 kernels, 2.9 on the small i386 one.
-    let Some((_, data)) = payloads().iter().find(|(name, _)| name.contains("6.1-x86_64")) else { return };
-    let best = pack(Codec::Gzip, data, &Parameters { best: true, ..Parameters::default() });
-    if let Some(theirs) = filter(("gzip", "gzip"), &["-n9"], data) {
-        assert!(best.len() * 100 <= theirs.len() * 97, "{} against {}", best.len(), theirs.len());
-        assert_same("gzip", &filter(("gzip", "gzip"), &["-dc"], &best).unwrap(), data);
+    // libdeflate alone gains 3.6 percent on the x86-64 kernels, 2.9 on the small i386 one and 2.4 on ARM's, zopfli up to
+    // 0.5 more.
+    for (kernel, per_mille) in [("6.1-x86_64", 970), ("6.1-i386", 970), ("6.1-arm-gzip", 973)] {
+        let Some((_, data)) = payloads().iter().find(|(name, _)| name.contains(kernel)) else { continue };
+        let best = pack(Codec::Gzip, data, &Parameters { best: true, ..Parameters::default() });
+        if let Some(theirs) = filter(("gzip", "gzip"), &["-n9"], data) {
+            assert!(best.len() * 1000 <= theirs.len() * per_mille, "{kernel}: {} of {}", best.len(), theirs.len());
+            assert_same("gzip", &filter(("gzip", "gzip"), &["-dc"], &best).unwrap(), data);
+        }
     }
 }
 

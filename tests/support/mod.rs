@@ -111,7 +111,10 @@ pub fn target_dir() -> PathBuf {
 
 /// The binary under test. Without the feature `cli` there is none; the tests of the library run all the same.
 pub fn kimage_path() -> &'static str {
-    option_env!("CARGO_BIN_EXE_kimage").expect("this test runs the command: leave out --no-default-features")
+    let Some(path) = option_env!("CARGO_BIN_EXE_kimage") else {
+        panic!("this test runs the command: leave out --no-default-features");
+    };
+    path
 }
 
 /// A command line of the binary under test, without anything of the caller's environment that it could notice.
