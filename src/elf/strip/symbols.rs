@@ -175,7 +175,12 @@ fn stays(elf: &Elf<'_>, kept: &Sections<'_>, symbol: &Symbol<'_>, needed: bool) 
     let special = shndx == SHN_UNDEF || shndx >= 0xff00;
     let at = kept.of(usize::from(symbol.shndx));
     let odd = |what: &str| {
-        let why = format!("symbol {} {what}", String::from_utf8_lossy(symbol.name));
+        // Symbols of sections have no names of their own.
+        let section = elf.sections().get(usize::from(symbol.shndx)).filter(|_| symbol.name.is_empty());
+        let why = match section {
+            Some(section) => format!("the symbol of section {} {what}", section.name()),
+            None => format!("symbol {} {what}", String::from_utf8_lossy(symbol.name)),
+        };
         cannot(why, "strip it wholly, or use objcopy for this file")
     };
     let known_binding = matches!(symbol.binding(), STB_LOCAL | 1 | STB_WEAK | STB_GNU_UNIQUE);
