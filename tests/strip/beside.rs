@@ -6,7 +6,7 @@ use std::process::Command;
 
 /// The tools of CPUs, by `e_machine`: each objcopy knows its own CPU best. One takes foreign files by rules that are not
 /// theirs.
-const TOOLS: [(u16, &str); 15] = [
+const TOOLS: [(u16, &str); 16] = [
     (3, ""),
     (62, ""),
     (40, "arm-linux-gnueabihf"),
@@ -21,6 +21,7 @@ const TOOLS: [(u16, &str); 15] = [
     (2, "sparc64-linux-gnu"),
     (4, "m68k-linux-gnu"),
     (42, "sh4-linux-gnu"),
+    (93, "arc-linux-gnu"),
     (195, "arc-linux-gnu"),
 ];
 

@@ -27,7 +27,7 @@ const fn cpu(
     Cpu { prefix, emulation, assembler, is_64, call }
 }
 
-const CPUS: [Cpu; 21] = [
+const CPUS: [Cpu; 22] = [
     cpu("arm-linux-gnueabihf", "armelf_linux_eabi", &[], false, "bl ext(PLT)"),
     cpu("arm-linux-gnueabihf", "armelfb_linux_eabi", &["-EB"], false, "bl ext(PLT)"),
     cpu("aarch64-linux-gnu", "aarch64linux", &[], true, "bl ext"),
@@ -48,6 +48,7 @@ const CPUS: [Cpu; 21] = [
     cpu("sparc64-linux-gnu", "elf32_sparc", &["-32"], false, "call ext\n nop"),
     cpu("m68k-linux-gnu", "m68kelf", &[], false, "bsr.l ext@PLTPC"),
     cpu("arc-linux-gnu", "arclinux", &[], false, "bl @ext@plt"),
+    cpu("arc-linux-gnu", "arclinux", &["-mcpu=arc700"], false, "bl @ext@plt"),
     cpu("sh4-linux-gnu", "shlelf_linux", &[], false, ".long ext@PLT"),
 ];
 
