@@ -386,6 +386,46 @@ fn what_does_not_fit_is_refused() {
     }
 }
 
+/// Without the compressed kernel of the tree's build, xz is called as that build called it.
+#[test]
+fn xz_of_a_folder_that_keeps_no_stream() {
+    let has_xz = |tree: &&Tree| tree::is_set(&tree.read(".config"), "KERNEL_XZ");
+    for tree in corpus().iter().filter(has_xz).filter(|tree| can_link(tree)) {
+        let folder = shadow(tree);
+        fs::remove_file(folder.path().join(stream(tree))).unwrap();
+        let mut command = command(tree.is_arm(), &tree.path("vmlinux"), folder.path());
+        let out = tempdir();
+        run_ok(command.current_dir(out.path()).args(["--keep", "kept", "-o", "image"]));
+        let kept = fs::read(out.path().join("kept").join(stream(tree))).unwrap();
+        assert_same(&tree.name, &kept, &tree.read(&stream(tree)));
+    }
+}
+
+/// The converter for Thumb came with 6.12's script, and older decompressors do not know it.
+#[test]
+fn the_thumb_converter_is_for_decompressors_that_know_it() {
+    let Some(tree) = support::tree("linux-6.1-arm-gzip") else { return };
+    if !can_link(tree) {
+        return;
+    }
+    let folder = shadow(tree);
+    let at = |name: &str| folder.path().join(name);
+    fs::remove_file(at(&stream(tree))).unwrap();
+    let config = String::from_utf8(tree.read(".config")).unwrap();
+    let config = config.replace("CONFIG_KERNEL_GZIP=y", "CONFIG_KERNEL_XZ=y");
+    let check = |config: &str, want: &str| {
+        replace(&at(".config"), config.as_bytes());
+        let plan = run_ok(command(true, &tree.path("vmlinux"), folder.path()).arg("--plan"));
+        assert!(stdout(&plan).contains(want), "{}", stdout(&plan));
+    };
+    check(&config, "xz, BCJ arm, dictionary 32 MiB");
+    check(&format!("{config}CONFIG_XZ_DEC_ARM64=y\n"), "xz, BCJ armthumb, dictionary 128 MiB");
+    // The sources know best.
+    fs::create_dir_all(at("source/scripts")).unwrap();
+    fs::write(at("source/scripts/xz_wrap.sh"), "BCJ=--armthumb\n").unwrap();
+    check(&config, "xz, BCJ armthumb, dictionary 128 MiB");
+}
+
 /// 6.12 cuts the relocations out of vmlinux: without vmlinux.unstripped beside it, the table of the folder serves.
 #[test]
 fn relocations_of_the_folder() {

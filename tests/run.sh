@@ -21,6 +21,15 @@ needs='
     ninja:ninja-build
     objcopy:binutils
     arm-linux-gnueabihf-ld:binutils-arm-linux-gnueabihf
+    aarch64-linux-gnu-ld:binutils-aarch64-linux-gnu
+    arc-linux-gnu-ld:binutils-arc-linux-gnu
+    m68k-linux-gnu-ld:binutils-m68k-linux-gnu
+    mips-linux-gnu-ld:binutils-mips-linux-gnu
+    powerpc-linux-gnu-ld:binutils-powerpc-linux-gnu
+    riscv64-linux-gnu-ld:binutils-riscv64-linux-gnu
+    s390x-linux-gnu-ld:binutils-s390x-linux-gnu
+    sh4-linux-gnu-ld:binutils-sh4-linux-gnu
+    sparc64-linux-gnu-ld:binutils-sparc64-linux-gnu
     llvm-objcopy:llvm
     qemu-system-x86_64:qemu-system-x86
     qemu-system-arm:qemu-system-arm

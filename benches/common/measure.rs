@@ -14,6 +14,8 @@ pub(crate) struct Contender {
     dir: PathBuf,
     /// Must its output be that of the first contender?
     compared: bool,
+    /// Is standard output its output?
+    to_stdout: bool,
     runs: Vec<Run>,
 }
 
@@ -35,12 +37,18 @@ impl Contender {
         let mut command = Command::new(program);
         command.args(args).current_dir(&dir).env("SOURCE_DATE_EPOCH", "0").env("LC_ALL", "C");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        Ok(Contender { name, command, dir, compared: true, runs: Vec::new() })
+        Ok(Contender { name, command, dir, compared: true, to_stdout: false, runs: Vec::new() })
     }
 
     /// One that shows what the work costs at least, without doing it.
     pub(crate) fn uncompared(mut self) -> Contender {
         self.compared = false;
+        self
+    }
+
+    /// One that writes its output to standard output.
+    pub(crate) fn writing_stdout(mut self) -> Contender {
+        self.to_stdout = true;
         self
     }
 
@@ -52,6 +60,9 @@ impl Contender {
     fn run(&mut self) -> io::Result<Run> {
         for entry in fs::read_dir(&self.dir)? {
             fs::remove_file(entry?.path())?;
+        }
+        if self.to_stdout {
+            self.command.stdout(File::create(self.output())?);
         }
         let started = Instant::now();
         let child = self.command.spawn()?;

@@ -53,10 +53,29 @@ pub struct ArchFacts {
     pub elf_machines: &'static [u16],
     /// ELF class that tells this CPU from another with the same `e_machine`; `None` when either will do.
     pub elf_is_64: Option<bool>,
+    /// How GNU objcopy writes its ELF files; `None` where kimage was never compared with it.
+    pub objcopy: Option<Objcopy>,
+}
+
+/// What GNU objcopy 2.40 does differently from CPU to CPU, found by comparing what it writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Objcopy {
+    /// The page in bytes that it takes where no segment names one.
+    pub page: u64,
+    /// The relocations of `.plt` are told to be about `.got.plt`, or `.got`, and not about `.plt` itself.
+    pub plt_is_got: bool,
+    /// With `--strip-debug` every section of a file without relocations gets a symbol.
+    pub section_symbols: bool,
 }
 
 const fn facts(name: &'static str, elf_machines: &'static [u16], elf_is_64: Option<bool>) -> ArchFacts {
-    ArchFacts { name, elf_machines, elf_is_64 }
+    ArchFacts { name, elf_machines, elf_is_64, objcopy: None }
+}
+
+impl ArchFacts {
+    const fn objcopy(self, page: u64, plt_is_got: bool, section_symbols: bool) -> ArchFacts {
+        ArchFacts { objcopy: Some(Objcopy { page, plt_is_got, section_symbols }), ..self }
+    }
 }
 
 /// Every CPU, in the order in which [`Arch::from_elf_machine`] asks.
@@ -85,24 +104,24 @@ impl Arch {
     /// The facts of this CPU; the only `match` over [`Arch`] in the house.
     pub const fn facts(self) -> ArchFacts {
         match self {
-            Arch::X86 => facts("i386", &[3], None),
-            Arch::X86_64 => facts("x86-64", &[62], None),
-            Arch::Arm => facts("ARM", &[40], None),
-            Arch::Arm64 => facts("arm64", &[183], None),
-            Arch::Riscv => facts("RISC-V", &[243], None),
-            Arch::Mips => facts("MIPS", &[8, 10], None),
-            Arch::Mips64 => facts("MIPS64", &[8], Some(true)),
-            Arch::PowerPc => facts("PowerPC", &[20, 21], None),
-            Arch::M68k => facts("m68k", &[4], None),
+            Arch::X86 => facts("i386", &[3], None).objcopy(0x1000, true, false),
+            Arch::X86_64 => facts("x86-64", &[62], None).objcopy(0x1000, true, false),
+            Arch::Arm => facts("ARM", &[40], None).objcopy(0x1000, true, true),
+            Arch::Arm64 => facts("arm64", &[183], None).objcopy(0x1_0000, true, true),
+            Arch::Riscv => facts("RISC-V", &[243], None).objcopy(0x1000, true, true),
+            Arch::Mips => facts("MIPS", &[8, 10], None).objcopy(0x1_0000, false, true),
+            Arch::Mips64 => facts("MIPS64", &[8], Some(true)).objcopy(0x1_0000, false, true),
+            Arch::PowerPc => facts("PowerPC", &[20, 21], None).objcopy(0x1_0000, false, true),
+            Arch::M68k => facts("m68k", &[4], None).objcopy(0x2000, true, true),
             Arch::MicroBlaze => facts("MicroBlaze", &[189, 0xbaab], None),
             Arch::Xtensa => facts("Xtensa", &[94, 0xabc7], None),
-            Arch::Sh => facts("SuperH", &[42], None),
-            Arch::Arc => facts("ARC", &[93, 195, 45], None),
+            Arch::Sh => facts("SuperH", &[42], None).objcopy(0x1_0000, true, true),
+            Arch::Arc => facts("ARC", &[93, 195, 45], None).objcopy(0x2000, true, true),
             Arch::Nios2 => facts("Nios II", &[113], None),
             Arch::OpenRisc => facts("OpenRISC", &[92], None),
-            Arch::Sparc => facts("SPARC", &[2, 18], None),
-            Arch::Sparc64 => facts("SPARC64", &[43], None),
-            Arch::S390 => facts("S/390", &[22], None),
+            Arch::Sparc => facts("SPARC", &[2, 18], None).objcopy(0x1_0000, false, true),
+            Arch::Sparc64 => facts("SPARC64", &[43], None).objcopy(0x10_0000, false, true),
+            Arch::S390 => facts("S/390", &[22], None).objcopy(0x1000, true, true),
         }
     }
 

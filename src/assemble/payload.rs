@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::finding::{Finding, Severity};
 use crate::format::Format;
 use crate::layout::Plan;
-use crate::payload::{RelocForm, emit_relocs};
+use crate::payload::{RelocForm, emit_relocs, is_thumb};
 use crate::stub::Stub;
 use serde::Serialize;
 use std::borrow::Cow;
@@ -142,10 +142,4 @@ pub(super) fn flat<'a>(vmlinux: &Elf<'a>, arch: Arch) -> elf::Result<Plan<'a>> {
     const REMOVES: [&str; 3] = [".comment", ".note", ".note.gnu.build-id"];
     let remove = if arch == Arch::Arm { RemoveList::new([".comment"]) } else { RemoveList::new(REMOVES) }?;
     Ok(flatten(vmlinux, &FlatOptions { remove, ..FlatOptions::default() })?.plan)
-}
-
-/// Is the kernel Thumb-2 code? The address of a Thumb function is odd (ELF for the Arm Architecture, 5.5.3).
-fn is_thumb(elf: &Elf<'_>) -> bool {
-    let Ok(mut symbols) = elf.symbols() else { return false };
-    symbols.find(|symbol| symbol.name == b"start_kernel").is_some_and(|symbol| symbol.value & 1 == 1)
 }

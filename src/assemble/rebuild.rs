@@ -9,7 +9,7 @@ use super::describe;
 use super::payload::{flat, relocs, stripped};
 use crate::arch::Arch;
 use crate::bytes::{Patch, len64};
-use crate::codec::{self, Bcj, Codec, Parameters, size_trailer};
+use crate::codec::{self, Codec, Parameters, size_trailer};
 use crate::elf::{self, Elf};
 use crate::error::{Error, Result};
 use crate::finding::{Finding, Severity};
@@ -18,7 +18,7 @@ use crate::format::bzimage::{self, Offsets, follow_link};
 use crate::layout::{Plan, RegionKind, Reserver};
 use crate::payload::link::LinkCommand;
 use crate::payload::piggy::{Piggy, Target};
-use crate::payload::{parse_relocs, points_into, tree};
+use crate::payload::{XzWrap, parse_relocs, points_into, tree};
 use crate::stub::{Stub, ZOFFSET, offsets};
 use std::io::{self, Write};
 
@@ -35,6 +35,8 @@ pub struct Folder<'a> {
     pub piggy_o: Option<&'a [u8]>,
     /// The compressed kernel that is linked there: see [`stream_file`].
     pub stream: Option<&'a [u8]>,
+    /// `scripts/xz_wrap.sh` of the sources: asked only where there is no compressed kernel.
+    pub xz_wrap: Option<&'a [u8]>,
     /// x86: `voffset.h`
     pub voffset: Option<&'a [u8]>,
     /// x86: `zoffset.h`
@@ -148,10 +150,7 @@ impl<'a> Rebuild<'a> {
         let parameters = match folder.stream {
             Some(stream) if Codec::detect(stream) == Some(codec) => codec.parameters_of(stream)?,
             Some(_) => return Err(tree::Error::OtherStream { want: codec }.into()),
-            // As scripts/xz_wrap.sh: the flat kernel does not show its CPU.
-            None if arch == Arch::Arm && codec == Codec::Xz => {
-                Parameters { bcj: Some(Bcj::Arm), ..Parameters::default() }
-            }
+            None if codec == Codec::Xz => XzWrap { script: folder.xz_wrap, config: folder.config }.parameters(&vmlinux),
             None => Parameters::default(),
         };
         Ok(Rebuild { vmlinux, arch, folder, link, codec, parameters })

@@ -1,4 +1,4 @@
-//! gzip (RFC 1952), with deflate by zlib-rs, or by libdeflate for the smallest result.
+//! gzip (RFC 1952), with deflate by zlib-rs, or by libdeflate and zopfli for the smallest result.
 //!
 //! The header is that of the kernel's `gzip -n -f -9`: no name, no time, Unix. The data is cut into chunks of 1 MiB,
 //! each of which may refer to the 32 KiB before it, so that it is still one member and chunks can be compressed
@@ -9,6 +9,7 @@ use super::{Codec, Error, Parameters, Result, Sink};
 use crate::bytes::len64;
 use flate2::{Compress, Compression, FlushCompress, Status};
 use std::io::Write;
+use std::num::NonZeroU64;
 
 /// Bytes of input in one chunk. Each costs the five bytes of an empty stored block and the start of a new block.
 const CHUNK: usize = 1 << 20;
@@ -16,6 +17,14 @@ const CHUNK: usize = 1 << 20;
 const WINDOW: usize = 32 << 10;
 /// libdeflate's slowest level.
 const BEST: i32 = 12;
+/// Up to so many bytes zopfli searches as well. It takes some ten times as long for half a percent, which small kernels
+/// need to be 3 percent below `gzip -9`, and large ones do not.
+const SMALL: usize = 8 << 20;
+/// How often zopfli begins again with what it has learned: after five times little more is gained.
+const ROUNDS: NonZeroU64 = NonZeroU64::MIN.saturating_add(4);
+/// Bytes of data for which zopfli may begin another block. Its default, 15 blocks however large the data, loses to
+/// libdeflate.
+const BLOCK: usize = 50_000;
 
 pub(super) fn compress(bytes: &[u8], parameters: &Parameters, out: &mut dyn Write) -> Result<()> {
     let level = parameters.level(Codec::Gzip, 9, 1..=9, "1 to 9")?;
@@ -29,7 +38,14 @@ pub(super) fn compress(bytes: &[u8], parameters: &Parameters, out: &mut dyn Writ
     let mut checksum = crc32fast::Hasher::new();
     if parameters.best {
         checksum.update(bytes);
-        out.write_all(&best(bytes)?)?;
+        let mut smallest = best(bytes)?;
+        if bytes.len() <= SMALL {
+            let other = searched(bytes)?;
+            if other.len() < smallest.len() {
+                smallest = other;
+            }
+        }
+        out.write_all(&smallest)?;
     } else {
         // An empty input is one empty chunk.
         let count = bytes.len().div_ceil(CHUNK).max(1);
@@ -82,6 +98,16 @@ fn best(bytes: &[u8]) -> Result<Vec<u8>> {
     let len = compressor.deflate_compress(bytes, &mut deflated).map_err(|error| failed(format!("{error:?}")))?;
     deflated.truncate(len);
     Ok(deflated)
+}
+
+fn searched(bytes: &[u8]) -> Result<Vec<u8>> {
+    let failed = |error: std::io::Error| Error::library(Codec::Gzip, error);
+    let maximum_block_splits = u16::try_from(bytes.len() / BLOCK + 15).unwrap_or(u16::MAX);
+    let options = zopfli::Options { iteration_count: ROUNDS, maximum_block_splits, ..zopfli::Options::default() };
+    let mut encoder = zopfli::DeflateEncoder::new(options, zopfli::BlockType::Dynamic, Vec::new());
+    // In one piece: each call ends a block.
+    encoder.write_all(bytes).map_err(failed)?;
+    encoder.finish().map_err(failed)
 }
 
 /// Checks the CRC-32 and the length behind the data.

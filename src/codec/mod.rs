@@ -21,13 +21,13 @@ mod parallel;
 mod parameters;
 mod recall;
 mod sink;
+mod skippable;
 mod xz;
 mod zstd;
 
 pub use error::{Error, Result};
 pub use parameters::{Bcj, Literal, Parameters, SPLIT_SIZE};
 
-use crate::bytes::{len64, slice};
 use sink::Sink;
 use std::io::{self, Write};
 
@@ -108,7 +108,14 @@ impl Codec {
     /// LZMA alone has no magic: its header must have properties that an encoder writes (the usual 0x5d, or others with
     /// lc + lp up to 4 when the rest is beyond doubt), a dictionary size that an encoder writes (2^n or 2^n + 2^(n-1))
     /// and a plausible uncompressed size (unknown, or below 4 GiB).
+    ///
+    /// Skippable frames in front of a frame of zstd or LZ4 are passed over.
     pub fn detect(bytes: &[u8]) -> Option<Codec> {
+        let skipped = skippable::len(bytes);
+        if skipped > 0 {
+            let frame = behind(bytes, skipped);
+            return [Codec::Lz4Frame, Codec::Zstd].into_iter().find(|codec| frame.starts_with(codec.magic()));
+        }
         let by_magic = Codec::ALL.into_iter().find(|codec| *codec != Codec::Lzma && bytes.starts_with(codec.magic()));
         match (by_magic, bytes) {
             (Some(Codec::Bzip2), [_, _, _, b'1'..=b'9', ..]) => Some(Codec::Bzip2),
@@ -162,7 +169,16 @@ impl Codec {
     /// # Errors
     /// [`Error::Field`] when its headers are damaged or cut off.
     pub fn parameters_of(self, bytes: &[u8]) -> Result<Parameters> {
-        recall::parameters(self, bytes).map_err(|source| Error::Field { codec: self, source })
+        let skipped = self.skippable(bytes);
+        recall::parameters(self, behind(bytes, skipped)).map_err(|mut source| {
+            source.at.0 += skipped;
+            Error::Field { codec: self, source }
+        })
+    }
+
+    /// Bytes of the skippable frames at the start of `bytes`, if this codec has such.
+    fn skippable(self, bytes: &[u8]) -> u64 {
+        if matches!(self, Codec::Zstd | Codec::Lz4Frame) { skippable::len(bytes) } else { 0 }
     }
 
     fn decompress_stream(self, bytes: &[u8], sink: &mut Sink<'_>) -> Result<u64> {
@@ -179,36 +195,41 @@ impl Codec {
         }
     }
 
-    /// Decompresses the one stream that begins `bytes`; what follows it is left alone.
+    /// Decompresses the one stream that begins `bytes`, behind skippable frames if there are any; what follows it is left
+    /// alone.
     ///
     /// # Errors
     /// [`Error::TooBig`] after `limit` bytes; [`Error::Truncated`], [`Error::Damaged`] and [`Error::Field`] name the
     /// offset. Until then `out` has got what came before.
     pub fn decompress_one(self, bytes: &[u8], limit: u64, out: &mut dyn Write) -> Result<Inflated> {
         let mut sink = Sink::new(self, limit, out);
-        let consumed = self.decompress_stream(bytes, &mut sink)?;
+        let skipped = self.skippable(bytes);
+        sink.begin(skipped);
+        let consumed = skipped + self.decompress_stream(behind(bytes, skipped), &mut sink)?;
         Ok(Inflated { consumed, produced: sink.produced(), streams: 1 })
     }
 
-    /// Decompresses the stream that begins `bytes` and those of the same codec behind it, as the codec's command does.
+    /// Decompresses the stream that begins `bytes` and those of the same codec behind it, as the codec's command does;
+    /// skippable frames between and behind them belong to it.
     ///
     /// # Errors
     /// As [`Codec::decompress_one`].
     pub fn decompress(self, bytes: &[u8], limit: u64, out: &mut dyn Write) -> Result<Inflated> {
         let mut sink = Sink::new(self, limit, out);
         let mut inflated = Inflated { consumed: 0, produced: 0, streams: 0 };
-        let mut next = 0;
+        let mut next = self.skippable(bytes);
         loop {
-            let stream = slice(bytes, next, len64(bytes) - next).unwrap_or_default();
             sink.begin(next);
-            inflated.consumed = next + self.decompress_stream(stream, &mut sink)?;
+            inflated.consumed = next + self.decompress_stream(behind(bytes, next), &mut sink)?;
             inflated.produced = sink.produced();
             inflated.streams += 1;
-            let rest = slice(bytes, inflated.consumed, len64(bytes) - inflated.consumed).unwrap_or_default();
-            let padding = if self == Codec::Xz { xz::padding(rest) } else { 0 };
-            let another = slice(rest, padding, len64(rest) - padding).unwrap_or_default();
+            let rest = behind(bytes, inflated.consumed);
+            let skipped = self.skippable(rest);
+            let padding = if self == Codec::Xz { xz::padding(rest) } else { skipped };
+            let another = behind(rest, padding);
             // LZMA's weak header is no proof of another stream, and its command reads one only.
             if matches!(self, Codec::None | Codec::Lzma) || Codec::detect(another) != Some(self) {
+                inflated.consumed += skipped;
                 return Ok(inflated);
             }
             next = inflated.consumed + padding;
@@ -238,6 +259,11 @@ impl Codec {
             (None, Err(error)) => Err(error),
         }
     }
+}
+
+/// What follows the first `len` bytes.
+fn behind(bytes: &[u8], len: u64) -> &[u8] {
+    usize::try_from(len).ok().and_then(|len| bytes.get(len..)).unwrap_or_default()
 }
 
 /// 2^n + 2^(n-1), the sizes between the powers of two.

@@ -8,6 +8,8 @@ pub mod piggy;
 mod reloc_bytes;
 pub mod tree;
 mod words;
+mod xz_wrap;
 
 pub use agreement::{Agreement, Share, points_into};
 pub use reloc_bytes::{FoundRelocs, RelocForm, emit_relocs, parse_relocs, relocs_behind};
+pub use xz_wrap::{XzWrap, is_thumb};

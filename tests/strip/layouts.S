@@ -1,15 +1,16 @@
-/* Sections as kernels have them, and some that nobody should have. */
+/* Sections as kernels have them, and some that nobody should have. Section types are in quotes: @ and % begin comments
+   and registers on some CPUs. */
 #ifdef __x86_64__
 #define WORD .quad
 #else
 #define WORD .long
 #endif
-	.section .note.a,"a",@note
+	.section .note.a,"a","note"
 	.long 4,4,1
 	.asciz "abc"
 	.long 7
-	.section .empty,"aw",@progbits
-	.section .emptyn,"aw",@nobits
+	.section .empty,"aw","progbits"
+	.section .emptyn,"aw","nobits"
 	.text
 	.globl _start
 _start:	nop
@@ -22,9 +23,9 @@ datum:	WORD _start
 	.skip 100
 	.section .outside,"a"
 	.ascii "outside"
-	.section .mod,"",@progbits
+	.section .mod,"","progbits"
 	.ascii "modinfo"
-	.section .odd,"",@progbits
+	.section .odd,"","progbits"
 	.balign 32
 	.ascii "x"
 	.section .comment

@@ -135,14 +135,17 @@ fn unpack(archive: &Path, name: &str) -> PathBuf {
     done.join(name)
 }
 
-/// Cargo's output folder: the binary under test stands in `<target>/<profile>/`.
+/// Cargo's output folder: test binaries stand in `<target>/<profile>/deps/`.
 pub fn target_dir() -> PathBuf {
-    Path::new(kimage_path()).parent().unwrap().parent().unwrap().to_owned()
+    std::env::current_exe().unwrap().ancestors().nth(3).unwrap().to_owned()
 }
 
-/// The binary under test.
+/// The binary under test. Without the feature `cli` there is none; the tests of the library run all the same.
 pub fn kimage_path() -> &'static str {
-    env!("CARGO_BIN_EXE_kimage")
+    let Some(path) = option_env!("CARGO_BIN_EXE_kimage") else {
+        panic!("this test runs the command: leave out --no-default-features");
+    };
+    path
 }
 
 /// A command line of the binary under test, without anything of the caller's environment that it could notice.

@@ -1,6 +1,6 @@
 //! Starts the linker that a kernel's build folder names: the one program that kimage runs.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use kimage::finding::Finding;
 use kimage::payload::link::LinkCommand;
 use kimage::payload::tree::check_linker;
@@ -55,12 +55,12 @@ fn run(linker: &str, args: &[String], folder: &Path) -> Result<Output> {
     }
     command.env("LC_ALL", "C");
     command.output().map_err(|error| {
-        let missing = error.kind() == ErrorKind::NotFound;
-        let error = anyhow::Error::new(error).context(format!("the linker {linker} cannot be started"));
-        if missing {
-            error.context("install it, or name one with --ld (Debian: binutils, binutils-arm-linux-gnueabihf)")
-        } else {
-            error
-        }
+        let help = match error.kind() {
+            ErrorKind::NotFound => {
+                "; install it, or name one with --ld (Debian: binutils, binutils-arm-linux-gnueabihf)"
+            }
+            _ => "",
+        };
+        anyhow!("the linker {linker} cannot be started: {error}{help}")
     })
 }

@@ -88,6 +88,7 @@ pub(super) fn section(elf: &Elf<'_>, kept: &Kept<'_>, all: &[Kept<'_>], name: u3
         all.iter().find(|kept| kept.old == old).map(|kept| kept.new)
     };
     let named = |name: &[u8]| all.iter().find(|kept| kept.section.name == name).map_or(0, |kept| kept.new);
+    let plt_is_got = elf.arch().and_then(|arch| arch.facts().objcopy).is_some_and(|objcopy| objcopy.plt_is_got);
     let (mut link, mut info) = (0, 0);
     let mut flags = section.flags;
     match section.kind {
@@ -96,7 +97,9 @@ pub(super) fn section(elf: &Elf<'_>, kept: &Kept<'_>, all: &[Kept<'_>], name: u3
             link = Some(named(b".dynsym")).filter(|index| *index != 0).unwrap_or(symtab);
             info = relocated(section).map_or(0, |name| match name {
                 // The relocations of the procedure linkage table fill the table of its addresses.
-                b".plt" => Some(named(b".got.plt")).filter(|index| *index != 0).unwrap_or_else(|| named(b".got")),
+                b".plt" if plt_is_got => {
+                    Some(named(b".got.plt")).filter(|index| *index != 0).unwrap_or_else(|| named(b".got"))
+                }
                 name => named(name),
             });
             flags &= !SHF_INFO_LINK;

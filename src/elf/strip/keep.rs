@@ -1,17 +1,50 @@
 //! Which sections stay.
 
 use super::super::raw::{
-    PT_TLS, SHF_GROUP, SHF_TLS, SHT_GROUP, SHT_NULL, SHT_REL, SHT_RELA, SHT_STRTAB, SHT_SYMTAB, SHT_SYMTAB_SHNDX,
+    PT_TLS, SHF_GROUP, SHF_TLS, SHT_DYNSYM, SHT_GROUP, SHT_NULL, SHT_REL, SHT_RELA, SHT_STRTAB, SHT_SYMTAB,
+    SHT_SYMTAB_SHNDX,
 };
 use super::super::{Elf, PT_LOAD, RemoveList, Result, SHF_ALLOC, Section, Segment};
 use super::{Kept, cannot, segments};
 use crate::elf::SHT_NOBITS;
+use std::ops::{Deref, DerefMut};
 
-/// The sections of the output, in the order of the input.
-pub(super) fn sections<'a>(elf: &Elf<'a>, remove: &RemoveList) -> Result<Vec<Kept<'a>>> {
+/// The sections of the output, in the order of its table.
+#[derive(Debug)]
+pub(super) struct Sections<'a> {
+    kept: Vec<Kept<'a>>,
+    /// Where each section of the input stands in `kept`.
+    places: Vec<Option<usize>>,
+}
+
+impl<'a> Sections<'a> {
+    /// The section that has the index `old` in the input.
+    pub(super) fn of(&self, old: usize) -> Option<&Kept<'a>> {
+        self.kept.get((*self.places.get(old)?)?)
+    }
+}
+
+impl<'a> Deref for Sections<'a> {
+    type Target = [Kept<'a>];
+
+    fn deref(&self) -> &[Kept<'a>] {
+        &self.kept
+    }
+}
+
+impl DerefMut for Sections<'_> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.kept
+    }
+}
+
+/// Which sections stay.
+pub(super) fn sections<'a>(elf: &Elf<'a>, remove: &RemoveList) -> Result<Sections<'a>> {
     let symtab = elf.sections().iter().position(|section| section.kind == SHT_SYMTAB);
     let mut kept = Vec::new();
-    for (old, section) in elf.sections().iter().enumerate() {
+    let mut places = vec![None; elf.sections().len()];
+    for old in reading_order(elf)? {
+        let Some(section) = elf.sections().get(old) else { continue };
         if section.kind == SHT_NULL || is_bookkeeping(elf, old, section, symtab) {
             continue;
         }
@@ -22,9 +55,87 @@ pub(super) fn sections<'a>(elf: &Elf<'a>, remove: &RemoveList) -> Result<Vec<Kep
         if is_debug(section) || remove.removes(section) {
             continue;
         }
+        if let Some(place) = places.get_mut(old) {
+            *place = Some(kept.len());
+        }
         kept.push(Kept { section: *section, old, lma: load_address(section, elf.segments()), offset: 0, new: 0 });
     }
-    Ok(kept)
+    Ok(Sections { kept, places })
+}
+
+/// The sections in the order in which BFD makes them its own, and objcopy writes them: that of the table, but a string
+/// table comes after what names it (`sh_link`), and relocations after the symbols that they name. In the kernel of S/390
+/// `.dynstr` comes first in the table.
+fn reading_order(elf: &Elf<'_>) -> Result<Vec<usize>> {
+    let sections = elf.sections();
+    let mut users = vec![Vec::new(); sections.len()];
+    for (index, section) in sections.iter().enumerate().skip(1) {
+        let named = usize::try_from(section.link).ok().and_then(|link| users.get_mut(link));
+        named.into_iter().for_each(|users| users.push(index));
+    }
+    let seen = vec![false; sections.len()];
+    let mut reader = Reader { elf, users, seen, symtab: None, dynsym: None, order: Vec::new() };
+    for index in 1..sections.len() {
+        reader.read(index, 0)?;
+    }
+    Ok(reader.order)
+}
+
+struct Reader<'e, 'a> {
+    elf: &'e Elf<'a>,
+    /// For each section those that name it.
+    users: Vec<Vec<usize>>,
+    seen: Vec<bool>,
+    symtab: Option<usize>,
+    dynsym: Option<usize>,
+    order: Vec<usize>,
+}
+
+impl Reader<'_, '_> {
+    fn read(&mut self, index: usize, depth: usize) -> Result<()> {
+        // Real files go three deep.
+        const MAX_DEPTH: usize = 100;
+        if depth > MAX_DEPTH {
+            return Err(cannot("its sections name each other in a long chain", "use objcopy for this file"));
+        }
+        let Some(section) = self.elf.sections().get(index) else { return Ok(()) };
+        match self.seen.get_mut(index) {
+            Some(seen) if !*seen => *seen = true,
+            _ => return Ok(()),
+        }
+        let link = usize::try_from(section.link).unwrap_or(usize::MAX);
+        match section.kind {
+            SHT_SYMTAB => self.symtab = self.symtab.or(Some(index)),
+            SHT_DYNSYM => self.dynsym = self.dynsym.or(Some(index)),
+            SHT_STRTAB if self.searches(index) => {
+                for user in self.users.get(index).cloned().unwrap_or_default() {
+                    self.read(user, depth + 1)?;
+                    if self.symtab == Some(user) || self.dynsym == Some(user) {
+                        break;
+                    }
+                }
+            }
+            SHT_REL | SHT_RELA => {
+                let kind = self.elf.sections().get(link).map(|section| section.kind);
+                if matches!(kind, Some(SHT_SYMTAB | SHT_DYNSYM)) {
+                    self.read(link, depth + 1)?;
+                }
+            }
+            _ => {}
+        }
+        self.order.push(index);
+        Ok(())
+    }
+
+    /// Is this a string table of which nobody knows yet what it is for, as long as one of the symbol tables is unknown?
+    fn searches(&self, index: usize) -> bool {
+        let names = |table: usize| {
+            let link = self.elf.sections().get(table).map(|section| section.link);
+            link.and_then(|link| usize::try_from(link).ok()) == Some(index)
+        };
+        let tables = [self.symtab, self.dynsym];
+        index != self.elf.names_index() && tables.contains(&None) && !tables.into_iter().flatten().any(names)
+    }
 }
 
 /// Tables that describe the file itself: they are made anew, or go with the symbols.
@@ -38,16 +149,28 @@ fn is_bookkeeping(elf: &Elf<'_>, index: usize, section: &Section<'_>, symtab: Op
             };
             elf.names_index() == index || elf.sections().iter().any(of_symbols)
         }
-        // Relocations against the symbol table say how a section was linked; those against another table, or that
-        // are loaded, are the program's own data.
-        SHT_REL | SHT_RELA => {
-            let target = usize::try_from(section.info).ok().and_then(|info| elf.sections().get(info));
-            let sensible =
-                section.info != 0 && target.is_some_and(|target| !matches!(target.kind, SHT_REL | SHT_RELA | SHT_NULL));
-            section.flags & SHF_ALLOC == 0 && is_symtab(section.link) && sensible
-        }
+        SHT_REL | SHT_RELA => is_symtab(section.link) && is_of_the_linker(elf, section),
         _ => false,
     }
+}
+
+/// Relocations against the symbol table say how a section was linked; those against another table, or that are loaded,
+/// are the program's own data.
+fn is_of_the_linker(elf: &Elf<'_>, relocs: &Section<'_>) -> bool {
+    let target = usize::try_from(relocs.info).ok().and_then(|info| elf.sections().get(info));
+    let sensible =
+        relocs.info != 0 && target.is_some_and(|target| !matches!(target.kind, SHT_REL | SHT_RELA | SHT_NULL));
+    relocs.flags & SHF_ALLOC == 0 && sensible
+}
+
+/// Did the linker keep relocations, be they of debug sections or none at all?
+pub(super) fn has_relocs(elf: &Elf<'_>) -> bool {
+    let is_symtab = |link: u32| {
+        let table = usize::try_from(link).ok().and_then(|link| elf.sections().get(link));
+        table.is_some_and(|table| table.kind == SHT_SYMTAB)
+    };
+    let kept = |section: &&Section<'_>| matches!(section.kind, SHT_REL | SHT_RELA) && is_symtab(section.link);
+    elf.sections().iter().filter(kept).any(|section| is_of_the_linker(elf, section))
 }
 
 /// BFD knows debug sections by their names.

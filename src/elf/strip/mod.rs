@@ -80,6 +80,12 @@ pub fn strip<'a>(elf: &Elf<'a>, options: &StripOptions) -> Result<Plan<'a>> {
             "give the file as the linker left it",
         ));
     }
+    // The smallest is nobody's output but ours.
+    if !options.smallest && elf.arch().and_then(|arch| arch.facts().objcopy).is_none() {
+        let cpu = elf.arch().map_or_else(|| format!("of ELF machine {}", elf.machine()), |arch| arch.to_string());
+        let why = format!("its CPU is {cpu}, for which kimage was never compared with objcopy");
+        return Err(cannot(why, "use the objcopy for this CPU, or --smallest, which keeps what is loaded and no more"));
+    }
     if elf.program_headers_at() != headers::ehsize(elf) {
         let why = "its program headers do not follow the ELF header";
         return Err(cannot(why, "use objcopy for this file, or the file as the linker left it"));
@@ -131,7 +137,7 @@ struct Tables {
 }
 
 impl Tables {
-    fn make<'a>(elf: &Elf<'a>, options: &StripOptions, kept: &mut [Kept<'a>], end: u64) -> Result<Tables> {
+    fn make<'a>(elf: &Elf<'a>, options: &StripOptions, kept: &mut keep::Sections<'a>, end: u64) -> Result<Tables> {
         let relocs = if options.debug_only { symbols::reloc_sections(elf, kept)? } else { Vec::new() };
         // Relocations follow their section in the table, though not in the file.
         let mut next = 0_u32;

@@ -4,7 +4,6 @@ use super::super::raw::{PT_GNU_RELRO, PT_PHDR, PT_TLS, SHF_TLS};
 use super::super::{Elf, PT_LOAD, Result, SHT_NOBITS};
 use super::segments::Map;
 use super::{Kept, cannot, headers};
-use crate::arch::Arch;
 use crate::bytes::Align;
 
 /// Gives every section its file offset and every program header its offset and sizes; returns where the last
@@ -13,13 +12,12 @@ use crate::bytes::Align;
 /// Loaded segments come first, by rising load address, each at the next offset that fits its address modulo its
 /// alignment; then the sections that no segment loads, in table order.
 pub(super) fn assign(elf: &Elf<'_>, header_end: u64, kept: &mut [Kept<'_>], maps: &mut [Map]) -> Result<u64> {
-    let page = elf.segments().iter().filter(|segment| segment.kind == PT_LOAD).map(|segment| segment.align).max();
     let mut at = header_end;
     let mut loads: Vec<usize> = (0..maps.len()).filter(|index| is_load(maps, *index)).collect();
     loads.sort_by_key(|index| maps.get(*index).map(|map| (!map.file_header, map.out.paddr, *index)));
     for index in loads {
         if let Some(map) = maps.get_mut(index) {
-            at = load(elf, at, header_end, page.unwrap_or(1), kept, map)?;
+            at = load(elf, at, header_end, kept, map)?;
         }
     }
     let mut placed = vec![false; kept.len()];
@@ -50,16 +48,12 @@ pub(super) fn assign(elf: &Elf<'_>, header_end: u64, kept: &mut [Kept<'_>], maps
     Ok(at)
 }
 
-/// The page that BFD takes for a CPU when no segment names one (`ELF_MAXPAGESIZE` of the linkers in Debian 12).
+/// The page that objcopy takes for a section that no segment loads.
 fn default_page(elf: &Elf<'_>, section: &Kept<'_>) -> Result<u64> {
-    match elf.arch() {
-        Some(Arch::X86 | Arch::X86_64) => Ok(0x1000),
-        Some(Arch::Arm) => Ok(0x1_0000),
-        _ => {
-            let why = format!("section {} is allocated, but in no segment", section.section.name());
-            Err(cannot(why, "remove that section, or use objcopy for this file"))
-        }
-    }
+    elf.arch().and_then(|arch| arch.facts().objcopy).map(|objcopy| objcopy.page).ok_or_else(|| {
+        let why = format!("section {} is allocated, but in no segment", section.section.name());
+        cannot(why, "remove that section, or use objcopy for this file")
+    })
 }
 
 fn is_load(maps: &[Map], index: usize) -> bool {
@@ -76,13 +70,9 @@ fn congruent(at: u64, addr: u64, align: u64) -> Result<u64> {
 }
 
 /// A loaded segment: its sections keep their distances in memory.
-fn load(elf: &Elf<'_>, start: u64, header_end: u64, page: u64, kept: &mut [Kept<'_>], map: &mut Map) -> Result<u64> {
+fn load(elf: &Elf<'_>, start: u64, header_end: u64, kept: &mut [Kept<'_>], map: &mut Map) -> Result<u64> {
     let mut at = start;
     let paddr = map.out.paddr;
-    if !map.intact {
-        let widest = map.sections.iter().filter_map(|index| kept.get(*index)).map(|kept| kept.align().bytes()).max();
-        map.out.align = page.max(widest.unwrap_or(1));
-    }
     let mut headers_len = 0;
     // Bytes that the segment takes in the file but that shall not move what comes behind it.
     let mut lent = 0;

@@ -1,9 +1,11 @@
 //! Which sections each program header covers, and what of a header is kept as it is.
 
 use super::super::raw::{
-    PT_DYNAMIC, PT_GNU_EH_FRAME, PT_GNU_RELRO, PT_GNU_STACK, PT_INTERP, PT_NOTE, PT_PHDR, PT_TLS, SHF_TLS, SHT_NOTE,
+    PT_DYNAMIC, PT_GNU_EH_FRAME, PT_GNU_RELRO, PT_GNU_STACK, PT_INTERP, PT_NOTE, PT_NULL, PT_PHDR, PT_TLS, SHF_TLS,
+    SHT_NOTE,
 };
 use super::super::{Elf, PT_LOAD, Result, SHF_ALLOC, SHT_NOBITS, Section, Segment};
+use super::keep::Sections;
 use super::{Kept, cannot, headers};
 
 /// A program header on its way into the output.
@@ -67,10 +69,10 @@ const PT_GNU_MBIND: std::ops::RangeInclusive<u32> = 0x6474_e555..=0x6474_f554;
 /// The program headers of the output.
 ///
 /// As long as no section that a segment covers was removed, the headers are kept, and only file offsets and sizes are
-/// computed anew. Else all are made again from the sections that are left: `PT_GNU_RELRO` goes, alignments become
-/// those of the sections.
-pub(super) fn maps(elf: &Elf<'_>, kept: &[Kept<'_>]) -> Result<Vec<Map>> {
-    let stays = |old: usize| kept.binary_search_by_key(&old, |kept| kept.old).is_ok();
+/// computed anew. Else all are made again from the sections that are left: `PT_GNU_RELRO` goes and so does what MIPS
+/// linkers leave spare (`PT_NULL`), alignments become those of the sections, save that of `PT_LOAD`.
+pub(super) fn maps(elf: &Elf<'_>, kept: &Sections<'_>) -> Result<Vec<Map>> {
+    let stays = |old: usize| kept.of(old).is_some();
     let removed = |segment: &Segment| {
         let mut sections = elf.sections().iter().enumerate().skip(1);
         sections.any(|(old, section)| {
@@ -96,7 +98,7 @@ pub(super) fn maps(elf: &Elf<'_>, kept: &[Kept<'_>]) -> Result<Vec<Map>> {
         }
         let mut map = Map { out: *segment, sections: Vec::new(), file_header, program_headers, intact: !rewrite };
         if rewrite {
-            if segment.kind == PT_GNU_RELRO {
+            if matches!(segment.kind, PT_GNU_RELRO | PT_NULL) {
                 continue;
             }
             map.sections = remake(elf, segment, kept, &maps, &mut map.out)?;
@@ -106,9 +108,24 @@ pub(super) fn maps(elf: &Elf<'_>, kept: &[Kept<'_>]) -> Result<Vec<Map>> {
                 .collect();
         }
         map.sections.sort_by_key(|index| order(kept, *index));
+        check_mixture(segment, kept, &map.sections)?;
         maps.push(map);
     }
     Ok(maps)
+}
+
+/// Refuses a segment that reaches a section that is not loaded beside one that is (`.pdr` behind `.reginfo` of MIPS, in
+/// some layouts): objcopy takes its addresses from the wrong one.
+fn check_mixture(segment: &Segment, kept: &[Kept<'_>], sections: &[usize]) -> Result<()> {
+    let mut covered = sections.iter().filter_map(|index| kept.get(*index));
+    let is_loaded = covered.clone().any(|kept| kept.section.is_alloc());
+    match covered.find(|kept| !kept.section.is_alloc()) {
+        Some(other) if is_loaded && segment.kind != PT_LOAD => {
+            let why = format!("section {} is not loaded, but touches a segment of what is", other.section.name());
+            Err(cannot(why, "use objcopy for this file, or remove that section"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Refuses what is not known well enough to be made again.

@@ -9,8 +9,9 @@ use super::super::raw::{
 };
 use super::super::strings::StringTable;
 use super::super::{Elf, Error, Result, Section};
+use super::cannot;
 use super::headers::Writer;
-use super::{Kept, cannot};
+use super::keep::{Sections, has_relocs};
 use crate::arch::Arch;
 use crate::bytes::{Cursor, Endian, FieldError, Problem, len64, slice};
 use byteorder::{BigEndian, ByteOrder, LittleEndian};
@@ -61,7 +62,7 @@ impl Symbol<'_> {
 }
 
 /// The relocation sections that go with `kept`, with the index of the section they are about.
-pub(super) fn reloc_sections<'a>(elf: &Elf<'a>, kept: &[Kept<'a>]) -> Result<Vec<(Section<'a>, usize)>> {
+pub(super) fn reloc_sections<'a>(elf: &Elf<'a>, kept: &Sections<'a>) -> Result<Vec<(Section<'a>, usize)>> {
     let mut found: Vec<(Section<'a>, usize)> = Vec::new();
     for section in elf.sections() {
         let is_reloc = matches!(section.kind, SHT_REL | SHT_RELA);
@@ -69,10 +70,11 @@ pub(super) fn reloc_sections<'a>(elf: &Elf<'a>, kept: &[Kept<'a>]) -> Result<Vec
             continue;
         }
         let target = usize::try_from(section.info).unwrap_or(usize::MAX);
-        let Ok(index) = kept.binary_search_by_key(&target, |kept| kept.old) else { continue };
+        let Some(target_kept) = kept.of(target) else { continue };
         let prefix: &[u8] = if section.kind == SHT_RELA { b".rela" } else { b".rel" };
-        let about = kept.get(index).map_or(&b""[..], |kept| kept.section.name);
-        if section.name.strip_prefix(prefix) != Some(about) || found.iter().any(|(_, other)| *other == target) {
+        if section.name.strip_prefix(prefix) != Some(target_kept.section.name)
+            || found.iter().any(|(_, other)| *other == target)
+        {
             let why = format!("the relocations in {} are not named after their section", section.name());
             return Err(cannot(why, "strip it wholly, or use objcopy for this file"));
         }
@@ -85,20 +87,16 @@ pub(super) fn reloc_sections<'a>(elf: &Elf<'a>, kept: &[Kept<'a>]) -> Result<Vec
 /// Makes the tables; `None` when no symbol is left. Sections in `kept` have their new indices.
 pub(super) fn tables<'a>(
     elf: &Elf<'a>,
-    kept: &[Kept<'a>],
+    kept: &Sections<'a>,
     relocs: &[(Section<'a>, usize)],
 ) -> Result<Option<Symbols<'a>>> {
     if relocs.is_empty() && !elf.sections().iter().any(|section| section.kind == SHT_SYMTAB) {
         return Ok(None);
     }
-    let every_section_has_one = match elf.arch() {
-        Some(Arch::X86 | Arch::X86_64) => false,
-        Some(Arch::Arm) => true,
-        _ => {
-            let why = "the rules for symbols of its CPU are not known";
-            return Err(cannot(why, "strip it wholly, or use objcopy for this file"));
-        }
-    };
+    let objcopy = elf.arch().and_then(|arch| arch.facts().objcopy).ok_or_else(|| {
+        let why = "the rules for symbols of its CPU are not known";
+        cannot(why, "strip it wholly, or use objcopy for this file")
+    })?;
     let mut symbols = read(elf)?;
     let mut needed = vec![false; symbols.len()];
     for (section, _) in relocs {
@@ -120,21 +118,13 @@ pub(super) fn tables<'a>(
     if order.is_empty() && globals.is_empty() && relocs.is_empty() {
         return Ok(None);
     }
-    if every_section_has_one {
-        // Behind the other local symbols, though those that relocations need stand where they were.
-        let has_one: Vec<u16> = order
-            .iter()
-            .filter_map(|index| symbols.get(*index))
-            .filter(|symbol| symbol.kind() == STT_SECTION)
-            .map(|symbol| symbol.shndx)
-            .collect();
-        for kept in kept {
+    // Relocations decide which section symbols there are; without any, all are there or none.
+    if objcopy.section_symbols && !has_relocs(elf) {
+        for kept in kept.iter() {
+            order.push(symbols.len());
             let shndx = u16::try_from(kept.old).unwrap_or(u16::MAX);
-            if !has_one.contains(&shndx) {
-                order.push(symbols.len());
-                let value = kept.section.addr;
-                symbols.push(Symbol { name: b"", info: STT_SECTION, other: 0, shndx, value, size: 0 });
-            }
+            let value = kept.section.addr;
+            symbols.push(Symbol { name: b"", info: STT_SECTION, other: 0, shndx, value, size: 0 });
         }
     }
     let locals = u32::try_from(order.len() + 1).unwrap_or(u32::MAX);
@@ -143,8 +133,9 @@ pub(super) fn tables<'a>(
     let mut names = StringTable::default();
     let mut handles = Vec::with_capacity(order.len());
     for symbol in order.iter().filter_map(|index| symbols.get(*index)) {
-        // A section symbol goes by its section's name.
-        handles.push(if symbol.kind() == STT_SECTION { None } else { names.add(symbol.name) });
+        // A section symbol goes by its section's name; MIPS has one without a section (`_DYNAMIC_LINKING`).
+        let is_nameless = symbol.kind() == STT_SECTION && u32::from(symbol.shndx) != SHN_ABS;
+        handles.push(if is_nameless { None } else { names.add(symbol.name) });
     }
     let names = names.finish().ok_or_else(|| cannot("its symbol names do not fit 4 GiB", ""))?;
     let mut new_index = vec![0_u32; symbols.len()];
@@ -157,13 +148,13 @@ pub(super) fn tables<'a>(
         if let Some(slot) = new_index.get_mut(*index).filter(|_| !is_zero) {
             *slot = u32::try_from(new + 1).unwrap_or(u32::MAX);
         }
-        let section = kept.binary_search_by_key(&usize::from(symbol.shndx), |kept| kept.old);
-        let shndx = match section.ok().and_then(|at| kept.get(at)) {
+        let section = kept.of(usize::from(symbol.shndx));
+        let shndx = match section {
             Some(kept) if u32::from(symbol.shndx) < 0xff00 => u16::try_from(kept.new).unwrap_or(u16::MAX),
             _ => symbol.shndx,
         };
         let mut info = symbol.info;
-        let is_tls = section.ok().and_then(|at| kept.get(at)).is_some_and(|kept| kept.section.flags & SHF_TLS != 0);
+        let is_tls = section.is_some_and(|kept| kept.section.flags & SHF_TLS != 0);
         if is_tls && symbol.kind() != STT_SECTION {
             // The linker marks what it defines itself (`__preinit_array_start`) only by the section.
             info = symbol.info & 0xf0 | STT_TLS;
@@ -179,12 +170,17 @@ pub(super) fn tables<'a>(
 }
 
 /// Does the symbol stay?
-fn stays(elf: &Elf<'_>, kept: &[Kept<'_>], symbol: &Symbol<'_>, needed: bool) -> Result<bool> {
+fn stays(elf: &Elf<'_>, kept: &Sections<'_>, symbol: &Symbol<'_>, needed: bool) -> Result<bool> {
     let shndx = u32::from(symbol.shndx);
     let special = shndx == SHN_UNDEF || shndx >= 0xff00;
-    let at = kept.binary_search_by_key(&usize::from(symbol.shndx), |kept| kept.old).ok().and_then(|at| kept.get(at));
+    let at = kept.of(usize::from(symbol.shndx));
     let odd = |what: &str| {
-        let why = format!("symbol {} {what}", String::from_utf8_lossy(symbol.name));
+        // Symbols of sections have no names of their own.
+        let section = elf.sections().get(usize::from(symbol.shndx)).filter(|_| symbol.name.is_empty());
+        let why = match section {
+            Some(section) => format!("the symbol of section {} {what}", section.name()),
+            None => format!("symbol {} {what}", String::from_utf8_lossy(symbol.name)),
+        };
         cannot(why, "strip it wholly, or use objcopy for this file")
     };
     let known_binding = matches!(symbol.binding(), STB_LOCAL | 1 | STB_WEAK | STB_GNU_UNIQUE);
@@ -268,8 +264,8 @@ fn reloc_size(elf: &Elf<'_>, section: &Section<'_>) -> usize {
 fn each_reloc(elf: &Elf<'_>, section: &Section<'_>, mut process: impl FnMut(usize, u32) -> Result<()>) -> Result<()> {
     let bytes = elf.contents(section)?;
     let size = reloc_size(elf, section);
-    // MIPS packs r_info in its own way.
-    if bytes.len() % size != 0 || elf.machine() == 8 {
+    // 64-bit MIPS packs r_info in its own way.
+    if bytes.len() % size != 0 || elf.arch() == Some(Arch::Mips64) {
         let why = format!("the relocations in {} cannot be read", section.name());
         return Err(cannot(why, "strip it wholly, or use objcopy for this file"));
     }

@@ -19,7 +19,7 @@ Examples:
   kimage compress xz vmlinux.bin --with-size -o vmlinux.bin.xz      what a kernel of 6.12 or later carries
   kimage compress xz vmlinux.bin --dict-size 32MiB | xz -lv         as kernels up to 6.1 have it
   kimage compress xz Image --bcj armthumb -o Image.xz
-  kimage compress gzip --best Image -o Image.gz                     3 percent smaller, five times slower
+  kimage compress gzip --best Image -o Image.gz                     3 percent smaller, many times slower
   kimage compress lzma Image --dict-size 64KiB --lc 1 --lp 2        for a small boot ROM
   kimage compress lz4-frame Image -o Image.lz4                      for U-Boot
   kimage compress zstd --split -j 4 vmlinux.bin -o vmlinux.zst")]

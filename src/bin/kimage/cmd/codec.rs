@@ -4,8 +4,8 @@ use crate::args::{Compress, Decompress};
 use crate::input::Input;
 use crate::output::Output;
 use crate::say;
-use anyhow::{Context, Result};
-use kimage::codec::{Codec, Parameters, SPLIT_SIZE, size_trailer};
+use anyhow::{Context, Result, anyhow};
+use kimage::codec::{self, Codec, Parameters, SPLIT_SIZE, size_trailer};
 use kimage::finding::{Finding, Severity};
 use std::io::{self, Write};
 
@@ -47,8 +47,11 @@ pub(crate) fn compress(args: &Compress) -> Result<()> {
         say::line(&format!("{pieces}: {cost}"));
     }
     if !output.is_stdout() {
-        let percent = len as f64 / (input.len() as f64).max(1.0) * 100.0;
-        say::line(&format!("{}: {} bytes to {len} ({percent:.1} percent)", codec.name(), input.len()));
+        let percent = match input.len() {
+            0 => String::new(),
+            before => format!(" ({:.1} percent)", len as f64 / before as f64 * 100.0),
+        };
+        say::line(&format!("{}: {} bytes to {len}{percent}", codec.name(), input.len()));
         say::line(&format!("{} is ready", output.name()));
     }
     Ok(())
@@ -59,9 +62,22 @@ pub(crate) fn decompress(args: &Decompress) -> Result<()> {
     let codec = Codec::identify(&input).map_err(kimage::Error::from).with_context(|| input.name())?;
     let output = Output { path: &args.output, sync: args.filter.sync, is_text: false };
     // How much comes out is known only at the end.
-    let inflated = output.write(input.len() as u64, |mut out| {
-        codec.decompress(&input, args.limit, &mut out).map_err(kimage::Error::from).with_context(|| input.name())
-    })?;
+    let mut damaged = None;
+    let written = output.write(input.len() as u64, |mut out| {
+        let inflated = codec.decompress(&input, args.limit, &mut out);
+        inflated.map_err(|error| match error {
+            codec::Error::Write(_) => kimage::Error::from(error).into(),
+            error => {
+                damaged = Some(error);
+                anyhow!("the input is damaged")
+            }
+        })
+    });
+    // What is wrong with the input is no fault of the output.
+    let inflated = match damaged {
+        Some(error) => return Err(kimage::Error::from(error)).with_context(|| input.name()),
+        None => written?,
+    };
     if args.filter.quiet {
         return Ok(());
     }

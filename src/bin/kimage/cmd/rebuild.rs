@@ -80,6 +80,11 @@ pub(crate) fn rebuild(vmlinux_path: &Path, want: Arch, options: &FolderOptions) 
     let in_tree = |error: kimage::Error| anyhow::Error::new(error).context(tree.root.display().to_string());
     let stream_name = stream_file(want, piggy_s.as_deref()).map_err(in_tree)?;
     let stream = stream_name.as_deref().map(|name| tree.file(name)).transpose()?.flatten();
+    // A build in a folder of its own has a link to the sources.
+    let xz_wrap = match tree.file("scripts/xz_wrap.sh")? {
+        None => tree.file("source/scripts/xz_wrap.sh")?,
+        script => script,
+    };
     let [stripped, relocs] = [tree.file(&at("compressed/vmlinux.bin"))?, tree.file(&at("compressed/vmlinux.relocs"))?];
     let files = Folder {
         config: config.as_deref(),
@@ -87,6 +92,7 @@ pub(crate) fn rebuild(vmlinux_path: &Path, want: Arch, options: &FolderOptions) 
         piggy_s: piggy_s.as_deref(),
         piggy_o: piggy_o.as_deref(),
         stream: stream.as_deref(),
+        xz_wrap: xz_wrap.as_deref(),
         voffset: voffset.as_deref(),
         zoffset: zoffset.as_deref(),
         stripped: stripped.as_deref(),

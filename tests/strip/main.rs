@@ -1,10 +1,15 @@
 //! `kimage strip` against the kernel's own payloads and against GNU objcopy: the same bytes, or a refusal.
 
+mod beside;
+mod cpus;
+
+#[path = "../support/mod.rs"]
 mod support;
 
+use beside::{REMOVED, agree};
 use kimage::elf::{Elf, FlatOptions, KERNEL_REMOVES, RemoveList, StripOptions, flatten};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use support::{Tree, assert_same, corpus, kimage, read, run, run_ok, stderr, tempdir, tool};
 
@@ -24,51 +29,6 @@ fn the_payload_of_every_x86_kernel() {
         }
     }
 }
-
-/// The objcopy that knows the file's CPU: the native one takes foreign files by rules that are not their own.
-fn objcopy(file: &[u8]) -> Option<PathBuf> {
-    match file.get(18..20) {
-        Some([62 | 3, 0]) => tool("objcopy", "binutils"),
-        Some([40, 0] | [0, 40]) => tool("arm-linux-gnueabihf-objcopy", "binutils-arm-linux-gnueabihf"),
-        _ => None,
-    }
-}
-
-/// Strips with both. True when they agree, false when kimage refused.
-#[track_caller]
-fn agree(dir: &Path, file: &Path, options: &[&str]) -> Option<bool> {
-    let objcopy = objcopy(&read(file))?;
-    let want = dir.join("want");
-    let mut command = Command::new(objcopy);
-    let whole = (!options.contains(&"--strip-debug")).then_some("-S");
-    command.args(["-R", ".comment", "-R", ".modinfo"]).args(whole).args(options).arg(file).arg(&want);
-    if !run(&mut command).status.success() {
-        return None; // Not for objcopy either.
-    }
-    let output = run(kimage().arg("strip").args(options).arg(file));
-    if !output.status.success() {
-        let text = stderr(&output);
-        assert!(text.contains("help: "), "{}: {text}", file.display());
-        assert!(output.stdout.is_empty());
-        return Some(false);
-    }
-    assert_same(&format!("{} {options:?}", file.display()), &output.stdout, &read(&want));
-    Some(true)
-}
-
-/// Sections that may go, and what remains must still be laid out as objcopy would.
-const REMOVED: [&[&str]; 10] = [
-    &["--strip-debug", "-R", ".note.gnu.build-id"],
-    &["-R", ".note.gnu.build-id"],
-    &["-R", ".note*"],
-    &["-R", ".eh_frame*"],
-    &["-R", ".interp"],
-    &["-R", ".init"],
-    &["-R", ".data"],
-    &["-R", ".bss"],
-    &["-R", ".tdata"],
-    &["-R", ".rodata", "-R", ".outside"],
-];
 
 #[test]
 fn programs_that_gcc_makes() {
@@ -109,12 +69,12 @@ fn layouts_of_linker_scripts() {
     let (Some(gcc), Some(ld)) = (tool("gcc", "gcc"), tool("ld", "binutils")) else { return };
     let dir = tempdir();
     let path = |name: &str| dir.path().join(name);
-    fs::write(path("a.S"), include_str!("strip/layouts.S")).unwrap();
+    fs::write(path("a.S"), include_str!("layouts.S")).unwrap();
     for (bits, emulation, high, mask) in [
         ("-m64", "elf_x86_64", "0xffffffff81000000", "0xffffffff80000000"),
         ("-m32", "elf_i386", "0xc1000000", "0xc0000000"),
     ] {
-        let script = include_str!("strip/layouts.ld").replace("HIGH", high).replace("MASK", mask);
+        let script = include_str!("layouts.ld").replace("HIGH", high).replace("MASK", mask);
         fs::write(path("a.ld"), script).unwrap();
         run_ok(Command::new(&gcc).args([bits, "-c"]).arg(path("a.S")).arg("-o").arg(path("a.o")));
         let script = path("a.ld").into_os_string().into_string().unwrap();
