@@ -194,6 +194,7 @@ pub fn plan<'a>(parts: OwnParts<'a, '_>, max_memory: u64) -> Result<OwnBuilt<'a>
         cmdline_len: len64(&parts.cmdline),
         initrd_at,
         initrd_len: initrd.len,
+        stub_len: stub.memory,
         ..parts.parameters
     };
 
