@@ -224,6 +224,29 @@ fn commands_know_it() {
     }
 }
 
+/// Images that are damaged or too large are refused by name, with the way out, and nothing is written.
+#[test]
+fn what_cannot_be_wrapped_once_more() {
+    let dir = tempdir();
+    let image = read(&make(dir.path(), "good", &testdata("tiny/kernel"), &[]));
+    let mut damaged = image.clone();
+    damaged[payload(&image).start + 100] ^= 0x10;
+    for (bytes, options, says) in [
+        (&image[..700], &[][..], "the image is cut off"),
+        (&image[..image.len() - 600], &[], "the image is cut off"),
+        (&damaged, &[], "the kernel in the image: "),
+        (&image, &["--max-memory", "4K"], "allow it with --max-memory"),
+        (&image, &["--max-memory", "64K"], "allow it with --max-memory"),
+    ] {
+        fs::write(dir.path().join("bad"), bytes).unwrap();
+        let output = run(kimage().current_dir(dir.path()).args(["bzimage", "bad", "-o", "out"]).args(options));
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.starts_with("error: bad: ") && said.contains(says), "{says}: {said}");
+        assert!(!dir.path().join("out").exists());
+    }
+}
+
 /// `--plan` writes nothing and tells the regions without gap or overlap; `--json` tells the same of what it wrote.
 #[test]
 fn plans_and_reports() {

@@ -1,7 +1,7 @@
 //! The journey of a kernel into a bzImage around kimage's own boot stub: any kernel in, no build tree needed.
 
 use super::{Assembled, Facts, describe};
-use crate::bytes::{Cursor, len64, slice};
+use crate::bytes::{Cursor, FieldError, Problem, len64, slice};
 use crate::codec::{Codec, Parameters as CodecParameters, size_trailer};
 use crate::elf::{self, Elf, RelocOptions};
 use crate::error::{Error, Result};
@@ -184,7 +184,7 @@ fn take_out(vmlinux: &[u8], max_memory: u64) -> Result<(Cow<'_, [u8]>, Origin)> 
             Ok((Cow::Borrowed(vmlinux), Origin::default()))
         }
         Some(Format::BzImage) => {
-            let image = BzImage::parse(vmlinux).map_err(|error| Error::input("VMLINUX", error))?;
+            let image = BzImage::parse(vmlinux).map_err(|error| Error::input("VMLINUX", cut_off(error)))?;
             let header = image.setup().header();
             let Some(payload) = image.payload() else {
                 let help = "only images of protocol 2.08 and newer say where their kernel is; give its vmlinux";
@@ -203,7 +203,8 @@ fn take_out(vmlinux: &[u8], max_memory: u64) -> Result<(Cow<'_, [u8]>, Origin)> 
                 return Ok((Cow::Borrowed(payload), origin));
             }
             let mut kernel = Vec::new();
-            Codec::identify(payload)?.decompress_one(payload, max_memory, &mut kernel)?;
+            let codec = Codec::identify(payload).map_err(|error| Error::Kernel(error.into()))?;
+            codec.decompress_one(payload, max_memory, &mut kernel).map_err(|error| Error::Kernel(error.into()))?;
             if !Elf::detect(&kernel) {
                 let help = "give an image of a kernel from Linux 2.6.26 on, or its vmlinux";
                 return Err(Error::wrong_input("VMLINUX", "a bzImage whose kernel is no ELF file", WANT, help));
@@ -221,6 +222,14 @@ fn take_out(vmlinux: &[u8], max_memory: u64) -> Result<(Cow<'_, [u8]>, Origin)> 
 fn table(p: &Parameters) -> Range<u64> {
     let start = p.elf_len.max(p.span);
     if p.has(parameters::RELOCS) { start..p.unpacked_len.max(start) } else { 0..0 }
+}
+
+/// What is advised of a setup by itself is of no use for an image.
+fn cut_off(error: FieldError) -> FieldError {
+    match error.problem {
+        Problem::Truncated { .. } => error.with_help("the image is cut off: copy it again"),
+        _ => error,
+    }
 }
 
 /// `setup_type_max` of the image's `kernel_info`.
