@@ -254,13 +254,15 @@ fn plans_and_reports() {
     for codec in ["lz4", "gzip", "zstd", "xz", "none"] {
         let mut command = kimage();
         command.current_dir(dir.path()).arg("bzimage").arg(testdata("tiny/kernel")).args(["--compress", codec]);
-        command.args(["--json", "-o", "image"]);
+        fs::write(dir.path().join("disk"), [7; 333]).unwrap();
+        let built_in = ["--cmdline", "quiet", "--initrd", "disk", "--no-efi", "--crc", "yes"];
+        command.args(built_in).args(["--json", "-o", "image"]);
         let planned = run_ok(command.arg("--plan"));
         assert!(!dir.path().join("image").exists());
         let planned: serde_json::Value = serde_json::from_slice(&planned.stdout).unwrap();
         let mut command = kimage();
         command.current_dir(dir.path()).arg("bzimage").arg(testdata("tiny/kernel")).args(["--compress", codec]);
-        let built = run_ok(command.args(["--json", "-o", "image"]));
+        let built = run_ok(command.args(built_in).args(["--json", "-o", "image"]));
         let built: serde_json::Value = serde_json::from_slice(&built.stdout).unwrap();
         let image = read(&dir.path().join("image"));
         fs::remove_file(dir.path().join("image")).unwrap();
@@ -274,6 +276,9 @@ fn plans_and_reports() {
                 at += region["size"].as_u64().unwrap();
             }
             assert_eq!(at, image.len() as u64);
+            let names = report["regions"].as_array().unwrap().iter().map(|region| region["name"].as_str().unwrap());
+            let wanted = ["setup", "stub", "payload", "cmdline", "initrd", "padding", "crc32"];
+            assert_eq!(names.collect::<Vec<_>>(), wanted);
             let header = BzImage::parse(&image).unwrap();
             assert_eq!(report["image"]["memory"], header.setup().header().init_size.get());
             // Every field that it says was written has that value.
