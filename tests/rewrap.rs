@@ -14,7 +14,7 @@ use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use support::{Tree, corpus, kimage, missing, read, run, run_ok, stderr, stdout, tempdir, testdata, tool};
+use support::{Tree, corpus, kimage, read, run, run_ok, stderr, stdout, tempdir, testdata, tool};
 
 const CODECS: [Codec; 5] = [Codec::Lz4Legacy, Codec::Gzip, Codec::Zstd, Codec::Xz, Codec::None];
 
@@ -294,7 +294,7 @@ fn plans_and_reports() {
 }
 
 /// What scripts/extract-vmlinux of the kernel does: looks for a magic number and lets the codec's own command unpack from
-/// there, the rest behind it notwithstanding. Where a kernel's source lies beside the corpus, the script itself.
+/// there, the rest behind it notwithstanding. `KIMAGE_LINUX` names a kernel's source, for the script itself.
 #[test]
 fn scripts_get_the_kernel_out() {
     let dir = tempdir();
@@ -305,8 +305,7 @@ fn scripts_get_the_kernel_out() {
         let parsed = BzImage::parse(&image).unwrap();
         parsed.payload().unwrap().to_vec()
     };
-    let script = fs::read_dir("/tmp/oracle-build").into_iter().flatten().flatten();
-    let script = script.map(|tree| tree.path().join("scripts/extract-vmlinux")).find(|path| path.is_file());
+    let script = std::env::var_os("KIMAGE_LINUX").map(|source| PathBuf::from(source).join("scripts/extract-vmlinux"));
     for (codec, magic, tool_name, package, options) in [
         ("lz4", &[0x02, 0x21, 0x4c, 0x18][..], "lz4", "lz4", &["-d"][..]),
         ("gzip", &[0x1f, 0x8b, 0x08], "gunzip", "gzip", &[]),
@@ -329,8 +328,5 @@ fn scripts_get_the_kernel_out() {
             let output = run(Command::new("sh").arg(script).arg(&image));
             assert!(output.stdout == want, "{codec}: {} {}", script.display(), stderr(&output));
         }
-    }
-    if script.is_none() {
-        missing("scripts/extract-vmlinux of a kernel's source");
     }
 }
