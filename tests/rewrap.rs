@@ -104,7 +104,8 @@ fn a_last_segment_without_bytes_and_a_table() {
     let map = 0xffff_ffff_8000_0000_u64;
     for [offset, at, filesz, memsz] in [[0x1000, 0x100_0000, 0x1000, 0x1000], [0x2000, 0x120_0000, 0, 0x12_3456_u64]] {
         kernel.extend([1, 0, 0, 0, 7, 0, 0, 0]);
-        for word in [offset, map + at, at, filesz, memsz, 0x20_0000] {
+        // More than a large page, as kernels for 32 bits may have it.
+        for word in [offset, map + at, at, filesz, memsz, 0x100_0000] {
             kernel.extend(word.to_le_bytes());
         }
     }

@@ -308,7 +308,7 @@ fn header(setup: &Setup<'_>, stubbed: bool, checks: &mut Checks) {
     }
     load_fields(setup, strict, checks);
     heap(setup, checks);
-    alignment(setup, checks);
+    alignment(setup, stubbed, checks);
     flags(setup, begins.is_some(), stubbed, checks);
     if let Some(pointer) = Some(setup.header().kernel_version.get()).filter(|pointer| *pointer != 0) {
         let text = setup.kernel_version().unwrap_or_default();
@@ -364,7 +364,7 @@ fn heap(setup: &Setup<'_>, checks: &mut Checks) {
     }
 }
 
-fn alignment(setup: &Setup<'_>, checks: &mut Checks) {
+fn alignment(setup: &Setup<'_>, stubbed: bool, checks: &mut Checks) {
     let header = setup.header();
     if !setup.has(0x205) || header.relocatable_kernel == 0 {
         return;
@@ -377,7 +377,10 @@ fn alignment(setup: &Setup<'_>, checks: &mut Checks) {
     }
     let min = header.min_alignment;
     // MIN_KERNEL_ALIGN (asm/boot.h): a large page in 64-bit kernels, two pages in the others.
+    // Our own stub takes no less than what the kernel asks for.
+    let own = [u8::try_from(alignment.trailing_zeros()).unwrap_or(0)];
     let wants: &[u8] = match setup.has(0x20c).then(|| header.xloadflags.get() & 1) {
+        _ if stubbed => &own,
         Some(1) => &[21],
         Some(_) => &[12, 13],
         None => &[12, 13, 21],
