@@ -16,7 +16,8 @@ use std::time::{Duration, Instant};
 use support::{Tree, corpus, kimage, missing, run_ok, tempdir, testdata, tool};
 
 const CODECS: [&str; 5] = ["lz4", "gzip", "zstd", "xz", "none"];
-const ARGS: &str = "console=ttyS0 earlyprintk=ttyS0 panic=-1";
+/// A busy host lets too few of the timer's ticks through for Linux to believe in it: no_timer_check.
+const ARGS: &str = "console=ttyS0 earlyprintk=ttyS0 panic=-1 no_timer_check";
 /// What a kernel says that can call the firmware.
 const EFI: &str = "efi: EFI v2.";
 const FIRMWARE: &str = "/usr/share/ovmf/OVMF.fd";
@@ -143,11 +144,12 @@ fn to_user_space() {
         }
     }
     if !full() {
-        // The first and the last kernel, and one for 32 bits: each with another codec.
+        // The first and the last kernel, 6.12, and one for 32 bits: each with another codec.
         let (first, last) = (x86_trees().first().map(|tree| &tree.name), x86_trees().last().map(|tree| &tree.name));
         jobs.retain(|(tree, codec, _)| {
             Some(&tree.name) == first && *codec == "lz4"
                 || Some(&tree.name) == last && *codec == "zstd"
+                || tree.name.contains("-6.12-") && *codec == "xz"
                 || x86_cpu(tree) == Cpu::I386 && *codec == "gzip"
         });
     }

@@ -1,19 +1,20 @@
 //! The journey of a kernel into a bzImage around kimage's own boot stub: any kernel in, no build tree needed.
 
 use super::{Assembled, Facts, describe};
-use crate::bytes::{Cursor, len64, slice};
+use crate::bytes::{Cursor, FieldError, Problem, len64, slice};
 use crate::codec::{Codec, Parameters as CodecParameters, size_trailer};
 use crate::elf::{self, Elf, RelocOptions};
 use crate::error::{Error, Result};
 use crate::finding::{Finding, Severity};
 use crate::format::Format;
-use crate::format::bzimage::{BzImage, OwnParts, OwnSetup, plan_own};
+use crate::format::bzimage::{BzImage, NO_RELEASE, OwnParts, OwnSetup, Stubbed, plan_own};
 use crate::payload::kernel::{Kernel, kernel};
 use crate::payload::{RelocForm, emit_relocs, parse_relocs, relocs_behind};
 use crate::stub::Stub;
 use crate::stub::builtin::{BootStub, Unpacker};
 use crate::stub::parameters::{self, Parameters};
 use std::borrow::Cow;
+use std::ops::Range;
 
 /// What kind of image to make.
 #[derive(Debug, Clone)]
@@ -81,6 +82,8 @@ struct Origin {
     knows_five_levels: Option<bool>,
     version: Option<String>,
     setup_type_max: u32,
+    /// The relocation table in the payload of an image of ours, which knows; empty for none.
+    table: Option<Range<u64>>,
 }
 
 /// True when `vmlinux` is what [`bzimage_own`] takes and [`bzimage`](super::bzimage()) does not: the kernel itself, or an image.
@@ -101,7 +104,7 @@ pub fn is_for_own_stub(vmlinux: &[u8]) -> bool {
 /// [`Error`] says what the input is instead, or why it cannot be started.
 pub fn bzimage_own<'a>(vmlinux: &'a [u8], request: &OwnRequest<'a>) -> Result<Assembled<'a>> {
     let (payload, origin) = take_out(vmlinux, request.max_memory)?;
-    let (kernel, mut findings) = lay_out(&payload, request)?;
+    let (kernel, mut findings) = lay_out(&payload, &origin, request)?;
     drop(payload);
     let packed = pack(&kernel, request)?;
     let stub = BootStub::read(packed.unpacker.elf())?;
@@ -110,6 +113,7 @@ pub fn bzimage_own<'a>(vmlinux: &'a [u8], request: &OwnRequest<'a>) -> Result<As
         Some(setup) => OwnSetup::Kernel(super::bzimage_setup(setup)?),
     };
     let has_relocs = kernel.has_relocs();
+    let knows_five_levels = origin.knows_five_levels.unwrap_or(kernel.knows_five_levels);
     let is_movable = origin.is_movable.unwrap_or(kernel.is_movable) && (kernel.is_64 || has_relocs);
     let mut flags = packed.flags;
     for (flag, is_set) in [
@@ -118,7 +122,7 @@ pub fn bzimage_own<'a>(vmlinux: &'a [u8], request: &OwnRequest<'a>) -> Result<As
         (parameters::RELOCS, has_relocs),
         (parameters::KASLR, has_relocs && request.kaslr),
         (parameters::CMDLINE_OVERRIDES, request.cmdline_overrides),
-        (parameters::FIVE_LEVELS, kernel.knows_five_levels),
+        (parameters::FIVE_LEVELS, knows_five_levels),
     ] {
         flags |= if is_set { flag } else { 0 };
     }
@@ -126,8 +130,10 @@ pub fn bzimage_own<'a>(vmlinux: &'a [u8], request: &OwnRequest<'a>) -> Result<As
         let message = "there is no relocation table: the kernel's addresses will not be chosen at random";
         findings.push(Finding::new("bzimage.no-relocs", Severity::Note, message));
     }
-    let release = kernel.release.clone();
-    let version = origin.version.unwrap_or_else(|| format!("{} (kimage)", release.as_deref().unwrap_or("kernel")));
+    let version = origin.version.unwrap_or_else(|| match &kernel.release {
+        Some(release) => format!("{release} (kimage)"),
+        None => NO_RELEASE.to_owned(),
+    });
     let parts = OwnParts {
         setup,
         stub: &stub,
@@ -145,7 +151,7 @@ pub fn bzimage_own<'a>(vmlinux: &'a [u8], request: &OwnRequest<'a>) -> Result<As
             ..Parameters::default()
         },
         is_64: kernel.is_64,
-        knows_five_levels: origin.knows_five_levels.unwrap_or(kernel.knows_five_levels),
+        knows_five_levels,
         cmdline: Cow::Borrowed(request.cmdline),
         initrd: request.initrd.clone(),
         version: version.clone(),
@@ -178,7 +184,7 @@ fn take_out(vmlinux: &[u8], max_memory: u64) -> Result<(Cow<'_, [u8]>, Origin)> 
             Ok((Cow::Borrowed(vmlinux), Origin::default()))
         }
         Some(Format::BzImage) => {
-            let image = BzImage::parse(vmlinux).map_err(|error| Error::input("VMLINUX", error))?;
+            let image = BzImage::parse(vmlinux).map_err(|error| Error::input("VMLINUX", cut_off(error)))?;
             let header = image.setup().header();
             let Some(payload) = image.payload() else {
                 let help = "only images of protocol 2.08 and newer say where their kernel is; give its vmlinux";
@@ -191,12 +197,14 @@ fn take_out(vmlinux: &[u8], max_memory: u64) -> Result<(Cow<'_, [u8]>, Origin)> 
                 knows_five_levels: Some(header.xloadflags.get() & XLF_5LEVEL_ENABLED != 0),
                 version: image.setup().kernel_version().map(str::to_owned),
                 setup_type_max: setup_type_max(&image).unwrap_or(0),
+                table: Stubbed::find(&image).map(|stubbed| table(&stubbed.parameters)),
             };
             if Elf::detect(payload) {
                 return Ok((Cow::Borrowed(payload), origin));
             }
             let mut kernel = Vec::new();
-            Codec::identify(payload)?.decompress_one(payload, max_memory, &mut kernel)?;
+            let codec = Codec::identify(payload).map_err(|error| Error::Kernel(error.into()))?;
+            codec.decompress_one(payload, max_memory, &mut kernel).map_err(|error| Error::Kernel(error.into()))?;
             if !Elf::detect(&kernel) {
                 let help = "give an image of a kernel from Linux 2.6.26 on, or its vmlinux";
                 return Err(Error::wrong_input("VMLINUX", "a bzImage whose kernel is no ELF file", WANT, help));
@@ -207,6 +215,20 @@ fn take_out(vmlinux: &[u8], max_memory: u64) -> Result<(Cow<'_, [u8]>, Origin)> 
             let help = "give the kernel's own vmlinux as the linker left it, or /boot/vmlinuz-...";
             Err(Error::wrong_input("VMLINUX", describe(found), WANT, help))
         }
+    }
+}
+
+/// Where the relocation table is in what comes out of an image of ours; the stub reads it there.
+fn table(p: &Parameters) -> Range<u64> {
+    let start = p.elf_len.max(p.span);
+    if p.has(parameters::RELOCS) { start..p.unpacked_len.max(start) } else { 0..0 }
+}
+
+/// What is advised of a setup by itself is of no use for an image.
+fn cut_off(error: FieldError) -> FieldError {
+    match error.problem {
+        Problem::Truncated { .. } => error.with_help("the image is cut off: copy it again"),
+        _ => error,
     }
 }
 
@@ -222,20 +244,24 @@ fn setup_type_max(image: &BzImage<'_>) -> Option<u32> {
 }
 
 /// The kernel laid out, with the relocation table that was given, stands behind it, or can be made from it.
-fn lay_out(payload: &[u8], request: &OwnRequest<'_>) -> Result<(Kernel, Vec<Finding>)> {
+fn lay_out(payload: &[u8], origin: &Origin, request: &OwnRequest<'_>) -> Result<(Kernel, Vec<Finding>)> {
     let elf = Elf::parse(payload).map_err(|error| Error::input("VMLINUX", error))?;
     let mut made = Vec::new();
     let mut findings = Vec::new();
-    let behind = match request.relocs {
-        Some(_) => None,
-        None => relocs_behind(&elf).map_err(|error| Error::input("VMLINUX", error))?,
+    let behind = match (request.relocs, &origin.table) {
+        (Some(_), _) => None,
+        (None, Some(table)) => Some(table.clone()).filter(|table| !table.is_empty()),
+        (None, None) => relocs_behind(&elf).map_err(|error| Error::input("VMLINUX", error))?.map(|found| found.range),
     };
     let table = match (request.relocs, behind) {
         (Some(given), _) => {
             parse_relocs(given, 0, elf.is_64()).map_err(|error| Error::input("RELOCS", error))?;
             Some(given)
         }
-        (None, Some(found)) => slice(payload, found.range.start, found.range.end - found.range.start),
+        (None, Some(range)) => {
+            parse_relocs(payload, range.start, elf.is_64()).map_err(|error| Error::input("VMLINUX", error))?;
+            slice(payload, range.start, range.end - range.start)
+        }
         (None, None) => match elf::relocs(&elf, RelocOptions::default()) {
             Ok(table) => {
                 emit_relocs(&table, RelocForm::Binary, &mut made)?;

@@ -7,6 +7,7 @@
 
 use crate::arch::Arch;
 use crate::bytes::{PhysAddr, len64, slice};
+use crate::codec;
 use crate::elf::{self, Elf, PT_LOAD, Segment};
 use std::borrow::Cow;
 
@@ -35,6 +36,9 @@ pub enum Error {
     /// The ELF file is damaged.
     #[error(transparent)]
     Elf(#[from] elf::Error),
+    /// The compressed kernel in an image cannot be unpacked.
+    #[error("the kernel in the image: {0}")]
+    Packed(#[from] codec::Error),
     /// It is for another CPU.
     #[error("the ELF file is for {found}, wanted x86-64 or 32-bit x86")]
     WrongCpu {
@@ -103,6 +107,8 @@ impl Error {
     pub fn help(&self) -> Cow<'static, str> {
         match self {
             Error::Elf(error) => error.help(),
+            Error::Packed(codec::Error::TooBig { .. }) => "allow it with --max-memory".into(),
+            Error::Packed(error) => error.help(),
             Error::WrongCpu { .. } => "for an ARM kernel use `kimage zimage`, for others `kimage image`".into(),
             Error::NotLinked | Error::Interpreter | Error::NothingToLoad => {
                 "give the kernel as the linker left it: vmlinux".into()

@@ -26,6 +26,16 @@ impl Unpacker {
     /// All of them.
     pub const ALL: [Unpacker; 4] = [Unpacker::Lz4, Unpacker::Gzip, Unpacker::Zstd, Unpacker::Xz];
 
+    /// What its codec is called.
+    pub fn name(self) -> &'static str {
+        match self {
+            Unpacker::Lz4 => "lz4",
+            Unpacker::Gzip => "gzip",
+            Unpacker::Zstd => "zstd",
+            Unpacker::Xz => "xz",
+        }
+    }
+
     /// The boot stub, an ELF file.
     pub fn elf(self) -> &'static [u8] {
         match self {

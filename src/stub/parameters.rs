@@ -64,6 +64,8 @@ pub struct Parameters {
     pub initrd_at: u64,
     /// Its length; 0 when there is none.
     pub initrd_len: u64,
+    /// The stub in memory, stack and page tables included; the stub knows, others do not.
+    pub stub_len: u64,
 }
 
 impl Parameters {
@@ -89,7 +91,7 @@ impl Parameters {
             self.cmdline_len,
             self.initrd_at,
             self.initrd_len,
-            0,
+            self.stub_len,
             0,
             0,
             0,
@@ -106,7 +108,7 @@ impl Parameters {
         #[rustfmt::skip]
         let [
             flags, payload_at, payload_len, unpacked_len, elf_len, load_min, align, span, virt_offset, run_at,
-            initrd_to, init_size, heap_len, file_len, cmdline_at, cmdline_len, initrd_at, initrd_len, ..
+            initrd_to, init_size, heap_len, file_len, cmdline_at, cmdline_len, initrd_at, initrd_len, stub_len, ..
         ] = rest;
         Some(Parameters {
             flags,
@@ -127,6 +129,7 @@ impl Parameters {
             cmdline_len,
             initrd_at,
             initrd_len,
+            stub_len,
         })
     }
 
@@ -143,7 +146,7 @@ mod tests {
     #[test]
     fn words_and_back() {
         let mut words = [0; WORDS];
-        for (value, word) in (100..).zip(words.iter_mut().take(19)) {
+        for (value, word) in (100..).zip(words.iter_mut().take(20)) {
             *word = value;
         }
         assert_eq!(Parameters::from_words(&words), None);

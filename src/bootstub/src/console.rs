@@ -143,6 +143,10 @@ pub fn line(parts: &[Part]) {
 pub fn halt(parts: &[Part]) -> ! {
     put(b"\n");
     line(parts);
+    stop()
+}
+
+fn stop() -> ! {
     put(b"kimage: the system is halted\n");
     loop {
         unsafe { asm!("cli", "hlt", options(nomem, nostack)) }
@@ -151,19 +155,15 @@ pub fn halt(parts: &[Part]) -> ! {
 
 /// Called by head.s for every exception of the CPU.
 #[unsafe(no_mangle)]
-extern "C" fn exception(vector: u64, code: u64, rip: u64, cr2: u64, base: u64) -> ! {
-    halt(&[
-        Part::Text("exception "),
-        Part::Hex(vector),
-        Part::Text(", error code "),
-        Part::Hex(code),
-        Part::Text(" at "),
-        Part::Hex(rip),
-        Part::Text(" (stub at "),
-        Part::Hex(base),
-        Part::Text("), address "),
-        Part::Hex(cr2),
-    ])
+extern "C" fn exception(values: &[u64; 5]) -> ! {
+    // One string: pointers to five would each need a relocation.
+    let names = b"\nkimage: stub at |, CR2 |: exception |, error code |, RIP ";
+    for (name, value) in names.split(|byte| *byte == b'|').zip(values) {
+        put(name);
+        put_hex(*value);
+    }
+    put(b"\n");
+    stop()
 }
 
 #[panic_handler]

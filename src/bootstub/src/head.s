@@ -14,6 +14,7 @@
 	.set	EARLY_STACK, 0x4000
 	.set	STACK, 0x10000
 	.set	PAGES, 16
+	.set	VECTOR, 10		/* bytes of code for an exception */
 
 	.section .head.text, "ax", @progbits
 	.code32
@@ -155,7 +156,7 @@ relocate_self:
 	jmp	1b
 2:	ret
 
-/* A gate for each of the CPU's own exceptions, to the 16-byte stubs below. */
+/* A gate for each of the CPU's own exceptions, to the short stubs below. */
 	.globl	set_idt
 set_idt:
 	leaq	idt(%rip), %rdi
@@ -171,7 +172,7 @@ set_idt:
 	movl	%edx, 8(%rdi)
 	movl	$0, 12(%rdi)
 	addq	$16, %rdi
-	addq	$16, %rax
+	addq	$VECTOR, %rax
 	decl	%ecx
 	jnz	1b
 	leaq	idt(%rip), %rax
@@ -303,23 +304,23 @@ leave_64:
 vectors:
 	.set	vector, 0
 	.rept	32
-	.balign	16
-	/* double fault, TSS, segments, #GP, #PF, #AC, #CP, #VC, #SX push a code */
+1:	/* double fault, TSS, segments, #GP, #PF, #AC, #CP, #VC, #SX push a code */
 	.if !((0x60227d00 >> vector) & 1)
 	pushq	$0
 	.endif
 	pushq	$vector
 	jmp	fault
+	.org	1b + VECTOR
 	.set	vector, vector + 1
 	.endr
 
 	.balign	16
-fault:
-	movq	(%rsp), %rdi		/* vector */
-	movq	8(%rsp), %rsi		/* error code */
-	movq	16(%rsp), %rdx		/* rip */
-	movq	%cr2, %rcx
-	leaq	startup_32(%rip), %r8
+fault:				/* on the stack: vector, error code, RIP */
+	movq	%cr2, %rax
+	pushq	%rax
+	leaq	startup_32(%rip), %rax
+	pushq	%rax
+	movq	%rsp, %rdi
 	andq	$-16, %rsp
 	cld
 	call	exception

@@ -28,6 +28,8 @@ mod boot_params;
 #[cfg_attr(feature = "zstd", path = "codec/zstd.rs")]
 mod codec;
 mod console;
+#[cfg(feature = "gzip")]
+mod crc32;
 mod efi;
 #[cfg(any(feature = "xz", feature = "zstd"))]
 mod heap;

@@ -2,19 +2,46 @@
 
 use core::arch::asm;
 
+/// Copies up to 16 bytes by their first and their last half, which may overlap.
+macro_rules! both_ends {
+    ($number:ty, $to:ident, $from:ident, $len:ident) => {{
+        let last = $len - size_of::<$number>();
+        let first_half = $from.cast::<$number>().read_unaligned();
+        let last_half = $from.add(last).cast::<$number>().read_unaligned();
+        $to.cast::<$number>().write_unaligned(first_half);
+        $to.add(last).cast::<$number>().write_unaligned(last_half);
+    }};
+}
+
+/// Matches are short, and a repeated instruction takes long to begin. (The decoder of gzip copies them itself.)
 #[unsafe(no_mangle)]
 unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, len: usize) -> *mut u8 {
+    unsafe {
+        match len {
+            _ if cfg!(feature = "gzip") => copy(to, from, len),
+            8..=16 => both_ends!(u64, to, from, len),
+            4..8 => both_ends!(u32, to, from, len),
+            2..4 => both_ends!(u16, to, from, len),
+            1 => to.write(from.read()),
+            _ => copy(to, from, len),
+        }
+    }
+    to
+}
+
+/// Forwards, a byte at a time as far as anybody can see.
+unsafe fn copy(to: *mut u8, from: *const u8, len: usize) {
     unsafe {
         asm!("rep movsb", inout("rcx") len => _, inout("rdi") to => _, inout("rsi") from => _,
              options(nostack, preserves_flags));
     }
-    to
 }
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn memmove(to: *mut u8, from: *const u8, len: usize) -> *mut u8 {
     if (to as usize).wrapping_sub(from as usize) >= len {
-        return unsafe { memcpy(to, from, len) };
+        unsafe { copy(to, from, len) };
+        return to;
     }
     unsafe {
         asm!("std", "rep movsb", "cld", inout("rcx") len => _, inout("rdi") to.wrapping_add(len).wrapping_sub(1) => _,

@@ -4,6 +4,7 @@
 
 use super::parse::{BzImage, Setup};
 use super::raw::{FIELDS, offset_of};
+use super::stubbed::{NO_RELEASE, Stubbed};
 use crate::bytes::{Align, Cursor, len64, slice};
 use crate::finding::{Checks, Hex, Rule, Severity};
 use crate::format::pe::Pe;
@@ -120,7 +121,7 @@ impl BzImage<'_> {
         let mut checks = Checks::default();
         self.length(&mut checks);
         self.crc(&mut checks);
-        header(self.setup(), &mut checks);
+        header(self.setup(), Stubbed::find(self).is_some(), &mut checks);
         self.pointers(&mut checks);
         checks
     }
@@ -255,7 +256,8 @@ const FREE: &[Allowed] =
 /// `mov %ds,%ax; mov %ax,%es; cld`: how `start_of_setup` begins.
 const START: &[u8] = &[0x8c, 0xd8, 0x8e, 0xc0, 0xfc];
 
-fn header(setup: &Setup<'_>, checks: &mut Checks) {
+/// `stubbed`: our own boot stub follows, which takes what no kernel's decompressor does.
+fn header(setup: &Setup<'_>, stubbed: bool, checks: &mut Checks) {
     let cursor = Cursor::little(setup.bytes());
     let value = |name: &str| {
         let field = FIELDS.iter().find(|field| field.name == name)?;
@@ -306,11 +308,11 @@ fn header(setup: &Setup<'_>, checks: &mut Checks) {
     }
     load_fields(setup, strict, checks);
     heap(setup, checks);
-    alignment(setup, checks);
-    flags(setup, begins.is_some(), checks);
+    alignment(setup, stubbed, checks);
+    flags(setup, begins.is_some(), stubbed, checks);
     if let Some(pointer) = Some(setup.header().kernel_version.get()).filter(|pointer| *pointer != 0) {
         let text = setup.kernel_version().unwrap_or_default();
-        let kept = text.starts_with(|c: char| c.is_ascii_digit());
+        let kept = text.starts_with(|c: char| c.is_ascii_digit()) || stubbed && text == NO_RELEASE;
         let found = format!("{pointer:#x}, where {:?} stands", text.chars().take(20).collect::<String>());
         checks.hold_as(strict, &TEXT, offset_of("kernel_version"), kept, found, "a text that begins with a release");
     }
@@ -362,7 +364,7 @@ fn heap(setup: &Setup<'_>, checks: &mut Checks) {
     }
 }
 
-fn alignment(setup: &Setup<'_>, checks: &mut Checks) {
+fn alignment(setup: &Setup<'_>, stubbed: bool, checks: &mut Checks) {
     let header = setup.header();
     if !setup.has(0x205) || header.relocatable_kernel == 0 {
         return;
@@ -375,7 +377,10 @@ fn alignment(setup: &Setup<'_>, checks: &mut Checks) {
     }
     let min = header.min_alignment;
     // MIN_KERNEL_ALIGN (asm/boot.h): a large page in 64-bit kernels, two pages in the others.
+    // Our own stub takes no less than what the kernel asks for.
+    let own = [u8::try_from(alignment.trailing_zeros()).unwrap_or(0)];
     let wants: &[u8] = match setup.has(0x20c).then(|| header.xloadflags.get() & 1) {
+        _ if stubbed => &own,
         Some(1) => &[21],
         Some(_) => &[12, 13],
         None => &[12, 13, 21],
@@ -390,7 +395,7 @@ fn alignment(setup: &Setup<'_>, checks: &mut Checks) {
 }
 
 /// `xloadflags` in header.S.
-fn flags(setup: &Setup<'_>, is_linux: bool, checks: &mut Checks) {
+fn flags(setup: &Setup<'_>, is_linux: bool, stubbed: bool, checks: &mut Checks) {
     if !setup.has(0x20c) {
         return;
     }
@@ -402,7 +407,11 @@ fn flags(setup: &Setup<'_>, is_linux: bool, checks: &mut Checks) {
     wants(is_64 || flags & 0b1111_1010 == 0, "bit 0 (XLF_KERNEL_64) with bits 1, 3 to 7");
     let above = is_64 && header.relocatable_kernel != 0;
     let has = flags & 2 != 0;
-    wants(above == has || !has && !is_linux, "bit 1 (XLF_CAN_BE_LOADED_ABOVE_4G) in relocatable 64-bit kernels only");
+    // Our stub puts a kernel that must not be moved where it belongs, wherever it is loaded itself.
+    wants(
+        stubbed || above == has || !has && !is_linux,
+        "bit 1 (XLF_CAN_BE_LOADED_ABOVE_4G) in relocatable 64-bit kernels only",
+    );
     wants(flags & 0x40 == 0 || flags & 0x20 != 0, "bit 5 (XLF_5LEVEL) with bit 6 (XLF_5LEVEL_ENABLED)");
     // Before Linux 6.2 the flags followed the EFI stub, and the offset with them.
     wants(header.handover_offset.get() == 0 || flags & 0xc != 0, "an EFI handover flag with a handover_offset");

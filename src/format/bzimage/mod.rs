@@ -9,6 +9,7 @@ mod parse;
 mod plan;
 mod raw;
 mod relink;
+mod stubbed;
 
 pub use check::{RULES, init_size};
 pub use own::{OwnBuilt, OwnError, OwnParts, OwnSetup, plan as plan_own};
@@ -16,3 +17,4 @@ pub use parse::{BzImage, Setup};
 pub use plan::{Built, CrcChoice, Error, Generation, Parts, plan};
 pub use raw::{BOOT_FLAG, FIELDS, HDRS, HEADER_AT, SetupHeader};
 pub use relink::{Offsets, follow_link};
+pub use stubbed::{NO_RELEASE, STUBBED_RULES, Stubbed};

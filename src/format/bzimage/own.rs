@@ -7,15 +7,16 @@
 //! The zeros are memory that the stub needs before it has moved: only the file itself is known to be in free memory then.
 
 use super::efi;
-use super::parse::{Setup, regions};
-use super::raw::{SetupHeader, offset_of};
+use super::parse::Setup;
+use super::raw::offset_of;
 use crate::bytes::{Align, FieldError, FieldWriter, Patch, Problem, len64, slice};
 use crate::elf::{self, Elf, FlatOptions, flatten};
-use crate::layout::{self, Plan, Reserver};
+use crate::layout::{self, Plan, Region, RegionKind, Reserver};
 use crate::stub::builtin::{self, BootStub};
 use crate::stub::memory::{self, Sizes};
 use crate::stub::parameters::Parameters;
 use std::borrow::Cow;
+use std::ops::Range;
 
 /// `XLF_KERNEL_64`: there is an entry point at 0x200 for CPUs in 64-bit mode.
 const XLF_KERNEL_64: u16 = 1 << 0;
@@ -194,17 +195,17 @@ pub fn plan<'a>(parts: OwnParts<'a, '_>, max_memory: u64) -> Result<OwnBuilt<'a>
         cmdline_len: len64(&parts.cmdline),
         initrd_at,
         initrd_len: initrd.len,
+        stub_len: stub.memory,
         ..parts.parameters
     };
 
     let (setup, patches) = setup(&parts, &parameters, sbat_at)?;
     let setup_len = len64(&setup);
-    let fields: SetupHeader = *Setup::parse(&setup)?.header();
     let head = head(stub, &parameters, parts.setup_type_max)?;
     let mut reserver = Reserver::new();
     reserver.bytes(setup)?;
     if parts.setup_only {
-        reserver.region("setup", 0, layout::RegionKind::Header);
+        reserver.region("setup", 0, RegionKind::Header);
         return Ok(OwnBuilt { plan: reserver.finish(), parameters, setup_len, system_len: 0, patches });
     }
     reserver.bytes(head)?;
@@ -217,6 +218,7 @@ pub fn plan<'a>(parts: OwnParts<'a, '_>, max_memory: u64) -> Result<OwnBuilt<'a>
         reserver.fill(padding, 0)?;
     }
     let end = setup_len + file_len;
+    let sbat_len = len64(&parts.sbat);
     if !parts.sbat.is_empty() {
         reserver.fill_to("the RAM disk", setup_len + sbat_at, 0)?;
         reserver.bytes(parts.sbat)?;
@@ -225,8 +227,37 @@ pub fn plan<'a>(parts: OwnParts<'a, '_>, max_memory: u64) -> Result<OwnBuilt<'a>
     if crc {
         reserver.crc32_no_xor()?;
     }
-    let plan = reserver.finish_with(regions(&fields, setup_len, end, end, crc));
+    let sbat_end = if sbat_len == 0 { 0 } else { sbat_at.saturating_add(sbat_len) };
+    let plan = reserver.finish_with(regions(&parameters, setup_len, sbat_at..sbat_end, end - tail..end));
     Ok(OwnBuilt { plan, parameters, setup_len, system_len: file_len, patches })
+}
+
+/// The parts of an image, each up to the next; `sbat` counts from the stub's first byte, and is empty for none.
+fn regions(p: &Parameters, setup_len: u64, sbat: Range<u64>, crc: Range<u64>) -> Vec<Region> {
+    let mut regions = vec![Region::new("setup", 0..setup_len, RegionKind::Header)];
+    let mut end = setup_len;
+    for (name, from, to, kind) in [
+        ("stub", 0, p.payload_at, RegionKind::Code),
+        ("payload", p.payload_at, p.cmdline_at, RegionKind::Payload),
+        ("cmdline", p.cmdline_at, p.cmdline_at.saturating_add(p.cmdline_len), RegionKind::Data),
+        ("initrd", p.initrd_at, p.initrd_at.saturating_add(p.initrd_len), RegionKind::Data),
+        ("sbat", sbat.start, sbat.end, RegionKind::Data),
+    ] {
+        if from < to {
+            let (from, to) = (setup_len.saturating_add(from), setup_len.saturating_add(to));
+            if let Some(before) = regions.last_mut() {
+                before.at.end = from;
+            }
+            regions.push(Region::new(name, from..to, kind));
+            end = to;
+        }
+    }
+    for (name, at, kind) in [("padding", end..crc.start, RegionKind::Padding), ("crc32", crc, RegionKind::Digest)] {
+        if !at.is_empty() {
+            regions.push(Region::new(name, at, kind));
+        }
+    }
+    regions
 }
 
 /// RAM disks one behind the other, each but the last padded to the four bytes that cpio archives are aligned to.

@@ -6,8 +6,9 @@ use crate::codec::Codec;
 use crate::elf::release_in;
 use crate::finding::{Finding, Severity};
 use crate::format::Format;
-use crate::format::bzimage::{BzImage, FIELDS, Setup};
+use crate::format::bzimage::{BzImage, FIELDS, Setup, Stubbed};
 use crate::inspect::{DAMAGED, Fact, Kind, Value};
+use crate::stub::parameters::{CMDLINE_OVERRIDES, KASLR, LEN};
 use std::borrow::Cow;
 
 /// `LToP`: the magic number of `kernel_info`.
@@ -54,6 +55,7 @@ pub(super) fn describe(bytes: &[u8], context: &Context<'_>) -> Result<Described,
     }
     described.part("setup", 0..start);
     described.part("decompressor", start..end);
+    boot_stub(&image, &mut described);
     kernel_info(&setup, bytes, start, &mut described);
     crc(bytes, end, &mut described);
     pe::describe_efi(bytes, &mut described);
@@ -209,6 +211,28 @@ const XLOADFLAGS: &[(u32, &str)] = &[
 
 fn list(names: Vec<Cow<'static, str>>) -> Cow<'static, str> {
     if names.is_empty() { "none".into() } else { names.join(", ").into() }
+}
+
+/// What is told of kimage's own boot stub, where it is in the image.
+fn boot_stub(image: &BzImage<'_>, described: &mut Described) {
+    let Some(stubbed) = Stubbed::find(image) else { return };
+    let (p, start) = (&stubbed.parameters, image.system_range().0);
+    let addresses = if p.has(KASLR) { "chosen at random" } else { "as linked" };
+    let fact = Fact::new("boot_stub", stubbed.to_string()).meaning(format!("the kernel's addresses are {addresses}"));
+    described.facts.push(fact.at(stubbed.at, u64::try_from(LEN).unwrap_or(0)));
+    let cmdline = stubbed.cmdline(image);
+    if !cmdline.is_empty() {
+        let joins =
+            if p.has(CMDLINE_OVERRIDES) { "the boot loader's is not used" } else { "the boot loader's follows" };
+        let text = String::from_utf8_lossy(cmdline).into_owned();
+        described.facts.push(
+            Fact::new("builtin_cmdline", text).meaning(joins).at(start.saturating_add(p.cmdline_at), p.cmdline_len),
+        );
+    }
+    if p.initrd_len != 0 {
+        let fact = Fact::number("builtin_initrd", p.initrd_len).meaning("bytes; the boot loader's is not used");
+        described.facts.push(fact.at(start.saturating_add(p.initrd_at), p.initrd_len));
+    }
 }
 
 fn kernel_info(setup: &Setup<'_>, bytes: &[u8], start: u64, described: &mut Described) {

@@ -69,8 +69,8 @@ pub(super) fn check(opened: &Opened<'_>, layer: &Layer, checks: &mut Checks) {
         checks.hold(&ENTRY, 24, kept, Hex(entry), "an address in a segment");
     }
     let payload = layer.parent.and_then(|id| opened.layer(id)).and_then(|payload| payload.parent);
-    let is_x86 = payload.and_then(|id| opened.layer(id)).map(|image| image.kind) == Some(Kind::Known(Format::BzImage));
-    if is_x86 && elf.is_64() {
+    let image = payload.and_then(|id| opened.layer(id)).filter(|image| image.kind == Kind::Known(Format::BzImage));
+    if elf.is_64() && image.is_some_and(|image| !super::is_stubbed(opened.bytes(image))) {
         for segment in &loads {
             let align = segment.align;
             checks.hold(&ALIGN, None, align > 0 && align % (2 << 20) == 0, Hex(align), "a multiple of 0x200000");

@@ -16,6 +16,7 @@ use super::{DAMAGED, Kind, Layer, LayerId, Opened};
 use crate::bytes::{Cursor, len64};
 use crate::codec::Codec;
 use crate::finding::{Checks, Finding, Rule, Severity};
+use crate::format::bzimage::{BzImage, Stubbed};
 use crate::format::pe::{E_LFANEW, Pe};
 use crate::format::{self, Format};
 use crate::layout::Region;
@@ -58,7 +59,7 @@ impl Verified {
 
 /// All rules, format by format.
 pub fn rules() -> impl Iterator<Item = &'static Rule> {
-    let formats = [format::bzimage::RULES, format::pe::RULES];
+    let formats = [format::bzimage::RULES, format::bzimage::STUBBED_RULES, format::pe::RULES];
     let own = [RULES, x86::RULES, elf::RULES, tree::RULES, containers::RULES, against::RULES];
     formats.into_iter().chain(own).flatten().copied()
 }
@@ -118,7 +119,7 @@ fn check(opened: &Opened<'_>, layer: &Layer) -> Checks {
     match layer.kind {
         Kind::Known(Format::BzImage) => {
             x86::check(opened, layer, &mut checks);
-            efi(bytes, true, &mut checks);
+            efi(bytes, !is_stubbed(bytes), &mut checks);
         }
         Kind::Known(Format::ZImage) => {
             containers::zimage(opened, layer, &mut checks);
@@ -154,6 +155,11 @@ fn check(opened: &Opened<'_>, layer: &Layer) -> Checks {
         Kind::Kernel | Kind::Config | Kind::Data => {}
     }
     checks
+}
+
+/// A bzImage around our own boot stub, for which the rules of a kernel's build do not hold?
+fn is_stubbed(bytes: &[u8]) -> bool {
+    BzImage::parse(bytes).is_ok_and(|image| Stubbed::find(&image).is_some())
 }
 
 /// The EFI side of an image that has one.

@@ -4,9 +4,11 @@ use super::{kernel, payload};
 use crate::bytes::len64;
 use crate::elf::Elf;
 use crate::finding::{Checks, Hex, Rule, Severity};
-use crate::format::bzimage::{BzImage, FIELDS, init_size};
+use crate::format::Format;
+use crate::format::bzimage::{BzImage, FIELDS, Stubbed, init_size};
 use crate::format::pe::Pe;
-use crate::inspect::{Layer, Opened};
+use crate::inspect::{Kind, Layer, Opened};
+use crate::stub::parameters::{PLAIN, RELOCS as HAS_TABLE};
 
 pub(super) const RULES: &[&Rule] = &[&CLASS, &ADDRESS, &INIT_SIZE, &RELEASE, &RELOCS, &SECTIONS];
 
@@ -52,26 +54,45 @@ pub(super) fn check(opened: &Opened<'_>, layer: &Layer, checks: &mut Checks) {
     let bytes = opened.bytes(layer);
     let Ok(image) = BzImage::parse(bytes) else { return };
     checks.append(image.check());
-    payload(opened, layer, offset_of("payload_length"), checks);
+    let stubbed = Stubbed::find(&image);
+    let packed = opened.children(layer.id).find(|child| child.name == "payload");
+    if let Some(stubbed) = &stubbed {
+        checks.append(stubbed.check(&image));
+        let plain = stubbed.parameters.has(PLAIN);
+        let unpacked =
+            packed.and_then(|payload| if plain { Some(opened.bytes(payload)) } else { opened.contents(payload.id) });
+        if let Some(unpacked) = unpacked {
+            checks.append(stubbed.check_kernel(unpacked));
+        }
+    }
+    if !stubbed.as_ref().is_some_and(|stubbed| stubbed.parameters.has(PLAIN)) {
+        payload(opened, layer, offset_of("payload_length"), checks);
+    }
     let end = image.system_range().1;
     let pe = Pe::parse(bytes).ok().filter(|_| Pe::detect(bytes));
     if let Some(last) = pe.as_ref().and_then(|pe| pe.sections.iter().map(|section| section.file_range().end).max()) {
         checks.hold(&SECTIONS, offset_of("syssize"), last == end, Hex(last), format!("{end:#x}, where syssize ends"));
     }
-    let Some(vmlinux) = kernel(opened, layer) else { return };
+    // A payload that is not compressed is the kernel itself.
+    let plain = packed.filter(|payload| payload.kind == Kind::Known(Format::Elf));
+    let Some(vmlinux) = kernel(opened, layer).or(plain) else { return };
     let Ok(elf) = Elf::parse(opened.bytes(vmlinux)) else { return };
     let (setup, header) = (image.setup(), image.setup().header());
     if setup.has(0x20c) {
         let flag = header.xloadflags.get() & 1 != 0;
         let bits = |wide: bool| if wide { "64 bits" } else { "32 bits" };
-        checks.hold(&CLASS, offset_of("xloadflags"), flag == elf.is_64(), bits(flag), bits(elf.is_64()));
+        // Our own boot stub is entered in 64-bit mode for any kernel.
+        let wanted = elf.is_64() || stubbed.is_some();
+        checks.hold(&CLASS, offset_of("xloadflags"), flag == wanted, bits(flag), bits(wanted));
     }
     if let (true, Some(release)) = (setup.release().is_some(), vmlinux.facts.get("release")) {
         let found = setup.release().unwrap_or_default();
         let wanted = release.text();
         checks.hold(&RELEASE, offset_of("kernel_version"), found == wanted, found, wanted);
     }
-    let relocs = opened.layers().iter().any(|other| other.parent == vmlinux.parent && other.name == "relocs");
+    let stub_has_table = stubbed.as_ref().is_some_and(|stubbed| stubbed.parameters.has(HAS_TABLE));
+    let relocs =
+        stub_has_table || opened.layers().iter().any(|other| other.parent == vmlinux.parent && other.name == "relocs");
     let needed = !elf.is_64() && setup.has(0x205) && header.relocatable_kernel != 0;
     checks.hold(&RELOCS, offset_of("relocatable_kernel"), relocs || !needed, "none", "a table");
     if let (true, Some(span)) = (setup.has(0x20a), elf.physical_span()) {
@@ -80,7 +101,9 @@ pub(super) fn check(opened: &Opened<'_>, layer: &Layer, checks: &mut Checks) {
         let outputs = vmlinux.parent.and_then(|id| opened.contents(id)).map_or(0, len64);
         let compressed = u64::from(header.payload_length.get());
         let memory = span.end - span.start;
-        check_init_size(&image, pe.as_ref(), compressed, outputs, memory, checks);
+        if stubbed.is_none() {
+            check_init_size(&image, pe.as_ref(), compressed, outputs, memory, checks);
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! gzip: RFC 1952 around RFC 1951.
 
+use crate::crc32::crc32;
 use miniz_oxide::inflate::TINFLStatus;
 use miniz_oxide::inflate::core::{DecompressorOxide, decompress as inflate, inflate_flags};
 
@@ -42,8 +43,9 @@ pub fn decompress(input: &[u8], output: &mut [u8], _heap: &'static mut [u8]) -> 
         return Err("it is damaged");
     }
     let trailer = deflated.get(consumed..).and_then(|rest| rest.first_chunk::<8>()).ok_or("it is truncated")?;
-    if trailer[4..] != (output.len() as u32).to_le_bytes() {
-        return Err("it has another length");
+    let wanted = u64::from(crc32(output)) | (output.len() as u64) << 32;
+    if u64::from_le_bytes(*trailer) != wanted {
+        return Err("its checksum is wrong");
     }
     Ok(())
 }

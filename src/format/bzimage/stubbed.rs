@@ -1,0 +1,198 @@
+//! Images around our own boot stub: recognised, and held against what the stub will do with them.
+//!
+//! The arithmetic is that of packer and stub ([`memory`], [`load`]), so the three cannot disagree.
+
+use super::parse::BzImage;
+use super::raw::offset_of;
+use crate::bytes::{Cursor, len64, slice};
+use crate::finding::{Checks, Rule, Severity};
+use crate::layout::usize_or_max;
+use crate::stub::builtin::{BootStub, Unpacker};
+use crate::stub::load;
+use crate::stub::memory::{self, Layout, Sizes, align_up};
+use crate::stub::parameters::{self, Parameters, RELOCATABLE};
+
+/// Rules of images around our own boot stub.
+pub const STUBBED_RULES: &[&Rule] = &[&HEADER, &PLACES, &MEMORY, &KERNEL, &STUB];
+
+const HEADER: Rule = Rule {
+    id: "bzimage.stub_header",
+    severity: Severity::Error,
+    what: "header field and the boot stub's parameters",
+    means: "a boot loader and the boot stub go by different numbers: the stub stops with a message, or what the loader put \
+            into memory is overwritten",
+};
+const PLACES: Rule = Rule {
+    id: "bzimage.stub_places",
+    severity: Severity::Error,
+    what: "the boot stub's parameters",
+    means: "the boot stub looks for payload, command line or RAM disk where they are not",
+};
+const MEMORY: Rule = Rule {
+    id: "bzimage.stub_memory",
+    severity: Severity::Error,
+    what: "memory that the boot stub takes",
+    means: "kernel, boot stub, payload and built-in RAM disk overwrite each other, or memory that is not theirs",
+};
+const KERNEL: Rule = Rule {
+    id: "bzimage.stub_kernel",
+    severity: Severity::Error,
+    what: "the kernel, put into place as the boot stub does it",
+    means: "the boot stub stops with this message instead of starting the kernel",
+};
+const STUB: Rule = Rule {
+    id: "bzimage.stub",
+    severity: Severity::Note,
+    what: "code of the boot stub",
+    means: "another version of kimage made the image, or the code is damaged",
+};
+
+/// `LToP`, the first word of `struct kernel_info`; and its length.
+const KERNEL_INFO: u32 = u32::from_le_bytes(*b"LToP");
+const KERNEL_INFO_LEN: u64 = 16;
+
+/// `kernel_version` where the kernel tells none.
+pub const NO_RELEASE: &str = "kernel (kimage)";
+
+/// What an image around our own boot stub says of itself.
+#[derive(Debug, Clone, Copy)]
+pub struct Stubbed {
+    /// What the packer told the stub.
+    pub parameters: Parameters,
+    /// File offset of the parameters.
+    pub at: u64,
+    /// Which of this kimage's boot stubs it is, byte for byte; `None` for one of another version.
+    pub unpacker: Option<Unpacker>,
+}
+
+impl Stubbed {
+    /// `None` for an image with another decompressor.
+    pub fn find(image: &BzImage<'_>) -> Option<Stubbed> {
+        const FURTHEST: u64 = 1 << 20;
+        let (start, end) = image.system_range();
+        let behind = u64::from(image.setup().header().payload_offset.get()).min(FURTHEST).min(end - start);
+        let stub = slice(image.bytes(), start, behind)?;
+        let magic = parameters::MAGIC.to_le_bytes();
+        let cursor = Cursor::little(stub);
+        // The stub's code has the magic number, too; the parameters stand behind kernel_info.
+        let is_behind_info = |at: usize| {
+            let info = u64::try_from(at).ok().and_then(|at| at.checked_sub(KERNEL_INFO_LEN));
+            info.is_some_and(|info| info % 16 == 0 && cursor.u32("kernel_info", info) == Ok(KERNEL_INFO))
+        };
+        let at = memchr::memmem::find_iter(stub, &magic).find(|at| is_behind_info(*at))?;
+        let mut words = [0; parameters::WORDS];
+        for (word, at) in words.iter_mut().zip((u64::try_from(at).ok()?..).step_by(8)) {
+            *word = cursor.u64("parameters", at).ok()?;
+        }
+        let parameters = Parameters::from_words(&words)?;
+        let at = u64::try_from(at).ok()?;
+        let unpacker = Unpacker::ALL.into_iter().find(|unpacker| is_same(stub, *unpacker, at));
+        Some(Stubbed { parameters, at: start + at, unpacker })
+    }
+
+    /// Holds header, parameters and the memory that they describe against each other.
+    pub fn check(&self, image: &BzImage<'_>) -> Checks {
+        let mut checks = Checks::default();
+        let (p, header) = (&self.parameters, image.setup().header());
+        let places = p.cmdline_at.saturating_sub(p.payload_at);
+        for (field, found, wanted) in [
+            ("payload_offset", header.payload_offset.get().into(), p.payload_at),
+            ("payload_length", header.payload_length.get().into(), places),
+            ("syssize", u64::from(header.syssize.get()) * 16, p.file_len),
+            ("kernel_alignment", header.kernel_alignment.get().into(), p.align),
+            ("relocatable_kernel", header.relocatable_kernel.into(), u64::from(p.has(RELOCATABLE))),
+            ("pref_address", header.pref_address.get(), p.load_min),
+            ("init_size", header.init_size.get().into(), p.init_size),
+        ] {
+            let found_text = format!("{field} {found:#x}");
+            checks.hold(&HEADER, offset_of(field), found == wanted, found_text, format!("{wanted:#x} as in the stub"));
+        }
+        // Behind the stream its size, unless the codec has it in its own trailer.
+        let trailer = places.checked_sub(p.payload_len);
+        let found = format!("a payload of {:#x} bytes in a place of {places:#x}", p.payload_len);
+        checks.hold(&PLACES, self.at, matches!(trailer, Some(0 | 4)), found, "0 or 4 bytes between the two");
+        let ends = [p.cmdline_at.checked_add(p.cmdline_len), p.initrd_at.checked_add(p.initrd_len)];
+        let kept = matches!(ends, [Some(cmdline), Some(disk)] if cmdline <= p.initrd_at && disk <= p.file_len);
+        let found = format!("command line at {:#x}, RAM disk at {:#x}", p.cmdline_at, p.initrd_at);
+        checks.hold(&PLACES, self.at, kept, found, format!("one behind the other, inside {:#x} bytes", p.file_len));
+        let sizes = Sizes {
+            unpacked: p.unpacked_len,
+            span: p.span,
+            file: p.file_len,
+            stub: p.stub_len,
+            payload: places,
+            cmdline: p.cmdline_len,
+            heap: p.heap_len,
+            initrd: p.initrd_len,
+        };
+        let wanted = memory::layout(&sizes);
+        let found = Layout { run_at: p.run_at, initrd_to: p.initrd_to, init_size: p.init_size };
+        let text = |layout: Layout| {
+            let Layout { run_at, initrd_to, init_size } = layout;
+            format!("the stub at {run_at:#x}, a RAM disk at {initrd_to:#x}, {init_size:#x} in all")
+        };
+        let wanted_text = wanted.map_or_else(|| "sizes that add up".to_owned(), text);
+        checks.hold(&MEMORY, self.at, wanted == Some(found), text(found), wanted_text);
+        checks.hold(&STUB, image.system_range().0, self.unpacker.is_some(), "none of this version", "one of them");
+        checks
+    }
+
+    /// Puts the unpacked payload into place, as the boot stub will, and moves it once.
+    pub fn check_kernel(&self, unpacked: &[u8]) -> Checks {
+        let mut checks = Checks::default();
+        let p = &self.parameters;
+        let found = format!("{} unpacked bytes", unpacked.len());
+        let kept = len64(unpacked) == p.unpacked_len;
+        checks.hold(&KERNEL, self.at, kept, found, p.unpacked_len);
+        let end = p.elf_len.max(p.span);
+        // Damaged numbers are not to cost more memory than there is in the file.
+        let most = len64(unpacked).saturating_add(1 << 30);
+        if !kept || end > most {
+            return checks;
+        }
+        let mut memory = unpacked.to_vec();
+        memory.resize(usize_or_max(end.max(p.unpacked_len)), 0);
+        let (kernel, table) = memory.split_at_mut(usize_or_max(end));
+        let moved = align_up(1, p.align).unwrap_or(0);
+        let done = load::segments(kernel, p).and_then(|_| load::relocate(kernel, table, p, moved));
+        checks.hold(
+            &KERNEL,
+            self.at,
+            done.is_ok(),
+            done.err().map_or("", load::Fault::text),
+            "the kernel in its place",
+        );
+        checks
+    }
+
+    /// The command line that is built in; empty for none.
+    pub fn cmdline<'i>(&self, image: &BzImage<'i>) -> &'i [u8] {
+        let at = image.system_range().0.saturating_add(self.parameters.cmdline_at);
+        slice(image.bytes(), at, self.parameters.cmdline_len).unwrap_or_default()
+    }
+}
+
+/// Is `found` this stub, but for what the packer writes into it?
+fn is_same(found: &[u8], unpacker: Unpacker, parameters_at: u64) -> bool {
+    // The last word of kernel_info is the kernel's.
+    const SETUP_TYPE_MAX: u64 = 12;
+    let Ok(stub) = BootStub::read(unpacker.elf()) else { return false };
+    let Some(found) = slice(found, 0, len64(&stub.bytes)) else { return false };
+    let written = |at: u64, len: usize| usize_or_max(at)..usize_or_max(at).saturating_add(len);
+    let parameters = written(stub.parameters_at, parameters::LEN);
+    let setup_type = written(stub.kernel_info_at.saturating_add(SETUP_TYPE_MAX), 4);
+    let mut pairs = found.iter().zip(&stub.bytes).enumerate();
+    stub.parameters_at == parameters_at
+        && pairs.all(|(at, (one, other))| one == other || parameters.contains(&at) || setup_type.contains(&at))
+}
+
+/// For messages.
+impl std::fmt::Display for Stubbed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.unpacker {
+            Some(_) if self.parameters.has(parameters::PLAIN) => write!(f, "kimage, none"),
+            Some(unpacker) => write!(f, "kimage, {}", unpacker.name()),
+            None => write!(f, "kimage, of another version"),
+        }
+    }
+}
