@@ -69,7 +69,7 @@ fn main() {
         let len = measure(&mut contenders, 1).unwrap();
         let (wall, cpu) = (contenders[0].wall().0.as_secs_f64(), contenders[0].cpu().as_secs_f64());
         println!("{codec:<10} {wall:>7.2} {cpu:>8.2} {len:>10}  {:.2}", len as f64 / theirs as f64);
-        let image = dir.path().join(codec);
+        let image = dir.path().join(format!("{codec}.img"));
         support::run_ok(Command::new(kimage).args(&args[..4]).arg("-q").arg("-o").arg(&image));
         images.push((codec, image, goal));
     }
