@@ -15,7 +15,10 @@ pub fn all() -> Vec<(&'static str, Vec<u8>)> {
     let mut files = vec![
         ("elf", kernel()),
         ("bzimage", bzimage()),
+        ("bzimage-2.04", old_bzimage(0x204, 1)),
+        ("zimage-x86", old_bzimage(0x201, 0)),
         ("zimage", zimage()),
+        ("zimage-scan", zimage_without_table()),
         ("zimage-dtb", [zimage(), dtb()].concat()),
         ("uimage", uimage(kind::KERNEL, &[&gzip(&image64(b"ARM\x64"))])),
         ("multi", uimage(kind::MULTI, &[&zimage(), &cpio(), &dtb()])),
@@ -97,6 +100,21 @@ fn bzimage() -> Vec<u8> {
 
 fn zimage() -> Vec<u8> {
     emit(&assemble::zimage(&tiny("arm-vmlinux"), &[]).unwrap().plan)
+}
+
+/// Before protocol 2.08 no field leads to the payload; `loadflags` tell a zImage from a bzImage.
+fn old_bzimage(version: u16, loadflags: u8) -> Vec<u8> {
+    let mut file = bzimage();
+    file[0x206..0x208].copy_from_slice(&version.to_le_bytes());
+    file[0x211] = loadflags;
+    file
+}
+
+/// As before Linux 4.15: the kernel has to be searched for.
+fn zimage_without_table() -> Vec<u8> {
+    let mut file = zimage();
+    file[0x34..0x3c].fill(0);
+    file
 }
 
 fn uimage(kind: u8, files: &[&[u8]]) -> Vec<u8> {
