@@ -141,6 +141,8 @@ formats! {
     android_0: "android-0",
     android_2: "android-2",
     android_4: "android-4",
+    android_vendor_3: "android-vendor-3",
+    android_vendor_4: "android-vendor-4",
     gzip: "gzip",
     bzip2: "bzip2",
     lzma: "lzma",
@@ -198,10 +200,10 @@ fn every_byte_of_the_headers(name: &str) {
     let file = file(name);
     let good = open(&file, &LIMITS).unwrap();
     let headers = regions(&good).into_iter().filter(|(_, kind)| *kind == RegionKind::Header);
-    // A table of a few thousand bytes of the same kind has no more to say than its first ones.
-    let mut places: BTreeSet<usize> = headers.flat_map(|(at, _)| at.take(4096)).collect();
+    // What follows the first KiB of a header is text and zeros.
+    let mut places: BTreeSet<usize> = headers.flat_map(|(at, _)| at.take(1024)).collect();
     let quick = [file.len().min(512), (file.len() / 300).max(1)];
-    let [dense, step] = if is_full() { [2048.min(file.len()), (file.len() / 1000).max(1)] } else { quick };
+    let [dense, step] = if is_full() { [1024.min(file.len()), (file.len() / 300).max(1)] } else { quick };
     places.extend((0..dense).chain((dense..file.len()).step_by(step)));
     let mut damaged = file.clone();
     for at in places {
