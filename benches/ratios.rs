@@ -15,6 +15,7 @@ use measure::{Contender, measure};
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Read, Seek, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Duration;
@@ -156,6 +157,7 @@ impl Bench {
         ratios += &self.bzimages()?;
         ratios += &self.uimage()?;
         ratios += &self.images()?;
+        ratios += &self.extracts()?;
         if self.smoke {
             println!("\nEverything runs, and outputs agree. For ratios: cargo bench --bench ratios");
             return Ok(());
@@ -339,6 +341,51 @@ impl Bench {
         let ratios = self.case(case, &mut contenders, 12, Some(size), GOALS)?;
         fs::remove_file(vmlinux)?;
         Ok(ratios)
+    }
+
+    /// The ELF file in Debian's kernels, one of each codec, against the kernel's script.
+    fn extracts(&self) -> io::Result<String> {
+        let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache/kimage/debian");
+        let cache = std::env::var_os("KIMAGE_DEBIAN").map_or_else(home, PathBuf::from);
+        let mut ratios = String::new();
+        for (case, folder, command) in [
+            ("extract xz", "bookworm-amd64-amd64", &["xz", "-dc"][..]),
+            ("extract lz4", "bookworm-amd64-cloud-amd64", &["lz4", "-dcq"]),
+            ("extract zstd", "trixie-amd64-cloud-amd64", &["zstd", "-dcq", "--long=31"]),
+        ] {
+            let mut files = fs::read_dir(cache.join(folder)).into_iter().flatten().flatten().map(|file| file.path());
+            let image = files.find(|path| path.file_name().is_some_and(|name| name.as_bytes().starts_with(b"vmlinu")));
+            match image {
+                Some(image) if self.wants(case) => ratios += &self.extract(case, &image, command)?,
+                Some(_) => {}
+                None => support::missing(&format!("{case}: no {folder} in {}: tests/fetch-debian.sh", cache.display())),
+            }
+        }
+        Ok(ratios)
+    }
+
+    /// `command`: what decompresses the payload, which is the least that the script does.
+    fn extract(&self, case: &'static str, image: &Path, command: &[&str]) -> io::Result<String> {
+        const GOALS: &[Goal] = &[goal(Metric::Wall, "script", 1.0 / 5.0), goal(Metric::Wall, "command", 1.0)];
+        let (dir, payload) = (self.dir.path().join(case), self.dir.path().join("payload"));
+        let kimage = Path::new(support::kimage_path());
+        let args = ["extract".as_ref(), image.as_ref(), "vmlinux".as_ref(), "-o".as_ref(), "out".as_ref()];
+        let mut contenders = vec![Contender::new("kimage", &dir, kimage, &words(args))?.uncompared()];
+        // Both leave the relocation table behind the ELF file.
+        let mut shell = |name, args: Vec<&OsStr>| {
+            let line = ["-c".as_ref(), "\"$@\" >out".as_ref(), "sh".as_ref()].into_iter().chain(args);
+            Contender::new(name, &dir, Path::new("/bin/sh"), &words(line)).map(|one| contenders.push(one.uncompared()))
+        };
+        match std::env::var_os("KIMAGE_EXTRACT_VMLINUX") {
+            Some(script) => shell("script", vec!["sh".as_ref(), script.as_ref(), image.as_ref()])?,
+            None => support::missing("KIMAGE_EXTRACT_VMLINUX does not name the script of a kernel's sources"),
+        }
+        if support::tool(command[0], command[0]).is_some() {
+            support::run_ok(support::kimage().args(["extract", "-o"]).args([&payload, image]).arg("payload"));
+            shell("command", command.iter().map(OsStr::new).chain([payload.as_os_str()]).collect())?;
+        }
+        let input = fs::metadata(image)?.len();
+        self.case(case, &mut contenders, 18, Some(input), GOALS)
     }
 
     fn plain(&self, dir: &Path, len: u64, inputs: &[&Path]) -> io::Result<Contender> {

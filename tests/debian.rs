@@ -141,6 +141,9 @@ fn vmlinux_and_relocs_are_those_of_the_codecs_command() {
         let end = number("Start of section headers:")
             + number("Number of section headers:") * number("Size of section headers:");
         assert_same(&kernel.name, &kernel.extract(&["vmlinux"]), &whole[..end]);
+        // Into a file it goes straight from the decoder.
+        run_ok(kimage().arg("extract").arg(&kernel.image).args(["vmlinux", "-o"]).arg(&path));
+        assert_same(&kernel.name, &read(&path), &whole[..end]);
         assert_same(&kernel.name, &kernel.extract(&["relocs"]), &whole[end..]);
         extract_vmlinux(kernel, &whole);
     }

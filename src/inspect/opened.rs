@@ -61,12 +61,13 @@ impl<'a> Opened<'a> {
             parts: Vec::new(),
             pending: Vec::new(),
         };
-        let kind = match describe::detect(bytes, limits) {
-            Some(kind) => kind,
+        let whole = 0..len64(bytes);
+        let child = Child::new("file", Content::Range(whole.clone()));
+        let child = match describe::detect(bytes, limits) {
+            Some(kind) => child.kind(kind),
+            None if describe::is_flat_kernel(bytes) => child.kind(Kind::Kernel).scanned(),
             None => return Err(Error::UnknownFormat { found: first_bytes(bytes) }),
         };
-        let whole = 0..len64(bytes);
-        let child = Child::new("file", Content::Range(whole.clone())).kind(kind);
         opened.add(None, Space::File, Buffer::Input, whole.clone(), whole, child);
         Ok(opened)
     }
@@ -146,6 +147,19 @@ impl<'a> Opened<'a> {
         }
     }
 
+    /// The layer whose contents come next, if they were not seen before.
+    pub(super) fn next_stream(&self) -> Option<LayerId> {
+        match self.pending.last()? {
+            Pending::Child { parent, child: Child { content: Content::Stream, decoded: None, .. } } => Some(*parent),
+            _ => None,
+        }
+    }
+
+    /// How much may still be decompressed.
+    pub(super) fn left(&self) -> u64 {
+        self.limits.size.saturating_sub(self.spent)
+    }
+
     /// Peels until a layer has a fact of that name. `name` may begin with the layer's, and may end with a column of a
     /// table: `setup_sects`, `vmlinux.build_id`, `payload.codec`.
     pub fn fact(&mut self, name: &str) -> Option<(LayerId, Fact)> {
@@ -197,7 +211,7 @@ impl<'a> Opened<'a> {
         let (mut data, inflated) = match decoded {
             Some(Decoded { data, inflated }) => (data, Ok(inflated)),
             None => {
-                let limit = self.limits.size.saturating_sub(self.spent);
+                let limit = self.left();
                 let mut data = Vec::with_capacity(describe::expected_size(codec, bytes, limit));
                 let inflated = codec.decompress(bytes, limit, &mut data);
                 (data, inflated)
@@ -267,7 +281,13 @@ impl<'a> Opened<'a> {
             return None;
         }
         let bytes = slice(self.buffer(buffer), at.start, at.end - at.start).unwrap_or(&[]);
-        let kind = child.kind.or_else(|| describe::detect(bytes, &self.limits)).unwrap_or(Kind::Data);
+        let mut kind = child.kind.or_else(|| describe::detect(bytes, &self.limits)).unwrap_or(Kind::Data);
+        let mut scanned = child.scanned;
+        // A uImage or a FIT says that this is the kernel, but not which kind.
+        if kind == Kind::Data && child.parts.iter().any(|part| part.name == "kernel") && describe::is_flat_kernel(bytes)
+        {
+            (kind, scanned) = (Kind::Kernel, true);
+        }
         let described = describe::describe(kind, bytes, &mut self.context(parent)).unwrap_or_else(|error| {
             let finding =
                 Finding::new(DAMAGED, Severity::Error, error.to_string()).at(error.at.0).with_help(error.help);
@@ -277,7 +297,7 @@ impl<'a> Opened<'a> {
         let name = self.layer_name(parent, &child.name);
         let Described { kind, title, regions, facts, findings, parts, mut children, later } = described;
         let regions = in_order(regions, at.end - at.start);
-        let found_by = if child.scanned { FoundBy::Scan } else { FoundBy::Header };
+        let found_by = if scanned { FoundBy::Scan } else { FoundBy::Header };
         if let Some(stream) = children.iter_mut().find(|child| matches!(child.content, Content::Stream)) {
             stream.decoded = child.decoded;
         }
@@ -340,7 +360,7 @@ impl<'a> Opened<'a> {
         Context {
             parent: parent.and_then(|id| self.layer(id)).map(|outer| outer.kind),
             limits: &self.limits,
-            left: self.limits.size.saturating_sub(self.spent),
+            left: self.left(),
         }
     }
 
@@ -391,7 +411,7 @@ fn stream_finding(error: &codec::Error, produced: u64) -> Finding {
 
 fn first_bytes(bytes: &[u8]) -> String {
     let first: Vec<String> = bytes.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    if first.is_empty() { "an empty file".to_owned() } else { first.join(" ") }
+    if first.is_empty() { "nothing: it is empty".to_owned() } else { first.join(" ") }
 }
 
 /// Absurd headers let regions overlap or lead out of the layer: of two that overlap the first stays, and the second has

@@ -29,6 +29,20 @@ pub(super) fn describe_flat(bytes: &[u8]) -> Described {
     described
 }
 
+/// Could this be a kernel without a header? It begins with code and has the banner as the compiler puts it there: a text of
+/// its own between NULs, unlike that in a log or a document.
+pub(in crate::inspect) fn is_flat(bytes: &[u8]) -> bool {
+    // A disk image may have a kernel somewhere, too.
+    const FAR: usize = 64 << 20;
+    let bytes = bytes.get(..FAR).unwrap_or(bytes);
+    let has_code = bytes.iter().take(4).any(|byte| *byte != 0);
+    has_code
+        && banner_in(bytes).is_some_and(|at| {
+            at.start.checked_sub(1).and_then(|before| bytes.get(before)) == Some(&0)
+                && bytes.get(at.end..at.end.saturating_add(2)) == Some(b"\n\0")
+        })
+}
+
 /// The same in a kernel whose sections nothing tells apart.
 pub(super) fn look_inside_flat(bytes: &[u8], context: &Context<'_>, described: &mut Described) {
     let whole = 0..len64(bytes);

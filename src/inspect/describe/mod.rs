@@ -12,6 +12,8 @@ mod relocs;
 mod uimage;
 mod zimage;
 
+pub(super) use kernel::is_flat as is_flat_kernel;
+
 pub(super) use compressed::{expected_size, is_part, stream_facts, stream_regions};
 
 use super::{Facts, Kind, Limits};
@@ -158,7 +160,7 @@ impl Child {
     }
 
     /// Found by a magic number alone, and decoded to be sure.
-    fn scanned(mut self) -> Child {
+    pub(super) fn scanned(mut self) -> Child {
         self.scanned = true;
         self
     }
