@@ -156,7 +156,8 @@ fn regions(elf: &Elf<'_>, bytes: &[u8]) -> Vec<Region> {
         let kind = if section.flags & 4 != 0 { RegionKind::Code } else { RegionKind::Data };
         found.push(Region::new(section.name().into_owned(), section.offset..section.offset + section.size, kind));
     }
-    if elf.sections().len() <= 1 {
+    // A stripped kernel may have nothing but the names of its sections left.
+    if !elf.sections().iter().any(|section| section.is_alloc() && section.size > 0) {
         for (index, segment) in elf.segments().iter().take(MOST).enumerate() {
             if slice(bytes, segment.offset, segment.filesz).is_some_and(|bytes| !bytes.is_empty()) {
                 let at = segment.offset..segment.offset + segment.filesz;
