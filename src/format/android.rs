@@ -4,6 +4,7 @@
 //! <https://source.android.com/docs/core/architecture/partitions/vendor-boot-partitions>.
 
 use crate::bytes::{Cursor, FieldError, Problem, len64, slice};
+use sha1::{Digest, Sha1};
 use std::ops::Range;
 
 /// The first eight bytes.
@@ -62,7 +63,7 @@ pub struct BootImage<'a> {
     pub tags_address: Option<u32>,
     /// `kernel_addr` of the vendor's image, where the kernel of the other half goes.
     pub kernel_address: Option<u32>,
-    /// SHA-1 or such of the contents, in versions 0 to 2.
+    /// SHA-1 of the contents, with zeros behind it, in versions 0 to 2; see [`BootImage::computed_id`].
     pub id: &'a [u8],
     /// The sections that have contents, in file order.
     pub sections: Vec<Section>,
@@ -95,6 +96,27 @@ impl<'a> BootImage<'a> {
             // Before there were versions, this word was the size of an appended device tree, by some vendors.
             _ => Self::parse_old(bytes, &cursor, 0),
         }
+    }
+
+    /// What mkbootimg writes into `id` of versions 0 to 2: the SHA-1 of each section with its size behind it.
+    pub fn computed_id(&self, bytes: &[u8]) -> [u8; 20] {
+        let names = ["kernel", "ramdisk", "second", "recovery_dtbo", "dtb"];
+        // Each version hashes what it knows, even where there is none of it.
+        let known = match self.version {
+            0 => 3,
+            1 => 4,
+            _ => 5,
+        };
+        let mut hash = Sha1::new();
+        for name in names.into_iter().take(known) {
+            let section = self.sections.iter().find(|section| section.name == name);
+            let contents =
+                section.and_then(|section| slice(bytes, section.at.start, section.at.end - section.at.start));
+            let contents = contents.unwrap_or_default();
+            hash.update(contents);
+            hash.update(u32::try_from(contents.len()).unwrap_or(u32::MAX).to_le_bytes());
+        }
+        hash.finalize().into()
     }
 
     fn parse_old(bytes: &'a [u8], cursor: &Cursor<'a>, version: u32) -> Result<Self, FieldError> {
