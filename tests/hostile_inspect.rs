@@ -1,7 +1,8 @@
-//! Damaged and hostile files, one small file of every format: never a panic, never more memory than allowed, never a layer,
-//! region or part outside of what is there; and `verify`, `map` and `diff` say what they have to say about all of them.
+//! Damaged and hostile files, one small file of every format: never a panic, never more memory than allowed, never a
+//! layer, region or part outside of what is there; and `verify`, `map` and `diff` take all of them.
 //!
-//! `KIMAGE_FULL=1` takes every value of every byte of the headers, every length and 100,000 random cases for each format:
+//! `KIMAGE_FULL=1` takes every value of every byte of the headers, every length and 100,000 random cases for each
+//! format:
 //!
 //! ```sh
 //! KIMAGE_FULL=1 CARGO_PROFILE_DEV_OPT_LEVEL=2 cargo test --test hostile_inspect
@@ -209,7 +210,7 @@ fn regions(opened: &Opened<'_>) -> Vec<(std::ops::Range<usize>, RegionKind)> {
         .collect()
 }
 
-/// Every byte of every header, and one in so many of the rest. With KIMAGE_FULL=1 all its 255 other values, else one or two.
+/// Every byte of every header, and one in so many of the rest: one other value of each, with KIMAGE_FULL=1 all 255.
 fn every_byte_of_the_headers(name: &str) {
     let file = file(name);
     let good = open(&file, &LIMITS).unwrap();

@@ -16,8 +16,8 @@ pub fn release_in(bytes: &[u8]) -> Option<String> {
 
 /// Where the whole banner stands: from `Linux version 6.1.0` to the end of its line.
 ///
-/// A kernel may have two: from 6.1 on `init/version.c` has a weak one, without the number of the build behind its `#`, for
-/// the link to find symbols by; the one that is printed is `init/version-timestamp.c`'s.
+/// A kernel may have two: from 6.1 on `init/version.c` has a weak one, without the number of the build behind its `#`,
+/// for the link to find symbols by; the one that is printed is `init/version-timestamp.c`'s.
 pub fn banner_in(bytes: &[u8]) -> Option<std::ops::Range<usize>> {
     // The longest parts are the names of compiler and linker, which the build's configuration limits.
     const LONGEST: usize = 1024;

@@ -21,7 +21,8 @@ const PAGES: Range<u64> = 2048..(64 << 10) + 1;
 /// A part of a boot image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Section {
-    /// `kernel`, `ramdisk`, `second`, `recovery_dtbo`, `dtb`, `signature`; of the vendor's `ramdisk_table` and `bootconfig` too.
+    /// `kernel`, `ramdisk`, `second`, `recovery_dtbo`, `dtb`, `signature`; of the vendor's `ramdisk_table` and
+    /// `bootconfig` too.
     pub name: &'static str,
     /// File offsets.
     pub at: Range<u64>,

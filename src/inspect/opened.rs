@@ -327,8 +327,8 @@ impl<'a> Opened<'a> {
         for part in parts {
             self.add_part(id, part.name, part.what.unwrap_or(""), part.at);
         }
-        // What a container says of the layers in it comes before what they say themselves: `initramfs` is that of the UKI,
-        // and `initramfs[1]` the one built into its kernel.
+        // What a container says of the layers in it comes before what they say themselves: `initramfs` is that of the
+        // UKI, and `initramfs[1]` the one built into its kernel.
         for child in &children {
             if let Content::Range(at) = &child.content {
                 for part in &child.parts {

@@ -21,9 +21,9 @@ impl PackedKernel<'_> {
         u64::try_from(super::describe::expected_size(self.codec, self.stream, self.limit)).unwrap_or(0)
     }
 
-    /// Decompresses the kernel into `out`, without what is behind it, and says how long it is. `None` when the stream turns
-    /// out to be damaged, or the kernel to be one that needs to be seen as a whole: then what was written is worth nothing,
-    /// and [`Opened::part`] knows more.
+    /// Decompresses the kernel into `out`, without what is behind it, and says how long it is. `None` when the stream
+    /// turns out to be damaged, or the kernel to be one that needs to be seen as a whole: then what was written is worth
+    /// nothing, and [`Opened::part`] knows more.
     ///
     /// # Errors
     /// The writer's own.
@@ -40,8 +40,9 @@ impl PackedKernel<'_> {
 }
 
 impl Opened<'_> {
-    /// Peels until the kernel is the next thing to be decompressed, for those who want the part `vmlinux` and nothing else.
-    /// `None` when it is no ELF file, is not compressed or was decompressed to be found: then it is at [`Opened::part`].
+    /// Peels until the kernel is the next thing to be decompressed, for those who want the part `vmlinux` and nothing
+    /// else. `None` when it is no ELF file, is not compressed or was decompressed to be found: then [`Opened::part`] has
+    /// it.
     pub fn packed_kernel(&mut self) -> Option<PackedKernel<'_>> {
         let stream = loop {
             if self.parts().iter().any(|part| part.name == "vmlinux") {

@@ -112,20 +112,13 @@ pub fn causes(left: &Opened<'_>, right: &Opened<'_>, pairs: &[Pair]) -> Vec<Caus
 
 /// Do two ELF files bring the same bytes to the same places in memory?
 fn is_loaded_alike(left: &[u8], right: &[u8]) -> bool {
-    let (Ok(one), Ok(other)) = (Elf::parse(left), Elf::parse(right)) else { return false };
-    let loads = |elf: &Elf<'_>| -> Vec<_> {
+    fn loads<'a>(elf: &Elf<'_>, bytes: &'a [u8]) -> Option<Vec<([u64; 3], &'a [u8])>> {
         let loads = elf.segments().iter().filter(|segment| segment.kind == PT_LOAD && segment.memsz > 0);
-        loads.map(|one| (one.paddr, one.vaddr, one.memsz, one.filesz, one.offset)).collect()
-    };
-    let (ones, others) = (loads(&one), loads(&other));
-    let is_same = |(one, other): (&(u64, u64, u64, u64, u64), &(u64, u64, u64, u64, u64))| {
-        let bytes = (slice(left, one.4, one.3), slice(right, other.4, other.3));
-        (one.0, one.1, one.2, one.3) == (other.0, other.1, other.2, other.3) && bytes.0.is_some() && bytes.0 == bytes.1
-    };
-    !ones.is_empty()
-        && ones.len() == others.len()
-        && one.entry() == other.entry()
-        && ones.iter().zip(&others).all(is_same)
+        loads.map(|one| Some(([one.paddr, one.vaddr, one.memsz], slice(bytes, one.offset, one.filesz)?))).collect()
+    }
+    let (Ok(one), Ok(other)) = (Elf::parse(left), Elf::parse(right)) else { return false };
+    let (ones, others) = (loads(&one, left), loads(&other, right));
+    one.entry() == other.entry() && ones == others && ones.is_some_and(|loads| !loads.is_empty())
 }
 
 /// The layer of the kernel itself.

@@ -46,8 +46,8 @@ pub(crate) fn extract(args: &Extract) -> Result<()> {
     Ok(())
 }
 
-/// Decompresses the kernel straight into its file, which takes a third less time than by way of memory. False when that is
-/// not possible, or the file was no good: then there is a message to be had by looking closer.
+/// Decompresses the kernel straight into its file, which takes less time than by way of memory. False when that is not
+/// possible, or the file was no good: then there is a message to be had by looking closer.
 fn unpack(opened: &mut Opened<'_>, args: &Extract) -> Result<bool> {
     let output = Output { path: &args.output, sync: args.sync, is_text: false };
     // What went down a pipe cannot be taken back.
