@@ -23,15 +23,6 @@ use std::process::Command;
 /// Codec, and the most that wall time may be, as part of the distribution's.
 const CASES: [(&str, f64); 5] = [("none", 0.6), ("lz4", 0.6), ("gzip", 0.6), ("zstd", 0.65), ("xz", 1.0)];
 
-/// Debian's large kernel, where tests/fetch-debian.sh puts it.
-fn debian() -> Option<PathBuf> {
-    let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache/kimage/debian");
-    let cache = std::env::var_os("KIMAGE_DEBIAN").map_or_else(home, PathBuf::from);
-    let folder = fs::read_dir(cache.join("bookworm-amd64-amd64")).ok()?;
-    let mut files = folder.flatten().map(|entry| entry.path());
-    files.find(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("vmlinuz-")))
-}
-
 /// QEMU's arguments. The test machines' CPU: with `-cpu max` some kernels crash at random under software emulation.
 fn args(image: &Path, ramdisk: &Path, serial: &str) -> Vec<OsString> {
     let fixed = "-M q35 -cpu Nehalem-v1 -m 1024 -no-reboot -display none -nic none -serial";
@@ -48,8 +39,10 @@ fn main() {
         return;
     }
     let runs = given.iter().find_map(|arg| arg.parse().ok()).unwrap_or(5);
-    let original = std::env::var_os("KIMAGE_VMLINUZ").map(PathBuf::from).or_else(debian);
-    let Some(original) = original else { return support::missing("Debian's kernel (sh tests/fetch-debian.sh)") };
+    let original = std::env::var_os("KIMAGE_VMLINUZ")
+        .map(PathBuf::from)
+        .or_else(|| support::debian_kernel("bookworm-amd64-amd64"));
+    let Some(original) = original else { return };
     let Some(qemu) = support::tool("qemu-system-x86_64", "qemu-system-x86") else { return };
     let kimage = Path::new(support::kimage_path());
     let dir = support::tempdir();

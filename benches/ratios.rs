@@ -167,6 +167,7 @@ impl Bench {
         ratios += &self.bzimages()?;
         ratios += &self.uimage()?;
         ratios += &self.debug_kernels()?;
+        ratios += &self.extracts()?;
         if self.smoke {
             println!("\nEverything runs, and outputs agree. For ratios: cargo bench --bench ratios");
             return Ok(());
@@ -413,6 +414,47 @@ impl Bench {
             contenders.push(Contender::new("relocs", &dir, &tool, &words([vmlinux.as_ref()]))?.writing_stdout());
         }
         self.case("relocs", &mut contenders, 12, Memory::OutputAndMiB(32), GOALS)
+    }
+
+    /// The ELF file in Debian's kernels, one of each codec, against the kernel's script.
+    fn extracts(&self) -> io::Result<String> {
+        let mut ratios = String::new();
+        for (case, folder, command) in [
+            ("extract xz", "bookworm-amd64-amd64", &["xz", "-dc"][..]),
+            ("extract lz4", "bookworm-amd64-cloud-amd64", &["lz4", "-dcq"]),
+            ("extract zstd", "trixie-amd64-cloud-amd64", &["zstd", "-dcq", "--long=31"]),
+        ] {
+            if self.wants(case) {
+                if let Some(image) = support::debian_kernel(folder) {
+                    ratios += &self.extract(case, &image, command)?;
+                }
+            }
+        }
+        Ok(ratios)
+    }
+
+    /// `command`: what decompresses the payload, which is the least that the script does.
+    fn extract(&self, case: &'static str, image: &Path, command: &[&str]) -> io::Result<String> {
+        const GOALS: &[Goal] = &[goal(Metric::Wall, "script", 1.0 / 5.0), goal(Metric::Wall, "command", 1.0)];
+        let (dir, payload) = (self.dir.path().join(case), self.dir.path().join("payload"));
+        let kimage = Path::new(support::kimage_path());
+        let args = ["extract".as_ref(), image.as_ref(), "vmlinux".as_ref(), "-o".as_ref(), "out".as_ref()];
+        let mut contenders = vec![Contender::new("kimage", &dir, kimage, &words(args))?.uncompared()];
+        // Both leave the relocation table behind the ELF file.
+        let mut shell = |name, args: Vec<&OsStr>| {
+            let line = ["-c".as_ref(), "\"$@\" >out".as_ref(), "sh".as_ref()].into_iter().chain(args);
+            Contender::new(name, &dir, Path::new("/bin/sh"), &words(line)).map(|one| contenders.push(one.uncompared()))
+        };
+        match support::extract_vmlinux() {
+            Some(script) => shell("script", vec!["sh".as_ref(), script.as_os_str(), image.as_ref()])?,
+            None => support::missing("scripts/extract-vmlinux: KIMAGE_LINUX names no kernel's sources"),
+        }
+        if support::tool(command[0], command[0]).is_some() {
+            support::run_ok(support::kimage().args(["extract", "-o"]).args([&payload, image]).arg("payload"));
+            shell("command", command.iter().map(OsStr::new).chain([payload.as_os_str()]).collect())?;
+        }
+        let input = fs::metadata(image)?.len();
+        self.case(case, &mut contenders, 18, Memory::InputAndOutput(input), GOALS)
     }
 
     fn plain(&self, dir: &Path, len: u64, inputs: &[&Path]) -> io::Result<Contender> {

@@ -315,19 +315,7 @@ fn a_damaged_payload() {
 
 /// Debian's kernels, fetched by `tests/fetch-debian.sh`: the large one and the one for clouds.
 fn debian() -> Vec<PathBuf> {
-    let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache/kimage/debian");
-    let cache = std::env::var_os("KIMAGE_DEBIAN").map_or_else(home, PathBuf::from);
-    let mut found = Vec::new();
-    for name in ["bookworm-amd64-amd64", "bookworm-amd64-cloud-amd64"] {
-        let files = fs::read_dir(cache.join(name)).into_iter().flatten().map(|entry| entry.unwrap().path());
-        found.extend(
-            files.filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("vmlinuz-"))),
-        );
-    }
-    if found.is_empty() {
-        missing(&format!("no Debian kernels in {} (sh tests/fetch-debian.sh)", cache.display()));
-    }
-    found
+    ["bookworm-amd64-amd64", "bookworm-amd64-cloud-amd64"].into_iter().filter_map(support::debian_kernel).collect()
 }
 
 #[test]

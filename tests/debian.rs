@@ -133,14 +133,17 @@ fn vmlinux_and_relocs_are_those_of_the_codecs_command() {
         let end = number("Start of section headers:")
             + number("Number of section headers:") * number("Size of section headers:");
         assert_same(&kernel.name, &kernel.extract(&["vmlinux"]), &whole[..end]);
+        // Into a file it goes straight from the decoder.
+        run_ok(kimage().arg("extract").arg(&kernel.image).args(["vmlinux", "-o"]).arg(&path));
+        assert_same(&kernel.name, &read(&path), &whole[..end]);
         assert_same(&kernel.name, &kernel.extract(&["relocs"]), &whole[end..]);
         extract_vmlinux(kernel, &whole);
     }
 }
 
-/// The kernel's own script, where there is one: it comes with kernel sources, and KIMAGE_EXTRACT_VMLINUX names it.
+/// The kernel's own script, where there is one: it comes with kernel sources, and `KIMAGE_LINUX` names those.
 fn extract_vmlinux(kernel: &Kernel, want: &[u8]) {
-    let Some(script) = std::env::var_os("KIMAGE_EXTRACT_VMLINUX") else { return };
+    let Some(script) = support::extract_vmlinux() else { return };
     let output = run_ok(Command::new("sh").arg(script).arg(&kernel.image));
     assert_same(&kernel.name, &output.stdout, want);
 }

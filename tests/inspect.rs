@@ -1,6 +1,8 @@
 //! What `kimage info` and `kimage extract` say of real kernels, held against what else tells it: the files that the
 //! kernel's build left behind, file(1), readelf, System.map, goblin, mkimage's own listing, the codecs' own commands.
 
+#[path = "support/files.rs"]
+mod files;
 #[path = "support/schema.rs"]
 mod schema;
 mod support;
@@ -535,7 +537,25 @@ fn android_images_are_those_of_mkbootimg() {
         assert_same(version, &extract(&path, "initramfs"), &read(&ramdisk));
         assert_eq!(extract(&path, "cmdline"), b"console=ttyAMA0 quiet");
         assert_eq!(layer(&info(&path), "file")["title"], format!("Android boot image, header version {version}"));
+        // mkbootimg's own digest of the sections; from version 3 on there is none.
+        let verdict = || stdout(&run_ok(kimage().arg("verify").arg(&path)));
+        assert!(!verdict().contains("[android.id]"), "{version}: {}", verdict());
+        let mut damaged = read(&path);
+        damaged[576] ^= 1;
+        fs::write(&path, damaged).unwrap();
+        assert_eq!(verdict().contains("[android.id]"), ["0", "1", "2"].contains(&version), "{version}: {}", verdict());
     }
+    let mut command = Command::new(&mkbootimg);
+    command
+        .args(["--header_version", "3", "--vendor_cmdline", "quiet", "--pagesize", "4096", "--vendor_boot"])
+        .arg(&path);
+    let dtb = dir.path().join("dtb");
+    fs::write(&dtb, files::dtb()).unwrap();
+    run_ok(command.arg("--vendor_ramdisk").arg(&ramdisk).arg("--dtb").arg(&dtb));
+    assert_same("vendor ramdisk", &extract(&path, "initramfs"), &read(&ramdisk));
+    assert_same("vendor dtb", &extract(&path, "dtb"), &files::dtb());
+    assert_eq!(extract(&path, "cmdline"), b"quiet");
+    assert_eq!(layer(&info(&path), "file")["title"], "Android vendor boot image, header version 3");
 }
 
 /// systemd's own stub, with sections added as the UKI specification has it.

@@ -306,7 +306,7 @@ fn scripts_get_the_kernel_out() {
         let parsed = BzImage::parse(&image).unwrap();
         parsed.payload().unwrap().to_vec()
     };
-    let script = std::env::var_os("KIMAGE_LINUX").map(|source| PathBuf::from(source).join("scripts/extract-vmlinux"));
+    let script = support::extract_vmlinux();
     for (codec, magic, tool_name, package, options) in [
         ("lz4", &[0x02, 0x21, 0x4c, 0x18][..], "lz4", "lz4", &["-d"][..]),
         ("gzip", &[0x1f, 0x8b, 0x08], "gunzip", "gzip", &[]),

@@ -15,17 +15,29 @@ pub fn release_in(bytes: &[u8]) -> Option<String> {
 }
 
 /// Where the whole banner stands: from `Linux version 6.1.0` to the end of its line.
+///
+/// A kernel may have two: from 6.1 on `init/version.c` has a weak one, without the number of the build behind its `#`,
+/// for the link to find symbols by; the one that is printed is `init/version-timestamp.c`'s.
 pub fn banner_in(bytes: &[u8]) -> Option<std::ops::Range<usize>> {
-    let (start, _) = find_release(bytes)?;
     // The longest parts are the names of compiler and linker, which the build's configuration limits.
     const LONGEST: usize = 1024;
-    let rest = bytes.get(start..)?;
-    let end = rest.iter().take(LONGEST).position(|byte| *byte == b'\n' || *byte == 0)?;
-    Some(start..start + end)
+    let mut banners = releases(bytes).filter_map(|(start, _)| {
+        let rest = bytes.get(start..)?;
+        let len = rest.iter().take(LONGEST).position(|byte| *byte == b'\n' || *byte == 0)?;
+        Some((start..start + len, rest.get(..len)?))
+    });
+    let first = banners.next()?;
+    let is_whole = |line: &[u8]| line.windows(3).any(|three| matches!(three, [b' ', b'#', b'0'..=b'9']));
+    let whole = if is_whole(first.1) { None } else { banners.find(|(_, line)| is_whole(line)) };
+    Some(whole.unwrap_or(first).0)
 }
 
 fn find_release(bytes: &[u8]) -> Option<(usize, String)> {
-    memchr::memmem::find_iter(bytes, BANNER).find_map(|at| {
+    releases(bytes).next()
+}
+
+fn releases(bytes: &[u8]) -> impl Iterator<Item = (usize, String)> {
+    memchr::memmem::find_iter(bytes, BANNER).filter_map(|at| {
         let rest = bytes.get(at + BANNER.len()..)?;
         // A release is at most 64 bytes (__NEW_UTS_LEN) and ends at a space.
         let end = rest.iter().take(65).position(|byte| *byte == b' ' || *byte == 0 || *byte == b'\n')?;
@@ -82,5 +94,13 @@ mod tests {
         assert_eq!(release_in(text).as_deref(), Some("6.1.0-50-amd64"));
         assert_eq!(release_in(b"Linux version "), None);
         assert_eq!(release_in(b"Linux version 6.1"), None);
+    }
+
+    #[test]
+    fn the_banner_with_the_build_number() {
+        let text = b"Linux version 6.12.1 (a@b) (gcc) # SMP\n\0Linux version 6.12.1 (a@b) (gcc) #7 SMP Sat Nov 21\n\0";
+        assert_eq!(banner_in(text), Some(40..91));
+        let weak = &text[..40];
+        assert_eq!(banner_in(weak), Some(0..38));
     }
 }

@@ -7,6 +7,7 @@ mod facts;
 mod flatten;
 mod kallsyms;
 mod notes;
+mod passing;
 mod raw;
 mod relocs;
 mod remove;
@@ -20,6 +21,7 @@ pub use facts::{BANNER, banner_in, release_in};
 pub use flatten::{DEFAULT_MAX_SIZE, FlatImage, FlatOptions, flatten};
 pub use kallsyms::{KernelSymbol, kallsyms};
 pub use notes::Note;
+pub use passing::Passing;
 pub(crate) use relocs::sign_extended;
 pub use relocs::{
     BadReloc, Lists, RelocKind, RelocOptions, RelocTable, list_absolute_relocs, list_absolute_symbols, list_relocs,

@@ -1,12 +1,16 @@
-//! Android boot image, header versions 0 to 4: read only.
+//! Android boot image, header versions 0 to 4, and the vendor's half of it, versions 3 and 4: read only.
 //!
-//! Source: <https://source.android.com/docs/core/architecture/bootloader/boot-image-header>.
+//! Source: <https://source.android.com/docs/core/architecture/bootloader/boot-image-header>, and
+//! <https://source.android.com/docs/core/architecture/partitions/vendor-boot-partitions>.
 
 use crate::bytes::{Cursor, FieldError, Problem, len64, slice};
+use sha1::{Digest, Sha1};
 use std::ops::Range;
 
 /// The first eight bytes.
 pub const MAGIC: &[u8] = b"ANDROID!";
+/// The same of `vendor_boot.img`, which versions 3 and 4 have beside `boot.img`.
+pub const VENDOR_MAGIC: &[u8] = b"VNDRBOOT";
 /// Versions 3 and 4 have no page size of their own.
 const PAGE_3: u64 = 4096;
 /// Where every version has its number: in versions 0 to 2 the field after the reserved word.
@@ -17,43 +21,61 @@ const PAGES: Range<u64> = 2048..(64 << 10) + 1;
 /// A part of a boot image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Section {
-    /// `kernel`, `ramdisk`, `second`, `recovery_dtbo`, `dtb`, `signature`.
+    /// `kernel`, `ramdisk`, `second`, `recovery_dtbo`, `dtb`, `signature`; of the vendor's `ramdisk_table` and
+    /// `bootconfig` too.
     pub name: &'static str,
     /// File offsets.
     pub at: Range<u64>,
     /// The field of its size, and where it stands.
     pub field: (&'static str, u64),
-    /// Physical load address, in versions 0 to 2.
+    /// Physical load address, in versions 0 to 2 and in the vendor's image.
     pub address: Option<u64>,
+}
+
+/// One of the RAM disks in the vendor's `ramdisk` section, by the table of version 4.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VendorRamdisk<'a> {
+    /// File offsets.
+    pub at: Range<u64>,
+    /// `ramdisk_type`: 1 platform, 2 recovery, 3 dynamically loaded modules.
+    pub kind: u32,
+    /// `ramdisk_name`.
+    pub name: &'a [u8],
 }
 
 /// A boot image.
 #[derive(Debug, Clone)]
 pub struct BootImage<'a> {
+    /// The vendor's half: no kernel in it.
+    pub is_vendor: bool,
     /// `header_version`.
     pub version: u32,
     /// Bytes in a page: each section begins at a multiple of it.
     pub page_size: u64,
     /// `os_version`: version of the system and of its security patches.
     pub os_version: u32,
-    /// Name of the product, in versions 0 to 2.
+    /// Name of the product, in versions 0 to 2 and in the vendor's image.
     pub name: &'a [u8],
     /// Where the command line stands, and what it is. Versions 0 to 2 may go on in `extra_cmdline`.
     pub cmdline: (u64, &'a [u8]),
     /// The rest of the command line, in versions 0 to 2.
     pub extra_cmdline: (u64, &'a [u8]),
-    /// `tags_addr`: where the device tree goes, in versions 0 to 2.
+    /// `tags_addr`: where the device tree goes, in versions 0 to 2 and in the vendor's image.
     pub tags_address: Option<u32>,
-    /// SHA-1 or such of the contents, in versions 0 to 2.
+    /// `kernel_addr` of the vendor's image, where the kernel of the other half goes.
+    pub kernel_address: Option<u32>,
+    /// SHA-1 of the contents, with zeros behind it, in versions 0 to 2; see [`BootImage::computed_id`].
     pub id: &'a [u8],
     /// The sections that have contents, in file order.
     pub sections: Vec<Section>,
+    /// What the vendor's RAM disk consists of, in version 4.
+    pub vendor_ramdisks: Vec<VendorRamdisk<'a>>,
 }
 
 impl<'a> BootImage<'a> {
-    /// True when `bytes` begin with the magic number.
+    /// True when `bytes` begin with the magic number of either half.
     pub fn detect(bytes: &[u8]) -> bool {
-        bytes.starts_with(MAGIC)
+        bytes.starts_with(MAGIC) || bytes.starts_with(VENDOR_MAGIC)
     }
 
     /// Reads the header and lays out the sections.
@@ -66,6 +88,9 @@ impl<'a> BootImage<'a> {
             let found = cursor.u64("magic", 0)?;
             return Err(FieldError::new("magic", 0, Problem::Magic { found, want: u64::from_le_bytes(*b"ANDROID!") }));
         }
+        if bytes.starts_with(VENDOR_MAGIC) {
+            return Self::parse_vendor(bytes, &cursor);
+        }
         match cursor.u32("header_version", VERSION_AT)? {
             version @ 0..=2 => Self::parse_old(bytes, &cursor, version),
             version @ 3..=4 => Self::parse_new(bytes, &cursor, version),
@@ -74,12 +99,29 @@ impl<'a> BootImage<'a> {
         }
     }
 
-    fn parse_old(bytes: &'a [u8], cursor: &Cursor<'a>, version: u32) -> Result<Self, FieldError> {
-        let page_size = u64::from(cursor.u32("page_size", 36)?);
-        if !PAGES.contains(&page_size) || !page_size.is_power_of_two() {
-            let problem = Problem::OutOfRange { value: page_size, min: PAGES.start, max: PAGES.end - 1 };
-            return Err(FieldError::new("page_size", 36, problem).with_help("a page size is a power of two"));
+    /// What mkbootimg writes into `id` of versions 0 to 2: the SHA-1 of each section with its size behind it.
+    pub fn computed_id(&self, bytes: &[u8]) -> [u8; 20] {
+        let names = ["kernel", "ramdisk", "second", "recovery_dtbo", "dtb"];
+        // Each version hashes what it knows, even where there is none of it.
+        let known = match self.version {
+            0 => 3,
+            1 => 4,
+            _ => 5,
+        };
+        let mut hash = Sha1::new();
+        for name in names.into_iter().take(known) {
+            let section = self.sections.iter().find(|section| section.name == name);
+            let contents =
+                section.and_then(|section| slice(bytes, section.at.start, section.at.end - section.at.start));
+            let contents = contents.unwrap_or_default();
+            hash.update(contents);
+            hash.update(u32::try_from(contents.len()).unwrap_or(u32::MAX).to_le_bytes());
         }
+        hash.finalize().into()
+    }
+
+    fn parse_old(bytes: &'a [u8], cursor: &Cursor<'a>, version: u32) -> Result<Self, FieldError> {
+        let page_size = page_size(cursor, 36)?;
         let mut fields = vec![
             ("kernel", "kernel_size", 8, Some(u64::from(cursor.u32("kernel_addr", 12)?))),
             ("ramdisk", "ramdisk_size", 16, Some(u64::from(cursor.u32("ramdisk_addr", 20)?))),
@@ -93,6 +135,7 @@ impl<'a> BootImage<'a> {
         }
         let text = |at, len| Ok::<_, FieldError>((at, until_zero(cursor.take("cmdline", at, len)?)));
         Ok(BootImage {
+            is_vendor: false,
             version,
             page_size,
             os_version: cursor.u32("os_version", 44)?,
@@ -100,8 +143,10 @@ impl<'a> BootImage<'a> {
             cmdline: text(64, 512)?,
             extra_cmdline: text(608, 1024)?,
             tags_address: Some(cursor.u32("tags_addr", 32)?),
+            kernel_address: None,
             id: cursor.take("id", 576, 32)?,
-            sections: sections(bytes, cursor, &fields, page_size)?,
+            sections: sections(bytes, cursor, &fields, page_size, page_size)?,
+            vendor_ramdisks: Vec::new(),
         })
     }
 
@@ -111,6 +156,7 @@ impl<'a> BootImage<'a> {
             fields.push(("signature", "signature_size", 1580, None));
         }
         Ok(BootImage {
+            is_vendor: false,
             version,
             page_size: PAGE_3,
             os_version: cursor.u32("os_version", 16)?,
@@ -118,18 +164,104 @@ impl<'a> BootImage<'a> {
             cmdline: (44, until_zero(cursor.take("cmdline", 44, 1536)?)),
             extra_cmdline: (0, &[]),
             tags_address: None,
+            kernel_address: None,
             id: &[],
-            sections: sections(bytes, cursor, &fields, PAGE_3)?,
+            sections: sections(bytes, cursor, &fields, PAGE_3, PAGE_3)?,
+            vendor_ramdisks: Vec::new(),
+        })
+    }
+
+    fn parse_vendor(bytes: &'a [u8], cursor: &Cursor<'a>) -> Result<Self, FieldError> {
+        let version = cursor.u32("header_version", 8)?;
+        if !(3..=4).contains(&version) {
+            let problem = Problem::OutOfRange { value: version.into(), min: 3, max: 4 };
+            let help = "vendor boot images have header version 3 or 4";
+            return Err(FieldError::new("header_version", 8, problem).with_help(help));
+        }
+        let page_size = page_size(cursor, 12)?;
+        let mut fields = vec![
+            ("ramdisk", "vendor_ramdisk_size", 24, Some(u64::from(cursor.u32("ramdisk_addr", 20)?))),
+            ("dtb", "dtb_size", 2100, Some(cursor.u64("dtb_addr", 2104)?)),
+        ];
+        if version == 4 {
+            fields.push(("ramdisk_table", "vendor_ramdisk_table_size", 2112, None));
+            fields.push(("bootconfig", "bootconfig_size", 2124, None));
+        }
+        let header_len: u64 = if version == 4 { 2128 } else { 2112 };
+        let sections = sections(bytes, cursor, &fields, header_len.next_multiple_of(page_size), page_size)?;
+        let find = |name| sections.iter().find(|section| section.name == name);
+        let vendor_ramdisks = match (find("ramdisk"), find("ramdisk_table")) {
+            (Some(ramdisk), Some(table)) => vendor_ramdisks(cursor, &ramdisk.at, &table.at)?,
+            _ => Vec::new(),
+        };
+        Ok(BootImage {
+            is_vendor: true,
+            version,
+            page_size,
+            os_version: 0,
+            name: until_zero(cursor.take("name", 2080, 16)?),
+            cmdline: (28, until_zero(cursor.take("cmdline", 28, 2048)?)),
+            extra_cmdline: (0, &[]),
+            tags_address: Some(cursor.u32("tags_addr", 2076)?),
+            kernel_address: Some(cursor.u32("kernel_addr", 16)?),
+            id: &[],
+            sections,
+            vendor_ramdisks,
         })
     }
 }
 
+fn page_size(cursor: &Cursor<'_>, at: u64) -> Result<u64, FieldError> {
+    let size = u64::from(cursor.u32("page_size", at)?);
+    if PAGES.contains(&size) && size.is_power_of_two() {
+        return Ok(size);
+    }
+    let problem = Problem::OutOfRange { value: size, min: PAGES.start, max: PAGES.end - 1 };
+    Err(FieldError::new("page_size", at, problem).with_help("a page size is a power of two"))
+}
+
+/// `struct vendor_ramdisk_table_entry_v4`: as many as the header says, and as fit in the table.
+fn vendor_ramdisks<'a>(
+    cursor: &Cursor<'a>,
+    ramdisk: &Range<u64>,
+    table: &Range<u64>,
+) -> Result<Vec<VendorRamdisk<'a>>, FieldError> {
+    const LEN: u64 = 108;
+    let count = u64::from(cursor.u32("vendor_ramdisk_table_entry_num", 2116)?);
+    let size = u64::from(cursor.u32("vendor_ramdisk_table_entry_size", 2120)?);
+    let room = (table.end - table.start).checked_div(size).unwrap_or(0);
+    if size < LEN || count > room {
+        let problem = Problem::OutOfRange { value: count, min: 0, max: if size < LEN { 0 } else { room } };
+        let help = "the table is shorter than its entries: the image is damaged";
+        return Err(FieldError::new("vendor_ramdisk_table_entry_num", 2116, problem).with_help(help));
+    }
+    let entry = |index: u64| {
+        let at = table.start + index * size;
+        let (len, offset) = (cursor.u32("ramdisk_size", at)?, cursor.u32("ramdisk_offset", at + 4)?);
+        let start = ramdisk.start + u64::from(offset);
+        let end = start + u64::from(len);
+        if end > ramdisk.end {
+            let problem = Problem::Truncated { need: end, have: ramdisk.end };
+            return Err(FieldError::new("ramdisk_size", at, problem).with_help("it leads out of the vendor's RAM disk"));
+        }
+        let name = until_zero(cursor.take("ramdisk_name", at + 12, 32)?);
+        Ok(VendorRamdisk { at: start..end, kind: cursor.u32("ramdisk_type", at + 8)?, name })
+    };
+    (0..count).map(entry).collect()
+}
+
 type SizeField = (&'static str, &'static str, u64, Option<u64>);
 
-/// Each section begins at a multiple of the page size, the first behind the header's page.
-fn sections(bytes: &[u8], cursor: &Cursor<'_>, fields: &[SizeField], page: u64) -> Result<Vec<Section>, FieldError> {
+/// Each section begins at a multiple of the page size, the first behind the pages of the header.
+fn sections(
+    bytes: &[u8],
+    cursor: &Cursor<'_>,
+    fields: &[SizeField],
+    header_end: u64,
+    page: u64,
+) -> Result<Vec<Section>, FieldError> {
     let mut sections = Vec::new();
-    let mut at = page;
+    let mut at = header_end;
     for (name, field, field_at, address) in fields {
         let len = u64::from(cursor.u32(field, *field_at)?);
         if len == 0 {

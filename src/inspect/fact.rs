@@ -190,6 +190,18 @@ impl Facts {
         }
     }
 
+    /// Adds facts in front of the one with that index; the first of a name stays.
+    pub(super) fn insert(&mut self, index: usize, facts: Facts) {
+        let new: Vec<Fact> = facts.0.into_iter().filter(|fact| self.get(fact.name).is_none()).collect();
+        let index = index.min(self.0.len());
+        self.0.splice(index..index, new);
+    }
+
+    /// How many.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// The fact of that name.
     pub fn get(&self, name: &str) -> Option<&Fact> {
         self.0.iter().find(|fact| fact.name == name)

@@ -8,7 +8,9 @@ use super::{Kind, Layer, LayerId, Opened, Space};
 use crate::bytes::{Cursor, Endian, len64};
 use crate::elf::{Elf, PT_LOAD};
 use crate::format::Format;
+use crate::format::android::BootImage;
 use crate::format::bzimage::BzImage;
+use crate::format::fit::Fit;
 use crate::format::image64::Image64;
 use crate::format::pe::Pe;
 use crate::format::uimage::{UImage, kind};
@@ -143,15 +145,31 @@ impl Memory {
 pub struct Map {
     /// Layer under layer, from the outside in.
     pub bars: Vec<Bar>,
-    /// Where the kernel goes, where that is known.
-    pub memory: Option<Memory>,
+    /// Where the kernel goes; or why that is not known.
+    pub memory: Result<Memory, &'static str>,
 }
 
 /// Makes the picture of a file that was taken apart ([`super::open`]).
 pub fn map(opened: &Opened<'_>) -> Map {
     let bars = opened.layers().iter().filter(|layer| layer.size() > 0).map(|layer| bar(opened, layer)).collect();
     let memory = opened.layers().iter().find_map(|layer| memory(opened, layer));
-    Map { bars, memory }
+    Map { bars, memory: memory.ok_or_else(|| no_memory(opened)) }
+}
+
+/// Why nothing says where the kernel goes.
+fn no_memory(opened: &Opened<'_>) -> &'static str {
+    let has = |wanted: fn(Kind) -> bool| opened.layers().iter().any(|layer| wanted(layer.kind));
+    if has(|kind| kind == Kind::Known(Format::BzImage)) {
+        "init_size, how much memory the kernel takes, is told from boot protocol 2.10 (Linux 2.6.31) on"
+    } else if has(|kind| kind == Kind::Known(Format::ZImage)) {
+        "the zImage has no table with the sizes of the kernel (Linux 4.15 and later)"
+    } else if has(|kind| kind == Kind::Known(Format::Android)) {
+        "header versions 3 and 4 have no load addresses: the boot loader chooses them"
+    } else if has(|kind| kind == Kind::Kernel) {
+        "a kernel without a header does not say where it runs"
+    } else {
+        "there is no kernel in it, nor a load address"
+    }
 }
 
 fn bar(opened: &Opened<'_>, layer: &Layer) -> Bar {
@@ -191,6 +209,8 @@ fn memory(opened: &Opened<'_>, layer: &Layer) -> Option<Memory> {
         Kind::Known(Format::Image64(_)) => image64(bytes),
         Kind::Known(Format::Elf) => elf(bytes),
         Kind::Known(Format::UImage) => uimage(opened, layer, bytes),
+        Kind::Known(Format::Fit) => fit(opened, layer, bytes),
+        Kind::Known(Format::Android) => android(bytes),
         _ => None,
     }
 }
@@ -350,6 +370,61 @@ fn segments(elf: &Elf<'_>) -> Vec<Span> {
     spans
 }
 
+/// What has a load address goes there, a compressed kernel with the length that it has then.
+fn fit(opened: &Opened<'_>, layer: &Layer, bytes: &[u8]) -> Option<Memory> {
+    let fit = Fit::parse(bytes).ok()?;
+    let mut spans = Vec::new();
+    let mut notes = Vec::new();
+    for image in fit.images() {
+        let (Some(load), Ok(Some(placement))) = (image.load(), image.placement()) else { continue };
+        let at = placement.range();
+        let is_packed = image.text("compression").is_some_and(|name| name != "none");
+        let inside = opened.children(layer.id).find(|child| child.in_parent == *at);
+        let inside = inside.and_then(|child| opened.contents(child.id)).filter(|_| is_packed);
+        let end = load.checked_add(inside.map_or(at.end.saturating_sub(at.start), len64))?;
+        let is_code = image.entry().is_some() || image.text("type") == Some("kernel");
+        let paint = if is_code { Paint::Code } else { Paint::Data };
+        notes.extend(image.entry().map(|entry| entry_note(image.name(), entry, load)));
+        spans.push(Span::new(image.name(), load..end, paint));
+    }
+    loaded("addresses as U-Boot has them; an image without a load address stays where the FIT is", spans, notes)
+}
+
+/// Boot loaders may know better, and many do.
+fn android(bytes: &[u8]) -> Option<Memory> {
+    let image = BootImage::parse(bytes).ok()?;
+    let sections = image.sections.iter().filter_map(|section| {
+        let address = section.address?;
+        let end = address.checked_add(section.at.end.saturating_sub(section.at.start))?;
+        let paint = if section.name == "kernel" { Paint::Code } else { Paint::Data };
+        Some(Span::new(section.name, address..end, paint))
+    });
+    loaded("addresses as the header has them; a boot loader may choose its own", sections.collect(), Vec::new())
+}
+
+/// One lane, and what in it overlaps.
+fn loaded(title: &str, mut spans: Vec<Span>, mut notes: Vec<String>) -> Option<Memory> {
+    spans.retain(|span| span.size() > 0);
+    spans.sort_by_key(|span| (span.at.start, span.at.end));
+    for two in spans.windows(2) {
+        let [one, other] = two else { continue };
+        if one.at.end > other.at.start {
+            notes.push(overlap(&one.name, one.at.clone(), &other.name, other.at.clone()));
+        }
+    }
+    let is_any = !spans.is_empty();
+    let lanes = vec![Lane { name: "loaded", spans }];
+    is_any.then(|| Memory { title: title.to_owned(), lanes, notes })
+}
+
+fn entry_note(name: &str, entry: u64, load: u64) -> String {
+    match entry.checked_sub(load) {
+        Some(0) => format!("{name} is entered at its first byte, {entry:#x}"),
+        Some(offset) => format!("{name} is entered at {entry:#x}, {offset} bytes into it"),
+        None => format!("{name} is entered at {entry:#x}, {} bytes before it begins", load.saturating_sub(entry)),
+    }
+}
+
 /// Where U-Boot copies the data, and where it would go on from there.
 fn uimage(opened: &Opened<'_>, layer: &Layer, bytes: &[u8]) -> Option<Memory> {
     let image = UImage::parse(bytes).ok()?;
@@ -362,12 +437,7 @@ fn uimage(opened: &Opened<'_>, layer: &Layer, bytes: &[u8]) -> Option<Memory> {
     let start = u64::from(header.load);
     let len = inside.filter(|_| header.comp != 0).unwrap_or_else(|| u64::from(image.size()));
     let spans = vec![Span::new("kernel", start..start + len, Paint::Code)];
-    let entry = u64::from(header.entry);
-    Some(Memory {
-        title: "addresses as U-Boot has them".to_owned(),
-        lanes: vec![Lane { name: "loaded", spans }],
-        notes: vec![format!("the entry point {entry:#x} is {} bytes into it", entry.saturating_sub(start))],
-    })
+    loaded("addresses as U-Boot has them", spans, vec![entry_note("the kernel", header.entry.into(), start)])
 }
 
 fn overlap(what: &str, one: Range<u64>, other_name: &str, other: Range<u64>) -> String {

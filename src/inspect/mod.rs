@@ -17,10 +17,12 @@ pub mod diff;
 mod fact;
 pub mod map;
 mod opened;
+mod packed;
 pub mod verify;
 
 pub use fact::{Fact, Facts, Row, Value, hex, utc};
 pub use opened::{Opened, open};
+pub use packed::PackedKernel;
 
 use crate::finding::Finding;
 use crate::format::Format;

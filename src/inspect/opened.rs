@@ -1,6 +1,6 @@
 //! Peeling: one layer after the other, from the outside in.
 
-use super::describe::{self, Child, Content, Context, Decoded, Described};
+use super::describe::{self, Child, Content, Context, Decoded, Described, Later, PartAt};
 use super::{Buffer, DAMAGED, Fact, FoundBy, Kind, Layer, LayerId, Limits, Part, Space, Value};
 use crate::bytes::{len64, slice};
 use crate::codec::{self, Inflated};
@@ -26,9 +26,11 @@ pub struct Opened<'a> {
 }
 
 #[derive(Debug)]
-struct Pending {
-    parent: LayerId,
-    child: Child,
+enum Pending {
+    /// A layer inside `parent`.
+    Child { parent: LayerId, child: Child },
+    /// A closer look at a layer.
+    Later { id: LayerId, later: Later },
 }
 
 /// Takes a file apart, down to its last layer.
@@ -59,22 +61,26 @@ impl<'a> Opened<'a> {
             parts: Vec::new(),
             pending: Vec::new(),
         };
-        let kind = match describe::detect(bytes, limits) {
-            Some(kind) => kind,
+        let whole = 0..len64(bytes);
+        let child = Child::new("file", Content::Range(whole.clone()));
+        let child = match describe::detect(bytes, limits) {
+            Some(kind) => child.kind(kind),
+            None if describe::is_flat_kernel(bytes) => child.kind(Kind::Kernel).scanned(),
             None => return Err(Error::UnknownFormat { found: first_bytes(bytes) }),
         };
-        let whole = 0..len64(bytes);
-        let child = Child::new("file", Content::Range(whole.clone())).kind(kind);
         opened.add(None, Space::File, Buffer::Input, whole.clone(), whole, child);
         Ok(opened)
     }
 
-    /// Reads the next layer; `None` when there is none left.
+    /// Reads the next layer, or takes a closer look at one that is there; `None` when there is nothing left.
     pub fn peel(&mut self) -> Option<LayerId> {
-        while let Some(Pending { parent, child }) = self.pending.pop() {
-            let added = match child.content {
-                Content::Range(ref at) => self.add_range(parent, at.clone(), child),
-                Content::Stream => self.add_contents(parent, child.decoded),
+        while let Some(pending) = self.pending.pop() {
+            let added = match pending {
+                Pending::Later { id, later } => self.look_closer(id, later),
+                Pending::Child { parent, child } => match child.content {
+                    Content::Range(ref at) => self.add_range(parent, at.clone(), child),
+                    Content::Stream => self.add_contents(parent, child.decoded),
+                },
             };
             if added.is_some() {
                 return added;
@@ -141,6 +147,19 @@ impl<'a> Opened<'a> {
         }
     }
 
+    /// The layer whose contents come next, if they were not seen before.
+    pub(super) fn next_stream(&self) -> Option<LayerId> {
+        match self.pending.last()? {
+            Pending::Child { parent, child: Child { content: Content::Stream, decoded: None, .. } } => Some(*parent),
+            _ => None,
+        }
+    }
+
+    /// How much may still be decompressed.
+    pub(super) fn left(&self) -> u64 {
+        self.limits.size.saturating_sub(self.spent)
+    }
+
     /// Peels until a layer has a fact of that name. `name` may begin with the layer's, and may end with a column of a
     /// table: `setup_sects`, `vmlinux.build_id`, `payload.codec`.
     pub fn fact(&mut self, name: &str) -> Option<(LayerId, Fact)> {
@@ -154,12 +173,11 @@ impl<'a> Opened<'a> {
                 }
                 next += 1;
             }
-            // What comes out of a stream is told to the layer around it, which has been looked at before.
             let before = self.layers.len();
             let id = self.peel();
-            if let Some(parent) = self.layers.get(before).and_then(|layer| layer.parent) {
-                next = next.min(parent.0);
-            }
+            // What comes out of a stream is told to the layer around it, which has been looked at before.
+            let parent = self.layers.get(before).and_then(|layer| layer.parent);
+            next = [parent, id].into_iter().flatten().map(|id| id.0).fold(next, usize::min);
             id?;
         }
     }
@@ -193,7 +211,7 @@ impl<'a> Opened<'a> {
         let (mut data, inflated) = match decoded {
             Some(Decoded { data, inflated }) => (data, Ok(inflated)),
             None => {
-                let limit = self.limits.size.saturating_sub(self.spent);
+                let limit = self.left();
                 let mut data = Vec::with_capacity(describe::expected_size(codec, bytes, limit));
                 let inflated = codec.decompress(bytes, limit, &mut data);
                 (data, inflated)
@@ -241,7 +259,7 @@ impl<'a> Opened<'a> {
         let first = children.next()?;
         for mut child in children.rev() {
             child.inside = true;
-            self.pending.push(Pending { parent, child });
+            self.pending.push(Pending::Child { parent, child });
         }
         let Content::Range(at) = first.content.clone() else { return None };
         self.add(Some(parent), Space::Inside(parent), buffer, at.clone(), at, first)
@@ -263,42 +281,28 @@ impl<'a> Opened<'a> {
             return None;
         }
         let bytes = slice(self.buffer(buffer), at.start, at.end - at.start).unwrap_or(&[]);
-        let kind = child.kind.or_else(|| describe::detect(bytes, &self.limits)).unwrap_or(Kind::Data);
-        let mut context = Context {
-            parent: outer.map(|outer| outer.kind),
-            limits: &self.limits,
-            left: self.limits.size.saturating_sub(self.spent),
-        };
-        let described = describe::describe(kind, bytes, &mut context).unwrap_or_else(|error| {
+        let mut kind = child.kind.or_else(|| describe::detect(bytes, &self.limits)).unwrap_or(Kind::Data);
+        let mut scanned = child.scanned;
+        // A uImage or a FIT says that this is the kernel, but not which kind.
+        if kind == Kind::Data && child.parts.iter().any(|part| part.name == "kernel") && describe::is_flat_kernel(bytes)
+        {
+            (kind, scanned) = (Kind::Kernel, true);
+        }
+        let described = describe::describe(kind, bytes, &mut self.context(parent)).unwrap_or_else(|error| {
             let finding =
                 Finding::new(DAMAGED, Severity::Error, error.to_string()).at(error.at.0).with_help(error.help);
             Described::damaged(kind, bytes, finding)
         });
         let id = LayerId(self.layers.len());
         let name = self.layer_name(parent, &child.name);
-        let Described { kind, title, regions, facts, findings, parts, children } = described;
-        for part in parts {
-            self.add_part(id, part.name, part.what.unwrap_or(""), part.at);
-        }
-        // What a container says of the layers in it comes before what they say themselves: `initramfs` is that of the UKI,
-        // and `initramfs[1]` the one built into its kernel.
-        for child in &children {
-            if let Content::Range(at) = &child.content {
-                for part in &child.parts {
-                    let at = at.start.saturating_add(part.at.start)..at.start.saturating_add(part.at.end);
-                    self.add_part(id, part.name, part.what.unwrap_or(""), at);
-                }
-            }
-        }
+        let Described { kind, title, regions, facts, findings, parts, mut children, later } = described;
         let regions = in_order(regions, at.end - at.start);
-        let found_by = if child.scanned { FoundBy::Scan } else { FoundBy::Header };
-        let mut decoded = child.decoded;
-        self.pending.extend(children.into_iter().rev().map(|mut child| {
-            if matches!(child.content, Content::Stream) {
-                child.decoded = decoded.take();
-            }
-            Pending { parent: id, child }
-        }));
+        let found_by = if scanned { FoundBy::Scan } else { FoundBy::Header };
+        if let Some(stream) = children.iter_mut().find(|child| matches!(child.content, Content::Stream)) {
+            stream.decoded = child.decoded;
+        }
+        self.pending.extend(later.into_iter().map(|later| Pending::Later { id, later }));
+        self.add_inside(id, parts, children);
         self.layers.push(Layer {
             id,
             parent,
@@ -316,6 +320,48 @@ impl<'a> Opened<'a> {
             buffer,
         });
         Some(id)
+    }
+
+    /// Notes the parts of a layer, and the layers inside it.
+    fn add_inside(&mut self, id: LayerId, parts: Vec<PartAt>, children: Vec<Child>) {
+        for part in parts {
+            self.add_part(id, part.name, part.what.unwrap_or(""), part.at);
+        }
+        // What a container says of the layers in it comes before what they say themselves: `initramfs` is that of the
+        // UKI, and `initramfs[1]` the one built into its kernel.
+        for child in &children {
+            if let Content::Range(at) = &child.content {
+                for part in &child.parts {
+                    let at = at.start.saturating_add(part.at.start)..at.start.saturating_add(part.at.end);
+                    self.add_part(id, part.name, part.what.unwrap_or(""), at);
+                }
+            }
+        }
+        self.pending.extend(children.into_iter().rev().map(|child| Pending::Child { parent: id, child }));
+    }
+
+    /// Takes the closer look that was put off when the layer was described.
+    fn look_closer(&mut self, id: LayerId, Later { facts_at, look }: Later) -> Option<LayerId> {
+        let layer = self.layer(id)?;
+        let mut described = Described::empty(layer.kind);
+        look(self.bytes(layer), &self.context(layer.parent), &mut described);
+        let Described { regions, facts, findings, parts, children, .. } = described;
+        let layer = self.layers.get_mut(id.0)?;
+        layer.facts.insert(facts_at, facts);
+        layer.findings.extend(findings);
+        if !regions.is_empty() {
+            layer.regions = in_order(regions, layer.size());
+        }
+        self.add_inside(id, parts, children);
+        Some(id)
+    }
+
+    fn context(&self, parent: Option<LayerId>) -> Context<'_> {
+        Context {
+            parent: parent.and_then(|id| self.layer(id)).map(|outer| outer.kind),
+            limits: &self.limits,
+            left: self.left(),
+        }
     }
 
     /// `name`, or `name[1]`, `name[2]` … when siblings have it already.
@@ -365,7 +411,7 @@ fn stream_finding(error: &codec::Error, produced: u64) -> Finding {
 
 fn first_bytes(bytes: &[u8]) -> String {
     let first: Vec<String> = bytes.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    if first.is_empty() { "an empty file".to_owned() } else { first.join(" ") }
+    if first.is_empty() { "nothing: it is empty".to_owned() } else { first.join(" ") }
 }
 
 /// Absurd headers let regions overlap or lead out of the layer: of two that overlap the first stays, and the second has

@@ -1,7 +1,7 @@
 //! The report of `kimage info` for people: a tree of layers.
 
 use crate::finding::Finding;
-use crate::inspect::{Fact, FoundBy, Layer, Opened, Space, Value};
+use crate::inspect::{Fact, FoundBy, Kind, Layer, Opened, Space, Value};
 use std::io::{self, Write};
 
 /// How text is shown: plain, or with the terminal's colours.
@@ -51,6 +51,7 @@ fn place(opened: &Opened<'_>, layer: &Layer) -> String {
     };
     match layer.found_by {
         FoundBy::Header => what,
+        FoundBy::Scan if layer.kind == Kind::Kernel => format!("{what}, known by its version banner"),
         FoundBy::Scan => format!("{what}, found by scan and decoded"),
     }
 }

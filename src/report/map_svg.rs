@@ -28,7 +28,7 @@ pub fn map_svg(name: &str, map: &Map) -> String {
     let memory = map
         .memory
         .as_ref()
-        .map_or(0.0, |memory| 70.0 + count(memory.lanes.len()) * LANE + count(memory.notes.len()) * 18.0);
+        .map_or(44.0, |memory| 70.0 + count(memory.lanes.len()) * LANE + count(memory.notes.len()) * 18.0);
     let height = 60.0 + bars + memory + 54.0;
     let mut svg = Svg::new(WIDTH, height, &format!("Map of {name}"));
     svg.style(STYLE);
@@ -42,8 +42,12 @@ pub fn map_svg(name: &str, map: &Map) -> String {
         spans(&bar.spans, &(0..size), (LEFT, RIGHT), top + 18.0, "offset", &mut svg);
     }
     let mut y = 60.0 + bars;
-    if let Some(memory) = &map.memory {
-        y = draw_memory(memory, y + 10.0, &mut svg);
+    match &map.memory {
+        Ok(memory) => y = draw_memory(memory, y + 10.0, &mut svg),
+        Err(why) => {
+            svg.text(LEFT, y + 24.0, Anchor::Start, "quiet", &format!("No picture of memory: {why}."));
+            y += 34.0;
+        }
     }
     legend(map, y + 20.0, &mut svg);
     svg.finish()

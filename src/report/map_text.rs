@@ -55,9 +55,17 @@ pub fn write_map_text(name: &str, map: &Map, width: usize, style: Style, mut out
         }
         used.extend(bar.spans.iter().map(|span| span.paint));
     }
-    if let Some(memory) = &map.memory {
-        write_memory(memory, width, style, &mut out)?;
-        used.extend(memory.lanes.iter().flat_map(|lane| &lane.spans).map(|span| span.paint));
+    match &map.memory {
+        Ok(memory) => {
+            write_memory(memory, width, style, &mut out)?;
+            used.extend(memory.lanes.iter().flat_map(|lane| &lane.spans).map(|span| span.paint));
+        }
+        Err(why) => {
+            writeln!(out)?;
+            for line in wrapped(&format!("no picture of memory: {why}"), width) {
+                writeln!(out, "{line}")?;
+            }
+        }
     }
     let legend = Paint::ALL.into_iter().filter(|paint| used.contains(paint));
     let words: Vec<(String, String)> = legend

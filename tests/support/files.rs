@@ -15,7 +15,10 @@ pub fn all() -> Vec<(&'static str, Vec<u8>)> {
     let mut files = vec![
         ("elf", kernel()),
         ("bzimage", bzimage()),
+        ("bzimage-2.04", old_bzimage(0x204, 1)),
+        ("zimage-x86", old_bzimage(0x201, 0)),
         ("zimage", zimage()),
+        ("zimage-scan", zimage_without_table()),
         ("zimage-dtb", [zimage(), dtb()].concat()),
         ("uimage", uimage(kind::KERNEL, &[&gzip(&image64(b"ARM\x64"))])),
         ("multi", uimage(kind::MULTI, &[&zimage(), &cpio(), &dtb()])),
@@ -31,6 +34,8 @@ pub fn all() -> Vec<(&'static str, Vec<u8>)> {
         ("android-0", android(0)),
         ("android-2", android(2)),
         ("android-4", android(4)),
+        ("android-vendor-3", android_vendor(3)),
+        ("android-vendor-4", android_vendor(4)),
     ];
     for codec in Codec::ALL {
         files.push((codec.name(), packed(codec, &kernel())));
@@ -97,6 +102,21 @@ fn bzimage() -> Vec<u8> {
 
 fn zimage() -> Vec<u8> {
     emit(&assemble::zimage(&tiny("arm-vmlinux"), &[]).unwrap().plan)
+}
+
+/// Before protocol 2.08 no field leads to the payload; `loadflags` tell a zImage from a bzImage.
+fn old_bzimage(version: u16, loadflags: u8) -> Vec<u8> {
+    let mut file = bzimage();
+    file[0x206..0x208].copy_from_slice(&version.to_le_bytes());
+    file[0x211] = loadflags;
+    file
+}
+
+/// As before Linux 4.15: the kernel has to be searched for.
+fn zimage_without_table() -> Vec<u8> {
+    let mut file = zimage();
+    file[0x34..0x3c].fill(0);
+    file
 }
 
 fn uimage(kind: u8, files: &[&[u8]]) -> Vec<u8> {
@@ -239,6 +259,45 @@ pub fn cpio() -> Vec<u8> {
         out.resize(out.len().next_multiple_of(4), 0);
     }
     out
+}
+
+fn android_vendor(version: u32) -> Vec<u8> {
+    let (ramdisk, dtb) = (gzip(&cpio()), dtb());
+    let mut file = vec![0; 4096];
+    let mut put = |at: usize, bytes: &[u8]| file[at..at + bytes.len()].copy_from_slice(bytes);
+    let word = |value: usize| (value as u32).to_le_bytes();
+    put(0, b"VNDRBOOT");
+    put(8, &version.to_le_bytes());
+    put(12, &2048_u32.to_le_bytes());
+    put(16, &0x8000_u32.to_le_bytes());
+    put(20, &0x100_0000_u32.to_le_bytes());
+    put(24, &word(2 * ramdisk.len()));
+    put(28, b"console=ttyS0");
+    put(2080, b"tiny");
+    put(2100, &word(dtb.len()));
+    put(2104, &0x1f0_0000_u64.to_le_bytes());
+    let mut table = Vec::new();
+    for (index, name) in ["", "recovery"].iter().enumerate() {
+        let fields = [ramdisk.len(), index * ramdisk.len(), index + 1];
+        fields.iter().for_each(|field| table.extend(word(*field)));
+        table.extend(name.bytes());
+        table.resize((index + 1) * 108, 0);
+    }
+    let mut sections = vec![[&ramdisk[..], &ramdisk[..]].concat(), dtb];
+    if version == 4 {
+        put(2096, &word(2128));
+        put(2112, &word(table.len()));
+        put(2116, &word(2));
+        put(2120, &word(108));
+        let bootconfig = b"androidboot.tiny=1\n".to_vec();
+        put(2124, &word(bootconfig.len()));
+        sections.extend([table, bootconfig]);
+    }
+    for section in sections {
+        file.extend(section);
+        file.resize(file.len().next_multiple_of(2048), 0);
+    }
+    file
 }
 
 fn android(version: u32) -> Vec<u8> {

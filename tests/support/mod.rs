@@ -114,6 +114,11 @@ pub fn image_in(folder: &Path, prefix: &str) -> Option<PathBuf> {
     files.next()
 }
 
+/// The kernel's own scripts/extract-vmlinux, in the sources that `KIMAGE_LINUX` names: it is in no package.
+pub fn extract_vmlinux() -> Option<PathBuf> {
+    std::env::var_os("KIMAGE_LINUX").map(|source| PathBuf::from(source).join("scripts/extract-vmlinux"))
+}
+
 /// The tree of that name, if the corpus is there.
 pub fn tree(name: &str) -> Option<&'static Tree> {
     corpus().iter().find(|tree| tree.name == name)

@@ -24,6 +24,11 @@ impl Output<'_> {
         self.path == Path::new("-")
     }
 
+    /// Does what was written become visible only when all went well?
+    pub(crate) fn is_replaced(&self) -> bool {
+        !self.is_stdout() && self.target().metadata().map_or(true, |meta| meta.is_file())
+    }
+
     /// The path, for messages.
     pub(crate) fn name(&self) -> String {
         if self.is_stdout() { STDOUT.to_owned() } else { self.path.display().to_string() }

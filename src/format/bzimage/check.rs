@@ -115,6 +115,32 @@ const TEXT: Rule = Rule {
     means: "boot loaders and `file` show a wrong version; it boots all the same",
 };
 
+/// What came of holding a bzImage to its CRC-32.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoredCrc {
+    /// File offset.
+    pub at: u64,
+    /// What stands there.
+    pub stored: u32,
+    /// What the bytes in front of it come to.
+    pub computed: u32,
+    /// What that means.
+    pub state: CrcState,
+}
+
+/// Is a CRC that of the bytes?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CrcState {
+    /// There is none, as from Linux 6.15 on.
+    None,
+    /// Yes.
+    Right,
+    /// It was, before the image was signed for Secure Boot.
+    BrokenBySigning,
+    /// No.
+    Wrong,
+}
+
 impl BzImage<'_> {
     /// Holds the image to the rules that need no decompression.
     pub fn check(&self) -> Checks {
@@ -155,30 +181,45 @@ impl BzImage<'_> {
         checks.hold_as(severity, &TRAILER, end, kept, found, "none, or a table of certificates");
     }
 
-    fn crc(&self, checks: &mut Checks) {
-        let end = self.system_range().1;
-        let Some(at) = end.checked_sub(4) else { return };
-        let Ok(stored) = Cursor::little(self.bytes()).u32("CRC-32", at) else { return };
-        let body = slice(self.bytes(), 0, at).unwrap_or(&[]);
-        if stored == 0 {
-            // As from Linux 6.15 on.
-            return;
-        }
+    /// The CRC-32 at the end of the protected-mode code, held against the bytes in front of it. `None` when there is no
+    /// room for one.
+    pub fn check_crc(&self) -> Option<StoredCrc> {
+        let at = self.system_range().1.checked_sub(4)?;
+        let stored = Cursor::little(self.bytes()).u32("CRC-32", at).ok()?;
+        let body = slice(self.bytes(), 0, at)?;
         let computed = !crc32fast::hash(body);
-        if let (true, Some(pe)) = (stored != computed, self.signature()) {
-            let mut unsigned = body.to_vec();
-            for range in pe.signed_fields() {
-                let (from, to) = (usize::try_from(range.start), usize::try_from(range.end));
-                if let (Ok(from), Ok(to)) = (from, to) {
-                    unsigned.get_mut(from..to).unwrap_or_default().fill(0);
-                }
-            }
-            if stored == !crc32fast::hash(&unsigned) {
-                checks.hold(&CRC_SIGNED, at, false, Hex(stored.into()), format!("{computed:#x} of these bytes"));
-                return;
+        let state = match stored {
+            0 => CrcState::None,
+            _ if stored == computed => CrcState::Right,
+            _ if self.unsigned_crc(body) == Some(stored) => CrcState::BrokenBySigning,
+            _ => CrcState::Wrong,
+        };
+        Some(StoredCrc { at, stored, computed, state })
+    }
+
+    /// The CRC before a signature was added: without the fields that signing changes.
+    fn unsigned_crc(&self, body: &[u8]) -> Option<u32> {
+        let mut unsigned = body.to_vec();
+        for range in self.signature()?.signed_fields() {
+            let (from, to) = (usize::try_from(range.start), usize::try_from(range.end));
+            if let (Ok(from), Ok(to)) = (from, to) {
+                unsigned.get_mut(from..to).unwrap_or_default().fill(0);
             }
         }
-        checks.hold(&CRC, at, stored == computed, Hex(stored.into()), Hex(computed.into()));
+        Some(!crc32fast::hash(&unsigned))
+    }
+
+    fn crc(&self, checks: &mut Checks) {
+        let Some(StoredCrc { at, stored, computed, state }) = self.check_crc() else { return };
+        match state {
+            CrcState::None => {}
+            CrcState::BrokenBySigning => {
+                checks.hold(&CRC_SIGNED, at, false, Hex(stored.into()), format!("{computed:#x} of these bytes"));
+            }
+            CrcState::Right | CrcState::Wrong => {
+                checks.hold(&CRC, at, state == CrcState::Right, Hex(stored.into()), Hex(computed.into()));
+            }
+        }
     }
 
     fn pointers(&self, checks: &mut Checks) {

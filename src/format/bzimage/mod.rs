@@ -11,7 +11,7 @@ mod raw;
 mod relink;
 mod stubbed;
 
-pub use check::{RULES, init_size};
+pub use check::{CrcState, RULES, StoredCrc, init_size};
 pub use own::{OwnBuilt, OwnError, OwnParts, OwnSetup, plan as plan_own};
 pub use parse::{BzImage, Setup};
 pub use plan::{Built, CrcChoice, Error, Generation, Parts, plan};

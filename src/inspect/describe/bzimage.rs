@@ -6,7 +6,7 @@ use crate::codec::Codec;
 use crate::elf::release_in;
 use crate::finding::{Finding, Severity};
 use crate::format::Format;
-use crate::format::bzimage::{BzImage, FIELDS, Setup, Stubbed};
+use crate::format::bzimage::{BzImage, CrcState, FIELDS, Setup, Stubbed};
 use crate::inspect::{DAMAGED, Fact, Kind, Value};
 use crate::stub::parameters::{CMDLINE_OVERRIDES, KASLR, LEN};
 use std::borrow::Cow;
@@ -57,7 +57,7 @@ pub(super) fn describe(bytes: &[u8], context: &Context<'_>) -> Result<Described,
     described.part("decompressor", start..end);
     boot_stub(&image, &mut described);
     kernel_info(&setup, bytes, start, &mut described);
-    crc(bytes, end, &mut described);
+    described.later(crc);
     pe::describe_efi(bytes, &mut described);
     handover(&setup, start, &mut described);
     Ok(described)
@@ -255,17 +255,15 @@ fn kernel_info(setup: &Setup<'_>, bytes: &[u8], start: u64, described: &mut Desc
 }
 
 /// The CRC-32 that builds up to 6.14 put at the end of the protected-mode code.
-fn crc(bytes: &[u8], end: u64, described: &mut Described) {
-    let Some(at) = end.checked_sub(4) else { return };
-    let (Ok(stored), Some(body)) = (Cursor::little(bytes).u32("CRC-32", at), slice(bytes, 0, at)) else { return };
-    let meaning = if stored == !crc32fast::hash(body) {
-        "right"
-    } else if stored == 0 {
-        "none, as from Linux 6.15 on"
-    } else {
-        "not the CRC of these bytes"
+fn crc(bytes: &[u8], _: &Context<'_>, described: &mut Described) {
+    let Some(crc) = BzImage::parse(bytes).ok().and_then(|image| image.check_crc()) else { return };
+    let meaning = match crc.state {
+        CrcState::Right => "right",
+        CrcState::None => "none, as from Linux 6.15 on",
+        CrcState::BrokenBySigning => "right before the image was signed; no boot loader checks it",
+        CrcState::Wrong => "not the CRC of these bytes",
     };
-    described.facts.push(Fact::hex("crc32", stored).meaning(meaning).at(at, 4));
+    described.facts.push(Fact::hex("crc32", crc.stored).meaning(meaning).at(crc.at, 4));
 }
 
 fn handover(setup: &Setup<'_>, start: u64, described: &mut Described) {
@@ -278,7 +276,7 @@ fn handover(setup: &Setup<'_>, start: u64, described: &mut Described) {
     for (bit, name, further) in [(2, "efi_handover_32", 0), (3, "efi_handover_64", 512)] {
         if flags >> bit & 1 == 1 {
             let at = start + offset + further;
-            described.facts.push(Fact::hex(name, at).meaning("file offset of the entry (deprecated)"));
+            described.facts.push(Fact::hex(name, at).meaning("file offset of the entry; deprecated"));
         }
     }
 }

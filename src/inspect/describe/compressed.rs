@@ -2,9 +2,9 @@
 
 use super::{Child, Content, Context, Described};
 use crate::bytes::{Cursor, len64, slice};
-use crate::codec::{Codec, Inflated};
+use crate::codec::{Bcj, Codec, Inflated, Literal, Parameters};
 use crate::format::Format;
-use crate::inspect::{Fact, Kind, Value};
+use crate::inspect::{Fact, Kind};
 use crate::layout::{Region, RegionKind};
 
 /// Nothing is decompressed yet: what the stream's own header says.
@@ -34,29 +34,32 @@ fn is_payload(parent: Option<Kind>) -> bool {
 fn stream_header(codec: Codec, bytes: &[u8], described: &mut Described) {
     let cursor = Cursor::little(bytes);
     let facts = &mut described.facts;
-    match codec {
-        Codec::Gzip => {
-            if let Ok(time) = cursor.u32("MTIME", 4) {
-                let meaning = if time == 0 { "none".to_owned() } else { crate::inspect::utc(time.into()) };
-                facts.push(Fact::number("gzip_time", time).meaning(meaning).at(4, 4));
-            }
-            if let Ok(extra @ (2 | 4)) = cursor.u8("XFL", 8) {
-                let level = if extra == 2 { "gzip -9 or as slow" } else { "gzip -1 or as fast" };
-                facts.push(Fact::number("gzip_level", extra).meaning(level).at(8, 1));
-            }
+    if codec == Codec::Gzip {
+        if let Ok(time) = cursor.u32("MTIME", 4) {
+            let meaning = if time == 0 { "none".to_owned() } else { crate::inspect::utc(time.into()) };
+            facts.push(Fact::number("gzip_time", time).meaning(meaning).at(4, 4));
         }
+        if let Ok(extra @ (2 | 4)) = cursor.u8("XFL", 8) {
+            let level = if extra == 2 { "gzip -9 or as slow" } else { "gzip -1 or as fast" };
+            facts.push(Fact::number("gzip_level", extra).meaning(level).at(8, 1));
+        }
+    }
+    // A stream whose headers are damaged is said to be so when it is decompressed.
+    let Ok(Parameters { level, dictionary, bcj, literal, .. }) = codec.parameters_of(bytes) else { return };
+    let properties = match literal {
+        Literal { lc: Some(lc), lp: Some(lp), pb: Some(pb) } => format!("lc={lc} lp={lp} pb={pb}"),
+        _ => String::new(),
+    };
+    match codec {
         Codec::Bzip2 => {
-            if let Ok(digit @ b'1'..=b'9') = cursor.u8("block size", 3) {
-                let size = u64::from(digit - b'0') * 100_000;
-                facts.push(Fact::number("block_size", size).meaning(format!("bzip2 -{}", digit - b'0')).at(3, 1));
-            }
+            let block = level.filter(|level| (1..=9).contains(level)).map(|level| {
+                Fact::number("block_size", level * 100_000).meaning(format!("bytes: bzip2 -{level}")).at(3, 1)
+            });
+            facts.extend(block);
         }
         Codec::Lzma => {
-            if let (Ok(properties), Ok(size)) = (cursor.u8("properties", 0), cursor.u32("dictionary", 1)) {
-                let text = format!("lc={} lp={} pb={}", properties % 9, properties / 9 % 5, properties / 45);
-                facts.push(Fact::hex("lzma_properties", properties).meaning(text).at(0, 1));
-                facts.push(Fact::number("dictionary", size).at(1, 4));
-            }
+            facts.push(Fact::new("lzma_properties", properties).at(0, 1));
+            facts.extend(dictionary.map(|size| Fact::number("dictionary", size).meaning("bytes").at(1, 4)));
         }
         Codec::Xz => {
             if let Ok(check) = cursor.u8("stream flags", 7) {
@@ -69,80 +72,17 @@ fn stream_header(codec: Codec, bytes: &[u8], described: &mut Described) {
                 };
                 facts.push(Fact::number("xz_check", check).meaning(name).at(7, 1));
             }
-            let filters = xz_filters(&cursor).unwrap_or_default();
-            if !filters.is_empty() {
-                facts.push(Fact::new("xz_filters", Value::List(filters)));
+            let converter = bcj.unwrap_or(Bcj::None);
+            let meaning = if converter == Bcj::None { "no branch converter" } else { "branch converter" };
+            facts.push(Fact::new("xz_bcj", converter.name()).meaning(meaning));
+            facts.extend(dictionary.map(|size| Fact::number("dictionary", size).meaning("bytes")));
+            if !properties.is_empty() {
+                facts.push(Fact::new("lzma_properties", properties));
             }
         }
-        Codec::Zstd => {
-            if let Some(window) = zstd_window(&cursor) {
-                facts.push(Fact::number("window", window));
-            }
-        }
+        Codec::Zstd => facts.extend(dictionary.map(|size| Fact::number("window", size).meaning("bytes"))),
         _ => {}
     }
-}
-
-/// The filters of the first block (xz-file-format.txt 1.2, 3.1).
-fn xz_filters(cursor: &Cursor<'_>) -> Option<Vec<Value>> {
-    const BLOCK: u64 = 12;
-    let size = cursor.u8("block header size", BLOCK).ok().filter(|size| *size != 0)?;
-    let end = BLOCK + (u64::from(size) + 1) * 4 - 4;
-    let flags = cursor.u8("block flags", BLOCK + 1).ok()?;
-    let mut at = BLOCK + 2;
-    let number = |at: &mut u64| -> Option<u64> {
-        let mut value = 0_u64;
-        for shift in (0..63).step_by(7) {
-            let byte = cursor.u8("multibyte integer", *at).ok().filter(|_| *at < end)?;
-            *at += 1;
-            value |= u64::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
-                return Some(value);
-            }
-        }
-        None
-    };
-    for bit in [0x40, 0x80] {
-        if flags & bit != 0 {
-            number(&mut at)?;
-        }
-    }
-    let mut filters = Vec::new();
-    for _ in 0..=(flags & 3) {
-        let id = number(&mut at)?;
-        let len = number(&mut at)?;
-        let name = match id {
-            0x03 => "delta".to_owned(),
-            0x04 => "x86".to_owned(),
-            0x05 => "powerpc".to_owned(),
-            0x06 => "ia64".to_owned(),
-            0x07 => "arm".to_owned(),
-            0x08 => "armthumb".to_owned(),
-            0x09 => "sparc".to_owned(),
-            0x0a => "arm64".to_owned(),
-            0x0b => "riscv".to_owned(),
-            0x21 => match cursor.u8("dictionary size", at).ok()? {
-                // 2 or 3 times a power of two (5.3.1).
-                bits @ 0..=39 => format!("lzma2 dict={}KiB", (2 | u64::from(bits & 1)) << (bits / 2 + 11) >> 10),
-                _ => "lzma2 dict=4GiB".to_owned(),
-            },
-            id => format!("filter {id:#x}"),
-        };
-        at = at.checked_add(len)?;
-        filters.push(Value::Text(name));
-    }
-    Some(filters)
-}
-
-/// The window size in bytes (RFC 8878, 3.1.1.1.2).
-fn zstd_window(cursor: &Cursor<'_>) -> Option<u64> {
-    let descriptor = cursor.u8("frame header descriptor", 4).ok()?;
-    if descriptor & 0x20 != 0 {
-        return None; // A single segment: the window is the contents.
-    }
-    let window = cursor.u8("window descriptor", 5).ok()?;
-    let base = 1_u64 << (10 + (window >> 3));
-    Some(base + base / 8 * u64::from(window & 7))
 }
 
 /// How much memory to set aside: what the kernel's trailer says, if that is plausible. Never more than the data could

@@ -12,9 +12,7 @@ use crate::format::{Format, pe::Section};
 use crate::inspect::{DAMAGED, Fact, Kind, Value};
 use crate::layout::{Region, RegionKind};
 
-use super::Context;
-
-pub(super) fn describe_image(bytes: &[u8], context: &Context<'_>) -> Result<Described, FieldError> {
+pub(super) fn describe_image(bytes: &[u8]) -> Result<Described, FieldError> {
     let image = Image64::parse(bytes)?;
     let order = if image.flags & 1 == 1 { "big-endian" } else { "little-endian" };
     let title = format!("{} Image, {order}", image.arch);
@@ -35,19 +33,21 @@ pub(super) fn describe_image(bytes: &[u8], context: &Context<'_>) -> Result<Desc
         facts.push(Fact::new("header_version", format!("{}.{}", version >> 16, version & 0xffff)).at(32, 4));
     }
     facts.push(Fact::number("memory_needed", image.image_size.max(len64(bytes))));
-    let whole = 0..len64(bytes);
-    let all = std::slice::from_ref(&whole);
-    kernel::describe_inside(bytes, all, all, None, context, &mut described);
-    if let Some((at, id)) = kernel::scan_build_id(bytes) {
-        let fact = Fact::new("build_id", Value::Bytes(id.to_vec()));
-        described.facts.push(fact.meaning("found by the head of its note").at(at, len64(id)));
-    }
     described.whole_part("vmlinux", bytes);
-    described.regions = kernel::child_regions(&described.children);
-    described.regions.insert(0, Region::new("header", 0..64, RegionKind::Header));
-    kernel::fill_gaps(&mut described.regions, len64(bytes), "kernel", RegionKind::Code);
+    described.regions = image_regions(bytes, &[]);
+    described.later(|bytes, context, described| {
+        kernel::look_inside_flat(bytes, context, described);
+        described.regions = image_regions(bytes, &described.children);
+    });
     pe::describe_efi(bytes, &mut described);
     Ok(described)
+}
+
+fn image_regions(bytes: &[u8], children: &[Child]) -> Vec<Region> {
+    let mut regions = kernel::child_regions(children);
+    regions.insert(0, Region::new("header", 0..64, RegionKind::Header));
+    kernel::fill_gaps(&mut regions, len64(bytes), "kernel", RegionKind::Code);
+    regions
 }
 
 /// Documentation/arch/arm64/booting.rst, "flags".

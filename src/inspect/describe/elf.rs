@@ -50,21 +50,33 @@ pub(super) fn describe(bytes: &[u8], context: &Context<'_>) -> Result<Described,
     facts.push(Fact::new("segments", Value::Table(rows.collect())));
     let sections = u64::try_from(elf.sections().len().saturating_sub(1)).unwrap_or(0);
     facts.push(Fact::number("sections", sections));
-    facts.push(Fact::new("symbols", elf.symbols().is_ok()).meaning("symbol table (.symtab)"));
+    facts.push(Fact::new("symbols", elf.symbols().is_ok()).meaning("symbol table, .symtab"));
+    described.later(look_inside);
+    let notes = elf.notes();
+    describe_notes(&elf, &notes, &mut described);
+    if is_contents(context) {
+        described.whole_part("vmlinux", bytes);
+    }
+    described.regions = regions(&elf, bytes);
+    Ok(described)
+}
+
+/// Whatever a decompressor starts is the kernel; of a bare ELF file its banner tells.
+fn is_contents(context: &Context<'_>) -> bool {
+    matches!(context.parent, Some(Kind::Known(Format::Compressed(_))))
+}
+
+fn look_inside(bytes: &[u8], context: &Context<'_>, described: &mut Described) {
+    let Ok(elf) = Elf::parse(bytes) else { return };
     let loaded = elf.loaded_ranges();
     let init = elf.section(".init.data").or_else(|| elf.section(".init.ramfs"));
     let init = init.filter(|section| elf.contents(section).is_ok());
     let init = init.map(|section| section.offset..section.offset + section.size);
     let init = init.as_ref().map_or(loaded.as_slice(), std::slice::from_ref);
-    kernel::describe_inside(bytes, &loaded, init, Some(elf.endian()), context, &mut described);
-    let notes = elf.notes();
-    describe_notes(&elf, &notes, &mut described);
-    let is_contents = matches!(context.parent, Some(Kind::Known(Format::Compressed(_))));
-    if is_contents || described.facts.get("banner").is_some() {
+    kernel::describe_inside(bytes, &loaded, init, Some(elf.endian()), context, described);
+    if !is_contents(context) && described.facts.get("banner").is_some() {
         described.whole_part("vmlinux", bytes);
     }
-    described.regions = regions(&elf, bytes);
-    Ok(described)
 }
 
 fn permissions(flags: u32) -> String {
@@ -144,7 +156,8 @@ fn regions(elf: &Elf<'_>, bytes: &[u8]) -> Vec<Region> {
         let kind = if section.flags & 4 != 0 { RegionKind::Code } else { RegionKind::Data };
         found.push(Region::new(section.name().into_owned(), section.offset..section.offset + section.size, kind));
     }
-    if elf.sections().len() <= 1 {
+    // A stripped kernel may have nothing but the names of its sections left.
+    if !elf.sections().iter().any(|section| section.is_alloc() && section.size > 0) {
         for (index, segment) in elf.segments().iter().take(MOST).enumerate() {
             if slice(bytes, segment.offset, segment.filesz).is_some_and(|bytes| !bytes.is_empty()) {
                 let at = segment.offset..segment.offset + segment.filesz;

@@ -17,19 +17,41 @@ const CONFIG_END: &[u8] = b"IKCFG_ED";
 const CPIO: &[u8] = b"070701";
 
 /// A kernel that has no header: flat, as ARM's `Image`.
-pub(super) fn describe_flat(bytes: &[u8], context: &Context<'_>) -> Described {
+pub(super) fn describe_flat(bytes: &[u8]) -> Described {
     let mut described = Described::new(Kind::Kernel, "kernel without a header (flat Image)");
     described.whole_part("vmlinux", bytes);
+    described.regions = crate::inspect::opened::whole(bytes, "kernel", RegionKind::Code);
+    described.later(|bytes, context, described| {
+        look_inside_flat(bytes, context, described);
+        described.regions = child_regions(&described.children);
+        fill_gaps(&mut described.regions, len64(bytes), "kernel", RegionKind::Code);
+    });
+    described
+}
+
+/// Could this be a kernel without a header? It begins with code and has the banner as the compiler puts it there: a text of
+/// its own between NULs, unlike that in a log or a document.
+pub(in crate::inspect) fn is_flat(bytes: &[u8]) -> bool {
+    // A disk image may have a kernel somewhere, too.
+    const FAR: usize = 64 << 20;
+    let bytes = bytes.get(..FAR).unwrap_or(bytes);
+    let has_code = bytes.iter().take(4).any(|byte| *byte != 0);
+    has_code
+        && banner_in(bytes).is_some_and(|at| {
+            at.start.checked_sub(1).and_then(|before| bytes.get(before)) == Some(&0)
+                && bytes.get(at.end..at.end.saturating_add(2)) == Some(b"\n\0")
+        })
+}
+
+/// The same in a kernel whose sections nothing tells apart.
+pub(super) fn look_inside_flat(bytes: &[u8], context: &Context<'_>, described: &mut Described) {
     let whole = 0..len64(bytes);
-    describe_inside(bytes, std::slice::from_ref(&whole), std::slice::from_ref(&whole), None, context, &mut described);
+    let all = std::slice::from_ref(&whole);
+    describe_inside(bytes, all, all, None, context, described);
     if let Some((at, id)) = scan_build_id(bytes) {
         let fact = Fact::new("build_id", crate::inspect::Value::Bytes(id.to_vec()));
         described.facts.push(fact.meaning("found by the head of its note").at(at, len64(id)));
     }
-    let mut regions = child_regions(&described.children);
-    fill_gaps(&mut regions, len64(bytes), "kernel", RegionKind::Code);
-    described.regions = regions;
-    described
 }
 
 /// Finds what a kernel carries. `loaded` are the ranges of `bytes` that are loaded, `init` those where an initial RAM
@@ -164,7 +186,7 @@ fn size_follows(bytes: &[u8], at: &Range<u64>, endian: Option<Endian>) -> bool {
 }
 
 /// A GNU build id by the head of its note: name size 4, 20 bytes, type 3, `GNU`.
-pub(super) fn scan_build_id(bytes: &[u8]) -> Option<(u64, &[u8])> {
+fn scan_build_id(bytes: &[u8]) -> Option<(u64, &[u8])> {
     const LITTLE: &[u8] = b"\x04\0\0\0\x14\0\0\0\x03\0\0\0GNU\0";
     const BIG: &[u8] = b"\0\0\0\x04\0\0\0\x14\0\0\0\x03GNU\0";
     [LITTLE, BIG].into_iter().find_map(|head| {

@@ -12,6 +12,8 @@ mod relocs;
 mod uimage;
 mod zimage;
 
+pub(super) use kernel::is_flat as is_flat_kernel;
+
 pub(super) use compressed::{expected_size, is_part, stream_facts, stream_regions};
 
 use super::{Facts, Kind, Limits};
@@ -45,6 +47,17 @@ pub(super) struct Described {
     pub(super) findings: Vec<Finding>,
     pub(super) parts: Vec<PartAt>,
     pub(super) children: Vec<Child>,
+    pub(super) later: Vec<Later>,
+}
+
+/// What takes a look at every byte: put off until somebody asks for more than the structure, as `extract` of a kernel does
+/// not.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Later {
+    /// Index of the layer's fact that the new ones come in front of.
+    pub(super) facts_at: usize,
+    /// Adds facts, parts, findings and children to what is empty so far; regions take the place of those that are there.
+    pub(super) look: fn(&[u8], &Context<'_>, &mut Described),
 }
 
 impl Described {
@@ -57,7 +70,18 @@ impl Described {
             findings: Vec::new(),
             parts: Vec::new(),
             children: Vec::new(),
+            later: Vec::new(),
         }
+    }
+
+    /// Nothing yet, for [`Later::look`].
+    pub(super) fn empty(kind: Kind) -> Described {
+        Described::new(kind, "")
+    }
+
+    /// Puts off what `look` does; its facts come behind those so far.
+    fn later(&mut self, look: fn(&[u8], &Context<'_>, &mut Described)) {
+        self.later.push(Later { facts_at: self.facts.len(), look });
     }
 
     /// What could not be read: all its bytes, and why.
@@ -136,7 +160,7 @@ impl Child {
     }
 
     /// Found by a magic number alone, and decoded to be sure.
-    fn scanned(mut self) -> Child {
+    pub(super) fn scanned(mut self) -> Child {
         self.scanned = true;
         self
     }
@@ -166,12 +190,12 @@ pub(super) fn describe(kind: Kind, bytes: &[u8], context: &mut Context<'_>) -> R
         Kind::Known(Format::Fdt) => fdt::describe(bytes),
         Kind::Known(Format::Fit) => fdt::describe_fit(bytes),
         Kind::Known(Format::Compressed(codec)) => Ok(compressed::describe(codec, bytes, context)),
-        Kind::Known(Format::Image64(_)) => efi::describe_image(bytes, context),
+        Kind::Known(Format::Image64(_)) => efi::describe_image(bytes),
         Kind::Known(Format::Zboot) => efi::describe_zboot(bytes),
         Kind::Known(Format::Uki | Format::Pe) => efi::describe_pe(bytes),
         Kind::Known(Format::Cpio) => ramdisk::describe_cpio(bytes),
         Kind::Known(Format::Android) => ramdisk::describe_android(bytes),
-        Kind::Kernel => Ok(kernel::describe_flat(bytes, context)),
+        Kind::Kernel => Ok(kernel::describe_flat(bytes)),
         Kind::Relocs => relocs::describe(bytes),
         Kind::Config => Ok(config(bytes)),
         Kind::Data => Ok(data(kind, bytes)),

@@ -67,10 +67,13 @@ pub(super) fn describe_efi<'a>(bytes: &'a [u8], described: &mut Described) -> Op
             });
         }
     }
-    if let Some(digest) = pe.authenticode_sha256() {
-        let fact = Fact::new("authenticode_sha256", Value::Bytes(digest.to_vec()));
-        facts.push(fact.meaning("what a Secure Boot signature signs"));
-    }
+    described.later(|bytes, _, described| {
+        if let Some(digest) = Pe::parse(bytes).ok().and_then(|pe| pe.authenticode_sha256()) {
+            let fact = Fact::new("authenticode_sha256", Value::Bytes(digest.to_vec()));
+            described.facts.push(fact.meaning("what a Secure Boot signature signs"));
+        }
+    });
+    let facts = &mut described.facts;
     let certificates = pe.certificates();
     let count = u64::try_from(certificates.len()).unwrap_or(0);
     let meaning = if count == 0 { "not signed" } else { "" };

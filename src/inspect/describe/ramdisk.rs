@@ -6,7 +6,7 @@ use crate::finding::{Finding, Severity};
 use crate::format::Format;
 use crate::format::android::BootImage;
 use crate::format::cpio::{Cpio, archive_len};
-use crate::inspect::{Fact, Kind, Value};
+use crate::inspect::{Fact, Kind, Row, Value};
 use crate::layout::{Region, RegionKind};
 
 /// A cpio archive, and what the kernel would unpack behind it: archives and compressed archives, with zeros between.
@@ -52,11 +52,12 @@ pub(super) fn describe_cpio(bytes: &[u8]) -> Result<Described, FieldError> {
 
 pub(super) fn describe_android(bytes: &[u8]) -> Result<Described, FieldError> {
     let image = BootImage::parse(bytes)?;
-    let title = format!("Android boot image, header version {}", image.version);
+    let half = if image.is_vendor { "vendor boot" } else { "boot" };
+    let title = format!("Android {half} image, header version {}", image.version);
     let mut described = Described::new(Kind::Known(Format::Android), title);
     let facts = &mut described.facts;
-    facts.push(Fact::number("header_version", image.version).at(40, 4));
-    facts.push(Fact::number("page_size", image.page_size));
+    facts.push(Fact::number("header_version", image.version).at(if image.is_vendor { 8 } else { 40 }, 4));
+    facts.push(Fact::number("page_size", image.page_size).meaning("bytes: each section begins at a multiple of it"));
     let version = image.os_version;
     if version != 0 {
         let (os, patch) = (version >> 11, version & 0x7ff);
@@ -65,7 +66,7 @@ pub(super) fn describe_android(bytes: &[u8]) -> Result<Described, FieldError> {
         facts.push(Fact::new("os_version", text).meaning(meaning));
     }
     if !image.name.is_empty() {
-        facts.push(Fact::new("name", Value::text(image.name)).at(48, 16));
+        facts.push(Fact::new("name", Value::text(image.name)).at(if image.is_vendor { 2080 } else { 48 }, 16));
     }
     let (at, cmdline) = image.cmdline;
     facts.push(Fact::new("cmdline", Value::text(cmdline)).at(at, len64(cmdline)));
@@ -77,11 +78,33 @@ pub(super) fn describe_android(bytes: &[u8]) -> Result<Described, FieldError> {
     if !extra.is_empty() {
         facts.push(Fact::new("extra_cmdline", Value::text(extra)).at(at, len64(extra)));
     }
-    facts.extend(image.tags_address.map(|address| Fact::hex("tags_addr", address).at(32, 4)));
+    let tags_at = if image.is_vendor { 2076 } else { 32 };
+    facts.extend(image.tags_address.map(|address| Fact::hex("tags_addr", address).at(tags_at, 4)));
+    facts.extend(image.kernel_address.map(|address| Fact::hex("kernel_addr", address).at(16, 4)));
     if !image.id.is_empty() {
         facts.push(Fact::new("id", Value::Bytes(image.id.to_vec())).at(576, 32));
     }
-    described.regions.push(Region::new("header", 0..image.page_size.min(len64(bytes)), RegionKind::Header));
+    if !image.vendor_ramdisks.is_empty() {
+        let rows = image.vendor_ramdisks.iter().map(|ramdisk| {
+            let kind = match ramdisk.kind {
+                0 => "none",
+                1 => "platform",
+                2 => "recovery",
+                3 => "loadable modules",
+                _ => "unknown",
+            };
+            Row(vec![
+                ("name", Value::text(ramdisk.name)),
+                ("type", kind.into()),
+                ("offset", Value::Hex(ramdisk.at.start)),
+                ("size", Value::Number(ramdisk.at.end - ramdisk.at.start)),
+            ])
+        });
+        facts.push(Fact::new("ramdisks", Value::Table(rows.collect())));
+    }
+    // The vendor's header may take two pages.
+    let header_end = image.sections.first().map_or(image.page_size, |first| first.at.start);
+    described.regions.push(Region::new("header", 0..header_end.min(len64(bytes)), RegionKind::Header));
     for section in &image.sections {
         let (field, field_at) = section.field;
         let size = section.at.end - section.at.start;
@@ -92,6 +115,11 @@ pub(super) fn describe_android(bytes: &[u8]) -> Result<Described, FieldError> {
         };
         described.facts.push(fact.at(field_at, 4));
         described.regions.push(Region::new(section.name, section.at.clone(), RegionKind::Data));
+        if section.name == "ramdisk" && !image.vendor_ramdisks.is_empty() {
+            let each = image.vendor_ramdisks.iter().filter(|ramdisk| !ramdisk.at.is_empty());
+            described.children.extend(each.map(|one| Child::range("ramdisk", one.at.clone()).part("initramfs")));
+            continue;
+        }
         let child = Child::range(section.name, section.at.clone());
         described.children.push(match section.name {
             "kernel" => child.part("kernel"),

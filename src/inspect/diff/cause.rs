@@ -1,7 +1,8 @@
 //! Why two kernels differ: reasons in the order of a kernel's build, without their consequences.
 
 use super::{Aspect, Pair};
-use crate::elf::banner_in;
+use crate::bytes::slice;
+use crate::elf::{Elf, PT_LOAD, banner_in};
 use crate::inspect::{Kind, Layer, LayerId, Opened};
 
 /// A reason why two files differ.
@@ -74,11 +75,27 @@ pub fn causes(left: &Opened<'_>, right: &Opened<'_>, pairs: &[Pair]) -> Vec<Caus
         let (bytes, others) = (left.bytes(one), right.bytes(other));
         if bytes == others {
             around_the_kernel(left, right, (one.parent, other.parent), pairs, &mut causes);
+        } else if is_loaded_alike(bytes, others) {
+            causes.push(Cause {
+                id: "elf",
+                message:
+                    "the same kernel, byte for byte, in another ELF file: other section headers, or other sections \
+                          beside what is loaded"
+                        .to_owned(),
+                help: "both boot alike; strip both in the same way, with the same objcopy or with kimage strip",
+                left: None,
+                right: None,
+            });
+            around_the_kernel(left, right, (one.parent, other.parent), pairs, &mut causes);
         } else {
             builds(bytes, others, pairs, &mut causes);
         }
     }
     header(pairs, &mut causes);
+    // Another release brings other options with it: it is the reason for them, not the other way round.
+    if let Some(at) = causes.iter().position(|cause| cause.id == "release") {
+        causes.get_mut(..=at).unwrap_or_default().rotate_right(1);
+    }
     if causes.is_empty() {
         let first = pairs.iter().rev().find(|pair| !pair.changes.is_empty());
         let what = first.map_or("", |pair| &pair.path);
@@ -91,6 +108,17 @@ pub fn causes(left: &Opened<'_>, right: &Opened<'_>, pairs: &[Pair]) -> Vec<Caus
         });
     }
     causes
+}
+
+/// Do two ELF files bring the same bytes to the same places in memory?
+fn is_loaded_alike(left: &[u8], right: &[u8]) -> bool {
+    fn loads<'a>(elf: &Elf<'_>, bytes: &'a [u8]) -> Option<Vec<([u64; 3], &'a [u8])>> {
+        let loads = elf.segments().iter().filter(|segment| segment.kind == PT_LOAD && segment.memsz > 0);
+        loads.map(|one| Some(([one.paddr, one.vaddr, one.memsz], slice(bytes, one.offset, one.filesz)?))).collect()
+    }
+    let (Ok(one), Ok(other)) = (Elf::parse(left), Elf::parse(right)) else { return false };
+    let (ones, others) = (loads(&one, left), loads(&other, right));
+    one.entry() == other.entry() && ones == others && ones.is_some_and(|loads| !loads.is_empty())
 }
 
 /// The layer of the kernel itself.
@@ -111,7 +139,10 @@ fn config(pairs: &[Pair], causes: &mut Vec<Cause>) {
     ];
     let own = || changes().filter(|change| change.aspect == Aspect::Option && !told.contains(&change.name.as_str()));
     let Some(first) = own().next() else { return };
-    let count = own().count();
+    // Of many only the first are listed.
+    let unlisted = |pair: &&Pair| pair.changes.iter().any(|change| change.aspect == Aspect::Option);
+    let listed = u64::try_from(own().count()).unwrap_or(u64::MAX);
+    let count = listed + pairs.iter().filter(unlisted).map(|pair| pair.more).sum::<u64>();
     let others = if count > 1 { format!(" and {} other options", count - 1) } else { String::new() };
     causes.push(Cause {
         id: "config",

@@ -6,11 +6,12 @@ use crate::bytes::{Cursor, Endian, len64, slice};
 use crate::codec::Codec;
 use crate::finding::{Checks, Hex, Rule, Severity};
 use crate::format::Format;
+use crate::format::android::BootImage;
 use crate::format::image64::Image64;
 use crate::format::pe::Pe;
 use crate::format::uimage::{COMPRESSION, MAGIC, UImage, kind};
 use crate::format::zimage::ZImage;
-use crate::inspect::{Kind, Layer, Opened};
+use crate::inspect::{Kind, Layer, Opened, hex};
 
 pub(super) const RULES: &[&Rule] = &[
     &ZIMAGE_LENGTH,
@@ -25,6 +26,7 @@ pub(super) const RULES: &[&Rule] = &[
     &UIMAGE_COMP,
     &UIMAGE_ENTRY,
     &UIMAGE_TABLE,
+    &ANDROID_ID,
 ];
 
 const ZIMAGE_LENGTH: Rule = Rule {
@@ -98,6 +100,12 @@ const UIMAGE_TABLE: Rule = Rule {
     severity: Severity::Error,
     what: "table of files",
     means: "U-Boot takes other bytes for the files than were put in",
+};
+const ANDROID_ID: Rule = Rule {
+    id: "android.id",
+    severity: Severity::Note,
+    what: "id, the SHA-1 of the sections",
+    means: "a section was changed after mkbootimg, or another tool made the image; few boot loaders look at it",
 };
 
 pub(super) fn zimage(opened: &Opened<'_>, layer: &Layer, checks: &mut Checks) {
@@ -279,4 +287,16 @@ pub(super) fn uimage(opened: &Opened<'_>, layer: &Layer, checks: &mut Checks) {
         let wanted = format!("{load:#x} to {:#x}", load + u64::from(image.size()));
         checks.hold(&UIMAGE_ENTRY, 20, kept, Hex(entry), wanted);
     }
+}
+
+pub(super) fn android(bytes: &[u8], checks: &mut Checks) {
+    const ID_AT: u64 = 576;
+    let Ok(image) = BootImage::parse(bytes) else { return };
+    // Zeros are no claim.
+    let Some((digest, rest)) = image.id.split_at_checked(20).filter(|_| image.id.iter().any(|byte| *byte != 0)) else {
+        return;
+    };
+    let computed = image.computed_id(bytes);
+    let is_right = digest == computed && rest.iter().all(|byte| *byte == 0);
+    checks.hold(&ANDROID_ID, ID_AT, is_right, hex(image.id), hex(&computed));
 }

@@ -148,10 +148,11 @@ fn check(opened: &Opened<'_>, layer: &Layer) -> Checks {
             tree::fdt(bytes, &mut checks);
             tree::fit(opened, layer, &mut checks);
         }
+        Kind::Known(Format::Android) => containers::android(bytes, &mut checks),
         Kind::Known(Format::Elf) => elf::check(opened, layer, &mut checks),
         Kind::Relocs => elf::relocs(opened, layer, &mut checks),
         // Their readers check all there is.
-        Kind::Known(Format::Compressed(_) | Format::Android | Format::Cpio) => {}
+        Kind::Known(Format::Compressed(_) | Format::Cpio) => {}
         Kind::Kernel | Kind::Config | Kind::Data => {}
     }
     checks

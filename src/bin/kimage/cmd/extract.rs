@@ -17,13 +17,18 @@ pub(crate) fn extract(args: &Extract) -> Result<()> {
     let limits = args.opening.limits();
     if let Some(name) = &args.part {
         let mut opened = Opened::new(&input, &limits).with_context(|| input.name())?;
+        if name == "vmlinux" && !args.symbols && unpack(&mut opened, args)? {
+            return Ok(());
+        }
         let Some(part) = opened.part(name) else { return no_such_part(&input, &opened, name) };
         let output = Output { path: &args.output, sync: args.sync, is_text: is_text(&part) };
         let bytes = opened.part_bytes(&part);
         if args.symbols {
             return with_symbols(bytes, &output).with_context(|| format!("{}: {}", input.name(), part.name));
         }
-        return output.write(bytes.len() as u64, |out| Ok(out.write_all(bytes)?));
+        let written = output.write(bytes.len() as u64, |out| Ok(out.write_all(bytes)?));
+        // A file's name is said already.
+        return if output.is_stdout() { written.context("standard output") } else { written };
     }
     let opened = open(&input, &limits).with_context(|| input.name())?;
     if let Some(folder) = &args.all {
@@ -41,10 +46,30 @@ pub(crate) fn extract(args: &Extract) -> Result<()> {
     Ok(())
 }
 
+/// Decompresses the kernel straight into its file, which takes less time than by way of memory. False when that is not
+/// possible, or the file was no good: then there is a message to be had by looking closer.
+fn unpack(opened: &mut Opened<'_>, args: &Extract) -> Result<bool> {
+    let output = Output { path: &args.output, sync: args.sync, is_text: false };
+    // What went down a pipe cannot be taken back.
+    if !output.is_replaced() {
+        return Ok(false);
+    }
+    let Some(kernel) = opened.packed_kernel() else { return Ok(false) };
+    let mut is_good = true;
+    let written = output.write(kernel.expected_size(), |out| {
+        is_good = kernel.unpack(out)?.is_some();
+        if is_good { Ok(()) } else { bail!("damaged") }
+    });
+    if is_good { written.map(|()| true) } else { Ok(false) }
+}
+
 /// Writes the kernel with the symbol table that its own kallsyms make.
 fn with_symbols(kernel: &[u8], output: &Output<'_>) -> Result<()> {
     if !Elf::detect(kernel) {
-        bail!("--symbols needs a kernel that is an ELF file; this part is none: leave out --symbols");
+        bail!(
+            "--symbols adds a table to a kernel that is an ELF file, as those of x86 are; this one is flat (an Image) and has \
+             no place for it: leave out --symbols"
+        );
     }
     let elf = Elf::parse(kernel).map_err(kimage::Error::from)?;
     let Some(symbols) = kallsyms(&elf) else {
