@@ -248,6 +248,25 @@ fn console(qemu: &Path, kernel: &Path) -> String {
     String::from_utf8_lossy(&run(&mut command).stdout).into_owned()
 }
 
+/// A 32-bit ARM kernel goes without its decompressor to where that would have put it: by a uImage, which QEMU takes, too.
+#[test]
+fn an_extracted_arm_kernel_boots() {
+    let Some(qemu) = tool("qemu-system-arm", "qemu-system-arm") else { return };
+    let Some(image) = support::debian_kernel("bookworm-armhf-armmp") else { return };
+    let dir = tempdir();
+    let [flat, uimage] = ["Image", "uImage"].map(|name| dir.path().join(name));
+    run_ok(kimage().arg("extract").arg(image).args(["vmlinux", "-o"]).arg(&flat));
+    // The RAM of the machine, and TEXT_OFFSET of a kernel that is also for Qualcomm's first chips (arch/arm/Makefile).
+    run_ok(kimage().arg("uimage").arg(&flat).args(["-A", "arm", "-a", "0x40208000", "-o"]).arg(&uimage));
+    let mut command = Command::new("timeout");
+    command.arg("300").arg(qemu).args(["-M", "virt", "-cpu", "cortex-a15", "-m", "512", "-nographic", "-no-reboot"]);
+    command.arg("-kernel").arg(uimage).args(["-append", "console=ttyAMA0 panic=-1"]).stdin(Stdio::null());
+    let text = String::from_utf8_lossy(&run(&mut command).stdout).into_owned();
+    let release = stdout(&run_ok(kimage().args(["info", "--field", "release"]).arg(&flat)));
+    assert!(text.contains(&format!("Linux version {}", release.trim())), "{text}");
+    assert!(text.contains("Unable to mount root fs"), "{text}");
+}
+
 /// The kernel that runs reads its own tables: /proc/kallsyms has the same addresses and names, every one.
 #[test]
 fn symbols_are_those_of_the_running_kernel() {
