@@ -295,7 +295,7 @@ fn a_damaged_payload() {
     let dir = tempdir();
     let mut jobs = Vec::new();
     // From the start of the payload, or from its end.
-    for (codec, at) in [("lz4", 4), ("gzip", 300), ("gzip", -8), ("zstd", 300), ("zstd", -1), ("xz", 300)] {
+    for (codec, at) in [("lz4", 4), ("gzip", 300), ("gzip", -8), ("zstd", 300), ("zstd", -1), ("xz", 300), ("xz", -1)] {
         let image = make(dir.path(), codec, &[&testdata("tiny/kernel")], &["--compress", codec]);
         let mut bytes = read(&image);
         let parsed = BzImage::parse(&bytes).unwrap();

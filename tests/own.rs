@@ -7,7 +7,7 @@ mod support;
 
 use kimage::Error;
 use kimage::assemble::{OwnRequest, bzimage_own};
-use kimage::codec::{Codec, Parameters as CodecParameters};
+use kimage::codec::{Bcj, Codec, Parameters as CodecParameters};
 use kimage::elf::Elf;
 use kimage::format::bzimage::BzImage;
 use kimage::payload::relocs_behind;
@@ -358,7 +358,9 @@ fn refusals() {
         assert!(!error.help().is_empty(), "{all}");
     }
     let kernel = elf(true, 0x20_0000, &good);
+    let for_arm = CodecParameters { bcj: Some(Bcj::Arm), ..CodecParameters::default() };
     for (request, says) in [
+        (OwnRequest { parameters: for_arm, ..request(Codec::Xz) }, "branch converter of another CPU"),
         (OwnRequest { cmdline: &[b'a'; 2048], ..request(Codec::Gzip) }, "the kernel reads at most 2047"),
         (OwnRequest { initrd: vec![&[0; 2 << 20]], max_memory: 2 << 20, ..request(Codec::Gzip) }, "--max-memory"),
         (OwnRequest { relocs: Some(&[0; 8]), ..request(Codec::Bzip2) }, "take gzip, lz4, xz, zstd or none"),

@@ -2,7 +2,7 @@
 
 use super::{Assembled, Facts, describe};
 use crate::bytes::{Cursor, FieldError, Problem, len64, slice};
-use crate::codec::{Codec, Parameters as CodecParameters, size_trailer};
+use crate::codec::{Bcj, Codec, Parameters as CodecParameters, size_trailer};
 use crate::elf::{self, Elf, RelocOptions};
 use crate::error::{Error, Result};
 use crate::finding::{Finding, Severity};
@@ -296,8 +296,6 @@ const ZSTD_LEVEL: u32 = 19;
 const XZ_DICTIONARY: u64 = 32 << 20;
 /// The smallest dictionary that xz has.
 const XZ_DICTIONARY_MIN: u64 = 4096;
-/// What the xz decoder takes beside its dictionary.
-const XZ_WORK: u64 = 512 << 10;
 /// What the zstd decoder takes; it decodes in place.
 const ZSTD_WORK: u64 = 1 << 20;
 
@@ -313,8 +311,12 @@ fn pack(kernel: &Kernel, request: &OwnRequest<'_>) -> Result<Packed> {
         }
         Codec::Xz => {
             let all = len64(&kernel.bytes).next_power_of_two().max(XZ_DICTIONARY_MIN);
-            let dictionary = *options.dictionary.get_or_insert(XZ_DICTIONARY.min(all));
-            (Unpacker::Xz, 0, dictionary.saturating_add(XZ_WORK))
+            options.dictionary.get_or_insert(XZ_DICTIONARY.min(all));
+            if options.bcj.is_some_and(|bcj| !matches!(bcj, Bcj::None | Bcj::X86)) {
+                return Err(Error::NoBootStub { codec: "xz with the branch converter of another CPU" });
+            }
+            // It decodes in place.
+            (Unpacker::Xz, 0, 0)
         }
         other => return Err(Error::NoBootStub { codec: other.name() }),
     };

@@ -7,7 +7,7 @@ const POLYNOMIAL: u32 = 0xedb8_8320;
 static mut TABLES: [u32; 4 * 256] = [0; 4 * 256];
 
 pub fn crc32(bytes: &[u8]) -> u32 {
-    let tables = unsafe { &mut *(&raw mut TABLES) };
+    let tables = unsafe { &mut *core::ptr::addr_of_mut!(TABLES) };
     for index in 0..tables.len() {
         tables[index] = match index.checked_sub(256) {
             None => (0..8).fold(index as u32, |sum, _| sum >> 1 ^ POLYNOMIAL & (sum & 1).wrapping_neg()),

@@ -28,10 +28,10 @@ mod boot_params;
 #[cfg_attr(feature = "zstd", path = "codec/zstd.rs")]
 mod codec;
 mod console;
-#[cfg(feature = "gzip")]
+#[cfg(any(feature = "gzip", feature = "xz"))]
 mod crc32;
 mod efi;
-#[cfg(any(feature = "xz", feature = "zstd"))]
+#[cfg(feature = "zstd")]
 mod heap;
 mod mem;
 mod paging;
