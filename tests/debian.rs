@@ -240,6 +240,38 @@ fn extracted_kernels_boot() {
     assert!(kernels().is_empty() || booted > 0, "no kernel of the cache has the PVH note");
 }
 
+/// Firecracker and Cloud Hypervisor load an ELF file by linux-loader, and enter it where it says.
+#[test]
+fn linux_loader_loads_extracted_kernels() {
+    use linux_loader::loader::{
+        KernelLoader,
+        elf::{Elf, PvhBootCapability},
+    };
+    use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
+
+    let dir = tempdir();
+    let path = dir.path().join("vmlinux");
+    for kernel in kernels().iter().filter(|kernel| kernel.cpu() == "amd64") {
+        let vmlinux = kernel.extract(&["vmlinux"]);
+        let memory: GuestMemoryMmap<()> = GuestMemoryMmap::from_ranges(&[(GuestAddress(0), 256 << 20)]).unwrap();
+        let mut file = std::io::Cursor::new(&vmlinux);
+        let loaded = Elf::load(&memory, None, &mut file, Some(GuestAddress(0x10_0000))).unwrap();
+        let object = object::File::parse(&*vmlinux).unwrap();
+        assert_eq!(loaded.kernel_load.0, object.entry(), "{}", kernel.name);
+        // The text is where the entry point is, whatever its virtual address.
+        let mut there = vec![0; 4096];
+        memory.read_slice(&mut there, loaded.kernel_load).unwrap();
+        assert!(memchr::memmem::find(&vmlinux, &there).is_some(), "{}", kernel.name);
+        fs::write(&path, &vmlinux).unwrap();
+        let told = stdout(&run(kimage().args(["info", "--field", "pvh_entry"]).arg(&path)));
+        let entry = match loaded.pvh_boot_cap {
+            PvhBootCapability::PvhEntryPresent(entry) => format!("{:#x}\n", entry.0),
+            _ => String::new(),
+        };
+        assert_eq!(told, entry, "{}", kernel.name);
+    }
+}
+
 /// Boots an ELF file by its PVH entry; gives all that the console showed.
 fn console(qemu: &Path, kernel: &Path) -> String {
     let mut command = Command::new("timeout");
