@@ -135,6 +135,6 @@ fn only_the_binary_knows_paths_clock_environment_and_terminal() {
 fn no_file_outgrows_its_room() {
     for path in sources(&src()) {
         let lines = fs::read_to_string(&path).unwrap().lines().count();
-        assert!(lines <= 600, "{} has {lines} lines: split it by responsibility", path.display());
+        assert!(lines <= 800, "{} has {lines} lines: split it by responsibility", path.display());
     }
 }
