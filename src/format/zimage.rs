@@ -1,6 +1,6 @@
 //! ARM zImage: a decompressor that begins with its own header, optionally followed by device trees.
 //!
-//! Source: arch/arm/boot/compressed/head.S (`start`) and vmlinux.lds.S (`.table`), Linux 5.10 to 7.2.
+//! Source: arch/arm/boot/compressed/head.S (`start`) and vmlinux.lds.S (`.table`), Linux 2.4 to 7.2.
 
 use crate::bytes::{Cursor, Endian, FieldError, Problem, len64, slice};
 use crate::elf::{self, FlatOptions, RemoveList, flatten};
@@ -23,20 +23,38 @@ const TABLE_MARK: u32 = 0x4545_4545;
 const TABLE_AT: u64 = 0x38;
 /// "KLSZ", the tag of the kernel size table.
 const KLSZ: u32 = 0x5a53_4c4b;
+/// Words in the table: as Linux 4.15 counts them, as Linux 5.7 does, and more than there will be for long.
+const MIN_WORDS: u32 = 2;
+const COUNTED_WORDS: u32 = 4;
+const MAX_WORDS: u32 = 64;
 /// Documentation/arch/arm/booting.rst: it must lie in the first 128 MiB of RAM.
 const MAX_SIZE: u64 = 128 << 20;
 /// End of the fields that every zImage has.
 const HEADER_LEN: u64 = 0x30;
 
-/// The kernel size table that `vmlinux.lds.S` puts behind the code.
+/// The kernel size table that `vmlinux.lds.S` puts behind the code: how many words it has, its tag, where the size of the
+/// kernel stands, the size of its BSS, from Linux 5.8 on TEXT_OFFSET and MALLOC_SIZE; a zero ends it.
+///
+/// As in an ATAG, the number counts itself and the tag: 4, or 6. Linux 4.15 to 5.6 wrote 2 in front of the same four words
+/// ("ARM: 8970/1: decompressor: increase tag size"), counting those behind the tag alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SizeTable {
+    /// File offset of its first word.
+    pub at: u64,
+    /// That word: how many 32-bit words it says to have.
+    pub words: u32,
+    /// File offset of the zero that ends it.
+    pub end_at: u64,
     /// File offset of the 32-bit size of the decompressed kernel; the last four bytes of the payload.
     pub size_word_at: u64,
     /// Size of the decompressed kernel in bytes.
     pub kernel_size: u32,
     /// Size of its BSS in bytes.
     pub bss_size: u32,
+    /// TEXT_OFFSET, from the start of RAM to the kernel, where the table goes on so far.
+    pub text_offset: Option<u32>,
+    /// MALLOC_SIZE, bytes of the decompressor's heap, where the table goes on so far.
+    pub malloc_size: Option<u32>,
 }
 
 /// An ARM zImage, with the device trees behind it.
@@ -186,23 +204,37 @@ fn size_table(cursor: &Cursor<'_>, start: u32, end: u64) -> Result<Option<SizeTa
     // Its value is a link address, like start and end.
     let at = u64::from(cursor.u32("table offset", TABLE_AT)?.wrapping_sub(start));
     let at = inside("table offset", TABLE_AT, at)?;
-    // The first word counts 32-bit words, itself left out.
     let words = cursor.u32("table size", at)?;
     let tag = cursor.u32("table tag", at + 4)?;
     if tag != KLSZ {
         let problem = Problem::Magic { found: tag.into(), want: KLSZ.into() };
         return Err(FieldError::new("table tag", at + 4, problem).with_help(HELP));
     }
-    if words < 3 {
-        let problem = Problem::OutOfRange { value: words.into(), min: 3, max: 64 };
+    if !(MIN_WORDS..=MAX_WORDS).contains(&words) {
+        let problem = Problem::OutOfRange { value: words.into(), min: MIN_WORDS.into(), max: MAX_WORDS.into() };
         return Err(FieldError::new("table size", at, problem).with_help(HELP));
     }
+    // Fewer than there must be are those behind the tag.
+    let last = at + 4 * u64::from(words.max(COUNTED_WORDS));
+    let further = |index: u32| {
+        let value = (words > index).then(|| cursor.u32("size table", at + 4 * u64::from(index)));
+        value.transpose()
+    };
     let word = u64::from(cursor.u32("size word offset", at + 8)?);
     let size_word_at = inside("size word offset", at + 8, word)?;
     // The word itself is the compressor's trailer: little-endian in every image.
     let raw = cursor.take("kernel size", size_word_at, 4)?;
     let kernel_size = Cursor::little(raw).u32("kernel size", 0)?;
-    Ok(Some(SizeTable { size_word_at, kernel_size, bss_size: cursor.u32("kernel bss size", at + 12)? }))
+    Ok(Some(SizeTable {
+        at,
+        words,
+        end_at: last,
+        size_word_at,
+        kernel_size,
+        bss_size: cursor.u32("kernel bss size", at + 12)?,
+        text_offset: further(4)?,
+        malloc_size: further(5)?,
+    }))
 }
 
 /// The parts do not make a zImage.

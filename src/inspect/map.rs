@@ -5,7 +5,7 @@
 //! Documentation/arch/arm64/booting.rst.
 
 use super::{Kind, Layer, LayerId, Opened, Space};
-use crate::bytes::{Cursor, Endian, len64};
+use crate::bytes::len64;
 use crate::elf::{Elf, PT_LOAD};
 use crate::format::Format;
 use crate::format::android::BootImage;
@@ -295,7 +295,8 @@ fn arm(bytes: &[u8]) -> Option<Memory> {
     let image = ZImage::parse_alone(bytes).ok()?;
     let table = image.table()?;
     // The table says it from Linux 5.8 on; before, nearly every machine had 32 KiB.
-    let text_offset = text_offset(&image, bytes).unwrap_or(0x8000);
+    let text_offset = table.text_offset.map(u64::from).filter(|offset| (0x4000..64 << 20).contains(offset));
+    let text_offset = text_offset.unwrap_or(0x8000);
     let end = text_offset + u64::from(table.kernel_size);
     let bss = end + u64::from(table.bss_size);
     let zimage = LOADED..LOADED + image.kernel_len();
@@ -315,15 +316,6 @@ fn arm(bytes: &[u8]) -> Option<Memory> {
         lanes: vec![Lane { name: "loaded", spans: loaded }, Lane { name: "running", spans: kernel }],
         notes: vec![note, format!("loaded below {bss:#x}, the zImage would first have to move itself")],
     })
-}
-
-/// `TEXT_OFFSET`, the fifth word of a size table that has six behind its own length.
-fn text_offset(image: &ZImage<'_>, bytes: &[u8]) -> Option<u64> {
-    let is_little = bytes.get(0x24..0x28) == Some(&[0x18, 0x28, 0x6f, 0x01]);
-    let cursor = Cursor::new(bytes, if is_little { Endian::Little } else { Endian::Big });
-    let at = u64::from(cursor.u32("table offset", 0x38).ok()?.wrapping_sub(image.start()));
-    let value = cursor.u32("TEXT_OFFSET", at + 16).ok().filter(|_| cursor.u32("table size", at) == Ok(6))?;
-    (0x4000..64 << 20).contains(&value).then_some(value.into())
 }
 
 fn image64(bytes: &[u8]) -> Option<Memory> {

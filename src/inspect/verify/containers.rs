@@ -127,8 +127,6 @@ pub(super) fn zimage(opened: &Opened<'_>, layer: &Layer, checks: &mut Checks) {
     payload(opened, layer, None, checks);
 }
 
-/// `.table` of arch/arm/boot/compressed/vmlinux.lds.S: the number of words, tag, where the size of the kernel stands, size of
-/// its BSS, from Linux 5.8 on TEXT_OFFSET and MALLOC_SIZE; a zero ends it.
 fn zimage_table(image: &ZImage<'_>, bytes: &[u8], checks: &mut Checks) {
     let order = if bytes.get(0x24..0x28) == Some(&[0x18, 0x28, 0x6f, 0x01]) { Endian::Little } else { Endian::Big };
     let cursor = Cursor::new(bytes, order);
@@ -141,18 +139,16 @@ fn zimage_table(image: &ZImage<'_>, bytes: &[u8], checks: &mut Checks) {
         format!("endianness mark {mark:#x}"),
         "0x4030201",
     );
-    if image.table().is_none() {
+    let Some(table) = image.table() else {
         let found = "its tag, and no mark at 0x34 that says where it is";
         checks.hold(&ZIMAGE_TABLE, 0x34, !has_tag(bytes, order), found, "0x45454545");
         return;
-    }
-    let at = u64::from(word(0x38).wrapping_sub(image.start()));
-    let words = word(at);
-    checks.hold(&ZIMAGE_TABLE, at, matches!(words, 4 | 6), format!("{words} words"), "4 or 6");
-    let last = word(at + 4 * u64::from(words));
+    };
+    let (at, words) = (table.at, table.words);
+    checks.hold(&ZIMAGE_TABLE, at, matches!(words, 2 | 4 | 6), format!("{words} words"), "2, 4 or 6");
+    let last = word(table.end_at);
     checks.hold(&ZIMAGE_TABLE, at, last == 0, format!("{last:#x} at its end"), "0");
-    if words == 6 {
-        let (text, malloc) = (word(at + 16), word(at + 20));
+    if let (Some(text), Some(malloc)) = (table.text_offset, table.malloc_size) {
         // PAGE_OFFSET + TEXT_OFFSET, where the page tables must fit below.
         let kept = text % 0x8000 == 0 && text < 64 << 20;
         checks.hold(

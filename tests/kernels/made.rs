@@ -1,0 +1,85 @@
+//! Small kernels of our own.
+
+use kimage::codec::{Codec, Parameters};
+
+/// The text that every Linux kernel has, as its compiler puts it: a text of its own with a line end.
+pub(crate) const BANNER: &[u8] = b"Linux version 6.6.1 (u@h) (gcc 12) #1 SMP Mon Jan 1 00:00:00 UTC 2024\n\0";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Order {
+    Little,
+    Big,
+}
+
+impl Order {
+    pub(crate) fn word(self, value: u32) -> [u8; 4] {
+        if self == Order::Little { value.to_le_bytes() } else { value.to_be_bytes() }
+    }
+
+    pub(crate) fn put(self, bytes: &mut [u8], at: usize, value: u32) {
+        bytes[at..at + 4].copy_from_slice(&self.word(value));
+    }
+}
+
+/// Bytes that no codec makes much smaller, the same for the same seed.
+pub(crate) fn noise(len: usize, seed: u64) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(2).wrapping_add(1);
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 56) as u8
+    };
+    (0..len).map(|_| next()).collect()
+}
+
+/// A flat kernel: something like code, the banner between NULs, something like data.
+pub(crate) fn flat_kernel(len: usize) -> Vec<u8> {
+    let mut kernel = [&noise(len / 4 - 1, 1)[..], &[0], BANNER].concat();
+    let half = (kernel.len() + len) / 2;
+    kernel.resize(half, 0);
+    kernel.extend(noise(len - half, 2));
+    kernel
+}
+
+pub(crate) fn packed(codec: Codec, bytes: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    codec.compress(bytes, &Parameters::default(), &mut out).unwrap();
+    out
+}
+
+/// A compressed kernel as kbuild links it in: all but gzip have the size behind them.
+pub(crate) fn piggy(codec: Codec, kernel: &[u8]) -> Vec<u8> {
+    let mut out = packed(codec, kernel);
+    if codec != Codec::Gzip {
+        out.extend(u32::try_from(kernel.len()).unwrap().to_le_bytes());
+    }
+    out
+}
+
+/// An ARM zImage: header, code that is none, `piggy`, and the table of `words` (empty for none) behind it.
+pub(crate) fn zimage(order: Order, piggy: &[u8], table: &[u32]) -> Vec<u8> {
+    let mut image = Vec::new();
+    for _ in 0..8 {
+        image.extend(order.word(0xe1a0_0000));
+    }
+    for value in [0xea00_0010, 0x016f_2818, 0, 0, 0x0403_0201, 0, 0] {
+        image.extend(order.word(value));
+    }
+    for index in 0..200 {
+        image.extend(order.word(0xe1a0_7001 + index));
+    }
+    image.extend_from_slice(piggy);
+    let size_word = u32::try_from(image.len()).unwrap() - 4;
+    image.resize(image.len().next_multiple_of(4), 0);
+    if let [words, rest @ ..] = table {
+        order.put(&mut image, 0x34, 0x4545_4545);
+        let at = u32::try_from(image.len()).unwrap();
+        order.put(&mut image, 0x38, at);
+        for value in [*words, 0x5a53_4c4b, size_word].iter().chain(rest) {
+            image.extend(order.word(*value));
+        }
+    }
+    image.resize(image.len().next_multiple_of(8), 0);
+    let len = u32::try_from(image.len()).unwrap();
+    order.put(&mut image, 0x2c, len);
+    image
+}

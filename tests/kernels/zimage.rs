@@ -1,0 +1,55 @@
+//! ARM zImages of every age.
+
+use super::made::{Order, flat_kernel, piggy, zimage};
+use super::{assert_good, broken, fact, part};
+use kimage::codec::Codec;
+use kimage::finding::Severity;
+use kimage::format::zimage::ZImage;
+use kimage::inspect::{Limits, map, open};
+
+/// Linux 4.15 to 5.6 count the words of the table without the size and the tag (`LONG(ZIMAGE_MAGIC(2))`), later ones with
+/// them (4; 6 with TEXT_OFFSET and MALLOC_SIZE).
+#[test]
+fn the_size_table_of_each_age() {
+    let kernel = flat_kernel(40_000);
+    let piggy = piggy(Codec::Gzip, &kernel);
+    let tables: [&[u32]; 3] = [&[2, 5000, 0], &[4, 5000, 0], &[6, 5000, 0x20_8000, 65536, 0]];
+    for order in [Order::Little, Order::Big] {
+        for table in tables {
+            let image = zimage(order, &piggy, table);
+            let what = format!("{order:?} {table:?}");
+            assert_good(&what, &image);
+            assert_eq!(fact(&image, "kernel_size"), "40000", "{what}");
+            assert_eq!(fact(&image, "kernel_bss_size"), "5000", "{what}");
+            assert_eq!(part(&image, "vmlinux"), kernel, "{what}");
+            let read = ZImage::parse(&image).unwrap().table().unwrap();
+            assert_eq!(read.text_offset, (table[0] == 6).then_some(0x20_8000), "{what}");
+            // Where the kernel will run: behind TEXT_OFFSET, which was 0x8000 on nearly every machine.
+            let opened = open(&image, &Limits::default()).unwrap();
+            let memory = map::map(&opened).memory.unwrap();
+            let kernel = memory.lanes.iter().flat_map(|lane| &lane.spans).find(|span| span.name == "kernel").unwrap();
+            assert_eq!(kernel.at.start, if table[0] == 6 { 0x20_8000 } else { 0x8000 }, "{what}");
+        }
+    }
+}
+
+/// What no build writes is still an error.
+#[test]
+fn a_damaged_size_table() {
+    let piggy = piggy(Codec::Gzip, &flat_kernel(4000));
+    let good: [&[u32]; 3] = [&[2, 5, 0], &[4, 5, 0], &[6, 5, 0x8000, 65536, 0]];
+    for table in good {
+        for (index, value) in [(0, 3), (0, 5), (0, 1), (0, 65), (table.len() - 1, 7)] {
+            let mut table = table.to_vec();
+            table[index] = value;
+            let image = zimage(Order::Little, &piggy, &table);
+            let rules = broken(&image, Severity::Error);
+            assert!(rules == ["zimage.table"] || rules == ["layer.damaged"], "{table:?}: {rules:?}");
+        }
+        // The size of another kernel.
+        let mut image = zimage(Order::Little, &piggy, table);
+        let read = ZImage::parse(&image).unwrap().table().unwrap();
+        image[read.size_word_at as usize] ^= 4;
+        assert!(broken(&image, Severity::Error).contains(&"zimage.payload"), "{table:?}");
+    }
+}
