@@ -12,7 +12,7 @@ use machine::{Cpu, Machine, USER_OK, device_tree, each, initrd, u_boot};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use support::{corpus, kimage, read, run_ok, tempdir, testdata, tool};
+use support::{kimage, read, run_ok, tempdir, testdata, tool};
 
 const VIRT: [&str; 2] = ["-m", "256"];
 const ARGS: &str = "console=ttyAMA0 panic=-1";
@@ -68,7 +68,7 @@ fn fit(dir: &Path, name: &str, options: &[&str]) -> PathBuf {
 #[test]
 fn every_configuration_to_user_space() {
     let Some(board) = Board::new() else { return };
-    for tree in corpus().iter().filter(|tree| tree.is_arm()) {
+    for tree in support::arm_trees().into_iter() {
         let dir = tempdir();
         let dir = dir.path();
         board.tree(dir, "kimage,one");
@@ -130,7 +130,7 @@ fn every_configuration_to_user_space() {
 #[test]
 fn a_tree_behind_the_kernel_wins() {
     let Some(board) = Board::new() else { return };
-    let Some(tree) = corpus().iter().find(|tree| tree.is_arm()) else { return };
+    let Some(tree) = support::tree("arm") else { return };
     let dir = tempdir();
     let dir = dir.path();
     board.tree(dir, "kimage,one");
@@ -214,7 +214,7 @@ fn a_changed_byte_is_refused() {
 fn an_overlay_is_found() {
     let Some(board) = Board::new() else { return };
     let Some(dtc) = tool("dtc", "device-tree-compiler") else { return };
-    let Some(tree) = corpus().iter().find(|tree| tree.is_arm()) else { return };
+    let Some(tree) = support::tree("arm") else { return };
     let dir = tempdir();
     let dir = dir.path();
     board.tree(dir, "kimage,one");

@@ -13,7 +13,7 @@ use machine::{Console, Cpu, Machine, USER_OK, each, initrd, initrd_of};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use support::{Tree, corpus, kimage, missing, read, run, run_ok, stderr, stdout, tempdir, testdata, tool};
+use support::{Tree, kimage, missing, read, run, run_ok, stderr, stdout, tempdir, testdata, tool};
 
 const CODECS: [&str; 5] = ["lz4", "gzip", "zstd", "xz", "none"];
 const MACHINES: [&str; 3] = ["q35", "pc", "microvm,acpi=off"];
@@ -22,7 +22,7 @@ const MACHINES: [&str; 3] = ["q35", "pc", "microvm,acpi=off"];
 const ARGS: &str = "console=ttyS0 earlyprintk=ttyS0 panic=-1 no_timer_check";
 
 fn full() -> bool {
-    std::env::var_os("KIMAGE_FULL").is_some_and(|value| value == "1")
+    support::full()
 }
 
 fn qemu() -> Option<PathBuf> {
@@ -30,7 +30,7 @@ fn qemu() -> Option<PathBuf> {
 }
 
 fn x86_trees() -> Vec<&'static Tree> {
-    corpus().iter().filter(|tree| tree.is_x86()).collect()
+    support::x86_trees()
 }
 
 /// The kernel itself: where its relocations are.
@@ -135,7 +135,7 @@ fn with_the_kernels_setup() {
 fn addresses_by_chance() {
     let Some(qemu) = qemu() else { return };
     let dir = tempdir();
-    let trees: Vec<_> = x86_trees().into_iter().filter(|tree| x86_cpu(tree) == Cpu::X86_64).collect();
+    let trees = support::trees("x86_64", |tree| tree.is_x86() && x86_cpu(tree) == Cpu::X86_64);
     let trees = if full() { &trees[..] } else { &trees[..trees.len().min(1)] };
     for tree in trees {
         let image = make(dir.path(), "kaslr", &[&vmlinux(tree)], &["--compress", "lz4"]);
@@ -173,7 +173,7 @@ fn addresses_by_chance() {
 fn too_little_memory_and_an_initrd_in_the_way() {
     let Some(qemu) = qemu() else { return };
     let dir = tempdir();
-    let Some(tree) = x86_trees().into_iter().find(|tree| x86_cpu(tree) == Cpu::X86_64) else { return };
+    let Some(tree) = support::tree("x86_64") else { return };
     let image = make(dir.path(), "image", &[&vmlinux(tree)], &["--compress", "lz4"]);
     let boot = |megabytes, more: &[&str]| {
         let mut command = pc(&qemu, "q35", 1, megabytes);
@@ -196,7 +196,7 @@ fn too_little_memory_and_an_initrd_in_the_way() {
 fn built_in() {
     let Some(qemu) = qemu() else { return };
     let dir = tempdir();
-    let Some(tree) = x86_trees().into_iter().find(|tree| x86_cpu(tree) == Cpu::X86_64) else { return };
+    let Some(tree) = support::tree("x86_64") else { return };
     let ramdisk = put(dir.path(), "cpio", &initrd(Cpu::X86_64));
     let common = ["--compress", "gzip", "--cmdline", ARGS, "--initrd", ramdisk.to_str().unwrap()];
     let appends = make(dir.path(), "appends", &[&vmlinux(tree)], &common);
@@ -350,7 +350,7 @@ fn by_kexec() {
     let program = dir.path().join("init");
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/boot/kexec.c");
     run_ok(Command::new(cc).args(["-static", "-nostdlib", "-O1", "-o"]).arg(&program).arg(source));
-    let trees: Vec<_> = x86_trees().into_iter().filter(|tree| x86_cpu(tree) == Cpu::X86_64).collect();
+    let trees = support::trees("x86_64", |tree| tree.is_x86() && x86_cpu(tree) == Cpu::X86_64);
     let mut jobs = Vec::new();
     for tree in if full() { &trees[..] } else { &trees[trees.len().saturating_sub(1)..] } {
         let image = make(dir.path(), &tree.name, &[&tree.path("arch/x86/boot/bzImage")], &["--compress", "lz4"]);

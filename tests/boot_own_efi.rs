@@ -13,7 +13,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
-use support::{Tree, corpus, kimage, missing, run_ok, tempdir, testdata, tool};
+use support::{Tree, kimage, missing, run_ok, tempdir, testdata, tool};
 
 const CODECS: [&str; 5] = ["lz4", "gzip", "zstd", "xz", "none"];
 /// A busy host lets too few of the timer's ticks through for Linux to believe in it: no_timer_check.
@@ -23,7 +23,7 @@ const EFI: &str = "efi: EFI v2.";
 const FIRMWARE: &str = "/usr/share/ovmf/OVMF.fd";
 
 fn full() -> bool {
-    std::env::var_os("KIMAGE_FULL").is_some_and(|value| value == "1")
+    support::full()
 }
 
 fn installed(file: &str, package: &str) -> bool {
@@ -89,7 +89,7 @@ fn disk(dir: &Path, name: &str, files: &[(&str, &Path)]) -> Option<PathBuf> {
 }
 
 fn x86_trees() -> Vec<&'static Tree> {
-    corpus().iter().filter(|tree| tree.is_x86()).collect()
+    support::x86_trees()
 }
 
 /// The kernel itself: where its relocations are.

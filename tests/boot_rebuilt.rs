@@ -10,7 +10,7 @@ use machine::{Cpu, Machine, USER_OK, each, initrd};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use support::{Tree, corpus, kimage, missing, run_ok, tempdir, tool};
+use support::{Tree, kimage, missing, run_ok, tempdir, tool};
 
 const OVMF: &str = "/usr/share/ovmf/OVMF.fd";
 
@@ -70,7 +70,7 @@ fn x86_on_seabios_and_ovmf() {
     }
     let dir = tempdir();
     let mut jobs = Vec::new();
-    for tree in corpus().iter().filter(|tree| tree.is_x86()) {
+    for tree in support::x86_trees().into_iter() {
         let image = rewrap(dir.path(), tree);
         let cpu = x86_cpu(tree);
         let ramdisk = dir.path().join(format!("{}.cpio", tree.name));
@@ -105,7 +105,7 @@ fn arm_on_virt() {
         return;
     }
     let dir = tempdir();
-    let trees: Vec<_> = corpus().iter().filter(|tree| tree.is_arm()).collect();
+    let trees: Vec<_> = support::arm_trees();
     each(&trees, |tree| {
         let image = rewrap(dir.path(), tree);
         let big = tree.read("vmlinux")[5] == 2;

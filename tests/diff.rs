@@ -11,7 +11,7 @@ use kimage::inspect::diff::{Aspect, Diff, diff};
 use kimage::inspect::{Limits, open};
 use kimage::report::{DIFF_JSON_SCHEMA, Style, write_diff_json, write_diff_text};
 use std::fs;
-use support::{Tree, corpus, kimage, run, run_ok, stdout, tempdir, testdata};
+use support::{Tree, kimage, run, run_ok, stdout, tempdir, testdata};
 
 fn compare(left: &[u8], right: &[u8]) -> Diff {
     let limits = Limits::default();
@@ -52,7 +52,7 @@ fn packed(bytes: &[u8], codec: Codec, level: u32) -> Vec<u8> {
 /// One kernel, changed as another build would change it.
 #[test]
 fn the_first_cause() {
-    let Some(tree) = corpus().iter().find(|tree| tree.is_x86()) else { return };
+    let Some(tree) = support::tree("6.1-x86_64") else { return };
     let kernel = payload(tree);
     let pack = |bytes: &[u8]| packed(bytes, Codec::Gzip, 1);
     let original = pack(&kernel);
@@ -95,7 +95,7 @@ fn the_first_cause() {
 /// Two kernels of the corpus: what their configurations and System.maps have.
 #[test]
 fn options_and_symbols_are_those_of_the_trees() {
-    let trees: Vec<&Tree> = corpus().iter().filter(|tree| tree.is_x86()).collect();
+    let trees: Vec<&Tree> = support::x86_trees();
     let [one, other, ..] = trees.as_slice() else { return };
     let (left, right) = (one.read("arch/x86/boot/bzImage"), other.read("arch/x86/boot/bzImage"));
     let found = compare(&left, &right);

@@ -179,7 +179,7 @@ fn file(name: &str) -> Vec<u8> {
 }
 
 fn is_full() -> bool {
-    std::env::var_os("KIMAGE_FULL").is_some()
+    support::full()
 }
 
 /// Every length with KIMAGE_FULL=1. Else all in the first KiB and around the ends of regions, and one in so many.

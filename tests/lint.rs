@@ -12,7 +12,7 @@ use machine::{Cpu, Machine, USER_OK, initrd, u_boot};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-use support::{corpus, kimage, read, run, stderr, stdout, tempdir, testdata, tool};
+use support::{kimage, read, run, stderr, stdout, tempdir, testdata, tool};
 
 fn boards() -> Vec<(String, Board)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lint/boards");
@@ -365,7 +365,7 @@ fn a_real_printenv() {
 fn what_lint_says_is_so_on_the_board() {
     let Some(qemu) = tool("qemu-system-arm", "qemu-system-arm") else { return };
     let Some(rom) = u_boot("qemu_arm/u-boot.bin") else { return };
-    let Some(tree) = corpus().iter().find(|tree| tree.is_arm()) else { return };
+    let Some(tree) = support::tree("arm") else { return };
     let dir = tempdir();
     let dir = dir.path();
     let path = |name: &str| dir.join(name);

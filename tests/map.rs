@@ -65,7 +65,7 @@ fn no_line_is_wider_than_the_terminal() {
 /// By the header, read here: the kernel is decompressed to pref_address, the decompressor stands at the end of init_size.
 #[test]
 fn memory_is_that_of_the_header() {
-    for tree in corpus().iter().filter(|tree| tree.is_x86()) {
+    for tree in support::x86_trees().into_iter() {
         let bytes = tree.read("arch/x86/boot/bzImage");
         let word = |at: usize| u64::from(u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap()));
         let (base, size) = (word(0x258), word(0x260));

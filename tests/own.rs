@@ -16,7 +16,7 @@ use kimage::stub::load::{relocate, segments};
 use kimage::stub::memory::{Span, Taken, check_place};
 use kimage::stub::parameters::{BITS32, PLAIN, Parameters, RELOCATABLE, RELOCS, WORDS};
 use proptest::prelude::*;
-use support::{Tree, corpus, read, testdata};
+use support::{Tree, read, testdata};
 
 const CODECS: [Codec; 5] = [Codec::Lz4Legacy, Codec::Gzip, Codec::Zstd, Codec::Xz, Codec::None];
 
@@ -265,7 +265,7 @@ proptest! {
 }
 
 fn x86_trees() -> impl Iterator<Item = &'static Tree> {
-    corpus().iter().filter(|tree| tree.is_x86())
+    support::x86_trees().into_iter()
 }
 
 /// The kernel's own payload, moved by hand by the rule of its own decompressor, is what comes out of ours.

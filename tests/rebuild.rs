@@ -161,7 +161,7 @@ fn a_plan_writes_nothing() {
 /// Where an image is made of parts that are there, too.
 #[test]
 fn every_image_builder_can_plan() {
-    let Some(tree) = support::tree("linux-6.1-x86_64-xz") else { return };
+    let Some(tree) = support::tree("x86_64-xz") else { return };
     let dir = tempdir();
     let vmlinux = tree.path("arch/x86/boot/compressed/vmlinux");
     for args in [&["bzimage"][..], &["image"], &["uimage", "-a", "0x8000", "-A", "x86_64"]] {
@@ -178,7 +178,7 @@ fn every_image_builder_can_plan() {
 /// The setup's numbers are those of zoffset.h, all of them: moved somewhere else and back they are as before.
 #[test]
 fn every_number_of_the_setup_is_explained() {
-    for tree in corpus().iter().filter(|tree| tree.is_x86()) {
+    for tree in support::x86_trees().into_iter() {
         let setup = tree.read("arch/x86/boot/setup.bin");
         let old: Offsets = zoffsets(&tree.read("arch/x86/boot/zoffset.h")).unwrap().into_iter().collect();
         let kernel: Offsets = voffsets(&tree.read("arch/x86/boot/voffset.h")).unwrap().into_iter().collect();
@@ -288,8 +288,8 @@ fn edit(path: &Path, from: &str, to: &str) {
 
 #[test]
 fn what_does_not_fit_is_refused() {
-    let Some(tree) = support::tree("linux-6.1-x86_64-xz") else { return };
-    let Some(arm) = support::tree("linux-6.1-arm-gzip") else { return };
+    let Some(tree) = support::tree("x86_64-xz") else { return };
+    let Some(arm) = support::tree("arm-gzip") else { return };
     if !can_link(tree) || !can_link(arm) {
         return;
     }
@@ -404,7 +404,7 @@ fn xz_of_a_folder_that_keeps_no_stream() {
 /// The converter for Thumb came with 6.12's script, and older decompressors do not know it.
 #[test]
 fn the_thumb_converter_is_for_decompressors_that_know_it() {
-    let Some(tree) = support::tree("linux-6.1-arm-gzip") else { return };
+    let Some(tree) = support::tree("arm-gzip") else { return };
     if !can_link(tree) {
         return;
     }
@@ -429,7 +429,7 @@ fn the_thumb_converter_is_for_decompressors_that_know_it() {
 /// 6.12 cuts the relocations out of vmlinux: without vmlinux.unstripped beside it, the table of the folder serves.
 #[test]
 fn relocations_of_the_folder() {
-    let Some(tree) = support::tree("linux-6.12-x86_64-lz4") else { return };
+    let Some(tree) = support::tree("x86_64-lz4") else { return };
     if !can_link(tree) {
         return;
     }
@@ -466,7 +466,7 @@ fn relocations_of_the_folder() {
 #[test]
 fn odd_places() {
     use std::os::unix::ffi::OsStrExt;
-    let Some(tree) = support::tree("linux-6.1-i386-lzma") else { return };
+    let Some(tree) = support::tree("i386-lzma") else { return };
     if !can_link(tree) {
         return;
     }
@@ -501,7 +501,7 @@ fn odd_places() {
 /// Another linker of the same kind gives the same bytes; a path is meant from where the user is.
 #[test]
 fn the_linker_can_be_replaced() {
-    let Some(tree) = support::tree("linux-6.1-i386-lzma") else { return };
+    let Some(tree) = support::tree("i386-lzma") else { return };
     let Some(ld) = tool("ld.bfd", "binutils") else { return };
     let dir = tempdir();
     symlink(ld, dir.path().join("my-ld")).unwrap();
@@ -514,7 +514,7 @@ fn the_linker_can_be_replaced() {
 /// BSS that grew after the link is what the decompressor must know of.
 #[test]
 fn the_arm_kernels_bss_is_counted_anew() {
-    let Some(tree) = support::tree("linux-6.1-arm-gzip") else { return };
+    let Some(tree) = support::tree("arm-gzip") else { return };
     if !can_link(tree) {
         return;
     }

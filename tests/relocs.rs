@@ -59,7 +59,7 @@ fn lists_are_derived_and_can_be_forced() {
 
 #[test]
 fn kernels_whose_relocations_were_cut_out_are_refused() {
-    for tree in corpus().iter().filter(|tree| tree.is_x86() && tree.path("vmlinux.unstripped").is_file()) {
+    for tree in support::x86_trees().into_iter().filter(|tree| tree.path("vmlinux.unstripped").is_file()) {
         let dir = tempdir();
         let output = run(kimage().arg("relocs").arg(tree.path("vmlinux")).arg("-o").arg(dir.path().join("out")));
         assert_eq!(output.status.code(), Some(1));
@@ -68,7 +68,7 @@ fn kernels_whose_relocations_were_cut_out_are_refused() {
         }
         assert!(!dir.path().join("out").exists());
     }
-    for tree in corpus().iter().filter(|tree| tree.is_arm()) {
+    for tree in support::arm_trees().into_iter() {
         let output = run(kimage().arg("relocs").arg(tree.path("vmlinux")));
         assert!(stderr(&output).contains("this is an ELF file for ARM; wanted an x86 kernel"), "{}", stderr(&output));
     }
@@ -123,7 +123,7 @@ fn absolute_symbols_are_those_of_readelf() {
 #[test]
 fn the_kernels_own_tool_prints_the_same() {
     let mut compared = 0;
-    for tree in corpus().iter().filter(|tree| tree.is_x86()) {
+    for tree in support::x86_trees().into_iter() {
         let Some(tool) = tree.relocs_tool() else { continue };
         let kernels = ["vmlinux", "vmlinux.unstripped"].map(|name| tree.path(name));
         let trampolines = ["arch/x86/realmode/rm/realmode.elf", "realmode.elf"].map(|name| tree.path(name));

@@ -14,7 +14,7 @@ use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use support::{Tree, corpus, kimage, read, run, run_ok, stderr, stdout, tempdir, testdata, tool};
+use support::{Tree, kimage, read, run, run_ok, stderr, stdout, tempdir, testdata, tool};
 
 const CODECS: [Codec; 5] = [Codec::Lz4Legacy, Codec::Gzip, Codec::Zstd, Codec::Xz, Codec::None];
 
@@ -42,7 +42,7 @@ fn broken(image: &[u8]) -> Vec<(Severity, &'static str, String)> {
 }
 
 fn x86_trees() -> impl Iterator<Item = &'static Tree> {
-    corpus().iter().filter(|tree| tree.is_x86())
+    support::x86_trees().into_iter()
 }
 
 /// The kernel with its relocations, the kernel without, and its own image, where there are such.
@@ -55,7 +55,7 @@ fn sources(tree: &Tree) -> Vec<PathBuf> {
 /// what comes out when it is wrapped so in the first place. Codecs take turns, but with `KIMAGE_FULL=1`.
 #[test]
 fn wrapped_once_more_it_is_the_same_and_nothing_is_wrong_with_it() {
-    let full = std::env::var_os("KIMAGE_FULL").is_some_and(|value| value == "1");
+    let full = support::full();
     let (mut with, mut without) = (0, 0);
     for tree in x86_trees() {
         for source in sources(tree) {
@@ -87,7 +87,11 @@ fn wrapped_once_more_it_is_the_same_and_nothing_is_wrong_with_it() {
             }
         }
     }
-    assert!(corpus().is_empty() || with > 0 && without > 0, "{with} with a table, {without} without");
+    if with == 0 || without == 0 {
+        support::missing(&format!(
+            "{with} kernels with a relocation table and {without} without (KIMAGE_CORPUS with one of 6.1 and one of 6.12 has both)"
+        ));
+    }
 }
 
 /// A 64-bit kernel whose last segment has no bytes, with a relocation table: one with entries, and one with none.
@@ -139,12 +143,18 @@ fn payload(image: &[u8]) -> Range<usize> {
 /// Each change of the image breaks a rule, by its name.
 #[test]
 fn what_is_wrong_is_found() {
-    let kernel = match x86_trees().find(|tree| tree.name.contains("6.1-x86_64")) {
-        Some(tree) => tree.read("vmlinux"),
-        None => read(&testdata("tiny/kernel")),
-    };
+    each_change_breaks(&read(&testdata("tiny/kernel")), false);
+    if let Some(tree) = support::tree("6.1-x86_64") {
+        each_change_breaks(&tree.read("vmlinux"), true);
+    }
+}
+
+/// In a kernel as small as ours a changed figure of the kernel is beyond its memory first of all. At the end of Linux are
+/// its relocations, so that a change there shows without a checksum, too.
+fn each_change_breaks(kernel: &[u8], is_linux: bool) {
+    let kernel_rules = &["bzimage.stub_kernel", "bzimage.stub_memory"][..if is_linux { 1 } else { 2 }];
     for codec in CODECS {
-        let good = pack(&kernel, &request(codec));
+        let good = pack(kernel, &request(codec));
         let errors = |change: &dyn Fn(&mut Vec<u8>)| {
             let mut image = good.clone();
             change(&mut image);
@@ -167,20 +177,19 @@ fn what_is_wrong_is_found() {
         });
         assert_eq!(found, ["bzimage.stub_memory"], "{codec:?}");
         // The place of the command line, the memory of the stub, the kernel's, the length that comes out.
-        for (word, rule) in [
-            (15, "bzimage.stub_places"),
-            (19, "bzimage.stub_memory"),
-            (8, "bzimage.stub_kernel"),
-            (4, "bzimage.stub_kernel"),
-        ] {
+        for (word, rules) in
+            [(15, &["bzimage.stub_places"][..]), (19, &["bzimage.stub_memory"]), (8, kernel_rules), (4, kernel_rules)]
+        {
             let found = errors(&|image| image[at + word * 8 + 2] ^= 0x40);
-            assert!(found.contains(&rule), "{codec:?}, word {word}: {found:?}");
+            assert!(found.iter().any(|found| rules.contains(found)), "{codec:?}, word {word}: {found:?}");
         }
         if codec == Codec::None {
             continue;
         }
-        let found = errors(&|image| image[payload.end - 1] ^= 1);
-        assert!(!found.is_empty(), "{codec:?}: the stream's end");
+        if is_linux || codec != Codec::Lz4Legacy {
+            let found = errors(&|image| image[payload.end - 1] ^= 1);
+            assert!(!found.is_empty(), "{codec:?}: the stream's end");
+        }
         if codec != Codec::Lz4Legacy {
             // Somewhere in the data: the checksum shows it, where the codec has one.
             let found = errors(&|image| image[payload.start + payload.len() / 2] ^= 4);
@@ -188,7 +197,7 @@ fn what_is_wrong_is_found() {
         }
     }
     // The code of the stub is compared with what kimage brings along.
-    let mut image = pack(&kernel, &request(Codec::Gzip));
+    let mut image = pack(kernel, &request(Codec::Gzip));
     image[0x1300] ^= 1;
     assert_eq!(
         broken(&image).iter().map(|found| (found.0, found.1)).collect::<Vec<_>>(),

@@ -17,7 +17,7 @@ use kimage::format::zimage::ZImage;
 use kimage::layout::{Emitted, Plan, Region};
 use proptest::collection::vec;
 use proptest::prelude::*;
-use support::{assert_same, corpus, testdata};
+use support::{assert_same, testdata};
 
 const CRCS: [CrcChoice; 3] = [CrcChoice::ByGeneration, CrcChoice::Yes, CrcChoice::No];
 
@@ -90,7 +90,7 @@ fn bzimage_comes_back(what: &str, image: &Assembled<'_>, payload: &[u8]) {
 
 #[test]
 fn bzimage_of_the_corpus() {
-    for tree in corpus().iter().filter(|tree| tree.is_x86()) {
+    for tree in support::x86_trees().into_iter() {
         let boot = tree.path("arch/x86/boot");
         let vmlinux = tree.read("arch/x86/boot/compressed/vmlinux");
         let codec = tree.name.rsplit('-').next().unwrap();
@@ -298,7 +298,7 @@ fn zimage_comes_back(what: &str, image: &Assembled<'_>, kernel: &[u8], trees: &[
 #[test]
 fn zimage_of_the_corpus_and_the_tiny_kernel() {
     let mut kernels = Vec::new();
-    for tree in corpus().iter().filter(|tree| tree.is_arm()) {
+    for tree in support::arm_trees().into_iter() {
         let boot = "arch/arm/boot";
         let dtbs =
             ["vexpress-v2p-ca9.dtb", "vexpress-v2p-ca15_a7.dtb"].map(|name| tree.read(&format!("{boot}/dts/{name}")));

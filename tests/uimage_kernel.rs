@@ -9,7 +9,7 @@ use elf_builder::{Builder, PT_LOAD, SHF_ALLOC, SHF_EXECINSTR, SHT_PROGBITS};
 use kimage::format::uimage::UImage;
 use std::fs;
 use std::process::Command;
-use support::{assert_same, corpus, kimage, run, run_ok, stderr, stdout, tempdir, tool};
+use support::{assert_same, kimage, run, run_ok, stderr, stdout, tempdir, tool};
 
 /// CPUs whose U-Boot unpacks the kernel: name, ELF machine, 64 bits, big-endian, virtual and physical address of the text,
 /// entry point, and the addresses that U-Boot is to be told.
@@ -175,7 +175,7 @@ fn a_real_kernel() {
     let (Some(objcopy), Some(mkimage)) = (tool("llvm-objcopy", "llvm"), tool("mkimage", "u-boot-tools")) else {
         return;
     };
-    for tree in corpus().iter().filter(|tree| tree.is_arm()) {
+    for tree in support::arm_trees().into_iter() {
         let dir = tempdir();
         let path = |name: &str| dir.path().join(name);
         run_ok(Command::new(&objcopy).args(["-O", "binary"]).arg(tree.path("vmlinux")).arg(path("Image")));

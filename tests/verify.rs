@@ -91,7 +91,7 @@ fn every_change_is_noticed(
     free: &dyn Fn(u64, u8) -> bool,
 ) {
     let total: u64 = ranges.iter().map(|range| range.end - range.start).sum();
-    let full = std::env::var_os("KIMAGE_FULL").is_some();
+    let full = support::full();
     let step = if full { 1 } else { (total / samples).max(1) | 1 };
     let mut changed = bytes.to_vec();
     let places = ranges.iter().cloned().flatten().step_by(step as usize);
@@ -251,8 +251,8 @@ fn against_the_kernel_it_was_made_of() {
 /// A relocation table of another kernel, or one out of order, is found inside the compressed payload.
 #[test]
 fn a_foreign_relocation_table_is_found() {
-    let Some(path) = images().into_iter().find(|path| path.to_str().unwrap().contains("6.1-x86_64")) else { return };
-    let bytes = read(&path);
+    let Some(tree) = support::tree("6.1-x86_64") else { return };
+    let bytes = tree.read("arch/x86/boot/bzImage");
     let opened = open(&bytes, &Limits::default()).unwrap();
     let table = opened.layers().iter().find(|layer| layer.name == "relocs").unwrap();
     let payload = opened.contents(table.parent.unwrap()).unwrap().to_vec();

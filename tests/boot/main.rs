@@ -19,15 +19,15 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use support::{Tree, corpus, kimage, read, run_ok, stdout, tempdir, testdata, tool};
+use support::{Tree, kimage, read, run_ok, stdout, tempdir, testdata, tool};
 
 /// Asks for the long form of the tests.
 fn full() -> bool {
-    std::env::var_os("KIMAGE_FULL").is_some_and(|value| value == "1")
+    support::full()
 }
 
 fn arm_trees() -> Vec<&'static Tree> {
-    corpus().iter().filter(|tree| tree.is_arm()).collect()
+    support::arm_trees()
 }
 
 /// What that very kernel says first: "Linux version", release, builder and compiler. Number and date come after that,

@@ -3,7 +3,7 @@
 use super::*;
 
 fn x86_trees() -> Vec<&'static Tree> {
-    corpus().iter().filter(|tree| tree.is_x86()).collect()
+    support::x86_trees()
 }
 
 /// A PC. Never `-cpu max`: with it some kernels crash at random under software emulation.

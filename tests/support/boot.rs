@@ -209,7 +209,10 @@ impl Console {
 /// Runs the same for each job, as many at a time as machines may run. All of them run; the first failure is passed on.
 pub fn each<T: Sync>(jobs: &[T], run: impl Fn(&T) + Sync) {
     std::thread::scope(|scope| {
-        let threads: Vec<_> = jobs.iter().map(|job| scope.spawn(|| run(job))).collect();
+        // They bear the test's name, for what they say to be missing.
+        let name = std::thread::current().name().unwrap_or("each").to_owned();
+        let named = || std::thread::Builder::new().name(name.clone());
+        let threads: Vec<_> = jobs.iter().map(|job| named().spawn_scoped(scope, || run(job)).unwrap()).collect();
         let failed = threads.into_iter().filter_map(|thread| thread.join().err()).collect::<Vec<_>>();
         if let Some(first) = failed.into_iter().next() {
             std::panic::resume_unwind(first);

@@ -28,14 +28,18 @@ impl Tree {
         read(&self.path(file))
     }
 
-    /// The relocs tool of the tree's own release, which no package has: where the tree kept it (`tools-relocs`), or
-    /// `relocs-6.1` and so on in the folder `KIMAGE_RELOCS_TOOLS`.
+    /// The relocs tool of the tree's own release, which no package has: where the tree kept it, or a tree of the same
+    /// release that tests/make-kernels.sh made; or `relocs-6.1` and so on in the folder `KIMAGE_RELOCS_TOOLS`.
     pub fn relocs_tool(&self) -> Option<PathBuf> {
+        const TOOL: &str = "arch/x86/tools/relocs";
         let version = self.name.split('-').nth(1).unwrap_or_default();
         let folder =
             std::env::var_os("KIMAGE_RELOCS_TOOLS").map(|dir| Path::new(&dir).join(format!("relocs-{version}")));
-        let kept = ["tools-relocs", "arch/x86/tools/relocs"].map(|file| self.path(file));
-        kept.into_iter().chain(folder).find(|path| path.is_file())
+        let kept = ["tools-relocs", TOOL].map(|file| self.path(file));
+        let made = fs::read_dir(cache().join("kernels")).into_iter().flatten().flatten();
+        let made = made.filter(|tree| tree.file_name().to_string_lossy().split('-').nth(1) == Some(version));
+        let made = made.map(|tree| tree.path().join(TOOL));
+        kept.into_iter().chain(folder).chain(made).find(|path| path.is_file())
     }
 
     pub fn is_x86(&self) -> bool {
@@ -47,7 +51,7 @@ impl Tree {
     }
 }
 
-/// The archives that are always in the corpus; others may be beside them.
+/// The archives that are always in the corpus of ../shared; others may be beside them.
 pub const CORPUS: [&str; 6] = [
     "linux-5.10-x86_64-gzip",
     "linux-6.1-arm-gzip",
@@ -57,17 +61,26 @@ pub const CORPUS: [&str; 6] = [
     "linux-7.2-x86_64-zstd",
 ];
 
-/// Every tree of the corpus: the archives of `KIMAGE_CORPUS` (default `../shared/corpus` beside the crate), unpacked once, and
-/// the folders there that are trees already.
+/// Where the kernel trees are: in `KIMAGE_CORPUS`, else in `../shared/corpus` beside the crate, else what
+/// tests/make-kernels.sh made.
+fn corpus_folder() -> PathBuf {
+    let shared = || Some(Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/corpus")).filter(|path| path.is_dir());
+    let named = std::env::var_os("KIMAGE_CORPUS").map(PathBuf::from);
+    named.or_else(shared).unwrap_or_else(|| cache().join("kernels"))
+}
+
+/// What is fetched and made once for all runs: `KIMAGE_CACHE`.
+pub fn cache() -> PathBuf {
+    let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache/kimage");
+    std::env::var_os("KIMAGE_CACHE").map_or_else(home, PathBuf::from)
+}
+
+/// Every tree of the corpus: archives, unpacked once, and folders that are trees already. Says so where there is none.
 pub fn corpus() -> &'static [Tree] {
     static TREES: OnceLock<Vec<Tree>> = OnceLock::new();
-    TREES.get_or_init(|| {
-        let folder = match std::env::var_os("KIMAGE_CORPUS") {
-            Some(folder) => PathBuf::from(folder),
-            None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/corpus"),
-        };
+    let trees = TREES.get_or_init(|| {
         let mut trees = Vec::new();
-        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+        for entry in fs::read_dir(corpus_folder()).into_iter().flatten().flatten() {
             let name = entry.file_name().into_string().unwrap();
             if let Some(name) = name.strip_suffix(".tar.zst") {
                 trees.push(Tree { name: name.to_owned(), dir: unpack(&entry.path(), name) });
@@ -76,19 +89,46 @@ pub fn corpus() -> &'static [Tree] {
             }
         }
         trees.sort_by(|a, b| a.name.cmp(&b.name));
-        if trees.is_empty() {
-            missing(&format!("no corpus in {}: set KIMAGE_CORPUS to the folder of its archives", folder.display()));
-        }
         trees
-    })
+    });
+    if trees.is_empty() {
+        missing(&format!("no kernel trees in {} ({MAKE_TREES})", corpus_folder().display()));
+    }
+    trees
+}
+
+/// The way out where there is no tree of a kind.
+const MAKE_TREES: &str = "sh tests/make-kernels.sh makes them, KIMAGE_CORPUS names others";
+
+/// The trees that are `what`; says so where there is none.
+pub fn trees(what: &str, is: impl Fn(&Tree) -> bool) -> Vec<&'static Tree> {
+    let found: Vec<&Tree> = corpus().iter().filter(|tree| is(tree)).collect();
+    if found.is_empty() && !corpus().is_empty() {
+        missing(&format!("no {what} kernel tree in {} ({MAKE_TREES})", corpus_folder().display()));
+    }
+    found
+}
+
+pub fn x86_trees() -> Vec<&'static Tree> {
+    trees("x86", Tree::is_x86)
+}
+
+pub fn arm_trees() -> Vec<&'static Tree> {
+    trees("ARM", Tree::is_arm)
+}
+
+/// A tree with all of these traits, joined by `-`: version, CPU, codec (`6.1-x86_64-xz`, `arm`, `x86_64-zstd`). Says so
+/// where there is none.
+pub fn tree(traits: &str) -> Option<&'static Tree> {
+    let has_all = |tree: &Tree| traits.split('-').all(|word| tree.name.split('-').any(|part| part == word));
+    trees(traits, has_all).first().copied()
 }
 
 /// The cache of Debian's kernels; with KIMAGE_REQUIRE_ALL=1 it is filled first.
 pub fn debian() -> &'static Path {
     static CACHE: OnceLock<PathBuf> = OnceLock::new();
     CACHE.get_or_init(|| {
-        let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache/kimage/debian");
-        let cache = std::env::var_os("KIMAGE_DEBIAN").map_or_else(home, PathBuf::from);
+        let cache = std::env::var_os("KIMAGE_DEBIAN").map_or_else(|| cache().join("debian"), PathBuf::from);
         if std::env::var_os("KIMAGE_REQUIRE_ALL").is_some() {
             let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fetch-debian.sh");
             run_ok(Command::new("sh").arg(script).arg(&cache));
@@ -114,14 +154,16 @@ pub fn image_in(folder: &Path, prefix: &str) -> Option<PathBuf> {
     files.next()
 }
 
-/// The kernel's own scripts/extract-vmlinux, in the sources that `KIMAGE_LINUX` names: it is in no package.
+/// The kernel's own scripts/extract-vmlinux, of the sources that `KIMAGE_LINUX` names, or as tests/make-kernels.sh kept it.
 pub fn extract_vmlinux() -> Option<PathBuf> {
-    std::env::var_os("KIMAGE_LINUX").map(|source| PathBuf::from(source).join("scripts/extract-vmlinux"))
-}
-
-/// The tree of that name, if the corpus is there.
-pub fn tree(name: &str) -> Option<&'static Tree> {
-    corpus().iter().find(|tree| tree.name == name)
+    let named = std::env::var_os("KIMAGE_LINUX").map(|source| PathBuf::from(source).join("scripts/extract-vmlinux"));
+    let found = named.or_else(|| Some(cache().join("kernels/extract-vmlinux"))).filter(|path| path.is_file());
+    if found.is_none() {
+        missing(
+            "no scripts/extract-vmlinux (sh tests/make-kernels.sh keeps it, or KIMAGE_LINUX names a kernel's sources)",
+        );
+    }
+    found
 }
 
 /// Unpacks an archive beside the build output, once for all test binaries and for as long as the archive is the same.
@@ -160,11 +202,35 @@ pub fn kimage() -> Command {
     command
 }
 
-/// Says loudly that something is missing; fails where everything must be there.
+/// What this test needs is not there, so it cannot test, or not all that it should. Every such word goes through here:
+/// it is counted (tests/run.sh sums up all of them: which test, why, and how to change that), and with
+/// `KIMAGE_REQUIRE_ALL=1` the test fails. `what` names the way out.
 pub fn missing(what: &str) {
     let text = format!("\n*** NOT TESTED: {what}\n");
+    let thread = std::thread::current();
+    let test = format!("{}::{}", test_binary(), thread.name().unwrap_or("(a thread of a test)"));
+    if let Some(list) = std::env::var_os("KIMAGE_UNTESTED") {
+        let line = format!("{test}\t{}\n", what.split_whitespace().collect::<Vec<_>>().join(" "));
+        // Many processes write to the one list: a line is one write, at the end of the file whoever else wrote.
+        let file = fs::OpenOptions::new().create(true).append(true).open(&list);
+        let written = file.and_then(|mut file| io::Write::write_all(&mut file, line.as_bytes()));
+        assert!(written.is_ok(), "{}: {written:?}: {text}", list.display());
+    }
     assert!(std::env::var_os("KIMAGE_REQUIRE_ALL").is_none(), "{text}");
     eprintln!("{text}");
+}
+
+/// The name of this test binary, without what Cargo adds.
+fn test_binary() -> String {
+    let path = std::env::current_exe().unwrap();
+    let stem = path.file_stem().unwrap().to_str().unwrap();
+    stem.rsplit_once('-').map_or(stem, |(name, _)| name).to_owned()
+}
+
+/// True with `--full` of tests/run.sh: the tests that take long are asked for. Without it they are left out by choice,
+/// which is no failure to test.
+pub fn full() -> bool {
+    std::env::var_os("KIMAGE_FULL").is_some()
 }
 
 /// The path of a tool of this name, or a loud word and `None`. `package` is what Debian calls it.
@@ -177,10 +243,11 @@ pub fn tool(name: &str, package: &str) -> Option<PathBuf> {
     found
 }
 
-/// Says loudly that no tree of the corpus has its relocs tool. Nowhere a failure: it comes with a kernel's build alone.
+/// No tree of the corpus has its relocs tool: it comes with a kernel's build alone.
 pub fn no_relocs_tool() {
-    eprintln!(
-        "\n*** NOT TESTED: no relocs tool of a kernel's build; name a folder with relocs-6.1 ... in KIMAGE_RELOCS_TOOLS\n"
+    missing(
+        "no relocs tool of a kernel's build (sh tests/make-kernels.sh makes one; or name a folder with relocs-6.1 ... in \
+         KIMAGE_RELOCS_TOOLS)",
     );
 }
 
