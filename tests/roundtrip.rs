@@ -288,7 +288,7 @@ fn zimage_comes_back(what: &str, image: &Assembled<'_>, kernel: &[u8], trees: &[
     assert_whole(&parsed.regions(), bytes.len());
     assert_eq!(parsed.kernel_len(), kernel.len() as u64, "{what}");
     assert_same(what, region(&parsed.regions(), "zImage", &bytes).unwrap(), kernel);
-    assert_eq!(parsed.dtbs().len(), trees.len(), "{what}");
+    assert_eq!(parsed.behind().trees.len(), trees.len(), "{what}");
     for (index, tree) in trees.iter().enumerate() {
         assert_eq!(region(&parsed.regions(), &format!("dtb[{index}]"), &bytes), Some(&tree[..]), "{what}");
     }

@@ -3,7 +3,8 @@
 //! Source: Documentation/arch/arm64/booting.rst and Documentation/arch/riscv/boot-image-header.rst, Linux 7.2.
 
 use crate::arch::Arch;
-use crate::bytes::{Cursor, FieldError, Problem};
+use crate::bytes::{Cursor, FieldError, Problem, len64};
+use crate::format::fdt::Behind;
 
 const ARM64_MAGIC: u32 = 0x644d_5241; // "ARM\x64"
 const RISCV_MAGIC2: u32 = 0x0543_5352; // "RSC\x05"
@@ -51,5 +52,19 @@ impl Image64 {
             flags: cursor.u64("flags", 24)?,
             version: (arch == Arch::Riscv).then(|| cursor.u32("version", 32)).transpose()?,
         })
+    }
+
+    /// Length in bytes of the image that begins `bytes`, and the device trees behind it. The header says how much memory
+    /// the image needs, BSS included, and not how long the file is: it ends where the first of the trees begins that
+    /// `bytes` end with, or before the padding in front of that, as far as it is beyond that memory.
+    pub fn extent(&self, bytes: &[u8]) -> (u64, Behind) {
+        let Some(mut behind) = Behind::at_end(bytes) else { return (len64(bytes), Behind::default()) };
+        let first = behind.start(bytes);
+        let padding = Behind::before_padding(bytes, first);
+        if self.image_size == 0 || !(padding..first).contains(&self.image_size) {
+            return (first, behind);
+        }
+        behind.padding.insert(0, self.image_size..first);
+        (self.image_size, behind)
     }
 }

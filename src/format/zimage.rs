@@ -4,11 +4,10 @@
 
 use crate::bytes::{Cursor, Endian, FieldError, Problem, len64, slice};
 use crate::elf::{self, FlatOptions, RemoveList, flatten};
-use crate::format::fdt::Dtb;
+use crate::format::fdt::{Behind, Dtb};
 use crate::layout::{self, Plan, Region, RegionKind, Reserver};
 use crate::stub::{self, Stub};
 use std::borrow::Cow;
-use std::ops::Range;
 
 /// The magic number at [`MAGIC_AT`].
 pub const ZIMAGE_MAGIC: u32 = 0x016f_2818;
@@ -65,7 +64,7 @@ pub struct ZImage<'a> {
     start: u32,
     end: u64,
     table: Option<SizeTable>,
-    dtbs: Vec<Range<u64>>,
+    behind: Behind,
 }
 
 impl<'a> ZImage<'a> {
@@ -78,30 +77,28 @@ impl<'a> ZImage<'a> {
     ///
     /// # Errors
     /// A [`FieldError`] when the magic number is missing, when start and end do not fit the file, when the table
-    /// points out of the image, or when what follows the image is not a device tree.
+    /// points out of the image, or when what follows the image is neither a device tree nor padding.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, FieldError> {
-        let image = Self::parse_head(bytes)?;
-        let mut dtbs = Vec::new();
-        let mut at = image.end;
-        while at < len64(bytes) {
-            let rest = slice(bytes, at, len64(bytes) - at).unwrap_or(&[]);
-            let dtb = Dtb::parse_at(rest, at).map_err(|mut error| {
-                error.field = format!("appended device tree {}: {}", dtbs.len(), error.field).into();
-                error.with_help("what follows the end of the zImage must be device tree blobs, one behind the other")
-            })?;
-            let end = at + len64(dtb.bytes());
-            dtbs.push(at..end);
-            at = end;
+        let image = Self::parse_alone(bytes)?;
+        if let Some(rest) = &image.behind.rest {
+            let behind = slice(bytes, rest.start, rest.end - rest.start).unwrap_or(&[]);
+            if let Err(mut error) = Dtb::parse_at(behind, rest.start) {
+                let index = image.behind.trees.len();
+                error.field = format!("appended device tree {index}: {}", error.field).into();
+                let help = "what follows the end of the zImage must be device tree blobs, one behind the other";
+                return Err(error.with_help(help));
+            }
         }
-        Ok(ZImage { dtbs, ..image })
+        Ok(image)
     }
 
-    /// Reads header and size table; what is behind the image may be anything.
+    /// Reads header and size table, and what is behind the image: that may be anything.
     ///
     /// # Errors
-    /// As [`ZImage::parse`].
+    /// As [`ZImage::parse`], for the image itself.
     pub fn parse_alone(bytes: &'a [u8]) -> Result<Self, FieldError> {
-        Self::parse_head(bytes)
+        let image = Self::parse_head(bytes)?;
+        Ok(ZImage { behind: Behind::read(bytes, image.end), ..image })
     }
 
     fn parse_head(bytes: &'a [u8]) -> Result<Self, FieldError> {
@@ -132,7 +129,7 @@ impl<'a> ZImage<'a> {
         // In a BE8 image the header's words are little-endian and only this one shows the data's order.
         let big_endian = endian == Endian::Big || mark == ENDIAN_MARK.swap_bytes();
         let table = size_table(&cursor, start, end)?;
-        Ok(ZImage { bytes, big_endian, start, end, table, dtbs: Vec::new() })
+        Ok(ZImage { bytes, big_endian, start, end, table, behind: Behind::default() })
     }
 
     /// Does the kernel run big-endian?
@@ -155,9 +152,10 @@ impl<'a> ZImage<'a> {
         self.table
     }
 
-    /// File offsets of the appended device trees.
-    pub fn dtbs(&self) -> &[Range<u64>] {
-        &self.dtbs
+    /// The appended device trees, the padding around them and what else is there, by file offset. The decompressor finds
+    /// a tree that begins just at [`ZImage::kernel_len`], and no other.
+    pub fn behind(&self) -> &Behind {
+        &self.behind
     }
 
     /// Where the compressed kernel can begin: by the table it ends behind the size word, and it begins at a magic number
@@ -176,9 +174,7 @@ impl<'a> ZImage<'a> {
     /// What the image consists of.
     pub fn regions(&self) -> Vec<Region> {
         let mut regions = vec![Region::new("zImage", 0..self.end, RegionKind::Code)];
-        for (index, dtb) in self.dtbs.iter().enumerate() {
-            regions.push(Region::new(format!("dtb[{index}]"), dtb.clone(), RegionKind::Data));
-        }
+        regions.extend(self.behind.regions(0));
         regions
     }
 }
@@ -339,12 +335,14 @@ pub fn plan<'a>(stub: &Stub<'a>, dtbs: &[&'a [u8]]) -> Result<Plan<'a>, Error> {
 /// [`Error::Dtb`] and [`Error::DtbTail`] for a tree that is damaged or has something behind it.
 pub fn plan_append<'a>(image: &ZImage<'a>, dtbs: &[&'a [u8]]) -> Result<Plan<'a>, Error> {
     let mut reserver = Reserver::new();
-    for region in image.regions() {
+    // A tree goes right behind the kernel, or behind the last tree: the rest of a flash block is left out.
+    let end = image.behind.trees.last().map_or(image.end, |tree| tree.end);
+    for region in image.regions().into_iter().filter(|region| region.at.start < end) {
         let start = reserver.at();
         reserver.bytes(slice(image.bytes, region.at.start, region.at.end - region.at.start).unwrap_or(&[]))?;
         reserver.region(region.name, start, region.kind);
     }
-    append_dtbs(&mut reserver, image.dtbs.len(), dtbs)?;
+    append_dtbs(&mut reserver, image.behind.trees.len(), dtbs)?;
     Ok(reserver.finish())
 }
 

@@ -220,11 +220,14 @@ impl<'a> Opened<'a> {
         let mut facts = Vec::new();
         let mut findings = Vec::new();
         let mut regions = None;
+        let mut behind = None;
         let produced = len64(&data);
+        let around = layer.parent.and_then(|id| self.layer(id)).map(|outer| outer.kind);
         match &inflated {
             Ok(inflated) => {
                 let rest = slice(bytes, inflated.consumed, len64(bytes) - inflated.consumed).unwrap_or(&[]);
-                regions = Some(describe::stream_regions(inflated, rest));
+                behind = describe::behind_stream(bytes, inflated, around);
+                regions = Some(describe::stream_regions(inflated, rest, behind.as_ref()));
                 describe::stream_facts(bytes, inflated, rest, &mut facts);
             }
             Err(error) => findings.push(stream_finding(error, produced)),
@@ -232,13 +235,12 @@ impl<'a> Opened<'a> {
         let consumed = inflated.as_ref().map_or(len64(bytes), |inflated: &Inflated| inflated.consumed);
         self.spent = self.spent.saturating_add(produced);
         // Only now its end is known: the part is what its codec's command reads.
-        let outer = self.layer(parent).and_then(|layer| layer.parent).and_then(|id| self.layer(id));
         let place = self.layer(parent).map(|layer| (layer.parent, layer.in_parent.clone()));
         let is_ramdisk = self
             .parts
             .iter()
             .any(|part| part.name.starts_with("initramfs") && Some((Some(part.layer), part.at.clone())) == place);
-        if describe::is_part(outer.map(|layer| layer.kind)) && !is_ramdisk {
+        if describe::is_part(around) && !is_ramdisk {
             self.add_part(parent, "payload", "", 0..consumed);
         }
         if let Some(layer) = self.layers.get_mut(parent.0) {
@@ -248,6 +250,9 @@ impl<'a> Opened<'a> {
                 layer.regions = regions;
             }
         }
+        // Below what comes out of the stream, so that it is read after that.
+        let behind = behind.iter().flat_map(|behind| describe::behind_children(behind, 0)).collect();
+        self.add_inside(parent, Vec::new(), behind);
         if data.is_empty() {
             return None;
         }

@@ -100,7 +100,7 @@ fn bzimage() -> Vec<u8> {
     emit(&assemble::bzimage(&vmlinux, &setup, CrcChoice::ByGeneration).unwrap().plan)
 }
 
-fn zimage() -> Vec<u8> {
+pub fn zimage() -> Vec<u8> {
     emit(&assemble::zimage(&tiny("arm-vmlinux"), &[]).unwrap().plan)
 }
 
@@ -119,7 +119,7 @@ fn zimage_without_table() -> Vec<u8> {
     file
 }
 
-fn uimage(kind: u8, files: &[&[u8]]) -> Vec<u8> {
+pub fn uimage(kind: u8, files: &[&[u8]]) -> Vec<u8> {
     let plans: Vec<Plan<'_>> = files.iter().map(|file| Plan::of("data", file)).collect();
     let name = uimage::name_bytes(b"tiny");
     let header = Header { time: 1_700_000_000, load: 0x8000, entry: 0x8000, os: 5, arch: 22, kind, comp: 1, name };
@@ -219,7 +219,7 @@ fn pe(head: &[(usize, &[u8])], sections: &[(&str, &[u8])]) -> Vec<u8> {
     file
 }
 
-fn zboot() -> Vec<u8> {
+pub fn zboot() -> Vec<u8> {
     let payload = gzip(&image64(b"ARM\x64"));
     let len = (payload.len() as u32).to_le_bytes();
     pe(
@@ -228,7 +228,7 @@ fn zboot() -> Vec<u8> {
     )
 }
 
-fn uki() -> Vec<u8> {
+pub fn uki() -> Vec<u8> {
     pe(
         &[],
         &[

@@ -8,10 +8,12 @@
 //!
 //! Source: Devicetree Specification 0.4, chapter 5; dtc 1.6 (flattree.c) for the order of the blocks and strings.
 
+mod behind;
 mod live;
 mod read;
 mod write;
 
+pub use behind::Behind;
 pub use live::{Node, Property};
 pub use read::{MAX_DEPTH, MAX_NODES, MAX_PROPERTIES, NodeRef, PropertyRef, Tree};
 pub use write::{Error, Flat, Reservation, Strings};

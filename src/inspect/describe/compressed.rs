@@ -4,6 +4,7 @@ use super::{Child, Content, Context, Described};
 use crate::bytes::{Cursor, len64, slice};
 use crate::codec::{Bcj, Codec, Inflated, Literal, Parameters};
 use crate::format::Format;
+use crate::format::fdt::Behind;
 use crate::inspect::{Fact, Kind};
 use crate::layout::{Region, RegionKind};
 
@@ -95,19 +96,28 @@ pub(in crate::inspect) fn expected_size(codec: Codec, bytes: &[u8], limit: u64) 
     if plausible { usize::try_from(says).unwrap_or(0) } else { 0 }
 }
 
-pub(in crate::inspect) fn stream_regions(inflated: &Inflated, rest: &[u8]) -> Vec<Region> {
+/// The stream, the size behind it, and what follows; that is told apart where `behind` says what it is.
+pub(in crate::inspect) fn stream_regions(inflated: &Inflated, rest: &[u8], behind: Option<&Behind>) -> Vec<Region> {
     let end = inflated.consumed;
     let mut regions = vec![Region::new("stream", 0..end, RegionKind::Payload)];
-    if is_trailer(inflated, rest) {
+    let sized = is_trailer(inflated, rest);
+    if sized {
         regions.push(Region::new("size", end..end + 4, RegionKind::Header));
-        if rest.len() > 4 {
-            regions.push(Region::new("trailer", end + 4..end + len64(rest), RegionKind::Data));
-        }
-    } else if !rest.is_empty() {
-        let kind = if rest.iter().all(|byte| *byte == 0) { RegionKind::Padding } else { RegionKind::Data };
-        regions.push(Region::new("trailer", end..end + len64(rest), kind));
+    }
+    let at = if sized { end + 4 } else { end }..end + len64(rest);
+    match behind {
+        Some(behind) => regions.extend(behind.regions(0)),
+        None if !at.is_empty() => regions.push(Region::new("trailer", at, RegionKind::Data)),
+        None => {}
     }
     regions
+}
+
+/// Device trees and what else is behind a stream; nothing that belongs to its own container is.
+pub(in crate::inspect) fn behind_stream(bytes: &[u8], inflated: &Inflated, parent: Option<Kind>) -> Option<Behind> {
+    let rest = slice(bytes, inflated.consumed, len64(bytes) - inflated.consumed).unwrap_or(&[]);
+    let size = if is_trailer(inflated, rest) { 4 } else { 0 };
+    (is_part(parent) && !is_payload(parent)).then(|| Behind::read(bytes, inflated.consumed + size))
 }
 
 /// Is the word behind the stream the size of what came out of it, modulo 2^32?

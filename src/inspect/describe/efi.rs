@@ -2,8 +2,9 @@
 
 use super::{Child, Described, kernel, pe};
 use crate::arch::Arch;
-use crate::bytes::{FieldError, len64};
+use crate::bytes::{FieldError, len64, slice};
 use crate::finding::{Finding, Severity};
+use crate::format::fdt::Behind;
 use crate::format::image64::Image64;
 use crate::format::pe::Pe;
 use crate::format::uki::{self, Role};
@@ -32,19 +33,24 @@ pub(super) fn describe_image(bytes: &[u8]) -> Result<Described, FieldError> {
     if let Some(version) = image.version {
         facts.push(Fact::new("header_version", format!("{}.{}", version >> 16, version & 0xffff)).at(32, 4));
     }
-    facts.push(Fact::number("memory_needed", image.image_size.max(len64(bytes))));
-    described.whole_part("vmlinux", bytes);
-    described.regions = image_regions(bytes, &[]);
+    let (len, behind) = image.extent(bytes);
+    facts.push(Fact::number("memory_needed", image.image_size.max(len)));
+    described.part("vmlinux", 0..len);
+    described.behind(&behind);
+    described.regions = image_regions(bytes, &[], &behind);
     described.later(|bytes, context, described| {
-        kernel::look_inside_flat(bytes, context, described);
-        described.regions = image_regions(bytes, &described.children);
+        let (len, behind) =
+            Image64::parse(bytes).map_or((len64(bytes), Behind::default()), |image| image.extent(bytes));
+        kernel::look_inside_flat(slice(bytes, 0, len).unwrap_or(bytes), context, described);
+        described.regions = image_regions(bytes, &described.children, &behind);
     });
     pe::describe_efi(bytes, &mut described);
     Ok(described)
 }
 
-fn image_regions(bytes: &[u8], children: &[Child]) -> Vec<Region> {
+fn image_regions(bytes: &[u8], children: &[Child], behind: &Behind) -> Vec<Region> {
     let mut regions = kernel::child_regions(children);
+    regions.extend(behind.regions(0));
     regions.insert(0, Region::new("header", 0..64, RegionKind::Header));
     kernel::fill_gaps(&mut regions, len64(bytes), "kernel", RegionKind::Code);
     regions

@@ -4,10 +4,9 @@ use super::{Child, Described};
 use crate::bytes::{FieldError, len64};
 use crate::finding::{Finding, Severity};
 use crate::format::Format;
-use crate::format::fdt::{Dtb, NodeRef, PropertyRef};
+use crate::format::fdt::{Behind, Dtb, NodeRef, PropertyRef};
 use crate::format::fit::{Algorithm, Configuration, Fit, Image, Placement};
 use crate::inspect::{Fact, Kind, Row, Value, utc};
-use crate::layout::{Region, RegionKind};
 
 pub(super) fn describe(bytes: &[u8]) -> Result<Described, FieldError> {
     let dtb = Dtb::parse_at(bytes, 0)?;
@@ -30,7 +29,11 @@ pub(super) fn describe(bytes: &[u8]) -> Result<Described, FieldError> {
     let nodes = u64::try_from(tree.nodes().count()).unwrap_or(0);
     described.facts.push(Fact::number("nodes", nodes));
     described.part("dtb", 0..len64(dtb.bytes()));
-    described.regions = blocks(&dtb, len64(bytes))?;
+    described.regions = dtb.regions()?;
+    // Trees that were written into one file or section: this is the first.
+    let behind = Behind::read(bytes, len64(dtb.bytes()));
+    described.regions.extend(behind.regions(1));
+    described.children.extend(super::behind_children(&behind, 1));
     Ok(described)
 }
 
@@ -47,16 +50,6 @@ fn header_facts(dtb: &Dtb<'_>, described: &mut Described) -> Result<(), FieldErr
         facts.push(Fact::new("reserved_memory", Value::Table(rows.collect())));
     }
     Ok(())
-}
-
-/// Header, blocks, and what is behind the tree.
-fn blocks(dtb: &Dtb<'_>, len: u64) -> Result<Vec<Region>, FieldError> {
-    let mut regions = dtb.regions()?;
-    let total = len64(dtb.bytes());
-    if total < len {
-        regions.push(Region::new("trailer", total..len, RegionKind::Data));
-    }
-    Ok(regions)
 }
 
 pub(super) fn describe_fit(bytes: &[u8]) -> Result<Described, FieldError> {

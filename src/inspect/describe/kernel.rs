@@ -5,6 +5,7 @@ use crate::bytes::{Endian, len64, slice};
 use crate::codec::Codec;
 use crate::elf::banner_in;
 use crate::format::Format;
+use crate::format::fdt::Behind;
 use crate::inspect::{Fact, Kind};
 use crate::layout::{Region, RegionKind};
 use std::ops::Range;
@@ -16,14 +17,18 @@ const CONFIG_END: &[u8] = b"IKCFG_ED";
 /// How a cpio archive of the kernel's build begins ("newc", Documentation/driver-api/early-userspace/buffer-format.rst).
 const CPIO: &[u8] = b"070701";
 
-/// A kernel that has no header: flat, as ARM's `Image`.
+/// A kernel that has no header: flat, as ARM's `Image`. Device trees behind it (MIPS: `RAW_APPENDED_DTB`) are none of it.
 pub(super) fn describe_flat(bytes: &[u8]) -> Described {
     let mut described = Described::new(Kind::Kernel, "kernel without a header (flat Image)");
-    described.whole_part("vmlinux", bytes);
-    described.regions = crate::inspect::opened::whole(bytes, "kernel", RegionKind::Code);
+    let behind = Behind::at_end(bytes).unwrap_or_default();
+    described.part("vmlinux", 0..behind.start(bytes));
+    described.behind(&behind);
+    fill_gaps(&mut described.regions, len64(bytes), "kernel", RegionKind::Code);
     described.later(|bytes, context, described| {
-        look_inside_flat(bytes, context, described);
+        let behind = Behind::at_end(bytes).unwrap_or_default();
+        look_inside_flat(slice(bytes, 0, behind.start(bytes)).unwrap_or(bytes), context, described);
         described.regions = child_regions(&described.children);
+        described.regions.extend(behind.regions(0));
         fill_gaps(&mut described.regions, len64(bytes), "kernel", RegionKind::Code);
     });
     described

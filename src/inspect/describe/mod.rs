@@ -14,7 +14,7 @@ mod zimage;
 
 pub(super) use kernel::is_flat as is_flat_kernel;
 
-pub(super) use compressed::{expected_size, is_part, stream_facts, stream_regions};
+pub(super) use compressed::{behind_stream, expected_size, is_part, stream_facts, stream_regions};
 
 use super::{Facts, Kind, Limits};
 use crate::bytes::{FieldError, len64, slice};
@@ -22,6 +22,7 @@ use crate::codec::Inflated;
 use crate::elf::Elf;
 use crate::finding::Finding;
 use crate::format::Format;
+use crate::format::fdt::Behind;
 use crate::layout::{Region, RegionKind};
 use std::borrow::Cow;
 use std::ops::Range;
@@ -97,10 +98,24 @@ impl Described {
         self.parts.push(PartAt { name, what: None, at });
     }
 
+    /// Adds what stands behind a kernel: device trees and whatever else is there as layers, and the regions of all of it.
+    fn behind(&mut self, behind: &Behind) {
+        self.regions.extend(behind.regions(0));
+        self.children.extend(behind_children(behind, 0));
+    }
+
     /// Names all of the layer.
     fn whole_part(&mut self, name: &'static str, bytes: &[u8]) {
         self.part(name, 0..len64(bytes));
     }
+}
+
+/// The layers that stand behind a kernel; the first tree has the number `first`.
+pub(super) fn behind_children(behind: &Behind, first: usize) -> Vec<Child> {
+    let trees = behind.trees.iter().enumerate();
+    let trees = trees.map(|(index, at)| Child::range(format!("dtb[{}]", first + index), at.clone()));
+    let rest = behind.rest.iter().map(|at| Child::range("trailer", at.clone()));
+    trees.chain(rest).collect()
 }
 
 /// A part, by a name of [`super::PARTS`] without its index.
@@ -212,10 +227,11 @@ pub(super) fn split(data: &[u8]) -> Vec<Child> {
         let mut children = vec![Child::range("vmlinux", 0..len)];
         if len < end {
             let rest = slice(data, len, end - len).unwrap_or(&[]);
-            let kind = relocs::detect(rest).then_some(Kind::Relocs);
-            let name = if kind.is_some() { "relocs" } else { "trailer" };
-            let child = Child::range(name, len..end);
-            children.push(Child { kind, ..child });
+            if relocs::detect(rest) {
+                children.push(Child::range("relocs", len..end).kind(Kind::Relocs));
+            } else {
+                children.extend(behind_children(&Behind::read(data, len), 0));
+            }
         }
         return children;
     }

@@ -6,6 +6,7 @@ use crate::finding::{Finding, Severity};
 use crate::format::Format;
 use crate::format::android::BootImage;
 use crate::format::cpio::{Cpio, archive_len};
+use crate::format::fdt::Behind;
 use crate::inspect::{Fact, Kind, Row, Value};
 use crate::layout::{Region, RegionKind};
 
@@ -119,6 +120,14 @@ pub(super) fn describe_android(bytes: &[u8]) -> Result<Described, FieldError> {
             let each = image.vendor_ramdisks.iter().filter(|ramdisk| !ramdisk.at.is_empty());
             described.children.extend(each.map(|one| Child::range("ramdisk", one.at.clone()).part("initramfs")));
             continue;
+        }
+        if section.name == "dtb" {
+            // One tree or several; a section that has none is shown for what it is.
+            let trees = Behind::read(slice(bytes, 0, section.at.end).unwrap_or(bytes), section.at.start);
+            if !trees.trees.is_empty() {
+                described.children.extend(super::behind_children(&trees, 0));
+                continue;
+            }
         }
         let child = Child::range(section.name, section.at.clone());
         described.children.push(match section.name {

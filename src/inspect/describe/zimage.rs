@@ -7,21 +7,13 @@ use crate::elf::release_in;
 use crate::finding::{Finding, Severity};
 use crate::format::Format;
 use crate::format::zimage::ZImage;
-use crate::inspect::{DAMAGED, Fact, Kind};
+use crate::inspect::{Fact, Kind};
 use crate::layout::{Region, RegionKind};
 use std::ops::Range;
 
 pub(super) fn describe(bytes: &[u8], context: &Context<'_>) -> Result<Described, FieldError> {
-    let mut trouble = None;
-    let image = match ZImage::parse(bytes) {
-        Ok(image) => image,
-        // What is behind it may be anything; the kernel is still one.
-        Err(error) => {
-            let image = ZImage::parse_alone(bytes)?;
-            trouble = Some(error);
-            image
-        }
-    };
+    // What is behind it may be anything; the kernel is still one.
+    let image = ZImage::parse_alone(bytes)?;
     let order = if image.is_big_endian() { "big-endian" } else { "little-endian" };
     let mut described = Described::new(Kind::Known(Format::ZImage), format!("ARM zImage, {order}"));
     let facts = &mut described.facts;
@@ -59,18 +51,12 @@ pub(super) fn describe(bytes: &[u8], context: &Context<'_>) -> Result<Described,
     }
     regions.retain(|region| !region.at.is_empty());
     described.part("decompressor", 0..end);
-    for (index, dtb) in image.dtbs().iter().enumerate() {
-        regions.push(Region::new(format!("dtb[{index}]"), dtb.clone(), RegionKind::Data));
-        described.children.push(Child::range(format!("dtb[{index}]"), dtb.clone()));
-    }
-    if let Some(error) = trouble {
-        regions.push(Region::new("trailer", end..len64(bytes), RegionKind::Data));
-        described.children.push(Child::range("trailer", end..len64(bytes)));
-        let is_cut = end > len64(bytes);
-        let (rule, severity) = if is_cut { (DAMAGED, Severity::Error) } else { ("zimage.trailer", Severity::Warning) };
-        described.findings.push(Finding::new(rule, severity, error.to_string()).at(error.at.0).with_help(error.help));
-    }
     described.regions = regions;
+    described.behind(image.behind());
+    if let Err(error) = ZImage::parse(bytes) {
+        let finding = Finding::new("zimage.trailer", Severity::Warning, error.to_string());
+        described.findings.push(finding.at(error.at.0).with_help(error.help));
+    }
     pe::describe_efi(bytes, &mut described);
     Ok(described)
 }

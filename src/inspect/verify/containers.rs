@@ -15,6 +15,7 @@ use crate::inspect::{Kind, Layer, Opened, hex};
 
 pub(super) const RULES: &[&Rule] = &[
     &ZIMAGE_LENGTH,
+    &ZIMAGE_DTB,
     &ZIMAGE_TABLE,
     &ZIMAGE_PAYLOAD,
     &IMAGE_CONSTANT,
@@ -34,6 +35,12 @@ const ZIMAGE_LENGTH: Rule = Rule {
     severity: Severity::Error,
     what: "what follows the end by the header",
     means: "the decompressor looks for an appended device tree just there; what is there is none, or the end is wrong",
+};
+const ZIMAGE_DTB: Rule = Rule {
+    id: "zimage.dtb",
+    severity: Severity::Warning,
+    what: "place of the appended device tree",
+    means: "the kernel's decompressor looks right behind the image and nowhere else: it does not find the tree",
 };
 const ZIMAGE_TABLE: Rule = Rule {
     id: "zimage.table",
@@ -112,13 +119,16 @@ pub(super) fn zimage(opened: &Opened<'_>, layer: &Layer, checks: &mut Checks) {
     let bytes = opened.bytes(layer);
     let Ok(image) = ZImage::parse_alone(bytes) else { return };
     let end = image.kernel_len();
-    let dtbs = ZImage::parse(bytes).is_ok();
-    let behind = slice(bytes, end, len64(bytes) - end).unwrap_or(&[]);
-    // What was read back from flash ends with erased blocks.
-    let padding = behind.len() >= 512 && (behind.iter().all(|b| *b == 0) || behind.iter().all(|b| *b == 0xff));
-    let severity = if padding { Severity::Warning } else { Severity::Error };
-    let found = format!("{} bytes at {end:#x}", behind.len());
-    checks.hold_as(severity, &ZIMAGE_LENGTH, 0x2c, dtbs, found, "nothing, or device trees");
+    let behind = image.behind();
+    let found = behind
+        .rest
+        .as_ref()
+        .map_or(String::new(), |rest| format!("{} bytes at {:#x}", rest.end - rest.start, rest.start));
+    checks.hold(&ZIMAGE_LENGTH, 0x2c, behind.rest.is_none(), found, "nothing, device trees, or padding");
+    if let Some(first) = behind.trees.first() {
+        let found = format!("padding, and the first device tree at {:#x}", first.start);
+        checks.hold(&ZIMAGE_DTB, first.start, first.start == end, found, format!("a device tree at {end:#x}"));
+    }
     zimage_table(&image, bytes, checks);
     let has_payload = opened.children(layer.id).any(|child| child.name == "payload");
     if image.table().is_some() {
@@ -198,7 +208,7 @@ pub(super) fn image64(bytes: &[u8], checks: &mut Checks) {
     if image.image_size == 0 {
         return;
     }
-    let len = unsigned_len(bytes);
+    let len = unsigned_len(slice(bytes, 0, image.extent(bytes).0).unwrap_or(bytes));
     let found = image.image_size;
     checks.hold(&IMAGE_SIZE, 16, found >= len, found, format!("the file's {len} bytes at least"));
     if let Some(pe) = Pe::parse(bytes).ok().filter(|_| is_mz) {

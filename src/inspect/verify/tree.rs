@@ -1,9 +1,10 @@
 //! Device trees and FITs.
 
-use crate::bytes::{Cursor, Endian, len64, slice};
+use crate::bytes::{Cursor, Endian, slice};
 use crate::codec::Codec;
 use crate::finding::{Checks, Rule, Severity};
 use crate::format::Format;
+use crate::format::fdt::Behind;
 use crate::format::fit::Fit;
 use crate::inspect::{Kind, Layer, Opened};
 
@@ -100,9 +101,9 @@ pub(super) fn fit(opened: &Opened<'_>, layer: &Layer, checks: &mut Checks) {
     }
 }
 
-/// What is behind the tree, where nothing belongs.
+/// What is behind the tree: others, or nothing but padding.
 pub(super) fn trailer(bytes: &[u8], checks: &mut Checks) {
     let total = Cursor::new(bytes, Endian::Big).u32("totalsize", 4).map_or(0, u64::from);
-    let behind = len64(bytes).saturating_sub(total);
-    checks.hold(&TOTAL, 4, behind == 0, behind, 0);
+    let rest = Behind::read(bytes, total).rest.unwrap_or(0..0);
+    checks.hold(&TOTAL, 4, rest.is_empty(), rest.end - rest.start, 0);
 }
