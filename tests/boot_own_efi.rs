@@ -213,6 +213,7 @@ fn from_a_disk() {
     let files = [("/boot/first", &*first), ("/boot/second", &*second)];
 
     let with = |name: &str, more: &[(&str, &Path)]| disk(dir.path(), name, &[&files, more].concat());
+    // no gap: disk() says so
     let Some(default) = with("default.img", &[("/EFI/BOOT/BOOTX64.EFI", &own)]) else { return };
     let shell = with("shell.img", &[("/plain.efi", &plain), ("/startup.nsh", &script)]).unwrap();
     let lost = with("lost.img", &[("/plain.efi", &plain), ("/startup.nsh", &lost)]).unwrap();

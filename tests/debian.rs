@@ -40,8 +40,8 @@ impl Kernel {
 /// which says nothing of the kernel.
 fn kernels() -> &'static [Kernel] {
     static KERNELS: OnceLock<Vec<Kernel>> = OnceLock::new();
-    KERNELS.get_or_init(|| {
-        let cache = debian();
+    let cache = debian();
+    let kernels = KERNELS.get_or_init(|| {
         let mut kernels = Vec::new();
         for entry in fs::read_dir(cache).into_iter().flatten().flatten() {
             let name = entry.file_name().into_string().unwrap();
@@ -51,11 +51,12 @@ fn kernels() -> &'static [Kernel] {
             }
         }
         kernels.sort_by(|a, b| a.name.cmp(&b.name));
-        if kernels.is_empty() {
-            missing(&format!("no Debian kernels in {}: run tests/fetch-debian.sh", cache.display()));
-        }
         kernels
-    })
+    });
+    if kernels.is_empty() {
+        missing(&format!("no Debian kernels in {} (sh tests/fetch-debian.sh)", cache.display()));
+    }
+    kernels
 }
 
 #[test]
@@ -165,7 +166,7 @@ fn signatures_sign_the_digest() {
     for kernel in kernels() {
         let image = kernel.info();
         let facts = &image["layers"][0]["facts"];
-        let Some(table) = facts["signature_table"]["value"].as_array() else { continue };
+        let Some(table) = facts["signature_table"]["value"].as_array() else { continue }; // no gap: not signed
         let digest = facts["authenticode_sha256"]["value"].as_str().unwrap();
         let digest: Vec<u8> = (0..32).map(|at| u8::from_str_radix(&digest[2 * at..2 * at + 2], 16).unwrap()).collect();
         let bytes = read(&kernel.image);

@@ -3,13 +3,11 @@
 #
 #     sh tests/fetch-debian.sh [CACHE]
 #
-# CACHE (default: KIMAGE_DEBIAN, else ~/.cache/kimage/debian) comes to hold a folder SUITE-ARCH-PACKAGE for each, with what the
+# CACHE (default: KIMAGE_DEBIAN, else debian in KIMAGE_CACHE, which is ~/.cache/kimage) comes to hold a folder SUITE-ARCH-PACKAGE for each, with what the
 # package has in /boot: vmlinuz and config. What is there already is not fetched again. Needs apt and dpkg-deb; no
 # root, and nothing of this machine's own apt is touched. Kernels are GPL-2.0: test data only, never committed.
 set -eu
-cache=${1:-${KIMAGE_DEBIAN:-$HOME/.cache/kimage/debian}}
-mirror=${KIMAGE_DEBIAN_MIRROR:-http://deb.debian.org/debian}
-keys=/usr/share/keyrings/debian-archive-keyring.gpg
+cache=${1:-${KIMAGE_DEBIAN:-${KIMAGE_CACHE:-$HOME/.cache/kimage}/debian}}
 
 # suite architecture metapackage: every CPU, every generation, the small flavours where there are some; MIPS is for
 # U-Boot (tests/boot_boards.rs)
@@ -35,25 +33,8 @@ work=$(mktemp -d "$cache/.fetch-XXXXXX")
 trap 'rm -rf "$work"' EXIT INT TERM
 failed=0
 
-# apt with a state of its own: one suite, one architecture
-private_apt() {
-    state=$work/$1-$2
-    if [ ! -d "$state" ]; then
-        mkdir -p "$state/lists/partial" "$state/archives/partial" "$state/etc/preferences.d"
-        : >"$state/status"
-        echo "deb [signed-by=$keys] $mirror $1 main" >"$state/sources.list"
-    fi
-    arch_of=$2
-    shift 2
-    command=$1
-    shift
-    "$command" -q \
-        -o Dir::Etc="$state/etc" -o Dir::Etc::SourceList="$state/sources.list" -o Dir::Etc::SourceParts=/dev/null \
-        -o Dir::State="$state" -o Dir::State::Lists="$state/lists" -o Dir::State::Status="$state/status" \
-        -o Dir::Cache="$state" -o Dir::Cache::Archives="$state/archives" \
-        -o APT::Architecture="$arch_of" -o APT::Architectures="$arch_of" -o APT::Default-Release= \
-        -o Acquire::Languages=none -o APT::Sandbox::User= "$@"
-}
+# shellcheck source=tests/debian-apt.sh
+. "$(dirname "$0")/debian-apt.sh"
 
 fetch() {
     suite=$1 arch=$2 meta=$3
@@ -62,10 +43,7 @@ fetch() {
         echo "there already: $folder"
         return 0
     fi
-    [ -d "$work/$suite-$arch" ] || private_apt "$suite" "$arch" apt-get update >"$work/log" 2>&1 || {
-        cat "$work/log" >&2
-        return 1
-    }
+    update_apt "$suite" "$arch" || return 1
     # The metapackage depends on the kernel of the day.
     package=$(private_apt "$suite" "$arch" apt-cache depends "$meta" | sed -n 's/^ *Depends: \(linux-image-[^ ]*\)$/\1/p' | head -n 1)
     [ -n "$package" ] || { echo "$suite $arch: $meta depends on no linux-image package" >&2; return 1; }

@@ -224,7 +224,7 @@ fn arm_without_size_table_is_scanned() {
 #[test]
 fn appended_device_trees_come_back() {
     for tree in arm() {
-        let Ok(folder) = fs::read_dir(tree.path("arch/arm/boot/dts")) else { continue };
+        let folder = fs::read_dir(tree.path("arch/arm/boot/dts")).unwrap();
         let mut dtbs: Vec<_> =
             folder.map(|entry| entry.unwrap().path()).filter(|path| path.extension().is_some()).collect();
         dtbs.sort();
@@ -364,7 +364,7 @@ fn fit_images_are_those_of_dumpimage() {
 #[test]
 fn device_trees_are_told_by_their_root() {
     for tree in arm() {
-        let Ok(folder) = fs::read_dir(tree.path("arch/arm/boot/dts")) else { continue };
+        let folder = fs::read_dir(tree.path("arch/arm/boot/dts")).unwrap();
         let Some(fdtget) = tool("fdtget", "device-tree-compiler") else { return };
         for path in folder.map(|entry| entry.unwrap().path()).filter(|path| path.extension().is_some()) {
             let want = stdout(&run_ok(Command::new(&fdtget).arg(&path).args(["/", "model"])));

@@ -154,7 +154,7 @@ proptest! {
         if tail.ends_with('\\') {
             return Ok(());
         }
-        let Ok(link) = LinkCommand::parse(kept.as_bytes(), None) else { return Ok(()) };
+        let Ok(link) = LinkCommand::parse(kept.as_bytes(), None) else { return Ok(()) }; // no gap: refused
         // The commands behind it are not read, so they may be anything; for sh they must make sense.
         if !link.rest().is_empty() {
             return Ok(());

@@ -36,6 +36,11 @@ fn can_link(tree: &Tree) -> bool {
     }
 }
 
+/// The trees whose linker is there; the others are said to be left out.
+fn linkable() -> impl Iterator<Item = &'static Tree> {
+    corpus().iter().filter(|tree| can_link(tree)) // no gap: can_link says which
+}
+
 fn command(is_arm: bool, vmlinux: &Path, folder: &Path) -> Command {
     let mut command = kimage();
     command.arg(if is_arm { "zimage" } else { "bzimage" }).arg(vmlinux).arg("--build-dir").arg(folder);
@@ -91,7 +96,7 @@ fn listing(dir: &Path) -> Vec<String> {
 
 #[test]
 fn the_same_image_as_the_kernels_build() {
-    for tree in corpus().iter().filter(|tree| can_link(tree)) {
+    for tree in linkable() {
         let want = fs::read(image(tree)).unwrap();
         let codec = Codec::detect(&tree.read(&stream(tree))).unwrap();
         for vmlinux in kernels(tree) {
@@ -114,7 +119,7 @@ fn the_same_image_as_the_kernels_build() {
 /// Each under the name that the kernel's build has for it, from another folder, by relative paths.
 #[test]
 fn every_intermediate_file_is_kept() {
-    for tree in corpus().iter().filter(|tree| can_link(tree)) {
+    for tree in linkable() {
         let dir = tempdir();
         let parent = tree.dir.parent().unwrap();
         let output = run_ok(
@@ -141,7 +146,7 @@ fn every_intermediate_file_is_kept() {
 
 #[test]
 fn a_plan_writes_nothing() {
-    for tree in corpus().iter().filter(|tree| can_link(tree)) {
+    for tree in linkable() {
         let dir = tempdir();
         let mut plan = command(tree.is_arm(), &tree.path("vmlinux"), &tree.dir);
         plan.current_dir(dir.path()).args(["--plan", "--keep", "kept", "--payload"]).arg(tree.path(&stream(tree)));
@@ -226,7 +231,7 @@ fn every_number_of_the_setup_is_explained() {
 /// Another level is another payload, another link, another setup: and the parts still belong together.
 #[test]
 fn another_level_gives_another_image() {
-    for tree in corpus().iter().filter(|tree| can_link(tree)) {
+    for tree in linkable() {
         let codec = Codec::detect(&tree.read(&stream(tree))).unwrap();
         let dir = tempdir();
         let out = dir.path().join("image");
@@ -389,8 +394,8 @@ fn what_does_not_fit_is_refused() {
 /// Without the compressed kernel of the tree's build, xz is called as that build called it.
 #[test]
 fn xz_of_a_folder_that_keeps_no_stream() {
-    let has_xz = |tree: &&Tree| tree::is_set(&tree.read(".config"), "KERNEL_XZ");
-    for tree in corpus().iter().filter(has_xz).filter(|tree| can_link(tree)) {
+    let has_xz = |tree: &Tree| tree::is_set(&tree.read(".config"), "KERNEL_XZ");
+    for tree in support::trees("xz", has_xz).into_iter().filter(|tree| can_link(tree)) {
         let folder = shadow(tree);
         fs::remove_file(folder.path().join(stream(tree))).unwrap();
         let mut command = command(tree.is_arm(), &tree.path("vmlinux"), folder.path());

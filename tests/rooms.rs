@@ -83,7 +83,7 @@ fn no_room_names_a_later_room() {
     let floors = floors();
     let mut wrong = Vec::new();
     for path in sources(&src()) {
-        let Some(room) = room_of(&path) else { continue };
+        let Some(room) = room_of(&path) else { continue }; // no gap: not in a room
         let own = *floors.get(room.as_str()).unwrap_or_else(|| panic!("{}: a room that has no floor", path.display()));
         for named in named_rooms(&code(&path), floors.keys().copied()) {
             if named != room && floors[named] >= own {

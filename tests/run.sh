@@ -4,8 +4,9 @@
 #     sh tests/run.sh [--full] [arguments for `cargo test`]
 #
 # --full adds the long boot matrix, and 100,000 hostile files of each format for a kimage that is optimised. On Debian and
-# its kin what is missing is installed by apt; elsewhere a test that misses a tool says so loudly and passes. With
-# KIMAGE_REQUIRE_ALL=1 (as in .ci/run) it fails instead.
+# its kin what is missing is installed by apt, which may remove nothing for it; kernels are fetched and built, once, in
+# KIMAGE_CACHE (default: ~/.cache/kimage). What could not be tested is counted and named at the end; with
+# KIMAGE_REQUIRE_ALL=1 (as in .ci/run) it fails. The exit status is that of `cargo test`.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -42,6 +43,14 @@ needs='
     /usr/lib/u-boot/qemu_arm/u-boot.bin:u-boot-qemu
     /usr/share/ovmf/OVMF.fd:ovmf
     cc:gcc
+    flex:flex
+    bison:bison
+    bc:bc
+    /usr/include/libelf.h:libelf-dev
+    /usr/include/openssl/ssl.h:libssl-dev
+    arm-linux-gnueabihf-gcc:gcc-arm-linux-gnueabihf
+    rsvg-convert:librsvg2-bin
+    pzstd:zstd
     bzip2:bzip2
     cpio:cpio
     mkbootimg:mkbootimg
@@ -67,26 +76,72 @@ needs='
     strace:strace
     unshare:util-linux
 '
+cache=${KIMAGE_CACHE:-$HOME/.cache/kimage}
+# Where tests/install-aside.sh leaves what cannot be installed.
+PATH=$PATH:$cache/aside/bin
 missing=
 for need in $needs; do
-    command -v "${need%%:*}" >/dev/null 2>&1 || [ -e "${need%%:*}" ] || missing="$missing ${need##*:}"
+    command -v "${need%%:*}" >/dev/null 2>&1 || [ -e "${need%%:*}" ] ||
+        case " $missing " in *" ${need##*:} "*) ;; *) missing="$missing ${need##*:}" ;; esac
 done
+install() {
+    DEBIAN_FRONTEND=noninteractive $sudo apt-get install -q -y --no-remove --no-install-recommends "$@"
+}
 if [ -n "$missing" ]; then
     if command -v apt-get >/dev/null 2>&1; then
         sudo=
         [ "$(id -u)" = 0 ] || sudo=sudo
         echo "Installing:$missing"
-        $sudo apt-get update -q
+        $sudo apt-get update -q || echo "apt-get update failed: going by the lists that are there" >&2
         # shellcheck disable=SC2086 # a list of words
-        DEBIAN_FRONTEND=noninteractive $sudo apt-get install -q -y --no-install-recommends $missing
+        if ! install $missing; then
+            # One of them, or what it needs, collides with what is installed: nothing of this machine is removed for a test.
+            aside=
+            for package in $missing; do
+                install "$package" >/dev/null 2>&1 && continue
+                collides=$(apt-get -s install --no-install-recommends "$package" 2>/dev/null | sed -n 's/^Remv \([^ ]*\).*/\1/p')
+                # shellcheck disable=SC2086 # a list of words
+                echo "Not installed: $package, which would remove:" ${collides:-nothing, but cannot be installed} >&2
+                [ -z "$collides" ] || aside="$aside $package"
+            done
+            # shellcheck disable=SC2086 # a list of words
+            [ -z "$aside" ] || sh tests/install-aside.sh $aside || echo "Not unpacked aside:$aside" >&2
+        fi
     else
         echo "Not installed, and no apt-get here:$missing" >&2
     fi
 fi
 
-# Debian's own kernels, which some tests take apart or boot; what is in the cache is not fetched again.
 if command -v apt-get >/dev/null 2>&1; then
+    # Debian's own kernels, which some tests take apart or boot; what is in the cache is not fetched again.
     sh tests/fetch-debian.sh >/dev/null || echo "Some of Debian's kernels could not be fetched" >&2
+    # Kernel trees, where nobody has any.
+    if [ -z "${KIMAGE_CORPUS:-}" ] && [ ! -d ../shared/corpus ]; then
+        sh tests/make-kernels.sh || echo "Some kernel trees could not be made" >&2
+    fi
 fi
 
-exec cargo test --locked "$@"
+# What the tests say: how many there were, and which of them could not test.
+said=$(mktemp -d)
+trap 'rm -rf "$said"' EXIT
+trap 'exit 1' INT TERM
+export KIMAGE_UNTESTED="$said/untested"
+: >"$KIMAGE_UNTESTED"
+{
+    status=0
+    cargo test --locked "$@" || status=$?
+    echo "$status" >"$said/status"
+} | tee "$said/output"
+read -r status <"$said/status"
+
+count=$(sed -n 's/^test result: [^.]*\. \([0-9]*\) passed; \([0-9]*\) failed;.*/\1 \2/p' "$said/output" |
+    awk '{ n += $1 + $2 } END { print n + 0 }')
+sort -u "$KIMAGE_UNTESTED" >"$said/sorted"
+tests=$(cut -f1 "$said/sorted" | sort -u | wc -l)
+if [ "$tests" = 0 ]; then
+    echo "$count tests; 0 could not test"
+else
+    echo "$count tests; $tests could not test all that they should:"
+    awk -F '\t' '{ print "    " $1 ": " $2 }' "$said/sorted"
+fi
+exit "$status"

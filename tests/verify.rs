@@ -76,7 +76,7 @@ fn debians_kernels_have_no_errors_and_their_crc_is_a_note() {
 fn is_noticed(bytes: &[u8]) -> bool {
     let worst = |opened: &Opened<'_>| verify(opened).worst() == Some(Severity::Error);
     // What is not known any more is refused.
-    let Ok(opened) = Opened::new(bytes, &Limits::default()) else { return true };
+    let Ok(opened) = Opened::new(bytes, &Limits::default()) else { return true }; // no gap: noticed
     worst(&opened) || worst(&open(bytes, &Limits::default()).unwrap())
 }
 
@@ -191,8 +191,8 @@ fn every_change_of_a_zimage_is_noticed() {
 fn every_change_of_a_signed_image_is_noticed() {
     for path in debian() {
         let bytes = read(&path);
-        let Some(pe) = Pe::detect(&bytes).then(|| Pe::parse(&bytes).unwrap()) else { continue };
-        let Some(certificates) = pe.certificate_range() else { continue };
+        let Some(pe) = Pe::detect(&bytes).then(|| Pe::parse(&bytes).unwrap()) else { continue }; // no gap: no PE file
+        let Some(certificates) = pe.certificate_range() else { continue }; // no gap: not signed
         let name = path.display().to_string();
         every_change_is_noticed(&name, &bytes, &[0..certificates.start + 8], 4, &|_, _| false);
         every_change_is_noticed(&name, &bytes, &pe.signed_fields(), 4, &|_, _| false);

@@ -364,7 +364,7 @@ struct Trying<'a, F: Fn() -> String> {
 impl<F: Fn() -> String> Drop for Trying<'_, F> {
     fn drop(&mut self) {
         if !std::thread::panicking() {
-            return;
+            return; // no gap: all is well
         }
         let kept = std::env::temp_dir().join(format!("kimage-hostile-{}", std::process::id()));
         eprintln!("input: {} into {}, kept as {}", (self.what)(), self.door, kept.display());

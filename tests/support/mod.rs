@@ -1,7 +1,7 @@
 //! What the tests share: the corpus, the real tools, folders that clean up after themselves, the kimage binary.
 //!
-//! A test that needs something that is not there says so loudly and passes, unless `KIMAGE_REQUIRE_ALL=1` (as in
-//! `.ci/run`): then it fails.
+//! A test that needs something that is not there says so by [`missing`], which counts it, and passes, unless
+//! `KIMAGE_REQUIRE_ALL=1` (as in `.ci/run`): then it fails. tests/untested.rs holds all tests to that.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its share")]
 
 use std::fs;
@@ -236,7 +236,9 @@ pub fn full() -> bool {
 /// The path of a tool of this name, or a loud word and `None`. `package` is what Debian calls it.
 pub fn tool(name: &str, package: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path).map(|dir| dir.join(name)).find(|path| path.is_file());
+    // Where tests/install-aside.sh put what cannot be installed here.
+    let folders = std::env::split_paths(&path).chain([cache().join("aside/bin")]);
+    let found = folders.map(|dir| dir.join(name)).find(|path| path.is_file());
     if found.is_none() {
         missing(&format!("{name} is not installed (apt-get install {package})"));
     }
@@ -246,8 +248,8 @@ pub fn tool(name: &str, package: &str) -> Option<PathBuf> {
 /// No tree of the corpus has its relocs tool: it comes with a kernel's build alone.
 pub fn no_relocs_tool() {
     missing(
-        "no relocs tool of a kernel's build (sh tests/make-kernels.sh makes one; or name a folder with relocs-6.1 ... in \
-         KIMAGE_RELOCS_TOOLS)",
+        "no relocs tool of a kernel's build (sh tests/make-kernels.sh makes some; or name a folder with relocs-6.1 and so on \
+         in KIMAGE_RELOCS_TOOLS)",
     );
 }
 
