@@ -83,7 +83,7 @@ pub fn corpus() -> &'static [Tree] {
         for entry in fs::read_dir(corpus_folder()).into_iter().flatten().flatten() {
             let name = entry.file_name().into_string().unwrap();
             if let Some(name) = name.strip_suffix(".tar.zst") {
-                trees.push(Tree { name: name.to_owned(), dir: unpack(&entry.path(), name) });
+                trees.push(Tree { name: name.to_owned(), dir: unpack(&entry.path(), name).join(name) });
             } else if entry.path().join(".config").is_file() {
                 trees.push(Tree { name, dir: entry.path() });
             }
@@ -179,7 +179,22 @@ fn unpack(archive: &Path, name: &str) -> PathBuf {
         // Another test binary may have been faster; then its copy is as good.
         let _ = fs::rename(fresh.keep(), &done);
     }
-    done.join(name)
+    done
+}
+
+/// A folder of `../shared` beside the crate.
+fn shared(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared").join(name)
+}
+
+/// The folder of images that people published (`../shared/wild`), unpacked once; or a loud word and `None`.
+pub fn wild() -> Option<PathBuf> {
+    let archive = shared("wild/images.tar.zst");
+    if !archive.is_file() {
+        missing(&format!("no images of others: {} is not there", archive.display()));
+        return None;
+    }
+    Some(unpack(&archive, "wild"))
 }
 
 /// Cargo's output folder: test binaries stand in `<target>/<profile>/deps/`.
