@@ -4,9 +4,11 @@
 //! failure of it is a [`FieldError`]: the field, the offset, what was found, what was wanted and the way out.
 
 mod cursor;
+mod printable;
 mod record;
 
 pub use cursor::{Cursor, Endian};
+pub use printable::{is_printable, printable};
 pub use record::{Field, FieldWriter, Patch};
 
 pub(crate) use record::fields;

@@ -33,7 +33,7 @@ pub use strip::{KERNEL_REMOVES, StripOptions, strip};
 pub use symbols::{Symbol, Symbols};
 
 use crate::arch::Arch;
-use crate::bytes::{Cursor, Endian, FieldError, FileOffset, PhysAddr, Problem, len64, slice};
+use crate::bytes::{Cursor, Endian, FieldError, FileOffset, PhysAddr, Problem, len64, printable, slice};
 use object::Endianness;
 use object::elf::{FileHeader32, FileHeader64};
 use object::read::elf::{FileHeader, ProgramHeader, SectionHeader};
@@ -244,8 +244,10 @@ pub struct Section<'a> {
 impl Section<'_> {
     /// The name for messages: a terminal obeys control characters, so they are escaped.
     pub fn name(&self) -> Cow<'_, str> {
-        let name = String::from_utf8_lossy(self.name);
-        if name.contains(char::is_control) { name.escape_debug().to_string().into() } else { name }
+        match String::from_utf8_lossy(self.name) {
+            Cow::Borrowed(name) => printable(name),
+            Cow::Owned(name) => printable(&name).into_owned().into(),
+        }
     }
 
     /// Part of the running program?

@@ -42,7 +42,7 @@ struct LayerReport<'r> {
 ///
 /// # Errors
 /// The writer's own.
-pub fn write_diff_json(names: [&str; 2], diff: &Diff, mut out: impl Write) -> io::Result<()> {
+pub fn write_diff_json(names: [&str; 2], diff: &Diff, out: impl Write) -> io::Result<()> {
     let layers = diff.pairs.iter().map(|pair| {
         let Pair { path, left, right, changes, more } = pair;
         LayerReport { path, left: *left, right: *right, same: changes.is_empty(), changes, more: *more }
@@ -50,8 +50,7 @@ pub fn write_diff_json(names: [&str; 2], diff: &Diff, mut out: impl Write) -> io
     let layers = layers.collect();
     let (schema, command, same) = (DIFF_SCHEMA, "diff", diff.is_same());
     let report = Report { schema, command, files: names, same, layers, causes: &diff.causes };
-    serde_json::to_writer_pretty(&mut out, &report)?;
-    out.write_all(b"\n")
+    super::write_json(&report, out)
 }
 
 /// Writes what differs between the files of these names: `-` lines are the first file's, `+` lines the second's.

@@ -135,7 +135,6 @@ fn part_info(part: &Part) -> PartInfo {
 ///
 /// # Errors
 /// The writer's own.
-pub fn write_info_json(info: &Info, mut out: impl Write) -> io::Result<()> {
-    serde_json::to_writer_pretty(&mut out, info)?;
-    out.write_all(b"\n")
+pub fn write_info_json(info: &Info, out: impl Write) -> io::Result<()> {
+    super::write_json(info, out)
 }

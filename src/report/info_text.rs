@@ -101,7 +101,7 @@ fn write_finding(finding: &Finding, indent: &str, style: Style, out: &mut impl W
     Ok(())
 }
 
-/// Text from a file: a terminal obeys control characters, so they are escaped.
+/// Text from a file, in one line and without what deceives.
 pub(super) fn clean(text: &str) -> String {
-    if text.contains(char::is_control) { text.escape_debug().to_string() } else { text.to_owned() }
+    crate::bytes::printable(text).into_owned()
 }

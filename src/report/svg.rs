@@ -3,6 +3,8 @@
 //! A drawing needs no other file. It is light or dark as whoever looks at it likes, on a ground of its own, so that it
 //! can be read on any page. Coordinates are pixels, x to the right and y down.
 
+use crate::bytes::is_printable;
+
 /// What a shape is for; the style sheet gives it its colours.
 const STYLE: &str = "\
 text{font:12px system-ui,-apple-system,'Segoe UI','DejaVu Sans',Arial,sans-serif;fill:#1f2328}\
@@ -115,7 +117,8 @@ fn number(value: f64) -> String {
     text.strip_suffix(".0").unwrap_or(&text).to_owned()
 }
 
-/// Text that XML takes for text. What XML 1.0 (2.2) cannot say at all becomes U+FFFD.
+/// Text that XML takes for text. What does not show as what it is, which is more than what XML 1.0 (2.2) cannot say at all,
+/// becomes U+FFFD; a line break is one.
 fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -125,8 +128,7 @@ fn escaped(text: &str) -> String {
             '>' => out.push_str("&gt;"),
             '"' => out.push_str("&quot;"),
             '\n' => out.push_str("&#10;"),
-            '\0'..=' ' | '\u{fffe}' | '\u{ffff}' if c != ' ' => out.push('\u{fffd}'),
-            c => out.push(c),
+            c => out.push(if is_printable(c) { c } else { '\u{fffd}' }),
         }
     }
     out
@@ -139,8 +141,8 @@ mod tests {
     #[test]
     fn no_text_breaks_the_file() {
         assert_eq!(
-            escaped("a<b> & \"c\"\u{1}\u{1b}\u{ffff}"),
-            "a&lt;b&gt; &amp; &quot;c&quot;\u{fffd}\u{fffd}\u{fffd}"
+            escaped("a<b> & \"c\"\u{1}\u{1b}\u{ffff}\u{202e}"),
+            "a&lt;b&gt; &amp; &quot;c&quot;\u{fffd}\u{fffd}\u{fffd}\u{fffd}"
         );
         assert_eq!(number(12.04), "12");
         assert_eq!(number(-0.25), "-0.2");

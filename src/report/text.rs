@@ -1,5 +1,6 @@
 //! The report for people.
 
+use super::info_text::clean;
 use super::{ImageReport, Report, STDOUT};
 use crate::assemble::FitFacts;
 use std::io::{self, Write};
@@ -20,14 +21,18 @@ pub fn write_text(report: &Report<'_>, mut out: impl Write) -> io::Result<()> {
             }
         }
         ImageReport::OwnBzImage { kernel_version, compression, kernel_size, payload_size, memory, kaslr, .. } => {
-            writeln!(out, "Kernel is {kernel_version}, {kernel_size} bytes, {compression}: {payload_size} bytes")?;
+            writeln!(
+                out,
+                "Kernel is {}, {kernel_size} bytes, {compression}: {payload_size} bytes",
+                clean(kernel_version)
+            )?;
             let kaslr = if *kaslr { "with KASLR" } else { "without KASLR" };
             writeln!(out, "It needs {} MiB of memory to start, {kaslr}", memory.div_ceil(1 << 20))?;
         }
         ImageReport::ZImage { kernel_size, .. } => {
             writeln!(out, "zImage is {kernel_size} bytes")?;
             for region in report.regions.iter().skip(1) {
-                writeln!(out, "{} is {} bytes, at offset {:#x}", region.name, region.size, region.offset)?;
+                writeln!(out, "{} is {} bytes, at offset {:#x}", clean(&region.name), region.size, region.offset)?;
             }
         }
         ImageReport::Flat { load_address, sections, .. } => {
@@ -36,9 +41,9 @@ pub fn write_text(report: &Report<'_>, mut out: impl Write) -> io::Result<()> {
         }
         ImageReport::UImage { description, load_address, entry_point, name, data_size, derived, .. } => {
             for fact in *derived {
-                writeln!(out, "{} {} (from {})", fact.field, fact.value, fact.from)?;
+                writeln!(out, "{} {} (from {})", fact.field, clean(&fact.value), clean(&fact.from))?;
             }
-            writeln!(out, "Image Name:   {name}")?;
+            writeln!(out, "Image Name:   {}", clean(name))?;
             writeln!(out, "Image Type:   {description}")?;
             writeln!(out, "Data Size:    {data_size} Bytes")?;
             writeln!(out, "Load Address: {load_address:08x}")?;
@@ -46,23 +51,24 @@ pub fn write_text(report: &Report<'_>, mut out: impl Write) -> io::Result<()> {
         }
         ImageReport::Fit(facts) => fit(facts, &mut out)?,
     }
-    if output != STDOUT { writeln!(out, "{output} is ready") } else { Ok(()) }
+    if output != STDOUT { writeln!(out, "{} is ready", clean(output)) } else { Ok(()) }
 }
 
 fn fit(facts: &FitFacts, out: &mut impl Write) -> io::Result<()> {
     for fact in &facts.derived {
-        writeln!(out, "{} {} (from {})", fact.field, fact.value, fact.from)?;
+        writeln!(out, "{} {} (from {})", fact.field, clean(&fact.value), clean(&fact.from))?;
     }
     for image in &facts.images {
         let kind = image.kind.as_deref().unwrap_or("image");
         let packed = image.compression.as_deref().filter(|name| *name != "none");
         let packed = packed.map_or_else(String::new, |name| format!(", {name}"));
         let hashes = if image.hashes.is_empty() { "no hash".to_owned() } else { image.hashes.join(", ") };
-        writeln!(out, "{}: {kind}{packed}, {} bytes, {hashes}", image.name, image.size)?;
+        let about = clean(&format!("{}: {kind}{packed}", image.name));
+        writeln!(out, "{about}, {} bytes, {hashes}", image.size)?;
     }
-    let configurations = facts.configurations.join(", ");
+    let configurations = clean(&facts.configurations.join(", "));
     match &facts.default {
-        Some(default) => writeln!(out, "Configurations: {configurations}; default {default}"),
+        Some(default) => writeln!(out, "Configurations: {configurations}; default {}", clean(default)),
         None => writeln!(out, "Configurations: {configurations}"),
     }
 }
@@ -78,7 +84,7 @@ pub fn write_plan(report: &Report<'_>, mut out: impl Write) -> io::Result<()> {
         let file = report.steps.iter().map(|step| step.file.len()).max().unwrap_or(0);
         let size = digits(&mut report.steps.iter().map(|step| step.size));
         for step in report.steps {
-            writeln!(out, "  {:<file$}  {:>size$} bytes  {}", step.file, step.size, step.how)?;
+            writeln!(out, "  {:<file$}  {:>size$} bytes  {}", clean(&step.file), step.size, clean(&step.how))?;
         }
     }
     if !report.fields.is_empty() {
@@ -88,11 +94,17 @@ pub fn write_plan(report: &Report<'_>, mut out: impl Write) -> io::Result<()> {
             writeln!(out, "  {:<name$}  at {:#06x}  {:#x} -> {:#x}", field.name, field.offset, field.old, field.new)?;
         }
     }
-    writeln!(out, "{}: {} bytes, not written", report.output, report.size)?;
+    writeln!(out, "{}: {} bytes, not written", clean(report.output), report.size)?;
     let offset = format!("{:#x}", report.size).len();
     let size = digits(&mut std::iter::once(report.size));
     for region in &report.regions {
-        writeln!(out, "  {:>offset$}  {:>size$} bytes  {}", format!("{:#x}", region.offset), region.size, region.name)?;
+        writeln!(
+            out,
+            "  {:>offset$}  {:>size$} bytes  {}",
+            format!("{:#x}", region.offset),
+            region.size,
+            clean(&region.name)
+        )?;
     }
     Ok(())
 }

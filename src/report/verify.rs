@@ -112,9 +112,8 @@ fn file_offset(opened: &Opened<'_>, found: &LayerFinding) -> Option<u64> {
 ///
 /// # Errors
 /// The writer's own.
-pub fn write_verify_json(report: &Verification, mut out: impl Write) -> io::Result<()> {
-    serde_json::to_writer_pretty(&mut out, report)?;
-    out.write_all(b"\n")
+pub fn write_verify_json(report: &Verification, out: impl Write) -> io::Result<()> {
+    super::write_json(report, out)
 }
 
 /// Writes the findings of the file called `name`, and a line that sums them up.

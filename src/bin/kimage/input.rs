@@ -1,10 +1,21 @@
 //! Files in: mapped where possible, so that what nobody looks at is never read.
+//!
+//! A file can change while it is read. What was read of it then is no longer the file's, or anybody's: the command says so and
+//! fails, whatever it made of it ([`are_unchanged`]). A mapped file that gets shorter, or that its disk does not give, is a
+//! SIGBUS where it is touched: the command says what happened and ends.
 
+use crate::{cleanup, dash, say};
 use anyhow::{Context, Result, bail};
-use std::fs::File;
+use clap::error::ErrorKind;
+use kimage::bytes::printable;
+use signal_hook::consts::SIGBUS;
+use signal_hook::low_level::{emulate_default_handler, exit};
+use std::fs::{File, Metadata};
 use std::io::Read;
-use std::ops::Deref;
+use std::ops::{Deref, Range};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, Once};
 
 /// The bytes of an input, and its path for messages.
 pub(crate) struct Input {
@@ -13,12 +24,86 @@ pub(crate) struct Input {
 }
 
 enum Bytes {
-    Mapped(memmap2::Mmap),
+    Mapped(Mapped),
     Read(Vec<u8>),
 }
 
+/// A file in memory.
+struct Mapped {
+    map: memmap2::Mmap,
+}
+
+/// A mapped file, to be looked at again.
+struct Source {
+    name: String,
+    file: File,
+    /// Where it is in memory.
+    at: Range<usize>,
+    /// Size and time of the last change.
+    state: State,
+    /// What to say if it got shorter, and if the disk does not give it; made beforehand, for there is no time then.
+    shorter: String,
+    unread: String,
+}
+
+type State = (u64, (i64, i64));
+
+/// Files that are mapped.
+static SOURCES: Mutex<Vec<Arc<Source>>> = Mutex::new(Vec::new());
+
+/// What is wrong with files that were mapped and no longer are.
+static CHANGED: Mutex<Option<String>> = Mutex::new(None);
+
+/// So many are mapped at a time, and so kept open; a process may have 1024 files. Others are read.
+const MOST_MAPPED: usize = 200;
+
 /// Below this, reading is cheaper than mapping and its page faults.
 const MAP_FROM: u64 = 128 << 10;
+
+/// Fails if a file is no longer what it was when it was opened.
+pub(crate) fn are_unchanged() -> Result<()> {
+    if let Some(changed) = CHANGED.lock().ok().and_then(|mut changed| changed.take()) {
+        bail!(changed);
+    }
+    let Ok(sources) = SOURCES.lock() else { return Ok(()) };
+    sources.iter().try_for_each(|source| source.is_unchanged())
+}
+
+impl Source {
+    fn is_unchanged(&self) -> Result<()> {
+        let now = self.file.metadata().with_context(|| format!("{}: cannot be looked at", self.name))?;
+        check_unchanged(&self.name, self.state, state(&now))
+    }
+}
+
+fn state(meta: &Metadata) -> State {
+    (meta.len(), (meta.mtime(), meta.mtime_nsec()))
+}
+
+fn check_unchanged(name: &str, before: State, now: State) -> Result<()> {
+    if now.0 < before.0 {
+        bail!(
+            "{name}: got shorter while it was read, from {} to {} bytes: try again when nobody writes it",
+            before.0,
+            now.0
+        );
+    }
+    if now != before {
+        bail!("{name}: was written to while it was read: try again when nobody writes it");
+    }
+    Ok(())
+}
+
+impl Drop for Mapped {
+    fn drop(&mut self) {
+        let Ok(mut sources) = SOURCES.lock() else { return };
+        let start = self.map.as_ptr() as usize;
+        let Some(index) = sources.iter().position(|source| source.at.start == start) else { return };
+        if let (Err(error), Ok(mut changed)) = (sources.remove(index).is_unchanged(), CHANGED.lock()) {
+            changed.get_or_insert_with(|| error.to_string());
+        }
+    }
+}
 
 impl Input {
     /// Opens `path`; `-` is standard input.
@@ -28,7 +113,7 @@ impl Input {
             std::io::stdin().lock().read_to_end(&mut bytes).context("standard input cannot be read")?;
             Bytes::Read(bytes)
         } else {
-            read(path).with_context(|| path.display().to_string())?
+            read(path)?
         };
         if path != Path::new("-") {
             crate::depfile::read(path);
@@ -44,7 +129,7 @@ impl Input {
     /// Gives back the memory of `bytes`, a part of this input; they come from the file again if somebody looks.
     #[allow(unsafe_code, reason = "as for the map itself")]
     pub(crate) fn forget(&self, bytes: &[u8]) {
-        let Bytes::Mapped(map) = &self.bytes else { return };
+        let Bytes::Mapped(Mapped { map, .. }) = &self.bytes else { return };
         let at = (bytes.as_ptr() as usize).wrapping_sub(map.as_ptr() as usize);
         if at.checked_add(bytes.len()).is_some_and(|end| end <= map.len()) {
             // SAFETY: the map is of a file, private and read-only: no page of it has been changed, and a page that was
@@ -52,9 +137,7 @@ impl Input {
             let _ = unsafe { map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, at, bytes.len()) };
         }
     }
-}
 
-impl Input {
     /// The path without its folder.
     pub(crate) fn file_name(&self) -> &str {
         self.path.file_name().and_then(|name| name.to_str()).unwrap_or("file")
@@ -66,33 +149,91 @@ impl Deref for Input {
 
     fn deref(&self) -> &[u8] {
         match &self.bytes {
-            Bytes::Mapped(map) => map,
+            Bytes::Mapped(mapped) => &mapped.map,
             Bytes::Read(bytes) => bytes,
         }
     }
 }
 
 fn read(path: &Path) -> Result<Bytes> {
-    let mut file = File::open(path).context("cannot be opened")?;
-    let meta = file.metadata().context("cannot be looked at")?;
-    if meta.is_dir() {
-        bail!("is a folder; give a file");
+    let name = || path.display().to_string();
+    let opened = File::open(path);
+    if let (true, Some(advice)) = (opened.is_err(), path.to_str().and_then(dash::advice)) {
+        say::usage(ErrorKind::UnknownArgument, advice);
     }
-    if meta.is_file() && meta.len() >= MAP_FROM {
+    let mut file = opened.context("cannot be opened").with_context(name)?;
+    let meta = file.metadata().context("cannot be looked at").with_context(name)?;
+    if meta.is_dir() {
+        bail!("{}: is a folder; give a file", name());
+    }
+    if meta.is_file() && meta.len() >= MAP_FROM && SOURCES.lock().is_ok_and(|sources| sources.len() < MOST_MAPPED) {
         if let Some(map) = map(&file) {
-            return Ok(Bytes::Mapped(map));
+            return Ok(Bytes::Mapped(guarded(map, file, &meta, name())));
         }
     }
     let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes).context("cannot be read")?;
+    file.read_to_end(&mut bytes).context("cannot be read").with_context(name)?;
+    if meta.is_file() {
+        let now = file.metadata().context("cannot be looked at").with_context(name)?;
+        check_unchanged(&name(), state(&meta), state(&now))?;
+    }
     Ok(Bytes::Read(bytes))
+}
+
+/// Sees to it that no fault of the file goes unsaid.
+fn guarded(map: memmap2::Mmap, file: File, meta: &Metadata, name: String) -> Mapped {
+    static HANDLER: Once = Once::new();
+    HANDLER.call_once(handle_faults);
+    let state = state(meta);
+    let start = map.as_ptr() as usize;
+    let says = |what: &str| format!("{} {}: {what}\n", say::error_label(), printable(&name));
+    let source = Source {
+        at: start..start + map.len(),
+        shorter: says(&format!(
+            "got shorter while it was read, from {} bytes: try again when nobody writes it",
+            state.0
+        )),
+        unread: says("cannot be read: its disk does not give all of it (Input/output error)"),
+        state,
+        file,
+        name,
+    };
+    if let Ok(mut sources) = SOURCES.lock() {
+        sources.push(Arc::new(source));
+    }
+    Mapped { map }
+}
+
+/// From here on, a SIGBUS in a mapped file ends the command with words.
+#[allow(unsafe_code, reason = "what a signal's handler may do, no compiler checks")]
+fn handle_faults() {
+    // SAFETY: the handler compares numbers, calls fstat, write, unlinkat, sigaction, raise and _exit, and tries locks
+    // without waiting: all that may be done in a handler (signal-safety(7)). It allocates nothing and cannot panic.
+    // SIGBUS for a map comes with an address (sigaction(2)); nobody else holds the locks while touching one.
+    let handled = unsafe {
+        signal_hook_registry::register_sigaction(SIGBUS, |info| {
+            let address = info.si_addr() as usize;
+            let Ok(sources) = SOURCES.try_lock() else { exit(1) };
+            let Some(source) = sources.iter().find(|source| info.si_code > 0 && source.at.contains(&address)) else {
+                let _ = emulate_default_handler(SIGBUS);
+                return;
+            };
+            let is_shorter = rustix::fs::fstat(&source.file).is_ok_and(|now| (now.st_size as u64) < source.state.0);
+            let text = if is_shorter { &source.shorter } else { &source.unread };
+            let _ = rustix::io::write(rustix::stdio::stderr(), text.as_bytes());
+            cleanup::at_once();
+            exit(1)
+        })
+    };
+    // Without it the fault ends the command all the same, wordless.
+    let _ = handled;
 }
 
 /// Maps a whole file; `None` where the file system cannot.
 #[allow(unsafe_code, reason = "the one place: mapping a file needs it, and debug kernels have hundreds of megabytes")]
 fn map(file: &File) -> Option<memmap2::Mmap> {
     // SAFETY: the map is private and read-only. Should another program cut the file meanwhile, a page fault ends this
-    // process with SIGBUS before anything was renamed into place; should it write to it, the bytes read change, which
+    // process ([`guarded`]) before anything was renamed into place; should it write to it, the bytes read change, which
     // the library survives: it trusts no byte, and every access is bounds-checked against the length of the map.
     unsafe { memmap2::Mmap::map(file) }.ok()
 }

@@ -1,5 +1,6 @@
 //! Starts the linker that a kernel's build folder names: the one program that kimage runs.
 
+use crate::say;
 use anyhow::{Context, Result, anyhow, bail};
 use kimage::finding::Finding;
 use kimage::payload::link::LinkCommand;
@@ -41,7 +42,8 @@ pub(crate) fn link(link: &LinkCommand, folder: &Path, temporary: &Path, piggy: &
     let output = run(linker, args, folder)?;
     let said = String::from_utf8_lossy(&output.stderr);
     if !output.status.success() {
-        bail!("the link failed ({}): {} in {}\n{}", output.status, words.join(" "), folder.display(), said.trim_end());
+        said.lines().for_each(say::line);
+        bail!("the link failed ({}): {} in {}", output.status, words.join(" "), folder.display());
     }
     Ok((linked, said.trim_end().to_owned()))
 }

@@ -4,27 +4,45 @@
 //! 2 usage.
 
 mod args;
+mod cleanup;
 mod cmd;
+mod dash;
 mod depfile;
 mod input;
 mod link;
 mod output;
+mod place;
 mod say;
+mod screen;
 
+use anyhow::Result;
 use clap::Parser;
+use std::io::Write;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let cli = args::Cli::parse();
-    let dependencies = cli.depfile.clone();
-    let done = cmd::run(cli).and_then(|()| dependencies.as_deref().map_or(Ok(()), depfile::write));
-    match done {
+    match args::Cli::try_parse().map_or_else(|error| help(&error), run) {
         Ok(()) => ExitCode::SUCCESS,
-        // Whoever reads our output has seen enough.
-        Err(error) if say::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             say::error(&error);
             ExitCode::FAILURE
         }
     }
+}
+
+fn run(cli: args::Cli) -> Result<()> {
+    let dependencies = cli.depfile.clone();
+    let done = cmd::run(cli).and_then(|()| dependencies.as_deref().map_or(Ok(()), depfile::write));
+    // Whatever came of it: it came of files that were others at the end.
+    input::are_unchanged().and(done)
+}
+
+/// Help and version, which clap has for an error too; with any other, this is the end.
+fn help(error: &clap::Error) -> Result<()> {
+    if error.use_stderr() {
+        say::refuse(error);
+    }
+    let text = error.render();
+    let text = if screen::style().colour { text.ansi().to_string() } else { text.to_string() };
+    screen::print(|out| out.write_all(text.as_bytes()))
 }

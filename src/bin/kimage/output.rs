@@ -1,12 +1,16 @@
 //! Files out: written beside the target, then renamed. A failure leaves the old file as it was.
 
+use crate::place::{Place, find};
+use crate::screen::Screen;
+use crate::{input, say};
 use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use kimage::finding::{Finding, Severity};
 use kimage::report::STDOUT;
-use std::fs::{File, OpenOptions, Permissions};
+use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Write};
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::os::fd::AsFd;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// Where an output goes.
@@ -26,7 +30,7 @@ impl Output<'_> {
 
     /// Does what was written become visible only when all went well?
     pub(crate) fn is_replaced(&self) -> bool {
-        !self.is_stdout() && self.target().metadata().map_or(true, |meta| meta.is_file())
+        !self.is_stdout() && matches!(find(self.path), Ok(Place::Replace(_)))
     }
 
     /// The path, for messages.
@@ -45,94 +49,56 @@ impl Output<'_> {
 
     /// The same for a file that no build engine waits for.
     pub(crate) fn write_unnoted<T>(&self, len: u64, write: impl FnOnce(&mut dyn Write) -> Result<T>) -> Result<T> {
-        if self.is_stdout() {
-            let stdout = io::stdout().lock();
-            if stdout.is_terminal() && !self.is_text {
-                bail!("standard output is a terminal; name a file with -o, or redirect the output");
-            }
-            return fill(stdout, len, write).map(|(_, value)| value);
+        if self.is_stdout() && !self.is_text && io::stdout().is_terminal() {
+            bail!("standard output is a terminal; name a file with -o, or redirect the output");
         }
-        self.write_file(len, write).with_context(|| self.name())
+        let written = match self.path {
+            _ if self.is_stdout() => self.write_stdout(len, write),
+            path => find(path).and_then(|place| self.write_at(&place, len, write)),
+        };
+        written.with_context(|| self.name())
     }
 
     /// Fails where [`Output::write`] is sure to fail: for those who would otherwise work long in vain.
     pub(crate) fn check(&self) -> Result<()> {
-        let target = self.target();
-        let checked = match target.metadata() {
-            _ if self.is_stdout() => Ok(()),
-            Ok(meta) if meta.is_dir() => is_folder(),
-            Ok(_) => Ok(()),
-            Err(_) => folder_of(&target).map(|_| ()),
-        };
+        let checked = if self.is_stdout() { Ok(()) } else { find(self.path).map(|_| ()) };
         checked.with_context(|| self.name())
     }
 
-    /// A link stays, and the file it leads to is replaced.
-    fn target(&self) -> PathBuf {
-        self.path.canonicalize().unwrap_or_else(|_| self.path.to_owned())
+    fn write_stdout<T>(&self, len: u64, write: impl FnOnce(&mut dyn Write) -> Result<T>) -> Result<T> {
+        let stdout = io::stdout();
+        if !stdout.is_terminal() {
+            // Not by way of the standard library's buffer, which looks for line ends.
+            let file = File::from(stdout.as_fd().try_clone_to_owned().context("cannot be written")?);
+            return fill(&file, len, write);
+        }
+        let mut screen = Screen::new(stdout.lock(), false);
+        let value = write(&mut screen)?;
+        screen.flush().context("cannot be written")?;
+        Ok(value)
     }
 
-    fn write_file<T>(&self, len: u64, write: impl FnOnce(&mut dyn Write) -> Result<T>) -> Result<T> {
-        let target = self.target();
-        let old = match target.metadata() {
-            Ok(meta) if meta.is_dir() => return is_folder(),
-            // A device or a pipe has nothing to rename over.
-            Ok(meta) if !meta.is_file() => {
-                let file = OpenOptions::new().write(true).open(&target).context("cannot be opened")?;
-                return fill(file, len, write).map(|(_, value)| value);
-            }
-            Ok(meta) => Some(meta.permissions()),
-            Err(_) => None,
+    fn write_at<T>(&self, place: &Place, len: u64, write: impl FnOnce(&mut dyn Write) -> Result<T>) -> Result<T> {
+        let entry = match place {
+            Place::Open(entry) => return fill(&entry.open()?, len, write),
+            Place::Replace(entry) => entry,
         };
-        let folder = folder_of(&target)?;
-        let mut temporary = tempfile::Builder::new()
-            .prefix(".kimage-")
-            .suffix(".tmp")
-            // As any program makes a file: the umask takes away from this.
-            .permissions(Permissions::from_mode(0o666))
-            .tempfile_in(&folder)
-            // Without the name of a file that nobody asked for.
-            .map_err(|error| io::Error::from(error.kind()))
-            .with_context(|| format!("no file can be made in {}", folder.display()))?;
-        let (_, value) = fill(temporary.as_file_mut(), len, write)?;
-        if let Some(old) = old {
-            temporary.as_file().set_permissions(old).context("cannot be given the permissions of the old file")?;
-        }
-        if self.sync {
-            temporary.as_file().sync_all().context("cannot be written through to the disk")?;
-        }
-        temporary.persist(&target).map_err(|error| error.error).context("cannot be put in place")?;
-        if self.sync {
-            File::open(&folder)
-                .and_then(|folder| folder.sync_all())
-                .with_context(|| format!("{} cannot be written through to the disk", folder.display()))?;
+        let draft = entry.draft()?;
+        let value = fill(draft.file(), len, write)?;
+        input::are_unchanged()?;
+        for lost in draft.put(self.sync)? {
+            say::finding(&Finding::new("output.owner", Severity::Warning, format!("{} {lost}", self.name())));
         }
         Ok(value)
     }
 }
 
-fn is_folder<T>() -> Result<T> {
-    bail!("is a folder; name a file")
-}
-
-/// The folder of `target`, which must be there.
-fn folder_of(target: &Path) -> Result<PathBuf> {
-    let folder = match target.parent() {
-        Some(parent) if parent != Path::new("") => parent.to_owned(),
-        _ => PathBuf::from("."),
-    };
-    if !folder.is_dir() {
-        bail!("there is no folder {}; make it, or name another file", folder.display());
-    }
-    Ok(folder)
-}
-
-fn fill<W: Write, T>(to: W, len: u64, write: impl FnOnce(&mut dyn Write) -> Result<T>) -> Result<(W, T)> {
+fn fill<T>(to: &File, len: u64, write: impl FnOnce(&mut dyn Write) -> Result<T>) -> Result<T> {
     // Small pieces are gathered; large ones pass through without a copy.
     let mut out = BufWriter::with_capacity(64 << 10, Watched { to, bar: Bar::new(len) });
     let value = write(&mut out)?;
-    let watched = out.into_inner().map_err(io::IntoInnerError::into_error).context("cannot be written")?;
-    Ok((watched.to, value))
+    out.flush().context("cannot be written")?;
+    Ok(value)
 }
 
 /// Bytes written in one go. Before each step of its copying Linux looks whether all that is left of a write is there: with
@@ -140,12 +106,12 @@ fn fill<W: Write, T>(to: W, len: u64, write: impl FnOnce(&mut dyn Write) -> Resu
 const TURN: usize = 1 << 20;
 
 /// A writer under a progress bar.
-struct Watched<W> {
-    to: W,
+struct Watched<'f> {
+    to: &'f File,
     bar: Bar,
 }
 
-impl<W: Write> Write for Watched<W> {
+impl Write for Watched<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         // In turns, so that the bar moves. They end at multiples of their length in the file, since half a page costs the
         // page cache as much as a whole one.

@@ -1,11 +1,22 @@
 //! Messages: to standard error, in colour where a person looks and NO_COLOR does not forbid it.
 
+use crate::args::Cli;
+use crate::{dash, screen};
+use clap::CommandFactory;
+use clap::error::ErrorKind;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use kimage::bytes::printable;
 use kimage::finding::{Finding, Severity};
-use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::fmt::Display;
+use std::io::{self, IsTerminal};
+use std::process::exit;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
+
+/// Colours of labels.
+const ERROR: &str = "1;31";
+const HELP: &str = "1;36";
 
 /// Prints the error, each cause behind it, and the way out.
 pub(crate) fn error(error: &anyhow::Error) {
@@ -15,7 +26,7 @@ pub(crate) fn error(error: &anyhow::Error) {
             findings.iter().for_each(finding);
             // `fit` has no such option.
             if findings.iter().any(|finding| finding.rule.starts_with("uimage.")) {
-                line(&format!("{} to go ahead all the same, say --force", paint("help:", "1;36")));
+                labelled("help", HELP, "to go ahead all the same, say --force");
             }
             return;
         }
@@ -31,9 +42,9 @@ pub(crate) fn error(error: &anyhow::Error) {
     if error.is::<Said>() {
         return;
     }
-    line(&format!("{} {}", paint("error:", "1;31"), text(error)));
+    labelled("error", ERROR, &printable(&text(error)));
     if let Some(help) = ours.map(kimage::Error::help).filter(|help| !help.is_empty()) {
-        line(&format!("{} {help}", paint("help:", "1;36")));
+        labelled("help", HELP, &help);
     }
 }
 
@@ -67,15 +78,14 @@ impl std::error::Error for Said {}
 
 /// Prints a finding, and the way out.
 pub(crate) fn finding(finding: &Finding) {
-    let label = format!("{}:", finding.severity.name());
     let colour = match finding.severity {
-        Severity::Error => "1;31",
+        Severity::Error => ERROR,
         Severity::Warning => "1;33",
         _ => "1",
     };
-    line(&format!("{} {}", paint(&label, colour), finding.message));
+    labelled(finding.severity.name(), colour, &finding.message);
     if !finding.help.is_empty() {
-        line(&format!("{} {}", paint("help:", "1;36"), finding.help));
+        labelled("help", HELP, &finding.help);
     }
 }
 
@@ -88,8 +98,8 @@ pub(crate) fn busy<T>(what: &str, work: impl FnOnce() -> T) -> T {
         let (done, waiting) = mpsc::channel::<()>();
         scope.spawn(move || {
             if waiting.recv_timeout(Duration::from_millis(500)) == Err(RecvTimeoutError::Timeout) {
-                let bar =
-                    ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()).with_message(what.to_owned());
+                let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr())
+                    .with_message(printable(what).into_owned());
                 // The default one is a bar without an end, and without the message.
                 if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {elapsed}") {
                     bar.set_style(style);
@@ -105,24 +115,41 @@ pub(crate) fn busy<T>(what: &str, work: impl FnOnce() -> T) -> T {
     })
 }
 
-/// Was the output closed by its reader?
-pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error
-        .chain()
-        .any(|cause| cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == ErrorKind::BrokenPipe))
-}
-
 /// Prints a line.
 pub(crate) fn line(text: &str) {
-    // A closed standard error is no reason to fail.
-    let _ = writeln!(io::stderr().lock(), "{text}");
+    screen::print_error(&format!("{}\n", printable(text)));
 }
 
-/// Does the user not forbid colour? <https://no-color.org>
-pub(crate) fn colour_wanted() -> bool {
-    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+/// `error:`, as messages begin.
+pub(crate) fn error_label() -> String {
+    paint("error:", ERROR)
+}
+
+/// Prints a line behind a label: `error: …`.
+fn labelled(label: &str, colour: &str, text: &str) {
+    let label = paint(&format!("{label}:"), colour);
+    // What a program said on many lines goes on further in: no line can be taken for another message.
+    let lines: Vec<_> = text.lines().map(printable).collect();
+    screen::print_error(&format!("{label} {}\n", lines.join("\n    ")));
 }
 
 fn paint(text: &str, colour: &str) -> String {
-    if colour_wanted() && io::stderr().is_terminal() { format!("\x1b[{colour}m{text}\x1b[0m") } else { text.to_owned() }
+    if screen::colour_on_stderr() { format!("\x1b[{colour}m{text}\x1b[0m") } else { text.to_owned() }
+}
+
+/// Ends the command with a usage error that the command line's own rules cannot find.
+pub(crate) fn usage(kind: ErrorKind, message: impl Display) -> ! {
+    refuse(&Cli::command().error(kind, message))
+}
+
+/// Ends the command with what clap has to say of the command line.
+pub(crate) fn refuse(error: &clap::Error) -> ! {
+    if let Some(advice) = dash::advice_on_command_line() {
+        labelled("error", ERROR, &advice);
+        exit(error.exit_code());
+    }
+    let text = error.to_string();
+    let text = text.strip_prefix("error:").map_or(text.clone(), |rest| format!("{}{rest}", paint("error:", ERROR)));
+    screen::print_error(&text);
+    exit(error.exit_code())
 }

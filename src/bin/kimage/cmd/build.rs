@@ -2,12 +2,11 @@
 
 use super::own;
 use super::rebuild::{Rebuilt, rebuild};
-use crate::args::{Building, Bzimage, Cli, FolderOptions, Image, NameArg, Uimage, YesNo, Zimage};
+use crate::args::{Building, Bzimage, FolderOptions, Image, NameArg, Uimage, YesNo, Zimage};
 use crate::input::Input;
 use crate::output::Output;
-use crate::say;
+use crate::{say, screen};
 use anyhow::{Context, Result};
-use clap::CommandFactory;
 use clap::error::ErrorKind;
 use kimage::arch::Arch;
 use kimage::assemble::{self, Assembled, Padding, UImageRequest};
@@ -31,7 +30,7 @@ pub(crate) fn bzimage(args: &Bzimage) -> Result<()> {
         if let Some(option) = own.asked_for() {
             let message =
                 format!("--build-dir takes the folder's own boot code: {option} needs kimage's own, without it");
-            Cli::command().error(ErrorKind::ArgumentConflict, message).exit();
+            say::usage(ErrorKind::ArgumentConflict, message);
         }
         let rebuilt = rebuild(&args.vmlinux, Arch::X86, &args.folder)?;
         let mut assembled = assemble::bzimage(&rebuilt.linked, &rebuilt.setup, crc)?;
@@ -91,7 +90,7 @@ pub(crate) fn uimage(args: &Uimage) -> Result<()> {
         }
     }
     if args.data.is_empty() && !args.vendor.empty {
-        Cli::command().error(ErrorKind::MissingRequiredArgument, "uimage: give the data to wrap: DATA").exit();
+        say::usage(ErrorKind::MissingRequiredArgument, "uimage: give the data to wrap: DATA");
     }
     one_stdin(args.data.iter().chain(&args.append_dtb).chain(&args.vendor.tail));
     let data = open_all(&args.data)?;
@@ -128,17 +127,13 @@ pub(crate) fn uimage(args: &Uimage) -> Result<()> {
 }
 
 pub(crate) fn list(names: Names) -> Result<()> {
-    let mut out = io::stdout().lock();
-    for name in names.all() {
-        writeln!(out, "{:<22}{}", name.short, name.long).context("standard output")?;
-    }
-    Ok(())
+    screen::print(|out| names.all().try_for_each(|name| writeln!(out, "{:<22}{}", name.short, name.long)))
 }
 
 /// Standard input can be read once.
 pub(crate) fn one_stdin<'p>(paths: impl IntoIterator<Item = &'p PathBuf>) {
     if paths.into_iter().filter(|path| *path == Path::new("-")).count() > 1 {
-        Cli::command().error(ErrorKind::ArgumentConflict, "`-` (standard input) can be given for one file only").exit();
+        say::usage(ErrorKind::ArgumentConflict, "`-` (standard input) can be given for one file only");
     }
 }
 
@@ -184,7 +179,7 @@ pub(super) fn only_with_folder(folder: &FolderOptions, compresses: bool) {
     if let Some((option, _)) = given.into_iter().find(|(_, given)| *given) {
         let done = if compresses { "linked" } else { "compressed or linked" };
         let message = format!("nothing is {done} here: {option} needs --build-dir");
-        Cli::command().error(ErrorKind::ArgumentConflict, message).exit();
+        say::usage(ErrorKind::ArgumentConflict, message);
     }
 }
 
@@ -208,7 +203,7 @@ pub(crate) fn finish(command: &'static str, path: &Path, building: &Building, as
     let output = Output { path, sync: building.sync, is_text: false };
     if output.is_stdout() && building.json && !building.plan {
         let message = "image and report cannot both go to standard output: name a file with -o, or leave out --json";
-        Cli::command().error(ErrorKind::ArgumentConflict, message).exit();
+        say::usage(ErrorKind::ArgumentConflict, message);
     }
     let emitted = if building.plan {
         assembled.emit(io::sink())?
@@ -218,10 +213,10 @@ pub(crate) fn finish(command: &'static str, path: &Path, building: &Building, as
     let name = output.name();
     let report = Report::new(command, &name, assembled, emitted, !building.plan);
     if building.plan && !building.json {
-        write_plan(&report, io::stdout().lock()).context("standard output")?;
+        screen::print(|out| write_plan(&report, out))?;
         assembled.findings.iter().for_each(say::finding);
     } else if building.json {
-        write_json(&report, io::stdout().lock()).context("standard output")?;
+        screen::print(|out| write_json(&report, out))?;
     } else if !building.quiet {
         for finding in assembled.findings.iter().filter(|finding| finding.severity > Severity::Note) {
             say::finding(finding);
@@ -230,7 +225,7 @@ pub(crate) fn finish(command: &'static str, path: &Path, building: &Building, as
         // image is written.
         let mut text = Vec::new();
         write_text(&report, &mut text)?;
-        let _ = io::stderr().lock().write_all(&text);
+        screen::print_error(&String::from_utf8_lossy(&text));
     }
     Ok(())
 }

@@ -2,18 +2,17 @@
 
 use crate::args::Diff;
 use crate::input::Input;
-use crate::say;
+use crate::{say, screen};
 use anyhow::{Context, Result};
 use kimage::inspect::diff::diff as compare;
 use kimage::inspect::open;
-use kimage::report::{DIFF_JSON_SCHEMA, Style, write_diff_json, write_diff_text};
-use std::io::{self, BufWriter, IsTerminal, Write};
+use kimage::report::{DIFF_JSON_SCHEMA, write_diff_json, write_diff_text};
+use std::io::Write;
 
 pub(crate) fn diff(args: &Diff) -> Result<()> {
-    let mut out = BufWriter::new(io::stdout().lock());
     let [left, right] = args.files.as_slice() else {
         // Two files or --schema: the command line has seen to it.
-        return out.write_all(DIFF_JSON_SCHEMA.as_bytes()).and_then(|()| out.flush()).context("standard output");
+        return screen::print(|out| out.write_all(DIFF_JSON_SCHEMA.as_bytes()));
     };
     super::build::one_stdin(&args.files);
     let (left, right) = (Input::open(left)?, Input::open(right)?);
@@ -25,11 +24,9 @@ pub(crate) fn diff(args: &Diff) -> Result<()> {
         let diff = compare(&one, &other);
         anyhow::Ok((one, diff))
     })?;
-    let style = Style { colour: io::stdout().is_terminal() && say::colour_wanted() };
-    let written = match args.json {
-        true => write_diff_json(names, &diff, &mut out),
-        false => write_diff_text(names, &opened, &diff, style, &mut out),
-    };
-    written.and_then(|()| out.flush()).context("standard output")?;
+    screen::print(|out| match args.json {
+        true => write_diff_json(names, &diff, out),
+        false => write_diff_text(names, &opened, &diff, screen::style(), out),
+    })?;
     if diff.is_same() { Ok(()) } else { Err(say::Said.into()) }
 }

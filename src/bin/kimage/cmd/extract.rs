@@ -3,13 +3,14 @@
 use crate::args::Extract;
 use crate::input::Input;
 use crate::output::Output;
-use crate::say;
+use crate::{say, screen};
 use anyhow::{Context, Result, bail};
+use kimage::bytes::printable;
 use kimage::elf::{self, Elf, kallsyms};
 use kimage::inspect::{Opened, Part, open};
 use kimage::report::{self, FileInfo, write_info_json};
 use std::fs;
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::Path;
 
 pub(crate) fn extract(args: &Extract) -> Result<()> {
@@ -26,24 +27,22 @@ pub(crate) fn extract(args: &Extract) -> Result<()> {
         if args.symbols {
             return with_symbols(bytes, &output).with_context(|| format!("{}: {}", input.name(), part.name));
         }
-        let written = output.write(bytes.len() as u64, |out| Ok(out.write_all(bytes)?));
-        // A file's name is said already.
-        return if output.is_stdout() { written.context("standard output") } else { written };
+        return output.write(bytes.len() as u64, |out| Ok(out.write_all(bytes)?));
     }
     let opened = open(&input, &limits).with_context(|| input.name())?;
     if let Some(folder) = &args.all {
         return write_all(folder, &opened, args.sync);
     }
-    let mut out = io::stdout().lock();
     if args.json {
         let files = vec![FileInfo::new(&input.name(), &opened)];
-        return write_info_json(&report::Info::new(files), out).context("standard output");
+        return screen::print(|out| write_info_json(&report::Info::new(files), out));
     }
-    for part in opened.parts() {
-        let size = part.at.end - part.at.start;
-        writeln!(out, "{:<14} {size:>12}  {}", part.name, part.what).context("standard output")?;
-    }
-    Ok(())
+    screen::print(|out| {
+        opened.parts().iter().try_for_each(|part| {
+            let size = part.at.end - part.at.start;
+            writeln!(out, "{:<14} {size:>12}  {}", printable(&part.name), printable(&part.what))
+        })
+    })
 }
 
 /// Decompresses the kernel straight into its file, which takes less time than by way of memory. False when that is not

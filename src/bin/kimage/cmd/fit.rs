@@ -1,10 +1,10 @@
 //! `fit`: from a source, from a compiled tree, or from the files.
 
 use super::build::{at_input, finish, list, one_stdin, open_all, refs, source_date_epoch};
-use crate::args::{Cli, Fit, NameArg};
+use crate::args::{Fit, NameArg};
 use crate::input::Input;
+use crate::say;
 use anyhow::Result;
-use clap::CommandFactory;
 use clap::error::ErrorKind;
 use kimage::assemble::{self, FitFile, FitRequest};
 use kimage::format::dts::Source;
@@ -31,7 +31,7 @@ pub(crate) fn fit(args: &Fit) -> Result<()> {
         (None, Some(kernel)) => from_files(args, kernel, options),
         (None, None) => {
             let message = "fit: give an image tree source, or the kernel with --kernel";
-            Cli::command().error(ErrorKind::MissingRequiredArgument, message).exit()
+            say::usage(ErrorKind::MissingRequiredArgument, message)
         }
     }
 }

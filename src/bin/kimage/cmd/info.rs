@@ -2,16 +2,16 @@
 
 use crate::args::Info;
 use crate::input::Input;
-use crate::say;
+use crate::{say, screen};
 use anyhow::{Context, Result, bail};
-use kimage::inspect::{Layer, Opened, Value, open};
-use kimage::report::{self, FileInfo, Style, write_info_json, write_info_text};
-use std::io::{self, BufWriter, IsTerminal, Write};
+use kimage::inspect::{Layer, Opened, open};
+use kimage::report::{self, FileInfo, write_info_json, write_info_text};
+use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 
 pub(crate) fn info(args: &Info) -> Result<()> {
     if args.schema {
-        return io::stdout().lock().write_all(report::INFO_JSON_SCHEMA.as_bytes()).context("standard output");
+        return screen::print(|out| out.write_all(report::INFO_JSON_SCHEMA.as_bytes()));
     }
     super::build::one_stdin(&args.files);
     if let Some(field) = &args.field {
@@ -25,7 +25,6 @@ pub(crate) fn info(args: &Info) -> Result<()> {
                 failures += usize::from(damaged);
                 files.push(info);
             }
-            Err(error) if say::is_broken_pipe(&error) => return Err(error),
             Err(error) => {
                 failures += 1;
                 files.push(FileInfo::failed(&path.display().to_string(), say::text(&error)));
@@ -34,8 +33,7 @@ pub(crate) fn info(args: &Info) -> Result<()> {
         }
     }
     if args.json {
-        let mut out = BufWriter::new(io::stdout().lock());
-        write_info_json(&report::Info::new(files), &mut out).and_then(|()| out.flush()).context("standard output")?;
+        screen::print(|out| write_info_json(&report::Info::new(files), out))?;
     }
     match failures {
         0 => Ok(()),
@@ -49,11 +47,7 @@ fn describe(path: &Path, args: &Info) -> Result<(FileInfo, bool)> {
     let input = Input::open(path)?;
     let opened = open(&input, &args.opening.limits()).with_context(|| input.name())?;
     if !args.json {
-        let mut out = BufWriter::new(io::stdout().lock());
-        let style = Style { colour: io::stdout().is_terminal() && say::colour_wanted() };
-        write_info_text(&input.name(), &opened, style, &mut out)
-            .and_then(|()| out.flush())
-            .context("standard output")?;
+        screen::print(|out| write_info_text(&input.name(), &opened, screen::style(), out))?;
     }
     let damaged = opened.layers().first().is_some_and(Layer::is_damaged);
     Ok((FileInfo::new(&input.name(), &opened), damaged))
@@ -70,12 +64,13 @@ fn print_field(args: &Info, field: &str) -> Result<()> {
             names.dedup();
             bail!("{}: has no field {field}; there are: {}", input.name(), names.join(", "));
         };
-        let text = match &fact.value {
-            // A terminal obeys control characters; a pipe gets what the file has.
-            Value::Text(text) if io::stdout().is_terminal() => text.replace(|c: char| c.is_control() && c != '\n', "?"),
-            value => value.to_string(),
-        };
-        writeln!(io::stdout().lock(), "{text}").context("standard output")?;
+        let text = format!("{}\n", fact.value);
+        // A program gets what the file has; a terminal would obey it.
+        if io::stdout().is_terminal() {
+            screen::print(|out| out.write_all(text.as_bytes()))?;
+        } else {
+            screen::pass(text.as_bytes())?;
+        }
     }
     Ok(())
 }

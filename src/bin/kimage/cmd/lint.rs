@@ -1,33 +1,33 @@
 //! `lint`: board file, environment and image to findings.
 
 use super::build::one_stdin;
-use crate::args::{Cli, Lint};
+use crate::args::Lint;
 use crate::input::Input;
-use crate::say;
-use anyhow::{Context, Result, anyhow, bail};
-use clap::CommandFactory;
+use crate::{say, screen};
+use anyhow::{Result, anyhow, bail};
 use clap::error::ErrorKind;
+use kimage::bytes::printable;
 use kimage::finding::Severity;
 use kimage::lint::{Board, Files, Linted, SHIPPED, lint as check};
+use kimage::report::write_json;
 use std::io::{self, Write};
 use std::path::Path;
 
 pub(crate) fn lint(args: &Lint) -> Result<()> {
-    let mut out = io::stdout().lock();
     if args.board == Path::new("list") {
         for (name, text) in SHIPPED {
             let board = Board::parse(text).map_err(|error| anyhow!("{name}: {error}"))?;
-            writeln!(out, "{name:<22}{}", board.name).context("standard output")?;
+            screen::print(|out| writeln!(out, "{name:<22}{}", board.name))?;
         }
         return Ok(());
     }
     let text = board_text(&args.board)?;
     if args.show {
-        return out.write_all(text.as_bytes()).context("standard output");
+        return screen::print(|out| out.write_all(text.as_bytes()));
     }
     let mut board = Board::parse(&text).map_err(|error| anyhow!("{}: {error}", args.board.display()))?;
     let Some(image) = &args.image else {
-        Cli::command().error(ErrorKind::MissingRequiredArgument, "lint: give the image to check: IMAGE").exit();
+        say::usage(ErrorKind::MissingRequiredArgument, "lint: give the image to check: IMAGE");
     };
     one_stdin([image].into_iter().chain(&args.dtb).chain(&args.ramdisk).chain(&args.uboot_env));
     let mut findings = Vec::new();
@@ -42,10 +42,9 @@ pub(crate) fn lint(args: &Lint) -> Result<()> {
     let mut linted = check(&board, &files).map_err(|error| anyhow::Error::new(error).context(image.name()))?;
     linted.findings.append(&mut findings);
     if args.json {
-        serde_json::to_writer_pretty(&mut out, &linted).map_err(io::Error::from).context("standard output")?;
-        writeln!(out).context("standard output")?;
+        screen::print(|out| write_json(&linted, out))?;
     } else {
-        show(&linted, &mut out).context("standard output")?;
+        screen::print(|out| show(&linted, out))?;
         linted.findings.iter().for_each(say::finding);
     }
     match linted.findings.iter().filter(|finding| finding.severity == Severity::Error).count() {
@@ -69,10 +68,10 @@ fn board_text(path: &Path) -> Result<String> {
 
 /// The memory, one line a use.
 fn show(linted: &Linted, out: &mut impl Write) -> io::Result<()> {
-    writeln!(out, "{}", linted.board)?;
+    writeln!(out, "{}", printable(&linted.board))?;
     for using in &linted.memory {
         let end = using.start.saturating_add(using.size);
-        writeln!(out, "  {:#012x}..{end:#012x}  {:>11} bytes  {}", using.start, using.size, using.what)?;
+        writeln!(out, "  {:#012x}..{end:#012x}  {:>11} bytes  {}", using.start, using.size, printable(&using.what))?;
     }
     Ok(())
 }

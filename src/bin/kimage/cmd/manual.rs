@@ -2,7 +2,8 @@
 
 use crate::args::{Cli, Completions, Man};
 use crate::output::Output;
-use anyhow::{Context, Result, bail};
+use crate::screen;
+use anyhow::{Result, bail};
 use clap::{Command, CommandFactory};
 use std::io::Write;
 use std::path::Path;
@@ -15,7 +16,7 @@ pub(crate) fn completions(args: &Completions) -> Result<()> {
         Command::new("kimage").version(env!("CARGO_PKG_VERSION")).args(all.get_arguments().cloned()).subcommands(shown);
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut command, "kimage", &mut script);
-    std::io::stdout().lock().write_all(&script).context("standard output")
+    screen::print(|out| out.write_all(&script))
 }
 
 pub(crate) fn man(args: &Man) -> Result<()> {
@@ -30,7 +31,7 @@ pub(crate) fn man(args: &Man) -> Result<()> {
                 None => bail!("there is no command {name}; `kimage --help` shows those"),
             },
         };
-        return std::io::stdout().lock().write_all(&text).context("standard output");
+        return screen::print(|out| out.write_all(&text));
     };
     for command in all.get_subcommands().filter(|command| command.get_name() != "help" && !command.is_hide_set()) {
         put(dir, command.clone())?;

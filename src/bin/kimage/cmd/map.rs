@@ -3,12 +3,12 @@
 use crate::args::Map;
 use crate::input::Input;
 use crate::output::Output;
-use crate::say;
+use crate::{say, screen};
 use anyhow::{Context, Result};
 use kimage::inspect::map::map as picture;
 use kimage::inspect::open;
-use kimage::report::{Style, map_svg, write_map_text};
-use std::io::{self, BufWriter, IsTerminal, Write};
+use kimage::report::{map_svg, write_map_text};
+use std::io;
 
 /// What is not a terminal.
 const WIDTH: usize = 80;
@@ -22,9 +22,7 @@ pub(crate) fn map(args: &Map) -> Result<()> {
         let output = Output { path, sync: args.sync, is_text: true };
         return output.write(svg.len() as u64, |out| Ok(out.write_all(svg.as_bytes())?));
     }
-    let mut out = BufWriter::new(io::stdout().lock());
-    let style = Style { colour: io::stdout().is_terminal() && say::colour_wanted() };
-    write_map_text(&input.name(), &map, width(), style, &mut out).and_then(|()| out.flush()).context("standard output")
+    screen::print(|out| write_map_text(&input.name(), &map, width(), screen::style(), out))
 }
 
 /// COLUMNS, where it is set; else the terminal's own width.

@@ -1,10 +1,10 @@
 //! `kimage bzimage` around kimage's own boot stub.
 
 use super::build::{at_input, finish, only_with_folder, open_all};
-use crate::args::{Bzimage, Cli, YesNo};
+use crate::args::{Bzimage, YesNo};
 use crate::input::Input;
+use crate::say;
 use anyhow::Result;
-use clap::CommandFactory;
 use clap::error::ErrorKind;
 use kimage::assemble::{self, OwnRequest};
 use std::os::unix::ffi::OsStrExt;
@@ -13,7 +13,7 @@ pub(super) fn bzimage(args: &Bzimage, vmlinux: &Input, setup: Option<&Input>) ->
     let own = &args.own;
     if args.crc == Some(YesNo::Yes) && !own.no_efi {
         let message = "--crc yes needs --no-efi: an image for UEFI has no CRC at its end, for signatures stand there";
-        Cli::command().error(ErrorKind::ArgumentConflict, message).exit();
+        say::usage(ErrorKind::ArgumentConflict, message);
     }
     only_with_folder(&args.folder, true);
     let relocs = own.relocs.as_deref().map(Input::open).transpose()?;

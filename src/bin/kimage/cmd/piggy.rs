@@ -1,12 +1,11 @@
 //! `piggy`.
 
 use super::build::one_stdin;
-use crate::args::{Cli, Piggy as Args, PiggyArch};
+use crate::args::{Piggy as Args, PiggyArch};
 use crate::input::Input;
 use crate::output::Output;
 use crate::say;
 use anyhow::{Context, Result};
-use clap::CommandFactory;
 use clap::error::ErrorKind;
 use kimage::arch::Arch;
 use kimage::bytes::Endian;
@@ -27,7 +26,7 @@ pub(crate) fn piggy(args: &Args) -> Result<()> {
         let incbin = args.path.as_ref().unwrap_or(&args.file);
         if incbin == Path::new("-") {
             let message = "standard input has no name for .incbin: give it one with --path";
-            Cli::command().error(ErrorKind::MissingRequiredArgument, message).exit();
+            say::usage(ErrorKind::MissingRequiredArgument, message);
         }
         let text = piggy
             .text(incbin.as_os_str().as_bytes())

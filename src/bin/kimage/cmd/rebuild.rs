@@ -1,9 +1,9 @@
 //! `bzimage` and `zimage` with `--build-dir`: from the kernel's own vmlinux, with the decompressor of a build folder.
 
 use crate::args::FolderOptions;
-use crate::depfile;
 use crate::input::Input;
 use crate::output::Output;
+use crate::{cleanup, depfile};
 use crate::{link, say};
 use anyhow::{Context, Result, bail};
 use kimage::arch::Arch;
@@ -137,6 +137,7 @@ pub(crate) fn rebuild(vmlinux_path: &Path, want: Arch, options: &FolderOptions) 
     let piggy = rebuild.piggy(&payload).map_err(in_tree)?;
     let piggy = piggy.bytes_at(0..piggy.len());
     let temporary = tempfile::tempdir().context("no temporary folder can be made; name another by TMPDIR")?;
+    let _watched = cleanup::note(cleanup::Stray::Folder(temporary.path().to_owned()));
     let piggy_path = temporary.path().join("piggy.o");
     fs::write(&piggy_path, &piggy).with_context(|| piggy_path.display().to_string())?;
     let (linked, said) = link::link(rebuild.link(), &tree.root, temporary.path(), &piggy_path)?;

@@ -2,18 +2,18 @@
 
 use crate::args::Verify;
 use crate::input::Input;
-use crate::say;
+use crate::{say, screen};
 use anyhow::{Context, Result};
 use kimage::finding::Severity;
 use kimage::inspect::verify::{against, verify as check};
 use kimage::inspect::{Opened, open};
-use kimage::report::{FileVerification, Style, VERIFY_JSON_SCHEMA, Verification, write_verify_json, write_verify_text};
-use std::io::{self, BufWriter, IsTerminal, Write};
+use kimage::report::{FileVerification, VERIFY_JSON_SCHEMA, Verification, write_verify_json, write_verify_text};
+use std::io::Write;
 use std::path::Path;
 
 pub(crate) fn verify(args: &Verify) -> Result<()> {
     if args.schema {
-        return io::stdout().lock().write_all(VERIFY_JSON_SCHEMA.as_bytes()).context("standard output");
+        return screen::print(|out| out.write_all(VERIFY_JSON_SCHEMA.as_bytes()));
     }
     let all: Vec<_> = args.files.iter().chain(&args.against).cloned().collect();
     super::build::one_stdin(&all);
@@ -30,7 +30,6 @@ pub(crate) fn verify(args: &Verify) -> Result<()> {
                 is_good &= good;
                 files.push(report);
             }
-            Err(error) if say::is_broken_pipe(&error) => return Err(error),
             Err(error) => {
                 is_good = false;
                 files.push(FileVerification::failed(&path.display().to_string(), say::text(&error)));
@@ -39,8 +38,7 @@ pub(crate) fn verify(args: &Verify) -> Result<()> {
         }
     }
     if args.json {
-        let mut out = BufWriter::new(io::stdout().lock());
-        write_verify_json(&Verification::new(files), &mut out).and_then(|()| out.flush()).context("standard output")?;
+        screen::print(|out| write_verify_json(&Verification::new(files), out))?;
     }
     // What is wrong was said, each with its file.
     if is_good { Ok(()) } else { Err(say::Said.into()) }
@@ -59,11 +57,7 @@ fn one(path: &Path, args: &Verify, reference: Option<&Opened<'_>>) -> Result<(Fi
     })
     .with_context(|| input.name())?;
     if !args.json {
-        let mut out = BufWriter::new(io::stdout().lock());
-        let style = Style { colour: io::stdout().is_terminal() && say::colour_wanted() };
-        write_verify_text(&input.name(), &opened, &verified, style, &mut out)
-            .and_then(|()| out.flush())
-            .context("standard output")?;
+        screen::print(|out| write_verify_text(&input.name(), &opened, &verified, screen::style(), out))?;
     }
     let is_good = verified.count(Severity::Error) == 0;
     Ok((FileVerification::new(&input.name(), &opened, &verified), is_good))

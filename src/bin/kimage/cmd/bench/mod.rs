@@ -5,12 +5,11 @@ mod one;
 pub(crate) use one::bench_one;
 
 use super::build::at_input;
-use crate::args::{Bench, Cli, Direction, Variant};
+use crate::args::{Bench, Direction, Variant};
 use crate::input::Input;
 use crate::output::Output;
-use crate::say;
-use anyhow::{Context, Result, bail};
-use clap::CommandFactory;
+use crate::{say, screen};
+use anyhow::{Result, bail};
 use clap::error::ErrorKind;
 use kimage::assemble::{self, Payload};
 use kimage::codec::SPLIT_SIZE;
@@ -42,7 +41,7 @@ pub(crate) fn bench(args: &Bench) -> Result<()> {
     let svg = args.svg.as_deref().map(|path| Output { path, sync: false, is_text: true });
     if svg.as_ref().is_some_and(Output::is_stdout) && args.json {
         let message = "plot and results cannot both go to standard output: name a file with --svg, or leave out --json";
-        Cli::command().error(ErrorKind::ArgumentConflict, message).exit();
+        say::usage(ErrorKind::ArgumentConflict, message);
     }
     let input = Input::open(&args.vmlinux)?;
     if input.is_empty() {
@@ -68,7 +67,7 @@ pub(crate) fn bench(args: &Bench) -> Result<()> {
     // The table is not lost with the plot, nor the plot with whoever reads the table.
     let drawn = svg.as_ref().map_or(Ok(()), |svg| draw(&report, svg, args.quiet));
     if args.json {
-        write_json(&report, io::stdout().lock()).context("standard output")?;
+        screen::print(|out| write_json(&report, out))?;
     } else {
         // A plot on standard output leaves the other one for the table.
         let (to_stderr, is_terminal) = match &svg {
@@ -76,11 +75,11 @@ pub(crate) fn bench(args: &Bench) -> Result<()> {
             _ => (false, io::stdout().is_terminal()),
         };
         let mut table = Vec::new();
-        write_bench_text(&report, is_terminal && say::colour_wanted(), &mut table)?;
+        write_bench_text(&report, is_terminal && screen::colour_wanted(), &mut table)?;
         if to_stderr {
-            let _ = io::stderr().lock().write_all(&table);
+            screen::print_error(&String::from_utf8_lossy(&table));
         } else {
-            io::stdout().lock().write_all(&table).context("standard output")?;
+            screen::print(|out| out.write_all(&table))?;
         }
     }
     drawn?;
