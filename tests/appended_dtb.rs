@@ -219,3 +219,68 @@ fn damage_is_found() {
     let (code, text) = verify(&[&files::zimage()[..], &[0; 8], &one].concat());
     assert!(code == Some(0) && text.contains("zimage.dtb"), "{text}");
 }
+
+/// objcopy -O binary, cat, lzma, mkimage: what OpenWrt does for `CONFIG_MIPS_RAW_APPENDED_DTB`.
+#[test]
+fn appended_to_mips_kernels() {
+    let Some(assembler) = tool("mips-linux-gnu-as", "binutils-mips-linux-gnu") else { return };
+    let Some(linker) = tool("mips-linux-gnu-ld", "binutils-mips-linux-gnu") else { return };
+    let Some(objcopy) = tool("mips-linux-gnu-objcopy", "binutils-mips-linux-gnu") else { return };
+    let dir = tempdir();
+    let path = |name: &str| dir.path().join(name);
+    let trees = trees();
+    fs::write(path("a.dtb"), &trees[0]).unwrap();
+    fs::write(path("b.dtb"), &trees[1]).unwrap();
+    let link = |tail: &str, name: &str| {
+        let source = format!(
+            ".globl kernel_entry\n.text\nkernel_entry: .word 0x3c088000\n.rept 64\n.word 0x25290001\n.endr\n.data\n\
+             .asciz \"Linux version 6.6.1 (u@h) (gcc 12) #1 Mon Jan 1 00:00:00 UTC 2024\\n\"\n.balign 32\n{tail}\n"
+        );
+        fs::write(path("m.s"), source).unwrap();
+        run_ok(std::process::Command::new(&assembler).arg("-EB").arg("-o").args([path("m.o"), path("m.s")]));
+        let mut command = std::process::Command::new(&linker);
+        command.args(["-EB", "-Ttext", "0x80100000", "-e", "kernel_entry", "-o"]).args([path(name), path("m.o")]);
+        run_ok(&mut command);
+    };
+    link("", "plain");
+    link(".globl __appended_dtb\n__appended_dtb:", "looks");
+    link(".globl __appended_dtb\n__appended_dtb: .space 1024", "in-elf");
+    run_ok(
+        std::process::Command::new(&objcopy)
+            .args(["-O", "binary", "-R", ".reginfo", "-R", ".MIPS.abiflags"])
+            .args([path("looks"), path("flat")]),
+    );
+    let flat = fs::read(path("flat")).unwrap();
+    for (kernel, note) in [("looks", false), ("plain", true)] {
+        for compress in ["lzma", "gzip", "none"] {
+            let mut command = kimage();
+            command.arg("uimage").arg(path(kernel)).args(["--compress", compress, "--append-dtb"]).arg(path("a.dtb"));
+            let output = run_ok(command.arg("--append-dtb").arg(path("b.dtb")).arg("-o").arg(path("u")));
+            assert_eq!(support::stderr(&output).contains("CONFIG_MIPS_RAW_APPENDED_DTB"), note, "{kernel}");
+            let load = run_ok(kimage().arg("info").arg(path("u")).args(["--field", "ih_load"])).stdout;
+            assert_eq!(load, b"0x80100000\n");
+            let wanted = [&flat[..], &trees[0], &trees[1]].concat();
+            let data = fs::read(path("u")).unwrap()[64..].to_vec();
+            let data = match compress {
+                "none" => data,
+                packer => {
+                    fs::write(path("data"), &data).unwrap();
+                    let file = fs::File::open(path("data")).unwrap();
+                    run_ok(std::process::Command::new(packer).arg("-dc").stdin(file)).stdout
+                }
+            };
+            assert_same(compress, &data, &wanted);
+            holds(compress, &fs::read(path("u")).unwrap(), &trees, Some(&flat));
+        }
+    }
+    let refused = |args: &[&str], words: &str| {
+        let files: Vec<_> =
+            args.iter().map(|arg| if arg.starts_with('-') { (*arg).into() } else { path(arg) }).collect();
+        let output =
+            run(kimage().arg("uimage").args(files).arg("--append-dtb").arg(path("a.dtb")).arg("-o").arg(path("x")));
+        assert!(!output.status.success() && support::stderr(&output).contains(words), "{}", support::stderr(&output));
+    };
+    refused(&["in-elf"], "--update-section .appended_dtb");
+    fs::write(path("k.lzma"), files::packed(Codec::Lzma, &flat)).unwrap();
+    refused(&["k.lzma", "-Amips", "-a80100000"], "before it is compressed");
+}

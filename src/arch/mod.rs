@@ -133,6 +133,17 @@ impl Arch {
         matches!(self, Arch::X86 | Arch::X86_64 | Arch::PowerPc | Arch::M68k | Arch::Sparc | Arch::Sparc64)
     }
 
+    /// Loaded sections that are none of a flat kernel: the linker script of the kernel drops them, a plain link leaves
+    /// them at addresses of their own.
+    ///
+    /// Linux 6.1: arch/mips/boot/Makefile (`drop-sections`) and arch/mips/kernel/vmlinux.lds.S (`/DISCARD/`).
+    pub const fn left_out_of_flat(self) -> &'static [&'static str] {
+        match self {
+            Arch::Mips | Arch::Mips64 => &[".reginfo", ".MIPS.abiflags", ".MIPS.options", ".options", ".note", ".pdr"],
+            _ => &[],
+        }
+    }
+
     /// The CPU of an ELF file with this `e_machine` and class.
     pub fn from_elf_machine(machine: u16, is_64: bool) -> Option<Arch> {
         ALL.iter().copied().find(|arch| {

@@ -203,7 +203,7 @@ impl<'r, 'a> Builder<'r, 'a> {
         let Some(file) = request.kernel else {
             return Err(Error::Underivable { field: "kernel", option: "--kernel FILE, or give an image tree source" });
         };
-        let mut kernel = Kernel::read("KERNEL", file.bytes, request.compress)?;
+        let mut kernel = Kernel::read("KERNEL", file.bytes, &[], request.compress)?;
         self.steps.append(&mut kernel.steps);
         let wide = self.kernel(kernel, file.name)?;
         let configurations = self.configurations()?;

@@ -5,12 +5,12 @@ use super::uimage::{comp_id, header_arch};
 use crate::arch::Arch;
 use crate::bytes::len64;
 use crate::codec::{Codec, Parameters};
-use crate::elf::{self, BANNER, Elf, FlatOptions, PT_LOAD, flatten, release_in};
+use crate::elf::{self, BANNER, Elf, FlatOptions, PT_LOAD, RemoveList, flatten, release_in};
 use crate::error::{Error, Result};
 use crate::finding::{Finding, Severity};
 use crate::format::Format;
 use crate::format::bzimage::Setup;
-use crate::format::zimage::ZImage;
+use crate::format::zimage::{self, ZImage};
 use std::borrow::Cow;
 
 /// A kernel larger than this is not searched further for its banner.
@@ -38,16 +38,20 @@ pub(super) struct Kernel<'a> {
     pub(super) is_virtual: bool,
     /// Its release, where it is found.
     pub(super) release: Option<String>,
+    /// Does a symbol say that it looks for a device tree behind its end?
+    looks_for_tree: bool,
     /// What was done to it.
     pub(super) steps: Vec<Step>,
 }
 
 impl<'a> Kernel<'a> {
-    /// Reads `data`, called `which` in the usage line; flattens an ELF file; compresses what is not compressed yet, when `compress` says so.
+    /// Reads `data`, called `which` in the usage line; flattens an ELF file; appends `dtbs`; compresses what is not
+    /// compressed yet, when `compress` says so.
     ///
     /// # Errors
-    /// What flattening and compressing say; [`Error::WrongInput`] when compressed data is to be compressed again.
-    pub(super) fn read(which: &'static str, data: &'a [u8], compress: Option<Codec>) -> Result<Self> {
+    /// What flattening and compressing say; [`Error::WrongInput`] when compressed data is to be compressed again, and when
+    /// the kernel does not look for a device tree behind its end.
+    pub(super) fn read(which: &'static str, data: &'a [u8], dtbs: &[&[u8]], compress: Option<Codec>) -> Result<Self> {
         let format = Format::detect(data);
         let mut kernel = Kernel {
             bytes: Cow::Borrowed(data),
@@ -57,13 +61,17 @@ impl<'a> Kernel<'a> {
             addresses: None,
             is_virtual: false,
             release: release(format, data),
+            looks_for_tree: false,
             steps: Vec::new(),
         };
         match format {
             Some(Format::Elf) => {
                 let elf = Elf::parse(data).map_err(|error| Error::input(which, error))?;
                 // The kernel is put together in memory: its load addresses must not say how much.
-                let options = FlatOptions { max_size: len64(data).saturating_add(MAX_HOLES), ..FlatOptions::default() };
+                let remove = elf.arch().map_or(&[][..], |arch| arch.left_out_of_flat());
+                let remove = RemoveList::new(remove.iter().copied()).map_err(|error| Error::input(which, error))?;
+                let max_size = len64(data).saturating_add(MAX_HOLES);
+                let options = FlatOptions { remove, max_size, ..FlatOptions::default() };
                 let flat = flatten(&elf, &options).map_err(|error| match error {
                     elf::Error::TooLarge { .. } | elf::Error::SectionTooLarge { .. } => {
                         let found = "an ELF file with holes of more than 64 MiB between its sections";
@@ -100,6 +108,9 @@ impl<'a> Kernel<'a> {
             }
             _ => kernel.arch = header_arch(data),
         }
+        if !dtbs.is_empty() {
+            kernel.append(which, data, dtbs)?;
+        }
         if let Some(codec) = compress.filter(|codec| *codec != Codec::None) {
             let mut out = Vec::new();
             codec.compress(&kernel.bytes, &Parameters::default(), &mut out)?;
@@ -109,6 +120,47 @@ impl<'a> Kernel<'a> {
             kernel.steps.push(Step { file, size: kernel.len(), how: "compressed".to_owned() });
         }
         Ok(kernel)
+    }
+
+    /// Puts device trees behind a flat MIPS kernel of `CONFIG_MIPS_RAW_APPENDED_DTB`: it looks at `__appended_dtb`, where
+    /// its linker script ends the file (arch/mips/kernel/vmlinux.lds.S, Linux 4.4 to 7.2).
+    fn append(&mut self, which: &'static str, data: &[u8], dtbs: &[&[u8]]) -> Result<()> {
+        zimage::whole_trees(dtbs).map_err(Error::ZImage)?;
+        let elf = Elf::parse(data).ok().filter(|_| self.format == Some(Format::Elf));
+        let symbol = elf.as_ref().and_then(|elf| elf.symbols().ok()?.find(|one| one.name == b"__appended_dtb"));
+        // Addresses of MIPS are 32-bit ones, sign-extended or not.
+        let low = |address: u64| address & u64::from(u32::MAX);
+        let end = self.addresses.map(|(base, _)| low(base.wrapping_add(self.len())));
+        if let (Some(symbol), Some(end)) = (symbol, end) {
+            if low(symbol.value) != end {
+                let found = "a kernel whose __appended_dtb is not at the end of its file";
+                let help = "with CONFIG_MIPS_ELF_APPENDED_DTB the tree goes into the ELF file: objcopy --update-section \
+                            .appended_dtb=DTB vmlinux, and no --append-dtb";
+                return Err(Error::wrong_input(
+                    which,
+                    found,
+                    "a kernel that looks for a device tree behind its end",
+                    help,
+                ));
+            }
+        }
+        let mut bytes = std::mem::take(&mut self.bytes).into_owned();
+        dtbs.iter().for_each(|dtb| bytes.extend_from_slice(dtb));
+        self.bytes = Cow::Owned(bytes);
+        let how = format!("device trees behind it: {}", dtbs.len());
+        self.steps.push(Step { file: "vmlinux.bin-dtb".to_owned(), size: self.len(), how });
+        self.looks_for_tree = symbol.is_some();
+        Ok(())
+    }
+
+    /// What to say when nothing tells whether the kernel looks for the device tree behind it.
+    pub(super) fn tree_finding(&self, dtbs: &[&[u8]]) -> Option<Finding> {
+        if dtbs.is_empty() || self.looks_for_tree {
+            return None;
+        }
+        let message = "no symbol __appended_dtb tells whether the kernel looks for a device tree behind its end";
+        let help = "it does if its .config says CONFIG_MIPS_RAW_APPENDED_DTB=y";
+        Some(Finding::new("kernel.appended_dtb", Severity::Warning, message).with_help(help))
     }
 
     /// What to say when its own addresses are taken.

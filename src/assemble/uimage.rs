@@ -70,7 +70,7 @@ const COMP_NONE: u8 = 0;
 const OPTEE_MAGIC: &[u8] = b"OPTE";
 const OPTEE_HEADER_LEN: u32 = 28;
 const OPTEE_LOAD_AT: u64 = 16;
-/// U-Boot legacy image of `files`, with device trees appended to the first when that is an ARM zImage.
+/// U-Boot legacy image of `files`, with device trees appended to the first when that is an ARM zImage or a MIPS kernel.
 ///
 /// # Errors
 /// [`Error::Contradiction`] lists what contradicts the data, unless forced; [`Error::Underivable`] names the option
@@ -80,6 +80,10 @@ pub fn uimage<'a>(request: &UImageRequest, files: &[&'a [u8]], dtbs: &[&'a [u8]]
     let mut facts = DataFacts::read(request, first);
     let mut decided = Decided::default();
     let kernel = decided.kernel(request, &facts, first, dtbs)?;
+    // Where the flat kernel begins, which need not be where the first segment does: that may hold the ELF header, too.
+    if let (Some((base, _)), Some((span, _))) = (kernel.as_ref().and_then(|kernel| kernel.addresses), &mut facts.elf) {
+        span.start = base;
+    }
     let packed = kernel.as_ref().map(|kernel| kernel.codec.and_then(comp_id).unwrap_or(COMP_NONE));
     let request = &UImageRequest { comp: packed.or(request.comp), ..request.clone() };
     let header = decided.header(request, &facts, first)?;
@@ -134,11 +138,20 @@ fn misplaced_trees(plan: &Plan<'_>) -> Vec<Finding> {
     found.collect()
 }
 
+/// May device trees stand behind this kernel before it is compressed? `CONFIG_MIPS_RAW_APPENDED_DTB` is MIPS' alone.
+fn takes_trees(request: &UImageRequest, facts: &DataFacts) -> bool {
+    let by_file = matches!(facts.arch, Some((Arch::Mips | Arch::Mips64, _)));
+    let by_option = request.arch.is_some_and(|arch| arch_ids(Arch::Mips64).contains(&arch));
+    let fits = facts.format == Some(Format::Elf) && by_file || facts.format.is_none() && by_option;
+    fits && request.kind.is_none_or(self::is_kernel) && request.comp.is_none_or(|comp| comp == COMP_NONE)
+}
+
 fn with_dtbs<'a>(data: &'a [u8], dtbs: &[&'a [u8]]) -> Result<Plan<'a>> {
     if !ZImage::detect(data) {
         let found = super::describe(Format::detect(data));
-        let help = "only an ARM zImage can carry device trees behind it: leave out --append-dtb";
-        return Err(Error::wrong_input("DATA", found, "an ARM zImage, for --append-dtb", help));
+        let help = "an ARM zImage carries device trees behind it, and a MIPS kernel before it is compressed: give that, \
+                    with --compress, or leave out --append-dtb";
+        return Err(Error::wrong_input("DATA", found, "an ARM zImage or a MIPS vmlinux, for --append-dtb", help));
     }
     let image = ZImage::parse(data).map_err(|error| Error::input("DATA", error))?;
     zimage::plan_append(&image, dtbs).map_err(Error::ZImage)
@@ -276,16 +289,20 @@ impl Decided {
         dtbs: &[&[u8]],
     ) -> Result<Option<Kernel<'a>>> {
         let is_elf = facts.format == Some(Format::Elf);
-        let as_it_is = request.comp.is_some() || request.xip || !dtbs.is_empty() || facts.tee.is_some();
+        // MIPS kernels have their trees behind them before they are compressed.
+        let appends = !dtbs.is_empty() && takes_trees(request, facts);
+        let as_it_is = request.comp.is_some() || request.xip || !dtbs.is_empty() && !appends || facts.tee.is_some();
         let flattened = is_elf && !as_it_is && request.kind.is_none_or(is_kernel);
-        if request.compress.is_none() && !flattened {
+        if request.compress.is_none() && !flattened && !appends {
             return Ok(None);
         }
         let contradiction = match request.kind {
             Some(kind::MULTI | kind::SCRIPT) => Some("-T multi and -T script hold files as they are"),
-            _ if request.comp.is_some() => Some("-C says how the data is compressed already"),
+            _ if request.comp.is_some() && request.compress.is_some() => {
+                Some("-C says how the data is compressed already")
+            }
             _ if request.xip => Some("what is executed in place cannot be compressed"),
-            _ if !dtbs.is_empty() => Some("a device tree is appended to what is not compressed"),
+            _ if !dtbs.is_empty() && !appends => Some("a device tree is appended to what is not compressed"),
             _ => None,
         };
         if let Some(message) = contradiction {
@@ -293,10 +310,17 @@ impl Decided {
             self.error("uimage.compress", message, "leave out --compress".to_owned());
             return Ok(None);
         }
-        if request.compress.is_none() {
-            self.derive("compression", "gzip", "what every U-Boot unpacks");
-        }
-        Kernel::read("DATA", data, Some(request.compress.unwrap_or(Codec::Gzip))).map(Some)
+        let compress = match request.compress {
+            Some(codec) => codec,
+            None if !flattened => Codec::None,
+            None => {
+                self.derive("compression", "gzip", "what every U-Boot unpacks");
+                Codec::Gzip
+            }
+        };
+        let kernel = Kernel::read("DATA", data, dtbs, Some(compress))?;
+        self.findings.extend(kernel.tree_finding(dtbs));
+        Ok(Some(kernel))
     }
 
     /// A kernel whose ELF file names virtual addresses, or some above 4 GiB, is no use at address 0.

@@ -346,14 +346,26 @@ pub fn plan_append<'a>(image: &ZImage<'a>, dtbs: &[&'a [u8]]) -> Result<Plan<'a>
     Ok(reserver.finish())
 }
 
-fn append_dtbs<'a>(reserver: &mut Reserver<'a>, first: usize, dtbs: &[&'a [u8]]) -> Result<(), Error> {
+/// Holds each of `dtbs` to be one whole device tree and nothing else: what reads appended trees takes what follows
+/// `totalsize` for the next one.
+///
+/// # Errors
+/// [`Error::Dtb`] and [`Error::DtbTail`].
+pub fn whole_trees(dtbs: &[&[u8]]) -> Result<(), Error> {
     for (index, bytes) in dtbs.iter().enumerate() {
         let dtb = Dtb::parse_at(bytes, 0).map_err(|source| Error::Dtb { index, source })?;
         if dtb.bytes().len() != bytes.len() {
             return Err(Error::DtbTail { index, totalsize: len64(dtb.bytes()), have: len64(bytes) });
         }
+    }
+    Ok(())
+}
+
+fn append_dtbs<'a>(reserver: &mut Reserver<'a>, first: usize, dtbs: &[&'a [u8]]) -> Result<(), Error> {
+    whole_trees(dtbs)?;
+    for (index, bytes) in dtbs.iter().enumerate() {
         let start = reserver.at();
-        reserver.bytes(dtb.bytes())?;
+        reserver.bytes(*bytes)?;
         reserver.region(format!("dtb[{}]", first + index), start, RegionKind::Data);
     }
     Ok(())

@@ -410,7 +410,7 @@ pub(crate) struct Uimage {
     /// Execute in place: the data begins with 64 bytes of 0xff, which the header replaces
     #[arg(short = 'x', long)]
     pub(crate) xip: bool,
-    /// Append this device tree blob to the zImage before the header is made (repeatable)
+    /// Append this device tree blob to the zImage, or to the MIPS kernel before it is compressed (repeatable)
     #[arg(long, value_name = "DTB")]
     pub(crate) append_dtb: Vec<PathBuf>,
     /// Creation time in seconds since 1970 [default: SOURCE_DATE_EPOCH, else 0]
