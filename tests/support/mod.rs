@@ -51,16 +51,6 @@ impl Tree {
     }
 }
 
-/// The archives that are always in the corpus of ../shared; others may be beside them.
-pub const CORPUS: [&str; 6] = [
-    "linux-5.10-x86_64-gzip",
-    "linux-6.1-arm-gzip",
-    "linux-6.1-i386-lzma",
-    "linux-6.1-x86_64-xz",
-    "linux-6.12-x86_64-lz4",
-    "linux-7.2-x86_64-zstd",
-];
-
 /// Where the kernel trees are: in `KIMAGE_CORPUS`, else in `../shared/corpus` beside the crate, else what
 /// tests/make-kernels.sh made.
 fn corpus_folder() -> PathBuf {
