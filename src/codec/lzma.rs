@@ -72,6 +72,77 @@ pub(super) fn decompress(bytes: &[u8], sink: &mut Sink<'_>) -> Result<u64> {
     Ok(decoder.total_in())
 }
 
+/// What a header says.
+struct Header {
+    properties: u8,
+    dictionary: u32,
+    /// All ones when it is not known.
+    size: u64,
+}
+
+/// The properties of nearly every stream: lc=3, lp=0, pb=2.
+const USUAL: u8 = 0x5d;
+
+impl Header {
+    fn parse(bytes: &[u8]) -> Option<Header> {
+        let cursor = Cursor::little(bytes.get(..HEADER_LEN)?);
+        Some(Header {
+            properties: cursor.u8("properties", 0).ok()?,
+            dictionary: cursor.u32("dictionary size", 1).ok()?,
+            size: cursor.u64("uncompressed size", 5).ok()?,
+        })
+    }
+
+    /// `(pb * 5 + lp) * 9 + lc`, with `lc + lp` up to 4 (what xz reads) and `pb` up to 4.
+    fn has_properties(&self) -> bool {
+        let (lc, lp, pb) = (self.properties % 9, self.properties / 9 % 5, self.properties / 45);
+        lc + lp <= 4 && pb <= 4
+    }
+
+    /// Would an encoder write these numbers?
+    fn is_plausible(&self) -> bool {
+        let one_and_a_half = self.dictionary % 3 == 0 && (self.dictionary / 3).is_power_of_two();
+        let dictionary = self.dictionary >= 1 << 10 && (self.dictionary.is_power_of_two() || one_and_a_half);
+        self.has_properties() && dictionary && (self.size == u64::MAX || self.size < 1 << 32)
+    }
+}
+
+/// Does this begin as a `.lzma` file does? See [`Codec::detect`].
+pub(super) fn detect(bytes: &[u8]) -> bool {
+    Header::parse(bytes).is_some_and(|header| {
+        header.is_plausible() && (header.size == u64::MAX || header.properties == USUAL || decodes(bytes))
+    })
+}
+
+/// Does the first of it decode, whatever the header says of dictionary and size?
+pub(super) fn decodes(bytes: &[u8]) -> bool {
+    const ENOUGH: u64 = 64 << 10;
+    // The first byte of the range coder is always zero (lzma_rc_reset, range_decoder.h); zeros behind it would decode to
+    // zeros without end, which no encoder writes.
+    let starts =
+        matches!(bytes.get(HEADER_LEN..HEADER_LEN + 5), Some([0, code @ ..]) if code.iter().any(|byte| *byte != 0));
+    let Some(header) = Header::parse(bytes).filter(|header| starts && header.has_properties() && header.size > 0)
+    else {
+        return false;
+    };
+    match Codec::Lzma.decompress_one(bytes, ENOUGH, &mut io::sink()) {
+        Ok(inflated) => header.size == u64::MAX || inflated.produced == header.size,
+        Err(error) => matches!(error, Error::TooBig { .. }),
+    }
+}
+
+/// Where streams with other than the usual properties may begin.
+pub(super) fn unusual(bytes: &[u8]) -> impl Iterator<Item = usize> {
+    bytes.windows(HEADER_LEN + 1).enumerate().filter_map(move |(at, head)| {
+        // The quick test: a dictionary of whole 64 KiB, a size below 4 GiB or none, the zero of the range coder.
+        let quick =
+            matches!(head, [_, 0, 0, _, _, _, _, _, _, 0, 0, 0, 0, 0] | [_, 0, 0, _, _, .., 0xff, 0xff, 0xff, 0xff, 0]);
+        let header =
+            Header::parse(head).filter(|header| quick && header.properties != USUAL && header.is_plausible())?;
+        (header.size > 0 && bytes.get(at..).is_some_and(decodes)).then_some(at)
+    })
+}
+
 /// The header, with a dictionary no larger than what can come out: the decoder allocates as much as the header says.
 fn modest_header(bytes: &[u8]) -> Option<[u8; HEADER_LEN]> {
     let mut header: [u8; HEADER_LEN] = *bytes.first_chunk()?;

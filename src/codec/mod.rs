@@ -106,8 +106,9 @@ impl Codec {
     /// The codec whose magic number begins `bytes`.
     ///
     /// LZMA alone has no magic: its header must have properties that an encoder writes (the usual 0x5d, or others with
-    /// lc + lp up to 4 when the rest is beyond doubt), a dictionary size that an encoder writes (2^n or 2^n + 2^(n-1))
-    /// and a plausible uncompressed size (unknown, or below 4 GiB).
+    /// lc + lp up to 4), a dictionary size that an encoder writes (2^n or 2^n + 2^(n-1)) and a plausible uncompressed size
+    /// (unknown, or below 4 GiB). Other properties and a known size, as OpenWrt has them, are no proof: then the data must
+    /// decode, up to 64 KiB of it.
     ///
     /// Skippable frames in front of a frame of zstd or LZ4 are passed over.
     pub fn detect(bytes: &[u8]) -> Option<Codec> {
@@ -121,15 +122,25 @@ impl Codec {
             (Some(Codec::Bzip2), [_, _, _, b'1'..=b'9', ..]) => Some(Codec::Bzip2),
             (Some(Codec::Bzip2), _) => None,
             (Some(codec), _) => Some(codec),
-            (None, [properties, d0, d1, d2, d3, s0, s1, s2, s3, s4, s5, s6, s7, ..]) => {
-                let dict = u32::from_le_bytes([*d0, *d1, *d2, *d3]);
-                let size = u64::from_le_bytes([*s0, *s1, *s2, *s3, *s4, *s5, *s6, *s7]);
-                let dict_plausible = dict >= 1 << 10 && (dict.is_power_of_two() || is_one_and_a_half(dict));
-                let size_plausible = size == u64::MAX || (*properties == 0x5d && size < 1 << 32);
-                (lzma_properties(*properties) && dict_plausible && size_plausible).then_some(Codec::Lzma)
-            }
-            _ => None,
+            (None, _) => lzma::detect(bytes).then_some(Codec::Lzma),
         }
+    }
+
+    /// Can `bytes` be such a stream, when whoever hands them out says so? For LZMA, whose header proves little, any
+    /// dictionary and any size will do then, as long as the data decodes (up to 64 KiB of it).
+    pub fn fits(self, bytes: &[u8]) -> bool {
+        Codec::detect(bytes) == Some(self) || self == Codec::Lzma && lzma::decodes(bytes)
+    }
+
+    /// Where in `bytes` streams of this codec may begin, in order; none of them has been decoded.
+    pub fn candidates(self, bytes: &[u8]) -> impl Iterator<Item = usize> {
+        let magic = (self != Codec::None).then(|| memchr::memmem::find_iter(bytes, self.magic()));
+        let by_magic = magic.into_iter().flatten();
+        // The header of LZMA has no magic number; other properties than the usual ones are rare.
+        let others = (self == Codec::Lzma).then(|| lzma::unusual(bytes));
+        by_magic
+            .filter(move |at| bytes.get(*at..).is_some_and(|rest| Codec::detect(rest) == Some(self)))
+            .chain(others.into_iter().flatten())
     }
 
     /// The codec of a whole file.
@@ -264,17 +275,6 @@ impl Codec {
 /// What follows the first `len` bytes.
 fn behind(bytes: &[u8], len: u64) -> &[u8] {
     usize::try_from(len).ok().and_then(|len| bytes.get(len..)).unwrap_or_default()
-}
-
-/// 2^n + 2^(n-1), the sizes between the powers of two.
-fn is_one_and_a_half(size: u32) -> bool {
-    size % 3 == 0 && (size / 3).is_power_of_two()
-}
-
-/// `(pb * 5 + lp) * 9 + lc`, with `lc + lp` up to 4 (what xz reads) and `pb` up to 4.
-fn lzma_properties(byte: u8) -> bool {
-    let (lc, lp, pb) = (byte % 9, byte / 9 % 5, byte / 45);
-    lc + lp <= 4 && pb <= 4
 }
 
 /// A writer that shows what it gets, and fails once enough was seen.

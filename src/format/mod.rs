@@ -9,10 +9,12 @@ pub mod cpio;
 pub mod dts;
 pub mod fdt;
 pub mod fit;
+pub mod foreign;
 pub mod image64;
 pub mod pe;
 pub mod uimage;
 pub mod uki;
+pub mod wrapper;
 pub mod zboot;
 pub mod zimage;
 

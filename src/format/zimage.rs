@@ -4,7 +4,7 @@
 
 use crate::bytes::{Cursor, Endian, FieldError, Problem, len64, slice};
 use crate::elf::{self, FlatOptions, RemoveList, flatten};
-use crate::format::fdt::{Behind, Dtb};
+use crate::format::fdt::{Behind, Dtb, FDT_MAGIC};
 use crate::layout::{self, Plan, Region, RegionKind, Reserver};
 use crate::stub::{self, Stub};
 use std::borrow::Cow;
@@ -156,6 +156,12 @@ impl<'a> ZImage<'a> {
     /// a tree that begins just at [`ZImage::kernel_len`], and no other.
     pub fn behind(&self) -> &Behind {
         &self.behind
+    }
+
+    /// Does something stand behind it that begins as a device tree, and is none that can be read?
+    pub fn has_damaged_dtb(&self) -> bool {
+        let rest = self.behind.rest.as_ref().and_then(|rest| slice(self.bytes, rest.start, rest.end - rest.start));
+        rest.is_some_and(|rest| rest.starts_with(&FDT_MAGIC.to_be_bytes()))
     }
 
     /// Where the compressed kernel can begin: by the table it ends behind the size word, and it begins at a magic number

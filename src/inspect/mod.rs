@@ -182,6 +182,7 @@ pub const PARTS: &[(&str, &str)] = &[
     ("initramfs", "the initial RAM disk, built into the kernel or beside it in a container"),
     ("dtb[N]", "a device tree blob"),
     ("image[N]", "a file of a multi-file uImage or a FIT"),
+    ("trailer", "what stands behind the end of an image: a file system, a signature"),
     ("cmdline", "the kernel command line of a UKI or a boot.img"),
     ("banner", "the kernel's version text"),
     ("sbat", "the SBAT table of an EFI image"),

@@ -79,7 +79,7 @@ impl<'a> Opened<'a> {
                 Pending::Later { id, later } => self.look_closer(id, later),
                 Pending::Child { parent, child } => match child.content {
                     Content::Range(ref at) => self.add_range(parent, at.clone(), child),
-                    Content::Stream => self.add_contents(parent, child.decoded),
+                    Content::Stream => self.add_contents(parent, child.decoded, child.kind),
                 },
             };
             if added.is_some() {
@@ -204,7 +204,7 @@ impl<'a> Opened<'a> {
     }
 
     /// Decompresses `parent` and adds what comes out.
-    fn add_contents(&mut self, parent: LayerId, decoded: Option<Decoded>) -> Option<LayerId> {
+    fn add_contents(&mut self, parent: LayerId, decoded: Option<Decoded>, kind: Option<Kind>) -> Option<LayerId> {
         let layer = self.layer(parent)?;
         let Kind::Known(Format::Compressed(codec)) = layer.kind else { return None };
         let bytes = self.bytes(layer);
@@ -226,7 +226,7 @@ impl<'a> Opened<'a> {
         match &inflated {
             Ok(inflated) => {
                 let rest = slice(bytes, inflated.consumed, len64(bytes) - inflated.consumed).unwrap_or(&[]);
-                behind = describe::behind_stream(bytes, inflated, around);
+                behind = describe::behind_stream(bytes, inflated, &layer.name, around);
                 regions = Some(describe::stream_regions(inflated, rest, behind.as_ref()));
                 describe::stream_facts(bytes, inflated, rest, &mut facts);
             }
@@ -240,7 +240,8 @@ impl<'a> Opened<'a> {
             .parts
             .iter()
             .any(|part| part.name.starts_with("initramfs") && Some((Some(part.layer), part.at.clone())) == place);
-        if describe::is_part(around) && !is_ramdisk {
+        let is_part = self.layer(parent).is_some_and(|layer| describe::is_part(&layer.name, around));
+        if is_part && !is_ramdisk {
             self.add_part(parent, "payload", "", 0..consumed);
         }
         if let Some(layer) = self.layers.get_mut(parent.0) {
@@ -251,13 +252,18 @@ impl<'a> Opened<'a> {
             }
         }
         // Below what comes out of the stream, so that it is read after that.
-        let behind = behind.iter().flat_map(|behind| describe::behind_children(behind, 0)).collect();
+        let behind = behind
+            .iter()
+            .flat_map(|behind| {
+                describe::behind_children(self.layer(parent).map_or(&[][..], |layer| self.bytes(layer)), behind, 0)
+            })
+            .collect();
         self.add_inside(parent, Vec::new(), behind);
         if data.is_empty() {
             return None;
         }
         data.shrink_to_fit();
-        let split = describe::split(&data);
+        let split = describe::split(&data, self.layer(parent).map_or("", |layer| layer.name.as_str()), kind);
         self.buffers.push(data);
         let buffer = Buffer::Owned(self.buffers.len() - 1);
         let mut children = split.into_iter();
@@ -293,18 +299,19 @@ impl<'a> Opened<'a> {
         {
             (kind, scanned) = (Kind::Kernel, true);
         }
-        let described = describe::describe(kind, bytes, &mut self.context(parent)).unwrap_or_else(|error| {
+        let name = self.layer_name(parent, &child.name);
+        let described = describe::describe(kind, bytes, &mut self.context(&name, parent)).unwrap_or_else(|error| {
             let finding =
                 Finding::new(DAMAGED, Severity::Error, error.to_string()).at(error.at.0).with_help(error.help);
             Described::damaged(kind, bytes, finding)
         });
         let id = LayerId(self.layers.len());
-        let name = self.layer_name(parent, &child.name);
         let Described { kind, title, regions, facts, findings, parts, mut children, later } = described;
         let regions = in_order(regions, at.end - at.start);
         let found_by = if scanned { FoundBy::Scan } else { FoundBy::Header };
         if let Some(stream) = children.iter_mut().find(|child| matches!(child.content, Content::Stream)) {
             stream.decoded = child.decoded;
+            stream.kind = child.contents;
         }
         self.pending.extend(later.into_iter().map(|later| Pending::Later { id, later }));
         self.add_inside(id, parts, children);
@@ -330,7 +337,7 @@ impl<'a> Opened<'a> {
     /// Notes the parts of a layer, and the layers inside it.
     fn add_inside(&mut self, id: LayerId, parts: Vec<PartAt>, children: Vec<Child>) {
         for part in parts {
-            self.add_part(id, part.name, part.what.unwrap_or(""), part.at);
+            self.add_part(id, part.name, part.what.as_deref().unwrap_or(""), part.at);
         }
         // What a container says of the layers in it comes before what they say themselves: `initramfs` is that of the
         // UKI, and `initramfs[1]` the one built into its kernel.
@@ -338,7 +345,7 @@ impl<'a> Opened<'a> {
             if let Content::Range(at) = &child.content {
                 for part in &child.parts {
                     let at = at.start.saturating_add(part.at.start)..at.start.saturating_add(part.at.end);
-                    self.add_part(id, part.name, part.what.unwrap_or(""), at);
+                    self.add_part(id, part.name, part.what.as_deref().unwrap_or(""), at);
                 }
             }
         }
@@ -349,7 +356,7 @@ impl<'a> Opened<'a> {
     fn look_closer(&mut self, id: LayerId, Later { facts_at, look }: Later) -> Option<LayerId> {
         let layer = self.layer(id)?;
         let mut described = Described::empty(layer.kind);
-        look(self.bytes(layer), &self.context(layer.parent), &mut described);
+        look(self.bytes(layer), &self.context(&layer.name, layer.parent), &mut described);
         let Described { regions, facts, findings, parts, children, .. } = described;
         let layer = self.layers.get_mut(id.0)?;
         layer.facts.insert(facts_at, facts);
@@ -361,9 +368,11 @@ impl<'a> Opened<'a> {
         Some(id)
     }
 
-    fn context(&self, parent: Option<LayerId>) -> Context<'_> {
+    fn context<'c>(&'c self, name: &'c str, parent: Option<LayerId>) -> Context<'c> {
         Context {
+            name,
             parent: parent.and_then(|id| self.layer(id)).map(|outer| outer.kind),
+            outer: parent.and_then(|id| self.layer(id)).map_or("", |outer| outer.name.as_str()),
             limits: &self.limits,
             left: self.left(),
         }

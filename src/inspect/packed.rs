@@ -54,6 +54,10 @@ impl Opened<'_> {
             };
         };
         let layer = self.layer(stream)?;
+        // What is in a bare stream may be a decompressor that is an ELF file itself.
+        if layer.name != super::describe::PAYLOAD {
+            return None;
+        }
         let Kind::Known(Format::Compressed(codec)) = layer.kind else { return None };
         let (stream, limit) = (self.bytes(layer), self.left());
         let is_elf = |piece: &[u8]| Some(Elf::detect(piece));

@@ -83,3 +83,24 @@ pub(crate) fn zimage(order: Order, piggy: &[u8], table: &[u32]) -> Vec<u8> {
     order.put(&mut image, 0x2c, len);
     image
 }
+
+/// A U-Boot legacy image of a kernel; `comp` is the header's number (`IH_COMP_LZMA` is 3).
+pub(crate) fn uimage(data: &[u8], comp: u8) -> Vec<u8> {
+    let crc = |bytes: &[u8]| {
+        let mut crc = flate2::Crc::new();
+        crc.update(bytes);
+        crc.sum().to_be_bytes()
+    };
+    let mut image = vec![0; 64];
+    image[..4].copy_from_slice(&0x2705_1956_u32.to_be_bytes());
+    image[12..16].copy_from_slice(&u32::try_from(data.len()).unwrap().to_be_bytes());
+    image[16..20].copy_from_slice(&0x8000_0000_u32.to_be_bytes());
+    image[20..24].copy_from_slice(&0x8000_0000_u32.to_be_bytes());
+    image[24..28].copy_from_slice(&crc(data));
+    // Linux, MIPS, kernel.
+    image[28..32].copy_from_slice(&[5, 5, 2, comp]);
+    let header = crc(&image);
+    image[4..8].copy_from_slice(&header);
+    image.extend_from_slice(data);
+    image
+}

@@ -3,9 +3,15 @@
 //!
 //! The right values are the generator's own numbers; real images of each kind are in `tests/wild.rs`.
 
+#[path = "../support/files.rs"]
+mod files;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod behind;
+mod decompressor;
+mod flat;
+mod lzma;
 mod made;
 mod zimage;
 

@@ -27,7 +27,7 @@ impl Behind {
         let (mut at, end) = (at, len64(bytes));
         while at < end {
             let rest = slice(bytes, at, end - at).unwrap_or_default();
-            let padding = padding_len(rest);
+            let padding = Behind::padding_len(rest);
             if padding > 0 {
                 found.padding.push(at..at + padding);
                 at += padding;
@@ -74,6 +74,12 @@ impl Behind {
         u64::try_from(kept).unwrap_or(0)
     }
 
+    /// Zeros and bytes of 0xff that `bytes` begin with.
+    pub fn padding_len(bytes: &[u8]) -> u64 {
+        let len = bytes.iter().position(|byte| !matches!(byte, 0 | 0xff)).unwrap_or(bytes.len());
+        u64::try_from(len).unwrap_or(0)
+    }
+
     /// Where the first tree begins; without one, the end of `bytes`, which are those that were read.
     pub fn start(&self, bytes: &[u8]) -> u64 {
         self.trees.first().map_or(len64(bytes), |first| first.start)
@@ -93,12 +99,6 @@ impl Behind {
         paddings.enumerate().for_each(|(index, region)| region.name = format!("padding[{index}]").into());
         regions
     }
-}
-
-/// Zeros, or bytes of 0xff, that `bytes` begin with.
-fn padding_len(bytes: &[u8]) -> u64 {
-    let len = bytes.iter().position(|byte| !matches!(byte, 0 | 0xff)).unwrap_or(bytes.len());
-    u64::try_from(len).unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -222,11 +222,14 @@ impl<'a> UImage<'a> {
             }
         }
         if end < len64(self.bytes) {
-            regions.push(Region::new("trailer", end..len64(self.bytes), RegionKind::Data));
+            regions.push(Region::new(TRAILER, end..len64(self.bytes), RegionKind::Data));
         }
         regions
     }
 }
+
+/// The name of the region behind the data.
+pub const TRAILER: &str = "trailer";
 
 /// Where the data ends in the file, by `ih_size`.
 fn data_end(raw: &RawHeader) -> u64 {

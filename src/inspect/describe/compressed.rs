@@ -14,22 +14,26 @@ pub(super) fn describe(codec: Codec, bytes: &[u8], context: &Context<'_>) -> Des
     described.regions = crate::inspect::opened::whole(bytes, "stream", RegionKind::Payload);
     described.facts.push(Fact::new("codec", codec.name()));
     stream_header(codec, bytes, &mut described);
-    if is_payload(context.parent) {
+    if is_payload(context) {
         described.whole_part("piggy", bytes);
     }
     described.children.push(Child::new("contents", Content::Stream));
     described
 }
 
-/// Is the stream inside this a part of its own? The configuration in a kernel and its RAM disk are compressed too, and have
-/// parts of their own.
-pub(in crate::inspect) fn is_part(parent: Option<Kind>) -> bool {
-    !matches!(parent, Some(Kind::Kernel | Kind::Known(Format::Elf | Format::Image64(_) | Format::Cpio)))
+/// Is the stream of this name inside this a part of its own? The configuration in a kernel and its RAM disk are compressed
+/// too, and have parts of their own.
+pub(in crate::inspect) fn is_part(name: &str, parent: Option<Kind>) -> bool {
+    name == PAYLOAD
+        || !matches!(parent, Some(Kind::Kernel | Kind::Known(Format::Elf | Format::Image64(_) | Format::Cpio)))
 }
 
+/// What a compressed kernel is to the decompressor around it.
+pub(in crate::inspect) const PAYLOAD: &str = "payload";
+
 /// Does a decompressor of the kernel's own hold it?
-fn is_payload(parent: Option<Kind>) -> bool {
-    matches!(parent, Some(Kind::Known(Format::BzImage | Format::ZImage | Format::Zboot)))
+fn is_payload(context: &Context<'_>) -> bool {
+    context.name == PAYLOAD
 }
 
 fn stream_header(codec: Codec, bytes: &[u8], described: &mut Described) {
@@ -114,10 +118,15 @@ pub(in crate::inspect) fn stream_regions(inflated: &Inflated, rest: &[u8], behin
 }
 
 /// Device trees and what else is behind a stream; nothing that belongs to its own container is.
-pub(in crate::inspect) fn behind_stream(bytes: &[u8], inflated: &Inflated, parent: Option<Kind>) -> Option<Behind> {
+pub(in crate::inspect) fn behind_stream(
+    bytes: &[u8],
+    inflated: &Inflated,
+    name: &str,
+    parent: Option<Kind>,
+) -> Option<Behind> {
     let rest = slice(bytes, inflated.consumed, len64(bytes) - inflated.consumed).unwrap_or(&[]);
     let size = if is_trailer(inflated, rest) { 4 } else { 0 };
-    (is_part(parent) && !is_payload(parent)).then(|| Behind::read(bytes, inflated.consumed + size))
+    (is_part(name, parent) && name != PAYLOAD).then(|| Behind::read(bytes, inflated.consumed + size))
 }
 
 /// Is the word behind the stream the size of what came out of it, modulo 2^32?

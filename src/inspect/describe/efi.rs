@@ -36,7 +36,7 @@ pub(super) fn describe_image(bytes: &[u8]) -> Result<Described, FieldError> {
     let (len, behind) = image.extent(bytes);
     facts.push(Fact::number("memory_needed", image.image_size.max(len)));
     described.part("vmlinux", 0..len);
-    described.behind(&behind);
+    described.behind(bytes, &behind, 0);
     described.regions = image_regions(bytes, &[], &behind);
     described.later(|bytes, context, described| {
         let (len, behind) =

@@ -1,11 +1,13 @@
 //! An ELF file: a kernel, as a rule.
 
-use super::{Context, Described, kernel};
+use super::search::{find_stream, kernel_end};
+use super::{Child, Context, Described, PAYLOAD, kernel};
 use crate::bytes::{Cursor, Endian, FieldError, Problem, len64, slice};
-use crate::elf::{Elf, Error, Kind as ElfKind, Note, PT_LOAD};
-use crate::format::Format;
+use crate::elf::{Elf, Error, Kind as ElfKind, Note, PT_LOAD, banner_in};
+use crate::format::{Format, wrapper};
 use crate::inspect::{Fact, Kind, Row, Value};
 use crate::layout::{Region, RegionKind};
+use std::ops::Range;
 
 /// The Xen note that names the PVH entry point (`XEN_ELFNOTE_PHYS32_ENTRY`, xen/include/public/elfnote.h).
 const PHYS32_ENTRY: u32 = 18;
@@ -61,22 +63,74 @@ pub(super) fn describe(bytes: &[u8], context: &Context<'_>) -> Result<Described,
     Ok(described)
 }
 
-/// Whatever a decompressor starts is the kernel; of a bare ELF file its banner tells.
+/// Whatever a decompressor starts is the kernel; of another ELF file its banner tells.
 fn is_contents(context: &Context<'_>) -> bool {
-    matches!(context.parent, Some(Kind::Known(Format::Compressed(_))))
+    matches!(context.parent, Some(Kind::Known(Format::Compressed(_)))) && context.outer == PAYLOAD
 }
 
 fn look_inside(bytes: &[u8], context: &Context<'_>, described: &mut Described) {
     let Ok(elf) = Elf::parse(bytes) else { return };
     let loaded = elf.loaded_ranges();
+    let loads = |range: &Range<u64>| slice(bytes, range.start, range.end - range.start).and_then(banner_in).is_some();
+    if !is_contents(context) && !loaded.iter().any(loads) && payload(&elf, context, described) {
+        return;
+    }
     let init = elf.section(".init.data").or_else(|| elf.section(".init.ramfs"));
     let init = init.filter(|section| elf.contents(section).is_ok());
     let init = init.map(|section| section.offset..section.offset + section.size);
     let init = init.as_ref().map_or(loaded.as_slice(), std::slice::from_ref);
     kernel::describe_inside(bytes, &loaded, init, Some(elf.endian()), context, described);
-    if !is_contents(context) && described.facts.get("banner").is_some() {
+    // A program in a bare stream may be a kernel of others.
+    let is_stream = matches!(context.parent, Some(Kind::Known(Format::Compressed(_))));
+    if !is_contents(context) && (is_stream || described.facts.get("banner").is_some()) {
         described.whole_part("vmlinux", bytes);
     }
+}
+
+/// Looks for what a decompressor has in it. False: it is none.
+fn payload(elf: &Elf<'_>, context: &Context<'_>, described: &mut Described) -> bool {
+    let bytes = elf.bytes();
+    let payloads = wrapper::payloads(elf);
+    for (role, at) in &payloads {
+        let child = |name| Child::range(name, at.clone());
+        described.children.push(match role {
+            wrapper::Role::Kernel => child(PAYLOAD),
+            wrapper::Role::Dtb => child("dtb"),
+            wrapper::Role::Initrd => child("initrd").part("initramfs"),
+        });
+    }
+    if !payloads.iter().any(|(role, _)| *role == wrapper::Role::Kernel) {
+        let judge = |codec, at: &Range<u64>, data: &[u8]| kernel_end(bytes, codec, at, data);
+        let Some(found) = find_stream(bytes, 0..len64(bytes), context.left, judge) else { return !payloads.is_empty() };
+        let child = Child::range(PAYLOAD, found.at).kind(Kind::Known(Format::Compressed(found.codec))).scanned();
+        described.children.push(Child { decoded: Some(found.decoded), ..child });
+    }
+    described.whole_part("decompressor", bytes);
+    described.facts.push(Fact::new("decompressor", true).meaning("it unpacks the kernel and starts it"));
+    let mut regions = regions(elf, bytes);
+    for region in kernel::child_regions(&described.children) {
+        cut_out(&mut regions, region);
+    }
+    described.regions = regions;
+    true
+}
+
+/// Puts `inner` among `regions`, into the place of what it covers of them.
+fn cut_out(regions: &mut Vec<Region>, inner: Region) {
+    let mut kept = Vec::new();
+    for region in regions.drain(..) {
+        let Region { name, at, kind } = region;
+        let before = at.start..at.end.min(inner.at.start);
+        let after = at.start.max(inner.at.end)..at.end;
+        for part in [before, after] {
+            if part.start < part.end {
+                kept.push(Region::new(name.clone(), part, kind));
+            }
+        }
+    }
+    kept.push(inner);
+    kept.sort_by_key(|region| region.at.start);
+    *regions = kept;
 }
 
 fn permissions(flags: u32) -> String {

@@ -7,6 +7,7 @@ use crate::format::Format;
 use crate::format::fdt::{Behind, Dtb, NodeRef, PropertyRef};
 use crate::format::fit::{Algorithm, Configuration, Fit, Image, Placement};
 use crate::inspect::{Fact, Kind, Row, Value, utc};
+use crate::layout::RegionKind;
 
 pub(super) fn describe(bytes: &[u8]) -> Result<Described, FieldError> {
     let dtb = Dtb::parse_at(bytes, 0)?;
@@ -31,9 +32,7 @@ pub(super) fn describe(bytes: &[u8]) -> Result<Described, FieldError> {
     described.part("dtb", 0..len64(dtb.bytes()));
     described.regions = dtb.regions()?;
     // Trees that were written into one file or section: this is the first.
-    let behind = Behind::read(bytes, len64(dtb.bytes()));
-    described.regions.extend(behind.regions(1));
-    described.children.extend(super::behind_children(&behind, 1));
+    described.behind(bytes, &Behind::read(bytes, len64(dtb.bytes())), 1);
     Ok(described)
 }
 
@@ -89,6 +88,12 @@ pub(super) fn describe_fit(bytes: &[u8]) -> Result<Described, FieldError> {
         });
     }
     described.regions = fit.regions()?;
+    // Behind the tree, and behind external data if there is any.
+    if let Some(last) = described.regions.last().filter(|last| last.kind == RegionKind::Padding) {
+        let start = last.at.start;
+        described.regions.pop();
+        described.behind(bytes, &Behind::read(bytes, start), 0);
+    }
     Ok(described)
 }
 

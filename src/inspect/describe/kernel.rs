@@ -6,6 +6,7 @@ use crate::codec::Codec;
 use crate::elf::banner_in;
 use crate::format::Format;
 use crate::format::fdt::Behind;
+use crate::format::foreign::Foreign;
 use crate::inspect::{Fact, Kind};
 use crate::layout::{Region, RegionKind};
 use std::ops::Range;
@@ -22,7 +23,7 @@ pub(super) fn describe_flat(bytes: &[u8]) -> Described {
     let mut described = Described::new(Kind::Kernel, "kernel without a header (flat Image)");
     let behind = Behind::at_end(bytes).unwrap_or_default();
     described.part("vmlinux", 0..behind.start(bytes));
-    described.behind(&behind);
+    described.behind(bytes, &behind, 0);
     fill_gaps(&mut described.regions, len64(bytes), "kernel", RegionKind::Code);
     described.later(|bytes, context, described| {
         let behind = Behind::at_end(bytes).unwrap_or_default();
@@ -34,17 +35,23 @@ pub(super) fn describe_flat(bytes: &[u8]) -> Described {
     described
 }
 
-/// Could this be a kernel without a header? It begins with code and has the banner as the compiler puts it there: a text of
-/// its own between NULs, unlike that in a log or a document.
+/// Could this be a kernel without a header? It begins with code, is no file system or archive, and has a kernel's banner.
 pub(in crate::inspect) fn is_flat(bytes: &[u8]) -> bool {
     // A disk image may have a kernel somewhere, too.
     const FAR: usize = 64 << 20;
+    // MIPS has its exception vectors first, 0x400 bytes that are filled when it runs.
+    const VECTORS: usize = 0x1000;
     let bytes = bytes.get(..FAR).unwrap_or(bytes);
-    let has_code = bytes.iter().take(4).any(|byte| *byte != 0);
-    has_code
+    bytes.iter().take(VECTORS).any(|byte| *byte != 0) && has_banner(bytes)
+}
+
+/// Has it the banner as the compiler puts it there, unlike that in a log or a document? That is a text with a line end and
+/// a NUL, alone: behind a NUL, or where an array of characters begins, behind whatever code or data.
+pub(super) fn has_banner(bytes: &[u8]) -> bool {
+    Foreign::detect(bytes).is_none()
         && banner_in(bytes).is_some_and(|at| {
-            at.start.checked_sub(1).and_then(|before| bytes.get(before)) == Some(&0)
-                && bytes.get(at.end..at.end.saturating_add(2)) == Some(b"\n\0")
+            let before = at.start.checked_sub(1).and_then(|before| bytes.get(before));
+            (at.start % 4 == 0 || before == Some(&0)) && bytes.get(at.end..at.end.saturating_add(2)) == Some(b"\n\0")
         })
 }
 
@@ -88,7 +95,8 @@ pub(super) fn describe_inside(
             .facts
             .push(Fact::new("config_built_in", true).meaning("CONFIG_IKCONFIG").at(at.start, at.end - at.start));
         let kind = Kind::Known(Format::Compressed(Codec::Gzip));
-        described.children.push(Child::range("config", at).kind(kind));
+        let child = Child::range("config", at).kind(kind);
+        described.children.push(Child { contents: Some(Kind::Config), ..child });
     } else {
         described.facts.push(Fact::new("config_built_in", false));
     }
@@ -201,10 +209,12 @@ fn scan_build_id(bytes: &[u8]) -> Option<(u64, &[u8])> {
     })
 }
 
-/// Does a text begin as the kernel's configuration tool begins it?
+/// Does a text begin as the kernel's configuration tool begins it? (scripts/kconfig/confdata.c: from Linux 3.1 on, and
+/// before.)
 pub(super) fn is_config(bytes: &[u8]) -> bool {
-    const HEAD: &[u8] = b"#\n# Automatically generated file; DO NOT EDIT.\n";
-    bytes.starts_with(HEAD)
+    const NEW: &[u8] = b"#\n# Automatically generated file; DO NOT EDIT.\n";
+    const OLD: &[u8] = b"#\n# Automatically generated make config: don't edit\n";
+    bytes.starts_with(NEW) || bytes.starts_with(OLD)
 }
 
 /// Options that are set, and those of them that are modules.

@@ -1,5 +1,6 @@
 //! What a layer of each kind says: bytes to regions, facts, parts and the layers inside.
 
+mod behind;
 mod bzimage;
 mod compressed;
 mod efi;
@@ -9,12 +10,14 @@ mod kernel;
 mod pe;
 mod ramdisk;
 mod relocs;
+mod search;
 mod uimage;
 mod zimage;
 
 pub(super) use kernel::is_flat as is_flat_kernel;
 
-pub(super) use compressed::{behind_stream, expected_size, is_part, stream_facts, stream_regions};
+pub(super) use behind::behind_children;
+pub(super) use compressed::{PAYLOAD, behind_stream, expected_size, is_part, stream_facts, stream_regions};
 
 use super::{Facts, Kind, Limits};
 use crate::bytes::{FieldError, len64, slice};
@@ -23,6 +26,7 @@ use crate::elf::Elf;
 use crate::finding::Finding;
 use crate::format::Format;
 use crate::format::fdt::Behind;
+use crate::format::foreign::Foreign;
 use crate::layout::{Region, RegionKind};
 use std::borrow::Cow;
 use std::ops::Range;
@@ -30,8 +34,11 @@ use std::ops::Range;
 /// What is known when a layer is described.
 #[derive(Debug)]
 pub(super) struct Context<'c> {
-    /// What is around it.
+    /// What it is to its parent.
+    pub(super) name: &'c str,
+    /// What is around it, and its name.
     pub(super) parent: Option<Kind>,
+    pub(super) outer: &'c str,
     pub(super) limits: &'c Limits,
     /// Bytes that may still be decompressed.
     pub(super) left: u64,
@@ -98,31 +105,18 @@ impl Described {
         self.parts.push(PartAt { name, what: None, at });
     }
 
-    /// Adds what stands behind a kernel: device trees and whatever else is there as layers, and the regions of all of it.
-    fn behind(&mut self, behind: &Behind) {
-        self.regions.extend(behind.regions(0));
-        self.children.extend(behind_children(behind, 0));
-    }
-
     /// Names all of the layer.
     fn whole_part(&mut self, name: &'static str, bytes: &[u8]) {
         self.part(name, 0..len64(bytes));
     }
 }
 
-/// The layers that stand behind a kernel; the first tree has the number `first`.
-pub(super) fn behind_children(behind: &Behind, first: usize) -> Vec<Child> {
-    let trees = behind.trees.iter().enumerate();
-    let trees = trees.map(|(index, at)| Child::range(format!("dtb[{}]", first + index), at.clone()));
-    let rest = behind.rest.iter().map(|at| Child::range("trailer", at.clone()));
-    trees.chain(rest).collect()
-}
-
 /// A part, by a name of [`super::PARTS`] without its index.
 #[derive(Debug, Clone)]
 pub(super) struct PartAt {
     pub(super) name: &'static str,
-    pub(super) what: Option<&'static str>,
+    /// What it is, where its name does not say so.
+    pub(super) what: Option<Cow<'static, str>>,
     pub(super) at: Range<u64>,
 }
 
@@ -157,12 +151,14 @@ pub(super) struct Child {
     pub(super) parts: Vec<PartAt>,
     /// Its contents, if it is compressed and they are known.
     pub(super) decoded: Option<Decoded>,
+    /// What its contents are, if it is compressed and the parent knows.
+    pub(super) contents: Option<Kind>,
 }
 
 impl Child {
     pub(super) fn new(name: impl Into<Cow<'static, str>>, content: Content) -> Child {
         let (name, parts) = (name.into(), Vec::new());
-        Child { name, content, scanned: false, kind: None, inside: false, parts, decoded: None }
+        Child { name, content, scanned: false, kind: None, inside: false, parts, decoded: None, contents: None }
     }
 
     pub(super) fn range(name: impl Into<Cow<'static, str>>, at: Range<u64>) -> Child {
@@ -217,9 +213,13 @@ pub(super) fn describe(kind: Kind, bytes: &[u8], context: &mut Context<'_>) -> R
     }
 }
 
-/// What came out of a stream: a kernel with a relocation table behind it, or whatever it is.
-pub(super) fn split(data: &[u8]) -> Vec<Child> {
+/// What came out of a stream: a kernel with a relocation table behind it, or whatever it is. `kind` is what it must be by
+/// what is around the stream, `name` that of the stream: what a decompressor unpacks is a kernel at the least sign.
+pub(super) fn split(data: &[u8], name: &str, kind: Option<Kind>) -> Vec<Child> {
     let end = len64(data);
+    if kind == Some(Kind::Config) {
+        return vec![Child::range("config", 0..end).kind(Kind::Config)];
+    }
     let format = Format::detect(data);
     if format == Some(Format::Elf) {
         let Ok(elf) = Elf::parse(data) else { return vec![Child::range("vmlinux", 0..end)] };
@@ -230,7 +230,7 @@ pub(super) fn split(data: &[u8]) -> Vec<Child> {
             if relocs::detect(rest) {
                 children.push(Child::range("relocs", len..end).kind(Kind::Relocs));
             } else {
-                children.extend(behind_children(&Behind::read(data, len), 0));
+                children.extend(behind_children(data, &Behind::read(data, len), 0));
             }
         }
         return children;
@@ -238,7 +238,7 @@ pub(super) fn split(data: &[u8]) -> Vec<Child> {
     match format {
         Some(_) => vec![Child::range("contents", 0..end)],
         None if kernel::is_config(data) => vec![Child::range("config", 0..end).kind(Kind::Config)],
-        None if crate::elf::release_in(data).is_some() => {
+        None if kernel::has_banner(data) || name == PAYLOAD && crate::elf::release_in(data).is_some() => {
             vec![Child::range("kernel", 0..end).kind(Kind::Kernel).scanned()]
         }
         None => vec![Child::range("contents", 0..end)],
@@ -246,7 +246,8 @@ pub(super) fn split(data: &[u8]) -> Vec<Child> {
 }
 
 fn data(kind: Kind, bytes: &[u8]) -> Described {
-    let mut described = Described::new(kind, name(kind));
+    let what = Foreign::describe(bytes).map_or_else(|| name(kind).into(), |foreign| foreign.name);
+    let mut described = Described::new(kind, what);
     described.regions = super::opened::whole(bytes, "data", RegionKind::Data);
     described
 }

@@ -125,7 +125,7 @@ pub(super) fn describe_android(bytes: &[u8]) -> Result<Described, FieldError> {
             // One tree or several; a section that has none is shown for what it is.
             let trees = Behind::read(slice(bytes, 0, section.at.end).unwrap_or(bytes), section.at.start);
             if !trees.trees.is_empty() {
-                described.children.extend(super::behind_children(&trees, 0));
+                described.children.extend(super::behind_children(bytes, &trees, 0));
                 continue;
             }
         }

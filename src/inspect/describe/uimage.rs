@@ -1,9 +1,11 @@
 //! U-Boot legacy image.
 
 use super::{Child, Context, Described};
-use crate::bytes::FieldError;
+use crate::bytes::{FieldError, slice};
+use crate::codec::Codec;
 use crate::format::Format;
-use crate::format::uimage::{ARCH, COMPRESSION, Names, OS, TYPE, UImage, kind};
+use crate::format::fdt::Behind;
+use crate::format::uimage::{ARCH, COMPRESSION, Names, OS, TRAILER, TYPE, UImage, kind};
 use crate::inspect::{Fact, Kind, utc};
 
 pub(super) fn describe(bytes: &[u8], context: &Context<'_>) -> Result<Described, FieldError> {
@@ -41,12 +43,20 @@ pub(super) fn describe(bytes: &[u8], context: &Context<'_>) -> Result<Described,
         let name = if listed { format!("image[{index}]") } else { "data".to_owned() };
         let child = Child::range(name, at.clone());
         let child = if listed { child.part("image") } else { child };
+        // What the header says is not much, but more than nothing: LZMA's own header proves little.
+        let data = slice(bytes, at.start, at.end - at.start).unwrap_or(&[]);
+        let is_lzma = COMPRESSION.short(header.comp) == Some("lzma") && !listed && Codec::Lzma.fits(data);
+        let child = if is_lzma { child.kind(Kind::Known(Format::Compressed(Codec::Lzma))) } else { child };
         described.children.push(match (header.kind, index) {
             // The first file of several is the kernel: U-Boot's bootm takes it for that.
             (kind::KERNEL | kind::KERNEL_NOLOAD | kind::MULTI, 0) => child.part("kernel"),
             (kind::RAMDISK, _) => child.part("initramfs"),
             _ => child,
         });
+    }
+    if let Some(start) = described.regions.last().filter(|last| last.name == TRAILER).map(|last| last.at.start) {
+        described.regions.pop();
+        described.behind(bytes, &Behind::read(bytes, start), 0);
     }
     Ok(described)
 }

@@ -1,15 +1,13 @@
 //! ARM zImage.
 
-use super::{Child, Context, Decoded, Described, pe};
-use crate::bytes::{FieldError, len64, slice};
-use crate::codec::Codec;
-use crate::elf::release_in;
+use super::search::{Found, find_stream, kernel_end, size_behind};
+use super::{Child, Context, Described, pe};
+use crate::bytes::FieldError;
 use crate::finding::{Finding, Severity};
 use crate::format::Format;
 use crate::format::zimage::ZImage;
 use crate::inspect::{Fact, Kind};
 use crate::layout::{Region, RegionKind};
-use std::ops::Range;
 
 pub(super) fn describe(bytes: &[u8], context: &Context<'_>) -> Result<Described, FieldError> {
     // What is behind it may be anything; the kernel is still one.
@@ -39,7 +37,8 @@ pub(super) fn describe(bytes: &[u8], context: &Context<'_>) -> Result<Described,
             regions.push(Region::new("payload", found.at.clone(), RegionKind::Payload));
             regions.push(Region::new("decompressor", found.at.end..end, RegionKind::Code));
             let child = Child::range("payload", found.at).kind(Kind::Known(Format::Compressed(found.codec)));
-            let child = if found.sized { child } else { child.scanned() };
+            // By the table it is known where it ends, and how much must come out.
+            let child = if image.table().is_some() { child } else { child.scanned() };
             described.children.push(Child { decoded: Some(found.decoded), ..child });
         }
         None => {
@@ -52,8 +51,9 @@ pub(super) fn describe(bytes: &[u8], context: &Context<'_>) -> Result<Described,
     regions.retain(|region| !region.at.is_empty());
     described.part("decompressor", 0..end);
     described.regions = regions;
-    described.behind(image.behind());
-    if let Err(error) = ZImage::parse(bytes) {
+    described.behind(bytes, image.behind(), 0);
+    // A tree that is damaged; anything else is none of the decompressor's business.
+    if let Some(error) = ZImage::parse(bytes).err().filter(|_| image.has_damaged_dtb()) {
         let finding = Finding::new("zimage.trailer", Severity::Warning, error.to_string());
         described.findings.push(finding.at(error.at.0).with_help(error.help));
     }
@@ -61,55 +61,17 @@ pub(super) fn describe(bytes: &[u8], context: &Context<'_>) -> Result<Described,
     Ok(described)
 }
 
-struct Found {
-    /// The stream with the size behind it.
-    at: Range<u64>,
-    codec: Codec,
-    decoded: Decoded,
-    /// The size table says where it ends, and how much must come out.
-    sized: bool,
-}
-
-/// The size table tells the end of the payload and nothing its beginning: each codec's magic number is a candidate, and
-/// the one that decodes to the right size and ends at the right place is it. Without a table, one that decodes to
-/// something with a kernel's banner in it.
+/// The size table tells the end of the payload and nothing its beginning: the stream that decodes to the right size and
+/// ends at the right place is it. Without a table, one that decodes to something with a kernel's banner in it, or that has
+/// its size behind it.
 fn find_payload(image: &ZImage<'_>, bytes: &[u8], limit: u64) -> Option<Found> {
-    // Every candidate of the codec whose magic number is the longest first: the fewer there are by chance.
-    let mut codecs: Vec<Codec> = Codec::ALL.to_vec();
-    codecs.sort_by_key(|codec| std::cmp::Reverse(codec.magic().len()));
-    for codec in codecs {
-        for rest in image.payload_candidates(codec.magic()) {
-            if Codec::detect(rest) != Some(codec) {
-                continue;
-            }
-            let mut data = Vec::new();
-            let Ok(inflated) = codec.decompress_one(rest, limit, &mut data) else { continue };
-            // Candidates run to the end of what they were looked for in.
-            let Some(start) = image.payload_end().checked_sub(len64(rest)) else { continue };
-            let stream_end = start + inflated.consumed;
-            let size = u32::try_from(inflated.produced).ok();
-            match image.table() {
-                Some(table) => {
-                    let end = table.size_word_at + 4;
-                    // gzip's own end is the size; the others have it behind them.
-                    let fits = stream_end == end || stream_end == table.size_word_at;
-                    if fits && size == Some(table.kernel_size) {
-                        let decoded = Decoded { data, inflated };
-                        return Some(Found { at: start..end, codec, decoded, sized: true });
-                    }
-                }
-                None => {
-                    let trailer = slice(bytes, stream_end, 4).is_some_and(|word| {
-                        codec != Codec::Gzip && size.is_some_and(|size| word == size.to_le_bytes())
-                    });
-                    if trailer || release_in(&data).is_some() {
-                        let end = stream_end + if trailer { 4 } else { 0 };
-                        let decoded = Decoded { data, inflated };
-                        return Some(Found { at: start..end, codec, decoded, sized: false });
-                    }
-                }
-            }
+    find_stream(bytes, 0..image.payload_end(), limit, |codec, at, data| match image.table() {
+        Some(table) => {
+            let end = table.size_word_at + 4;
+            // gzip's own end is the size; the others have it behind them.
+            let fits = at.end == end || at.end == table.size_word_at;
+            (fits && u32::try_from(data.len()) == Ok(table.kernel_size)).then_some(end)
         }
-    }
-    None
+        None => size_behind(bytes, codec, at, data).or_else(|| kernel_end(bytes, codec, at, data)),
+    })
 }

@@ -34,7 +34,7 @@ const ZIMAGE_LENGTH: Rule = Rule {
     id: "zimage.length",
     severity: Severity::Error,
     what: "what follows the end by the header",
-    means: "the decompressor looks for an appended device tree just there; what is there is none, or the end is wrong",
+    means: "the decompressor looks for an appended device tree just there: what is there is none, or is damaged",
 };
 const ZIMAGE_DTB: Rule = Rule {
     id: "zimage.dtb",
@@ -124,7 +124,9 @@ pub(super) fn zimage(opened: &Opened<'_>, layer: &Layer, checks: &mut Checks) {
         .rest
         .as_ref()
         .map_or(String::new(), |rest| format!("{} bytes at {:#x}", rest.end - rest.start, rest.start));
-    checks.hold(&ZIMAGE_LENGTH, 0x2c, behind.rest.is_none(), found, "nothing, device trees, or padding");
+    // Without a tree there the kernel takes that of its boot loader: whatever else is there does no harm.
+    let severity = if image.has_damaged_dtb() { Severity::Error } else { Severity::Warning };
+    checks.hold_as(severity, &ZIMAGE_LENGTH, 0x2c, behind.rest.is_none(), found, "nothing, device trees, or padding");
     if let Some(first) = behind.trees.first() {
         let found = format!("padding, and the first device tree at {:#x}", first.start);
         checks.hold(&ZIMAGE_DTB, first.start, first.start == end, found, format!("a device tree at {end:#x}"));

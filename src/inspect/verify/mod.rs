@@ -149,7 +149,10 @@ fn check(opened: &Opened<'_>, layer: &Layer) -> Checks {
             tree::fit(opened, layer, &mut checks);
         }
         Kind::Known(Format::Android) => containers::android(bytes, &mut checks),
-        Kind::Known(Format::Elf) => elf::check(opened, layer, &mut checks),
+        Kind::Known(Format::Elf) => {
+            elf::check(opened, layer, &mut checks);
+            payload(opened, layer, None, &mut checks);
+        }
         Kind::Relocs => elf::relocs(opened, layer, &mut checks),
         // Their readers check all there is.
         Kind::Known(Format::Compressed(_) | Format::Cpio) => {}
