@@ -18,7 +18,7 @@ pub use uimage::{Derived, UImageRequest, uimage};
 
 use crate::arch::Arch;
 use crate::bytes::{Patch, PhysAddr};
-use crate::elf::{self, Elf, FlatOptions, flatten};
+use crate::elf::{Elf, FlatOptions, flatten};
 use crate::error::{Error, Result};
 use crate::finding::{Finding, Severity};
 use crate::format::bzimage::{self, BzImage, CrcChoice, Generation, Parts, Setup};
@@ -170,13 +170,8 @@ fn bzimage_setup(setup: &[u8]) -> Result<Cow<'_, [u8]>> {
             let elf = Elf::parse(setup).map_err(|error| Error::input("SETUP", error))?;
             // As the kernel's Makefile does: objcopy -O binary, nothing removed.
             let options = FlatOptions { max_size: 1 << 20, ..FlatOptions::default() };
-            let flat = flatten(&elf, &options).map_err(|error| match error {
-                elf::Error::TooLarge { .. } | elf::Error::SectionTooLarge { .. } => {
-                    let help = "give the files in this order: VMLINUX SETUP";
-                    Error::wrong_input("SETUP", "an ELF file that is far too large for a setup", WANT, help)
-                }
-                error => Error::input("SETUP", error),
-            })?;
+            // What is too far away, or too long, is named there; a setup has 32 KiB.
+            let flat = flatten(&elf, &options).map_err(|error| Error::input("SETUP", error))?;
             let bytes = flat.plan.bytes_at(0..flat.plan.len());
             if !Setup::detect(&bytes) {
                 let help = "give the files in this order: VMLINUX SETUP";

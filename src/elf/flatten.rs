@@ -6,7 +6,7 @@
 //! takes up room only when something lies behind it.
 
 use super::raw::{PT_TLS, SHF_TLS, SHT_GROUP, SHT_NULL};
-use super::{Elf, Error, PT_LOAD, RemoveList, Result, SHT_NOBITS, Section, Segment};
+use super::{Elf, Error, FlagList, PT_LOAD, RemoveList, Result, SHT_NOBITS, Section, Segment};
 use crate::bytes::PhysAddr;
 use crate::layout::{Plan, RegionKind, Reserver};
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,6 +19,10 @@ pub const DEFAULT_MAX_SIZE: u64 = 1 << 30;
 pub struct FlatOptions {
     /// Sections to leave out.
     pub remove: RemoveList,
+    /// The only sections to take (`--only-section`); all where it is empty.
+    pub only: RemoveList,
+    /// Sections that are loaded, or not, whatever the file says (`--set-section-flags`).
+    pub flags: FlagList,
     /// Fill gaps between loaded sections with this byte (`--gap-fill`).
     pub gap_fill: Option<u8>,
     /// Pad the image to this load address (`--pad-to`).
@@ -29,7 +33,14 @@ pub struct FlatOptions {
 
 impl Default for FlatOptions {
     fn default() -> Self {
-        FlatOptions { remove: RemoveList::default(), gap_fill: None, pad_to: None, max_size: DEFAULT_MAX_SIZE }
+        FlatOptions {
+            remove: RemoveList::default(),
+            only: RemoveList::default(),
+            flags: FlagList::default(),
+            gap_fill: None,
+            pad_to: None,
+            max_size: DEFAULT_MAX_SIZE,
+        }
     }
 }
 
@@ -47,7 +58,8 @@ pub struct FlatImage<'a> {
 struct Block<'a> {
     section: Section<'a>,
     lma: u64,
-    bytes: &'a [u8],
+    /// None for a section of zeros that the file does not have.
+    bytes: Option<&'a [u8]>,
     size: u64,
 }
 
@@ -55,7 +67,7 @@ struct Block<'a> {
 #[derive(Debug, Clone, Copy)]
 enum Cover<'a> {
     Bytes { name: &'a [u8], bytes: &'a [u8] },
-    Fill { byte: u8, len: u64 },
+    Fill { name: &'a [u8], byte: u8, len: u64 },
 }
 
 impl<'a> Cover<'a> {
@@ -72,7 +84,7 @@ impl<'a> Cover<'a> {
             Cover::Bytes { name, bytes } => {
                 Cover::Bytes { name, bytes: crate::bytes::slice(bytes, from, to - from).unwrap_or(&[]) }
             }
-            Cover::Fill { byte, .. } => Cover::Fill { byte, len: to - from },
+            Cover::Fill { name, byte, .. } => Cover::Fill { name, byte, len: to - from },
         }
     }
 }
@@ -85,7 +97,7 @@ impl<'a> Cover<'a> {
 /// [`Error::NothingToLoad`], [`Error::TooLarge`] when the load addresses lie too far apart, [`Error::Field`] when a
 /// section lies outside of the file.
 pub fn flatten<'a>(elf: &Elf<'a>, options: &FlatOptions) -> Result<FlatImage<'a>> {
-    let blocks = if elf.sections().len() > 1 { section_blocks(elf, &options.remove)? } else { segment_blocks(elf)? };
+    let blocks = if elf.sections().len() > 1 { section_blocks(elf, options)? } else { segment_blocks(elf)? };
     let gaps = gaps(&blocks, options);
     let grown: BTreeSet<u64> = gaps.iter().map(|gap| gap.start).collect();
     let filled = blocks.iter().filter(|block| block.size > 0 || grown.contains(&block.lma));
@@ -96,7 +108,12 @@ pub fn flatten<'a>(elf: &Elf<'a>, options: &FlatOptions) -> Result<FlatImage<'a>
         if size.is_none() {
             return Err(too_large((block.lma - low.lma).saturating_add(block.size), options, &low, block));
         }
-        lay(&mut covers, block.lma - low.lma, Cover::Bytes { name: block.section.name, bytes: block.bytes });
+        let name = block.section.name;
+        let cover = match block.bytes {
+            Some(bytes) => Cover::Bytes { name, bytes },
+            None => Cover::Fill { name, byte: 0, len: block.size },
+        };
+        lay(&mut covers, block.lma - low.lma, cover);
     }
     // objcopy writes the gaps after all sections.
     for Gap { start, stop } in gaps {
@@ -105,7 +122,7 @@ pub fn flatten<'a>(elf: &Elf<'a>, options: &FlatOptions) -> Result<FlatImage<'a>
             // A gap between sections ends where a section begins, and those are inside.
             return Err(Error::PadTooFar { pad_to: PhysAddr(stop), size, max: options.max_size });
         }
-        let fill = Cover::Fill { byte: options.gap_fill.unwrap_or(0), len: stop - start };
+        let fill = Cover::Fill { name: b"gap", byte: options.gap_fill.unwrap_or(0), len: stop - start };
         lay(&mut covers, start - low.lma, fill);
     }
 
@@ -117,30 +134,37 @@ pub fn flatten<'a>(elf: &Elf<'a>, options: &FlatOptions) -> Result<FlatImage<'a>
                 reserver.bytes(bytes)?;
                 reserver.region(String::from_utf8_lossy(name).into_owned(), at, RegionKind::Code);
             }
-            Cover::Fill { byte, len } => {
+            Cover::Fill { name, byte, len } => {
                 reserver.fill(len, byte)?;
-                reserver.region("gap", at, RegionKind::Padding);
+                reserver.region(String::from_utf8_lossy(name).into_owned(), at, RegionKind::Padding);
             }
         }
     }
     Ok(FlatImage { base: PhysAddr(low.lma), plan: reserver.finish() })
 }
 
-fn section_blocks<'a>(elf: &Elf<'a>, remove: &RemoveList) -> Result<Vec<Block<'a>>> {
-    let keep_vma = paddrs_are_unset(elf.segments());
+fn section_blocks<'a>(elf: &Elf<'a>, options: &FlatOptions) -> Result<Vec<Block<'a>>> {
+    let keep_vma = paddrs_are_unset(elf);
+    let wanted = |section: &Section<'a>| options.only.is_empty() || options.only.removes(section);
     let mut blocks = Vec::new();
     for section in elf.sections() {
-        let loaded = section.is_alloc() && !matches!(section.kind, SHT_NULL | SHT_NOBITS | SHT_GROUP);
-        if loaded && !remove.removes(section) {
+        let in_file = section.kind != SHT_NOBITS;
+        let loaded = match options.flags.of(section) {
+            Some(flags) => flags.is_written(in_file),
+            None => section.is_alloc() && in_file,
+        };
+        let is_real = !matches!(section.kind, SHT_NULL | SHT_GROUP);
+        if loaded && is_real && wanted(section) && !options.remove.removes(section) {
             let lma = if keep_vma { section.addr } else { load_address(section, elf.segments()) };
-            blocks.push(Block { section: *section, lma, bytes: elf.contents(section)?, size: section.size });
+            let bytes = in_file.then(|| elf.contents(section)).transpose()?;
+            blocks.push(Block { section: *section, lma, bytes, size: section.size });
         }
     }
     Ok(blocks)
 }
 
 fn segment_blocks<'a>(elf: &Elf<'a>) -> Result<Vec<Block<'a>>> {
-    let keep_vaddr = paddrs_are_unset(elf.segments());
+    let keep_vaddr = paddrs_are_unset(elf);
     let loads = elf.segments().iter().filter(|segment| segment.kind == PT_LOAD);
     loads
         .map(|segment| {
@@ -157,15 +181,15 @@ fn segment_blocks<'a>(elf: &Elf<'a>) -> Result<Vec<Block<'a>>> {
                 entsize: 0,
             };
             let lma = if keep_vaddr { segment.vaddr } else { segment.paddr };
-            Ok(Block { section, lma, bytes: elf.contents(&section)?, size: segment.filesz })
+            Ok(Block { section, lma, bytes: Some(elf.contents(&section)?), size: segment.filesz })
         })
         .collect()
 }
 
 /// Some linkers leave every `p_paddr` zero; with more than one segment these cannot be load addresses.
-fn paddrs_are_unset(segments: &[Segment]) -> bool {
-    let loads = segments.iter().filter(|segment| segment.kind == PT_LOAD && segment.memsz > 0).count();
-    segments.iter().all(|segment| segment.paddr == 0) && loads > 1
+pub(super) fn paddrs_are_unset(elf: &Elf<'_>) -> bool {
+    let loads = elf.segments().iter().filter(|segment| segment.kind == PT_LOAD && segment.memsz > 0).count();
+    elf.has_no_physical_addresses() && loads > 1
 }
 
 fn load_address(section: &Section<'_>, segments: &[Segment]) -> u64 {
@@ -260,7 +284,7 @@ mod tests {
             }
             match cover {
                 Cover::Bytes { bytes, .. } => text.push_str(std::str::from_utf8(bytes).unwrap()),
-                Cover::Fill { byte, len } => (0..*len).for_each(|_| text.push(char::from(*byte))),
+                Cover::Fill { byte, len, .. } => (0..*len).for_each(|_| text.push(char::from(*byte))),
             }
         }
         text
@@ -278,7 +302,7 @@ mod tests {
         lay(&mut covers, 5, bytes("cc"));
         lay(&mut covers, 9, bytes("ddd"));
         assert_eq!(shown(&covers), "bbbaaccaaddd");
-        lay(&mut covers, 1, Cover::Fill { byte: b'-', len: 10 });
+        lay(&mut covers, 1, Cover::Fill { name: b"gap", byte: b'-', len: 10 });
         assert_eq!(shown(&covers), "b----------d");
         lay(&mut covers, 20, bytes("e"));
         assert_eq!(shown(&covers), "b----------d........e");

@@ -27,7 +27,7 @@ pub use relocs::{
     BadReloc, Lists, RelocKind, RelocOptions, RelocTable, list_absolute_relocs, list_absolute_symbols, list_relocs,
     relocs, relocs_in_passing,
 };
-pub use remove::RemoveList;
+pub use remove::{FlagList, RemoveList, SectionFlags};
 pub use resymbol::with_symbols;
 pub use strip::{KERNEL_REMOVES, StripOptions, strip};
 pub use symbols::{Symbol, Symbols};
@@ -414,6 +414,12 @@ impl<'a> Elf<'a> {
     /// `e_entry`: a virtual address in most kernels, a physical one in some (x86).
     pub fn entry(&self) -> u64 {
         self.entry
+    }
+
+    /// Is the physical address of every program header zero? Some linkers leave it so; GNU's tools then take the
+    /// virtual ones (bfd/elf.c of binutils 2.40).
+    pub(crate) fn has_no_physical_addresses(&self) -> bool {
+        self.segments().iter().all(|segment| segment.paddr == 0)
     }
 
     /// Program headers, in table order.

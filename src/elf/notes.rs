@@ -43,15 +43,31 @@ impl<'a> Elf<'a> {
         self.notes().into_iter().find(|note| note.owner == b"GNU" && note.kind == BUILD_ID)
     }
 
-    fn notes_in(&self, offset: u64, size: u64, align: u64, notes: &mut Vec<Note<'a>>) {
-        let Some(bytes) = slice(self.bytes(), offset, size) else { return };
+    /// Where the notes of a `PT_NOTE` segment cannot be read on, as a file offset: what stands there is no note, by the
+    /// segment's own alignment. Notes of 8-byte alignment (`.note.gnu.property`) in one segment with those of 4-byte
+    /// alignment do that; nobody finds what stands behind them.
+    pub fn unread_notes(&self) -> Option<u64> {
+        let notes = self.segments().iter().filter(|segment| segment.kind == PT_NOTE);
+        notes.into_iter().find_map(|segment| {
+            let bytes = slice(self.bytes(), segment.offset, segment.filesz)?;
+            let at = self.notes_in(segment.offset, segment.filesz, segment.align, &mut Vec::new());
+            let rest = bytes.get(usize::try_from(at).ok()?..)?;
+            rest.iter().any(|byte| *byte != 0).then(|| segment.offset.saturating_add(at))
+        })
+    }
+
+    /// Collects notes; returns where, from `offset` on, the last one ends.
+    fn notes_in(&self, offset: u64, size: u64, align: u64, notes: &mut Vec<Note<'a>>) -> u64 {
+        let Some(bytes) = slice(self.bytes(), offset, size) else { return 0 };
         let cursor = Cursor::new(bytes, self.endian());
         let mut at = 0;
         while notes.len() < MAX_NOTES {
-            let Some((note, next)) = read(&cursor, at, align, offset) else { return };
+            let Some((note, next)) = read(&cursor, at, align, offset) else { return at };
             notes.push(note);
             at = next;
         }
+        // More than anybody has: what is left is not called unreadable.
+        size
     }
 
     /// The file ranges that are loaded, in file order, overlaps joined; the whole file where nothing says.

@@ -46,6 +46,13 @@ pub(crate) const SHF_MERGE: u64 = spec::SHF_MERGE.0;
 pub(crate) const SHF_STRINGS: u64 = spec::SHF_STRINGS.0;
 pub(crate) const PT_DYNAMIC: u32 = spec::PT_DYNAMIC.0;
 pub(crate) const PT_INTERP: u32 = spec::PT_INTERP.0;
+/// Sections of MIPS that name others (binutils 2.40, include/elf/mips.h).
+pub(crate) const SHT_MIPS_LIBLIST: u32 = 0x7000_0000;
+pub(crate) const SHT_MIPS_GPTAB: u32 = 0x7000_0003;
+pub(crate) const SHT_MIPS_CONTENT: u32 = 0x7000_000c;
+pub(crate) const SHT_MIPS_SYMBOL_LIB: u32 = 0x7000_0020;
+pub(crate) const SHT_MIPS_EVENTS: u32 = 0x7000_0021;
+pub(crate) const SHT_MIPS_XHASH: u32 = 0x7000_002b;
 pub(crate) const PT_NOTE: u32 = spec::PT_NOTE.0;
 pub(crate) const PT_PHDR: u32 = spec::PT_PHDR.0;
 pub(crate) const PT_GNU_EH_FRAME: u32 = spec::PT_GNU_EH_FRAME.0;

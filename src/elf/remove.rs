@@ -30,11 +30,58 @@ impl RemoveList {
         Ok(list)
     }
 
+    /// Has the list no pattern?
+    pub fn is_empty(&self) -> bool {
+        self.patterns.is_empty()
+    }
+
     /// Is `section` to be left out?
     pub fn removes(&self, section: &Section<'_>) -> bool {
         let name = String::from_utf8_lossy(section.name);
         let hit = |keep: bool| self.patterns.iter().any(|(kind, pattern)| *kind == keep && pattern.matches(&name));
         !self.patterns.is_empty() && hit(false) && !hit(true)
+    }
+}
+
+/// The flags that decide whether a flat image has a section's bytes, as `objcopy --set-section-flags` sets them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SectionFlags {
+    /// It takes up memory.
+    pub alloc: bool,
+    /// It is loaded.
+    pub load: bool,
+    /// It is not loaded, whatever else is said.
+    pub no_load: bool,
+    /// It has contents: zeros, where the file has none of it.
+    pub contents: bool,
+}
+
+impl SectionFlags {
+    /// Is such a section in a flat image? `in_file`: the file has contents of it, which no flag takes away.
+    pub(crate) fn is_written(self, in_file: bool) -> bool {
+        (self.alloc || self.load) && !self.no_load && (self.contents || in_file)
+    }
+}
+
+/// Sections whose flags are set by their names; the first pattern that fits decides.
+#[derive(Debug, Clone, Default)]
+pub struct FlagList {
+    entries: Vec<(RemoveList, SectionFlags)>,
+}
+
+impl FlagList {
+    /// A list of patterns, as [`RemoveList::new`] takes them, each with flags.
+    ///
+    /// # Errors
+    /// [`Error::Pattern`] when one cannot be understood.
+    pub fn new<S: AsRef<str>>(entries: impl IntoIterator<Item = (S, SectionFlags)>) -> Result<Self> {
+        let entries = entries.into_iter().map(|(pattern, flags)| Ok((RemoveList::new([pattern])?, flags)));
+        Ok(FlagList { entries: entries.collect::<Result<_>>()? })
+    }
+
+    /// The flags that `section` is given, if any.
+    pub fn of(&self, section: &Section<'_>) -> Option<SectionFlags> {
+        self.entries.iter().find(|(pattern, _)| pattern.removes(section)).map(|(_, flags)| *flags)
     }
 }
 

@@ -8,6 +8,7 @@
 //!
 //! `KIMAGE_SEED=n` generates other files, `KIMAGE_CASES=n` more or fewer of them.
 
+mod flags;
 mod flat;
 mod generate;
 mod readers;
@@ -60,7 +61,13 @@ impl Options {
 
     fn flat(&self) -> FlatOptions {
         let remove = RemoveList::new(&self.remove).unwrap();
-        FlatOptions { remove, gap_fill: self.gap_fill, pad_to: self.pad_to, max_size: self.max_size }
+        FlatOptions {
+            remove,
+            gap_fill: self.gap_fill,
+            pad_to: self.pad_to,
+            max_size: self.max_size,
+            ..FlatOptions::default()
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod beside;
 mod cpus;
+mod generated;
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -19,7 +19,7 @@ pub(crate) use own::Own;
 pub(crate) use vendor::Vendor;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use kimage::elf::{DEFAULT_MAX_SIZE, Lists};
+use kimage::elf::{DEFAULT_MAX_SIZE, Lists, SectionFlags};
 use kimage::format::uimage::{ARCH, COMPRESSION, Names, OS, TYPE};
 use std::path::PathBuf;
 
@@ -216,6 +216,13 @@ pub(crate) struct Image {
     /// Leave out this section; *, ? and [abc] are wildcards, !NAME keeps one (repeatable)
     #[arg(short = 'R', long, value_name = "NAME")]
     pub(crate) remove_section: Vec<String>,
+    /// Take this section only; wildcards as for -R (repeatable)
+    #[arg(short = 'j', long, value_name = "NAME")]
+    pub(crate) only_section: Vec<String>,
+    /// Load a section, or do not: NAME=alloc,load,contents has .bss in the image as zeros, NAME=noload leaves one out
+    /// (repeatable; readonly, code, data, rom and share mean nothing for a flat image)
+    #[arg(long, value_name = "NAME=FLAGS", value_parser = section_flags)]
+    pub(crate) set_section_flags: Vec<(String, SectionFlags)>,
     /// Fill holes between sections with this byte (0x00 to 0xff)
     #[arg(long, value_name = "BYTE", value_parser = byte)]
     pub(crate) gap_fill: Option<u8>,
@@ -516,6 +523,26 @@ fn number(text: &str) -> Result<u64, String> {
         None => text.parse(),
     }
     .map_err(|_| "wanted a number, as 4096 or 0x1000".to_owned())
+}
+
+fn section_flags(text: &str) -> Result<(String, SectionFlags), String> {
+    let (name, words) = text.split_once('=').ok_or("wanted NAME=FLAGS, as .bss=alloc,load,contents")?;
+    let mut flags = SectionFlags::default();
+    for word in words.split(',') {
+        match word {
+            "alloc" => flags.alloc = true,
+            "load" => flags.load = true,
+            "contents" => flags.contents = true,
+            "noload" => flags.no_load = true,
+            "readonly" | "code" | "data" | "rom" | "share" => {}
+            _ => {
+                return Err(format!(
+                    "{word} is no flag: alloc, load, contents, noload, readonly, code, data, rom, share"
+                ));
+            }
+        }
+    }
+    Ok((name.to_owned(), flags))
 }
 
 fn byte(text: &str) -> Result<u8, String> {

@@ -3,11 +3,13 @@
 use super::super::raw::{
     SHF_COMPRESSED, SHF_EXECINSTR, SHF_INFO_LINK, SHF_LINK_ORDER, SHF_MERGE, SHF_STRINGS, SHF_TLS, SHF_WRITE,
     SHT_DYNAMIC, SHT_DYNSYM, SHT_FINI_ARRAY, SHT_GNU_HASH, SHT_GNU_VERDEF, SHT_GNU_VERNEED, SHT_GNU_VERSYM, SHT_HASH,
-    SHT_INIT_ARRAY, SHT_NULL, SHT_PREINIT_ARRAY, SHT_REL, SHT_RELA, SHT_STRTAB, SHT_SYMTAB,
+    SHT_INIT_ARRAY, SHT_MIPS_CONTENT, SHT_MIPS_EVENTS, SHT_MIPS_GPTAB, SHT_MIPS_LIBLIST, SHT_MIPS_SYMBOL_LIB,
+    SHT_MIPS_XHASH, SHT_NULL, SHT_PREINIT_ARRAY, SHT_REL, SHT_RELA, SHT_STRTAB, SHT_SYMTAB,
 };
 use super::super::{Elf, Result, SHF_ALLOC, Section};
 use super::segments::Map;
 use super::{Kept, cannot};
+use crate::arch::Arch;
 use crate::bytes::{Align, Endian, slice};
 use byteorder::{BigEndian, ByteOrder, LittleEndian};
 
@@ -89,6 +91,7 @@ pub(super) fn section(elf: &Elf<'_>, kept: &Kept<'_>, all: &[Kept<'_>], name: u3
     };
     let named = |name: &[u8]| all.iter().find(|kept| kept.section.name == name).map_or(0, |kept| kept.new);
     let plt_is_got = elf.arch().and_then(|arch| arch.facts().objcopy).is_some_and(|objcopy| objcopy.plt_is_got);
+    let is_mips = elf.arch() == Some(Arch::Mips);
     let (mut link, mut info) = (0, 0);
     let mut flags = section.flags;
     match section.kind {
@@ -109,6 +112,11 @@ pub(super) fn section(elf: &Elf<'_>, kept: &Kept<'_>, all: &[Kept<'_>], name: u3
         }
         SHT_DYNAMIC | SHT_DYNSYM | SHT_GNU_VERDEF | SHT_GNU_VERNEED => link = named(b".dynstr"),
         SHT_HASH | SHT_GNU_HASH | SHT_GNU_VERSYM => link = named(b".dynsym"),
+        SHT_MIPS_XHASH if is_mips => link = named(b".dynsym"),
+        SHT_MIPS_LIBLIST..=SHT_MIPS_GPTAB | SHT_MIPS_CONTENT | SHT_MIPS_SYMBOL_LIB | SHT_MIPS_EVENTS if is_mips => {
+            let why = format!("section {} names others in a way of IRIX", section.name());
+            return Err(cannot(why, "use objcopy for this file"));
+        }
         _ if flags & SHF_LINK_ORDER != 0 => {
             link = index_of(section.link).ok_or_else(|| {
                 let why = format!("section {} is ordered by one that would go", section.name());
@@ -158,6 +166,7 @@ fn entsize(elf: &Elf<'_>, section: &Section<'_>) -> u64 {
         SHT_GNU_VERSYM => 2,
         SHT_GNU_VERDEF | SHT_GNU_VERNEED => 0,
         SHT_GNU_HASH => by_class(0, 4),
+        SHT_MIPS_XHASH if elf.arch() == Some(Arch::Mips) => by_class(0, 4),
         _ => section.entsize,
     }
 }

@@ -7,6 +7,7 @@ use super::super::raw::{
 use super::super::{Elf, PT_LOAD, RemoveList, Result, SHF_ALLOC, Section, Segment};
 use super::{Kept, cannot, segments};
 use crate::elf::SHT_NOBITS;
+use crate::elf::flatten::paddrs_are_unset;
 use std::ops::{Deref, DerefMut};
 
 /// The sections of the output, in the order of its table.
@@ -41,6 +42,7 @@ impl DerefMut for Sections<'_> {
 /// Which sections stay.
 pub(super) fn sections<'a>(elf: &Elf<'a>, remove: &RemoveList) -> Result<Sections<'a>> {
     let symtab = elf.sections().iter().position(|section| section.kind == SHT_SYMTAB);
+    let unset = paddrs_are_unset(elf);
     let mut kept = Vec::new();
     let mut places = vec![None; elf.sections().len()];
     for old in reading_order(elf)? {
@@ -58,7 +60,13 @@ pub(super) fn sections<'a>(elf: &Elf<'a>, remove: &RemoveList) -> Result<Section
         if let Some(place) = places.get_mut(old) {
             *place = Some(kept.len());
         }
-        kept.push(Kept { section: *section, old, lma: load_address(section, elf.segments()), offset: 0, new: 0 });
+        kept.push(Kept {
+            section: *section,
+            old,
+            lma: load_address(section, elf.segments(), unset),
+            offset: 0,
+            new: 0,
+        });
     }
     Ok(Sections { kept, places })
 }
@@ -182,9 +190,7 @@ fn is_debug(section: &Section<'_>) -> bool {
 }
 
 /// Where a section is loaded: by its file offset in the segment that holds it, by its address when it has no bytes.
-fn load_address(section: &Section<'_>, all: &[Segment]) -> u64 {
-    let loads = all.iter().filter(|segment| segment.kind == PT_LOAD && segment.memsz > 0).count();
-    let unset = all.iter().all(|segment| segment.paddr == 0) && loads > 1;
+fn load_address(section: &Section<'_>, all: &[Segment], unset: bool) -> u64 {
     if !section.is_alloc() || unset {
         return section.addr;
     }

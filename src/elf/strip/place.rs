@@ -1,8 +1,8 @@
 //! What goes where in the file.
 
-use super::super::raw::{PT_GNU_RELRO, PT_PHDR, PT_TLS, SHF_TLS};
-use super::super::{Elf, PT_LOAD, Result, SHT_NOBITS};
-use super::segments::Map;
+use super::super::raw::{PT_GNU_RELRO, PT_GNU_STACK, PT_NOTE, PT_PHDR, PT_TLS, SHF_TLS};
+use super::super::{Elf, PT_LOAD, Result, SHT_NOBITS, Section};
+use super::segments::{Map, holds};
 use super::{Kept, cannot, headers};
 use crate::bytes::Align;
 
@@ -10,29 +10,51 @@ use crate::bytes::Align;
 /// section ends.
 ///
 /// Loaded segments come first, by rising load address, each at the next offset that fits its address modulo its
-/// alignment; then the sections that no segment loads, in table order.
+/// alignment; then the sections that no segment loads, in table order; then the headers that point into what is placed
+/// (bfd/elf.c of binutils 2.40, `assign_file_positions_for_load_sections` and `..._for_non_load_sections`).
 pub(super) fn assign(elf: &Elf<'_>, header_end: u64, kept: &mut [Kept<'_>], maps: &mut [Map]) -> Result<u64> {
-    let mut at = header_end;
     let mut loads: Vec<usize> = (0..maps.len()).filter(|index| is_load(maps, *index)).collect();
-    loads.sort_by_key(|index| maps.get(*index).map(|map| (!map.file_header, map.out.paddr, *index)));
+    loads.sort_by_key(|index| maps.get(*index).map(|map| (!map.file_header, map.start.paddr, *index)));
+    let headers_loader = loads.iter().copied().find(|index| maps.get(*index).is_some_and(|map| map.program_headers));
+    // The program headers follow the ELF header; they are counted with the segment that loads them.
+    let mut at = if headers_loader.is_some() { headers::ehsize(elf) } else { header_end };
     for index in loads {
         if let Some(map) = maps.get_mut(index) {
-            at = load(elf, at, header_end, kept, map)?;
+            let program_headers = if headers_loader == Some(index) { header_end - headers::ehsize(elf) } else { 0 };
+            at = load(elf, at, program_headers, kept, map)?;
         }
     }
+    let loads_end = at;
     let mut placed = vec![false; kept.len()];
     for index in maps.iter().filter(|map| map.out.kind == PT_LOAD).flat_map(|map| &map.sections) {
         if let Some(slot) = placed.get_mut(*index) {
             *slot = true;
         }
     }
+    // Thread-local ones without bytes stand where a segment of no bytes would, and move nothing.
+    for index in maps.iter().filter(|map| map.out.kind != PT_LOAD).flat_map(|map| &map.sections) {
+        if let (Some(section), Some(slot @ false)) = (kept.get_mut(*index), placed.get_mut(*index)) {
+            if is_tbss(&section.section) {
+                section.offset = congruent(loads_end, section.section.addr, section.align().bytes())?;
+                *slot = true;
+            }
+        }
+    }
+    let is_paged = is_paged(elf);
     for (section, placed) in kept.iter_mut().zip(placed) {
         if placed {
             continue;
         }
+        if section.section.is_alloc() && is_nobits(section) {
+            // Nobody asked for a place.
+            section.offset = 0;
+            continue;
+        }
         if section.section.is_alloc() {
-            // As if it were a segment of its own.
-            at = congruent(at, section.section.addr, default_page(elf, section)?)?;
+            // As if it were a segment of its own; empty ones need no page.
+            let wants_page = is_paged && section.section.size != 0;
+            let align = if wants_page { default_page(elf, section)? } else { section.align().bytes() };
+            at = congruent(at, section.section.addr, align)?;
         } else {
             at = section.align().up(at).ok_or_else(too_long)?;
         }
@@ -43,9 +65,23 @@ pub(super) fn assign(elf: &Elf<'_>, header_end: u64, kept: &mut [Kept<'_>], maps
     }
     let done: Vec<Map> = maps.to_vec();
     for map in maps.iter_mut().filter(|map| map.out.kind != PT_LOAD) {
-        other(elf, header_end, kept, &done, map);
+        other(elf, header_end, kept, &done, map)?;
     }
     Ok(at)
+}
+
+/// Is the file laid out for demand paging: is every loaded section at an offset that equals its address modulo the page
+/// (bfd/elfcode.h, `D_PAGED`)?
+fn is_paged(elf: &Elf<'_>) -> bool {
+    // `minpagesize` of nearly all CPUs.
+    const PAGE: u64 = 0x1000;
+    let has_bytes = |section: &&Section<'_>| section.is_alloc() && section.kind != SHT_NOBITS && section.size != 0;
+    elf.sections().iter().filter(has_bytes).all(|section| section.addr.wrapping_sub(section.offset) % PAGE == 0)
+}
+
+/// Thread-local, without bytes in the file.
+fn is_tbss(section: &Section<'_>) -> bool {
+    section.kind == SHT_NOBITS && section.flags & SHF_TLS != 0
 }
 
 /// The page that objcopy takes for a section that no segment loads.
@@ -69,127 +105,217 @@ fn congruent(at: u64, addr: u64, align: u64) -> Result<u64> {
     at.checked_add(bias).ok_or_else(too_long)
 }
 
-/// A loaded segment: its sections keep their distances in memory.
-fn load(elf: &Elf<'_>, start: u64, header_end: u64, kept: &mut [Kept<'_>], map: &mut Map) -> Result<u64> {
+/// A loaded segment: its sections keep their distances in memory. `program_headers` is how many bytes of them it loads.
+fn load(elf: &Elf<'_>, start: u64, program_headers: u64, kept: &mut [Kept<'_>], map: &mut Map) -> Result<u64> {
     let mut at = start;
-    let paddr = map.out.paddr;
-    let mut headers_len = 0;
+    let out = &mut map.out;
+    (out.vaddr, out.paddr, out.filesz, out.memsz) = (map.start.vaddr, map.start.paddr, 0, 0);
+    if !map.file_header {
+        out.offset = at;
+    }
+    at = at.checked_add(program_headers).ok_or_else(too_long)?;
+    let is_empty = map.sections.is_empty();
+    let has_contents = map.sections.iter().filter_map(|index| kept.get(*index)).any(|kept| !is_nobits(kept));
     // Bytes that the segment takes in the file but that shall not move what comes behind it.
     let mut lent = 0;
-    if map.file_header || map.program_headers {
-        if map.file_header {
-            map.out.offset = 0;
-            headers_len = if map.program_headers { header_end } else { headers::ehsize(elf) };
-        } else {
-            map.out.offset = headers::ehsize(elf);
-            headers_len = header_end - headers::ehsize(elf);
-        }
-    } else if map.sections.is_empty() {
-        map.out.offset = congruent(at, map.out.vaddr, map.out.align)?;
-    } else {
-        let aligned = congruent(at, map.out.vaddr, map.out.align)?;
-        map.out.offset = aligned;
-        if !has_contents(kept, map) {
-            // It needs no room in the file, but a loader may want its offset to fit its address.
-            lent = aligned - at;
-            map.out.offset = map.out.vaddr & map.out.align.saturating_sub(1);
-        }
+    if !is_empty {
+        let aligned = congruent(at, out.vaddr, out.align)?;
+        lent = if has_contents { 0 } else { aligned - at };
         at = aligned;
     }
-    (map.out.filesz, map.out.memsz) = (headers_len, headers_len);
-    for index in &map.sections {
+    if map.file_header || map.program_headers {
+        let ehsize = headers::ehsize(elf);
+        if map.file_header {
+            (out.offset, out.filesz, out.memsz) = (0, ehsize, ehsize);
+        }
+        if !is_empty {
+            let before = at - out.offset;
+            let no_room = || {
+                cannot(
+                    "a segment has no room for the headers in front of its first section",
+                    "use objcopy for this file",
+                )
+            };
+            out.vaddr = out.vaddr.checked_sub(before).ok_or_else(no_room)?;
+            if !map.start.paddr_is_fixed {
+                out.paddr = out.paddr.checked_sub(before).ok_or_else(no_room)?;
+            }
+        }
+        out.filesz = out.filesz.saturating_add(program_headers);
+        // What stands between the headers and the first section is loaded too.
+        out.memsz = at - out.offset;
+        if has_contents || is_empty {
+            out.filesz = out.memsz;
+        }
+    } else {
+        out.offset = at;
+        if !is_empty && !has_contents {
+            // It needs no room in the file, but a loader may want its offset to fit its address.
+            out.offset = at % out.align.max(1);
+        }
+    }
+    for (place, index) in map.sections.iter().enumerate() {
         let Some(kept) = kept.get_mut(*index) else { continue };
-        let section = &kept.section;
-        let is_nobits = section.kind == SHT_NOBITS;
-        if !(is_nobits && section.flags & SHF_TLS != 0) {
-            let end = paddr.wrapping_add(map.out.memsz);
-            let gap = kept.lma.checked_sub(end).ok_or_else(|| {
+        let (section, is_nobits) = (&kept.section, is_nobits(kept));
+        if !is_tbss(section) {
+            let end = out.paddr.wrapping_add(out.memsz);
+            let mut gap = kept.lma.checked_sub(end).ok_or_else(|| {
                 let name = section.name().into_owned();
                 cannot(format!("section {name} is loaded over the one before it"), "overlays are not taken apart")
             })?;
-            map.out.memsz = map.out.memsz.checked_add(gap).ok_or_else(too_long)?;
+            out.memsz = out.memsz.checked_add(gap).ok_or_else(too_long)?;
             if !is_nobits {
+                lent = 0;
                 // Bytes behind a section without contents: that section takes up room in the file after all.
-                let hole = map.out.memsz - map.out.filesz;
-                at = at.checked_add(hole).ok_or_else(too_long)?;
-                map.out.filesz = map.out.memsz;
+                gap = gap.max(out.memsz.saturating_sub(out.filesz));
+                out.filesz = out.filesz.checked_add(gap).ok_or_else(too_long)?;
+            }
+            if !is_nobits || place == 0 {
+                at = at.checked_add(gap).ok_or_else(too_long)?;
+                lent = if is_nobits { lent.saturating_add(gap) } else { lent };
             }
         }
         kept.offset = at;
         if !is_nobits {
             at = at.checked_add(section.size).ok_or_else(too_long)?;
-            map.out.filesz = map.out.filesz.checked_add(section.size).ok_or_else(too_long)?;
+            out.filesz = out.filesz.checked_add(section.size).ok_or_else(too_long)?;
         }
-        if section.flags & SHF_TLS == 0 || !is_nobits {
-            map.out.memsz = map.out.memsz.checked_add(section.size).ok_or_else(too_long)?;
+        if !is_tbss(section) {
+            out.memsz = out.memsz.checked_add(section.size).ok_or_else(too_long)?;
         }
     }
-    Ok(at - lent)
+    check_inside(kept, map)?;
+    Ok(at.saturating_sub(lent))
 }
 
-/// Has any section of the segment bytes in the file? A thread-local one without contents at the start says nothing.
-fn has_contents(kept: &[Kept<'_>], map: &Map) -> bool {
-    let first = map
-        .sections
-        .iter()
-        .filter_map(|index| kept.get(*index))
-        .find(|kept| kept.section.kind != SHT_NOBITS || kept.section.flags & SHF_TLS == 0);
-    first.is_some_and(|kept| kept.section.kind != SHT_NOBITS)
+/// Refuses a segment that does not hold what it shall load: objcopy warns of it and writes a file that loads other bytes.
+fn check_inside(kept: &[Kept<'_>], map: &Map) -> Result<()> {
+    let sections: Vec<&Kept<'_>> = map.sections.iter().filter_map(|index| kept.get(*index)).collect();
+    let size = |kept: &Kept<'_>| if is_tbss(&kept.section) { 0 } else { kept.section.size };
+    let is_overlay = sections.windows(2).any(|pair| match pair {
+        [one, next] => one.section.addr == next.section.addr && size(one) != 0 && size(next) != 0,
+        _ => false,
+    });
+    for section in sections {
+        let placed = Section { offset: section.offset, ..section.section };
+        if !is_tbss(&section.section) && !holds(&map.out, &placed, !is_overlay) {
+            let why = format!("section {} would not lie in the segment that loads it", section.section.name());
+            return Err(cannot(why, "its load addresses contradict its addresses: link the file anew"));
+        }
+    }
+    Ok(())
+}
+
+fn is_nobits(kept: &Kept<'_>) -> bool {
+    kept.section.kind == SHT_NOBITS
 }
 
 /// A program header that points into what the others load.
-fn other(elf: &Elf<'_>, header_end: u64, kept: &[Kept<'_>], maps: &[Map], map: &mut Map) {
+fn other(elf: &Elf<'_>, header_end: u64, kept: &[Kept<'_>], maps: &[Map], map: &mut Map) -> Result<()> {
     let word = headers::word_align(elf).bytes();
+    let ehsize = headers::ehsize(elf);
     if map.out.kind == PT_PHDR {
-        map.out.offset = headers::ehsize(elf);
-        map.out.filesz = header_end - headers::ehsize(elf);
+        map.out.offset = ehsize;
+        map.out.filesz = header_end - ehsize;
         map.out.memsz = map.out.filesz;
         if !map.intact {
             map.out.align = word;
         }
-        return;
+        let loader = maps.iter().find(|load| load.out.kind == PT_LOAD && load.program_headers);
+        let Some(loader) = loader else {
+            return Err(cannot(
+                "its program headers have a segment, and no segment loads them",
+                "link it with FILEHDR PHDRS",
+            ));
+        };
+        let before = if loader.file_header { ehsize } else { 0 };
+        map.out.vaddr = loader.out.vaddr.wrapping_add(before);
+        if !map.start.paddr_is_fixed {
+            map.out.paddr = loader.out.paddr.wrapping_add(before);
+        }
+        return Ok(());
     }
+    (map.out.vaddr, map.out.paddr) = (map.start.vaddr, map.start.paddr);
     let sections: Vec<&Kept<'_>> = map.sections.iter().filter_map(|index| kept.get(*index)).collect();
     let Some(first) = sections.first() else {
+        // It covers nothing: only its addresses, and the size of a stack, mean something.
+        (map.out.offset, map.out.filesz) = (0, 0);
+        map.out.memsz = if map.out.kind == PT_GNU_STACK { map.out.memsz } else { 0 };
+        if map.out.kind == PT_GNU_RELRO {
+            return Err(cannot("the part that is made read-only covers no section", "use objcopy for this file"));
+        }
         if !map.intact {
             map.out.align = word;
         }
-        return;
+        return Ok(());
     };
+    if map.file_header || map.program_headers {
+        return Err(cannot(
+            "a segment that is not loaded covers the headers and sections",
+            "use objcopy for this file",
+        ));
+    }
     if map.out.kind == PT_GNU_RELRO {
-        // A range of memory that need not end where a section ends: it moves with the segment that loads it.
-        let carrier = maps.iter().find(|load| {
-            let delta = map.out.vaddr.checked_sub(load.out.vaddr);
-            load.out.kind == PT_LOAD && delta.is_some_and(|delta| delta < load.out.memsz)
-        });
-        if let Some(load) = carrier {
-            let delta = map.out.vaddr - load.out.vaddr;
-            map.out.offset = load.out.offset.saturating_add(delta);
-            // Some linkers count bytes that are not in the file.
-            map.out.filesz = map.out.memsz.min(load.out.filesz.saturating_sub(delta));
-        }
-        return;
+        return relro(kept, maps, map, first.section.addr);
     }
     map.out.offset = first.offset;
-    let last = sections.iter().rev().find(|kept| kept.section.kind != SHT_NOBITS);
-    map.out.filesz = last.map_or(0, |last| last.offset.saturating_sub(first.offset).saturating_add(last.section.size));
+    let last = sections.iter().rev().find(|kept| !is_nobits(kept));
+    map.out.filesz = last.map_or(0, |last| last.offset.wrapping_sub(first.offset).wrapping_add(last.section.size));
     map.out.memsz = 0;
-    let paddr = if map.out.kind == PT_TLS { first.lma } else { map.out.paddr };
     for kept in &sections {
         let section = &kept.section;
         if map.out.kind == PT_TLS {
-            let gap = kept.lma.saturating_sub(paddr.wrapping_add(map.out.memsz));
+            let end = map.out.paddr.wrapping_add(map.out.memsz);
+            let gap = kept.lma.checked_sub(end).ok_or_else(|| {
+                let name = section.name().into_owned();
+                cannot(
+                    format!("thread-local section {name} lies over the one before it"),
+                    "link the file with another layout",
+                )
+            })?;
             map.out.memsz = map.out.memsz.saturating_add(gap);
         }
-        let counts = section.is_alloc()
-            && (map.out.kind == PT_TLS || section.kind != SHT_NOBITS || section.flags & SHF_TLS == 0);
-        if counts {
+        if section.is_alloc() && (map.out.kind == PT_TLS || !is_tbss(section)) {
             map.out.memsz = map.out.memsz.saturating_add(section.size);
         }
+    }
+    if map.out.kind == PT_NOTE && last.is_some_and(|last| last.section.is_alloc()) {
+        map.out.memsz = map.out.filesz;
     }
     if !map.intact {
         map.out.align = sections.iter().map(|kept| kept.align().bytes()).max().unwrap_or(1);
     }
+    Ok(())
+}
+
+/// `PT_GNU_RELRO`, a range of memory that need not end where a section ends: from the first section in it, as the segment
+/// that loads that one has it.
+fn relro(kept: &[Kept<'_>], maps: &[Map], map: &mut Map, start: u64) -> Result<()> {
+    let end = start.saturating_add(map.out.memsz);
+    let sections =
+        |load: &Map| -> Vec<Kept<'_>> { load.sections.iter().filter_map(|index| kept.get(*index)).copied().collect() };
+    let carries = |load: &&Map| {
+        let sections = sections(load);
+        let last = sections.last().map_or(0, |last| {
+            let size = if is_tbss(&last.section) { 0 } else { last.section.size };
+            last.section.addr.saturating_add(size)
+        });
+        load.out.kind == PT_LOAD && last > start && sections.first().is_some_and(|first| first.section.addr < end)
+    };
+    let within = |kept: &Kept<'_>| (start..end).contains(&kept.section.addr) && kept.section.size != 0;
+    let load = maps.iter().find(carries);
+    let Some((load, first)) = load.and_then(|load| Some((load, sections(load).into_iter().find(|kept| within(kept))?)))
+    else {
+        return Err(cannot("the part that is made read-only is loaded by no segment", "use objcopy for this file"));
+    };
+    map.out.vaddr = first.section.addr;
+    map.out.paddr = first.lma;
+    map.out.offset = first.offset;
+    map.out.memsz = end - first.section.addr;
+    // Some linkers count bytes that are not in the file.
+    let loaded = load.out.vaddr.wrapping_add(load.out.filesz).wrapping_sub(first.section.addr);
+    map.out.filesz = map.out.memsz.min(loaded);
+    Ok(())
 }
 
 fn too_long() -> super::Error {

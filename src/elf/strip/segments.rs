@@ -21,6 +21,18 @@ pub(super) struct Map {
     pub(super) program_headers: bool,
     /// Its own header is kept (nothing it covers was removed): alignment and addresses stand.
     pub(super) intact: bool,
+    /// Where its contents begin.
+    pub(super) start: Start,
+}
+
+/// Addresses of the first byte that a segment loads behind the headers.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Start {
+    pub(super) vaddr: u64,
+    /// That of the whole segment where it is fixed.
+    pub(super) paddr: u64,
+    /// The segment's physical address is the one that its header had.
+    pub(super) paddr_is_fixed: bool,
 }
 
 /// A section's bytes within its segment: thread-local ones without contents take room only in `PT_TLS`.
@@ -41,6 +53,11 @@ fn strictly_within(at: u64, start: u64, len: u64) -> bool {
 
 /// Does `segment` cover `section`? By file offset and by address, whichever the section has.
 pub(super) fn covers(segment: &Segment, section: &Section<'_>) -> bool {
+    holds(segment, section, true)
+}
+
+/// As [`covers`], by address or by file offset alone (`ELF_SECTION_IN_SEGMENT_1` in include/elf/internal.h of binutils).
+pub(super) fn holds(segment: &Segment, section: &Section<'_>, by_address: bool) -> bool {
     let is_tls = section.flags & SHF_TLS != 0;
     let is_alloc = section.flags & SHF_ALLOC != 0;
     let is_nobits = section.kind == SHT_NOBITS;
@@ -54,7 +71,7 @@ pub(super) fn covers(segment: &Segment, section: &Section<'_>) -> bool {
             || PT_GNU_MBIND.contains(&segment.kind);
     let size = size_in(segment, section);
     let in_file = is_nobits || within(section.offset, size, segment.offset, segment.filesz);
-    let in_memory = !is_alloc || within(section.addr, size, segment.vaddr, segment.memsz);
+    let in_memory = !by_address || !is_alloc || within(section.addr, size, segment.vaddr, segment.memsz);
     let edges_matter = matches!(segment.kind, PT_DYNAMIC | PT_NOTE) && section.size == 0 && segment.memsz != 0;
     let off_the_edges = !edges_matter
         || ((is_nobits || strictly_within(section.offset, segment.offset, segment.filesz))
@@ -96,7 +113,14 @@ pub(super) fn maps(elf: &Elf<'_>, kept: &Sections<'_>) -> Result<Vec<Map>> {
             program_headers = segment.offset <= headers::ehsize(elf) && end >= header_len;
             in_load |= segment.kind == PT_LOAD && program_headers;
         }
-        let mut map = Map { out: *segment, sections: Vec::new(), file_header, program_headers, intact: !rewrite };
+        let mut map = Map {
+            out: *segment,
+            sections: Vec::new(),
+            file_header,
+            program_headers,
+            intact: !rewrite,
+            start: Start::default(),
+        };
         if rewrite {
             if matches!(segment.kind, PT_GNU_RELRO | PT_NULL) {
                 continue;
@@ -109,15 +133,59 @@ pub(super) fn maps(elf: &Elf<'_>, kept: &Sections<'_>) -> Result<Vec<Map>> {
         }
         map.sections.sort_by_key(|index| order(kept, *index));
         check_mixture(segment, kept, &map.sections)?;
+        map.start = if rewrite {
+            let headers = if map.sections.is_empty() || !(file_header || program_headers) { 0 } else { header_len };
+            let vaddr = map.out.vaddr.wrapping_add(headers);
+            Start { vaddr, paddr: map.out.paddr, paddr_is_fixed: true }
+        } else {
+            start(elf, segment, kept, &map)
+        };
         maps.push(map);
     }
     Ok(maps)
+}
+
+/// Where the contents of a segment begin in memory, as BFD copies its header: the addresses of the first section, moved by
+/// what lay between the segment's start and its lowest section. A physical address that contradicts the sections' load
+/// addresses, and those of a file whose headers have none, are derived from the first section (bfd/elf.c,
+/// `copy_elf_program_header`).
+fn start(elf: &Elf<'_>, segment: &Segment, kept: &[Kept<'_>], map: &Map) -> Start {
+    let sections = || map.sections.iter().filter_map(|index| kept.get(*index));
+    let agrees = |kept: &Kept<'_>| {
+        let distance = if kept.is_load() {
+            kept.section.offset.wrapping_sub(segment.offset)
+        } else {
+            kept.section.addr.wrapping_sub(segment.vaddr)
+        };
+        kept.lma.wrapping_sub(segment.paddr) == distance
+    };
+    let loaded = || sections().filter(|kept| kept.section.is_alloc());
+    let paddr_is_fixed = !elf.has_no_physical_addresses() && loaded().all(agrees);
+    let Some(first) = sections().next() else {
+        let paddr = if paddr_is_fixed { segment.paddr } else { 0 };
+        return Start { vaddr: segment.vaddr, paddr, paddr_is_fixed };
+    };
+    if !paddr_is_fixed {
+        return Start { vaddr: first.section.addr, paddr: first.lma, paddr_is_fixed };
+    }
+    let mut headers = if map.file_header { headers::ehsize(elf) } else { 0 };
+    if map.program_headers {
+        headers += headers::end(elf, elf.segments().len()) - headers::ehsize(elf);
+    }
+    let lowest = loaded().map(|kept| kept.lma).min().unwrap_or(0);
+    let before = segment.paddr.wrapping_add(headers).wrapping_sub(lowest);
+    Start { vaddr: first.section.addr.wrapping_add(before), paddr: segment.paddr, paddr_is_fixed }
 }
 
 /// Refuses a segment that reaches a section that is not loaded beside one that is (`.pdr` behind `.reginfo` of MIPS, in
 /// some layouts): objcopy takes its addresses from the wrong one.
 fn check_mixture(segment: &Segment, kept: &[Kept<'_>], sections: &[usize]) -> Result<()> {
     let mut covered = sections.iter().filter_map(|index| kept.get(*index));
+    // objcopy would make notes of them.
+    if let Some(other) = covered.clone().find(|kept| segment.kind == PT_NOTE && kept.section.kind != SHT_NOTE) {
+        let why = format!("section {} lies in a segment of notes and is none", other.section.name());
+        return Err(cannot(why, "use objcopy for this file, or link it with another layout"));
+    }
     let is_loaded = covered.clone().any(|kept| kept.section.is_alloc());
     match covered.find(|kept| !kept.section.is_alloc()) {
         Some(other) if is_loaded && segment.kind != PT_LOAD => {
@@ -164,7 +232,7 @@ fn remake(
     before: &[Map],
     out: &mut Segment,
 ) -> Result<Vec<usize>> {
-    if elf.segments().iter().all(|segment| segment.paddr == 0) {
+    if elf.has_no_physical_addresses() {
         let why = "a section that is loaded would go, and the file has no physical addresses to place the rest by";
         return Err(cannot(why, "leave that section in"));
     }

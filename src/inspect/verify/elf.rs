@@ -7,7 +7,7 @@ use crate::format::Format;
 use crate::inspect::{Kind, Layer, Opened};
 use crate::payload::{parse_relocs, points_into};
 
-pub(super) const RULES: &[&Rule] = &[&SEGMENTS, &ENTRY, &ALIGN, &SORTED, &INSIDE];
+pub(super) const RULES: &[&Rule] = &[&SEGMENTS, &ENTRY, &ALIGN, &NOTES, &SORTED, &INSIDE];
 
 const SEGMENTS: Rule = Rule {
     id: "elf.segments",
@@ -26,6 +26,12 @@ const ALIGN: Rule = Rule {
     severity: Severity::Error,
     what: "p_align",
     means: "the decompressor of a 64-bit kernel stops with \"Alignment of LOAD segment isn't multiple of 2MB\"",
+};
+const NOTES: Rule = Rule {
+    id: "elf.notes",
+    severity: Severity::Warning,
+    what: "PT_NOTE segment",
+    means: "notes of different alignment stand in one segment: nobody finds the build id or the PVH entry behind that place",
 };
 const SORTED: Rule = Rule {
     id: "relocs.sorted",
@@ -68,6 +74,8 @@ pub(super) fn check(opened: &Opened<'_>, layer: &Layer, checks: &mut Checks) {
         });
         checks.hold(&ENTRY, 24, kept, Hex(entry), "an address in a segment");
     }
+    let unread = elf.unread_notes();
+    checks.hold(&NOTES, unread, unread.is_none(), "bytes that are no note", "notes to its end");
     let payload = layer.parent.and_then(|id| opened.layer(id)).and_then(|payload| payload.parent);
     let image = payload.and_then(|id| opened.layer(id)).filter(|image| image.kind == Kind::Known(Format::BzImage));
     if elf.is_64() && image.is_some_and(|image| !super::is_stubbed(opened.bytes(image))) {

@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use clap::error::ErrorKind;
 use kimage::arch::Arch;
 use kimage::assemble::{self, Assembled, Padding, UImageRequest};
-use kimage::elf::{FlatOptions, RemoveList};
+use kimage::elf::{FlagList, FlatOptions, RemoveList};
 use kimage::finding::Severity;
 use kimage::format::bzimage::CrcChoice;
 use kimage::format::uimage::Names;
@@ -74,6 +74,9 @@ pub(crate) fn image(args: &Image) -> Result<()> {
     let vmlinux = Input::open(&args.vmlinux)?;
     let options = FlatOptions {
         remove: RemoveList::new(&args.remove_section).map_err(kimage::Error::from)?,
+        only: RemoveList::new(&args.only_section).map_err(kimage::Error::from)?,
+        flags: FlagList::new(args.set_section_flags.iter().map(|(name, flags)| (name, *flags)))
+            .map_err(kimage::Error::from)?,
         gap_fill: args.gap_fill,
         pad_to: args.pad_to,
         max_size: args.max_size,
