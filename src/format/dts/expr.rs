@@ -39,15 +39,24 @@ impl Parser<'_> {
         }
     }
 
-    fn literal(&mut self) -> Result<u64, Error> {
+    /// A number without expression: it ends where no further digit or suffix follows.
+    pub(super) fn literal(&mut self) -> Result<u64, Error> {
         let place = self.scan.place();
-        let word = self.scan.run(super::scan::is_label);
-        let digits = ["ULL", "UL", "LL", "L", "U"].iter().find_map(|end| word.strip_suffix(end)).unwrap_or(&word);
-        let value = match (digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X")), digits.strip_prefix('0')) {
-            (Some(digits), _) => u64::from_str_radix(digits, 16),
-            (None, Some(digits)) if !digits.is_empty() => u64::from_str_radix(digits, 8),
-            _ => digits.parse(),
+        let hex = ["0x", "0X"].iter().any(|start| self.scan.looking_at(start))
+            && self.scan.peek_at(2).is_some_and(|byte| byte.is_ascii_hexdigit());
+        let (word, value) = if hex {
+            (self.scan.next(), self.scan.next());
+            let digits = self.scan.run(|byte| byte.is_ascii_hexdigit());
+            (format!("0x{digits}"), u64::from_str_radix(&digits, 16))
+        } else {
+            let digits = self.scan.run(|byte| byte.is_ascii_digit());
+            let radix = if digits.len() > 1 && digits.starts_with('0') { 8 } else { 10 };
+            let value = u64::from_str_radix(&digits, radix);
+            (digits, value)
         };
+        if let Some(end) = ["ULL", "UL", "LL", "L", "U"].into_iter().find(|end| self.scan.looking_at(end)) {
+            self.scan.expect(end)?;
+        }
         value.map_err(|_| {
             let help = "numbers are decimal, hexadecimal behind 0x or octal behind 0, and fit 64 bits";
             self.scan.error(place, format!("{word:?} is no number"), help)

@@ -4,16 +4,23 @@
 //! text > parse > Source ─ files() > the caller opens them ─ tree(files) > fdt::Node
 //! ```
 //!
-//! Understood are `/dts-v1/`, `/memreserve/`, nodes, labels, references to nodes (by label or path, in cells and as
-//! paths), overriding and deleting, cells with expressions and `/bits/`, byte strings, strings, `/incbin/` with offset and
-//! length, `/include/` and the line marks of a C preprocessor. Refused, by name, are `/plugin/` and `/omit-if-no-ref/`.
+//! The language is dtc's, byte for byte: `/dts-v1/`, `/memreserve/`, nodes, labels, references to nodes (by label or path,
+//! in cells and as paths), overriding and deleting, `/omit-if-no-ref/`, cells with expressions and `/bits/`, byte strings,
+//! strings, `/incbin/` with offset and length, `/include/` and the line marks of a C preprocessor. What dtc calls an error of
+//! the tree (names, labels and phandles that are there twice or wrong) is one here.
 //!
-//! Source: Devicetree Specification 0.4, appendix A, and the behaviour of dtc 1.6.1, which `tests/its.rs` compares with.
+//! Refused, by name, are `/plugin/`, a deleted root node, and an `/incbin/` of more bytes than the file has (of which dtc takes
+//! what is there without a word).
+//!
+//! Source: Devicetree Specification 0.4, appendix A, and the behaviour of dtc 1.6.1, which `tests/its.rs` and
+//! `tests/its_dtc.rs` compare with; from dtc 1.7 the references `&{label/path}`.
 
+mod check;
 mod expr;
 mod parse;
 mod resolve;
 mod scan;
+mod tree;
 
 pub use resolve::Resolved;
 
@@ -25,7 +32,7 @@ pub type Include<'i> = dyn FnMut(&str, &str) -> std::io::Result<(String, Vec<u8>
 /// A source that was read but for the files that it includes the bytes of.
 #[derive(Debug)]
 pub struct Source {
-    root: SourceNode,
+    tree: tree::SourceTree,
     reservations: Vec<crate::format::fdt::Reservation>,
     files: Vec<File>,
     /// The text files it consists of, the first that which was given.
@@ -92,18 +99,12 @@ struct Place {
     column: usize,
 }
 
+/// The value of a property.
 #[derive(Debug, Default)]
-struct SourceNode {
-    name: String,
-    labels: Vec<String>,
-    properties: Vec<SourceProperty>,
-    children: Vec<SourceNode>,
-}
-
-#[derive(Debug)]
-struct SourceProperty {
-    name: String,
+struct SourceValue {
     parts: Vec<(Place, Part)>,
+    /// Labels of places in it.
+    labels: Vec<tree::Label>,
 }
 
 /// A part of a property's value.
@@ -118,17 +119,15 @@ enum Part {
     Path(Reference),
 }
 
+/// A label, a path from the root, or a label and the path from there.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Reference {
-    Label(String),
-    Path(String),
-}
+struct Reference(String);
 
 impl std::fmt::Display for Reference {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Reference::Label(label) => write!(f, "&{label}"),
-            Reference::Path(path) => write!(f, "&{{{path}}}"),
+        match self.0.bytes().all(scan::is_label) {
+            true => write!(f, "&{}", self.0),
+            false => write!(f, "&{{{}}}", self.0),
         }
     }
 }

@@ -1,27 +1,21 @@
 //! Words to nodes.
 
 use super::scan::{Scanner, is_label, is_name};
-use super::{Error, File, Include, Part, Place, Reference, Source, SourceNode, SourceProperty};
+use super::tree::{Label, NodeId, ROOT, SourceNode, SourceProperty, SourceTree};
+use super::{Error, File, Include, Part, Reference, Source, SourceValue};
 use crate::format::fdt::{MAX_DEPTH, Reservation};
 
 pub(super) struct Parser<'i> {
     pub(super) scan: Scanner<'i>,
-    root: Option<SourceNode>,
+    tree: SourceTree,
     reservations: Vec<Reservation>,
     files: Vec<File>,
-}
-
-/// What a node's body holds: deletions come before what follows them.
-struct Body {
-    node: SourceNode,
-    deleted_properties: Vec<String>,
-    deleted_nodes: Vec<String>,
 }
 
 impl<'i> Parser<'i> {
     pub(super) fn new(name: &str, text: &[u8], include: &'i mut Include<'i>) -> Self {
         let scan = Scanner::new(name, text, include);
-        Parser { scan, root: None, reservations: Vec::new(), files: Vec::new() }
+        Parser { scan, tree: SourceTree::default(), reservations: Vec::new(), files: Vec::new() }
     }
 
     pub(super) fn source(mut self) -> Result<Source, Error> {
@@ -34,54 +28,83 @@ impl<'i> Parser<'i> {
         while self.scan.skip("/dts-v1/")? {
             self.scan.expect(";")?;
         }
+        let mut labels = self.labels()?;
+        while self.scan.skip("/memreserve/")? {
+            let address = self.number()?;
+            let size = self.number()?;
+            self.scan.expect(";")?;
+            self.reservations.push(Reservation { address, size });
+            labels = self.labels()?;
+        }
         loop {
-            self.scan.space()?;
-            while self.scan.label()?.is_some() {}
             match self.scan.peek() {
-                None => break,
-                _ if self.scan.skip("/memreserve/")? => {
-                    let address = self.number()?;
-                    let size = self.number()?;
-                    self.scan.expect(";")?;
-                    self.reservations.push(Reservation { address, size });
-                }
-                _ if self.scan.skip("/delete-node/")? => {
-                    let place = self.scan.place();
-                    let reference = self.reference()?;
-                    self.scan.expect(";")?;
-                    self.delete(&reference).ok_or_else(|| self.nowhere(place, &reference))?;
-                }
-                Some(b'&') => {
-                    let place = self.scan.place();
-                    let reference = self.reference()?;
-                    let body = self.body(String::new(), 1)?;
-                    self.end_of_node()?;
-                    let Some(root) = &mut self.root else { return Err(self.nowhere(place, &reference)) };
-                    match root.path_to(&reference).and_then(|path| root.at_mut(&path)) {
-                        Some(node) => node.merge(body),
-                        None => return Err(self.nowhere(place, &reference)),
-                    }
-                }
-                Some(b'/') => {
-                    self.refuse_unknown(&["/ {", "/memreserve/", "/delete-node/", "/include/"])?;
-                    self.scan.expect("/")?;
-                    let body = self.body(String::new(), 1)?;
-                    self.end_of_node()?;
-                    match &mut self.root {
-                        Some(root) => root.merge(body),
-                        None => self.root = Some(body.node),
-                    }
-                }
-                _ => return Err(self.scan.wanted("the root node, / { ... }")),
+                None if labels.is_empty() && !self.tree.is_empty() => break,
+                Some(b'&') if labels.len() <= 1 => self.override_node(labels)?,
+                Some(b'/') if labels.is_empty() => self.top_level()?,
+                _ if self.tree.is_empty() => return Err(self.scan.wanted("the root node, / { ... }")),
+                _ => return Err(self.scan.wanted("a further block: / { ... } or &label { ... }")),
             }
+            labels = self.labels()?;
         }
-        match self.root {
-            Some(root) => {
-                let (files, texts) = (self.files, std::mem::take(&mut self.scan.texts));
-                Ok(Source { root, reservations: self.reservations, files, texts })
+        let (files, texts) = (self.files, std::mem::take(&mut self.scan.texts));
+        Ok(Source { tree: self.tree, reservations: self.reservations, files, texts })
+    }
+
+    /// A block of the root, a deletion, or what may be left out.
+    fn top_level(&mut self) -> Result<(), Error> {
+        let deletes = self.scan.skip("/delete-node/")?;
+        if deletes || self.scan.skip("/omit-if-no-ref/")? {
+            self.scan.space()?;
+            let target = self.target()?;
+            self.scan.expect(";")?;
+            if deletes {
+                self.tree.delete(target);
+            } else if let Some(node) = self.tree.node_mut(target) {
+                node.omit_if_unused = true;
             }
-            None => Err(self.scan.wanted("the root node, / { ... }")),
+            return Ok(());
         }
+        self.refuse_unknown(&["/ {", "/delete-node/", "/omit-if-no-ref/", "/include/"])?;
+        let place = self.scan.place();
+        self.scan.expect("/")?;
+        let body = self.body(SourceNode { place, ..SourceNode::default() }, 1)?;
+        if body != ROOT {
+            self.tree.merge(ROOT, body);
+        }
+        Ok(())
+    }
+
+    /// A block for a node that is there; the label is a further one of that node.
+    fn override_node(&mut self, labels: Vec<Label>) -> Result<(), Error> {
+        let place = self.scan.place();
+        let target = self.target()?;
+        // The block goes on where the node stands, and nodes may not lie deeper than any reader follows.
+        let depth = self.tree.parents(target).count() + 1;
+        let body = self.body(SourceNode { place, ..SourceNode::default() }, depth)?;
+        for label in labels {
+            self.tree.label(target, label);
+        }
+        self.tree.merge(target, body);
+        Ok(())
+    }
+
+    /// The node that a reference at the top level leads to: it must be there by now.
+    fn target(&mut self) -> Result<NodeId, Error> {
+        let place = self.scan.place();
+        let reference = self.reference()?;
+        let found = if self.tree.is_empty() { None } else { self.tree.find(&reference) };
+        found.ok_or_else(|| {
+            let help = "label the node first, or correct the name";
+            self.scan.error(place, format!("there is no node {reference}"), help)
+        })
+    }
+
+    fn labels(&mut self) -> Result<Vec<Label>, Error> {
+        let mut labels = Vec::new();
+        while let Some((place, name)) = self.scan.label()? {
+            labels.push(Label { name, place, deleted: false });
+        }
+        Ok(labels)
     }
 
     /// A directive in slashes that is none of ours.
@@ -89,157 +112,157 @@ impl<'i> Parser<'i> {
         let place = self.scan.place();
         for (word, help) in [
             ("/plugin/", "an overlay is no FIT: compile it with dtc"),
-            ("/omit-if-no-ref/", "leave the word out, or compile the source with dtc"),
-            ("/dts-v1/", "it stands once, at the start"),
+            ("/dts-v1/", "it stands at the start"),
+            ("/memreserve/", "memory is reserved before the root node"),
         ] {
             if self.scan.looking_at(word) {
                 return Err(self.scan.error(place, format!("{word} cannot be used here"), help));
             }
         }
-        let rest_is_directive = ["/a", "/b", "/i", "/o", "/p"].iter().any(|start| self.scan.looking_at(start));
+        let rest_is_directive = ["/a", "/b", "/i", "/m", "/o", "/p"].iter().any(|start| self.scan.looking_at(start));
         if rest_is_directive { Err(self.scan.wanted(&known.join(", "))) } else { Ok(()) }
     }
 
-    fn nowhere(&self, place: Place, reference: &Reference) -> Error {
-        self.scan.error(place, format!("there is no node {reference}"), "label the node first, or correct the name")
-    }
-
-    fn delete(&mut self, reference: &Reference) -> Option<()> {
-        let root = self.root.as_mut()?;
-        let mut path = root.path_to(reference)?;
-        let last = path.pop()?;
-        root.at_mut(&path)?.children.remove(last);
-        Some(())
-    }
-
-    fn end_of_node(&mut self) -> Result<(), Error> {
-        self.scan.expect("}")?;
-        self.scan.expect(";")
-    }
-
-    /// The body of a node from its brace on, up to the closing one.
-    fn body(&mut self, name: String, depth: usize) -> Result<Body, Error> {
+    /// The body of a node from its brace on, up to the semicolon behind the closing one; it is in no other node yet.
+    fn body(&mut self, node: SourceNode, depth: usize) -> Result<NodeId, Error> {
         if depth > MAX_DEPTH {
             let place = self.scan.place();
             return Err(self.scan.error(place, format!("nodes lie deeper than {MAX_DEPTH}"), "flatten the tree"));
         }
         self.scan.expect("{")?;
-        let node = SourceNode { name, ..SourceNode::default() };
-        let mut body = Body { node, deleted_properties: Vec::new(), deleted_nodes: Vec::new() };
+        let id = self.tree.push(node);
         loop {
-            let mut labels = Vec::new();
-            while let Some(label) = self.scan.label()? {
-                labels.push(label);
+            let mut labels = self.labels()?;
+            let mut omit_if_unused = false;
+            while self.scan.skip("/omit-if-no-ref/")? {
+                omit_if_unused = true;
+                labels.extend(self.labels()?);
             }
-            match self.scan.peek() {
-                Some(b'}') => return Ok(body),
-                Some(b'/') => self.deletion(&mut body)?,
-                _ => self.member(&mut body, labels, depth)?,
+            let place = self.scan.place();
+            if self.scan.skip("/delete-node/")? {
+                self.scan.space()?;
+                let name = self.name()?;
+                self.scan.expect(";")?;
+                let child = SourceNode { name, place, labels, deleted: true, ..SourceNode::default() };
+                let child = self.tree.push(child);
+                self.tree.add_child(id, child);
+            } else if !omit_if_unused && self.scan.skip("/delete-property/")? {
+                self.scan.space()?;
+                let name = self.name()?;
+                self.scan.expect(";")?;
+                let property = SourceProperty { name, place, labels, deleted: true, ..SourceProperty::default() };
+                self.add_property(id, property)?;
+            } else if self.scan.peek() == Some(b'}') && labels.is_empty() && !omit_if_unused {
+                self.scan.expect("}")?;
+                self.scan.expect(";")?;
+                return Ok(id);
+            } else {
+                self.member(id, labels, omit_if_unused, depth)?;
             }
         }
-    }
-
-    fn deletion(&mut self, body: &mut Body) -> Result<(), Error> {
-        let is_property = self.scan.skip("/delete-property/")?;
-        if !is_property && !self.scan.skip("/delete-node/")? {
-            self.refuse_unknown(&["/delete-property/", "/delete-node/"])?;
-            return Err(self.scan.wanted("a property, a node, /delete-property/ or /delete-node/"));
-        }
-        self.scan.space()?;
-        let name = self.name()?;
-        self.scan.expect(";")?;
-        if is_property {
-            body.node.properties.retain(|property| property.name != name);
-            body.deleted_properties.push(name);
-        } else {
-            body.node.children.retain(|child| child.name != name);
-            body.deleted_nodes.push(name);
-        }
-        Ok(())
     }
 
     /// A property or a node.
-    fn member(&mut self, body: &mut Body, labels: Vec<String>, depth: usize) -> Result<(), Error> {
+    fn member(&mut self, id: NodeId, labels: Vec<Label>, omit_if_unused: bool, depth: usize) -> Result<(), Error> {
+        if self.scan.peek() == Some(b'/') {
+            self.refuse_unknown(&["/delete-property/", "/delete-node/", "/omit-if-no-ref/"])?;
+            return Err(self.scan.wanted("a property, a node, /delete-property/ or /delete-node/"));
+        }
         let place = self.scan.place();
         let name = self.name()?;
         self.scan.space()?;
         match self.scan.peek() {
             Some(b'{') => {
-                let mut child = self.body(name, depth + 1)?;
-                self.end_of_node()?;
-                if body.node.children.iter().any(|known| known.name == child.node.name) {
-                    let message = format!("a second node {} in the same node", child.node.name);
-                    return Err(self.scan.error(place, message, "give it another name"));
-                }
-                child.node.labels = labels;
-                body.node.children.push(child.node);
+                let child = SourceNode { name, place, labels, omit_if_unused, ..SourceNode::default() };
+                let child = self.body(child, depth + 1)?;
+                self.tree.add_child(id, child);
+                Ok(())
             }
-            Some(b'=' | b';') => {
-                if body.node.properties.iter().any(|known| known.name == name) {
-                    let message = format!("a second property {name} in the same node");
-                    return Err(self.scan.error(place, message, "leave one of the two out"));
-                }
-                if !body.node.children.is_empty() {
-                    let message = format!("property {name} stands behind a node");
-                    return Err(self.scan.error(place, message, "put the properties of a node before the nodes in it"));
-                }
-                let parts = if self.scan.skip("=")? { self.value()? } else { Vec::new() };
+            Some(b'=' | b';') if !omit_if_unused => {
+                let value = if self.scan.skip("=")? { self.value()? } else { SourceValue::default() };
                 self.scan.expect(";")?;
-                body.node.properties.push(SourceProperty { name, parts });
+                self.add_property(id, SourceProperty { name, place, labels, value, deleted: false })
             }
-            _ => return Err(self.scan.wanted("{, = or ;")),
+            _ => Err(self.scan.wanted("{, = or ;")),
         }
+    }
+
+    fn add_property(&mut self, id: NodeId, mut property: SourceProperty) -> Result<(), Error> {
+        let Some(node) = self.tree.node_mut(id) else { return Ok(()) };
+        if !node.children.is_empty() {
+            let message = format!("property {} stands behind a node", property.name);
+            let help = "put the properties of a node before the nodes in it";
+            return Err(self.scan.error(property.place, message, help));
+        }
+        // A label that is given twice is one.
+        let mut seen = std::collections::BTreeSet::new();
+        property.labels.retain(|label| seen.insert(label.name.clone()));
+        node.properties.push(property);
         Ok(())
     }
 
+    /// A name; a backslash may stand in front of it, and is no part of it.
     fn name(&mut self) -> Result<String, Error> {
+        if self.scan.looking_at("\\") {
+            self.scan.next();
+        }
         let name = self.scan.run(is_name);
         if name.is_empty() { Err(self.scan.wanted("the name of a property or node")) } else { Ok(name) }
     }
 
     fn reference(&mut self) -> Result<Reference, Error> {
         self.scan.expect("&")?;
-        if self.scan.peek() == Some(b'{') {
+        let text = if self.scan.peek() == Some(b'{') {
             self.scan.next();
             let path = self.scan.run(|byte| is_name(byte) || byte == b'/');
-            self.scan.expect("}")?;
-            return Ok(Reference::Path(path));
-        }
-        let label = self.scan.run(is_label);
-        if label.is_empty() { Err(self.scan.wanted("a label")) } else { Ok(Reference::Label(label)) }
+            if self.scan.peek() != Some(b'}') {
+                return Err(self.scan.wanted("a path and \"}\""));
+            }
+            self.scan.next();
+            path
+        } else {
+            self.scan.run(is_label)
+        };
+        let first = text.split('/').next().unwrap_or_default();
+        let starts_well = text.starts_with('/')
+            || (first.bytes().all(is_label) && first.bytes().next().is_some_and(|byte| !byte.is_ascii_digit()));
+        if starts_well { Ok(Reference(text)) } else { Err(self.scan.wanted("a label, or a path from the root")) }
     }
 
-    fn value(&mut self) -> Result<Vec<(Place, Part)>, Error> {
-        let mut parts = Vec::new();
+    fn value(&mut self) -> Result<SourceValue, Error> {
+        let mut value = SourceValue::default();
         loop {
-            while self.scan.label()?.is_some() {}
+            value.labels.extend(self.labels()?);
             let place = self.scan.place();
             match self.scan.peek() {
                 Some(b'"') => {
                     let mut bytes = self.scan.string()?;
                     bytes.push(0);
-                    parts.push((place, Part::Bytes(bytes)));
+                    value.parts.push((place, Part::Bytes(bytes)));
                 }
-                Some(b'<') => self.cells(32, &mut parts)?,
-                Some(b'[') => parts.push((place, Part::Bytes(self.byte_string()?))),
-                Some(b'&') => parts.push((place, Part::Path(self.reference()?))),
+                Some(b'<') => self.cells(32, &mut value)?,
+                Some(b'[') => self.byte_string(&mut value)?,
+                Some(b'&') => value.parts.push((place, Part::Path(self.reference()?))),
                 _ if self.scan.skip("/bits/")? => {
                     self.scan.space()?;
                     let place = self.scan.place();
-                    let bits = self.number()?;
+                    let bits = match self.scan.peek() {
+                        Some(b'0'..=b'9') => self.literal()?,
+                        _ => return Err(self.scan.wanted("8, 16, 32 or 64")),
+                    };
                     if ![8, 16, 32, 64].contains(&bits) {
                         let message = format!("/bits/ {bits}");
                         return Err(self.scan.error(place, message, "an array has elements of 8, 16, 32 or 64 bits"));
                     }
                     self.scan.space()?;
-                    self.cells(bits, &mut parts)?;
+                    self.cells(bits, &mut value)?;
                 }
-                _ if self.scan.skip("/incbin/")? => parts.push((place, self.incbin()?)),
+                _ if self.scan.skip("/incbin/")? => value.parts.push((place, self.incbin()?)),
                 _ => return Err(self.scan.wanted("a value: \"text\", <cells>, [bytes], &label or /incbin/(\"file\")")),
             }
-            while self.scan.label()?.is_some() {}
+            value.labels.extend(self.labels()?);
             if !self.scan.skip(",")? {
-                return Ok(parts);
+                return Ok(value);
             }
         }
     }
@@ -270,14 +293,16 @@ impl<'i> Parser<'i> {
         Ok(Part::File(index, offset, len))
     }
 
-    fn byte_string(&mut self) -> Result<Vec<u8>, Error> {
+    fn byte_string(&mut self, value: &mut SourceValue) -> Result<(), Error> {
+        let start = self.scan.place();
         self.scan.expect("[")?;
         let mut bytes = Vec::new();
         loop {
-            while self.scan.label()?.is_some() {}
+            value.labels.extend(self.labels()?);
             let digit = |byte: Option<u8>| char::from(byte?).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
             if self.scan.skip("]")? {
-                return Ok(bytes);
+                value.parts.push((start, Part::Bytes(bytes)));
+                return Ok(());
             }
             let place = self.scan.place();
             let (high, low) = (self.scan.next(), self.scan.next());
@@ -289,18 +314,18 @@ impl<'i> Parser<'i> {
     }
 
     /// An array in angle brackets.
-    fn cells(&mut self, bits: u64, parts: &mut Vec<(Place, Part)>) -> Result<(), Error> {
+    fn cells(&mut self, bits: u64, value: &mut SourceValue) -> Result<(), Error> {
         self.scan.expect("<")?;
         let start = self.scan.place();
         let mut bytes = Vec::new();
         loop {
-            while self.scan.label()?.is_some() {}
+            value.labels.extend(self.labels()?);
             let place = self.scan.place();
             match self.scan.peek() {
                 Some(b'>') => break,
                 Some(b'&') if bits == 32 => {
-                    parts.push((start, Part::Bytes(std::mem::take(&mut bytes))));
-                    parts.push((place, Part::Phandle(self.reference()?)));
+                    value.parts.push((start, Part::Bytes(std::mem::take(&mut bytes))));
+                    value.parts.push((place, Part::Phandle(self.reference()?)));
                 }
                 Some(b'&') => {
                     return Err(self.scan.error(
@@ -310,79 +335,20 @@ impl<'i> Parser<'i> {
                     ));
                 }
                 _ => {
-                    let value = self.number()?;
+                    let number = self.number()?;
                     let width = usize::try_from(bits / 8).unwrap_or(8);
                     let mask = u64::MAX >> (64 - bits);
                     // Above the element all is zero, or all is one: a negative number.
-                    if value > mask && value | mask != u64::MAX {
-                        let message = format!("{value:#x} does not fit {bits} bits");
+                    if number > mask && number | mask != u64::MAX {
+                        let message = format!("{number:#x} does not fit {bits} bits");
                         return Err(self.scan.error(place, message, "split it into two cells, or say /bits/ 64"));
                     }
-                    bytes.extend(value.to_be_bytes().into_iter().skip(8 - width));
+                    bytes.extend(number.to_be_bytes().into_iter().skip(8 - width));
                 }
             }
         }
         self.scan.expect(">")?;
-        parts.push((start, Part::Bytes(bytes)));
+        value.parts.push((start, Part::Bytes(bytes)));
         Ok(())
-    }
-}
-
-impl SourceNode {
-    /// The way to a node: which child, of that which child, and so on.
-    pub(super) fn path_to(&self, reference: &Reference) -> Option<Vec<usize>> {
-        match reference {
-            Reference::Label(label) => {
-                if self.labels.contains(label) {
-                    return Some(Vec::new());
-                }
-                self.children.iter().enumerate().find_map(|(index, child)| {
-                    let mut path = child.path_to(reference)?;
-                    path.insert(0, index);
-                    Some(path)
-                })
-            }
-            Reference::Path(path) => {
-                let mut way = Vec::new();
-                let mut node = self;
-                for name in path.strip_prefix('/')?.split('/').filter(|name| !name.is_empty()) {
-                    let index = node.children.iter().position(|child| child.name == name)?;
-                    way.push(index);
-                    node = node.children.get(index)?;
-                }
-                Some(way)
-            }
-        }
-    }
-
-    fn at_mut(&mut self, path: &[usize]) -> Option<&mut SourceNode> {
-        path.iter().try_fold(self, |node, index| node.children.get_mut(*index))
-    }
-
-    /// Takes in a later body of the same node: what is there already is overridden in its place, as dtc does.
-    fn merge(&mut self, body: Body) {
-        self.properties.retain(|property| !body.deleted_properties.contains(&property.name));
-        self.children.retain(|child| !body.deleted_nodes.contains(&child.name));
-        let later = body.node;
-        self.labels.extend(later.labels);
-        for property in later.properties {
-            match self.properties.iter_mut().find(|known| known.name == property.name) {
-                Some(known) => known.parts = property.parts,
-                None => self.properties.push(property),
-            }
-        }
-        for child in later.children {
-            match self.children.iter_mut().find(|known| known.name == child.name) {
-                // Deletions of nodes further down were carried out within their own body.
-                Some(known) => known.merge(Body::of(child)),
-                None => self.children.push(child),
-            }
-        }
-    }
-}
-
-impl Body {
-    fn of(node: SourceNode) -> Body {
-        Body { node, deleted_properties: Vec::new(), deleted_nodes: Vec::new() }
     }
 }

@@ -1,10 +1,11 @@
 //! Nodes with names to a tree with numbers: labels become phandles and paths, files become bytes.
 
-use super::{Error, Part, Place, Reference, Source, SourceNode};
+use super::tree::{NodeId, ROOT, SourceNode};
+use super::{Error, Part, Place, Reference, Source, SourceValue, check};
 use crate::bytes::{len64, slice};
 use crate::format::fdt::{Node, Property, Reservation};
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{HashMap, HashSet};
 
 /// A source with all that it refers to.
 #[derive(Debug, Clone)]
@@ -16,105 +17,108 @@ pub struct Resolved<'a> {
 }
 
 pub(super) fn resolve<'a>(source: &Source, files: &[&'a [u8]]) -> Result<Resolved<'a>, Error> {
-    let mut labels = BTreeSet::new();
-    let mut resolver = Resolver { source, files, phandles: BTreeMap::new(), used: BTreeSet::new() };
-    resolver.explicit(&source.root, &mut Vec::new());
-    if let Some(label) = duplicate(&source.root, &mut labels) {
-        let place = Place { text: 0, line: 1, column: 1 };
-        return Err(resolver.error(place, format!("two nodes have the label {label}"), "rename one of the labels"));
-    }
-    let mut root = resolver.node(&source.root)?;
-    // dtc adds a property to each node that was referred to, behind all others.
-    for (path, phandle) in &resolver.phandles {
-        let node = path.iter().try_fold(&mut root, |node, index| node.children.get_mut(*index));
-        if let Some(node) = node.filter(|node| node.property("phandle").is_none()) {
-            node.properties.push(Property::u32("phandle", *phandle));
+    let mut resolver = Resolver {
+        source,
+        files,
+        redundant_names: HashMap::new(),
+        phandles: HashMap::new(),
+        used: HashSet::new(),
+        next: 1,
+        referenced: HashSet::new(),
+    };
+    check::check(&mut resolver)?;
+    resolver.number_references()?;
+    let root = resolver.node(ROOT)?;
+    match root {
+        Some(root) => Ok(Resolved { root, reservations: source.reservations.clone() }),
+        None => {
+            let place = source.tree.node(ROOT).place;
+            Err(resolver.error(place, "the root node is deleted".to_owned(), "delete the nodes in it"))
         }
     }
-    Ok(Resolved { root, reservations: source.reservations.clone() })
 }
 
-fn duplicate(node: &SourceNode, seen: &mut BTreeSet<String>) -> Option<String> {
-    let mut own = BTreeSet::new();
-    for label in &node.labels {
-        // A node may say its own label again where it is overridden.
-        if own.insert(label) && !seen.insert(label.clone()) {
-            return Some(label.clone());
-        }
-    }
-    node.children.iter().find_map(|child| duplicate(child, seen))
-}
-
-struct Resolver<'s, 'f, 'a> {
-    source: &'s Source,
+pub(super) struct Resolver<'s, 'f, 'a> {
+    pub(super) source: &'s Source,
     files: &'f [&'a [u8]],
-    /// Of the nodes that have one, by the way to them.
-    phandles: BTreeMap<Vec<usize>, u32>,
-    used: BTreeSet<u32>,
+    /// The `name` properties that say what the node's name says, by node: which of its properties. They are left out.
+    pub(super) redundant_names: HashMap<NodeId, usize>,
+    /// Of the nodes that have one.
+    pub(super) phandles: HashMap<NodeId, u32>,
+    pub(super) used: HashSet<u32>,
+    /// No number below is free.
+    next: u32,
+    /// The nodes that a reference leads to.
+    referenced: HashSet<NodeId>,
 }
 
 impl<'a> Resolver<'_, '_, 'a> {
-    fn error(&self, place: Place, message: String, help: &'static str) -> Error {
+    pub(super) fn error(&self, place: Place, message: String, help: &'static str) -> Error {
         let file = self.source.texts.get(place.text).cloned().unwrap_or_default();
         Error { file, line: place.line, column: place.column, message, help: help.into() }
     }
 
-    /// Phandles that the source gives itself.
-    fn explicit(&mut self, node: &SourceNode, path: &mut Vec<usize>) {
-        let given = node.properties.iter().find(|property| property.name == "phandle");
-        // The number stands in one part; a part without bytes may stand beside it.
-        let parts = given.map(|property| property.parts.as_slice()).unwrap_or_default();
-        for (_, part) in parts {
-            if let Part::Bytes(bytes) = part {
-                if let Ok(cell) = <[u8; 4]>::try_from(bytes.as_slice()) {
-                    self.phandles.insert(path.clone(), u32::from_be_bytes(cell));
-                    self.used.insert(u32::from_be_bytes(cell));
+    /// Gives each node that is referred to a phandle, in the order of the references, and checks that they lead somewhere.
+    fn number_references(&mut self) -> Result<(), Error> {
+        let tree = &self.source.tree;
+        for id in tree.live() {
+            for (index, property) in tree.node(id).live_properties() {
+                if self.redundant_names.get(&id) == Some(&index) {
+                    continue;
+                }
+                for (place, part) in &property.value.parts {
+                    let (Part::Phandle(reference) | Part::Path(reference)) = part else { continue };
+                    let target = self.target(*place, reference)?;
+                    self.referenced.insert(target);
+                    if matches!(part, Part::Phandle(_)) {
+                        self.phandle(target);
+                    }
                 }
             }
         }
-        for (index, child) in node.children.iter().enumerate() {
-            path.push(index);
-            self.explicit(child, path);
-            path.pop();
-        }
+        Ok(())
     }
 
-    fn node(&mut self, node: &SourceNode) -> Result<Node<'a>, Error> {
-        let mut out = Node::new(node.name.clone());
-        for property in &node.properties {
-            let value = self.value(&property.parts)?;
-            out.properties.push(Property::bytes(property.name.clone(), value));
+    /// The node as it is written; `None` when it is left out.
+    fn node(&mut self, id: NodeId) -> Result<Option<Node<'a>>, Error> {
+        let source: &SourceNode = self.source.tree.node(id);
+        if source.deleted || (source.omit_if_unused && !self.referenced.contains(&id)) {
+            return Ok(None);
         }
-        for child in &node.children {
-            out.children.push(self.node(child)?);
+        let mut out = Node::new(source.name.clone());
+        for (index, property) in source.live_properties() {
+            if self.redundant_names.get(&id) != Some(&index) {
+                out.properties.push(Property::bytes(property.name.clone(), self.value(&property.value)?));
+            }
         }
-        Ok(out)
+        // dtc adds a property to each node that was referred to, behind all others.
+        let phandle = self.phandles.get(&id).copied();
+        let has_own = ["phandle", "linux,phandle"].iter().any(|name| check::is_explicit(source, name));
+        if let Some(phandle) = phandle.filter(|_| !has_own && source.property("phandle").is_none()) {
+            out.properties.push(Property::u32("phandle", phandle));
+        }
+        for child in self.source.tree.live_children(id) {
+            out.children.extend(self.node(child)?);
+        }
+        Ok(Some(out))
     }
 
-    fn value(&mut self, parts: &[(Place, Part)]) -> Result<Cow<'a, [u8]>, Error> {
-        if let [(place, Part::File(index, offset, len))] = parts {
+    fn value(&mut self, value: &SourceValue) -> Result<Cow<'a, [u8]>, Error> {
+        if let [(place, Part::File(index, offset, len))] = value.parts.as_slice() {
             return Ok(Cow::Borrowed(self.file(*place, *index, *offset, *len)?));
         }
         let mut out = Vec::new();
-        for (place, part) in parts {
+        for (place, part) in &value.parts {
             match part {
                 Part::Bytes(bytes) => out.extend_from_slice(bytes),
                 Part::File(index, offset, len) => out.extend_from_slice(self.file(*place, *index, *offset, *len)?),
                 Part::Phandle(reference) => {
-                    let path = self.path(*place, reference)?;
-                    out.extend_from_slice(&self.phandle(path).to_be_bytes());
+                    let target = self.target(*place, reference)?;
+                    out.extend_from_slice(&self.phandle(target).to_be_bytes());
                 }
                 Part::Path(reference) => {
-                    let path = self.path(*place, reference)?;
-                    let mut node = &self.source.root;
-                    let mut names = String::new();
-                    for index in &path {
-                        let Some(child) = node.children.get(*index) else { break };
-                        names.push('/');
-                        names.push_str(&child.name);
-                        node = child;
-                    }
-                    out.extend_from_slice(if names.is_empty() { b"/" } else { names.as_bytes() });
+                    let target = self.target(*place, reference)?;
+                    out.extend_from_slice(self.source.tree.path(target).as_bytes());
                     out.push(0);
                 }
             }
@@ -122,22 +126,38 @@ impl<'a> Resolver<'_, '_, 'a> {
         Ok(Cow::Owned(out))
     }
 
-    fn path(&self, place: Place, reference: &Reference) -> Result<Vec<usize>, Error> {
-        let found = self.source.root.path_to(reference);
+    /// A value as it is before references are filled in: dtc checks it so.
+    pub(super) fn early_value(&self, value: &SourceValue) -> Result<Vec<u8>, Error> {
+        let mut out = Vec::new();
+        for (place, part) in &value.parts {
+            match part {
+                Part::Bytes(bytes) => out.extend_from_slice(bytes),
+                Part::File(index, offset, len) => out.extend_from_slice(self.file(*place, *index, *offset, *len)?),
+                Part::Phandle(_) => out.extend_from_slice(&u32::MAX.to_be_bytes()),
+                Part::Path(_) => {}
+            }
+        }
+        Ok(out)
+    }
+
+    fn target(&self, place: Place, reference: &Reference) -> Result<NodeId, Error> {
+        let found = self.source.tree.find(reference);
         found.ok_or_else(|| {
             self.error(place, format!("there is no node {reference}"), "label the node, or correct the name")
         })
     }
 
     /// The number of a node: its own, or the next that no node has.
-    fn phandle(&mut self, path: Vec<usize>) -> u32 {
-        if let Some(known) = self.phandles.get(&path) {
+    fn phandle(&mut self, id: NodeId) -> u32 {
+        if let Some(known) = self.phandles.get(&id) {
             return *known;
         }
-        let next = (1..).find(|number| !self.used.contains(number)).unwrap_or(u32::MAX);
-        self.used.insert(next);
-        self.phandles.insert(path, next);
-        next
+        while self.used.contains(&self.next) {
+            self.next = self.next.saturating_add(1);
+        }
+        self.used.insert(self.next);
+        self.phandles.insert(id, self.next);
+        self.next
     }
 
     fn file(&self, place: Place, index: usize, offset: u64, len: Option<u64>) -> Result<&'a [u8], Error> {

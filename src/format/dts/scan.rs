@@ -3,8 +3,8 @@
 use super::{Error, Include, Place};
 use std::borrow::Cow;
 
-/// Texts that include one another; dtc allows 200.
-const MAX_INCLUDES: usize = 64;
+/// Texts that include one another, as dtc allows them (srcpos.c, `MAX_SRCFILE_DEPTH`).
+const MAX_INCLUDES: usize = 200;
 /// Text of all files together; a source that includes itself twice would fill the memory.
 const MAX_TEXT: usize = 64 << 20;
 
@@ -62,6 +62,10 @@ impl<'i> Scanner<'i> {
         self.rest().first().copied()
     }
 
+    pub(super) fn peek_at(&self, index: usize) -> Option<u8> {
+        self.rest().get(index).copied()
+    }
+
     pub(super) fn looking_at(&self, word: &str) -> bool {
         self.rest().starts_with(word.as_bytes())
     }
@@ -94,8 +98,14 @@ impl<'i> Scanner<'i> {
                     self.open.pop();
                 }
                 [] => return Ok(()),
-                [byte, ..] if byte.is_ascii_whitespace() => self.pass(1),
-                [b'/', b'/', ..] => self.line(),
+                [byte, ..] if is_space(*byte) => self.pass(1),
+                [b'/', b'/', ..] => {
+                    let Some(length) = memchr::memchr(b'\n', self.rest()) else {
+                        let help = "end the line: dtc takes no comment that ends with the file";
+                        return Err(self.error(self.place(), "the comment has no end of line", help));
+                    };
+                    self.pass(length);
+                }
                 [b'/', b'*', ..] => {
                     let start = self.place();
                     let length = memchr::memmem::find(self.rest(), b"*/");
@@ -104,27 +114,32 @@ impl<'i> Scanner<'i> {
                     };
                     self.pass(length + 2);
                 }
-                // # 12 "file" of a C preprocessor, at the start of a line.
-                [b'#', b' ' | b'\t' | b'l', ..] if self.place().column == 1 => self.line(),
+                [b'#', ..] if self.place().column == 1 => match line_mark(self.rest()) {
+                    Some((length, false)) => self.pass(length),
+                    Some((_, true)) => {
+                        let help = "change the file name in the line mark";
+                        return Err(self.error(self.place(), "a file name with a zero byte", help));
+                    }
+                    // The name of a property may begin so.
+                    None => return Ok(()),
+                },
                 _ if self.looking_at("/include/") => self.include()?,
                 _ => return Ok(()),
             }
         }
     }
 
-    fn line(&mut self) {
-        let length = memchr::memchr(b'\n', self.rest()).unwrap_or(self.rest().len());
-        self.pass(length);
-    }
-
     fn include(&mut self) -> Result<(), Error> {
         let place = self.place();
         self.pass("/include/".len());
-        while self.peek().is_some_and(|byte| byte.is_ascii_whitespace()) {
+        while self.peek().is_some_and(is_space) {
             self.pass(1);
         }
-        let name = self.string()?;
-        let name = String::from_utf8_lossy(&name).into_owned();
+        // Here a backslash is a letter of the file name, but for the end of the string.
+        let Some(length) = quoted(self.rest()) else { return Err(self.wanted("a string in quotes")) };
+        let name = self.rest().get(1..length.saturating_sub(1)).unwrap_or(&[]);
+        let name = String::from_utf8_lossy(name).into_owned();
+        self.pass(length);
         if self.open.len() == MAX_INCLUDES {
             let message = format!("{MAX_INCLUDES} texts include one another");
             return Err(self.error(place, message, "a file includes itself"));
@@ -174,7 +189,7 @@ impl<'i> Scanner<'i> {
     }
 
     /// A label and its colon, if one stands here.
-    pub(super) fn label(&mut self) -> Result<Option<String>, Error> {
+    pub(super) fn label(&mut self) -> Result<Option<(Place, String)>, Error> {
         self.space()?;
         let rest = self.rest();
         let length = rest.iter().position(|byte| !is_label(*byte)).unwrap_or(rest.len());
@@ -182,9 +197,10 @@ impl<'i> Scanner<'i> {
         if !starts || rest.get(length) != Some(&b':') {
             return Ok(None);
         }
+        let place = self.place();
         let label = self.run(is_label);
         self.pass(1);
-        Ok(Some(label))
+        Ok(Some((place, label)))
     }
 
     /// A string in quotes, with C's escapes; without the zero byte at its end.
@@ -208,15 +224,35 @@ impl<'i> Scanner<'i> {
     /// A character in single quotes.
     pub(super) fn character(&mut self) -> Result<u64, Error> {
         let start = self.place();
-        self.pass(1);
-        let byte = match self.next() {
-            Some(b'\\') => self.escape(start)?,
-            Some(byte) if byte != b'\'' => byte,
-            _ => return Err(self.error(start, "the character is missing", "put one character between the quotes")),
+        // A quote behind a backslash is no end where another quote follows, be it far away: flex takes the longest word.
+        let mut end = None;
+        for at in memchr::memchr_iter(b'\'', self.rest()).skip(1) {
+            end = Some(at);
+            if self.peek_at(at - 1) != Some(b'\\') {
+                break;
+            }
+        }
+        let Some(end) = end else {
+            return Err(self.error(start, "the character has no end", "end it with a single quote"));
         };
-        match self.next() {
+        let from = self.open.last().map_or(0, |text| text.at);
+        self.pass(1);
+        let mut bytes = Vec::new();
+        let at = |scan: &Self| scan.open.last().map_or(0, |text| text.at).saturating_sub(from);
+        while at(self) < end {
+            match self.next() {
+                // A backslash and no more: dtc reads on, and finds the quote.
+                Some(b'\\') if at(self) == end => bytes.push(b'\''),
+                Some(b'\\') => bytes.push(self.escape(start)?),
+                Some(byte) => bytes.push(byte),
+                None => break,
+            }
+        }
+        self.pass(1);
+        match bytes.as_slice() {
             // dtc's `char` has a sign, but its value is taken as one byte.
-            Some(b'\'') => Ok(u64::from(byte)),
+            [byte] => Ok(u64::from(*byte)),
+            [] => Err(self.error(start, "the character is missing", "put one character between the quotes")),
             _ => {
                 Err(self.error(start, "more than one character between single quotes", "put a string in double quotes"))
             }
@@ -243,11 +279,12 @@ impl<'i> Scanner<'i> {
             }
             Some(digit @ b'0'..=b'7') => {
                 let digits = format!("{}{}", char::from(digit), self.digits(2, 8));
-                let value = u32::from_str_radix(&digits, 8).unwrap_or_default();
-                match u8::try_from(value) {
-                    Ok(byte) => byte,
-                    Err(_) => return Err(self.error(start, format!("\\{digits} is no byte"), "\\377 is the largest")),
-                }
+                // Of more than 8 bits dtc takes the lower ones.
+                let [.., byte] = u32::from_str_radix(&digits, 8).unwrap_or_default().to_be_bytes();
+                byte
+            }
+            Some(b'\n') => {
+                return Err(self.error(start, "a backslash at the end of a line", "write \\n for the end of a line"));
             }
             Some(other) => other,
             None => return Err(self.error(start, "the string has no end", "end it with a quote")),
@@ -265,6 +302,74 @@ impl<'i> Scanner<'i> {
         }
         digits
     }
+}
+
+/// As C's `isspace`.
+fn is_space(byte: u8) -> bool {
+    byte.is_ascii_whitespace() || byte == 0x0b
+}
+
+/// The length of a string with its quotes.
+fn quoted(text: &[u8]) -> Option<usize> {
+    let mut rest = text.iter().enumerate();
+    rest.next().filter(|(_, byte)| **byte == b'"')?;
+    while let Some((at, byte)) = rest.next() {
+        match byte {
+            b'"' => return Some(at + 1),
+            b'\\' => rest.next().filter(|(_, byte)| **byte != b'\n').map(|_| ())?,
+            _ => {}
+        }
+    }
+    None
+}
+
+/// A line mark of a C preprocessor (`# 12 "file" 1`, `#line 12 "file"`): its length, and whether the file's name has a zero
+/// byte, written as an escape, which dtc refuses.
+fn line_mark(text: &[u8]) -> Option<(usize, bool)> {
+    let blank = |text: &[u8]| text.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+    let digits = |text: &[u8]| text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let rest = text.strip_prefix(b"#")?;
+    let rest = rest.strip_prefix(b"line").unwrap_or(rest);
+    let rest = rest.get(blank(rest)..).filter(|after| after.len() < rest.len())?;
+    let rest = rest.get(digits(rest)..).filter(|after| after.len() < rest.len())?;
+    let rest = rest.get(blank(rest)..).filter(|after| after.len() < rest.len())?;
+    let length = quoted(rest)?;
+    let name = rest.get(..length)?;
+    let has_zero = has_zero(name);
+    let mut rest = rest.get(length..)?;
+    loop {
+        let after = rest.get(blank(rest)..)?;
+        let numbers = digits(after);
+        if after.len() == rest.len() || numbers == 0 {
+            return Some((text.len() - rest.len(), has_zero));
+        }
+        rest = after.get(numbers..)?;
+    }
+}
+
+/// True when the text of a string has a zero byte, or an escape for one.
+fn has_zero(text: &[u8]) -> bool {
+    let mut rest = text;
+    while let Some((byte, after)) = rest.split_first() {
+        rest = after;
+        let (radix, most) = match (byte, after.first()) {
+            (0, _) => return true,
+            (b'\\', Some(b'x')) => (16, 2),
+            (b'\\', Some(b'0'..=b'7')) => (8, 3),
+            (b'\\', _) => {
+                rest = after.get(1..).unwrap_or(&[]);
+                continue;
+            }
+            _ => continue,
+        };
+        let digits = after.get(usize::from(radix == 16)..).unwrap_or(&[]);
+        let length = digits.iter().take(most).take_while(|byte| char::from(**byte).is_digit(radix)).count();
+        if length > 0 && digits.iter().take(length).all(|byte| *byte == b'0') {
+            return true;
+        }
+        rest = digits.get(length..).unwrap_or(&[]);
+    }
+    false
 }
 
 pub(super) fn is_label(byte: u8) -> bool {

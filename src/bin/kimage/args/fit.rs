@@ -32,6 +32,9 @@ pub(crate) struct Fit {
     /// Where to write
     #[arg(short, long, value_name = "FILE", default_value = "image.itb")]
     pub(crate) output: PathBuf,
+    /// Where to look for files that SOURCE names, behind its own folder (repeatable)
+    #[arg(short = 'i', long, value_name = "DIR", requires = "source")]
+    pub(crate) include: Vec<PathBuf>,
     /// The kernel: zImage, Image, Image.gz ..., or vmlinux, which is flattened
     #[arg(long, value_name = "FILE")]
     pub(crate) kernel: Option<PathBuf>,

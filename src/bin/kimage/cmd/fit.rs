@@ -45,14 +45,14 @@ fn from_source(args: &Fit, path: &Path, options: &Options) -> Result<()> {
     }
     let name = if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() };
     let source = Source::parse(&name, &source, &mut |name, from| {
-        let path = beside(name, from);
+        let path = found(name, from, &args.include);
         let text = std::fs::read(&path)?;
         crate::depfile::read(&path);
         Ok((path.display().to_string(), text))
     })
     .map_err(kimage::Error::from)?;
     // Each file is opened once, however often the source names it.
-    let paths: Vec<PathBuf> = source.files().iter().map(|file| beside(&file.name, &file.from)).collect();
+    let paths: Vec<PathBuf> = source.files().iter().map(|file| found(&file.name, &file.from, &args.include)).collect();
     let files = open_all(&paths)?;
     let bytes: Vec<&[u8]> = files.iter().map(|file| &**file).collect();
     let tree = source.tree(&bytes).map_err(kimage::Error::from)?;
@@ -61,9 +61,14 @@ fn from_source(args: &Fit, path: &Path, options: &Options) -> Result<()> {
     finish("fit", &args.output, &args.building, &assembled)
 }
 
-/// The path of a file that a source names: relative to the source's own folder, as dtc has it.
-fn beside(name: &str, from: &str) -> PathBuf {
-    Path::new(from).parent().unwrap_or(Path::new("")).join(name)
+/// The path of a file that a source names: relative to the source's own folder, else to the first folder given that has it,
+/// as dtc has it.
+fn found(name: &str, from: &str, folders: &[PathBuf]) -> PathBuf {
+    let beside = Path::new(from).parent().unwrap_or(Path::new("")).join(name);
+    if beside.exists() {
+        return beside;
+    }
+    folders.iter().map(|folder| folder.join(name)).find(|path| path.exists()).unwrap_or(beside)
 }
 
 fn from_files(args: &Fit, kernel: &Path, options: Options) -> Result<()> {
