@@ -14,6 +14,12 @@ pub fn release_in(bytes: &[u8]) -> Option<String> {
     find_release(bytes).map(|(_, release)| release)
 }
 
+/// Is it an ELF file of class 64? `None` when it is none. The first five bytes tell.
+pub fn is_64_bit_file(bytes: &[u8]) -> Option<bool> {
+    let class = bytes.strip_prefix(&object::elf::ELFMAG)?.first()?;
+    Some(*class == object::elf::ELFCLASS64.0)
+}
+
 /// Where the whole banner stands: from `Linux version 6.1.0` to the end of its line.
 ///
 /// A kernel may have two: from 6.1 on `init/version.c` has a weak one, without the number of the build behind its `#`,

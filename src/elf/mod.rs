@@ -17,7 +17,7 @@ mod strip;
 mod symbols;
 mod symtab;
 
-pub use facts::{BANNER, banner_in, release_in};
+pub use facts::{BANNER, banner_in, is_64_bit_file, release_in};
 pub use flatten::{DEFAULT_MAX_SIZE, FlatImage, FlatOptions, flatten};
 pub use kallsyms::{KernelSymbol, kallsyms};
 pub use notes::Note;

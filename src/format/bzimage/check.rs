@@ -1,6 +1,7 @@
 //! What a bzImage claims, held against its bytes and against the boot protocol.
 //!
-//! Source: Documentation/arch/x86/boot.rst and arch/x86/boot/header.S, Linux 5.10 to 7.2.
+//! Source: Documentation/arch/x86/boot.rst and arch/x86/boot/header.S (before 2.6.24 bootsect.S and setup.S), Linux 2.2 to
+//! 7.2. What is not Linux is held to the protocol alone: no build of a kernel says what else its header may have.
 
 use super::parse::{BzImage, Setup};
 use super::raw::{FIELDS, offset_of};
@@ -69,7 +70,8 @@ const RDEV: Rule = Rule {
     id: "bzimage.rdev",
     severity: Severity::Note,
     what: "header field",
-    means: "not what a kernel's build writes, but what the command rdev could set; the command line overrides it",
+    means: "not what a kernel's build writes unless it is told to, but what the command rdev could set; the command line \
+            overrides it",
 };
 const ALIGNMENT: Rule = Rule {
     id: "bzimage.alignment",
@@ -147,7 +149,11 @@ impl BzImage<'_> {
         let mut checks = Checks::default();
         self.length(&mut checks);
         self.crc(&mut checks);
-        header(self.setup(), Stubbed::find(self).is_some(), &mut checks);
+        if self.setup().is_linux() {
+            header(self.setup(), Stubbed::find(self).is_some(), &mut checks);
+        } else {
+            foreign_header(self.setup(), &mut checks);
+        }
         self.pointers(&mut checks);
         checks
     }
@@ -162,7 +168,9 @@ impl BzImage<'_> {
     fn length(&self, checks: &mut Checks) {
         let (start, end) = self.system_range();
         let len = len64(self.bytes());
-        // With protocol 2.04 and later the kernel's build fills up the last paragraph.
+        if !self.setup().has(0x204) && self.setup().is_loaded_high() {
+            return self.length_of_16_bits(checks);
+        }
         checks.hold(&LENGTH, offset_of("syssize"), start < end && end <= len, Hex(end), format!("at most {len:#x}"));
         if end == len {
             return;
@@ -175,15 +183,41 @@ impl BzImage<'_> {
             Some(range) => (range.start - end < 512 && padding(range.start), Severity::Error),
             // What was read back from a partition ends with its last block.
             None if behind.iter().all(|byte| *byte == 0) && len64(behind) >= 512 => (false, Severity::Warning),
+            // Boot loaders that go by the file's length load them.
+            None if !self.setup().is_linux() => (false, Severity::Warning),
             None => (false, Severity::Error),
         };
         let found = format!("{} bytes at {end:#x}", behind.len());
         checks.hold_as(severity, &TRAILER, end, kept, found, "none, or a table of certificates");
     }
 
-    /// The CRC-32 at the end of the protected-mode code, held against the bytes in front of it. `None` when there is no
-    /// room for one.
+    /// Before protocol 2.04 a bzImage's `syssize` has the lower 16 bits of its length in paragraphs, and boot loaders go by the
+    /// length of the file. Others than Linux have what they like there (memdisk: 0).
+    fn length_of_16_bits(&self, checks: &mut Checks) {
+        let (start, end) = self.system_range();
+        let low = |paragraphs: u64| paragraphs & 0xffff;
+        let (found, have) = (low(self.setup().header().syssize.get().into()), low((end - start).div_ceil(16)));
+        if !self.setup().is_linux() {
+            return;
+        }
+        // What was read back from a disk ends with its last block, in zeros.
+        let further = have.wrapping_sub(found) & 0xffff;
+        let behind = (further * 16).checked_sub(15).and_then(|len| slice(self.bytes(), end.checked_sub(len)?, len));
+        if found != have && behind.is_some_and(|behind| behind.iter().all(|byte| *byte == 0)) {
+            let found = format!("{} bytes of zeros or more", behind.map_or(0, len64));
+            checks.hold_as(Severity::Warning, &TRAILER, end, false, found, "none");
+            return;
+        }
+        let wanted = format!("{have:#x}, the lower 16 bits of the length up to the file's end, in paragraphs");
+        checks.hold(&LENGTH, offset_of("syssize"), found == have, Hex(found), wanted);
+    }
+
+    /// The CRC-32 at the end of the protected-mode code, held against the bytes in front of it. `None` when there is none:
+    /// the kernel's build writes it from Linux 2.6.26 (protocol 2.08) on, and other programs need not.
     pub fn check_crc(&self) -> Option<StoredCrc> {
+        if !self.setup().has(0x208) {
+            return None;
+        }
         let at = self.system_range().1.checked_sub(4)?;
         let stored = Cursor::little(self.bytes()).u32("CRC-32", at).ok()?;
         let body = slice(self.bytes(), 0, at)?;
@@ -192,6 +226,7 @@ impl BzImage<'_> {
             0 => CrcState::None,
             _ if stored == computed => CrcState::Right,
             _ if self.unsigned_crc(body) == Some(stored) => CrcState::BrokenBySigning,
+            _ if !self.setup().is_linux() => return None,
             _ => CrcState::Wrong,
         };
         Some(StoredCrc { at, stored, computed, state })
@@ -230,10 +265,15 @@ impl BzImage<'_> {
             let (at, size) = (u64::from(header.payload_offset.get()), u64::from(header.payload_length.get()));
             let found = format!("{at:#x} and {size}");
             let wanted = format!("a range inside the {len} bytes of protected-mode code");
-            checks.hold(&PAYLOAD, offset_of("payload_offset"), size > 0 && at + size <= len, found, wanted);
+            // Nothing else misses it.
+            let is_none = at == 0 && size == 0;
+            let kept = is_none && !setup.is_linux() || size > 0 && at + size <= len;
+            let severity = if is_none { Severity::Warning } else { Severity::Error };
+            checks.hold_as(severity, &PAYLOAD, offset_of("payload_offset"), kept, found, wanted);
         }
         let offset = u64::from(header.handover_offset.get());
-        if setup.has(0x20b) && offset != 0 {
+        let is_said = setup.is_linux() || setup.has(0x20c) && header.xloadflags.get() & 0xc != 0;
+        if setup.has(0x20b) && offset != 0 && is_said {
             let flags = header.xloadflags.get();
             let further = if flags & 8 != 0 { 0x200 } else { 0 };
             let payload = u64::from(header.payload_offset.get());
@@ -262,37 +302,50 @@ const CRC_SIGNED: Rule = Rule {
     means: "this CRC was broken by signing, and is right without the signature; no boot loader checks it",
 };
 
-/// A field, what is allowed, and in words.
-type Allowed = (&'static str, fn(u64) -> bool, &'static str);
+/// Up to Linux 3.2 the build put the device of the building machine's root into the image; 3.6 has the next protocol.
+pub const LAST_ROOT_DEV: u16 = 0x20a;
 
-/// What every kernel's header.S puts there, since Linux 2.6.24. Fields for the boot loader are zero in a file.
+/// A field, what is allowed by the protocol's version, and in words.
+type Allowed = (&'static str, fn(u64, u16) -> bool, &'static str);
+
+/// What every kernel's header.S or setup.S puts there. Fields for the boot loader are zero in a file.
 const CONSTANTS: &[Allowed] = &[
-    ("ram_size", |v| v == 0, "0"),
-    ("realmode_swtch", |v| v == 0, "0"),
-    ("start_sys_seg", |v| v == 0x1000, "0x1000"),
-    ("type_of_loader", |v| v == 0, "0"),
-    ("setup_move_size", |v| v == 0x8000, "0x8000"),
-    ("ramdisk_image", |v| v == 0, "0"),
-    ("ramdisk_size", |v| v == 0, "0"),
-    ("bootsect_kludge", |v| v == 0, "0"),
-    ("ext_loader_ver", |v| v == 0, "0"),
-    ("ext_loader_type", |v| v == 0, "0"),
-    ("cmd_line_ptr", |v| v == 0, "0"),
+    // rdev could set it when it meant something.
+    ("ram_size", |v, version| v == 0 || version < 0x208, "0"),
+    ("realmode_swtch", |v, _| v == 0, "0"),
+    ("start_sys_seg", |v, _| v == 0x1000, "0x1000"),
+    ("type_of_loader", |v, _| v == 0, "0"),
+    ("setup_move_size", |v, _| v == 0x8000, "0x8000"),
+    ("ramdisk_image", |v, _| v == 0, "0"),
+    ("ramdisk_size", |v, _| v == 0, "0"),
+    // Up to 2.4 a far pointer into setup.S, which is at 0x9020:0.
+    ("bootsect_kludge", |v, version| v == 0 || version <= 0x203 && v >> 16 == 0x9020, "0"),
+    ("ext_loader_ver", |v, _| v == 0, "0"),
+    ("ext_loader_type", |v, _| v == 0, "0"),
+    ("cmd_line_ptr", |v, _| v == 0, "0"),
     (
         "initrd_addr_max",
-        |v| matches!(v, 0x7fff_ffff | 0x37ff_ffff | 0x1fff_ffff | 0x2fff_ffff | 0x5fff_ffff | 0x67ff_ffff),
+        // x86_64 up to 2.6.22 had no limit.
+        |v, version| {
+            matches!(v, 0x7fff_ffff | 0x37ff_ffff | 0x1fff_ffff | 0x2fff_ffff | 0x5fff_ffff | 0x67ff_ffff)
+                || v == 0xffff_ffff && version < 0x208
+        },
         "0x7fffffff or 0x37ffffff",
     ),
-    ("relocatable_kernel", |v| v <= 1, "0 or 1"),
-    ("cmdline_size", |v| v == 255 || v >= 2047 && (v + 1).is_power_of_two(), "2047"),
-    ("hardware_subarch", |v| v == 0, "0"),
-    ("hardware_subarch_data", |v| v == 0, "0"),
-    ("setup_data", |v| v == 0, "0"),
+    ("relocatable_kernel", |v, _| v <= 1, "0 or 1"),
+    ("cmdline_size", |v, _| v == 255 || v >= 2047 && (v + 1).is_power_of_two(), "2047"),
+    ("hardware_subarch", |v, _| v == 0, "0"),
+    ("hardware_subarch_data", |v, _| v == 0, "0"),
+    ("setup_data", |v, _| v == 0, "0"),
 ];
 
-/// What rdev may have set.
-const FREE: &[Allowed] =
-    &[("root_flags", |v| v == 1, "1"), ("vid_mode", |v| v == 0xffff, "0xffff"), ("root_dev", |v| v == 0, "0")];
+/// What rdev may have set. `SVGA_MODE` of the Makefile, too, may ask for the video mode.
+const FREE: &[Allowed] = &[
+    ("root_flags", |v, _| v == 1, "1"),
+    ("ram_size", |v, _| v == 0, "0"),
+    ("vid_mode", |v, version| v == 0xffff || version < 0x208 && v >= 0xfffd, "0xffff"),
+    ("root_dev", |v, version| v == 0 || version <= LAST_ROOT_DEV, "0"),
+];
 
 /// `mov %ds,%ax; mov %ax,%es; cld`: how `start_of_setup` begins.
 const START: &[u8] = &[0x8c, 0xd8, 0x8e, 0xc0, 0xfc];
@@ -333,18 +386,24 @@ fn header(setup: &Setup<'_>, stubbed: bool, checks: &mut Checks) {
             checks.hold(&VERSION, offset_of("version"), real == least, "2.15", format!("a header up to {real:#x}"));
         } else if let Some(real) = real {
             let wanted = format!("the version whose header ends at {real:#x}");
-            checks.hold(&VERSION, offset_of("version"), real < least + 4, Hex(version.into()), wanted);
+            // A header that is longer is one of a younger protocol, unless it says nothing there.
+            let younger = FIELDS.iter().filter(|field| !setup.has(field.since) && field.at < real);
+            let says_nothing = younger
+                .filter_map(|field| slice(setup.bytes(), field.at, u64::try_from(field.width).ok()?))
+                .all(|raw| raw.iter().all(|byte| *byte == 0));
+            let kept = real < least + 4 || real < least + 8 && says_nothing;
+            checks.hold(&VERSION, offset_of("version"), kept, Hex(version.into()), wanted);
         }
     }
     for (name, allowed, wanted) in CONSTANTS {
         if let Some((at, value)) = value(name) {
             let found = format!("{name} {value:#x}");
-            checks.hold_as(strict, &CONSTANT, at, allowed(value), found, wanted);
+            checks.hold_as(strict, &CONSTANT, at, allowed(value, version), found, wanted);
         }
     }
     for (name, allowed, wanted) in FREE {
         if let Some((at, value)) = value(name) {
-            checks.hold(&RDEV, at, allowed(value), format!("{name} {value:#x}"), wanted);
+            checks.hold(&RDEV, at, allowed(value, version), format!("{name} {value:#x}"), wanted);
         }
     }
     load_fields(setup, strict, checks);
@@ -359,9 +418,34 @@ fn header(setup: &Setup<'_>, stubbed: bool, checks: &mut Checks) {
     }
 }
 
+/// What the protocol demands of any program's header. A header that ends before its version's fields do is read as it is by
+/// boot loaders that look at its length only.
+fn foreign_header(setup: &Setup<'_>, checks: &mut Checks) {
+    let (header, version) = (setup.header(), setup.version());
+    let is_known = version >= 0x200;
+    checks.hold(&VERSION, offset_of("version"), is_known, Hex(version.into()), "0x200 or more");
+    let fields = FIELDS.iter().filter(|field| setup.has(field.since));
+    let least = fields.map(|field| field.at + u64::try_from(field.width).unwrap_or(0)).max().unwrap_or(0);
+    let jump = u64::from(header.jump.get());
+    let kept = jump & 0xff != 0xeb || 0x202 + (jump >> 8) >= least;
+    let wanted = format!("0xeb and a distance to {least:#x} or more");
+    checks.hold_as(Severity::Warning, &JUMP, offset_of("jump"), kept, Hex(jump), wanted);
+    if setup.has(0x205) && header.relocatable_kernel != 0 {
+        let alignment = header.kernel_alignment.get();
+        let kept = alignment.is_power_of_two();
+        checks.hold(&ALIGNMENT, offset_of("kernel_alignment"), kept, Hex(alignment.into()), "a power of two");
+    }
+    if header.kernel_version.get() != 0 {
+        let found = Hex(header.kernel_version.get().into());
+        let kept = setup.kernel_version().is_some();
+        let wanted = "a pointer to a text in the setup";
+        checks.hold_as(Severity::Warning, &TEXT, offset_of("kernel_version"), kept, found, wanted);
+    }
+}
+
 fn load_fields(setup: &Setup<'_>, strict: Severity, checks: &mut Checks) {
     let header = setup.header();
-    let high = header.loadflags & 1 == 1;
+    let high = setup.is_loaded_high();
     // The other bits are for the boot loader, and for the kernel's own use.
     let kept = header.loadflags & !1 == 0;
     let found = format!("loadflags {:#x}", header.loadflags);
@@ -457,17 +541,4 @@ fn flags(setup: &Setup<'_>, is_linux: bool, stubbed: bool, checks: &mut Checks) 
     // Before Linux 6.2 the flags followed the EFI stub, and the offset with them.
     wants(header.handover_offset.get() == 0 || flags & 0xc != 0, "an EFI handover flag with a handover_offset");
     wants(header.handover_offset.get() != 0 || flags & 0xc == 0, "a handover_offset with an EFI handover flag");
-}
-
-/// What `init_size` should be by the formula of header.S (`INIT_SIZE`, the same from Linux 5.10 to 7.2): `compressed` and
-/// `decompressed` bytes of the payload, `decompressor` bytes of memory that the decompressor takes (`ZO__end -
-/// ZO_startup_32`), `kernel` bytes that the running kernel takes, BSS included (`VO__end - VO__text`). The head in front of the
-/// payload is taken to be shorter than what the decompressor needs behind it, as it is in every kernel.
-pub fn init_size(compressed: u64, decompressed: u64, decompressor: u64, kernel: u64) -> Option<u64> {
-    let extra = (decompressed >> 8) + 131_072;
-    let extract_offset = match decompressed > compressed {
-        true => decompressed.checked_add(extra)?.checked_sub(compressed)?,
-        false => extra,
-    };
-    Some(decompressor.checked_add(Align::PAGE.up(extract_offset)?)?.max(kernel))
 }

@@ -12,6 +12,7 @@
 //! PE specification 8.3; arch/x86/boot/header.S and include/linux/pe.h of Linux 6.12.
 
 use crate::bytes::{FieldError, FieldWriter, Problem};
+use crate::format::pe::MACHINE_AMD64;
 
 /// Bytes that `e_lfanew` leaves for the MS-DOS header; Linux has the PE header here.
 const PE_AT: u64 = 0x40;
@@ -21,7 +22,6 @@ pub(super) const ROOM: usize = 0x1ef;
 const LINUX_PE_MAGIC: u32 = 0x8182_23cd;
 /// `LINUX_EFISTUB_MAJOR_VERSION`: the initrd is asked for by `LoadFile2`, memory may be above 4 GiB.
 const EFISTUB_VERSION: (u16, u16) = (3, 0);
-const MACHINE_AMD64: u16 = 0x8664;
 /// `IMAGE_FILE_EXECUTABLE_IMAGE`, `_LINE_NUMS_STRIPPED`, `_DEBUG_STRIPPED`. Not `_RELOCS_STRIPPED`: it runs anywhere.
 const CHARACTERISTICS: u16 = 0x0206;
 const PE32_PLUS: u16 = 0x20b;

@@ -1,20 +1,24 @@
 //! x86 bzImage: a real-mode setup with the boot protocol's header, then the protected-mode system.
 //!
-//! Source: Documentation/arch/x86/boot.rst, arch/x86/boot/header.S and arch/x86/boot/tools/build.c of Linux 5.10 to 7.2.
+//! Source: Documentation/arch/x86/boot.rst, arch/x86/boot/header.S and arch/x86/boot/tools/build.c of Linux 2.2 to 7.2.
 
 mod check;
 mod efi;
+mod init_size;
 mod own;
 mod parse;
 mod plan;
 mod raw;
 mod relink;
+mod scan;
 mod stubbed;
 
-pub use check::{CrcState, RULES, StoredCrc, init_size};
+pub use check::{CrcState, LAST_ROOT_DEV, RULES, StoredCrc};
+pub use init_size::{MemoryOf, init_size};
 pub use own::{OwnBuilt, OwnError, OwnParts, OwnSetup, plan as plan_own};
 pub use parse::{BzImage, Setup};
 pub use plan::{Built, CrcChoice, Error, Generation, Parts, plan};
 pub use raw::{BOOT_FLAG, FIELDS, HDRS, HEADER_AT, SetupHeader};
 pub use relink::{Offsets, follow_link};
+pub use scan::Scanned;
 pub use stubbed::{NO_RELEASE, STUBBED_RULES, Stubbed};

@@ -82,6 +82,37 @@ impl<'a> Setup<'a> {
         self.kernel_version()?.split_whitespace().next()
     }
 
+    /// Does it say that it is a Linux kernel's? `scripts/mkcompile_h` writes the text that `kernel_version` points to as
+    /// `release (user@host) #build` since Linux 1.3, and kimage its own name in place of the person. What other programs
+    /// that follow the boot protocol (memtest86+, iPXE, memdisk) write, only the protocol binds. The pointer itself may
+    /// be damaged: the text is looked for.
+    pub fn is_linux(&self) -> bool {
+        const LONGEST: usize = 256;
+        let len = self.padded_len().min(len64(self.bytes));
+        let text = slice(self.bytes, 0, len).unwrap_or(&[]);
+        let by_kimage = memchr::memmem::find(text, b" (kimage)\0").is_some();
+        by_kimage
+            || memchr::memmem::find_iter(text, b") #").any(|end| {
+                let line = text.get(end.saturating_sub(LONGEST)..end).unwrap_or(&[]);
+                line.rsplit(|byte| *byte == b'(').next().is_some_and(|person| person.contains(&b'@'))
+            })
+    }
+
+    /// `LOADED_HIGH`: the protected-mode code goes to 0x100000, as in every bzImage; a zImage's goes to 0x10000.
+    pub fn is_loaded_high(&self) -> bool {
+        self.header.loadflags & 1 != 0
+    }
+
+    /// Are `setup_sects` and `syssize` yet to be filled in by the kernel's build? header.S leaves 4 and 0x7f00 up to
+    /// Linux 2.6.29 (protocol 2.09), 0 and 0 up to 6.6.
+    pub fn is_unassembled(&self) -> bool {
+        match (self.header.setup_sects, self.header.syssize.get()) {
+            (0, 0) => true,
+            (4, 0x7f00) => (0x206..=0x209).contains(&self.version()),
+            _ => false,
+        }
+    }
+
     /// Major and minor number of [`Setup::release`].
     pub fn release_numbers(&self) -> Option<(u32, u32)> {
         let mut numbers = self.release()?.split(|c: char| !c.is_ascii_digit());
@@ -143,22 +174,36 @@ impl<'a> BzImage<'a> {
     pub fn parse(bytes: &'a [u8]) -> Result<Self, FieldError> {
         let setup = Setup::parse(bytes)?;
         let start = setup.padded_len();
-        // Before protocol 2.04 the field had 16 bits, and what follows it belonged to something else (boot.rst).
-        let paragraphs = setup.header.syssize.get();
-        let len = u64::from(if setup.has(0x204) { paragraphs } else { paragraphs & 0xffff }) * 16;
         let have = len64(bytes);
-        for (field, need) in [("setup_sects", start), ("syssize", start + len)] {
-            if need > have || (field == "syssize" && len == 0) {
+        // Before protocol 2.04 the field had 16 bits, which a bzImage's length overflows, and what follows it belonged to
+        // something else: "not trusted for bzImage kernels" (boot.rst). Then the code goes to the end of the file.
+        let paragraphs = setup.header.syssize.get();
+        let len = match setup.has(0x204) {
+            true => u64::from(paragraphs) * 16,
+            false if setup.is_loaded_high() => have.saturating_sub(start),
+            false => u64::from(paragraphs & 0xffff) * 16,
+        };
+        // Paragraphs are rounded up; the kernel's build fills up the last one since Linux 2.6.26 (protocol 2.08).
+        let is_padded = setup.has(0x208) && setup.is_linux();
+        let lacks = (start + len).saturating_sub(have);
+        let end = if !is_padded && lacks < 16 { (start + len).min(have) } else { start + len };
+        for (field, need) in [("setup_sects", start), ("syssize", end)] {
+            if need > have || (field == "syssize" && end <= start) {
                 let problem = Problem::Truncated { need: need.max(start + 1), have };
-                return Err(FieldError::new(field, offset_of(field), problem)
-                    .with_help("the image is cut off, or this is a setup.bin alone"));
+                let help = if setup.is_unassembled() {
+                    "this is a setup.bin alone, whose setup_sects and syssize the kernel's build is yet to fill in, or the \
+                     image is cut off"
+                } else {
+                    "the image is cut off, or this is a setup.bin alone"
+                };
+                return Err(FieldError::new(field, offset_of(field), problem).with_help(help));
             }
         }
         let body = len64(bytes).saturating_sub(4);
         let stored = Cursor::little(bytes).u32("CRC-32", body)?;
         let computed = !crc32fast::hash(slice(bytes, 0, body).unwrap_or(&[]));
-        let crc32 = (stored == computed).then_some(stored);
-        Ok(BzImage { bytes, setup, system: (start, start + len), crc32 })
+        let crc32 = (setup.has(0x208) && stored == computed).then_some(stored);
+        Ok(BzImage { bytes, setup, system: (start, end), crc32 })
     }
 
     /// The setup in front.
@@ -171,7 +216,8 @@ impl<'a> BzImage<'a> {
         self.bytes
     }
 
-    /// Where the protected-mode code stands in the file: from the end of the setup, `syssize` paragraphs.
+    /// Where the protected-mode code stands in the file: from the end of the setup, `syssize` paragraphs; before protocol
+    /// 2.04 up to the end of the file, if it is a bzImage.
     pub fn system_range(&self) -> (u64, u64) {
         self.system
     }

@@ -181,8 +181,8 @@ pub fn plan<'a>(parts: &Parts<'a, '_>) -> Result<Built<'a>, Error> {
     let remove = RemoveList::new([".note", ".comment"])?;
     let system = flatten(parts.stub.elf(), &FlatOptions { remove, ..FlatOptions::default() })?.plan;
     // build.c's generation left both to be filled in; header.S fills in both since.
-    let generation = match (setup.header().setup_sects, setup.header().syssize.get()) {
-        (0, 0) => Generation::Patched,
+    let generation = match () {
+        () if setup.is_unassembled() => Generation::Patched,
         _ if writes_crc_by_release(&setup) == Some(false) => Generation::Plain,
         _ => Generation::Padded,
     };

@@ -71,6 +71,12 @@ impl Pe<'_> {
     /// Holds the headers to the rules. `is_kernel`: a kernel's own header.S made it, as in bzImage, zImage and `Image`.
     pub fn check(&self, is_kernel: bool) -> Checks {
         let mut checks = Checks::default();
+        // Linux 3.3 and 3.4: one section for the file with its headers, one inside it.
+        if is_kernel && self.is_one_piece() {
+            self.check_signature(&mut checks);
+            self.check_one_piece(&mut checks);
+            return checks;
+        }
         // Firmware starts programs that are laid out less strictly than a kernel (systemd-boot 252).
         let strict = if is_kernel { Severity::Error } else { Severity::Warning };
         self.check_sections(strict, &mut checks);
@@ -134,7 +140,8 @@ impl Pe<'_> {
                 format!("behind {memory_end:#x}"),
             );
             memory_end = memory_end.max(range.end);
-            if !self.section_alignment.is_power_of_two() {
+            // The build that put a `.bss` behind the others did not align it, or any, to what it wrote as SectionAlignment.
+            if !self.section_alignment.is_power_of_two() || strict == Severity::Error && self.bss().is_some() {
                 continue;
             }
             let kept = section.virtual_address % self.section_alignment == 0;
@@ -159,7 +166,8 @@ impl Pe<'_> {
         let rounded = end.checked_next_multiple_of(u64::from(memory_alignment.max(1))).unwrap_or(end);
         let found = format!("SizeOfImage {size:#x}");
         let severity = if size < end { Severity::Error } else { strict };
-        let kept = size == end || size == rounded;
+        // Others may ask for more memory than their sections take.
+        let kept = size == end || size == rounded || strict < Severity::Error && size > end;
         checks.hold_as(severity, &SIZES, optional + 56, kept, found, format!("{end:#x}, the end of the sections"));
         let headers = u64::from(self.size_of_headers);
         let first = self.sections.iter().filter(|section| section.raw_size > 0).map(|section| section.raw_at).min();
@@ -225,7 +233,8 @@ impl Pe<'_> {
         let bits = if self.is_plus { 0x206 } else { 0x306 };
         equal("Characteristics", self.at + 22, self.characteristics.into(), &[bits]);
         equal("linker version", optional + 2, word(optional) >> 16, &[0x1402]);
-        equal("SizeOfUninitializedData", optional + 12, word(optional + 12), &[0]);
+        let bss = self.bss().map_or(0, |bss| u64::from(bss.virtual_size));
+        equal("SizeOfUninitializedData", optional + 12, word(optional + 12), &[bss]);
         equal("operating system version", optional + 40, word(optional + 40), &[0]);
         let (major, minor) = self.image_version;
         equal("MajorImageVersion", optional + 44, major.into(), &[0, 1, 2, 3]);
@@ -250,10 +259,11 @@ impl Pe<'_> {
         let base = u64::from(code.unwrap_or(0));
         let size = u64::from(self.size_of_image);
         equal("BaseOfCode", optional + 20, word(optional + 20), &[base]);
-        let data = self.sections.last().filter(|section| section.flags & SECTION_WRITE != 0);
+        let data = self.sections.last().filter(|section| section.flags & SECTION_WRITE != 0 && !section.is_bss());
         let data_size = data.map_or(0, |section| u64::from(section.virtual_size));
         equal("SizeOfInitializedData", optional + 8, word(optional + 8), &[data_size]);
-        equal("SizeOfCode", optional + 4, word(optional + 4), &[size.saturating_sub(base).saturating_sub(data_size)]);
+        let code_size = size.saturating_sub(base).saturating_sub(data_size).saturating_sub(bss);
+        equal("SizeOfCode", optional + 4, word(optional + 4), &[code_size]);
         if self.is_plus {
             // Before Linux 6.7 x86 kernels had their load address there, and sections aligned to 32 bytes.
             let low = self.file_alignment < 0x200 && self.image_base & 0xffff == 0;
@@ -268,9 +278,13 @@ impl Pe<'_> {
         let mut end = first;
         for (index, section) in self.sections.iter().enumerate() {
             let is_last = index + 1 == self.sections.len();
-            equal("VirtualAddress", section.at + 12, section.virtual_address.into(), &[section.raw_at.into()]);
-            equal("PointerToRawData", section.at + 20, section.raw_at.into(), &[end]);
-            end = section.file_range().end;
+            if section.is_bss() {
+                equal("VirtualAddress", section.at + 12, section.virtual_address.into(), &[end]);
+            } else {
+                equal("VirtualAddress", section.at + 12, section.virtual_address.into(), &[section.raw_at.into()]);
+                equal("PointerToRawData", section.at + 20, section.raw_at.into(), &[end]);
+                end = section.file_range().end;
+            }
             if !is_last {
                 equal("SizeOfRawData", section.at + 16, section.raw_size.into(), &[section.virtual_size.into()]);
             }
@@ -282,9 +296,53 @@ impl Pe<'_> {
             let kept = !text.is_empty() && text.iter().all(u8::is_ascii_lowercase) && padding.iter().all(|b| *b == 0);
             equal("name of a section that begins with", section.at, if kept { 0 } else { word(section.at) }, &[0]);
             // Code, data that may go, data; with the alignment bits that kernels up to 6.6 set.
-            let known = [0x6000_0020, 0x6050_0020, 0x4000_0040, 0x4200_0040, 0x4210_0040, 0xc000_0040];
+            let known = [0x6000_0020, 0x6050_0020, 0x4000_0040, 0x4200_0040, 0x4210_0040, 0xc000_0040, 0xc800_0080];
             equal("Characteristics of a section", section.at + 36, section.flags.into(), &known);
         }
+    }
+}
+
+impl Pe<'_> {
+    /// The header of Linux 3.3 and 3.4: `.text` is the file, `.reloc` a few bytes of the setup.
+    fn check_one_piece(&self, checks: &mut Checks) {
+        let optional = self.optional_at();
+        let cursor = Cursor::little(self.bytes());
+        let word = |at: u64| u64::from(cursor.u32("PE header", at).unwrap_or(0));
+        let size = u64::from(self.size_of_image);
+        let [text, rest @ ..] = self.sections.as_slice() else { return };
+        let mut equal = |field: &str, at: u64, found: u64, wanted: u64| {
+            checks.hold(&KERNEL, at, found == wanted, format!("{field} {found:#x}"), format!("{wanted:#x}"));
+        };
+        equal("SizeOfCode", optional + 4, word(optional + 4), size);
+        equal("SizeOfInitializedData", optional + 8, word(optional + 8), 0);
+        equal("SizeOfUninitializedData", optional + 12, word(optional + 12), 0);
+        equal("BaseOfCode", optional + 20, word(optional + 20), 0);
+        equal("SectionAlignment", optional + 32, self.section_alignment.into(), 0x1000);
+        equal("FileAlignment", optional + 36, self.file_alignment.into(), 0x200);
+        equal("SizeOfHeaders", optional + 60, self.size_of_headers.into(), 0x200);
+        equal("VirtualSize", text.at + 8, text.virtual_size.into(), size);
+        equal("SizeOfRawData", text.at + 16, text.raw_size.into(), size);
+        for section in rest {
+            let range = section.file_range();
+            let found = format!("{} at {:#x} to {:#x}", name(section), range.start, range.end);
+            let kept = range.end <= size && section.virtual_address == section.raw_at;
+            checks.hold(&SECTIONS, section.at + 20, kept, found, "a range inside the file, the same in memory");
+        }
+        checks.hold(
+            &SUBSYSTEM,
+            optional + 68,
+            (10..=12).contains(&self.subsystem),
+            self.subsystem,
+            "10 (EFI application)",
+        );
+        let kept = (self.headers_end()..size).contains(&self.entry.into());
+        checks.hold(
+            &ENTRY,
+            optional + 16,
+            kept,
+            Hex(self.entry.into()),
+            "an address inside the image, behind the headers",
+        );
     }
 }
 

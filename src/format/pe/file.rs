@@ -8,6 +8,8 @@ use crate::bytes::{Cursor, FieldError, Problem, len64, slice};
 use sha2::{Digest, Sha256};
 use std::ops::Range;
 
+/// `Machine` of x86-64.
+pub const MACHINE_AMD64: u16 = 0x8664;
 /// `PE\0\0`.
 const SIGNATURE: u32 = 0x4550;
 /// `Magic` of the optional header: 32-bit, 64-bit.
@@ -44,6 +46,12 @@ pub struct Section {
 }
 
 impl Section {
+    /// A section of zeros that has no bytes in the file, as `.bss` of x86 kernels from Linux 3.16 to 5.6.
+    pub fn is_bss(&self) -> bool {
+        const UNINITIALIZED_DATA: u32 = 0x80;
+        self.flags & UNINITIALIZED_DATA != 0 && self.raw_size == 0 && self.raw_at == 0
+    }
+
     /// The name without its padding.
     pub fn name(&self) -> &[u8] {
         self.name.split(|byte| *byte == 0).next().unwrap_or(&self.name)
@@ -119,6 +127,16 @@ pub struct Pe<'a> {
 }
 
 impl<'a> Pe<'a> {
+    /// Is the whole file one section, headers and all, as in x86 kernels of Linux 3.3 and 3.4?
+    pub fn is_one_piece(&self) -> bool {
+        self.sections.first().is_some_and(|first| first.raw_at == 0 && first.virtual_address == 0 && first.raw_size > 0)
+    }
+
+    /// The `.bss` that the build of Linux 3.16 to 5.6 put behind the other sections of an x86 kernel.
+    pub fn bss(&self) -> Option<&Section> {
+        self.sections.last().filter(|last| last.is_bss())
+    }
+
     /// True when `bytes` begin with `MZ` and `e_lfanew` leads to `PE\0\0`.
     pub fn detect(bytes: &[u8]) -> bool {
         let cursor = Cursor::little(bytes);
@@ -311,7 +329,7 @@ impl<'a> Pe<'a> {
 pub fn machine_name(machine: u16) -> &'static str {
     match machine {
         0x14c => "i386",
-        0x8664 => "x86-64",
+        MACHINE_AMD64 => "x86-64",
         0x1c0 => "ARM",
         0x1c2 => "ARM Thumb",
         0x1c4 => "ARMv7 Thumb-2",

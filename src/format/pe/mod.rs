@@ -7,7 +7,9 @@ mod check;
 mod file;
 
 pub use check::RULES;
-pub use file::{Certificate, NX_COMPAT, Pe, SECTION_EXECUTE, SECTION_READ, SECTION_WRITE, Section, machine_name};
+pub use file::{
+    Certificate, MACHINE_AMD64, NX_COMPAT, Pe, SECTION_EXECUTE, SECTION_READ, SECTION_WRITE, Section, machine_name,
+};
 
 use crate::bytes::{Cursor, FieldError, Problem};
 

@@ -1,12 +1,10 @@
 //! x86 bzImage and zImage: the setup, its header field by field, the EFI side, the payload.
 
 use super::{Child, Context, Decoded, Described, pe};
-use crate::bytes::{Cursor, Field, FieldError, slice};
-use crate::codec::Codec;
-use crate::elf::release_in;
+use crate::bytes::{Cursor, Field, FieldError};
 use crate::finding::{Finding, Severity};
 use crate::format::Format;
-use crate::format::bzimage::{BzImage, CrcState, FIELDS, Setup, Stubbed};
+use crate::format::bzimage::{BzImage, CrcState, FIELDS, LAST_ROOT_DEV, Setup, Stubbed};
 use crate::inspect::{DAMAGED, Fact, Kind, Value};
 use crate::stub::parameters::{CMDLINE_OVERRIDES, KASLR, LEN};
 use std::borrow::Cow;
@@ -17,13 +15,22 @@ const KERNEL_INFO: u32 = 0x506f_544c;
 pub(super) fn describe(bytes: &[u8], context: &Context<'_>) -> Result<Described, FieldError> {
     let setup = Setup::parse(bytes)?;
     let version = version(setup.version());
-    let is_low = setup.header().loadflags & LOADED_HIGH == 0;
+    let is_low = !setup.is_loaded_high();
     let name = if is_low { "x86 zImage" } else { "x86 bzImage" };
     let mut described = Described::new(Kind::Known(Format::BzImage), format!("{name}, boot protocol {version}"));
     if let Some(release) = setup.release() {
         described.facts.push(Fact::new("release", release));
     }
-    described.facts.push(Fact::new("arch", arch(&setup, bytes)));
+    let image = BzImage::parse(bytes);
+    let scanned = image.as_ref().ok().filter(|image| image.payload().is_none());
+    let scanned = scanned.and_then(|image| image.scan_payload(context.left));
+    let flat = scanned.as_ref().map(|scanned| &*scanned.data);
+    let arch = match image.as_ref().ok().and_then(|image| image.is_64_bit(flat)) {
+        Some(true) => "x86-64",
+        Some(false) => "i386",
+        None => "x86",
+    };
+    described.facts.push(Fact::new("arch", arch));
     described.facts.push(Fact::new("protocol", version));
     for field in FIELDS.iter().filter(|field| setup.has(field.since)) {
         described.facts.push(fact(field, &setup));
@@ -34,7 +41,7 @@ pub(super) fn describe(bytes: &[u8], context: &Context<'_>) -> Result<Described,
         let meaning = "bytes of memory that must be free at the load address";
         described.facts.push(Fact::number("memory_needed", init_size).meaning(meaning));
     }
-    let image = match BzImage::parse(bytes) {
+    let image = match image {
         Ok(image) => image,
         Err(error) => {
             described.regions = crate::inspect::opened::whole(bytes, "setup", crate::layout::RegionKind::Header);
@@ -50,8 +57,12 @@ pub(super) fn describe(bytes: &[u8], context: &Context<'_>) -> Result<Described,
         }
     }
     let (start, end) = image.system_range();
-    if !setup.has(0x208) {
-        described.children.extend(scan_payload(bytes, start, end, context.left));
+    if let Some(scanned) = scanned {
+        let child = Child::range("payload", scanned.at).scanned().kind(Kind::Known(Format::Compressed(scanned.codec)));
+        let decoded = Decoded { data: scanned.data, inflated: scanned.inflated };
+        described.children.push(Child { decoded: Some(decoded), ..child });
+    } else if image.payload().is_none() && image.is_bare_kernel() {
+        described.children.push(Child::range("kernel", start..end).scanned().kind(Kind::Kernel));
     }
     described.part("setup", 0..start);
     described.part("decompressor", start..end);
@@ -63,43 +74,14 @@ pub(super) fn describe(bytes: &[u8], context: &Context<'_>) -> Result<Described,
     Ok(described)
 }
 
-/// Before protocol 2.08 the header says nothing of the payload: the first stream that decodes to a kernel is it.
-fn scan_payload(bytes: &[u8], start: u64, end: u64, limit: u64) -> Option<Child> {
-    let system = slice(bytes, start, end - start)?;
-    Codec::ALL.into_iter().find_map(|codec| {
-        memchr::memmem::find_iter(system, codec.magic()).find_map(|at| {
-            let rest = system.get(at..).filter(|rest| Codec::detect(rest) == Some(codec))?;
-            let mut data = Vec::new();
-            let inflated = codec.decompress_one(rest, limit, &mut data).ok()?;
-            release_in(&data)?;
-            let at = start + u64::try_from(at).ok()?;
-            let child = Child::range("payload", at..at + inflated.consumed).scanned();
-            let child = child.kind(Kind::Known(Format::Compressed(codec)));
-            Some(Child { decoded: Some(Decoded { data, inflated }), ..child })
-        })
-    })
-}
-
-const LOADED_HIGH: u8 = 1;
-
 /// `2.15` of 0x020f.
 pub(super) fn version(version: u16) -> String {
     format!("{}.{:02}", version >> 8, version & 0xff)
 }
 
-/// Only newer headers tell 64-bit kernels from others (`XLF_KERNEL_64`, 2.12).
-fn arch(setup: &Setup<'_>, bytes: &[u8]) -> &'static str {
-    let machine = crate::format::pe::Pe::parse(bytes).map(|pe| pe.machine).ok();
-    match (setup.has(0x20c).then(|| setup.header().xloadflags.get() & 1), machine) {
-        (Some(1), _) | (_, Some(0x8664)) => "x86-64",
-        (Some(_), _) | (_, Some(_)) => "i386",
-        (None, None) => "x86",
-    }
-}
-
 fn load_address(setup: &Setup<'_>) -> Fact {
     let header = setup.header();
-    if header.loadflags & LOADED_HIGH == 0 {
+    if !setup.is_loaded_high() {
         return Fact::hex("load_address", 0x10000_u32).meaning("low: a zImage of at most 512 KiB");
     }
     if setup.has(0x20a) && header.relocatable_kernel != 0 {
@@ -142,12 +124,19 @@ fn meaning(name: &str, value: u64, setup: &Setup<'_>) -> Cow<'static, str> {
         ("setup_sects", sectors) => format!("sectors: {} bytes with the boot sector", (sectors + 1) * 512).into(),
         ("root_flags", 0) => "the root file system is mounted read-write".into(),
         ("root_flags", _) => "the root file system is mounted read-only".into(),
-        ("syssize", size) => format!("paragraphs: {} bytes of protected-mode code", size.saturating_mul(16)).into(),
+        ("syssize", size) if setup.has(0x204) || !setup.is_loaded_high() => {
+            format!("paragraphs: {} bytes of protected-mode code", size.saturating_mul(16)).into()
+        }
+        ("syssize", _) => "16 bits count: the code's length in paragraphs, modulo 65536".into(),
         ("ram_size", _) => "obsolete".into(),
         ("vid_mode", 0xffff) => "normal VGA".into(),
         ("vid_mode", 0xfffe) => "extended VGA".into(),
         ("vid_mode", 0xfffd) => "ask at boot".into(),
         ("root_dev", 0) => "none: the command line's root= decides".into(),
+        ("root_dev", device) if setup.version() <= LAST_ROOT_DEV => {
+            let (major, minor) = (device >> 8, device & 0xff);
+            format!("device {major}:{minor}: the root of the machine that built it, or set by rdev").into()
+        }
         ("root_dev", device) => format!("device {}:{}", device >> 8, device & 0xff).into(),
         ("boot_flag", 0xaa55) => "right".into(),
         ("jump", jump) if jump & 0xff == 0xeb => format!("short jump to {:#x}", (0x202 + (jump >> 8)) & 0xffff).into(),

@@ -78,7 +78,7 @@ pub(super) fn check(opened: &Opened<'_>, layer: &Layer, checks: &mut Checks) {
     checks.hold(&NOTES, unread, unread.is_none(), "bytes that are no note", "notes to its end");
     let payload = layer.parent.and_then(|id| opened.layer(id)).and_then(|payload| payload.parent);
     let image = payload.and_then(|id| opened.layer(id)).filter(|image| image.kind == Kind::Known(Format::BzImage));
-    if elf.is_64() && image.is_some_and(|image| !super::is_stubbed(opened.bytes(image))) {
+    if elf.is_64() && image.is_some_and(|image| super::is_from_kernel_build(opened.bytes(image))) {
         for segment in &loads {
             let align = segment.align;
             checks.hold(&ALIGN, None, align > 0 && align % (2 << 20) == 0, Hex(align), "a multiple of 0x200000");

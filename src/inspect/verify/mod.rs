@@ -119,7 +119,7 @@ fn check(opened: &Opened<'_>, layer: &Layer) -> Checks {
     match layer.kind {
         Kind::Known(Format::BzImage) => {
             x86::check(opened, layer, &mut checks);
-            efi(bytes, !is_stubbed(bytes), &mut checks);
+            efi(bytes, is_from_kernel_build(bytes), &mut checks);
         }
         Kind::Known(Format::ZImage) => {
             containers::zimage(opened, layer, &mut checks);
@@ -161,9 +161,9 @@ fn check(opened: &Opened<'_>, layer: &Layer) -> Checks {
     checks
 }
 
-/// A bzImage around our own boot stub, for which the rules of a kernel's build do not hold?
-fn is_stubbed(bytes: &[u8]) -> bool {
-    BzImage::parse(bytes).is_ok_and(|image| Stubbed::find(&image).is_some())
+/// A bzImage for which the rules of a kernel's build hold: not around our own boot stub, and no other program.
+fn is_from_kernel_build(bytes: &[u8]) -> bool {
+    BzImage::parse(bytes).is_ok_and(|image| image.setup().is_linux() && Stubbed::find(&image).is_none())
 }
 
 /// The EFI side of an image that has one.

@@ -2,10 +2,11 @@
 
 use super::{kernel, payload};
 use crate::bytes::len64;
+use crate::codec::Codec;
 use crate::elf::Elf;
 use crate::finding::{Checks, Hex, Rule, Severity};
 use crate::format::Format;
-use crate::format::bzimage::{BzImage, FIELDS, Stubbed, init_size};
+use crate::format::bzimage::{BzImage, FIELDS, MemoryOf, Stubbed, init_size};
 use crate::format::pe::Pe;
 use crate::inspect::{Kind, Layer, Opened};
 use crate::stub::parameters::{PLAIN, RELOCS as HAS_TABLE};
@@ -65,12 +66,20 @@ pub(super) fn check(opened: &Opened<'_>, layer: &Layer, checks: &mut Checks) {
             checks.append(stubbed.check_kernel(unpacked));
         }
     }
-    if !stubbed.as_ref().is_some_and(|stubbed| stubbed.parameters.has(PLAIN)) {
+    // What is not Linux need not be compressed.
+    let may_be_plain = stubbed.as_ref().is_some_and(|stubbed| stubbed.parameters.has(PLAIN));
+    let may_be_plain =
+        may_be_plain || !image.setup().is_linux() && packed.is_some_and(|payload| codec_of(payload).is_none());
+    if !may_be_plain {
         payload(opened, layer, offset_of("payload_length"), checks);
     }
     let end = image.system_range().1;
     let pe = Pe::parse(bytes).ok().filter(|_| Pe::detect(bytes));
-    if let Some(last) = pe.as_ref().and_then(|pe| pe.sections.iter().map(|section| section.file_range().end).max()) {
+    if let Some(last) = pe
+        .as_ref()
+        .filter(|_| image.setup().is_linux())
+        .and_then(|pe| pe.sections.iter().map(|section| section.file_range().end).max())
+    {
         checks.hold(&SECTIONS, offset_of("syssize"), last == end, Hex(last), format!("{end:#x}, where syssize ends"));
     }
     // A payload that is not compressed is the kernel itself.
@@ -101,33 +110,36 @@ pub(super) fn check(opened: &Opened<'_>, layer: &Layer, checks: &mut Checks) {
         let outputs = vmlinux.parent.and_then(|id| opened.contents(id)).map_or(0, len64);
         let compressed = u64::from(header.payload_length.get());
         let memory = span.end - span.start;
-        if stubbed.is_none() {
-            check_init_size(&image, pe.as_ref(), compressed, outputs, memory, checks);
+        if stubbed.is_none() && setup.is_linux() {
+            let memory = MemoryOf { packed: compressed, unpacked: outputs, decompressor: 0, kernel: memory };
+            check_init_size(&image, pe.as_ref(), memory, elf.is_64(), checks);
         }
     }
 }
 
-/// The decompressor's memory is told by the PE header of newer kernels; otherwise it is its code and what its heap, stack
-/// and page tables may take (5 MiB with bzip2).
-fn check_init_size(image: &BzImage<'_>, pe: Option<&Pe<'_>>, packed: u64, data: u64, kernel: u64, checks: &mut Checks) {
-    const MOST: u64 = 6 << 20;
-    let (start, end) = image.system_range();
+/// The decompressor's memory is told by the PE header of newer kernels; otherwise the formula and its memory are known within
+/// bounds only.
+fn check_init_size(image: &BzImage<'_>, pe: Option<&Pe<'_>>, memory: MemoryOf, is_64: bool, checks: &mut Checks) {
+    let (start, _) = image.system_range();
     let found = u64::from(image.setup().header().init_size.get());
     let at = offset_of("init_size");
     // Before 6.7 the PE header was made from init_size, not the other way round.
-    let known = pe.filter(|pe| pe.file_alignment >= 0x200);
-    let known = known.and_then(|pe| u64::from(pe.size_of_image).checked_sub(start));
-    let least = init_size(packed, data, known.unwrap_or(end - start), kernel).unwrap_or(u64::MAX);
-    match known {
-        Some(_) => {
-            checks.hold(&INIT_SIZE, at, found == least, Hex(found), format!("{least:#x} by the formula of header.S"))
-        }
-        None => {
-            let most = init_size(packed, data, end - start + MOST, kernel).unwrap_or(u64::MAX);
-            let kept = (least..=most).contains(&found) && found % 0x1000 == 0;
-            checks.hold(&INIT_SIZE, at, kept, Hex(found), format!("whole pages, {least:#x} to {most:#x}"));
-        }
+    let known = pe.filter(|pe| pe.file_alignment >= 0x200 && !pe.is_one_piece());
+    if let Some(decompressor) = known.and_then(|pe| u64::from(pe.size_of_image).checked_sub(start)) {
+        let wanted = init_size(&MemoryOf { decompressor, ..memory }).unwrap_or(u64::MAX);
+        checks.hold(&INIT_SIZE, at, found == wanted, Hex(found), format!("{wanted:#x} by the formula of header.S"));
+        return;
     }
+    let range = image.init_size_range(&memory);
+    // A 32-bit decompressor did not end at a page before Linux 4.7.
+    let whole = is_64 || image.setup().has(0x20f);
+    let kept = range.contains(&found) && (found % 0x1000 == 0 || !whole);
+    let pages = if whole { "whole pages, " } else { "" };
+    checks.hold(&INIT_SIZE, at, kept, Hex(found), format!("{pages}{:#x} to {:#x}", range.start(), range.end()));
+}
+
+fn codec_of(layer: &Layer) -> Option<Codec> {
+    if let Kind::Known(Format::Compressed(codec)) = layer.kind { Some(codec) } else { None }
 }
 
 /// File offset of a header field.

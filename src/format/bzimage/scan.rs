@@ -1,0 +1,95 @@
+//! The payload of images whose header does not say where it is, and what the code says of the CPU.
+
+use super::parse::BzImage;
+use crate::bytes::slice;
+use crate::codec::{Codec, Inflated};
+use crate::elf::{is_64_bit_file, release_in};
+use crate::format::pe::{MACHINE_AMD64, Pe};
+use std::ops::Range;
+
+/// A compressed kernel that was found.
+#[derive(Debug)]
+pub struct Scanned {
+    /// Where the stream stands in the file.
+    pub at: Range<u64>,
+    /// How it is compressed.
+    pub codec: Codec,
+    /// What it decompresses to.
+    pub data: Vec<u8>,
+    /// How far the decoder read.
+    pub inflated: Inflated,
+}
+
+impl BzImage<'_> {
+    /// Before protocol 2.08 the header says nothing of the payload: the first stream that decodes to a kernel is it. `limit`: most
+    /// bytes to decode.
+    pub fn scan_payload(&self, limit: u64) -> Option<Scanned> {
+        let (start, end) = self.system_range();
+        let system = slice(self.bytes(), start, end - start)?;
+        Codec::ALL.into_iter().find_map(|codec| {
+            memchr::memmem::find_iter(system, codec.magic()).find_map(|at| {
+                let rest = system.get(at..).filter(|rest| Codec::detect(rest) == Some(codec))?;
+                let mut data = Vec::new();
+                let inflated = codec.decompress_one(rest, limit, &mut data).ok()?;
+                release_in(&data)?;
+                let at = start + u64::try_from(at).ok()?;
+                Some(Scanned { at: at..at + inflated.consumed, codec, data, inflated })
+            })
+        })
+    }
+
+    /// Is the protected-mode code a kernel that is not compressed at all (tccboot), as its banner says? Not where there is a payload.
+    pub fn is_bare_kernel(&self) -> bool {
+        let (start, end) = self.system_range();
+        slice(self.bytes(), start, end - start).is_some_and(|system| release_in(system).is_some())
+    }
+
+    /// 64-bit code? By `XLF_KERNEL_64` (protocol 2.12), the PE header, the ELF file in the payload; before Linux 2.6.26 the
+    /// payload has no ELF header, and `flat`, what it decompresses to, or the decompressor turns on long mode. `None` when
+    /// nothing tells.
+    pub fn is_64_bit(&self, flat: Option<&[u8]>) -> Option<bool> {
+        let setup = self.setup();
+        if setup.has(0x20c) && setup.is_linux() {
+            return Some(setup.header().xloadflags.get() & 1 != 0);
+        }
+        if let Some(pe) = Pe::parse(self.bytes()).ok().filter(|_| Pe::detect(self.bytes())) {
+            return Some(pe.machine == MACHINE_AMD64);
+        }
+        if let Some(is_64) = self.payload().and_then(class) {
+            return Some(is_64);
+        }
+        let flat = flat?;
+        if let Some(is_64) = is_64_bit_file(flat) {
+            return Some(is_64);
+        }
+        let (start, end) = self.system_range();
+        let head = |bytes: &[u8]| turns_on_long_mode(bytes.get(..HEAD).unwrap_or(bytes));
+        let system = slice(self.bytes(), start, end - start).unwrap_or(&[]);
+        Some(head(flat) || head(system))
+    }
+}
+
+/// The class of the ELF file that a payload is, or decompresses to.
+fn class(payload: &[u8]) -> Option<bool> {
+    const HEADER: u64 = 64;
+    if let Some(is_64) = is_64_bit_file(payload) {
+        return Some(is_64);
+    }
+    let codec = Codec::detect(payload)?;
+    codec.scan(payload, HEADER, 0, |head| Some(is_64_bit_file(head))).ok()??
+}
+
+/// Where the code that turns on long mode stands, from the start of decompressor or kernel.
+const HEAD: usize = 0x2000;
+
+/// Does 32-bit code read the extended features (`EFER`) and set the bit for long mode (`LME`) in it?
+fn turns_on_long_mode(code: &[u8]) -> bool {
+    // movl $0xc0000080, %ecx; rdmsr; and within the next instructions btsl $8, %eax.
+    const READ: &[u8] = &[0xb9, 0x80, 0x00, 0x00, 0xc0, 0x0f, 0x32];
+    const SET: &[u8] = &[0x0f, 0xba, 0xe8, 0x08];
+    const NEAR: usize = 32;
+    memchr::memmem::find_iter(code, READ).any(|at| {
+        let rest = code.get(at..).unwrap_or(&[]);
+        memchr::memmem::find(rest.get(..NEAR).unwrap_or(rest), SET).is_some()
+    })
+}
