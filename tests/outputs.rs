@@ -509,3 +509,128 @@ fn a_typographic_dash_is_recognised() {
     run_ok(kimage().current_dir(dir.path()).args(["uimage", "-q", "-A", "arm", "-n", "–x", "–A"]));
     assert!(dir.path().join("uImage").is_file());
 }
+
+/// What is behind whole pages of an input in whole pages of the output is copied by the kernel, and the same bytes come out
+/// when it will not: the counting is strace's.
+#[test]
+fn the_kernel_copies_what_passes_through() {
+    let Some(strace) = tool("strace", "strace") else { return };
+    let dir = tempdir();
+    let data = dir.path().join("data");
+    let bytes: Vec<u8> = (0..3_u32 << 20).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    fs::write(&data, &bytes).unwrap();
+    let fit = |inject: Option<&str>| {
+        let out = dir.path().join("out");
+        let log = dir.path().join("log");
+        let mut command = Command::new(&strace);
+        command.args(["-f", "-e", "trace=copy_file_range,write", "-o"]).arg(&log);
+        command.args(inject.map(|inject| format!("-einject=copy_file_range:{inject}")));
+        command.arg(support::kimage_path()).args(["fit", "-q", "-E", "-B", "1000", "--hash", "none", "-A", "arm"]);
+        command.args(["-a", "8000", "-e", "8000", "-o"]).arg(&out).arg("--kernel").arg(&data);
+        run_ok(&mut command);
+        let log = fs::read_to_string(&log).unwrap();
+        let count = |name: &str| log.lines().filter(|line| line.contains(&format!(" {name}("))).count();
+        (fs::read(&out).unwrap(), count("copy_file_range"), count("write"))
+    };
+    let (by_kernel, copies, writes) = fit(None);
+    assert!(copies == 1 && writes <= 3, "{copies} copies, {writes} writes");
+    assert!(by_kernel.ends_with(&bytes));
+    for refused in ["error=EXDEV", "error=EINVAL", "error=ENOSYS", "error=EPERM", "retval=0", "error=EINTR:when=1"] {
+        assert!(fit(Some(refused)).0 == by_kernel, "{refused}");
+    }
+}
+
+/// Where files can share blocks, an output shares those of its input: no room is taken, whatever the size.
+#[test]
+fn blocks_are_shared_where_the_file_system_can() {
+    for (make, package) in [("mkfs.xfs", "xfsprogs"), ("mkfs.btrfs", "btrfs-progs")] {
+        let sbin = ["/usr/sbin", "/sbin"].map(|dir| Path::new(dir).join(make));
+        let Some(make) = sbin.into_iter().find(|path| path.is_file()) else {
+            missing(&format!("{make} is not installed (apt-get install {package})"));
+            continue;
+        };
+        let Some(unshare) = tool("unshare", "util-linux") else { return };
+        let dir = tempdir();
+        let script = format!(
+            "cd {dir} && truncate -s 400M disk && {make} -q disk >&2 && mkdir m && mount -o loop disk m || exit 77
+             head -c 100M /dev/urandom > m/data; sync; before=$(df --output=used m | tail -1)
+             {kimage} fit -q -E -B 1000 --hash none -A arm -a 8000 -e 8000 --kernel m/data -o m/out || exit 1
+             sync; after=$(df --output=used m | tail -1); echo KiB $((after - before))
+             tail -c 104857600 m/out | cmp - m/data; umount m",
+            dir = dir.path().display(),
+            make = make.display(),
+            kimage = support::kimage_path()
+        );
+        let output = run(Command::new(unshare).args(["-m", "sh", "-c", &script]));
+        if output.status.code() == Some(77) || stderr(&output).contains("unshare") {
+            missing(&format!("no loop mount of {}: {}", make.display(), stderr(&output)));
+            continue;
+        }
+        let kib: i64 = stdout(&output).trim().trim_start_matches("KiB ").parse().expect(&stderr(&output));
+        assert!(output.status.success() && kib < 1024, "{kib} KiB more for 100 MiB: {}", stderr(&output));
+    }
+}
+
+/// Names in a depfile are right for GNU Make and for Ninja, or refused: both are asked whether the output is up to date,
+/// after it was made, and after the input changed.
+#[test]
+fn depfile_names_are_what_make_and_ninja_read() {
+    let (Some(make), Some(ninja)) = (tool("make", "make"), tool("ninja", "ninja-build")) else { return };
+    let (mut said, mut refused) = (0, Vec::new());
+    for name in [
+        "plain", "a b", "a#b", "a:b", "a$b", "a\\b", "a\\\\b", "a\\ b", "a\\#b", "a=b", "~a", "include", "define",
+        "export", "a%b", "a@b", "a,b", "(a)", "a+b", "a{b}", "ü", "a!b", "[a]", "a;b", "a|b", "a\\", "a\\:b", "a:",
+        "a: b",
+    ] {
+        let dir = tempdir();
+        let input = dir.path().join(name);
+        fs::write(&input, "data").unwrap();
+        fs::write(dir.path().join("other"), "more").unwrap();
+        let built = |args: &[&str]| {
+            let mut command = kimage();
+            command.current_dir(dir.path()).args(["uimage", "-q", "-A", "arm", "-o", "out"]).arg(name).arg("other");
+            run(command.args(["-T", "multi"]).args(args))
+        };
+        let output = built(&["--depfile", "deps.d"]);
+        if !output.status.success() {
+            assert!(stderr(&output).contains("--depfile cannot name"), "{name:?}: {}", stderr(&output));
+            refused.push(name);
+            continue;
+        }
+        said += 1;
+        let old = std::time::SystemTime::now() - Duration::from_secs(100);
+        let set = |path: &Path, age: u64| {
+            File::open(path).unwrap().set_modified(old - Duration::from_secs(age)).unwrap();
+        };
+        fs::write(dir.path().join("Makefile"), "all: out\n.SUFFIXES:\nout: ; false\n-include deps.d\n").unwrap();
+        let rule = "rule r\n  command = cp deps.d out.d && touch out\n  depfile = out.d\n  deps = gcc\nbuild out: r\n";
+        fs::write(dir.path().join("build.ninja"), rule).unwrap();
+        let is_new = |by_make: bool| {
+            if by_make {
+                let output = run(Command::new(&make).current_dir(dir.path()).args(["-q", "-R", "out"]));
+                assert!(matches!(output.status.code(), Some(0 | 1)), "{name:?}: {}", stderr(&output));
+                return output.status.success();
+            }
+            let output = run_ok(Command::new(&ninja).current_dir(dir.path()).args(["-n", "out"]));
+            stdout(&output).contains("no work to do")
+        };
+        set(&input, 10);
+        set(&dir.path().join("other"), 10);
+        assert!(
+            is_new(true),
+            "{name:?}: Make does not know it: {}",
+            fs::read_to_string(dir.path().join("deps.d")).unwrap()
+        );
+        run_ok(Command::new(&ninja).current_dir(dir.path()).arg("out"));
+        assert!(is_new(false), "{name:?}: Ninja does not know it");
+        File::open(&input).unwrap().set_modified(std::time::SystemTime::now() + Duration::from_secs(100)).unwrap();
+        assert!(!is_new(true) && !is_new(false), "{name:?}: a change is not seen");
+        // A phony rule: that it went away is no error for Make.
+        if !name.contains(['%', '=']) {
+            fs::remove_file(&input).unwrap();
+            assert!(!is_new(true), "{name:?}");
+        }
+    }
+    assert_eq!(refused, [r"a\#b", "a;b", "a|b", "a\\", "a\\:b", "a:", "a: b"]);
+    assert!(said > 20);
+}

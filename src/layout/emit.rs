@@ -17,13 +17,42 @@ pub struct Emitted {
 const CHUNK: usize = 256 << 10;
 const FILL_CHUNK: usize = 32 << 10;
 
+/// A thread is worth it from so many bytes on: getting them out of a mapped file takes longer than hashing them.
+const SHARE: usize = 4 << 20;
+/// More threads than this only wait for memory.
+const THREADS: usize = 4;
+
+/// The CRC-32 of `bytes`, for [`crc32fast::Hasher::combine`]: by several threads where there is much of them.
+fn hashed(bytes: &[u8]) -> crc32fast::Hasher {
+    let one = |bytes: &[u8]| {
+        let mut hasher = crc32fast::Hasher::new();
+        hasher.update(bytes);
+        hasher
+    };
+    let share = bytes.len().div_ceil(THREADS).max(SHARE);
+    let mut shares = bytes.chunks(share);
+    let first = shares.next().unwrap_or_default();
+    std::thread::scope(|scope| {
+        // Where no thread can be had, its share is hashed here.
+        let others: Vec<_> = shares
+            .map(|share| (share, std::thread::Builder::new().spawn_scoped(scope, move || one(share)).ok()))
+            .collect();
+        let mut all = one(first);
+        for (share, thread) in others {
+            let hashed = thread.and_then(|thread| thread.join().ok()).unwrap_or_else(|| one(share));
+            all.combine(&hashed);
+        }
+        all
+    })
+}
+
 impl Plan<'_> {
     /// CRC-32 (ISO-HDLC, as zlib has it) of the whole image, which must hold no digest of its own.
     pub fn crc32(&self) -> u32 {
         let mut hasher = crc32fast::Hasher::new();
         for piece in self.pieces() {
             match &piece.content {
-                Content::Bytes(bytes) => hasher.update(bytes),
+                Content::Bytes(bytes) => hasher.combine(&hashed(bytes)),
                 Content::Fill(byte) => {
                     let mut left = super::usize_or_max(piece.at.end - piece.at.start);
                     let block = [*byte; FILL_CHUNK];
@@ -87,6 +116,20 @@ impl Plan<'_> {
 #[cfg(test)]
 mod tests {
     use crate::layout::{RegionKind, Reserver};
+
+    /// The value of crc32fast over all of it at once; lengths around those at which another thread begins.
+    #[test]
+    fn threads_do_not_change_the_crc() {
+        for len in [0, 1, super::SHARE, super::SHARE + 1, 3 * super::SHARE - 1, 9 * super::SHARE + 12345] {
+            let bytes: Vec<u8> = (0..len).map(|at| (at * 31 >> 7) as u8).collect();
+            let mut reserver = Reserver::new();
+            reserver.bytes(&b"head"[..]).unwrap();
+            reserver.bytes(&bytes[..]).unwrap();
+            reserver.fill(5, 9).unwrap();
+            let want = crc32fast::hash(&[&b"head"[..], &bytes, &[9; 5]].concat());
+            assert_eq!(reserver.finish().crc32(), want, "{len}");
+        }
+    }
 
     #[test]
     fn one_pass_with_crc() {

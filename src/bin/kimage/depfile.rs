@@ -41,15 +41,31 @@ pub(crate) fn write(file: &Path) -> Result<()> {
     }
     // An output that was read first (a tree that was patched in place, say) does not depend on itself.
     let inputs: Vec<PathBuf> = noted(&READ).into_iter().filter(|path| !outputs.contains(path)).collect();
-    let names = |paths: &[PathBuf]| paths.iter().map(|path| escaped(path)).collect::<Result<Vec<String>>>();
-    let (outputs, inputs) = (names(&outputs)?, names(&inputs)?);
+    let outputs = names(&outputs)?;
+    let mut inputs = names(&inputs)?;
+    // Make takes `out: a=b` for a variable of that target, but not when another name is in front.
+    inputs.sort_by_key(|name| name.contains('='));
+    for (first, rule) in [(outputs.first(), "output"), (inputs.first(), "first input")] {
+        if let Some(name) = first.filter(|name| name.contains('=')) {
+            bail!(
+                "{name}: --depfile cannot name it as {rule}: Make takes `=` there for an assignment; give the file another name"
+            );
+        }
+    }
+    if let Some(name) = outputs.iter().find(|name| name.contains('%')) {
+        bail!(
+            "{name}: --depfile cannot name an output with % in it: Make takes it for a pattern; give the file another name"
+        );
+    }
     let mut text = format!("{}:", outputs.join(" "));
     for input in &inputs {
         text.push_str(" \\\n ");
         text.push_str(input);
     }
     text.push('\n');
-    for input in &inputs {
+    // Without recipe or input: Make does not stop when one of them goes away. In front of a colon, % would make a pattern of
+    // the name, and = an assignment.
+    for input in inputs.iter().filter(|name| !name.contains(['%', '='])) {
         text.push_str(input);
         text.push_str(":\n");
     }
@@ -57,24 +73,50 @@ pub(crate) fn write(file: &Path) -> Result<()> {
     output.write_unnoted(text.len() as u64, |out| Ok(out.write_all(text.as_bytes())?))
 }
 
-/// As gcc -M writes names; and a colon, which gcc leaves alone and Make stumbles over.
+fn names(paths: &[PathBuf]) -> Result<Vec<String>> {
+    paths.iter().map(|path| escaped(path)).collect()
+}
+
+/// Words that begin a line of another kind (GNU Make 4.4, 3.1 "What Makefiles Contain" and what it refers to).
+const DIRECTIVES: [&str; 19] = [
+    "-include", "-load", "define", "else", "endef", "endif", "export", "ifdef", "ifeq", "ifndef", "ifneq", "include",
+    "load", "override", "private", "sinclude", "undefine", "unexport", "vpath",
+];
+
+/// A name as GNU Make and Ninja both read it (`depfile_parser.in.cc`): as gcc -M writes names, and a colon, which gcc leaves
+/// alone and Make stumbles over. There are names that no spelling says to both.
 fn escaped(path: &Path) -> Result<String> {
     let name = path.to_str().with_context(|| format!("{}: not UTF-8, which --depfile cannot name", path.display()))?;
+    let refuse = |what: &str| -> Result<String> {
+        bail!(
+            "{name}: --depfile cannot name a file with {what} so that both Make and Ninja find it; give it another name"
+        )
+    };
     let mut out = String::new();
+    if name.starts_with('~') || DIRECTIVES.contains(&name) {
+        out.push_str("./");
+    }
     let mut backslashes = 0;
-    for character in name.chars() {
+    let mut rest = name.chars().peekable();
+    while let Some(character) = rest.next() {
         match character {
             // Backslashes in front would be taken for escapes themselves.
+            '#' if backslashes > 0 => return refuse("a backslash before #"),
             ' ' | '#' => {
                 out.extend(std::iter::repeat_n('\\', backslashes + 1));
                 out.push(character);
             }
+            ':' if backslashes > 0 => return refuse("a backslash before a colon"),
+            ':' if rest.peek().is_none_or(|next| *next == ' ') => {
+                return refuse("a colon at its end or before a blank");
+            }
             ':' => out.push_str("\\:"),
             '$' => out.push_str("$$"),
-            '\n' | '\r' | '\t' => bail!("{name:?}: --depfile cannot name a file with a line break or tab in it"),
+            ';' | '|' => return refuse(&format!("{character} in it")),
+            '\n' | '\r' | '\t' => return refuse("a line break or tab in it"),
             other => out.push(other),
         }
         backslashes = if character == '\\' { backslashes + 1 } else { 0 };
     }
-    Ok(out)
+    if backslashes > 0 { refuse("a backslash at its end") } else { Ok(out) }
 }

@@ -8,10 +8,11 @@ use crate::{cleanup, dash, say};
 use anyhow::{Context, Result, bail};
 use clap::error::ErrorKind;
 use kimage::bytes::printable;
+use rustix::io::Errno;
 use signal_hook::consts::SIGBUS;
 use signal_hook::low_level::{emulate_default_handler, exit};
 use std::fs::{File, Metadata};
-use std::io::Read;
+use std::io::{self, Read};
 use std::ops::{Deref, Range};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -57,6 +58,9 @@ static CHANGED: Mutex<Option<String>> = Mutex::new(None);
 /// So many are mapped at a time, and so kept open; a process may have 1024 files. Others are read.
 const MOST_MAPPED: usize = 200;
 
+/// The smallest page of memory and block of a file system that counts.
+const PAGE: u64 = 4096;
+
 /// Below this, reading is cheaper than mapping and its page faults.
 const MAP_FROM: u64 = 128 << 10;
 
@@ -67,6 +71,32 @@ pub(crate) fn are_unchanged() -> Result<()> {
     }
     let Ok(sources) = SOURCES.lock() else { return Ok(()) };
     sources.iter().try_for_each(|source| source.is_unchanged())
+}
+
+/// Lets the kernel copy `bytes`, if they are part of a mapped file, to offset `at` of `to`, where that stands: nothing of
+/// them passes through this process, and a file system that can share blocks between files shares them. Gives how many
+/// were copied; `None` where that is not possible or not worth it, and they have to be written: where pages of the one file
+/// do not become pages of the other, nothing can be shared, and the kernel copies page by half page, which takes longer
+/// than a write of mapped bytes.
+pub(crate) fn copy(bytes: &[u8], to: &File, at: u64) -> io::Result<Option<usize>> {
+    let start = bytes.as_ptr() as usize;
+    let found = SOURCES.lock().ok().and_then(|sources| {
+        let holds = |source: &&Arc<Source>| start >= source.at.start && start + bytes.len() <= source.at.end;
+        sources.iter().find(holds).cloned()
+    });
+    let Some(source) = found else { return Ok(None) };
+    let mut from = (start - source.at.start) as u64;
+    if (from ^ at) % PAGE != 0 {
+        return Ok(None);
+    }
+    match rustix::fs::copy_file_range(&source.file, Some(&mut from), to, None, bytes.len()) {
+        // Shorter than it was: whoever touches the bytes now will learn it.
+        Ok(0) => Ok(None),
+        Ok(count) => Ok(Some(count)),
+        Err(error @ (Errno::NOSPC | Errno::DQUOT | Errno::FBIG | Errno::IO | Errno::INTR)) => Err(error.into()),
+        // Other file systems, pipes, files that are appended to, kernels that cannot (copy_file_range(2)).
+        Err(_) => Ok(None),
+    }
 }
 
 impl Source {

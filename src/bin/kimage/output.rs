@@ -105,6 +105,12 @@ fn fill<T>(to: &File, len: u64, write: impl FnOnce(&mut dyn Write) -> Result<T>)
 /// 8 MiB, that took as long as the rest.
 const TURN: usize = 1 << 20;
 
+/// From here on it is less work to let the kernel copy parts of an input than to write them.
+const BY_KERNEL: usize = 64 << 10;
+
+/// Bytes copied by the kernel in one go, for the bar.
+const KERNEL_TURN: usize = 64 << 20;
+
 /// A writer under a progress bar.
 struct Watched<'f> {
     to: &'f File,
@@ -113,6 +119,12 @@ struct Watched<'f> {
 
 impl Write for Watched<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if bytes.len() >= BY_KERNEL {
+            if let Some(count) = input::copy(bytes.get(..KERNEL_TURN).unwrap_or(bytes), self.to, self.bar.done)? {
+                self.bar.advance(count as u64);
+                return Ok(count);
+            }
+        }
         // In turns, so that the bar moves. They end at multiples of their length in the file, since half a page costs the
         // page cache as much as a whole one.
         let left = TURN - self.bar.done as usize % TURN;
