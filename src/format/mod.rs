@@ -12,6 +12,7 @@ pub mod fit;
 pub mod foreign;
 pub mod image64;
 pub mod pe;
+pub mod rpi;
 pub mod uimage;
 pub mod uki;
 pub mod wrapper;
@@ -48,6 +49,8 @@ pub enum Format {
     Pe,
     /// An Android boot image.
     Android,
+    /// A Raspberry Pi kernel.img with boot code in front.
+    KernelImg,
     /// A cpio archive: an initial RAM disk.
     Cpio,
     /// A bare compressed stream.
@@ -73,6 +76,8 @@ impl Format {
             Some(Format::BzImage)
         } else if zimage::ZImage::detect(bytes) {
             Some(Format::ZImage)
+        } else if rpi::KernelImg::detect(bytes) {
+            Some(Format::KernelImg)
         } else if let Some(image) = image64::Image64::detect(bytes) {
             Some(Format::Image64(image.arch))
         } else if zboot::Zboot::detect(bytes) {
@@ -99,6 +104,7 @@ impl Format {
             Format::Uki => "uki",
             Format::Pe => "pe",
             Format::Android => "android",
+            Format::KernelImg => "kernel.img",
             Format::Cpio => "cpio",
             Format::Compressed(_) => "compressed",
         }
@@ -119,6 +125,7 @@ impl Format {
             Format::Uki => "a unified kernel image",
             Format::Pe => "an EFI application",
             Format::Android => "an Android boot image",
+            Format::KernelImg => "a Raspberry Pi kernel.img",
             Format::Cpio => "a cpio archive",
             Format::Compressed(codec) => match codec {
                 Codec::None => "data",

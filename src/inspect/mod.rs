@@ -15,6 +15,7 @@
 mod describe;
 pub mod diff;
 mod fact;
+mod flat;
 pub mod map;
 mod opened;
 mod packed;

@@ -213,7 +213,7 @@ fn format_word(format: Option<Format>) -> &'static str {
         Some(Format::Compressed(_)) => "image",
         Some(Format::Zboot | Format::Uki | Format::Pe) => "efi",
         Some(Format::Android) => "android",
-        Some(Format::Fdt | Format::Cpio) | None => "raw",
+        Some(Format::Fdt | Format::Cpio | Format::KernelImg) | None => "raw",
     }
 }
 

@@ -4,7 +4,7 @@
 use super::made::{flat_kernel, piggy};
 use super::{assert_good, fact, opened, part};
 use crate::files;
-use crate::support::{read, run_ok, tempdir, tool};
+use crate::support::{assert_same, read, run_ok, tempdir, tool};
 use kimage::codec::Codec;
 use std::fs;
 use std::process::Command;
@@ -58,14 +58,14 @@ fn the_kernel_comes_out() {
             let piggy = piggy(codec, &kernel);
             let Some(elf) = linked(cpu, &source(cpu.section), &[("piggy", &piggy)]) else { break };
             assert_good(&what, &elf);
-            assert_eq!(part(&elf, "vmlinux"), kernel, "{what}");
-            assert_eq!(part(&elf, "decompressor"), elf, "{what}");
-            assert_eq!(part(&elf, "payload"), super::made::packed(codec, &kernel), "{what}");
+            assert_same(&what, &part(&elf, "vmlinux"), &kernel);
+            assert_same(&what, &part(&elf, "decompressor"), &elf);
+            assert_same(&what, &part(&elf, "payload"), &super::made::packed(codec, &kernel));
             assert_eq!(fact(&elf, "release"), "6.6.1", "{what}");
             assert_eq!(fact(&elf, "decompressor"), "yes", "{what}");
             // Packed once more, as a uImage of such a file is: the kernel is still the inner one.
             let outer = super::made::packed(Codec::Gzip, &elf);
-            assert_eq!(part(&outer, "vmlinux"), kernel, "{what}");
+            assert_same(&what, &part(&outer, "vmlinux"), &kernel);
         }
     }
 }
@@ -83,7 +83,9 @@ fn a_device_tree_and_a_ram_disk_beside_it() {
     let files = [("piggy", &piggy[..]), ("dtb", &dtb), ("cpio", &cpio)];
     let Some(elf) = linked(&CPUS[1], &source, &files) else { return };
     assert_good("simpleImage", &elf);
-    assert_eq!((part(&elf, "vmlinux"), part(&elf, "dtb"), part(&elf, "initramfs")), (kernel, dtb, cpio));
+    for (name, want) in [("vmlinux", &kernel), ("dtb", &dtb), ("initramfs", &cpio)] {
+        assert_same(name, &part(&elf, name), want);
+    }
 }
 
 /// A program that is no decompressor has no payload, and a kernel's own archives are none either.

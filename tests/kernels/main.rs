@@ -3,16 +3,20 @@
 //!
 //! The right values are the generator's own numbers; real images of each kind are in `tests/wild.rs`.
 
+#[path = "../support/elf.rs"]
+mod elf;
 #[path = "../support/files.rs"]
 mod files;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod against;
 mod behind;
 mod decompressor;
 mod flat;
 mod lzma;
 mod made;
+mod rpi;
 mod zimage;
 
 use kimage::finding::Severity;

@@ -1,8 +1,9 @@
 //! An ELF file: a kernel, as a rule.
 
-use super::search::{find_stream, kernel_end};
+use super::search::{VERBATIM, find_stream, kernel_end};
 use super::{Child, Context, Described, PAYLOAD, kernel};
 use crate::bytes::{Cursor, Endian, FieldError, Problem, len64, slice};
+use crate::codec::Codec;
 use crate::elf::{Elf, Error, Kind as ElfKind, Note, PT_LOAD, banner_in};
 use crate::format::{Format, wrapper};
 use crate::inspect::{Fact, Kind, Row, Value};
@@ -71,8 +72,11 @@ fn is_contents(context: &Context<'_>) -> bool {
 fn look_inside(bytes: &[u8], context: &Context<'_>, described: &mut Described) {
     let Ok(elf) = Elf::parse(bytes) else { return };
     let loaded = elf.loaded_ranges();
-    let loads = |range: &Range<u64>| slice(bytes, range.start, range.end - range.start).and_then(banner_in).is_some();
-    if !is_contents(context) && !loaded.iter().any(loads) && payload(&elf, context, described) {
+    let banner = loaded.iter().find_map(|range| {
+        let at = banner_in(slice(bytes, range.start, range.end - range.start)?)?.start;
+        Some(range.start + u64::try_from(at).ok()?)
+    });
+    if !is_contents(context) && payload(&elf, banner, context, described) {
         return;
     }
     let init = elf.section(".init.data").or_else(|| elf.section(".init.ramfs"));
@@ -87,8 +91,8 @@ fn look_inside(bytes: &[u8], context: &Context<'_>, described: &mut Described) {
     }
 }
 
-/// Looks for what a decompressor has in it. False: it is none.
-fn payload(elf: &Elf<'_>, context: &Context<'_>, described: &mut Described) -> bool {
+/// Looks for what a decompressor has in it. False: it is none. A `banner` is that of a kernel, if it is not in a stream.
+fn payload(elf: &Elf<'_>, banner: Option<u64>, context: &Context<'_>, described: &mut Described) -> bool {
     let bytes = elf.bytes();
     let payloads = wrapper::payloads(elf);
     for (role, at) in &payloads {
@@ -100,8 +104,12 @@ fn payload(elf: &Elf<'_>, context: &Context<'_>, described: &mut Described) -> b
         });
     }
     if !payloads.iter().any(|(role, _)| *role == wrapper::Role::Kernel) {
-        let judge = |codec, at: &Range<u64>, data: &[u8]| kernel_end(bytes, codec, at, data);
-        let Some(found) = find_stream(bytes, 0..len64(bytes), context.left, judge) else { return !payloads.is_empty() };
+        let judge = |codec, at: &Range<u64>, data: &[u8]| {
+            kernel_end(bytes, codec, at, data).filter(|_| banner.is_none_or(|banner| at.contains(&banner)))
+        };
+        let codecs = if banner.is_some() { VERBATIM } else { &Codec::ALL };
+        let before = banner.unwrap_or(len64(bytes));
+        let Some(found) = find_stream(bytes, before, codecs, context.left, judge) else { return !payloads.is_empty() };
         let child = Child::range(PAYLOAD, found.at).kind(Kind::Known(Format::Compressed(found.codec))).scanned();
         described.children.push(Child { decoded: Some(found.decoded), ..child });
     }

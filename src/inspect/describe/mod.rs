@@ -10,6 +10,7 @@ mod kernel;
 mod pe;
 mod ramdisk;
 mod relocs;
+mod rpi;
 mod search;
 mod uimage;
 mod zimage;
@@ -204,6 +205,7 @@ pub(super) fn describe(kind: Kind, bytes: &[u8], context: &mut Context<'_>) -> R
         Kind::Known(Format::Image64(_)) => efi::describe_image(bytes),
         Kind::Known(Format::Zboot) => efi::describe_zboot(bytes),
         Kind::Known(Format::Uki | Format::Pe) => efi::describe_pe(bytes),
+        Kind::Known(Format::KernelImg) => rpi::describe(bytes),
         Kind::Known(Format::Cpio) => ramdisk::describe_cpio(bytes),
         Kind::Known(Format::Android) => ramdisk::describe_android(bytes),
         Kind::Kernel => Ok(kernel::describe_flat(bytes)),

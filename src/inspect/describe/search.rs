@@ -1,7 +1,7 @@
 //! Compressed kernels that no header leads to: what begins as a codec's streams do is a candidate, decoding is the judge.
 
 use super::Decoded;
-use crate::bytes::slice;
+use crate::bytes::{len64, slice};
 use crate::codec::Codec;
 use crate::elf::release_in;
 use std::ops::Range;
@@ -15,24 +15,29 @@ pub(super) struct Found {
     pub(super) decoded: Decoded,
 }
 
-/// The first stream in `within` that decodes and that `judge` takes for what is searched. The judge sees the codec, where
-/// the stream stands and what it came to, and says where the payload ends.
+/// Codecs whose streams have pieces of the text as it is, a kernel's banner among them.
+pub(super) const VERBATIM: &[Codec] = &[Codec::Zstd, Codec::Lz4Legacy, Codec::Lz4Frame, Codec::Lzo, Codec::Gzip];
+
+/// The first stream of one of `codecs` that begins in front of `before`, decodes, and is what is searched by `judge`. That
+/// sees the codec, where the stream stands and what it came to, and says where the payload ends.
 pub(super) fn find_stream(
     bytes: &[u8],
-    within: Range<u64>,
+    before: u64,
+    codecs: &[Codec],
     limit: u64,
     judge: impl Fn(Codec, &Range<u64>, &[u8]) -> Option<u64>,
 ) -> Option<Found> {
-    let inside = slice(bytes, within.start, within.end.checked_sub(within.start)?)?;
+    // A magic number that begins in front of it ends behind.
+    let starts = slice(bytes, 0, before.saturating_add(16).min(len64(bytes)))?;
     // Every candidate of the codec whose magic number is the longest first: the fewer there are by chance.
-    let mut codecs: Vec<Codec> = Codec::ALL.to_vec();
+    let mut codecs: Vec<Codec> = codecs.to_vec();
     codecs.sort_by_key(|codec| std::cmp::Reverse(codec.magic().len()));
     codecs.into_iter().find_map(|codec| {
-        codec.candidates(inside).find_map(|offset| {
-            let rest = inside.get(offset..)?;
+        codec.candidates(starts).find_map(|offset| {
+            let rest = bytes.get(offset..)?;
             let mut data = Vec::new();
             let inflated = codec.decompress_one(rest, limit, &mut data).ok()?;
-            let start = within.start + u64::try_from(offset).ok()?;
+            let start = u64::try_from(offset).ok()?;
             let stream = start..start + inflated.consumed;
             let end = judge(codec, &stream, &data)?;
             Some(Found { at: start..end, codec, decoded: Decoded { data, inflated } })

@@ -2,7 +2,8 @@
 
 use super::search::{Found, find_stream, kernel_end, size_behind};
 use super::{Child, Context, Described, pe};
-use crate::bytes::FieldError;
+use crate::bytes::{FieldError, len64, slice};
+use crate::codec::Codec;
 use crate::finding::{Finding, Severity};
 use crate::format::Format;
 use crate::format::zimage::ZImage;
@@ -65,7 +66,8 @@ pub(super) fn describe(bytes: &[u8], context: &Context<'_>) -> Result<Described,
 /// ends at the right place is it. Without a table, one that decodes to something with a kernel's banner in it, or that has
 /// its size behind it.
 fn find_payload(image: &ZImage<'_>, bytes: &[u8], limit: u64) -> Option<Found> {
-    find_stream(bytes, 0..image.payload_end(), limit, |codec, at, data| match image.table() {
+    let inside = slice(bytes, 0, image.payload_end())?;
+    find_stream(inside, len64(inside), &Codec::ALL, limit, |codec, at, data| match image.table() {
         Some(table) => {
             let end = table.size_word_at + 4;
             // gzip's own end is the size; the others have it behind them.

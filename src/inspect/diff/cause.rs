@@ -3,6 +3,7 @@
 use super::{Aspect, Pair};
 use crate::bytes::slice;
 use crate::elf::{Elf, PT_LOAD, banner_in};
+use crate::inspect::flat::is_same_kernel;
 use crate::inspect::{Kind, Layer, LayerId, Opened};
 
 /// A reason why two files differ.
@@ -83,6 +84,16 @@ pub fn causes(left: &Opened<'_>, right: &Opened<'_>, pairs: &[Pair]) -> Vec<Caus
                           beside what is loaded"
                         .to_owned(),
                 help: "both boot alike; strip both in the same way, with the same objcopy or with kimage strip",
+                left: None,
+                right: None,
+            });
+            around_the_kernel(left, right, (one.parent, other.parent), pairs, &mut causes);
+        } else if is_same_kernel(bytes, others) {
+            causes.push(Cause {
+                id: "flat",
+                message: "the same kernel, once as an ELF file and once flat: what is loaded is equal byte for byte"
+                    .to_owned(),
+                help: "",
                 left: None,
                 right: None,
             });

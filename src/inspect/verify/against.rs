@@ -2,9 +2,10 @@
 
 use super::{LayerFinding, Verified};
 use crate::bytes::len64;
-use crate::elf::{Elf, FlatOptions, KERNEL_REMOVES, RelocOptions, RemoveList, StripOptions, flatten, relocs, strip};
+use crate::elf::{Elf, KERNEL_REMOVES, RelocOptions, RemoveList, StripOptions, relocs, strip};
 use crate::finding::{Checks, Rule, Severity};
 use crate::format::pe::Pe;
+use crate::inspect::flat::flat_forms;
 use crate::inspect::{LayerId, Opened, hex};
 use crate::layout::Plan;
 use crate::payload::{RelocForm, emit_relocs, parse_relocs, points_into};
@@ -51,20 +52,29 @@ fn compare(image: &Opened<'_>, reference: &Opened<'_>, checks: &mut Checks) -> O
     checks.hold(&HAS_KERNEL, None, want.is_some(), "none in what it is held against", "a kernel");
     let (have, want) = (have?, want?);
     let (kernel, other) = (unsigned(image.part_bytes(&have)), unsigned(reference.part_bytes(&want)));
-    let candidates = as_built(&other, Elf::detect(&kernel));
-    let kept = candidates.iter().any(|candidate| candidate == &kernel);
-    let nearest = candidates.iter().max_by_key(|candidate| same_len(candidate, &kernel));
+    // The one of the two that the build made something of, and what it can have made of the other.
+    let (made, from) = match (Elf::detect(&kernel), Elf::detect(&other)) {
+        (true, false) => (&other, &kernel),
+        _ => (&kernel, &other),
+    };
+    let candidates = as_built(from, Elf::detect(made));
+    let kept = candidates.iter().any(|candidate| candidate == made);
+    let nearest = candidates.iter().max_by_key(|candidate| same_len(candidate, made));
     let (at, found, wanted) = match nearest {
         Some(nearest) if !kept => {
-            let at = len64(kernel.get(..same_len(nearest, &kernel)).unwrap_or(&[]));
-            let place = section_at(&kernel, at);
+            let at = len64(made.get(..same_len(nearest, made)).unwrap_or(&[]));
+            let place = section_at(made, at);
             let build = |opened: &Opened<'_>, id: LayerId| {
                 let fact = opened.layer(id).and_then(|layer| layer.facts.get("build_id"));
                 fact.map_or_else(|| "none".to_owned(), super::super::Fact::text)
             };
             let (found, wanted) = (build(image, have.layer), build(reference, want.layer));
             let bytes = format!("{} bytes, the first difference at {at:#x}{place}; build id {found}", kernel.len());
-            (Some(at), bytes, format!("{} bytes, build id {wanted}", nearest.len()))
+            (
+                Some(at),
+                bytes,
+                format!("{} bytes, build id {wanted}", if made == &kernel { nearest.len() } else { other.len() }),
+            )
         }
         _ => (None, String::new(), String::new()),
     };
@@ -125,11 +135,7 @@ fn as_built(bytes: &[u8], is_elf: bool) -> Vec<Cow<'_, [u8]>> {
         }
         return all;
     }
-    for names in [&[".comment"][..], &[".note", ".note.gnu.build-id", ".comment"], &[".note", ".comment"]] {
-        let Ok(remove) = RemoveList::new(names) else { continue };
-        let options = FlatOptions { remove, ..FlatOptions::default() };
-        all.extend(flatten(&elf, &options).ok().map(|flat| whole(flat.plan)));
-    }
+    all.extend(flat_forms(bytes).into_iter().map(Cow::Owned));
     all
 }
 

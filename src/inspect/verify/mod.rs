@@ -155,7 +155,7 @@ fn check(opened: &Opened<'_>, layer: &Layer) -> Checks {
         }
         Kind::Relocs => elf::relocs(opened, layer, &mut checks),
         // Their readers check all there is.
-        Kind::Known(Format::Compressed(_) | Format::Cpio) => {}
+        Kind::Known(Format::Compressed(_) | Format::Cpio | Format::KernelImg) => {}
         Kind::Kernel | Kind::Config | Kind::Data => {}
     }
     checks

@@ -1,0 +1,85 @@
+//! Raspberry Pi `kernel.img` of 2012: 32 KiB of boot code with ATAGs, and the kernel behind them.
+//!
+//! Source: github.com/raspberrypi/tools, `mkimage/imagetool-uncompressed.py` (`first32k.bin` in front of the kernel), and
+//! Documentation/arch/arm/booting.rst for the tags (arch/arm/include/uapi/asm/setup.h).
+
+use crate::bytes::{Cursor, FieldError, Problem, len64, slice};
+use std::ops::Range;
+
+/// Where the tags stand.
+pub const TAGS_AT: u64 = 0x100;
+/// Where the kernel stands; it is loaded to address 0, so that this is its address, too.
+pub const KERNEL_AT: u64 = 0x8000;
+/// The tags in the list: its first, a range of memory, the command line.
+const ATAG_CORE: u32 = 0x5441_0001;
+const ATAG_MEM: u32 = 0x5441_0002;
+const ATAG_CMDLINE: u32 = 0x5441_0009;
+/// A branch, always taken: the first instruction of the boot code.
+const BRANCH: u32 = 0xea;
+
+/// A `kernel.img` with boot code in front.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KernelImg {
+    /// File offsets of the tags, with the one that ends the list.
+    pub tags: Range<u64>,
+    /// Start and size in bytes of the memory that the tags speak of.
+    pub memory: Option<(u32, u32)>,
+    /// File offsets of the command line, without the NUL at its end.
+    pub cmdline: Option<Range<u64>>,
+    /// File offsets of the kernel.
+    pub kernel: Range<u64>,
+}
+
+impl KernelImg {
+    /// Does `bytes` begin with a branch, and has it a list of tags in the right place and something behind the 32 KiB?
+    pub fn detect(bytes: &[u8]) -> bool {
+        KernelImg::parse(bytes).is_ok()
+    }
+
+    /// Reads the list of tags.
+    ///
+    /// # Errors
+    /// A [`FieldError`] when the first instruction is no branch, the list does not begin or end as it must, or nothing
+    /// follows the 32 KiB.
+    pub fn parse(bytes: &[u8]) -> Result<KernelImg, FieldError> {
+        let cursor = Cursor::little(bytes);
+        let first = cursor.u32("first instruction", 0)?;
+        if first >> 24 != BRANCH {
+            let problem = Problem::Unknown { found: first.into(), want: "a branch" };
+            return Err(FieldError::new("first instruction", 0, problem));
+        }
+        let core = cursor.u32("first tag", TAGS_AT + 4)?;
+        if core != ATAG_CORE {
+            let problem = Problem::Magic { found: core.into(), want: ATAG_CORE.into() };
+            return Err(FieldError::new("first tag", TAGS_AT + 4, problem));
+        }
+        let kernel = KERNEL_AT..len64(bytes);
+        if kernel.is_empty() {
+            let problem = Problem::Truncated { need: KERNEL_AT + 1, have: len64(bytes) };
+            return Err(FieldError::new("kernel", KERNEL_AT, problem));
+        }
+        let (mut at, mut memory, mut cmdline) = (TAGS_AT, None, None);
+        loop {
+            let (words, tag) = (cursor.u32("tag size", at)?, cursor.u32("tag", at + 4)?);
+            // The last one says 0 words and is none.
+            if words == 0 && tag == 0 {
+                return Ok(KernelImg { tags: TAGS_AT..at + 8, memory, cmdline, kernel });
+            }
+            let end = at + 4 * u64::from(words);
+            if words < 2 || end + 8 > KERNEL_AT {
+                let problem = Problem::OutOfRange { value: words.into(), min: 2, max: (KERNEL_AT - 8 - at) / 4 };
+                return Err(FieldError::new("tag size", at, problem));
+            }
+            match tag {
+                ATAG_MEM if words >= 4 => memory = Some((cursor.u32("start", at + 12)?, cursor.u32("size", at + 8)?)),
+                ATAG_CMDLINE => {
+                    let text = slice(bytes, at + 8, end - at - 8).unwrap_or(&[]);
+                    let len = len64(text.split(|byte| *byte == 0).next().unwrap_or(text));
+                    cmdline = Some(at + 8..at + 8 + len);
+                }
+                _ => {}
+            }
+            at = end;
+        }
+    }
+}
