@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::finding::{Finding, Severity};
 use crate::format::Format;
 use crate::format::fdt::{Dtb, Node, Property, Reservation, Tree};
-use crate::format::fit::{self, Algorithm, Fit, Options};
+use crate::format::fit::{self, Algorithm, BootView, Fit, Options};
 use crate::format::uimage::{ARCH, COMPRESSION, OS};
 
 /// A file of a FIT, with the name that messages and descriptions have for it.
@@ -53,6 +53,8 @@ pub struct FitRequest<'a> {
     pub default: Option<String>,
     /// Time and placement.
     pub options: Options,
+    /// Go ahead in spite of contradictions.
+    pub force: bool,
 }
 
 /// What a FIT is.
@@ -91,23 +93,29 @@ pub struct FitImage {
 /// The FIT of a tree whose images have their data: a compiled source.
 ///
 /// # Errors
-/// [`Error::Fit`] names the node that is not what it should be.
-pub fn fit_from_tree<'a>(root: Node<'a>, reservations: &[Reservation], options: &Options) -> Result<Assembled<'a>> {
-    assembled(root, reservations, options, Vec::new(), Vec::new())
+/// [`Error::Fit`] names the node that is not what it should be; [`Error::Contradiction`] lists what is not there or contradicts
+/// the data, unless `force` is given.
+pub fn fit_from_tree<'a>(
+    root: Node<'a>,
+    reservations: &[Reservation],
+    options: &Options,
+    force: bool,
+) -> Result<Assembled<'a>> {
+    assembled(root, reservations, options, force, Vec::new(), Vec::new())
 }
 
 /// The FIT of a compiled tree: its hashes are made anew, external data is taken in first.
 ///
 /// # Errors
 /// As [`fit_from_tree`]; [`Error::Input`] when the blob is damaged or cut off.
-pub fn fit_from_blob<'a>(bytes: &'a [u8], options: &Options) -> Result<Assembled<'a>> {
+pub fn fit_from_blob<'a>(bytes: &'a [u8], options: &Options, force: bool) -> Result<Assembled<'a>> {
     let fail = |error: crate::bytes::FieldError| Error::input("SOURCE", error);
     let fit = Fit::parse(bytes).map_err(fail)?;
     for image in fit.images() {
         image.placement().map_err(fail)?;
     }
     let reservations = fit.dtb().reservations().map_err(fail)?;
-    assembled(fit.to_node(), &reservations, options, Vec::new(), Vec::new())
+    assembled(fit.to_node(), &reservations, options, force, Vec::new(), Vec::new())
 }
 
 impl<'a> Fit<'a> {
@@ -137,26 +145,36 @@ pub fn fit<'a>(request: &FitRequest<'a>) -> Result<Assembled<'a>> {
     let mut builder = Builder::new(request);
     let root = builder.root()?;
     let Builder { derived, findings, steps, .. } = builder;
-    if findings.iter().any(|finding| finding.severity == Severity::Error) {
-        return Err(Error::Contradiction { findings });
-    }
-    Ok(Assembled { steps, ..assembled(root, &[], &request.options, derived, findings)? })
+    Ok(Assembled { steps, ..assembled(root, &[], &request.options, request.force, derived, findings)? })
 }
 
 fn assembled<'a>(
     root: Node<'a>,
     reservations: &[Reservation],
     options: &Options,
+    force: bool,
     derived: Vec<Derived>,
     mut findings: Vec<Finding>,
 ) -> Result<Assembled<'a>> {
+    // What U-Boot would not boot may be meant for something else; what is not there, or is not what it says, can be meant for nothing.
+    let view = BootView::of_node(&root);
+    findings.extend(view.missing());
+    findings.extend(view.miscompressed());
     let sizes: Vec<u64> = root
         .child("images")
         .into_iter()
         .flat_map(|images| &images.children)
         .map(|image| image.property("data").map_or(0, |data| crate::bytes::len64(&data.value)))
         .collect();
+    let boot: Vec<Finding> = view.bootm(None).into_iter().chain(view.matching()).collect();
     let built = fit::plan(root, reservations, options)?;
+    if !force && findings.iter().any(|finding| finding.severity == Severity::Error) {
+        findings.retain(|finding| finding.severity == Severity::Error);
+        return Err(Error::Contradiction { findings });
+    }
+    findings.extend(
+        boot.into_iter().map(|finding| Finding { severity: finding.severity.min(Severity::Warning), ..finding }),
+    );
     findings.extend(built.findings);
     let text = |node: &Node<'_>, name| node.property(name).and_then(|it| it.as_string().map(str::to_owned));
     let children = |name| built.root.child(name).map(|node| node.children.as_slice()).unwrap_or_default();
@@ -390,6 +408,7 @@ impl<'r, 'a> Builder<'r, 'a> {
         let is = |file: &str| file == wanted || file.rsplit_once('.').is_some_and(|(stem, _)| stem == wanted);
         match names.iter().find(|(name, file)| name == wanted || is(file)) {
             Some((name, _)) => Ok(name.clone()),
+            None if self.request.force => Ok(wanted.clone()),
             None => {
                 let known: Vec<String> = names
                     .iter()

@@ -3,7 +3,8 @@
 //! Source: Documentation/arch/arm64/booting.rst and Documentation/arch/riscv/boot-image-header.rst, Linux 7.2.
 
 use crate::arch::Arch;
-use crate::bytes::{Cursor, FieldError, Problem, len64};
+use crate::bytes::{Cursor, FieldError, Problem, len64, slice};
+use crate::finding::Severity;
 use crate::format::fdt::Behind;
 
 const ARM64_MAGIC: u32 = 0x644d_5241; // "ARM\x64"
@@ -66,5 +67,28 @@ impl Image64 {
         }
         behind.padding.insert(0, self.image_size..first);
         (self.image_size, behind)
+    }
+}
+
+/// What comes of entering an `Image` `offset` bytes behind its first byte, which is not 0.
+///
+/// The first two words are code (one of them a branch over the header), the next 14 are the header.
+pub(super) fn entered(bytes: &[u8], offset: u64) -> (Severity, &'static str) {
+    const HEADER_LEN: u64 = 64;
+    const PE_AT: u64 = 0x3c;
+    let word = |at: u64| Cursor::little(bytes).u32("Image", at).unwrap_or(0);
+    let is_arm64 = Image64::detect(bytes).is_some_and(|image| image.arch == Arch::Arm64);
+    let is_branch = |at: u64| word(at) >> 26 == 0b000101;
+    // EFI: the PE header stands where its offset says.
+    let is_pe =
+        bytes.starts_with(b"MZ") && u64::from(word(PE_AT)) == offset && slice(bytes, offset, 4) == Some(b"PE\0\0");
+    match offset {
+        4 if is_arm64 && is_branch(4) && !is_branch(0) => {
+            (Severity::Warning, "it starts all the same, by the second instruction")
+        }
+        4 if !is_arm64 => (Severity::Warning, "that is behind its first instructions"),
+        1..HEADER_LEN => (Severity::Error, "its header is there, which is no code"),
+        _ if is_pe => (Severity::Error, "its PE header is there, which is no code"),
+        _ => (Severity::Warning, "that is behind the branch over its header"),
     }
 }

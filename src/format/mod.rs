@@ -22,6 +22,26 @@ pub mod zimage;
 use crate::arch::Arch;
 use crate::codec::Codec;
 use crate::elf::Elf;
+use crate::finding::Severity;
+
+/// Is it wrong, or doubtful, to enter a kernel as U-Boot has loaded it, uncompressed, `offset` bytes behind its first byte (`None`:
+/// in front of it)? Says why; `None` when all is well, or when nothing can be known.
+///
+/// An [`Error`](Severity::Error) is what cannot start; a [`Warning`](Severity::Warning) may.
+pub fn entered(kernel: &[u8], offset: Option<u64>) -> Option<(Severity, &'static str)> {
+    let inside = offset.filter(|offset| *offset < crate::bytes::len64(kernel));
+    let Some(offset) = inside else {
+        return Some((Severity::Warning, "that is outside of it, where only another image could be"));
+    };
+    if offset == 0 {
+        return None;
+    }
+    match Format::detect(kernel) {
+        Some(Format::ZImage) => Some(zimage::entered(kernel, offset)),
+        Some(Format::Image64(_)) => Some(image64::entered(kernel, offset)),
+        _ => None,
+    }
+}
 
 /// What a file is, by its header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,6 +4,7 @@
 
 use crate::bytes::{Cursor, Endian, FieldError, Problem, len64, slice};
 use crate::elf::{self, FlatOptions, RemoveList, flatten};
+use crate::finding::Severity;
 use crate::format::fdt::{Behind, Dtb, FDT_MAGIC};
 use crate::layout::{self, Plan, Region, RegionKind, Reserver};
 use crate::stub::{self, Stub};
@@ -65,6 +66,15 @@ pub struct ZImage<'a> {
     end: u64,
     table: Option<SizeTable>,
     behind: Behind,
+}
+
+impl SizeTable {
+    /// Bytes from the start of RAM to the kernel: TEXT_OFFSET, where the table says it (Linux 5.8 on); else the 32 KiB that nearly
+    /// every machine had before.
+    pub fn kernel_offset(&self) -> u64 {
+        let said = self.text_offset.map(u64::from).filter(|offset| (0x4000..64 << 20).contains(offset));
+        said.unwrap_or(0x8000)
+    }
 }
 
 impl<'a> ZImage<'a> {
@@ -189,6 +199,44 @@ fn magic_endian(bytes: &[u8]) -> Option<Endian> {
     [Endian::Little, Endian::Big]
         .into_iter()
         .find(|endian| Cursor::new(bytes, *endian).u32("magic", MAGIC_AT) == Ok(ZIMAGE_MAGIC))
+}
+
+/// What comes of entering a zImage `offset` bytes behind its first byte, which is not 0.
+///
+/// arch/arm/boot/compressed/head.S, Linux 2.4 to 7.2: eight words of no effect, a branch over the header, then within four words
+/// (`setend`, `mrs`, `bl`, `mov`, `mov`) what saves the registers that the boot loader hands over. A Thumb-2 kernel
+/// (CONFIG_THUMB2_KERNEL) changes its state by `sub pc, pc, #3` in the eighth word.
+pub(super) fn entered(bytes: &[u8], offset: u64) -> (Severity, &'static str) {
+    const BRANCH_AT: u64 = 0x20;
+    const TO_THUMB: u32 = 0xe24f_f003;
+    const SAVED_WITHIN: i64 = 0x10;
+    let cursor = Cursor::new(bytes, magic_endian(bytes).unwrap_or(Endian::Little));
+    let word = |at: u64| cursor.u32("zImage", at).unwrap_or(0);
+    let thumb_at = (0..BRANCH_AT).step_by(4).find(|at| word(*at) == TO_THUMB);
+    if thumb_at.is_some_and(|at| offset > at) {
+        return (Severity::Error, "from there on it is Thumb code, but it is entered as ARM code");
+    }
+    if offset % 4 != 0 {
+        return (Severity::Warning, "that is in the middle of an instruction");
+    }
+    if offset <= BRANCH_AT {
+        return (Severity::Warning, "it starts all the same, by instructions without effect");
+    }
+    let branch = word(BRANCH_AT);
+    if branch >> 24 != 0xea {
+        return (Severity::Warning, "that is behind the branch over its header");
+    }
+    // A signed number of words in 24 bits, counted from two instructions further on.
+    let words = i64::from(branch & 0x00ff_ffff) - if branch & 0x0080_0000 == 0 { 0 } else { 1 << 24 };
+    let target = i64::try_from(BRANCH_AT).unwrap_or(0) + 8 + 4 * words;
+    let offset = i64::try_from(offset).unwrap_or(i64::MAX);
+    if offset < target {
+        (Severity::Error, "its header is there, which is no code")
+    } else if offset <= target + SAVED_WITHIN {
+        (Severity::Warning, "that is behind the branch over its header")
+    } else {
+        (Severity::Error, "it would lose the device tree, whose address its first instructions save")
+    }
 }
 
 fn size_table(cursor: &Cursor<'_>, start: u32, end: u64) -> Result<Option<SizeTable>, FieldError> {

@@ -294,9 +294,7 @@ fn arm(bytes: &[u8]) -> Option<Memory> {
     const LOADED: u64 = 32 << 20;
     let image = ZImage::parse_alone(bytes).ok()?;
     let table = image.table()?;
-    // The table says it from Linux 5.8 on; before, nearly every machine had 32 KiB.
-    let text_offset = table.text_offset.map(u64::from).filter(|offset| (0x4000..64 << 20).contains(offset));
-    let text_offset = text_offset.unwrap_or(0x8000);
+    let text_offset = table.kernel_offset();
     let end = text_offset + u64::from(table.kernel_size);
     let bss = end + u64::from(table.bss_size);
     let zimage = LOADED..LOADED + image.kernel_len();

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::finding::{Finding, Severity};
 use crate::format::Format;
 use crate::format::bzimage::BzImage;
-use crate::format::fit::Fit;
+use crate::format::fit::{BootView, Fit};
 use crate::format::image64::Image64;
 use crate::format::uimage::{ARCH, COMPRESSION, HEADER_LEN, UImage, kind};
 use crate::format::zimage::ZImage;
@@ -238,6 +238,7 @@ impl Boot<'_> {
             self.error("lint.fit", "the FIT has no configuration to boot".to_owned(), help);
             return Ok(());
         };
+        self.findings.extend(BootView::of_fit(fit).bootm(Some(configuration.name())));
         for (role, what) in [("fdt", "the device tree of the FIT"), ("ramdisk", "the ramdisk of the FIT")] {
             for image in configuration.images(role).iter().filter_map(|name| fit.image(name)) {
                 if let (Some(load), Some(data)) = (image.load(), image.data()) {

@@ -5,6 +5,7 @@
 use super::Style;
 use super::info_text::clean;
 use crate::finding::{Finding, Severity};
+use crate::format::fit::UNCHECKED_SIGNATURE;
 use crate::inspect::verify::{LayerFinding, Verified};
 use crate::inspect::{LayerId, Opened, Space};
 use serde::Serialize;
@@ -156,7 +157,13 @@ pub fn write_verify_text(
     };
     let (errors, warnings) = (count(Severity::Error, "error"), count(Severity::Warning, "warning"));
     let notes = count(Severity::Note, "note");
-    let verdict = if errors.is_empty() { style.paint("good", "1;32") } else { style.paint("bad", "1;31") };
+    // What was not looked at is no part of "good".
+    let unchecked = verified.findings.iter().any(|found| found.finding.rule == UNCHECKED_SIGNATURE);
+    let verdict = match (errors.is_empty(), unchecked) {
+        (false, _) => style.paint("bad", "1;31"),
+        (true, true) => style.paint("good but for signatures, which were NOT checked", "1;33"),
+        (true, false) => style.paint("good", "1;32"),
+    };
     let layers = opened.layers().len();
     let layers = if layers == 1 { "1 layer".to_owned() } else { format!("{layers} layers") };
     let claims = if verified.checks == 1 { "1 claim".to_owned() } else { format!("{} claims", verified.checks) };

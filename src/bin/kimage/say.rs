@@ -24,8 +24,7 @@ pub(crate) fn error(error: &anyhow::Error) {
     match ours {
         Some(kimage::Error::Contradiction { findings }) => {
             findings.iter().for_each(finding);
-            // `fit` has no such option.
-            if findings.iter().any(|finding| finding.rule.starts_with("uimage.")) {
+            if findings.iter().any(|finding| ["uimage.", "fit."].iter().any(|one| finding.rule.starts_with(one))) {
                 labelled("help", HELP, "to go ahead all the same, say --force");
             }
             return;

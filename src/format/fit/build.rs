@@ -11,6 +11,10 @@ use std::borrow::Cow;
 /// By how much mkimage enlarges the tree, which it has packed first, until time and hashes fit into it (tools/fit_image.c).
 const STEP: u64 = 1024;
 
+/// What signing a configuration adds to its node (tools/image-host.c, `fit_config_process_sig`).
+const SIGNED_PROPERTIES: [&str; 6] =
+    ["value", "signer-name", "signer-version", "timestamp", "hashed-nodes", "hashed-strings"];
+
 /// What becomes of the tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Options {
@@ -18,6 +22,8 @@ pub struct Options {
     pub time: u32,
     /// Put the images' data behind the tree (`-E`).
     pub external: Option<External>,
+    /// Nodes that ask for a signature stay without value; one that has a value loses it when it does not hold any more.
+    pub unsigned: bool,
 }
 
 /// Where external data goes.
@@ -57,6 +63,14 @@ pub enum Error {
         /// The algorithm.
         algo: Option<String>,
     },
+    /// A node asks for something that kimage does not make, and the image must not go without.
+    #[error("{path} {}", .what.message())]
+    Unfilled {
+        /// The node.
+        path: String,
+        /// What it asks for.
+        what: Unfilled,
+    },
     /// The data was to begin inside of the tree.
     #[error("external data is to begin at {position:#x}, but the tree has {tree:#x} bytes")]
     Position {
@@ -73,6 +87,35 @@ pub enum Error {
     Layout(#[from] layout::Error),
 }
 
+/// What a node can ask for that kimage does not make.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Unfilled {
+    /// `signature`: of an image or a configuration.
+    Signature,
+    /// `signature` of a configuration that was signed: time and hashes of the tree are signed too.
+    StaleSignature,
+    /// `cipher`: the data encrypted.
+    Cipher,
+    /// `dm-verity`: a hash tree behind the data.
+    Verity,
+}
+
+impl Unfilled {
+    fn message(self) -> &'static str {
+        match self {
+            Unfilled::Signature => "asks for a signature: kimage does not sign",
+            Unfilled::StaleSignature => {
+                "was signed, and that signature does not hold for the tree that is made anew: kimage does not sign"
+            }
+            Unfilled::Cipher => {
+                "asks for the data to be encrypted: kimage does not encrypt, and the data would stand there in plain text"
+            }
+            Unfilled::Verity => "asks for a hash tree (dm-verity): kimage makes none",
+        }
+    }
+}
+
 impl Error {
     /// What to do next; empty when the message says it all.
     pub fn help(&self) -> Cow<'static, str> {
@@ -83,6 +126,17 @@ impl Error {
                 let names: Vec<&str> = Algorithm::ALL.iter().map(|algorithm| algorithm.name()).collect();
                 format!("say algo = \"sha256\"; known are {}", names.join(", ")).into()
             }
+            Error::Unfilled { what, .. } => match what {
+                Unfilled::Signature => {
+                    "make it without for now (--unsigned) and sign it afterwards: mkimage -F -k KEYS FILE; or take the node out"
+                }
+                Unfilled::StaleSignature => {
+                    "take the signature away (--unsigned) and sign it again: mkimage -F -k KEYS FILE; or use the signed file as it is"
+                }
+                Unfilled::Cipher => "take the node out, or make it with mkimage -f SOURCE -k KEYS",
+                Unfilled::Verity => "take the node out, or make it with mkimage 2026.10 or newer",
+            }
+            .into(),
             Error::Position { tree, .. } => format!("change -p to {:#x} or more", tree.next_multiple_of(4096)).into(),
             Error::Tree(error) => error.help(),
             Error::Layout(_) => "".into(),
@@ -133,7 +187,7 @@ pub fn plan<'a>(mut root: Node<'a>, reservations: &[Reservation], options: &Opti
             }
         }
     }
-    findings.extend(unsigned(&root));
+    findings.extend(unfilled(&mut root, options.unsigned)?);
     let boot_cpu = boot_cpu(&root);
     let needed = Flat::new(&root, strings.clone())?.with_reservations(reservations)?.len();
     let total = compiled + needed.saturating_sub(compiled).next_multiple_of(STEP);
@@ -223,26 +277,49 @@ fn taken_for_appended(pair: &[(String, Cow<'_, [u8]>, u64)]) -> Option<Finding> 
     Some(Finding::new("fit.appended-dtb", Severity::Warning, message).with_help(help))
 }
 
-/// Signatures and ciphers are asked for in the source, but kimage holds no keys.
-fn unsigned(root: &Node<'_>) -> Vec<Finding> {
+/// Nodes that ask for signatures, ciphers and hash trees: kimage holds no keys.
+///
+/// The signature of an image signs its data alone, which stays as it is; that of a configuration signs nodes with their hashes, and the
+/// root with its time.
+fn unfilled(root: &mut Node<'_>, unsigned: bool) -> Result<Vec<Finding>, Error> {
     let mut findings = Vec::new();
     for group in ["images", "configurations"] {
-        for node in root.child(group).into_iter().flat_map(|group| &group.children) {
-            for child in &node.children {
-                let help = match child.name.starts_with("cipher") {
-                    true => "make it with mkimage -f SOURCE -k KEYS",
-                    false => "sign it afterwards: mkimage -F -k KEYS FILE",
+        for node in root.child_mut(group).into_iter().flat_map(|group| &mut group.children) {
+            let name = node.name.clone();
+            for child in &mut node.children {
+                let path = format!("/{group}/{name}/{}", child.name);
+                let fail = |what| Err(Error::Unfilled { path: path.clone(), what });
+                let sign = "sign it afterwards: mkimage -F -k KEYS FILE";
+                let mut say = |severity, message: String, help: &'static str| {
+                    findings.push(Finding::new(super::UNCHECKED_SIGNATURE, severity, message).with_help(help));
                 };
+                let has = |name: &str| child.property(name).is_some();
                 if child.name.starts_with("signature") {
-                    let message =
-                        format!("/{group}/{}/{} is left without value: kimage does not sign", node.name, child.name);
-                    findings.push(Finding::new("fit.signature", Severity::Warning, message).with_help(help));
-                } else if child.name.starts_with("cipher") {
-                    let message = format!("/{group}/{}/{}: kimage does not encrypt", node.name, child.name);
-                    findings.push(Finding::new("fit.cipher", Severity::Warning, message).with_help(help));
+                    match (has("value"), group) {
+                        (true, "images") => {
+                            say(
+                                Severity::Warning,
+                                format!("{path}: the signature is kept, for the data is the same; it was not checked"),
+                                "",
+                            );
+                        }
+                        (true, _) if unsigned => {
+                            child.properties.retain(|it| !SIGNED_PROPERTIES.contains(&&*it.name));
+                            say(Severity::Warning, format!("{path}: the old signature is gone"), sign);
+                        }
+                        (true, _) => return fail(Unfilled::StaleSignature),
+                        (false, _) if unsigned => {
+                            say(Severity::Note, format!("{path} is left without value (--unsigned)"), sign)
+                        }
+                        (false, _) => return fail(Unfilled::Signature),
+                    }
+                } else if group == "images" && child.name.starts_with("cipher") {
+                    return fail(Unfilled::Cipher);
+                } else if group == "images" && &*child.name == "dm-verity" && !has("digest") {
+                    return fail(Unfilled::Verity);
                 }
             }
         }
     }
-    findings
+    Ok(findings)
 }

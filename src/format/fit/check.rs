@@ -1,7 +1,8 @@
 //! What can be wrong with a FIT that can be read.
 
-use super::{Algorithm, Configuration, Fit, Image};
+use super::{Algorithm, BootView, Fit, Image, UNCHECKED_SIGNATURE};
 use crate::finding::{Finding, Severity};
+use std::collections::HashSet;
 
 impl Fit<'_> {
     /// Compares every hash, and looks for what U-Boot would stumble over.
@@ -11,23 +12,35 @@ impl Fit<'_> {
             findings.push(Finding::new(rule, severity, message).at(at).with_help(help));
         };
         let root = self.tree().root();
-        if root.property("description").is_none() {
-            let help = "add a description: U-Boot takes none without";
-            add("fit.description", Severity::Error, root.at().0, "the root node has no description".to_owned(), help);
-        }
         if root.property("timestamp").is_none() {
             let help = "make it with kimage fit or mkimage -f: U-Boot built with CONFIG_TIMESTAMP takes none without";
             add("fit.timestamp", Severity::Warning, root.at().0, "the root node has no timestamp".to_owned(), help);
         }
+        let is_signed = self.tree().nodes().any(|node| node.name().starts_with("signature"));
         for node in self.tree().nodes() {
             let under = |name: &str| node.name().starts_with(name);
             if node.name().contains('@') {
                 let message = format!("the name of node {} has a unit address", node.path());
                 let help = "change @ to - in the name: U-Boot from 2021.04 on refuses it (CVE-2021-27138)";
-                add("fit.unit-address", Severity::Warning, node.at().0, message, help);
+                // What reads no signatures may well take it.
+                let severity = if is_signed { Severity::Error } else { Severity::Warning };
+                add("fit.unit-address", severity, node.at().0, message, help);
             } else if under("signature") && node.property("algo").is_some() {
-                let message = format!("{} is a signature, which kimage does not check", node.path());
-                add("fit.signature", Severity::Note, node.at().0, message, "check it with fit_check_sign");
+                let (message, help) = match node.property("value") {
+                    Some(_) => (
+                        format!("{} is a signature, which was not checked", node.path()),
+                        "check it with fit_check_sign",
+                    ),
+                    None => {
+                        let help =
+                            "sign it: mkimage -F -k KEYS FILE; a board that wants a signature refuses it as it is";
+                        (format!("{} is to be a signature, but has no value", node.path()), help)
+                    }
+                };
+                add(UNCHECKED_SIGNATURE, Severity::Note, node.at().0, message, help);
+            } else if node.name() == "dm-verity" && node.property("digest").is_none() {
+                let message = format!("{} asks for a hash tree, but has no digest of one", node.path());
+                add("fit.dm-verity", Severity::Warning, node.at().0, message, "make it with mkimage 2026.10 or newer");
             } else if under("cipher") && node.property("algo").is_some() {
                 let message = format!("{} says that the data is encrypted, which kimage cannot undo", node.path());
                 add("fit.cipher", Severity::Note, node.at().0, message, "");
@@ -37,7 +50,12 @@ impl Fit<'_> {
             findings.extend(image.check());
         }
         findings.extend(self.check_overlaps());
-        findings.extend(self.check_configurations());
+        findings.extend(self.check_default());
+        let view = BootView::of_fit(self);
+        findings.extend(view.missing());
+        findings.extend(view.bootm(None));
+        findings.extend(view.matching());
+        findings.extend(self.check_signatures());
         findings
     }
 
@@ -63,35 +81,48 @@ impl Fit<'_> {
         placed.windows(2).filter_map(overlap).chain(inside).collect()
     }
 
-    fn check_configurations(&self) -> Vec<Finding> {
-        let mut findings = Vec::new();
-        let names: Vec<&str> = self.configurations().map(|configuration| configuration.name()).collect();
-        let at = self.tree().find("/configurations").map_or(0, |node| node.at().0);
-        match self.default() {
-            Some(default) if !names.contains(&default) => {
-                let message = format!("the default configuration {default} is not there");
-                let help = "change `default` to one of the configurations";
-                findings.push(Finding::new("fit.default", Severity::Error, message).at(at).with_help(help));
-            }
-            None if !names.is_empty() => {
-                let message =
-                    "no configuration is the default: U-Boot boots only one that is named, or that suits its board";
-                let help = "add `default`";
-                findings.push(Finding::new("fit.default", Severity::Note, message).at(at).with_help(help));
-            }
-            _ => {}
+    fn check_default(&self) -> Option<Finding> {
+        if self.default().is_some() || self.configurations().next().is_none() {
+            return None;
         }
+        let at = self.tree().find("/configurations").map_or(0, |node| node.at().0);
+        let message = "no configuration is the default: U-Boot boots only one that is named, or that suits its board";
+        Some(Finding::new("fit.default", Severity::Note, message).at(at).with_help("add `default`"))
+    }
+
+    /// Signatures of configurations list the nodes that they sign: one that does not list the configuration that it is in
+    /// (CVE-2020-10648) or the images that it says to sign belongs to another.
+    fn check_signatures(&self) -> Vec<Finding> {
+        let mut findings = Vec::new();
         for configuration in self.configurations() {
-            for role in Configuration::ROLES {
-                for name in configuration.images(role) {
-                    // A ramdisk, say, of another configuration's image may be named with its path.
-                    let name = name.strip_prefix("/images/").unwrap_or(name);
-                    if self.image(name).is_none() {
-                        let message =
-                            format!("configuration {} wants image {name}, which is not there", configuration.name());
-                        let help = "change the name to that of an image";
-                        let finding = Finding::new("fit.configuration", Severity::Error, message);
-                        findings.push(finding.at(configuration.node().at().0).with_help(help));
+            let path = configuration.node().path();
+            let signatures = configuration.node().children().filter(|node| node.name().starts_with("signature"));
+            for signature in signatures.filter(|node| node.property("value").is_some()) {
+                let list = |name: &str| signature.property(name).and_then(|it| it.strings());
+                let Some(hashed) = list("hashed-nodes") else {
+                    let message = format!("{} has a value, but no hashed-nodes", signature.path());
+                    let help = "sign it again: U-Boot says \"Can't get hashed-nodes property\"";
+                    let finding = Finding::new("fit.hashed-nodes", Severity::Error, message);
+                    findings.push(finding.at(signature.at().0).with_help(help));
+                    continue;
+                };
+                let hashed: HashSet<&str> = hashed.into_iter().collect();
+                // mkimage signs these unless the source says which.
+                let signed = list("sign-images").unwrap_or_else(|| vec!["kernel", "fdt", "script"]);
+                let names = signed.iter().flat_map(|role| configuration.images(role));
+                let images = names.map(|name| format!("/images/{}", name.strip_prefix("/images/").unwrap_or(name)));
+                for wanted in [path.clone()].into_iter().chain(images) {
+                    // The data is signed by its hash.
+                    let image = wanted.strip_prefix("/images/").and_then(|name| self.image(name));
+                    let is_hashed = image.is_none_or(|image| {
+                        image.hashes().any(|hash| hashed.contains(&*format!("{wanted}/{}", hash.node)))
+                    });
+                    if !hashed.contains(&*wanted) || !is_hashed {
+                        let message = format!("{} does not sign {wanted}, which it stands for", signature.path());
+                        let help = "the configuration was changed after it was signed, or is a forged one: do not boot it; sign it \
+                                    again if the change is yours";
+                        let finding = Finding::new("fit.hashed-nodes", Severity::Error, message);
+                        findings.push(finding.at(signature.at().0).with_help(help));
                     }
                 }
             }

@@ -4,17 +4,22 @@
 //! Source: Flattened Image Tree specification 0.8 (fitspec.osfw.foundation) and U-Boot's boot/image-fit.c and
 //! tools/fit_image.c.
 
+mod bootm;
 mod build;
 mod check;
 mod hash;
 
-pub use build::{Built, Error, External, Options, plan};
+pub use bootm::{BootView, compression_fits};
+pub use build::{Built, Error, External, Options, Unfilled, plan};
 pub use hash::Algorithm;
 
 use crate::bytes::{FieldError, FileOffset, Problem, len64, slice};
 use crate::format::fdt::{Dtb, NodeRef, Tree};
 use crate::layout::{Region, RegionKind};
 use std::ops::Range;
+
+/// The finding that says that a signature is there and was not checked, or is missing: no verdict may pass over it.
+pub const UNCHECKED_SIGNATURE: &str = "fit.signature";
 
 /// A FIT.
 #[derive(Debug, Clone)]
@@ -248,6 +253,13 @@ impl<'f, 'a> Image<'f, 'a> {
             let start = base + u64::from(offset);
             let range = start..start + u64::from(len);
             let have = len64(self.fit.bytes);
+            if range.end > have && node.property("data").is_some() {
+                let problem =
+                    Problem::Unknown { found: offset.into(), want: "none where the data is in the tree (`data`)" };
+                let help = "U-Boot takes what `data-offset` says: put the data behind the tree again (kimage fit FILE -E, or mkimage -F \
+                            with -E), or take data-offset and data-size out";
+                return Err(FieldError::new(format!("{}/{name}", node.path()), property.at.0, problem).with_help(help));
+            }
             if range.end > have {
                 let problem = Problem::Truncated { need: range.end, have };
                 let help = "the file is cut off, or the external data was left behind: copy the whole .itb again";

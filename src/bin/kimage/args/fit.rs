@@ -12,8 +12,9 @@ use std::path::PathBuf;
 /// From an image tree source (.its), the same bytes as mkimage -f, without dtc; from a compiled tree (.dtb, .itb), the
 /// same with its hashes made anew; or from the files themselves: one configuration for each device tree, with the
 /// compatible strings of that tree, so that U-Boot finds the one for its board.
-/// The time in the tree is --time, else SOURCE_DATE_EPOCH, else 0: never the clock. kimage does not sign: where the
-/// source asks for signatures, sign the result with mkimage -F -k KEYS FILE.
+/// The time in the tree is --time, else SOURCE_DATE_EPOCH, else 0: never the clock. kimage does not sign or
+/// encrypt: a source that asks for signatures is refused unless --unsigned is given; sign the result with mkimage -F -k KEYS FILE.
+/// What is not there, or contradicts the data, is refused unless --force is given; what U-Boot would not boot is a warning.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -89,6 +90,12 @@ pub(crate) struct Fit {
     /// Creation time in seconds since 1970 [default: SOURCE_DATE_EPOCH, else 0]
     #[arg(long, value_name = "SECONDS")]
     pub(crate) time: Option<u32>,
+    /// Leave signature nodes without value, to be signed afterwards; an old signature that does not hold any more is taken away
+    #[arg(long)]
+    pub(crate) unsigned: bool,
+    /// Go ahead though the source contradicts itself or the data
+    #[arg(long)]
+    pub(crate) force: bool,
     #[command(flatten)]
     pub(crate) building: Building,
 }

@@ -25,7 +25,7 @@ pub(crate) fn fit(args: &Fit) -> Result<()> {
         Some(time) => time,
         None => source_date_epoch()?,
     };
-    let options = Options { time, external };
+    let options = Options { time, external, unsigned: args.unsigned };
     match (&args.source, &args.kernel) {
         (Some(source), _) => from_source(args, source, &options),
         (None, Some(kernel)) => from_files(args, kernel, options),
@@ -39,7 +39,7 @@ pub(crate) fn fit(args: &Fit) -> Result<()> {
 fn from_source(args: &Fit, path: &Path, options: &Options) -> Result<()> {
     let source = Input::open(path)?;
     if Dtb::detect(&source) {
-        let assembled = assemble::fit_from_blob(&source, options)
+        let assembled = assemble::fit_from_blob(&source, options, args.force)
             .map_err(|error| anyhow::Error::new(error).context(source.name()))?;
         return finish("fit", &args.output, &args.building, &assembled);
     }
@@ -56,7 +56,7 @@ fn from_source(args: &Fit, path: &Path, options: &Options) -> Result<()> {
     let files = open_all(&paths)?;
     let bytes: Vec<&[u8]> = files.iter().map(|file| &**file).collect();
     let tree = source.tree(&bytes).map_err(kimage::Error::from)?;
-    let assembled = assemble::fit_from_tree(tree.root, &tree.reservations, options)
+    let assembled = assemble::fit_from_tree(tree.root, &tree.reservations, options, args.force)
         .map_err(|error| anyhow::Error::new(error).context(name.clone()))?;
     finish("fit", &args.output, &args.building, &assembled)
 }
@@ -96,6 +96,7 @@ fn from_files(args: &Fit, kernel: &Path, options: Options) -> Result<()> {
         description: args.description.clone(),
         default: args.default.clone(),
         options,
+        force: args.force,
     };
     let kernels = refs(&kernels);
     let assembled = assemble::fit(&request).map_err(|error| {

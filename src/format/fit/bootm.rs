@@ -1,0 +1,443 @@
+//! What U-Boot's `bootm` needs of the nodes of a FIT, for a tree that is read and for one that is being made.
+//!
+//! Source: U-Boot's boot/image-fit.c (`fit_image_load`, `fit_conf_find_compat`) and boot/bootm.c (`bootm_find_os`), 2023.01, each
+//! line also seen on that U-Boot in QEMU. What another boot loader reads (SPL: `firmware` and `loadables`) is not held to it.
+
+use super::{Configuration, Fit};
+use crate::codec::Codec;
+use crate::finding::{Finding, Severity};
+use crate::format::entered;
+use crate::format::fdt::{Dtb, Node};
+use crate::format::uimage::{ARCH, COMPRESSION, OS, TYPE, kind};
+use std::collections::{HashMap, HashSet};
+
+/// Numbers of [`OS`] that `fit_image_load` lets pass: linux, vxworks, u-boot, openrtos, tee, efi, elf (the last from 2024 on).
+const BOOTED_OS: [u8; 7] = [5, 14, OS_U_BOOT, 24, 26, 28, 29];
+const OS_U_BOOT: u8 = 17;
+const COMP_LZMA: u8 = 3;
+/// Numbers of [`TYPE`] that it takes in every role: firmware, tee, tfa-bl31.
+const ANY_ROLE: [u8; 3] = [5, 31, 45];
+const ARCH_ARM64: u8 = 22;
+/// Numbers of [`ARCH`] whose kernels are entered by `setup`, not by `entry`: x86, x86_64.
+const ENTERED_BY_SETUP: [u8; 2] = [3, 24];
+
+/// An image node as far as `bootm` looks at it.
+#[derive(Debug, Clone, Copy)]
+struct ImageView<'v> {
+    name: &'v str,
+    at: Option<u64>,
+    kind: Option<&'v str>,
+    os: Option<&'v str>,
+    arch: Option<&'v str>,
+    compression: Option<&'v str>,
+    load: Option<u64>,
+    entry: Option<u64>,
+    data: Option<&'v [u8]>,
+}
+
+/// A configuration node.
+#[derive(Debug, Clone)]
+struct ConfigurationView<'v> {
+    name: &'v str,
+    at: Option<u64>,
+    kernel: Vec<&'v str>,
+    fdt: Vec<&'v str>,
+    ramdisk: Vec<&'v str>,
+    /// Every image that it names.
+    all: Vec<&'v str>,
+    /// It names firmware, loadables, a script ...: what others than `bootm` read.
+    other: bool,
+    compatible: Vec<&'v str>,
+}
+
+/// A tree as far as `bootm` looks at it.
+#[derive(Debug, Clone)]
+pub struct BootView<'v> {
+    description: bool,
+    default: Option<&'v str>,
+    images: Vec<ImageView<'v>>,
+    configurations: Vec<ConfigurationView<'v>>,
+}
+
+fn strings(value: &[u8]) -> Vec<&str> {
+    let text = std::str::from_utf8(value).ok().and_then(|text| text.strip_suffix('\0'));
+    text.map(|text| text.split('\0').collect()).unwrap_or_default()
+}
+
+fn number(value: &[u8]) -> Option<u64> {
+    match value.len() {
+        4 => value.try_into().ok().map(|cell| u64::from(u32::from_be_bytes(cell))),
+        8 => value.try_into().ok().map(u64::from_be_bytes),
+        _ => None,
+    }
+}
+
+impl<'v> ImageView<'v> {
+    fn new(name: &'v str, at: Option<u64>, data: Option<&'v [u8]>, value: impl Fn(&str) -> Option<&'v [u8]>) -> Self {
+        let text = |name| value(name).and_then(|value| strings(value).first().copied());
+        ImageView {
+            name,
+            at,
+            kind: text("type"),
+            os: text("os"),
+            arch: text("arch"),
+            compression: text("compression"),
+            load: value("load").and_then(number),
+            entry: value("entry").and_then(number),
+            data,
+        }
+    }
+}
+
+impl<'v> ConfigurationView<'v> {
+    fn new(name: &'v str, at: Option<u64>, value: impl Fn(&str) -> Option<&'v [u8]>) -> Self {
+        let list = |name| value(name).map(strings).unwrap_or_default();
+        let bootm = ["kernel", "fdt", "ramdisk", "setup"];
+        ConfigurationView {
+            name,
+            at,
+            kernel: list("kernel"),
+            fdt: list("fdt"),
+            ramdisk: list("ramdisk"),
+            all: Configuration::ROLES.into_iter().flat_map(list).collect(),
+            other: Configuration::ROLES.into_iter().any(|role| !bootm.contains(&role) && value(role).is_some()),
+            compatible: list("compatible"),
+        }
+    }
+}
+
+impl<'v> BootView<'v> {
+    /// Of a FIT that is read: findings have file offsets.
+    pub fn of_fit(fit: &'v Fit<'v>) -> Self {
+        let images = fit.images().map(|image| {
+            let node = image.node();
+            let value = |name: &str| node.property(name).map(|property| property.value);
+            ImageView::new(image.name(), Some(node.at().0), image.data(), value)
+        });
+        let configurations = fit.configurations().map(|configuration| {
+            let node = configuration.node();
+            let value = |name: &str| node.property(name).map(|property| property.value);
+            ConfigurationView::new(configuration.name(), Some(node.at().0), value)
+        });
+        BootView {
+            description: fit.tree().root().property("description").is_some(),
+            default: fit.default(),
+            images: images.collect(),
+            configurations: configurations.collect(),
+        }
+    }
+
+    /// Of a tree that is being made, with all data in it.
+    pub fn of_node(root: &'v Node<'_>) -> Self {
+        fn value<'n>(node: &'n Node<'_>, name: &str) -> Option<&'n [u8]> {
+            node.property(name).map(|property| property.value.as_ref())
+        }
+        let children = |name| root.child(name).map(|group| group.children.as_slice()).unwrap_or_default();
+        let images = children("images")
+            .iter()
+            .map(|node| ImageView::new(&node.name, None, value(node, "data"), |name| value(node, name)));
+        let configurations = children("configurations")
+            .iter()
+            .map(|node| ConfigurationView::new(&node.name, None, |name| value(node, name)));
+        let default = root.child("configurations").and_then(|node| value(node, "default"));
+        BootView {
+            description: root.property("description").is_some(),
+            default: default.and_then(|value| strings(value).first().copied()),
+            images: images.collect(),
+            configurations: configurations.collect(),
+        }
+    }
+
+    fn by_name(&self) -> HashMap<&'v str, ImageView<'v>> {
+        self.images.iter().rev().map(|image| (image.name, *image)).collect()
+    }
+
+    /// Names that nothing has: a default configuration, images of configurations, the description of the whole. mkimage
+    /// refuses these (the last by all versions, the others from 2025.10 on).
+    pub fn missing(&self) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        if !self.description {
+            let message = "the root node has no description";
+            let help = "add a description: U-Boot takes none without";
+            findings.push(Finding::new("fit.description", Severity::Error, message).with_help(help));
+        }
+        let known: HashSet<&str> = self.configurations.iter().map(|configuration| configuration.name).collect();
+        if let Some(default) = self.default.filter(|default| !known.contains(default)) {
+            let message = format!("the default configuration {default} is not there");
+            let help = "change `default` to one of the configurations";
+            findings.push(Finding::new("fit.default", Severity::Error, message).with_help(help));
+        }
+        let images = self.by_name();
+        for configuration in &self.configurations {
+            for name in configuration.all.iter().map(|name| bare(name)).filter(|name| !images.contains_key(name)) {
+                let message = format!("configuration {} wants image {name}, which is not there", configuration.name);
+                let help = "change the name to that of an image";
+                findings.push(placed(
+                    Finding::new("fit.configuration", Severity::Error, message).with_help(help),
+                    configuration.at,
+                ));
+            }
+        }
+        findings
+    }
+
+    /// Images whose data is not what `compression` says.
+    pub fn miscompressed(&self) -> Vec<Finding> {
+        let found = self.images.iter().filter_map(|image| {
+            let word = image.compression?;
+            let found = match COMPRESSION.id(word) {
+                // Of any properties: the word says so, and the decoder.
+                Some(COMP_LZMA) if Codec::Lzma.fits(image.data?) => Some(Codec::Lzma),
+                _ => Codec::detect(image.data?),
+            };
+            if compression_fits(word, found)? {
+                return None;
+            }
+            let is = found.map_or("not compressed in a way that kimage knows".to_owned(), |codec| {
+                format!("{} data", codec.name())
+            });
+            let message = format!("image {} says compression {word}, but is {is}", image.name);
+            let help = "change `compression`, or compress the data first";
+            Some(placed(Finding::new("fit.compression", Severity::Error, message).with_help(help), image.at))
+        });
+        found.collect()
+    }
+
+    /// What `bootm` would refuse, or stumble over, in the configuration `only`, or in all of them.
+    pub fn bootm(&self, only: Option<&str>) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        let images = self.by_name();
+        let boots_kernels = self.images.iter().any(|image| {
+            let kind = image.kind.and_then(|kind| TYPE.id(kind));
+            matches!(kind, Some(kind::KERNEL | kind::KERNEL_NOLOAD))
+        }) || self.configurations.iter().any(|configuration| !configuration.kernel.is_empty());
+        if !boots_kernels {
+            return findings;
+        }
+        let mut seen = HashSet::new();
+        for configuration in self.configurations.iter().filter(|it| only.is_none_or(|only| only == it.name)) {
+            let named = |names: &[&'v str]| -> Vec<ImageView<'v>> {
+                names.iter().filter_map(|name| images.get(bare(name)).copied()).collect()
+            };
+            let trees = named(&configuration.fdt);
+            if configuration.kernel.is_empty() {
+                if configuration.other {
+                    continue;
+                }
+                let is_default = self.default == Some(configuration.name);
+                let overlays = !trees.is_empty() && trees.iter().all(|tree| tree.data.is_none_or(may_be_overlay));
+                if is_default || !overlays {
+                    let message = format!("configuration {} has no kernel", configuration.name);
+                    let help = "add `kernel`: bootm says \"Could not find subimage node type 'kernel'\", or the like";
+                    findings.push(placed(
+                        Finding::new("fit.kernel", Severity::Error, message).with_help(help),
+                        configuration.at,
+                    ));
+                }
+            }
+            // Of several kernels the first boots.
+            for (role, images) in [
+                (Role::Kernel, named(configuration.kernel.get(..1).unwrap_or(&[]))),
+                (Role::Tree, trees),
+                (Role::Ramdisk, named(&configuration.ramdisk)),
+            ] {
+                for image in images {
+                    if seen.insert((role, image.name)) {
+                        image.check(role, &mut findings);
+                    }
+                }
+            }
+        }
+        findings
+    }
+
+    /// How U-Boot chooses a configuration by the board's `compatible` (CONFIG_FIT_BEST_MATCH), where that is not what is meant.
+    pub fn matching(&self) -> Vec<Finding> {
+        let images = self.by_name();
+        let mut first: HashMap<Vec<String>, &str> = HashMap::new();
+        let mut findings = Vec::new();
+        let mut warn = |at: Option<u64>, message: String, help: &'static str| {
+            findings.push(placed(Finding::new("fit.compatible", Severity::Warning, message).with_help(help), at));
+        };
+        for configuration in &self.configurations {
+            let name = configuration.name;
+            let tree = configuration.fdt.first().and_then(|name| images.get(bare(name)));
+            let data = tree.and_then(|tree| tree.data);
+            let of_tree = data.and_then(root_compatible);
+            let compatible: Vec<String> = match (&*configuration.compatible, &of_tree) {
+                ([], Some(of_tree)) => of_tree.clone(),
+                ([], None) => continue,
+                (own, of_tree) => {
+                    let shared = |of_tree: &Vec<String>| own.iter().any(|own| of_tree.iter().any(|it| it == own));
+                    if of_tree.as_ref().is_some_and(|of_tree| !of_tree.is_empty() && !shared(of_tree)) {
+                        warn(
+                            configuration.at,
+                            format!(
+                                "configuration {name} is compatible with {}, its device tree with {}",
+                                own.join(", "),
+                                of_tree.clone().unwrap_or_default().join(", ")
+                            ),
+                            "change `compatible`: by it U-Boot chooses the configuration for its board, not by the tree",
+                        );
+                    }
+                    own.iter().map(|own| (*own).to_owned()).collect()
+                }
+            };
+            match first.get(&compatible) {
+                Some(other) if !compatible.is_empty() => warn(
+                    configuration.at,
+                    format!("configurations {other} and {name} are compatible with the same boards"),
+                    "where U-Boot chooses by `compatible` it takes the first of them: name the other one (bootm ADDRESS#NAME)",
+                ),
+                _ => drop(first.insert(compatible, name)),
+            }
+        }
+        findings
+    }
+}
+
+/// What a configuration uses an image for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Role {
+    Kernel,
+    Tree,
+    Ramdisk,
+}
+
+impl ImageView<'_> {
+    fn check(&self, role: Role, findings: &mut Vec<Finding>) {
+        let name = self.name;
+        let mut add = |rule, severity, message: String, help: String| {
+            findings.push(placed(Finding::new(rule, severity, message).with_help(help), self.at));
+        };
+        let (what, kinds, word) = match role {
+            Role::Kernel => ("kernel", &[kind::KERNEL, kind::KERNEL_NOLOAD][..], "kernel"),
+            Role::Tree => ("device tree", &[kind::FLAT_DT][..], "flat_dt"),
+            Role::Ramdisk => ("ramdisk", &[kind::RAMDISK][..], "ramdisk"),
+        };
+        let says = |value: Option<&str>| value.map_or("none".to_owned(), |value| format!("{value:?}"));
+        let os = self.os.and_then(|os| OS.id(os));
+        let kind = self.kind.and_then(|kind| TYPE.id(kind));
+        if !kind.is_some_and(|kind| kinds.contains(&kind) || ANY_ROLE.contains(&kind)) {
+            // U-Boot's own SPL looks at no type of a U-Boot.
+            let severity = if os == Some(OS_U_BOOT) { Severity::Warning } else { Severity::Error };
+            let message = format!("type of the {what} {name}: found {}, wanted \"{word}\"", says(self.kind));
+            add("fit.type", severity, message, format!("say type = \"{word}\": bootm refuses the image"));
+        }
+        if role != Role::Tree && os.is_none_or(|os| !BOOTED_OS.contains(&os)) {
+            let severity = if os.is_some_and(|os| os != 0) { Severity::Warning } else { Severity::Error };
+            let message = format!("os of the {what} {name}: found {}, wanted one that bootm starts", says(self.os));
+            add("fit.os", severity, message, "say os = \"linux\": bootm refuses the image".to_owned());
+        }
+        let arch = self.arch.and_then(|arch| ARCH.id(arch));
+        // Of a device tree and a ramdisk it does not look at it.
+        if role == Role::Kernel && arch.is_none_or(|arch| arch == 0) {
+            let message = format!("arch of the {what} {name}: found {}, wanted a CPU's name", says(self.arch));
+            let help = "say arch = \"arm64\", or the like: bootm refuses the image (\"Unsupported Architecture\")";
+            add("fit.arch", Severity::Error, message, help.to_owned());
+        }
+        let compression = self.compression.and_then(|word| COMPRESSION.id(word));
+        // A ramdisk is not unpacked, and without a word a device tree is not either.
+        if compression.is_none() && (role == Role::Kernel || role == Role::Tree && self.compression.is_some()) {
+            let known: Vec<&str> = COMPRESSION.all().map(|name| name.short).collect();
+            let message = format!(
+                "compression of the {what} {name}: found {}, wanted a word that U-Boot knows",
+                says(self.compression)
+            );
+            add(
+                "fit.codec",
+                Severity::Error,
+                message,
+                format!("say compression = \"none\", or one of: {}", known.join(", ")),
+            );
+        }
+        match role {
+            Role::Kernel => self.check_addresses(kind, arch, compression, &mut add),
+            Role::Tree => {
+                let plain = matches!(compression, None | Some(0));
+                if let Some(data) = self.data.filter(|data| plain && !Dtb::detect(data)) {
+                    let magic: Vec<String> = data.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+                    let message = format!("the device tree {name} is none: it begins with {}", magic.join(" "));
+                    let help = "compile the source first: dtc -O dtb; bootm says \"Subimage data is not a FDT\"";
+                    add("fit.fdt", Severity::Error, message, help.to_owned());
+                }
+            }
+            Role::Ramdisk => {}
+        }
+    }
+
+    fn check_addresses(
+        &self,
+        kind: Option<u8>,
+        arch: Option<u8>,
+        compression: Option<u8>,
+        add: &mut impl FnMut(&'static str, Severity, String, String),
+    ) {
+        let name = self.name;
+        let noload = kind == Some(kind::KERNEL_NOLOAD);
+        // What need not be loaded could do without, but U-Boot 2023.01 asks for it all the same.
+        let severity = if noload { Severity::Warning } else { Severity::Error };
+        if self.load.is_none() {
+            let message = format!("the kernel {name} has no load address of one or two cells");
+            let help = "add load = <0xADDRESS>, <0> for kernel_noload: bootm says \"Can't get image load address!\"";
+            add("fit.load", severity, message, help.to_owned());
+        }
+        if self.entry.is_none() && !arch.is_some_and(|arch| ENTERED_BY_SETUP.contains(&arch)) {
+            let message = format!("the kernel {name} has no entry point of one or two cells");
+            let help = "add entry = <0xADDRESS>, <0> for kernel_noload: bootm says \"Can't get entry point property!\"";
+            add("fit.entry", severity, message, help.to_owned());
+        }
+        let (Some(entry), Some(data), Some(0)) = (self.entry, self.data, compression) else { return };
+        // Of what is not loaded the entry point is an offset.
+        let Some(load) = (if noload { Some(0) } else { self.load }) else { return };
+        // U-Boot takes an arm64 kernel that is not loaded to its place and enters it there.
+        if noload && arch == Some(ARCH_ARM64) {
+            return;
+        }
+        if let Some((severity, why)) = entered(data, entry.checked_sub(load)) {
+            let message =
+                format!("the kernel {name} is entered at {entry:#x}, not at its first byte, {load:#x}: {why}");
+            add("fit.entry", severity, message, format!("say entry = <{load:#x}>"));
+        }
+    }
+}
+
+/// Does data that `word` names begin as such a stream does? `None`: the word names none.
+pub fn compression_fits(word: &str, found: Option<Codec>) -> Option<bool> {
+    let wanted = match COMPRESSION.id(word).and_then(|id| COMPRESSION.short(id))? {
+        "gzip" => Codec::Gzip,
+        "bzip2" => Codec::Bzip2,
+        "lzma" => Codec::Lzma,
+        "lzo" => Codec::Lzo,
+        "zstd" => Codec::Zstd,
+        // Legacy frames and others.
+        "lz4" => return Some(matches!(found, Some(Codec::Lz4Legacy | Codec::Lz4Frame))),
+        _ => return None,
+    };
+    Some(found == Some(wanted))
+}
+
+/// An image may be named with its path.
+fn bare(name: &str) -> &str {
+    name.strip_prefix("/images/").unwrap_or(name)
+}
+
+fn placed(finding: Finding, at: Option<u64>) -> Finding {
+    match at {
+        Some(at) => finding.at(at),
+        None => finding,
+    }
+}
+
+/// An overlay has fragments. What cannot be read (compressed, or damaged, which is another finding) may be one.
+fn may_be_overlay(data: &[u8]) -> bool {
+    let Ok(tree) = Dtb::parse_at(data, 0).and_then(|dtb| dtb.tree()) else { return true };
+    tree.root().children().any(|node| node.child("__overlay__").is_some() || node.name() == "__fixups__")
+}
+
+/// `compatible` of the root of a device tree that is not compressed.
+fn root_compatible(data: &[u8]) -> Option<Vec<String>> {
+    let tree = Dtb::parse_at(data, 0).ok()?.tree().ok()?;
+    let compatible = tree.root().property("compatible").and_then(|it| it.strings()).unwrap_or_default();
+    Some(compatible.into_iter().map(str::to_owned).collect())
+}
