@@ -116,6 +116,8 @@ fn is_free_pe(pe: &Pe<'_>, at: u64, mask: u8) -> bool {
     match at {
         // Of the entry only the section is known.
         at if (optional + 16..optional + 20).contains(&at) => true,
+        // CheckSum: nobody who boots looks at it; a warning, see below.
+        at if (optional + 64..optional + 68).contains(&at) => true,
         // 0 or 1 symbols; stubs count their version up; NX or not.
         at if at == pe.at + 16 || (optional + 44..optional + 48).contains(&at) || at == optional + 71 => one,
         at => pe.sections.iter().any(|section| (section.at..section.at + 8).contains(&at)) && one,
@@ -194,8 +196,16 @@ fn every_change_of_a_signed_image_is_noticed() {
         let Some(pe) = Pe::detect(&bytes).then(|| Pe::parse(&bytes).unwrap()) else { continue }; // no gap: no PE file
         let Some(certificates) = pe.certificate_range() else { continue }; // no gap: not signed
         let name = path.display().to_string();
-        every_change_is_noticed(&name, &bytes, &[0..certificates.start + 8], 4, &|_, _| false);
-        every_change_is_noticed(&name, &bytes, &pe.signed_fields(), 4, &|_, _| false);
+        let sum = pe.optional_at() + 64;
+        let free = |at, _| (sum..sum + 4).contains(&at);
+        every_change_is_noticed(&name, &bytes, &[0..certificates.start + 8], 4, &free);
+        every_change_is_noticed(&name, &bytes, &pe.signed_fields(), 4, &free);
+        // No firmware looks at the sum: where the signed digest is right, it is stale and no more.
+        let mut stale = bytes.clone();
+        stale[sum as usize] ^= 1;
+        let found = verify(&Opened::new(&stale, &Limits::default()).unwrap()).findings;
+        let found = found.iter().find(|found| found.finding.rule == "pe.checksum").unwrap();
+        assert_eq!(found.finding.severity, Severity::Warning, "{name}");
     }
 }
 

@@ -21,7 +21,7 @@ const PAGES: Range<u64> = 2048..(64 << 10) + 1;
 /// A part of a boot image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Section {
-    /// `kernel`, `ramdisk`, `second`, `recovery_dtbo`, `dtb`, `signature`; of the vendor's `ramdisk_table` and
+    /// `kernel`, `ramdisk`, `second`, `recovery_dtbo`, `dtb`, `signature`, in old images `dt`; of the vendor's `ramdisk_table` and
     /// `bootconfig` too.
     pub name: &'static str,
     /// File offsets.
@@ -94,22 +94,23 @@ impl<'a> BootImage<'a> {
         match cursor.u32("header_version", VERSION_AT)? {
             version @ 0..=2 => Self::parse_old(bytes, &cursor, version),
             version @ 3..=4 => Self::parse_new(bytes, &cursor, version),
-            // Before there were versions, this word was the size of an appended device tree, by some vendors.
+            // Before there were versions, this word was the size of a table of device trees (`dt_size`, Code Aurora's
+            // mkbootimg), and of nothing elsewhere.
             _ => Self::parse_old(bytes, &cursor, 0),
         }
     }
 
     /// What mkbootimg writes into `id` of versions 0 to 2: the SHA-1 of each section with its size behind it.
     pub fn computed_id(&self, bytes: &[u8]) -> [u8; 20] {
-        let names = ["kernel", "ramdisk", "second", "recovery_dtbo", "dtb"];
-        // Each version hashes what it knows, even where there is none of it.
-        let known = match self.version {
-            0 => 3,
-            1 => 4,
-            _ => 5,
+        // Each version hashes what it knows, even where there is none of it; `dt` only where there is one.
+        let names: &[&str] = match self.version {
+            0 if self.sections.iter().any(|section| section.name == "dt") => &["kernel", "ramdisk", "second", "dt"],
+            0 => &["kernel", "ramdisk", "second"],
+            1 => &["kernel", "ramdisk", "second", "recovery_dtbo"],
+            _ => &["kernel", "ramdisk", "second", "recovery_dtbo", "dtb"],
         };
         let mut hash = Sha1::new();
-        for name in names.into_iter().take(known) {
+        for name in names.iter().copied() {
             let section = self.sections.iter().find(|section| section.name == name);
             let contents =
                 section.and_then(|section| slice(bytes, section.at.start, section.at.end - section.at.start));
@@ -133,6 +134,15 @@ impl<'a> BootImage<'a> {
         if version >= 2 {
             fields.push(("dtb", "dtb_size", 1648, Some(cursor.u64("dtb_addr", 1652)?)));
         }
+        let dt_size = cursor.u32("dt_size", VERSION_AT)?;
+        let mut sections = sections(bytes, cursor, &fields, page_size, page_size)?;
+        if version == 0 && dt_size != 0 {
+            let at = sections.last().map_or(page_size, |last| last.at.end.next_multiple_of(page_size));
+            let at = at..at.saturating_add(dt_size.into());
+            if slice(bytes, at.start, dt_size.into()).is_some() {
+                sections.push(Section { name: "dt", at, field: ("dt_size", VERSION_AT), address: None });
+            }
+        }
         let text = |at, len| Ok::<_, FieldError>((at, until_zero(cursor.take("cmdline", at, len)?)));
         Ok(BootImage {
             is_vendor: false,
@@ -145,7 +155,7 @@ impl<'a> BootImage<'a> {
             tags_address: Some(cursor.u32("tags_addr", 32)?),
             kernel_address: None,
             id: cursor.take("id", 576, 32)?,
-            sections: sections(bytes, cursor, &fields, page_size, page_size)?,
+            sections,
             vendor_ramdisks: Vec::new(),
         })
     }

@@ -1,13 +1,13 @@
 //! Unified kernel image: an EFI stub with the kernel and what belongs to it in sections of its own.
 //!
-//! Source: <https://uapi-group.org/specifications/specs/unified_kernel_image/>.
+//! Source: <https://uapi-group.org/specifications/specs/unified_kernel_image/>, and systemd 257 (src/boot/uki.h).
 
 use super::pe::{Pe, Section};
 
 /// The section that makes an EFI application a UKI.
 pub const LINUX: &[u8] = b".linux";
 
-/// What a section of a UKI holds.
+/// What a section of a UKI, or of an addon to one, holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     /// The kernel.
@@ -22,13 +22,40 @@ pub enum Role {
     OsRelease,
     /// The kernel's release.
     Uname,
-    /// A device tree, one of several with `.dtbauto`.
+    /// A device tree.
     Dtb,
+    /// A device tree for hardware of a certain kind.
+    DtbAuto,
+    /// A firmware image for hardware of a certain kind.
+    EfiFirmware,
+    /// Hardware identifiers (CHIDs) that tell which of these to take.
+    HardwareIds,
+    /// A picture to show.
+    Splash,
+    /// Signatures of the PCR values to come, JSON.
+    PcrSignature,
+    /// The public key of these.
+    PcrKey,
+    /// Description of a profile: the sections behind it, up to the next such, take the place of those of the same name
+    /// in front of the first.
+    Profile,
 }
 
-/// The sections of a UKI, in the order of the section table.
-pub fn sections<'s>(pe: &'s Pe<'_>) -> impl Iterator<Item = (Role, &'s Section)> {
-    pe.sections.iter().filter_map(|section| {
+/// A section that a UKI's stub looks at.
+#[derive(Debug, Clone, Copy)]
+pub struct Part<'s> {
+    /// What it holds.
+    pub role: Role,
+    /// Its header.
+    pub section: &'s Section,
+    /// The profile that it belongs to, counted from 0; `None` for what all of them share.
+    pub profile: Option<usize>,
+}
+
+/// The sections of a UKI or an addon, in the order of the section table.
+pub fn sections<'s>(pe: &'s Pe<'_>) -> impl Iterator<Item = Part<'s>> {
+    let mut profiles = 0_usize;
+    pe.sections.iter().filter_map(move |section| {
         let role = match section.name() {
             b".linux" => Role::Linux,
             b".initrd" => Role::Initrd,
@@ -36,9 +63,45 @@ pub fn sections<'s>(pe: &'s Pe<'_>) -> impl Iterator<Item = (Role, &'s Section)>
             b".cmdline" => Role::Cmdline,
             b".osrel" => Role::OsRelease,
             b".uname" => Role::Uname,
-            b".dtb" | b".dtbauto" => Role::Dtb,
+            b".dtb" => Role::Dtb,
+            b".dtbauto" => Role::DtbAuto,
+            b".efifw" => Role::EfiFirmware,
+            b".hwids" => Role::HardwareIds,
+            b".splash" => Role::Splash,
+            b".pcrsig" => Role::PcrSignature,
+            b".pcrpkey" => Role::PcrKey,
+            b".profile" => Role::Profile,
             _ => return None,
         };
-        Some((role, section))
+        profiles += usize::from(role == Role::Profile);
+        Some(Part { role, section, profile: profiles.checked_sub(1) })
     })
+}
+
+/// Is it an addon: no kernel, but sections for one? Of those, os-release and the kernel's release alone say nothing.
+pub fn is_addon(pe: &Pe<'_>) -> bool {
+    let mut parts = sections(pe);
+    pe.section(LINUX).is_none() && parts.any(|part| !matches!(part.role, Role::OsRelease | Role::Uname))
+}
+
+/// The value of a line `NAME=VALUE` of a `.profile` section, as os-release(5) has them, without quotes.
+pub fn profile_field<'p>(profile: &'p [u8], name: &str) -> Option<&'p [u8]> {
+    let lines = profile.split(|byte| matches!(byte, b'\n' | 0));
+    let mut values = lines.filter_map(|line| line.trim_ascii().strip_prefix(name.as_bytes())?.strip_prefix(b"="));
+    let value = values.next()?;
+    let quoted = [b'"', b'\''].into_iter().find_map(|quote| value.strip_prefix(&[quote])?.strip_suffix(&[quote]));
+    Some(quoted.unwrap_or(value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_of_profiles() {
+        let text = b"ID=main\nTITLE=\"The usual\"\nOTHER=ID=x\n";
+        assert_eq!(profile_field(text, "ID"), Some(&b"main"[..]));
+        assert_eq!(profile_field(text, "TITLE"), Some(&b"The usual"[..]));
+        assert_eq!(profile_field(text, "NONE"), None);
+    }
 }

@@ -22,7 +22,7 @@ mod packed;
 pub mod verify;
 
 pub use fact::{Fact, Facts, Row, Value, hex, utc};
-pub use opened::{Opened, open};
+pub use opened::{FactFound, Opened, open};
 pub use packed::PackedKernel;
 
 use crate::finding::Finding;
@@ -186,7 +186,20 @@ pub const PARTS: &[(&str, &str)] = &[
     ("trailer", "what stands behind the end of an image: a file system, a signature"),
     ("cmdline", "the kernel command line of a UKI or a boot.img"),
     ("banner", "the kernel's version text"),
+    ("second", "the second-stage boot loader of a boot.img"),
+    ("recovery_dtbo", "the device tree overlays, or the ACPI tables, for recovery in a boot.img"),
+    ("dt", "the device tree table of an old boot.img"),
+    ("bootconfig", "the boot configuration of a vendor_boot.img"),
+    ("signature", "the signature in a boot.img"),
     ("sbat", "the SBAT table of an EFI image"),
     ("osrel", "the os-release of a UKI"),
     ("uname", "the kernel release of a UKI"),
+    ("ucode", "the CPU microcode of a UKI or its addon"),
+    ("splash", "the splash picture of a UKI"),
+    ("pcrsig", "the signatures of the expected PCR values, for a UKI"),
+    ("pcrpkey", "the public key of these signatures"),
+    ("hwids", "the hardware identifiers for which a UKI has device trees"),
+    ("dtbauto[N]", "a device tree of a UKI for certain hardware"),
+    ("efifw[N]", "a firmware image of a UKI for certain hardware"),
+    ("profile[N]", "the description of a UKI's profile"),
 ];

@@ -33,6 +33,27 @@ enum Pending {
     Later { id: LayerId, later: Later },
 }
 
+impl Pending {
+    /// The layer that it is about.
+    fn layer(&self) -> LayerId {
+        match self {
+            Pending::Child { parent, .. } => *parent,
+            Pending::Later { id, .. } => *id,
+        }
+    }
+}
+
+/// What came of looking a fact up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FactFound {
+    /// No layer has it.
+    None,
+    /// This one has it, or holds the others that do.
+    One(LayerId, Fact),
+    /// These do, side by side, and say different things.
+    Several(Vec<LayerId>),
+}
+
 /// Takes a file apart, down to its last layer.
 ///
 /// # Errors
@@ -75,18 +96,22 @@ impl<'a> Opened<'a> {
     /// Reads the next layer, or takes a closer look at one that is there; `None` when there is nothing left.
     pub fn peel(&mut self) -> Option<LayerId> {
         while let Some(pending) = self.pending.pop() {
-            let added = match pending {
-                Pending::Later { id, later } => self.look_closer(id, later),
-                Pending::Child { parent, child } => match child.content {
-                    Content::Range(ref at) => self.add_range(parent, at.clone(), child),
-                    Content::Stream => self.add_contents(parent, child.decoded, child.kind),
-                },
-            };
+            let added = self.take(pending);
             if added.is_some() {
                 return added;
             }
         }
         None
+    }
+
+    fn take(&mut self, pending: Pending) -> Option<LayerId> {
+        match pending {
+            Pending::Later { id, later } => self.look_closer(id, later),
+            Pending::Child { parent, child } => match child.content {
+                Content::Range(ref at) => self.add_range(parent, at.clone(), child),
+                Content::Stream => self.add_contents(parent, child.decoded, child.kind),
+            },
+        }
     }
 
     /// The layers read so far, each before those inside it.
@@ -160,26 +185,78 @@ impl<'a> Opened<'a> {
         self.limits.size.saturating_sub(self.spent)
     }
 
-    /// Peels until a layer has a fact of that name. `name` may begin with the layer's, and may end with a column of a
-    /// table: `setup_sects`, `vmlinux.build_id`, `payload.codec`.
-    pub fn fact(&mut self, name: &str) -> Option<(LayerId, Fact)> {
-        let mut next = 0;
+    /// Looks a fact up, from the outside in: the layer that holds the others that have it wins. `name` may have the names of
+    /// layers in front, as many as it takes to tell one from another: `setup_sects`, `vmlinux.build_id`,
+    /// `kernel.payload.codec`. Peels no further than it must.
+    pub fn fact(&mut self, name: &str) -> FactFound {
+        let mut path: Vec<&str> = name.split('.').collect();
+        let name = path.pop().unwrap_or_default();
         loop {
-            while let Some(layer) = self.layers.get(next) {
-                let inner = name.strip_prefix(layer.name.as_str()).and_then(|rest| rest.strip_prefix('.'));
-                let found = layer.facts.get(name).or_else(|| inner.and_then(|name| layer.facts.get(name)));
-                if let Some(fact) = found {
-                    return Some((layer.id, fact.clone()));
+            let hits: Vec<LayerId> =
+                self.layers.iter().filter(|layer| self.has_fact(layer, &path, name)).map(|layer| layer.id).collect();
+            if hits.is_empty() {
+                match self.peel() {
+                    Some(_) => continue,
+                    None => return FactFound::None,
                 }
-                next += 1;
             }
-            let before = self.layers.len();
-            let id = self.peel();
-            // What comes out of a stream is told to the layer around it, which has been looked at before.
-            let parent = self.layers.get(before).and_then(|layer| layer.parent);
-            next = [parent, id].into_iter().flatten().map(|id| id.0).fold(next, usize::min);
-            id?;
+            // What is inside of another that has it counts no more.
+            let outer: Vec<LayerId> = hits
+                .iter()
+                .copied()
+                .filter(|id| !hits.iter().any(|other| other != id && self.is_inside(*id, *other)))
+                .collect();
+            // A layer further out, or beside these, may have it as well.
+            let open = |pending: &Pending| match pending {
+                Pending::Later { id, later } => {
+                    later.adds.contains(&name) && !outer.contains(id) && self.may_match(*id, &path)
+                }
+                Pending::Child { .. } => self.layers.len() < self.limits.layers,
+            };
+            let is_inside = |pending: &Pending| {
+                outer.iter().any(|outer| pending.layer() == *outer || self.is_inside(pending.layer(), *outer))
+            };
+            match self.pending.iter().rposition(|pending| open(pending) && !is_inside(pending)) {
+                Some(index) => {
+                    let pending = self.pending.remove(index);
+                    self.take(pending);
+                }
+                None => {
+                    let facts: Vec<(LayerId, Fact)> =
+                        outer.iter().filter_map(|id| Some((*id, self.layer(*id)?.facts.get(name)?.clone()))).collect();
+                    return match facts.as_slice() {
+                        [] => FactFound::None,
+                        [(id, fact), rest @ ..] if rest.iter().all(|(_, other)| other.value == fact.value) => {
+                            FactFound::One(*id, fact.clone())
+                        }
+                        _ => FactFound::Several(outer),
+                    };
+                }
+            }
         }
+    }
+
+    fn has_fact(&self, layer: &Layer, path: &[&str], name: &str) -> bool {
+        layer.facts.get(name).is_some() && self.may_match(layer.id, path)
+    }
+
+    /// Do the names of the layers down to this one end with `path`?
+    fn may_match(&self, id: LayerId, path: &[&str]) -> bool {
+        let mut here = Some(id);
+        path.iter().rev().all(|name| {
+            let layer = here.and_then(|id| self.layer(id));
+            here = layer.and_then(|layer| layer.parent);
+            layer.is_some_and(|layer| layer.name == *name)
+        })
+    }
+
+    /// Does `outer` hold `inner`, however far in?
+    fn is_inside(&self, inner: LayerId, outer: LayerId) -> bool {
+        let mut here = self.layer(inner).and_then(|layer| layer.parent);
+        while let Some(id) = here.filter(|id| *id != outer) {
+            here = self.layer(id).and_then(|layer| layer.parent);
+        }
+        here.is_some()
     }
 
     fn buffer(&self, buffer: Buffer) -> &[u8] {
@@ -353,7 +430,7 @@ impl<'a> Opened<'a> {
     }
 
     /// Takes the closer look that was put off when the layer was described.
-    fn look_closer(&mut self, id: LayerId, Later { facts_at, look }: Later) -> Option<LayerId> {
+    fn look_closer(&mut self, id: LayerId, Later { facts_at, look, .. }: Later) -> Option<LayerId> {
         let layer = self.layer(id)?;
         let mut described = Described::empty(layer.kind);
         look(self.bytes(layer), &self.context(&layer.name, layer.parent), &mut described);

@@ -20,7 +20,7 @@ mod rpi;
 mod zimage;
 
 use kimage::finding::Severity;
-use kimage::inspect::{Limits, Opened, open, verify};
+use kimage::inspect::{FactFound, Limits, Opened, open, verify};
 
 /// Takes a file apart, down to its last layer.
 fn opened(bytes: &[u8]) -> Opened<'_> {
@@ -38,7 +38,10 @@ fn part(bytes: &[u8], name: &str) -> Vec<u8> {
 /// The text of a fact.
 #[track_caller]
 fn fact(bytes: &[u8], name: &str) -> String {
-    opened(bytes).fact(name).unwrap_or_else(|| panic!("no fact {name}")).1.text()
+    match opened(bytes).fact(name) {
+        FactFound::One(_, fact) => fact.text(),
+        other => panic!("fact {name}: {other:?}"),
+    }
 }
 
 /// The rules that `verify` finds broken so badly, each once.

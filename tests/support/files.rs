@@ -184,7 +184,7 @@ pub fn image64(magic: &[u8; 4]) -> Vec<u8> {
 }
 
 /// A PE file with these sections, and `head` in its MS-DOS header.
-fn pe(head: &[(usize, &[u8])], sections: &[(&str, &[u8])]) -> Vec<u8> {
+pub fn pe(head: &[(usize, &[u8])], sections: &[(&str, &[u8])]) -> Vec<u8> {
     const OPTIONAL: usize = 112 + 5 * 8;
     let mut file = vec![0; 64];
     file[..2].copy_from_slice(b"MZ");

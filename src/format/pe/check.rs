@@ -46,7 +46,7 @@ const CHECKSUM: Rule = Rule {
     id: "pe.checksum",
     severity: Severity::Error,
     what: "CheckSum",
-    means: "bytes changed after the image was signed; firmware does not check this sum itself",
+    means: "bytes changed after the sum was made; firmware does not check this sum itself",
 };
 const CERTIFICATES: Rule = Rule {
     id: "pe.certificates",
@@ -182,7 +182,15 @@ impl Pe<'_> {
         let at = self.optional_at() + 64;
         if self.checksum != 0 {
             let computed = checksum(self.bytes(), at);
-            checks.hold(&CHECKSUM, at, self.checksum == computed, Hex(self.checksum.into()), Hex(computed.into()));
+            // A stub is linked with a sum, and tools that add sections or sign it leave that as it is. Where the digest that
+            // the signature signs is right, nothing was changed since.
+            let certificates = self.certificates();
+            let digest = self.authenticode_sha256();
+            let untouched =
+                certificates.iter().all(|one| digest.as_ref().is_some_and(|own| signed_digest(one.data) == Some(own)));
+            let severity = if untouched { Severity::Warning } else { Severity::Error };
+            let kept = self.checksum == computed;
+            checks.hold_as(severity, &CHECKSUM, at, kept, Hex(self.checksum.into()), Hex(computed.into()));
         }
         let Some(entry) = self.signed_fields().into_iter().nth(1) else { return };
         let raw = slice(self.bytes(), entry.start, 8).unwrap_or(&[]);

@@ -68,7 +68,7 @@ pub(super) fn describe(bytes: &[u8], context: &Context<'_>) -> Result<Described,
     described.part("decompressor", start..end);
     boot_stub(&image, &mut described);
     kernel_info(&setup, bytes, start, &mut described);
-    described.later(crc);
+    described.later(&["crc32"], crc);
     pe::describe_efi(bytes, &mut described);
     handover(&setup, start, &mut described);
     Ok(described)

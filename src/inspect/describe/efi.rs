@@ -1,6 +1,6 @@
 //! EFI applications that are kernels, hold one, or neither: arm64 and RISC-V `Image`, zboot, UKI.
 
-use super::{Child, Described, kernel, pe};
+use super::{Child, Described, PartAt, kernel, pe};
 use crate::arch::Arch;
 use crate::bytes::{FieldError, len64, slice};
 use crate::finding::{Finding, Severity};
@@ -10,8 +10,9 @@ use crate::format::pe::Pe;
 use crate::format::uki::{self, Role};
 use crate::format::zboot::Zboot;
 use crate::format::{Format, pe::Section};
-use crate::inspect::{DAMAGED, Fact, Kind, Value};
+use crate::inspect::{DAMAGED, Fact, Kind, Row, Value};
 use crate::layout::{Region, RegionKind};
+use std::borrow::Cow;
 
 pub(super) fn describe_image(bytes: &[u8]) -> Result<Described, FieldError> {
     let image = Image64::parse(bytes)?;
@@ -38,7 +39,7 @@ pub(super) fn describe_image(bytes: &[u8]) -> Result<Described, FieldError> {
     described.part("vmlinux", 0..len);
     described.behind(bytes, &behind, 0);
     described.regions = image_regions(bytes, &[], &behind);
-    described.later(|bytes, context, described| {
+    described.later(kernel::INSIDE, |bytes, context, described| {
         let (len, behind) =
             Image64::parse(bytes).map_or((len64(bytes), Behind::default()), |image| image.extent(bytes));
         kernel::look_inside_flat(slice(bytes, 0, len).unwrap_or(bytes), context, described);
@@ -101,21 +102,47 @@ pub(super) fn describe_zboot(bytes: &[u8]) -> Result<Described, FieldError> {
 pub(super) fn describe_pe(bytes: &[u8]) -> Result<Described, FieldError> {
     let image = Pe::parse(bytes)?;
     let is_uki = image.section(uki::LINUX).is_some();
-    let (format, title) = match is_uki {
-        true => (Format::Uki, "unified kernel image (UKI)"),
-        false => (Format::Pe, "EFI application"),
+    let is_addon = uki::is_addon(&image);
+    let (format, title) = match (is_uki, is_addon) {
+        (true, _) => (Format::Uki, "unified kernel image (UKI)"),
+        (false, true) => (Format::Pe, "UKI addon: an EFI application that holds no kernel, but parts for one"),
+        (false, false) => (Format::Pe, "EFI application"),
     };
     let mut described = Described::new(Kind::Known(format), title);
     described.regions = regions(&image, len64(bytes));
-    if is_uki {
+    if is_uki || is_addon {
         uki_sections(&image, &mut described);
     }
     pe::describe_efi(bytes, &mut described);
     Ok(described)
 }
 
+/// What a section is as a part, and as a layer where it may be of a format that is known.
+fn uki_names(role: Role) -> (&'static str, Option<&'static str>) {
+    match role {
+        Role::Linux => ("kernel", Some("kernel")),
+        Role::Initrd => ("initramfs", Some("initrd")),
+        Role::Ucode => ("ucode", Some("ucode")),
+        // The tree itself is the part.
+        Role::Dtb => ("", Some("dtb")),
+        Role::DtbAuto => ("dtbauto", Some("dtbauto")),
+        Role::EfiFirmware => ("efifw", Some("efifw")),
+        Role::Cmdline => ("cmdline", None),
+        Role::OsRelease => ("osrel", None),
+        Role::Uname => ("uname", None),
+        Role::HardwareIds => ("hwids", None),
+        Role::Splash => ("splash", None),
+        Role::PcrSignature => ("pcrsig", None),
+        Role::PcrKey => ("pcrpkey", None),
+        Role::Profile => ("profile", None),
+    }
+}
+
 fn uki_sections(image: &Pe<'_>, described: &mut Described) {
-    for (role, section) in uki::sections(image) {
+    let mut profiles: Vec<Row> = Vec::new();
+    let mut profile = String::new();
+    for part in uki::sections(image) {
+        let section = part.section;
         let Some(contents) = image.contents(section) else {
             let range = section.file_range();
             let name = String::from_utf8_lossy(section.name()).into_owned();
@@ -125,21 +152,41 @@ fn uki_sections(image: &Pe<'_>, described: &mut Described) {
             continue;
         };
         let start = u64::from(section.raw_at);
+        let (name, layer) = uki_names(part.role);
+        let is_text = matches!(part.role, Role::Cmdline | Role::OsRelease | Role::Uname | Role::Profile);
+        let text = contents.split(|byte| *byte == 0).next().filter(|_| is_text);
+        let contents = text.unwrap_or(contents);
         let at = start..start + len64(contents);
-        let text = |name: &'static str, described: &mut Described| {
-            let text = contents.split(|byte| *byte == 0).next().unwrap_or(contents);
-            described.facts.push(Fact::new(name, Value::text(text.trim_ascii_end())).at(start, len64(text)));
-            described.part(name, start..start + len64(text));
-        };
-        match role {
-            Role::Linux => described.children.push(Child::range("kernel", at).part("kernel")),
-            Role::Initrd => described.children.push(Child::range("initrd", at).part("initramfs")),
-            Role::Ucode => described.children.push(Child::range("ucode", at)),
-            Role::Dtb => described.children.push(Child::range("dtb", at)),
-            Role::Cmdline => text("cmdline", described),
-            Role::OsRelease => text("osrel", described),
-            Role::Uname => text("uname", described),
+        if part.role == Role::Profile {
+            let field = |name| uki::profile_field(contents, name).map(Value::text);
+            let number = u64::try_from(profiles.len()).unwrap_or(0);
+            let mut row = vec![("profile", Value::Number(number))];
+            row.extend(field("ID").map(|id| ("id", id)));
+            row.extend(field("TITLE").map(|title| ("title", title)));
+            let id = field("ID").map_or(String::new(), |id| format!(" ({id})"));
+            profile = format!("profile {number}{id}");
+            profiles.push(Row(row));
+        } else if let Some(text) = text {
+            described.facts.push(Fact::new(name, Value::text(text.trim_ascii_end())).at(at.start, len64(text)));
         }
+        let known = super::what_is(name);
+        let what = part.profile.map(|_| Cow::from(format!("{}, of {profile}", known.unwrap_or("a section"))));
+        if let Some(Row(row)) = part.profile.and_then(|index| profiles.get_mut(index)) {
+            if let (true, Some(text)) = (part.role == Role::Cmdline, text) {
+                row.push(("cmdline", Value::text(text.trim_ascii_end())));
+            }
+        }
+        let here = PartAt { name, what, at: 0..len64(contents) };
+        match layer {
+            Some(layer) => {
+                let parts = if name.is_empty() { Vec::new() } else { vec![here] };
+                described.children.push(Child { parts, ..Child::range(layer, at) });
+            }
+            None => described.parts.push(PartAt { at, ..here }),
+        }
+    }
+    if !profiles.is_empty() {
+        described.facts.push(Fact::new("profiles", Value::Table(profiles)).meaning("to choose from at boot"));
     }
 }
 

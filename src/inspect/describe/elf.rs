@@ -54,7 +54,7 @@ pub(super) fn describe(bytes: &[u8], context: &Context<'_>) -> Result<Described,
     let sections = u64::try_from(elf.sections().len().saturating_sub(1)).unwrap_or(0);
     facts.push(Fact::number("sections", sections));
     facts.push(Fact::new("symbols", elf.symbols().is_ok()).meaning("symbol table, .symtab"));
-    described.later(look_inside);
+    described.later(super::kernel::INSIDE, look_inside);
     let notes = elf.notes();
     describe_notes(&elf, &notes, &mut described);
     if is_contents(context) {

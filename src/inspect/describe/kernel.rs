@@ -18,6 +18,9 @@ const CONFIG_END: &[u8] = b"IKCFG_ED";
 /// How a cpio archive of the kernel's build begins ("newc", Documentation/driver-api/early-userspace/buffer-format.rst).
 const CPIO: &[u8] = b"070701";
 
+/// The facts that looking into a kernel adds.
+pub(super) const INSIDE: &[&str] = &["release", "banner", "config_built_in", "initramfs_built_in", "build_id"];
+
 /// A kernel that has no header: flat, as ARM's `Image`. Device trees behind it (MIPS: `RAW_APPENDED_DTB`) are none of it.
 pub(super) fn describe_flat(bytes: &[u8]) -> Described {
     let mut described = Described::new(Kind::Kernel, "kernel without a header (flat Image)");
@@ -25,7 +28,7 @@ pub(super) fn describe_flat(bytes: &[u8]) -> Described {
     described.part("vmlinux", 0..behind.start(bytes));
     described.behind(bytes, &behind, 0);
     fill_gaps(&mut described.regions, len64(bytes), "kernel", RegionKind::Code);
-    described.later(|bytes, context, described| {
+    described.later(INSIDE, |bytes, context, described| {
         let behind = Behind::at_end(bytes).unwrap_or_default();
         look_inside_flat(slice(bytes, 0, behind.start(bytes)).unwrap_or(bytes), context, described);
         described.regions = child_regions(&described.children);

@@ -63,6 +63,8 @@ pub(super) struct Described {
 /// not.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Later {
+    /// Facts that it may add, beside others.
+    pub(super) adds: &'static [&'static str],
     /// Index of the layer's fact that the new ones come in front of.
     pub(super) facts_at: usize,
     /// Adds facts, parts, findings and children to what is empty so far; regions take the place of those that are there.
@@ -88,9 +90,9 @@ impl Described {
         Described::new(kind, "")
     }
 
-    /// Puts off what `look` does; its facts come behind those so far.
-    fn later(&mut self, look: fn(&[u8], &Context<'_>, &mut Described)) {
-        self.later.push(Later { facts_at: self.facts.len(), look });
+    /// Puts off what `look` does; its facts, `adds`, come behind those so far.
+    fn later(&mut self, adds: &'static [&'static str], look: fn(&[u8], &Context<'_>, &mut Described)) {
+        self.later.push(Later { adds, facts_at: self.facts.len(), look });
     }
 
     /// What could not be read: all its bytes, and why.
@@ -110,6 +112,12 @@ impl Described {
     fn whole_part(&mut self, name: &'static str, bytes: &[u8]) {
         self.part(name, 0..len64(bytes));
     }
+}
+
+/// What [`super::PARTS`] says of the parts of that name.
+pub(super) fn what_is(name: &str) -> Option<&'static str> {
+    let known = super::PARTS.iter().find(|(known, _)| known.split('[').next() == Some(name));
+    known.map(|(_, what)| *what)
 }
 
 /// A part, by a name of [`super::PARTS`] without its index.

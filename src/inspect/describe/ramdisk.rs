@@ -133,6 +133,7 @@ pub(super) fn describe_android(bytes: &[u8]) -> Result<Described, FieldError> {
         described.children.push(match section.name {
             "kernel" => child.part("kernel"),
             "ramdisk" => child.part("initramfs"),
+            name @ ("second" | "recovery_dtbo" | "bootconfig" | "signature" | "dt") => child.part(name),
             _ => child,
         });
     }

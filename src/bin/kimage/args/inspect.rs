@@ -38,10 +38,11 @@ Examples:
   kimage info uImage --field ih_load
   kimage info vmlinuz --field release
   kimage info vmlinuz --field vmlinux.build_id
+  kimage info uki.efi --field kernel.payload.codec
   kimage info /boot/vmlinuz-* --json | jq -r '.files[] | [.file, .layers[0].facts.release.value] | @tsv'
 
---field takes the first layer that has the field, or the one that is named: LAYER.FIELD. It reads no further than it
-must. --schema prints the JSON Schema of the JSON form.")]
+--field takes the outermost layer that has the field. Where several have it side by side and say different things, name
+one by the layers down to it, as many as are needed: LAYER.FIELD, LAYER.LAYER.FIELD. It reads no further than it must. --schema prints the JSON Schema of the JSON form.")]
 pub(crate) struct Info {
     /// The files
     #[arg(value_name = "FILE", required_unless_present = "schema")]
@@ -62,8 +63,9 @@ pub(crate) struct Info {
 /// Any kernel file: write one of its parts, or all
 ///
 /// Without PART, lists the parts with their sizes. A part's name is kimage's own, never one from the file: vmlinux,
-/// payload, piggy, relocs, setup, decompressor, kernel, config, initramfs, dtb[N], image[N], cmdline, banner, sbat,
-/// osrel, uname.
+/// payload, piggy, relocs, setup, decompressor, kernel, config, initramfs, dtb[N], image[N], cmdline, banner; of a boot.img
+/// second, recovery_dtbo, dt, bootconfig, signature; of EFI images sbat, and of UKIs and their addons osrel, uname, ucode,
+/// splash, pcrsig, pcrpkey, hwids, dtbauto[N], efifw[N], profile[N].
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

@@ -4,7 +4,7 @@ use crate::args::Info;
 use crate::input::Input;
 use crate::{say, screen};
 use anyhow::{Context, Result, bail};
-use kimage::inspect::{Layer, Opened, open};
+use kimage::inspect::{FactFound, Layer, LayerId, Opened, open};
 use kimage::report::{self, FileInfo, write_info_json, write_info_text};
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
@@ -53,16 +53,31 @@ fn describe(path: &Path, args: &Info) -> Result<(FileInfo, bool)> {
     Ok((FileInfo::new(&input.name(), &opened), damaged))
 }
 
+/// The names of the layers down to this one, as --field takes them; the file's own name only where there is no other.
+fn dotted(opened: &Opened<'_>, id: LayerId) -> String {
+    let path = opened.path(id).replace('/', ".");
+    path.strip_prefix("file.").map_or(path.clone(), str::to_owned)
+}
+
 fn print_field(args: &Info, field: &str) -> Result<()> {
     for path in &args.files {
         let input = Input::open(path)?;
         let mut opened = Opened::new(&input, &args.opening.limits()).with_context(|| input.name())?;
-        let Some((_, fact)) = opened.fact(field) else {
-            let mut names: Vec<&str> =
-                opened.layers().iter().flat_map(|layer| layer.facts.iter().map(|fact| fact.name)).collect();
-            names.sort_unstable();
-            names.dedup();
-            bail!("{}: has no field {field}; there are: {}", input.name(), names.join(", "));
+        let fact = match opened.fact(field) {
+            FactFound::One(_, fact) => fact,
+            FactFound::Several(layers) => {
+                let name = field.rsplit('.').next().unwrap_or(field);
+                let paths: Vec<String> = layers.iter().map(|id| format!("{}.{name}", dotted(&opened, *id))).collect();
+                let what = format!("{}: several layers have a field {field}, and not the same", input.name());
+                bail!("{what}: give one of {}", paths.join(", "));
+            }
+            FactFound::None => {
+                let mut names: Vec<&str> =
+                    opened.layers().iter().flat_map(|layer| layer.facts.iter().map(|fact| fact.name)).collect();
+                names.sort_unstable();
+                names.dedup();
+                bail!("{}: has no field {field}; there are: {}", input.name(), names.join(", "));
+            }
         };
         let text = format!("{}\n", fact.value);
         // A program gets what the file has; a terminal would obey it.
