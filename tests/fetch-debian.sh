@@ -36,6 +36,11 @@ failed=0
 # shellcheck source=tests/debian-apt.sh
 . "$(dirname "$0")/debian-apt.sh"
 
+count=0
+for folder in "$cache"/*-*-*; do if [ -d "$folder" ]; then count=$((count + 1)); fi; done
+# Said beforehand, once.
+[ "$count" -ge 14 ] || echo "Fetching up to $((14 - count)) of Debian's kernels into $cache: 40 MB each of packages, 12 MB kept" >&2
+
 fetch() {
     suite=$1 arch=$2 meta=$3
     folder=$cache/$suite-$arch-${meta#linux-image-}

@@ -178,9 +178,9 @@ impl Generator {
             if let Some(which) = self.fresh(used, |_| which).filter(|_| !both) {
                 let _ = write!(out, "{which} = <{value}>; ");
             }
-            return;
+            return; // no gap: this property is written
         }
-        let Some(name) = self.fresh(used, Self::property_name) else { return };
+        let Some(name) = self.fresh(used, Self::property_name) else { return }; // no gap: all names are taken
         if self.rarely(30) {
             let _ = write!(out, "{}: ", self.new_label());
         }
@@ -202,7 +202,7 @@ impl Generator {
             self.property(out, &mut used, references);
         }
         for _ in 0..self.below(if depth < 3 { 4 } else { 1 }) {
-            let Some(name) = self.fresh(&mut used, Self::node_name) else { continue };
+            let Some(name) = self.fresh(&mut used, Self::node_name) else { continue }; // no gap: all names are taken
             if self.rarely(5) {
                 let _ = write!(out, "/delete-node/ {name}; ");
                 continue;

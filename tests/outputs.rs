@@ -302,7 +302,7 @@ fn a_file_that_gets_shorter_is_said() {
         assert_eq!(names(dir.path()), ["in"]);
         cut += 1;
         if cut == 5 {
-            return;
+            return; // no gap: often enough
         }
     }
     assert!(cut > 0, "kimage was always done before the cut");

@@ -181,7 +181,10 @@ fn shared(name: &str) -> PathBuf {
 pub fn wild() -> Option<PathBuf> {
     let archive = shared("wild/images.tar.zst");
     if !archive.is_file() {
-        missing(&format!("no images of others: {} is not there", archive.display()));
+        missing(&format!(
+            "no images of others: {} is not there (this project's own machines have it)",
+            archive.display()
+        ));
         return None;
     }
     Some(unpack(&archive, "wild"))
@@ -209,7 +212,8 @@ pub fn kimage() -> Command {
 
 /// What this test needs is not there, so it cannot test, or not all that it should. Every such word goes through here:
 /// it is counted (tests/run.sh sums up all of them: which test, why, and how to change that), and with
-/// `KIMAGE_REQUIRE_ALL=1` the test fails. `what` names the way out.
+/// `KIMAGE_REQUIRE_ALL=1` the test fails. `what` names the way out. Where there is no `../shared` at all, what is in there
+/// alone is counted, and no failure: nobody could do anything about it.
 pub fn missing(what: &str) {
     let text = format!("\n*** NOT TESTED: {what}\n");
     let thread = std::thread::current();
@@ -221,7 +225,8 @@ pub fn missing(what: &str) {
         let written = file.and_then(|mut file| io::Write::write_all(&mut file, line.as_bytes()));
         assert!(written.is_ok(), "{}: {written:?}: {text}", list.display());
     }
-    assert!(std::env::var_os("KIMAGE_REQUIRE_ALL").is_none(), "{text}");
+    let elsewhere = what.contains("../shared/") && !shared("").is_dir();
+    assert!(elsewhere || std::env::var_os("KIMAGE_REQUIRE_ALL").is_none(), "{text}");
     eprintln!("{text}");
 }
 
