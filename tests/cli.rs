@@ -171,8 +171,29 @@ fn wrong_inputs_name_the_file_and_the_way_out() {
     fails(&run(&["bzimage"], &[&vmlinux, &vmlinux]), 1, &["tiny/vmlinux: this is an ELF file without setup header"]);
     fails(&run(&["bzimage"], &[&arm, &setup]), 1, &["is for ARM, wanted x86", "kimage zimage"]);
     fails(&run(&["zimage"], &[&vmlinux]), 1, &["is for x86-64, wanted 32-bit ARM", "kimage bzimage"]);
-    fails(&run(&["zimage"], &[&setup]), 1, &["this is an x86 bzImage; wanted arch/arm/boot/compressed/vmlinux"]);
-    fails(&run(&["image"], &[&setup]), 1, &["wanted an ELF file"]);
+    fails(&run(&["zimage"], &[&setup]), 1, &["this is a setup.bin; wanted arch/arm/boot/compressed/vmlinux"]);
+    fails(&run(&["image"], &[&setup]), 1, &["this is a setup.bin; wanted an ELF file"]);
+    // Neither cut off nor damaged, and in the right order.
+    fails(&run(&["bzimage"], &[&setup]), 1, &["this is a setup.bin; wanted a kernel", "the kernel's own vmlinux"]);
+    fails(
+        &run(&["bzimage"], &[&vmlinux, &arm]),
+        1,
+        &["without setup header", "help: give the setup of the kernel's build"],
+    );
+    let empty = dir.path().join("empty");
+    fs::write(&empty, "").unwrap();
+    for (words, files) in [
+        (&["bzimage"][..], vec![&empty]),
+        (&["bzimage"], vec![&empty, &setup]),
+        (&["bzimage"], vec![&vmlinux, &empty]),
+        (&["zimage"], vec![&empty]),
+        (&["image"], vec![&empty]),
+        (&["fit", "-A", "arm", "--kernel", vmlinux.to_str().unwrap(), "--dtb"], vec![&empty]),
+    ] {
+        fails(&run(words, &files), 1, &["empty: this is an empty file; wanted ", "help: "]);
+    }
+    fs::remove_file(&empty).unwrap();
+    fails(&run(&["fit"], &[&vmlinux]), 1, &["this is no device tree source", "a kernel is given with --kernel"]);
     fails(&run(&["voffset"], &[&setup]), 1, &["e_ident[EI_MAG] at offset 0x0", "help: this is not an ELF file"]);
     fails(&run(&["voffset", "--symbols", "_end,nonsense"], &[&vmlinux]), 1, &["has no nonsense"]);
     fails(&run(&["image", "--max-size", "100"], &[&vmlinux]), 1, &["more than 100", "--max-size"]);

@@ -429,9 +429,9 @@ fn device_tree<'a>(which: &'static str, index: usize, file: FitFile<'a>) -> Resu
         Some(Format::Fdt) => {
             Dtb::parse_at(file.bytes, 0).and_then(|dtb| dtb.tree()).map_err(|error| Error::input(which, error))
         }
-        found => {
-            let found = super::describe(found);
-            Err(Error::wrong_input(which, found, "a device tree blob", "compile the source first: dtc -O dtb"))
+        _ => {
+            let help = "give a .dtb file; its source is compiled by dtc -O dtb";
+            Err(Error::wrong_input(which, super::describe(file.bytes), "a device tree blob", help))
         }
     };
     tree.map_err(|error| Error::Part { which, index, source: Box::new(error) })

@@ -17,7 +17,7 @@ pub use payload::{Payload, PayloadForm, payload, payload_as_is};
 pub use uimage::{Derived, UImageRequest, uimage};
 
 use crate::arch::Arch;
-use crate::bytes::{Patch, PhysAddr};
+use crate::bytes::{Patch, PhysAddr, len64};
 use crate::elf::{Elf, FlatOptions, flatten};
 use crate::error::{Error, Result};
 use crate::finding::{Finding, Severity};
@@ -150,13 +150,13 @@ fn bzimage_stub(vmlinux: &[u8]) -> Result<Stub<'_>> {
     const WANT: &str = "arch/x86/boot/compressed/vmlinux (an ELF file)";
     match Format::detect(vmlinux) {
         Some(Format::Elf) => {}
-        Some(Format::BzImage) if BzImage::parse(vmlinux).is_err() => {
+        Some(Format::BzImage) if is_setup_alone(vmlinux) => {
             let help = "the order is VMLINUX SETUP: give arch/x86/boot/compressed/vmlinux first";
             return Err(Error::wrong_input("VMLINUX", "a setup.bin", WANT, help));
         }
-        found => {
+        _ => {
             let help = "give the decompressor as the linker left it, before objcopy";
-            return Err(Error::wrong_input("VMLINUX", describe(found), WANT, help));
+            return Err(Error::wrong_input("VMLINUX", describe(vmlinux), WANT, help));
         }
     }
     let elf = Elf::parse(vmlinux).map_err(|error| Error::input("VMLINUX", error))?;
@@ -174,7 +174,8 @@ fn bzimage_setup(setup: &[u8]) -> Result<Cow<'_, [u8]>> {
             let flat = flatten(&elf, &options).map_err(|error| Error::input("SETUP", error))?;
             let bytes = flat.plan.bytes_at(0..flat.plan.len());
             if !Setup::detect(&bytes) {
-                let help = "give the files in this order: VMLINUX SETUP";
+                let help =
+                    "give the setup of the kernel's build; where it is the first file, the order is VMLINUX SETUP";
                 return Err(Error::wrong_input("SETUP", "an ELF file without setup header", WANT, help));
             }
             Ok(Cow::Owned(bytes))
@@ -185,15 +186,26 @@ fn bzimage_setup(setup: &[u8]) -> Result<Cow<'_, [u8]>> {
         }
         // Setup::parse says what is wrong with anything else that may be a setup; one that is cut off may have its EFI
         // header still.
-        Some(Format::BzImage | Format::Pe) | None => Ok(Cow::Borrowed(setup)),
-        found => {
-            Err(Error::wrong_input("SETUP", describe(found), WANT, "give the real-mode setup of the kernel's build"))
-        }
+        Some(Format::BzImage | Format::Pe) | None if !setup.is_empty() => Ok(Cow::Borrowed(setup)),
+        _ => Err(Error::wrong_input("SETUP", describe(setup), WANT, "give the real-mode setup of the kernel's build")),
     }
 }
 
-fn describe(found: Option<Format>) -> &'static str {
-    found.map_or("no kernel file that kimage knows", Format::name)
+/// What an input is that is not what was wanted, for "this is …".
+fn describe(input: &[u8]) -> &'static str {
+    match Format::detect(input) {
+        Some(Format::BzImage) if is_setup_alone(input) => "a setup.bin",
+        None if input.is_empty() => "an empty file",
+        found => found.map_or(UNKNOWN, Format::name),
+    }
+}
+
+/// What [`Format::detect`] does not know.
+const UNKNOWN: &str = "no kernel file that kimage knows";
+
+/// A bzImage's real-mode setup, with nothing behind it: what the kernel's build calls setup.bin, padded or not.
+fn is_setup_alone(bytes: &[u8]) -> bool {
+    Setup::parse(bytes).is_ok_and(|setup| len64(bytes) <= setup.padded_len())
 }
 
 /// ARM zImage out of the linked decompressor, or out of a zImage, with device trees appended.
@@ -211,9 +223,9 @@ pub fn zimage<'a>(vmlinux: &'a [u8], dtbs: &[&'a [u8]]) -> Result<Assembled<'a>>
         Some(Format::ZImage) => ZImage::parse(vmlinux)
             .map_err(|error| Error::input("VMLINUX", error))
             .map(|image| zimage::plan_append(&image, dtbs))?,
-        found => {
+        _ => {
             let help = "an arm64 or RISC-V kernel is made by `kimage image`, an x86 one by `kimage bzimage`";
-            return Err(Error::wrong_input("VMLINUX", describe(found), WANT, help));
+            return Err(Error::wrong_input("VMLINUX", describe(vmlinux), WANT, help));
         }
     };
     let plan = plan.map_err(Error::ZImage)?;
@@ -252,7 +264,7 @@ fn looks_for_appended_dtb(plan: &Plan<'_>, kernel_len: u64) -> bool {
 /// [`Error`] when the input is no ELF file, has nothing to load, or would make a file over the limit.
 pub fn image<'a>(vmlinux: &'a [u8], options: &FlatOptions) -> Result<Assembled<'a>> {
     if !Elf::detect(vmlinux) {
-        let found = describe(Format::detect(vmlinux));
+        let found = describe(vmlinux);
         return Err(Error::wrong_input(
             "VMLINUX",
             found,

@@ -1,6 +1,6 @@
 //! The journey of a kernel into a bzImage around kimage's own boot stub: any kernel in, no build tree needed.
 
-use super::{Assembled, Facts, describe};
+use super::{Assembled, Facts, describe, is_setup_alone};
 use crate::bytes::{Cursor, FieldError, Problem, len64, slice};
 use crate::codec::{Bcj, Codec, Parameters as CodecParameters, size_trailer};
 use crate::elf::{self, Elf, RelocOptions};
@@ -183,7 +183,7 @@ fn take_out(vmlinux: &[u8], max_memory: u64) -> Result<(Cow<'_, [u8]>, Origin)> 
             }
             Ok((Cow::Borrowed(vmlinux), Origin::default()))
         }
-        Some(Format::BzImage) => {
+        Some(Format::BzImage) if !is_setup_alone(vmlinux) => {
             let image = BzImage::parse(vmlinux).map_err(|error| Error::input("VMLINUX", cut_off(error)))?;
             let header = image.setup().header();
             let Some(payload) = image.payload() else {
@@ -211,9 +211,9 @@ fn take_out(vmlinux: &[u8], max_memory: u64) -> Result<(Cow<'_, [u8]>, Origin)> 
             }
             Ok((Cow::Owned(kernel), origin))
         }
-        found => {
+        _ => {
             let help = "give the kernel's own vmlinux as the linker left it, or /boot/vmlinuz-...";
-            Err(Error::wrong_input("VMLINUX", describe(found), WANT, help))
+            Err(Error::wrong_input("VMLINUX", describe(vmlinux), WANT, help))
         }
     }
 }

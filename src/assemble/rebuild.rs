@@ -112,7 +112,7 @@ impl<'a> Rebuild<'a> {
         const WANT: &str = "the kernel's own vmlinux, at the top of the build folder (an ELF file)";
         if Format::detect(vmlinux) != Some(Format::Elf) {
             let help = "give vmlinux (or vmlinux.unstripped) with its symbols";
-            return Err(Error::wrong_input("VMLINUX", describe(Format::detect(vmlinux)), WANT, help));
+            return Err(Error::wrong_input("VMLINUX", describe(vmlinux), WANT, help));
         }
         let vmlinux = Elf::parse(vmlinux).map_err(|error| Error::input("VMLINUX", error))?;
         let is_x86 = |arch| matches!(arch, Arch::X86 | Arch::X86_64);

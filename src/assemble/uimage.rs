@@ -148,7 +148,7 @@ fn takes_trees(request: &UImageRequest, facts: &DataFacts) -> bool {
 
 fn with_dtbs<'a>(data: &'a [u8], dtbs: &[&'a [u8]]) -> Result<Plan<'a>> {
     if !ZImage::detect(data) {
-        let found = super::describe(Format::detect(data));
+        let found = super::describe(data);
         let help = "an ARM zImage carries device trees behind it, and a MIPS kernel before it is compressed: give that, \
                     with --compress, or leave out --append-dtb";
         return Err(Error::wrong_input("DATA", found, "an ARM zImage or a MIPS vmlinux, for --append-dtb", help));
@@ -537,8 +537,10 @@ impl Decided {
             _ => None,
         };
         let given = COMPRESSION.short(header.comp).unwrap_or("?");
-        let is =
-            found.map_or_else(|| super::describe(facts.format).to_owned(), |codec| format!("{} data", codec.name()));
+        let is = found.map_or_else(
+            || facts.format.map_or(super::UNKNOWN, Format::name).to_owned(),
+            |codec| format!("{} data", codec.name()),
+        );
         match found.and_then(comp_id) {
             Some(id) if id == header.comp => {}
             // A ramdisk is handed on as it is: the kernel unpacks it, whatever the label says.

@@ -22,7 +22,7 @@ impl<'i> Parser<'i> {
         self.scan.space()?;
         if !self.scan.looking_at("/dts-v1/") {
             let place = self.scan.place();
-            let help = "an image tree source begins with /dts-v1/;";
+            let help = "an image tree source begins with /dts-v1/;, a kernel is given with --kernel";
             return Err(self.scan.error(place, "this is no device tree source", help));
         }
         while self.scan.skip("/dts-v1/")? {
