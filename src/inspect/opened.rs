@@ -1,12 +1,13 @@
 //! Peeling: one layer after the other, from the outside in.
 
-use super::describe::{self, Child, Content, Context, Decoded, Described, Later, PartAt};
+use super::describe::{self, Child, Content, Context, Decoded, Described, Later, PartAt, initrd};
 use super::{Buffer, DAMAGED, Fact, FoundBy, Kind, Layer, LayerId, Limits, Part, Space, Value};
 use crate::bytes::{len64, slice};
 use crate::codec::{self, Inflated};
 use crate::error::{Error, Result};
 use crate::finding::{Finding, Severity};
 use crate::format::Format;
+use crate::format::cpio::{self, Cpio};
 use crate::layout::{Region, RegionKind};
 use std::ops::Range;
 
@@ -164,7 +165,12 @@ impl<'a> Opened<'a> {
     pub fn part(&mut self, name: &str) -> Option<Part> {
         let first = format!("{name}[0]");
         loop {
-            let found = self.parts.iter().find(|part| part.name == name || part.name == first);
+            let find = |wanted: &str| self.parts.iter().find(|part| part.name == wanted);
+            // One alone is the first as well, once all is known.
+            let found = find(name).or_else(|| find(&first)).or_else(|| {
+                let alone = name.strip_suffix("[0]").filter(|_| self.pending.is_empty())?;
+                find(alone)
+            });
             if let Some(part) = found {
                 return Some(part.clone());
             }
@@ -290,7 +296,11 @@ impl<'a> Opened<'a> {
             None => {
                 let limit = self.left();
                 let mut data = Vec::with_capacity(describe::expected_size(codec, bytes, limit));
-                let inflated = codec.decompress(bytes, limit, &mut data);
+                // The kernel takes one stream of an initial RAM disk after the other; commands take all of them for one.
+                let inflated = match initrd::is_packed_archive(codec, bytes) {
+                    true => codec.decompress_one(bytes, limit, &mut data),
+                    false => codec.decompress(bytes, limit, &mut data),
+                };
                 (data, inflated)
             }
         };
@@ -300,10 +310,11 @@ impl<'a> Opened<'a> {
         let mut behind = None;
         let produced = len64(&data);
         let around = layer.parent.and_then(|id| self.layer(id)).map(|outer| outer.kind);
+        let is_initrd = Cpio::detect(&data) || initrd::is_further(&layer.name);
         match &inflated {
             Ok(inflated) => {
                 let rest = slice(bytes, inflated.consumed, len64(bytes) - inflated.consumed).unwrap_or(&[]);
-                behind = describe::behind_stream(bytes, inflated, &layer.name, around);
+                behind = describe::behind_stream(bytes, inflated, &layer.name, around).filter(|_| !is_initrd);
                 regions = Some(describe::stream_regions(inflated, rest, behind.as_ref()));
                 describe::stream_facts(bytes, inflated, rest, &mut facts);
             }
@@ -318,7 +329,7 @@ impl<'a> Opened<'a> {
             .iter()
             .any(|part| part.name.starts_with("initramfs") && Some((Some(part.layer), part.at.clone())) == place);
         let is_part = self.layer(parent).is_some_and(|layer| describe::is_part(&layer.name, around));
-        if is_part && !is_ramdisk {
+        if is_part && !is_ramdisk && !is_initrd {
             self.add_part(parent, "payload", "", 0..consumed);
         }
         if let Some(layer) = self.layers.get_mut(parent.0) {
@@ -327,6 +338,13 @@ impl<'a> Opened<'a> {
             if let Some(regions) = regions {
                 layer.regions = regions;
             }
+        }
+        if is_initrd && inflated.is_ok() {
+            if !Cpio::detect(&data) {
+                let finding = initrd::no_archive();
+                self.layers.get_mut(parent.0).into_iter().for_each(|layer| layer.findings.push(finding.clone()));
+            }
+            self.follow(parent, consumed);
         }
         // Below what comes out of the stream, so that it is read after that.
         let behind = behind
@@ -408,7 +426,82 @@ impl<'a> Opened<'a> {
             findings,
             buffer,
         });
+        if kind == Kind::Known(Format::Cpio) {
+            let len = self.layer(id).and_then(|layer| cpio::archive_len(self.bytes(layer)));
+            len.into_iter().for_each(|len| self.follow(id, len));
+        }
         Some(id)
+    }
+
+    /// Goes on behind a segment of an initial RAM disk, of `len` bytes: to the next one, a further child of the first.
+    fn follow(&mut self, id: LayerId, len: u64) {
+        let Some(layer) = self.layer(id) else { return };
+        let is_further = initrd::is_further(&layer.name);
+        let is_archive = layer.kind == Kind::Known(Format::Cpio);
+        let (head, start) = match layer.parent.filter(|_| is_further) {
+            Some(head) => (head, layer.in_parent.start),
+            None => (id, 0),
+        };
+        let Some(first) = self.layer(head) else { return };
+        let inside =
+            first.space != Space::File && matches!(first.space, Space::Inside(around) if first.parent == Some(around));
+        let whole = first.size();
+        let end = start.saturating_add(len).min(whole);
+        let next = initrd::next(self.bytes(first), end, inside);
+        let place = (first.parent, first.in_parent.clone());
+        let at_place = |part: &Part| Some(part.layer) == place.0 && part.at == place.1;
+        let is_initrd = !inside
+            && (place.0.is_none()
+                || self.parts.iter().any(|part| at_place(part) && part.name.starts_with("initramfs")));
+        // cpio writes whole blocks of 512 bytes; other padding is none of the archive.
+        let blocks = len.next_multiple_of(512);
+        let padding = next.regions.first().filter(|region| region.kind == RegionKind::Padding);
+        let padded = padding.is_some_and(|padding| padding.at.end >= start.saturating_add(blocks));
+        let taken = if padded && is_archive { blocks } else { len };
+        if is_initrd {
+            if place.0.is_none() && !is_further {
+                self.add_part(head, "initramfs", "", 0..whole);
+            }
+            // One alone is the whole.
+            if is_further || next.segment.is_some() {
+                self.add_segment(id, 0..taken);
+            }
+        }
+        if let Some(layer) = self.layers.get_mut(id.0) {
+            layer.regions.retain(|region| region.at.start < len);
+            layer.regions.iter_mut().for_each(|region| region.at.end = region.at.end.min(len));
+            if is_further {
+                let taken = taken.max(len);
+                layer.at.end = layer.at.start.saturating_add(taken).min(layer.at.end);
+                layer.in_parent.end = layer.in_parent.start.saturating_add(taken).min(whole);
+            }
+        }
+        if let Some(first) = self.layers.get_mut(head.0) {
+            // Of the head the last region is always all that comes behind the segments read so far.
+            first.regions.retain(|region| region.at.start < end);
+            first.regions.iter_mut().for_each(|region| region.at.end = region.at.end.min(end));
+            first.regions.extend(next.regions);
+            first.findings.extend(next.finding);
+            first.regions = in_order(std::mem::take(&mut first.regions), whole);
+        }
+        if let Some(child) = next.segment {
+            self.pending.push(Pending::Child { parent: head, child });
+        } else if let Some(rest) = next.junk {
+            let behind = crate::format::fdt::Behind { rest: Some(rest), ..Default::default() };
+            let bytes = self.layer(head).map_or(&[][..], |layer| self.bytes(layer));
+            let children = describe::behind_children(bytes, &behind, 0);
+            self.add_inside(head, Vec::new(), children);
+        }
+    }
+
+    /// `initramfs[N]`, the first number that is free: the whole is `initramfs` where there are several.
+    fn add_segment(&mut self, layer: LayerId, at: Range<u64>) {
+        let name = (0_usize..).map(|number| format!("initramfs[{number}]"));
+        let mut names = name.filter(|name| !self.parts.iter().any(|part| part.name == *name));
+        let what = "a segment of the initial RAM disk, as it stands there: compressed or not";
+        if let Some(name) = names.next() {
+            self.parts.push(Part { name, what: what.into(), layer, at });
+        }
     }
 
     /// Notes the parts of a layer, and the layers inside it.

@@ -6,6 +6,7 @@ mod compressed;
 mod efi;
 mod elf;
 mod fdt;
+pub(super) mod initrd;
 mod kernel;
 mod pe;
 mod ramdisk;

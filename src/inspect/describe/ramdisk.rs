@@ -10,7 +10,7 @@ use crate::format::fdt::Behind;
 use crate::inspect::{Fact, Kind, Row, Value};
 use crate::layout::{Region, RegionKind};
 
-/// A cpio archive, and what the kernel would unpack behind it: archives and compressed archives, with zeros between.
+/// A cpio archive.
 pub(super) fn describe_cpio(bytes: &[u8]) -> Result<Described, FieldError> {
     let archive = Cpio::parse(bytes)?;
     let mut described = Described::new(Kind::Known(Format::Cpio), "cpio archive (newc)");
@@ -36,18 +36,8 @@ pub(super) fn describe_cpio(bytes: &[u8]) -> Result<Described, FieldError> {
     described.facts.push(Fact::number("entries", files).meaning(format!("{folders} of them folders")));
     described.facts.push(Fact::number("contents_size", size).meaning("bytes in its files"));
     described.facts.push(Fact::new("first_entries", Value::List(names)));
-    let end = archive_len(bytes).unwrap_or(len64(bytes));
-    described.regions.push(Region::new("archive", 0..end, RegionKind::Data));
-    let rest = slice(bytes, end, len64(bytes) - end).unwrap_or_default();
-    let zeros = rest.iter().take_while(|byte| **byte == 0).count();
-    let next = end + u64::try_from(zeros).unwrap_or(0);
-    if end < next {
-        described.regions.push(Region::new("padding", end..next, RegionKind::Padding));
-    }
-    if next < len64(bytes) {
-        described.regions.push(Region::new("next", next..len64(bytes), RegionKind::Data));
-        described.children.push(Child::range("next", next..len64(bytes)));
-    }
+    // What follows it is the business of the chain that it stands in: see `Opened::follow`.
+    described.regions.push(Region::new("archive", 0..archive_len(bytes).unwrap_or(len64(bytes)), RegionKind::Data));
     Ok(described)
 }
 

@@ -1,0 +1,102 @@
+//! An initial RAM disk is a chain of segments, as the kernel unpacks them: cpio archives and compressed ones, with zeros
+//! between.
+//!
+//! Source: init/initramfs.c (`unpack_to_rootfs`, `flush_buffer`) and lib/decompress.c, Linux 7.2. What is no segment ends
+//! the work: what was unpacked before stays, and the kernel says "Initramfs unpacking failed"; one built into the kernel
+//! makes it panic.
+
+use super::Child;
+use crate::bytes::{len64, slice};
+use crate::codec::Codec;
+use crate::finding::{Finding, Severity};
+use crate::format::Format;
+use crate::format::cpio::Cpio;
+use crate::inspect::Kind;
+use crate::layout::{Region, RegionKind};
+use std::ops::Range;
+
+/// The layer of a segment that is not the first.
+const FURTHER: &str = "next";
+/// What is decompressed to see whether it is an archive.
+const PEEK: u64 = 1 << 16;
+
+/// What follows a segment.
+#[derive(Debug, Default)]
+pub(in crate::inspect) struct Next {
+    /// Padding, and all that comes behind it.
+    pub(in crate::inspect) regions: Vec<Region>,
+    /// The next segment, up to the end of the chain: its own end shows when it was read.
+    pub(in crate::inspect) segment: Option<Child>,
+    /// What is none.
+    pub(in crate::inspect) junk: Option<Range<u64>>,
+    /// What is wrong there.
+    pub(in crate::inspect) finding: Option<Finding>,
+}
+
+/// Is this the name of a segment that is not the first?
+pub(in crate::inspect) fn is_further(name: &str) -> bool {
+    name.split('[').next() == Some(FURTHER)
+}
+
+/// Does the stream begin as a cpio archive?
+pub(in crate::inspect) fn is_packed_archive(codec: Codec, bytes: &[u8]) -> bool {
+    matches!(codec.scan(bytes, PEEK, 0, |piece| Some(piece.starts_with(b"07070"))), Ok(Some(true)))
+}
+
+/// A further segment that decompresses to something else.
+pub(in crate::inspect) fn no_archive() -> Finding {
+    junk("a segment of the initial RAM disk that is compressed, and no cpio archive inside")
+}
+
+fn junk(message: impl Into<String>) -> Finding {
+    let help = "the kernel unpacks what stands before it and says \"Initramfs unpacking failed\"; built into the kernel, it \
+                makes it panic";
+    Finding::new("initramfs.junk", Severity::Warning, message).with_help(help)
+}
+
+/// What stands in the chain `bytes` from `end` on. `inside`: these are the contents of a compressed segment, in which
+/// there are archives alone.
+pub(in crate::inspect) fn next(bytes: &[u8], end: u64, inside: bool) -> Next {
+    let rest = slice(bytes, end, len64(bytes).saturating_sub(end)).unwrap_or_default();
+    let zeros = rest.iter().take_while(|byte| **byte == 0).count();
+    let start = end + u64::try_from(zeros).unwrap_or(0);
+    let mut next = Next::default();
+    if start > end {
+        next.regions.push(Region::new("padding", end..start, RegionKind::Padding));
+    }
+    let at = start..len64(bytes);
+    let rest = slice(bytes, start, at.end - start).unwrap_or_default();
+    if rest.is_empty() {
+        return next;
+    }
+    let segment = Child::range(FURTHER, at.clone());
+    match Format::detect(rest) {
+        Some(Format::Cpio) => {
+            if start % 4 != 0 {
+                let message =
+                    format!("an archive at offset {start:#x} of the initial RAM disk, not at a multiple of 4");
+                next.finding = Some(junk(message).at(start));
+            }
+            next.segment = Some(segment.kind(Kind::Known(Format::Cpio)));
+        }
+        Some(Format::Compressed(codec)) if !inside => {
+            if codec == Codec::Lz4Frame {
+                let message = "a segment in lz4's newer frame format: the kernel reads the legacy one (lz4 -l)";
+                next.finding = Some(junk(message).at(start));
+            }
+            next.segment = Some(segment.kind(Kind::Known(Format::Compressed(codec))));
+        }
+        // A header that is cut off or damaged shows as that.
+        _ if rest.starts_with(b"07070") && Cpio::parse(rest).is_err() => {
+            next.segment = Some(segment.kind(Kind::Known(Format::Cpio)));
+        }
+        _ => {
+            let message = format!("{} bytes behind the last archive that are none", len64(rest));
+            next.finding = Some(junk(message).at(start));
+            next.junk = Some(at.clone());
+        }
+    }
+    let name = if next.junk.is_some() { "trailer" } else { FURTHER };
+    next.regions.push(Region::new(name, at, RegionKind::Data));
+    next
+}
