@@ -7,7 +7,8 @@ use crate::elf::{self, Elf, RelocOptions};
 use crate::error::{Error, Result};
 use crate::finding::{Finding, Severity};
 use crate::format::Format;
-use crate::format::bzimage::{BzImage, NO_RELEASE, OwnParts, OwnSetup, Stubbed, plan_own};
+use crate::format::bzimage::{BzImage, Inherited, NO_RELEASE, OwnParts, OwnSetup, Stubbed, plan_own};
+use crate::payload::flat;
 use crate::payload::kernel::{Kernel, kernel};
 use crate::payload::{RelocForm, emit_relocs, parse_relocs, relocs_behind};
 use crate::stub::Stub;
@@ -74,6 +75,9 @@ impl Default for OwnRequest<'_> {
 /// `xloadflags`: five levels of page tables may be on at the entry.
 const XLF_5LEVEL_ENABLED: u16 = 1 << 6;
 
+/// Id of the finding that the setup of an image asked for an APM BIOS.
+const APM: &str = "bzimage.apm";
+
 /// What is known about a kernel that comes out of an image.
 #[derive(Debug, Default)]
 struct Origin {
@@ -84,6 +88,10 @@ struct Origin {
     setup_type_max: u32,
     /// The relocation table in the payload of an image of ours, which knows; empty for none.
     table: Option<Range<u64>>,
+    /// What the image's header says to the kernel.
+    inherited: Option<Inherited>,
+    /// What is to be said of the image.
+    findings: Vec<Finding>,
 }
 
 /// True when `vmlinux` is what [`bzimage_own`] takes and [`bzimage`](super::bzimage()) does not: the kernel itself, or an image.
@@ -105,6 +113,8 @@ pub fn is_for_own_stub(vmlinux: &[u8]) -> bool {
 pub fn bzimage_own<'a>(vmlinux: &'a [u8], request: &OwnRequest<'a>) -> Result<Assembled<'a>> {
     let (payload, origin) = take_out(vmlinux, request.max_memory)?;
     let (kernel, mut findings) = lay_out(&payload, &origin, request)?;
+    let of_setup = |finding: &Finding| request.setup.is_some() && finding.rule == APM;
+    findings.splice(0..0, origin.findings.iter().filter(|finding| !of_setup(finding)).cloned());
     drop(payload);
     let packed = pack(&kernel, request)?;
     let stub = BootStub::read(packed.unpacker.elf())?;
@@ -154,6 +164,7 @@ pub fn bzimage_own<'a>(vmlinux: &'a [u8], request: &OwnRequest<'a>) -> Result<As
         knows_five_levels,
         cmdline: Cow::Borrowed(request.cmdline),
         initrd: request.initrd.clone(),
+        inherited: origin.inherited,
         version: version.clone(),
         setup_type_max: origin.setup_type_max,
         efi: request.efi && stub.efi_pe_entry.is_some(),
@@ -186,36 +197,75 @@ fn take_out(vmlinux: &[u8], max_memory: u64) -> Result<(Cow<'_, [u8]>, Origin)> 
         Some(Format::BzImage) if !is_setup_alone(vmlinux) => {
             let image = BzImage::parse(vmlinux).map_err(|error| Error::input("VMLINUX", cut_off(error)))?;
             let header = image.setup().header();
-            let Some(payload) = image.payload() else {
-                let help = "only images of protocol 2.08 and newer say where their kernel is; give its vmlinux";
-                return Err(Error::wrong_input("VMLINUX", "a bzImage without payload_offset", WANT, help));
-            };
             let align = u64::from(header.kernel_alignment.get());
-            let origin = Origin {
+            let mut origin = Origin {
                 align: Some(align).filter(|align| align.is_power_of_two() && *align >= 4096),
                 is_movable: Some(header.relocatable_kernel != 0),
                 knows_five_levels: Some(header.xloadflags.get() & XLF_5LEVEL_ENABLED != 0),
                 version: image.setup().kernel_version().map(str::to_owned),
                 setup_type_max: setup_type_max(&image).unwrap_or(0),
                 table: Stubbed::find(&image).map(|stubbed| table(&stubbed.parameters)),
+                inherited: Some(Inherited::of(image.setup())),
+                findings: not_kept(&image),
             };
-            if Elf::detect(payload) {
-                return Ok((Cow::Borrowed(payload), origin));
+            let (kernel, at) = unpacked(&image, max_memory)?;
+            if Elf::detect(&kernel) {
+                return Ok((kernel, origin));
             }
-            let mut kernel = Vec::new();
-            let codec = Codec::identify(payload).map_err(|error| Error::Kernel(error.into()))?;
-            codec.decompress_one(payload, max_memory, &mut kernel).map_err(|error| Error::Kernel(error.into()))?;
-            if !Elf::detect(&kernel) {
-                let help = "give an image of a kernel from Linux 2.6.26 on, or its vmlinux";
-                return Err(Error::wrong_input("VMLINUX", "a bzImage whose kernel is no ELF file", WANT, help));
-            }
-            Ok((Cow::Owned(kernel), origin))
+            let Some(address) =
+                at.and_then(|at| image.flat_kernel_address(&at)).or_else(|| image.bare_kernel_address())
+            else {
+                let help = "its decompressor does not say where it goes (Linux 2.6.20 to 2.6.25); give a newer image, or a \
+                            vmlinux";
+                let found = "a bzImage whose kernel has no ELF headers";
+                return Err(Error::wrong_input("VMLINUX", found, WANT, help));
+            };
+            let message = format!(
+                "the kernel has no ELF headers, which would say how much memory it takes: {} MiB are set aside behind it",
+                flat::BSS >> 20
+            );
+            origin.findings.push(Finding::new("bzimage.flat", Severity::Warning, message));
+            origin.is_movable = Some(false);
+            Ok((Cow::Owned(flat::as_elf(&kernel, address).map_err(Error::Kernel)?), origin))
         }
         _ => {
             let help = "give the kernel's own vmlinux as the linker left it, or /boot/vmlinuz-...";
             Err(Error::wrong_input("VMLINUX", describe(vmlinux), WANT, help))
         }
     }
+}
+
+/// The kernel of an image, and where its stream stands in the file: where the header says, or by scan.
+fn unpacked<'a>(image: &BzImage<'a>, max_memory: u64) -> Result<(Cow<'a, [u8]>, Option<Range<u64>>)> {
+    if let Some(payload) = image.payload() {
+        if Elf::detect(payload) {
+            return Ok((Cow::Borrowed(payload), None));
+        }
+        let mut kernel = Vec::new();
+        let codec = Codec::identify(payload).map_err(|error| Error::Kernel(error.into()))?;
+        codec.decompress_one(payload, max_memory, &mut kernel).map_err(|error| Error::Kernel(error.into()))?;
+        return Ok((Cow::Owned(kernel), None));
+    }
+    if let Some(scanned) = image.scan_payload(max_memory) {
+        return Ok((Cow::Owned(scanned.data), Some(scanned.at)));
+    }
+    if image.bare_kernel_address().is_some() {
+        let (start, end) = image.system_range();
+        return Ok((Cow::Borrowed(slice(image.bytes(), start, end - start).unwrap_or_default()), None));
+    }
+    let help =
+        "its header does not say where the kernel is, and no stream in it decodes to one; give the kernel's vmlinux";
+    Err(Error::wrong_input("VMLINUX", "a bzImage in which no kernel is found", "a Linux kernel in a bzImage", help))
+}
+
+/// What the kernel's own setup does that kimage's does not.
+fn not_kept(image: &BzImage<'_>) -> Vec<Finding> {
+    if !image.setup().asks_apm() {
+        return Vec::new();
+    }
+    let message =
+        "the image's own setup asks for an APM BIOS, kimage's does not: the kernel will say that there is none";
+    vec![Finding::new(APM, Severity::Warning, message).with_help("give its setup.bin, too, to keep it")]
 }
 
 /// Where the relocation table is in what comes out of an image of ours; the stub reads it there.

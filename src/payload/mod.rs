@@ -1,6 +1,7 @@
 //! Room 5: what an image carries, and how the kernel's own build wraps it.
 
 mod agreement;
+pub mod flat;
 pub mod kernel;
 pub mod link;
 mod object;

@@ -15,7 +15,7 @@ mod stubbed;
 
 pub use check::{CrcState, LAST_ROOT_DEV, RULES, StoredCrc};
 pub use init_size::{MemoryOf, init_size};
-pub use own::{OwnBuilt, OwnError, OwnParts, OwnSetup, plan as plan_own};
+pub use own::{Inherited, OwnBuilt, OwnError, OwnParts, OwnSetup, plan as plan_own};
 pub use parse::{BzImage, Setup};
 pub use plan::{Built, CrcChoice, Error, Generation, Parts, plan};
 pub use raw::{BOOT_FLAG, FIELDS, HDRS, HEADER_AT, SetupHeader};

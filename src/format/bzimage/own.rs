@@ -38,6 +38,39 @@ pub enum OwnSetup<'s> {
     Kernel(Cow<'s, [u8]>),
 }
 
+/// What a header says to the kernel, or of it, that the kernel itself does not tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Inherited {
+    /// The root file system is mounted read-only first.
+    pub root_flags: u16,
+    /// Obsolete; rdev sets it.
+    pub ram_size: u16,
+    /// Video mode.
+    pub vid_mode: u16,
+    /// Device of the root file system, major and minor number in a byte each; 0 for none.
+    pub root_dev: u16,
+    /// Highest address of a byte of an initial RAM disk.
+    pub initrd_addr_max: u32,
+    /// Longest command line in bytes, its NUL not counted.
+    pub cmdline_size: u32,
+}
+
+impl Inherited {
+    /// What the header of an image says; what its protocol has no field for is as boot.rst has it for that protocol.
+    pub fn of(setup: &Setup<'_>) -> Inherited {
+        let header = setup.header();
+        let since = |version, value: u32, before| if setup.has(version) { value } else { before };
+        Inherited {
+            root_flags: header.root_flags.get(),
+            ram_size: header.ram_size.get(),
+            vid_mode: header.vid_mode.get(),
+            root_dev: header.root_dev.get(),
+            initrd_addr_max: since(0x203, header.initrd_addr_max.get(), 0x37ff_ffff),
+            cmdline_size: since(0x206, header.cmdline_size.get(), 255),
+        }
+    }
+}
+
 /// What the image is made of.
 #[derive(Debug, Clone)]
 pub struct OwnParts<'a, 's> {
@@ -59,6 +92,8 @@ pub struct OwnParts<'a, 's> {
     pub cmdline: Cow<'a, [u8]>,
     /// The RAM disks to build in, one behind the other.
     pub initrd: Vec<&'a [u8]>,
+    /// What the image that the kernel is from says to it by its header; `None` where there was no image.
+    pub inherited: Option<Inherited>,
     /// For `kernel_version`.
     pub version: String,
     /// Highest type of `setup_data` that the kernel knows, for `kernel_info`; 0 when that is not known.
@@ -309,7 +344,12 @@ fn setup(parts: &OwnParts<'_, '_>, parameters: &Parameters, sbat_at: u64) -> Res
     if given.version() < OLDEST_PROTOCOL {
         return Err(OwnError::OldSetup { found: given.version() });
     }
-    let (version, cmdline_size) = (given.version(), given.header().cmdline_size.get());
+    let version = given.version();
+    let least =
+        |own: u32, inherited: Option<u32>| inherited.filter(|value| *value != 0).map_or(own, |value| own.min(value));
+    let inherited = parts.inherited;
+    let cmdline_size = least(given.header().cmdline_size.get(), inherited.map(|old| old.cmdline_size));
+    let initrd_addr_max = least(given.header().initrd_addr_max.get(), inherited.map(|old| old.initrd_addr_max));
     if parameters.cmdline_len > u64::from(cmdline_size) {
         return Err(OwnError::Cmdline { len: parameters.cmdline_len, max: cmdline_size.into() });
     }
@@ -355,7 +395,21 @@ fn setup(parts: &OwnParts<'_, '_>, parameters: &Parameters, sbat_at: u64) -> Res
     }
     out.u8("setup_sects", offset_of("setup_sects"), sectors)?;
     put32(&mut out, "syssize", p.file_len / 16)?;
-    out.u16("root_dev", offset_of("root_dev"), 0)?;
+    match inherited {
+        None => out.u16("root_dev", offset_of("root_dev"), 0)?,
+        Some(old) => {
+            for (field, value) in [
+                ("root_flags", old.root_flags),
+                ("ram_size", old.ram_size),
+                ("vid_mode", old.vid_mode),
+                ("root_dev", old.root_dev),
+            ] {
+                out.u16(field, offset_of(field), value)?;
+            }
+            put32(&mut out, "initrd_addr_max", initrd_addr_max.into())?;
+            put32(&mut out, "cmdline_size", cmdline_size.into())?;
+        }
+    }
     if let Some(at) = version_at {
         out.u16("kernel_version", offset_of("kernel_version"), at)?;
     }

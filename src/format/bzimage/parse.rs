@@ -98,6 +98,19 @@ impl<'a> Setup<'a> {
             })
     }
 
+    /// Does its code ask for an APM BIOS (`arch/x86/boot/apm.c`, before Linux 2.6.24 setup.S)? It compares what the BIOS
+    /// answers with `PM`.
+    pub fn asks_apm(&self) -> bool {
+        const NEAR: usize = 6;
+        let len = self.padded_len().min(len64(self.bytes));
+        let code = slice(self.bytes, 0x200, len.saturating_sub(0x200)).unwrap_or(&[]);
+        memchr::memmem::find_iter(code, &[0x4d, 0x50]).any(|at| {
+            let before = code.get(at.saturating_sub(NEAR)..at).unwrap_or(&[]);
+            // cmp of a word with a constant: any register or memory, or %ax.
+            before.contains(&0x81) || before.last() == Some(&0x3d)
+        })
+    }
+
     /// `LOADED_HIGH`: the protected-mode code goes to 0x100000, as in every bzImage; a zImage's goes to 0x10000.
     pub fn is_loaded_high(&self) -> bool {
         self.header.loadflags & 1 != 0

@@ -38,10 +38,29 @@ impl BzImage<'_> {
         })
     }
 
-    /// Is the protected-mode code a kernel that is not compressed at all (tccboot), as its banner says? Not where there is a payload.
-    pub fn is_bare_kernel(&self) -> bool {
+    /// Where the protected-mode code goes and is entered, when it is a kernel that is not compressed at all (tccboot), as
+    /// its banner says. Not asked where there is a payload.
+    pub fn bare_kernel_address(&self) -> Option<u64> {
         let (start, end) = self.system_range();
-        slice(self.bytes(), start, end - start).is_some_and(|system| release_in(system).is_some())
+        release_in(slice(self.bytes(), start, end - start)?)?;
+        self.setup().is_loaded_high().then(|| self.setup().header().code32_start.get().into())
+    }
+
+    /// Where a kernel without ELF headers is put and entered, as the decompressor says it: its last instruction is
+    /// `ljmp $0x10, $address` up to Linux 2.6.19 (2.6.20 on x86-64). `payload`: the stream, which is no code.
+    pub fn flat_kernel_address(&self, payload: &Range<u64>) -> Option<u64> {
+        const LOWEST: u32 = 0x10_0000;
+        let (start, end) = self.system_range();
+        [start..payload.start, payload.end..end].into_iter().find_map(|code| {
+            let code = slice(self.bytes(), code.start, code.end.checked_sub(code.start)?)?;
+            code.windows(7).find_map(|window| match window {
+                [0xea, a, b, c, d, 0x10, 0x00] => {
+                    let address = u32::from_le_bytes([*a, *b, *c, *d]);
+                    (address >= LOWEST && address % 0x1000 == 0).then_some(u64::from(address))
+                }
+                _ => None,
+            })
+        })
     }
 
     /// 64-bit code? By `XLF_KERNEL_64` (protocol 2.12), the PE header, the ELF file in the payload; before Linux 2.6.26 the

@@ -1,6 +1,6 @@
 //! x86 bzImage and zImage: the setup, its header field by field, the EFI side, the payload.
 
-use super::{Child, Context, Decoded, Described, pe};
+use super::{Child, Context, Decoded, Described, PartAt, pe};
 use crate::bytes::{Cursor, Field, FieldError};
 use crate::finding::{Finding, Severity};
 use crate::format::Format;
@@ -61,11 +61,15 @@ pub(super) fn describe(bytes: &[u8], context: &Context<'_>) -> Result<Described,
         let child = Child::range("payload", scanned.at).scanned().kind(Kind::Known(Format::Compressed(scanned.codec)));
         let decoded = Decoded { data: scanned.data, inflated: scanned.inflated };
         described.children.push(Child { decoded: Some(decoded), ..child });
-    } else if image.payload().is_none() && image.is_bare_kernel() {
+    } else if image.payload().is_none() && image.bare_kernel_address().is_some() {
         described.children.push(Child::range("kernel", start..end).scanned().kind(Kind::Kernel));
     }
     described.part("setup", 0..start);
-    described.part("decompressor", start..end);
+    let what = match described.children.iter().any(|child| child.name == "payload") {
+        true => None,
+        false => Some("the program that the boot loader enters, as it is loaded"),
+    };
+    described.parts.push(PartAt { name: "decompressor", what: what.map(Into::into), at: start..end });
     boot_stub(&image, &mut described);
     kernel_info(&setup, bytes, start, &mut described);
     described.later(&["crc32"], crc);

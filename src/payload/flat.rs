@@ -1,0 +1,97 @@
+//! A kernel without headers, given those of an ELF file: what Linux up to 2.6.25 compressed was `objcopy -O binary` of vmlinux.
+
+use super::kernel::Error;
+use crate::bytes::{FieldWriter, len64};
+
+/// Bytes of memory behind a flat kernel for its BSS and first page tables: i386 maps 8 MiB in all before it knows better.
+pub const BSS: u64 = 8 << 20;
+
+/// An i386 ELF file with one segment: `flat` at the physical address `address`, which is entered at its first byte in 32-bit
+/// mode, as kernels of that age are, 64-bit ones too.
+///
+/// Up to 2.4 they load a segment register by the descriptor table that they found, after they have mapped the first 8 MiB
+/// alone: so they are given a table there, in the first bytes of their BSS, which they clear when they need it no more.
+///
+/// # Errors
+/// [`Error::TooLarge`] when it does not fit into 32 bits.
+pub fn as_elf(flat: &[u8], address: u64) -> Result<Vec<u8>, Error> {
+    const HEADERS: usize = 0x1000;
+    let too_large = || Error::TooLarge { need: address.saturating_add(len64(flat)), max: u32::MAX.into() };
+    let word = |value: u64| u32::try_from(value).map_err(|_| too_large());
+    let entry_at = len64(flat).checked_next_multiple_of(16).ok_or_else(too_large)?;
+    let start = word(address.saturating_add(entry_at))?;
+    let entry = entry(start, word(address)?);
+    let len = entry_at + len64(&entry);
+    let mut bytes = vec![0; HEADERS];
+    bytes.extend(flat);
+    bytes.resize(bytes.len().next_multiple_of(16), 0);
+    bytes.extend(entry);
+    let mut out = FieldWriter::new(bytes);
+    let (len, at, memory) = (word(len)?, word(address)?, word(address.saturating_add(len + BSS))? - word(address)?);
+    // ELFMAG, class 32, little-endian, version 1; ET_EXEC, EM_386, EV_CURRENT.
+    let fields = [
+        (0, 0x464c_457f),
+        (4, 0x0001_0101),
+        (16, 0x0003_0002),
+        (20, 1),
+        (24, start),
+        (28, 52),
+        // e_ehsize, e_phentsize, e_phnum.
+        (40, 0x0020_0034),
+        (44, 1),
+        // PT_LOAD, read, write and execute.
+        (52, 1),
+        (56, 0x1000),
+        (60, at),
+        (64, at),
+        (68, len),
+        (72, memory),
+        (76, 7),
+        (80, 0x1000),
+    ];
+    for (at, value) in fields {
+        out.u32("ELF header", at, value).map_err(|_| too_large())?;
+    }
+    Ok(out.finish().0)
+}
+
+/// Code at `start` that loads a descriptor table of its own and goes to `address`; the table has what boot.rst promises: code at
+/// 0x10, data at 0x18.
+fn entry(start: u32, address: u32) -> Vec<u8> {
+    const TABLE: u32 = 16;
+    const POINTER: u32 = TABLE + 32;
+    let mut code = Vec::new();
+    // lgdt start + POINTER; jmp address.
+    code.extend([0x0f, 0x01, 0x15]);
+    code.extend(start.wrapping_add(POINTER).to_le_bytes());
+    code.push(0xe9);
+    code.extend(address.wrapping_sub(start.wrapping_add(12)).to_le_bytes());
+    code.extend([0; 4]);
+    for descriptor in [0, 0, 0x00cf_9b00_0000_ffff_u64, 0x00cf_9300_0000_ffff] {
+        code.extend(descriptor.to_le_bytes());
+    }
+    code.extend(31_u16.to_le_bytes());
+    code.extend(start.wrapping_add(TABLE).to_le_bytes());
+    code
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::elf::Elf;
+
+    /// The fields by the ELF specification, read by the reader; the code by hand.
+    #[test]
+    fn a_flat_kernel_gets_headers_and_an_entry() {
+        let bytes = as_elf(&[0x90; 100], 0x10_0000).unwrap();
+        let elf = Elf::parse(&bytes).unwrap();
+        let segments = elf.segments();
+        assert_eq!((elf.entry(), segments.len()), (0x10_0070, 1));
+        assert_eq!((segments[0].paddr, segments[0].filesz), (0x10_0000, 0x70 + 54));
+        assert_eq!(segments[0].memsz, 0x70 + 54 + BSS);
+        assert_eq!(bytes[0x1000..0x1064], [0x90; 100]);
+        // lgdt 0x1000a0; jmp 0x100000 from 0x10007c.
+        assert_eq!(bytes[0x1070..0x107c], [0x0f, 0x01, 0x15, 0xa0, 0, 0x10, 0, 0xe9, 0x84, 0xff, 0xff, 0xff]);
+        assert!(as_elf(&[0; 16], 0xffff_f000).is_err());
+    }
+}
