@@ -6,6 +6,8 @@
 //! the goal is that of the issue for two cores. `cpu` is the ratio of the CPU seconds: on a machine that others use, half
 //! of it is what two free cores would come to for work that splits evenly.
 
+#[path = "common/machine.rs"]
+mod machine;
 #[path = "../tests/support/mod.rs"]
 mod support;
 
@@ -45,27 +47,34 @@ fn main() {
         None => build(dir.path()),
     };
     let len = fs::metadata(&payload).unwrap().len();
-    println!("{len} bytes of payload, {} CPUs", std::thread::available_parallelism().unwrap());
-    println!("codec       kimage s  command s  ratio  goal   cpu    size            of the command's  goal");
+    let tools = ["gzip", "bzip2", "lz4", "lzop", "xz", "zstd"].map(|tool| (tool, "--version"));
+    machine::print(dir.path(), &tools);
+    println!("{len} bytes of payload");
+    println!(
+        "codec       kimage s  command s  ratio  of the rounds   goal   cpu    size            of the command's  goal"
+    );
     for (name, ours, theirs, time_goal, size_goal) in CASES {
         if !wanted.is_empty() && !wanted.iter().any(|want| *want == name) {
             continue;
         }
         let Some(program) = support::tool(theirs[0], theirs[0]) else { continue };
         let (mut our_best, mut their_best) = (Best::default(), Best::default());
+        let mut ratios = Vec::new();
         for _ in 0..3 {
             let mut command = Command::new(support::kimage_path());
             command.args(["compress", "-q"]).args(ours).arg("-");
-            our_best.run(&mut command, &payload, dir.path());
+            let ours = our_best.run(&mut command, &payload, dir.path());
             let mut command = Command::new(&program);
             command.args(&theirs[1..]);
-            their_best.run(&mut command, &payload, dir.path());
+            ratios.push(ours / their_best.run(&mut command, &payload, dir.path()));
         }
         let (time, cpu) = (our_best.wall / their_best.wall, our_best.cpu / their_best.cpu);
         let size = our_best.len as f64 / their_best.len as f64;
+        ratios.sort_by(f64::total_cmp);
+        let range = format!("{:.3} to {:.3}", ratios[0], ratios[ratios.len() - 1]);
         let met = |is: bool| if is { "" } else { " MISSED" };
         println!(
-            "{name:<11} {:8.2}  {:9.2}  {time:5.3}  {time_goal:<5}  {cpu:5.3}  {:<14}  {size:<16.4}  {size_goal}{}{}",
+            "{name:<11} {:8.2}  {:9.2}  {time:5.3}  {range:<14}  {time_goal:<5}  {cpu:5.3}  {:<14}  {size:<16.4}  {size_goal}{}{}",
             our_best.wall,
             their_best.wall,
             our_best.len,
@@ -100,16 +109,18 @@ impl Default for Best {
 }
 
 impl Best {
-    /// Runs a filter once more.
-    fn run(&mut self, command: &mut Command, input: &Path, dir: &Path) {
+    /// Runs a filter once more; gives its seconds.
+    fn run(&mut self, command: &mut Command, input: &Path, dir: &Path) -> f64 {
         let output = dir.join("output");
         command.stdin(File::open(input).unwrap()).stdout(File::create(&output).unwrap()).stderr(Stdio::inherit());
         let (start, cpu) = (Instant::now(), children_cpu());
         let status = command.status().unwrap();
-        self.wall = self.wall.min(start.elapsed().as_secs_f64());
+        let wall = start.elapsed().as_secs_f64();
+        self.wall = self.wall.min(wall);
         self.cpu = self.cpu.min(children_cpu() - cpu);
         assert!(status.success(), "{command:?}");
         self.len = fs::metadata(&output).unwrap().len();
+        wall
     }
 }
 

@@ -90,6 +90,14 @@ impl Contender {
         (all[0], all[all.len() / 2])
     }
 
+    /// The ratios of wall time to `peer`, turn by turn: from the first quarter of them to the third.
+    pub(crate) fn middle_half(&self, peer: &Contender) -> (f64, f64) {
+        let ratio = |(ours, theirs): (&Run, &Run)| ours.wall.as_secs_f64() / theirs.wall.as_secs_f64();
+        let mut all: Vec<f64> = self.runs.iter().zip(&peer.runs).map(ratio).collect();
+        all.sort_by(f64::total_cmp);
+        (all[all.len() / 4], all[all.len() * 3 / 4])
+    }
+
     /// Least CPU time.
     pub(crate) fn cpu(&self) -> Duration {
         self.sorted(|run| run.cpu)[0]
