@@ -4,7 +4,8 @@
 //! * [`Tree`] is the blob with every token checked: names and values are those of the blob, nothing is copied.
 //! * [`Node`] is a tree in the making ("live tree", as dtc calls it), and [`Flat`] lays it out as dtc and libfdt do.
 //!
-//! Versions 16 and 17 are read, 17 is written.
+//! Versions 1 to 3 (firmware and kexec-tools of old), 16 and 17 are read, 17 is written. Blocks may stand in any order, with
+//! anything between and behind them: libfdt leaves old bytes in free space, which nobody reads.
 //!
 //! Source: Devicetree Specification 0.4, chapter 5; dtc 1.6 (flattree.c) for the order of the blocks and strings.
 
@@ -37,10 +38,8 @@ mod token {
 
 /// The version that is written, and the newest that is read.
 const VERSION: u32 = 17;
-/// The oldest version that a version 17 blob can be read as, and the oldest that is read.
+/// The oldest version that a version 17 blob can be read as; older ones have whole paths as names of nodes.
 const COMPATIBLE: u32 = 16;
-/// Version 16 has no `size_dt_struct`.
-const HEADER_LEN_16: u64 = 36;
 const HEADER_LEN: u64 = 40;
 /// An entry of the memory reservation block: address and size.
 const RESERVATION_LEN: u64 = 16;
@@ -65,14 +64,31 @@ struct RawHeader {
     size_dt_struct: U32,
 }
 
+/// Versions that there are, or may come: there never was one between 3 and 16.
+fn is_known(version: u32) -> bool {
+    matches!(version, 1..=3) || version >= COMPATIBLE
+}
+
+/// Version 2 added `boot_cpuid_phys`, 3 `size_dt_strings`, 17 `size_dt_struct`.
+fn header_len(version: u32) -> u64 {
+    match version {
+        ..=1 => 28,
+        2 => 32,
+        3..=16 => 36,
+        _ => HEADER_LEN,
+    }
+}
+
 /// A device tree blob whose header holds together.
 #[derive(Debug, Clone, Copy)]
 pub struct Dtb<'a> {
     bytes: &'a [u8],
     base: u64,
     header: RawHeader,
-    /// The structure block; of version 16 all up to the end, since the header does not say how long it is.
+    /// The structure block; before version 17 all up to the end, since the header does not say how long it is.
     structure: (u64, u64),
+    /// The strings block; before version 3 all up to the next block or the end.
+    strings: (u64, u64),
 }
 
 impl<'a> Dtb<'a> {
@@ -86,8 +102,8 @@ impl<'a> Dtb<'a> {
     /// `base` is the file offset of `bytes`, for errors.
     ///
     /// # Errors
-    /// A [`FieldError`] when the magic number is wrong, the version is neither 16 nor 17 (nor a newer one that can be
-    /// read as 17), `totalsize` promises more than there is, or a block lies outside of it or in another block.
+    /// A [`FieldError`] when the magic number is wrong, the version is none of 1 to 3, 16 and 17 (nor a newer one
+    /// that can be read as 17), `totalsize` promises more than there is, or a block lies outside of it or in another block.
     pub fn parse_at(bytes: &'a [u8], base: u64) -> Result<Self, FieldError> {
         let fail = |field, at: u64, problem| Err(fail(field, base.saturating_add(at), problem));
         let have = len64(bytes);
@@ -103,24 +119,31 @@ impl<'a> Dtb<'a> {
             return fail("totalsize", 4, Problem::Truncated { need: total, have });
         }
         let (version, compatible) = (header.version.get(), header.last_comp_version.get());
-        if version < COMPATIBLE {
-            let problem = Problem::OutOfRange { value: version.into(), min: COMPATIBLE.into(), max: u32::MAX.into() };
-            return fail("version", 20, problem);
+        if !is_known(version) {
+            return fail("version", 20, Problem::Unknown { found: version.into(), want: "1, 2, 3, 16 or 17" });
         }
         if compatible > VERSION {
             let problem = Problem::OutOfRange { value: compatible.into(), min: 1, max: VERSION.into() };
             return fail("last_comp_version", 24, problem);
         }
-        let header_len = if version == COMPATIBLE { HEADER_LEN_16 } else { HEADER_LEN };
+        let header_len = header_len(version);
         if total < header_len {
             return fail("totalsize", 4, Problem::OutOfRange { value: total, min: header_len, max: have });
         }
         let start = u64::from(header.off_dt_struct.get());
         let structure = match version {
-            COMPATIBLE => (start, total.saturating_sub(start)),
+            ..VERSION => (start, total.saturating_sub(start)),
             _ => (start, u64::from(header.size_dt_struct.get())),
         };
-        let strings = (u64::from(header.off_dt_strings.get()), u64::from(header.size_dt_strings.get()));
+        let strings_at = u64::from(header.off_dt_strings.get());
+        let strings = match version {
+            ..3 => {
+                let blocks = [start, u64::from(header.off_mem_rsvmap.get()), total];
+                let end = blocks.into_iter().filter(|at| *at > strings_at).min().unwrap_or(strings_at);
+                (strings_at, end - strings_at)
+            }
+            _ => (strings_at, u64::from(header.size_dt_strings.get())),
+        };
         for (field, at, (start, len)) in [
             ("off_dt_struct", 8, structure),
             ("off_dt_strings", 12, strings),
@@ -139,12 +162,12 @@ impl<'a> Dtb<'a> {
             return fail("off_dt_struct", 8, problem);
         }
         let overlap = structure.0 < strings.0 + strings.1 && strings.0 < structure.0 + structure.1;
-        if version != COMPATIBLE && overlap {
+        if version >= VERSION && overlap {
             let problem = Problem::Unknown { found: strings.0, want: "a place outside of the structure block" };
             return fail("off_dt_strings", 12, problem);
         }
         match slice(bytes, 0, total) {
-            Some(bytes) => Ok(Dtb { bytes, base, header, structure }),
+            Some(bytes) => Ok(Dtb { bytes, base, header, structure, strings }),
             None => fail("totalsize", 4, Problem::Truncated { need: total, have }),
         }
     }
@@ -159,9 +182,9 @@ impl<'a> Dtb<'a> {
         self.header.version.get()
     }
 
-    /// `boot_cpuid_phys`: the `reg` of the CPU that boots.
+    /// `boot_cpuid_phys`: the `reg` of the CPU that boots; 0 in version 1, which does not say it.
     pub fn boot_cpu(&self) -> u32 {
-        self.header.boot_cpuid_phys.get()
+        if self.version() == 1 { 0 } else { self.header.boot_cpuid_phys.get() }
     }
 
     /// Reads the tree, and checks every token of it.
@@ -198,27 +221,36 @@ impl<'a> Dtb<'a> {
         }
     }
 
-    /// What the blob consists of, offsets counted from the start of the blob.
+    /// The header and the blocks that the header names, in the order of the blob, offsets counted from its start. Blocks
+    /// without a byte are left out; others may overlap in a blob that is damaged.
     ///
     /// # Errors
     /// As [`Dtb::reservations`], whose list has no length but its end.
-    pub fn regions(&self) -> Result<Vec<Region>, FieldError> {
-        let header_len = if self.version() == COMPATIBLE { HEADER_LEN_16 } else { HEADER_LEN };
+    pub fn blocks(&self) -> Result<Vec<Region>, FieldError> {
         let entries = len64_of(&self.reservations()?) + 1;
         let reserve = u64::from(self.header.off_mem_rsvmap.get());
-        let strings = u64::from(self.header.off_dt_strings.get());
-        let strings_end = strings + u64::from(self.header.size_dt_strings.get());
-        let (start, mut len) = self.structure;
-        if self.version() == COMPATIBLE && strings >= start {
-            len = strings - start;
-        }
+        let ((start, len), (strings, strings_len)) = (self.structure, self.strings);
+        let structure_end = match self.version() {
+            VERSION.. => start + len,
+            // The last token ends the block; without it, what follows does.
+            _ => Tree::end(self).unwrap_or(if strings >= start { strings } else { start + len }),
+        };
         let mut blocks = vec![
-            ("header", 0..header_len, RegionKind::Header),
-            ("reservations", reserve..reserve + entries * RESERVATION_LEN, RegionKind::Header),
-            ("structure", start..start + len, RegionKind::Data),
-            ("strings", strings..strings_end, RegionKind::Data),
+            Region::new("header", 0..header_len(self.version()), RegionKind::Header),
+            Region::new("reservations", reserve..reserve + entries * RESERVATION_LEN, RegionKind::Header),
+            Region::new("structure", start..structure_end, RegionKind::Data),
+            Region::new("strings", strings..strings + strings_len, RegionKind::Data),
         ];
-        blocks.sort_by_key(|(_, at, _)| at.start);
+        blocks.retain(|block| !block.at.is_empty());
+        blocks.sort_by_key(|block| block.at.start);
+        Ok(blocks)
+    }
+
+    /// What the blob consists of, offsets counted from the start of the blob: [`Dtb::blocks`] and what lies between them.
+    ///
+    /// # Errors
+    /// As [`Dtb::blocks`].
+    pub fn regions(&self) -> Result<Vec<Region>, FieldError> {
         let mut regions: Vec<Region> = Vec::new();
         let mut end = 0;
         let mut pads = 0;
@@ -229,10 +261,10 @@ impl<'a> Dtb<'a> {
                 regions.push(Region::new(name, at, RegionKind::Padding));
             }
         };
-        for (name, at, kind) in blocks.into_iter().filter(|(_, at, _)| !at.is_empty()) {
-            gap(&mut regions, end..at.start);
-            end = end.max(at.end);
-            regions.push(Region::new(name, at, kind));
+        for block in self.blocks()? {
+            gap(&mut regions, end..block.at.start);
+            end = end.max(block.at.end);
+            regions.push(block);
         }
         gap(&mut regions, end..len64(self.bytes));
         Ok(regions)

@@ -1,6 +1,6 @@
 //! The structure block: every token checked, once, and a view that borrows the blob.
 
-use super::{Dtb, RawHeader, token};
+use super::{COMPATIBLE, Dtb, token};
 use crate::bytes::{Cursor, Endian, FieldError, FileOffset, Problem, len64, slice};
 use std::ops::Range;
 
@@ -17,6 +17,7 @@ pub struct Tree<'a> {
     /// Depth first, the root first; never empty.
     nodes: Vec<Entry<'a>>,
     properties: Vec<PropertyRef<'a>>,
+    root_name: &'a str,
 }
 
 #[derive(Debug, Clone)]
@@ -156,6 +157,11 @@ impl<'a> Tree<'a> {
         NodeRef { tree: self, index: 0, entry }
     }
 
+    /// The name that the blob gives the root: none, if it is as it should be, or `/`, as some writers had it.
+    pub fn root_name(&self) -> &'a str {
+        self.root_name
+    }
+
     /// Every node, the root first, each before the nodes in it.
     pub fn nodes(&self) -> impl Iterator<Item = NodeRef<'_, 'a>> {
         self.nodes.iter().enumerate().map(|(index, entry)| NodeRef { tree: self, index, entry })
@@ -174,7 +180,13 @@ impl<'a> Tree<'a> {
     pub(super) fn read(dtb: &Dtb<'a>) -> Result<Self, FieldError> {
         let mut reader = Reader::new(dtb);
         reader.tokens().map_err(|error| dtb.outer(error))?;
-        Ok(Tree { nodes: reader.nodes, properties: reader.properties })
+        Ok(Tree { nodes: reader.nodes, properties: reader.properties, root_name: reader.root_name })
+    }
+
+    /// Where the structure block ends, by its last token; `None` when there is none.
+    pub(super) fn end(dtb: &Dtb<'a>) -> Option<u64> {
+        let mut reader = Reader::new(dtb);
+        reader.tokens().ok().map(|()| reader.at)
     }
 }
 
@@ -184,6 +196,9 @@ struct Reader<'a> {
     structure: Cursor<'a>,
     strings: &'a [u8],
     base: u64,
+    /// Before version 16 nodes are called by their paths, and values of 8 bytes and more are aligned to 8 from here on.
+    old_from: Option<u64>,
+    root_name: &'a str,
     at: u64,
     nodes: Vec<Entry<'a>>,
     properties: Vec<PropertyRef<'a>>,
@@ -194,13 +209,14 @@ struct Reader<'a> {
 impl<'a> Reader<'a> {
     fn new(dtb: &Dtb<'a>) -> Self {
         let (start, len) = dtb.structure;
-        let RawHeader { off_dt_strings, size_dt_strings, .. } = dtb.header;
-        let strings = slice(dtb.bytes, off_dt_strings.get().into(), size_dt_strings.get().into()).unwrap_or(&[]);
+        let strings = slice(dtb.bytes, dtb.strings.0, dtb.strings.1).unwrap_or(&[]);
         let upto = slice(dtb.bytes, 0, start + len).unwrap_or(dtb.bytes);
         Reader {
             structure: Cursor::new(upto, Endian::Big),
             strings,
             base: dtb.base,
+            old_from: (dtb.version() < COMPATIBLE).then_some(start),
+            root_name: "",
             at: start,
             nodes: Vec::new(),
             properties: Vec::new(),
@@ -254,7 +270,11 @@ impl<'a> Reader<'a> {
         }
         let rest = self.structure.len().saturating_sub(self.at);
         let rest = self.structure.take("node name", self.at, rest)?;
-        let name = self.string("node name", rest, self.at)?;
+        let whole = self.string("node name", rest, self.at)?;
+        let name = match self.old_from {
+            Some(_) => whole.rsplit_once('/').map_or(whole, |(_, name)| name),
+            None => whole,
+        };
         if let Some(slash) = name.bytes().position(|byte| byte == b'/').filter(|_| name != "/") {
             let problem = Problem::Unknown { found: b'/'.into(), want: "a name without slash" };
             return Err(FieldError::new("node name", self.at + u64::try_from(slash).unwrap_or(0), problem));
@@ -263,11 +283,17 @@ impl<'a> Reader<'a> {
         if name.is_empty() && parent.is_some() {
             return Err(FieldError::new("node name", self.at, Problem::Unknown { found: 0, want: "a name" }));
         }
-        self.at = (self.at + len64(name.as_bytes()) + 1).next_multiple_of(4);
+        self.at = (self.at + len64(whole.as_bytes()) + 1).next_multiple_of(4);
         let first = self.properties.len();
         self.open.push(self.nodes.len());
-        // Some writers called the root "/".
-        let name = if parent.is_none() { "" } else { name };
+        // Nobody asks for the root by its name.
+        let name = match parent {
+            Some(_) => name,
+            None => {
+                self.root_name = whole;
+                ""
+            }
+        };
         let at = FileOffset(self.base.saturating_add(at));
         self.nodes.push(Entry { name, at, parent, next: 0, properties: first..first });
         Ok(())
@@ -295,6 +321,9 @@ impl<'a> Reader<'a> {
             return Err(FieldError::new("property name", name_field, problem));
         };
         let name = self.string("property name", rest, name_field)?;
+        if let Some(start) = self.old_from.filter(|_| len >= 8) {
+            self.at = start + (self.at - start).next_multiple_of(8);
+        }
         let value = self.structure.take("property value", self.at, len)?;
         let value_at = FileOffset(self.base.saturating_add(self.at));
         self.properties.push(PropertyRef { name, value, at: value_at });

@@ -1,14 +1,14 @@
 //! Device trees and FITs.
 
-use crate::bytes::{Cursor, Endian, slice};
+use crate::bytes::{Cursor, Endian, len64, slice};
 use crate::codec::Codec;
 use crate::finding::{Checks, Rule, Severity};
 use crate::format::Format;
-use crate::format::fdt::Behind;
+use crate::format::fdt::{Behind, Dtb};
 use crate::format::fit::{Fit, compression_fits};
 use crate::inspect::{Kind, Layer, Opened};
 
-pub(super) const RULES: &[&Rule] = &[&HEADER, &BLOCKS, &TOTAL, &COMPRESSION];
+pub(super) const RULES: &[&Rule] = &[&HEADER, &BLOCKS, &ROOT, &TOTAL, &COMPRESSION];
 
 const HEADER: Rule = Rule {
     id: "dtb.header",
@@ -21,6 +21,12 @@ const BLOCKS: Rule = Rule {
     severity: Severity::Error,
     what: "blocks of the tree",
     means: "nodes, properties or their names are read from the wrong place",
+};
+const ROOT: Rule = Rule {
+    id: "dtb.root_name",
+    severity: Severity::Error,
+    what: "name of the root node",
+    means: "U-Boot refuses a FIT with such a tree (FIT_FULL_CHECK), and libfdt's fdt_check_full any tree",
 };
 const TOTAL: Rule = Rule {
     id: "dtb.totalsize",
@@ -37,41 +43,47 @@ const COMPRESSION: Rule = Rule {
 
 /// The header's fields are (Devicetree Specification 0.4, 5.2): magic, totalsize, off_dt_struct, off_dt_strings,
 /// off_mem_rsvmap, version, last_comp_version, boot_cpuid_phys, size_dt_strings, size_dt_struct.
+///
+/// Nothing is said about bytes between the blocks and behind them: libfdt leaves there what stood there before an edit
+/// (mkimage -E, `fdt_open_into`), and nobody reads it.
 pub(super) fn fdt(bytes: &[u8], checks: &mut Checks) {
+    let Ok(dtb) = Dtb::parse_at(bytes, 0) else { return };
     let cursor = Cursor::new(bytes, Endian::Big);
     let word = |index: u64| u64::from(cursor.u32("fdt_header", 4 * index).unwrap_or(0));
-    let (total, version, compatible) = (word(1), word(5), word(6));
-    checks.hold(&HEADER, 20, matches!(version, 16 | 17), format!("version {version}"), "17");
+    let (version, compatible) = (dtb.version(), word(6));
+    // Trees of old versions are whole, and what read them read them: how much it matters is a question of the reader's age.
+    let severity = if version < 16 { Severity::Warning } else { Severity::Error };
+    checks.hold_as(severity, &HEADER, 20, matches!(version, 16 | 17), format!("version {version}"), "17");
     let kept = (1..=16).contains(&compatible);
     checks.hold(&HEADER, 24, kept, format!("last_comp_version {compatible}"), "16");
-    let cpu = word(7);
+    let cpu = dtb.boot_cpu();
     checks.hold(&HEADER, 28, cpu < 1 << 24, format!("boot_cpuid_phys {cpu:#x}"), "the number of a CPU");
-    // The reserve map ends with an entry of 16 zero bytes.
-    let entries = (0..(1 << 16))
-        .find(|index| slice(bytes, word(4) + 16 * index, 16).is_none_or(|entry| entry.iter().all(|byte| *byte == 0)));
-    let reserve = word(4)..word(4) + 16 * (entries.unwrap_or(0) + 1);
-    let (structure, strings) = (word(2), word(3)..word(3) + word(8));
-    let structure =
-        structure..structure + if version >= 17 { word(9) } else { strings.start.saturating_sub(structure) };
-    let closing = structure.end.checked_sub(4).and_then(|at| cursor.u32("end", at).ok());
     if version >= 17 {
+        let closing = (word(2) + word(9)).checked_sub(4).and_then(|at| cursor.u32("end", at).ok());
         let found = format!("{:#x} as its last token", closing.unwrap_or(0));
         checks.hold(&BLOCKS, 36, closing == Some(9), found, "9 (FDT_END)");
     }
-    let ends = strings.is_empty() || slice(bytes, strings.end - 1, 1) == Some(&[0]);
-    checks.hold(&BLOCKS, 32, ends, "names that go beyond size_dt_strings", "a NUL at the end");
-    let header = 0..if version >= 17 { 40 } else { 36 };
-    let mut blocks = [("header", header), ("reserve map", reserve), ("structure", structure), ("strings", strings)];
-    blocks.sort_by_key(|(_, range)| range.start);
-    let mut at = 0;
-    for (name, range) in blocks.iter().map(|(name, range)| (*name, range)).chain([("end of the tree", &(total..total))])
-    {
-        // Between blocks there is only padding.
-        let gap = range.start.checked_sub(at).and_then(|len| slice(bytes, at, len));
-        let kept = gap.is_some_and(|gap| gap.iter().all(|byte| *byte == 0));
-        let found = format!("{name} at {:#x}", range.start);
-        checks.hold(&BLOCKS, 8, kept, found, format!("{at:#x}, or zeros from there on"));
-        at = range.end;
+    if version >= 3 {
+        let end = word(3) + word(8);
+        let ends = word(8) == 0 || slice(bytes, end - 1, 1) == Some(&[0]);
+        checks.hold(&BLOCKS, 32, ends, "names that go beyond size_dt_strings", "a NUL at the end");
+    }
+    match dtb.blocks() {
+        Ok(blocks) => {
+            let mut end = 0;
+            for block in blocks {
+                let found = format!("{} at {:#x}", block.name, block.at.start);
+                checks.hold(&BLOCKS, 8, block.at.start >= end, found, format!("{end:#x} or behind"));
+                end = block.at.end;
+            }
+            let total = len64(dtb.bytes());
+            checks.hold(&BLOCKS, 4, end <= total, format!("blocks up to {end:#x}"), format!("{total:#x} at most"));
+        }
+        Err(error) => checks.hold(&BLOCKS, 16, false, error, "a list that ends with an entry of zeros"),
+    }
+    if let Ok(tree) = dtb.tree() {
+        let name = tree.root_name();
+        checks.hold(&ROOT, word(2) + 4, matches!(name, "" | "/"), format!("{name:?}"), "none");
     }
 }
 
