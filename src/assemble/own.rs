@@ -10,6 +10,7 @@ use crate::format::Format;
 use crate::format::bzimage::{BzImage, Inherited, NO_RELEASE, OwnParts, OwnSetup, Stubbed, plan_own};
 use crate::payload::flat;
 use crate::payload::kernel::{Kernel, kernel};
+use crate::payload::search::Budget;
 use crate::payload::{RelocForm, emit_relocs, parse_relocs, relocs_behind};
 use crate::stub::Stub;
 use crate::stub::builtin::{BootStub, Unpacker};
@@ -246,7 +247,7 @@ fn unpacked<'a>(image: &BzImage<'a>, max_memory: u64) -> Result<(Cow<'a, [u8]>, 
         codec.decompress_one(payload, max_memory, &mut kernel).map_err(|error| Error::Kernel(error.into()))?;
         return Ok((Cow::Owned(kernel), None));
     }
-    if let Some(scanned) = image.scan_payload(max_memory) {
+    if let Some(scanned) = image.scan_payload(max_memory, &Budget::new(len64(image.bytes()))) {
         return Ok((Cow::Owned(scanned.data), Some(scanned.at)));
     }
     if image.bare_kernel_address().is_some() {

@@ -9,6 +9,8 @@ use crate::finding::{Finding, Severity};
 use crate::format::Format;
 use crate::format::cpio::{self, Cpio};
 use crate::layout::{Region, RegionKind};
+use crate::payload::search::Budget;
+use std::collections::HashMap;
 use std::ops::Range;
 
 /// A file that is being taken apart.
@@ -20,8 +22,14 @@ pub struct Opened<'a> {
     buffers: Vec<Vec<u8>>,
     /// Bytes in `buffers`.
     spent: u64,
+    /// What searches may still cost.
+    budget: Budget,
+    /// Bytes of layers that may still be read, each of them as often as a layer has it: layers may overlap.
+    unread: u64,
     layers: Vec<Layer>,
     parts: Vec<Part>,
+    /// Parts of each name, without its index.
+    part_counts: HashMap<&'static str, usize>,
     /// What is known to be there and not read yet, the next one last.
     pending: Vec<Pending>,
 }
@@ -79,8 +87,11 @@ impl<'a> Opened<'a> {
             limits: *limits,
             buffers: Vec::new(),
             spent: 0,
+            budget: Budget::new(len64(bytes)),
+            unread: len64(bytes).saturating_mul(limits.depth.into()),
             layers: Vec::new(),
             parts: Vec::new(),
+            part_counts: HashMap::new(),
             pending: Vec::new(),
         };
         let whole = 0..len64(bytes);
@@ -358,6 +369,8 @@ impl<'a> Opened<'a> {
             return None;
         }
         data.shrink_to_fit();
+        // What is decompressed holds containers in containers too, though not as many.
+        self.unread = self.unread.saturating_add(produced.saturating_mul(4));
         let split = describe::split(&data, self.layer(parent).map_or("", |layer| layer.name.as_str()), kind);
         self.buffers.push(data);
         let buffer = Buffer::Owned(self.buffers.len() - 1);
@@ -382,10 +395,16 @@ impl<'a> Opened<'a> {
     ) -> Option<LayerId> {
         let outer = parent.and_then(|id| self.layer(id));
         let depth = outer.map_or(0, |outer| outer.depth + 1);
+        let size = at.end - at.start;
         if depth >= self.limits.depth || self.layers.len() >= self.limits.layers {
-            self.note_limit(parent);
+            self.note_limit(parent, "the limit of nested layers is reached");
             return None;
         }
+        if size > self.unread {
+            self.note_limit(parent, "layers overlap, and all that the file is worth was read");
+            return None;
+        }
+        self.unread -= size;
         let bytes = slice(self.buffer(buffer), at.start, at.end - at.start).unwrap_or(&[]);
         let mut kind = child.kind.or_else(|| describe::detect(bytes, &self.limits)).unwrap_or(Kind::Data);
         let mut scanned = child.scanned;
@@ -402,6 +421,8 @@ impl<'a> Opened<'a> {
         });
         let id = LayerId(self.layers.len());
         let Described { kind, title, regions, facts, findings, parts, mut children, later } = described;
+        let mut findings = findings;
+        findings.extend(self.budget.finding());
         let regions = in_order(regions, at.end - at.start);
         let found_by = if scanned { FoundBy::Scan } else { FoundBy::Header };
         if let Some(stream) = children.iter_mut().find(|child| matches!(child.content, Content::Stream)) {
@@ -531,6 +552,7 @@ impl<'a> Opened<'a> {
         let layer = self.layers.get_mut(id.0)?;
         layer.facts.insert(facts_at, facts);
         layer.findings.extend(findings);
+        layer.findings.extend(self.budget.finding());
         if !regions.is_empty() {
             layer.regions = in_order(regions, layer.size());
         }
@@ -545,6 +567,7 @@ impl<'a> Opened<'a> {
             outer: parent.and_then(|id| self.layer(id)).map_or("", |outer| outer.name.as_str()),
             limits: &self.limits,
             left: self.left(),
+            budget: &self.budget,
         }
     }
 
@@ -562,8 +585,9 @@ impl<'a> Opened<'a> {
 
     /// Device trees and files are numbered through the whole file; of other parts the second is `name[1]`.
     fn add_part(&mut self, layer: LayerId, name: &'static str, what: &str, at: Range<u64>) {
-        let base = |part: &Part| part.name.split('[').next() == Some(name);
-        let count = self.parts.iter().filter(|part| base(part)).count();
+        let counter = self.part_counts.entry(name).or_default();
+        let count = *counter;
+        *counter += 1;
         let known = super::PARTS.iter().find(|(known, _)| known.split('[').next() == Some(name));
         let always = known.is_some_and(|(known, _)| known.ends_with(']'));
         let name = if always || count > 0 { format!("{name}[{count}]") } else { name.to_owned() };
@@ -574,11 +598,11 @@ impl<'a> Opened<'a> {
         self.parts.push(Part { name, what, layer, at });
     }
 
-    fn note_limit(&mut self, parent: Option<LayerId>) {
+    fn note_limit(&mut self, parent: Option<LayerId>, why: &'static str) {
         const RULE: &str = "layer.limit";
         let Some(layer) = parent.and_then(|parent| self.layers.get_mut(parent.0)) else { return };
         if !layer.findings.iter().any(|finding| finding.rule == RULE) {
-            let message = "what is inside was not looked at: the limit of nested layers is reached";
+            let message = format!("not all that is inside was looked at: {why}");
             layer.findings.push(Finding::new(RULE, Severity::Warning, message));
         }
     }

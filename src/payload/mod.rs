@@ -7,6 +7,7 @@ pub mod link;
 mod object;
 pub mod piggy;
 mod reloc_bytes;
+pub mod search;
 pub mod tree;
 mod words;
 mod xz_wrap;

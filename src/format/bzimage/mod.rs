@@ -20,5 +20,4 @@ pub use parse::{BzImage, Setup};
 pub use plan::{Built, CrcChoice, Error, Generation, Parts, plan};
 pub use raw::{BOOT_FLAG, FIELDS, HDRS, HEADER_AT, SetupHeader};
 pub use relink::{Offsets, follow_link};
-pub use scan::Scanned;
 pub use stubbed::{NO_RELEASE, STUBBED_RULES, Stubbed};

@@ -1,41 +1,22 @@
 //! The payload of images whose header does not say where it is, and what the code says of the CPU.
 
 use super::parse::BzImage;
-use crate::bytes::slice;
-use crate::codec::{Codec, Inflated};
+use crate::bytes::{len64, slice};
+use crate::codec::Codec;
 use crate::elf::{is_64_bit_file, release_in};
 use crate::format::pe::{MACHINE_AMD64, Pe};
+use crate::payload::search::{Budget, Found, Tried, find_stream};
 use std::ops::Range;
-
-/// A compressed kernel that was found.
-#[derive(Debug)]
-pub struct Scanned {
-    /// Where the stream stands in the file.
-    pub at: Range<u64>,
-    /// How it is compressed.
-    pub codec: Codec,
-    /// What it decompresses to.
-    pub data: Vec<u8>,
-    /// How far the decoder read.
-    pub inflated: Inflated,
-}
 
 impl BzImage<'_> {
     /// Before protocol 2.08 the header says nothing of the payload: the first stream that decodes to a kernel is it. `limit`: most
-    /// bytes to decode.
-    pub fn scan_payload(&self, limit: u64) -> Option<Scanned> {
+    /// bytes to decode, beside what `budget` has left.
+    pub fn scan_payload(&self, limit: u64, budget: &Budget) -> Option<Found> {
         let (start, end) = self.system_range();
         let system = slice(self.bytes(), start, end - start)?;
-        Codec::ALL.into_iter().find_map(|codec| {
-            memchr::memmem::find_iter(system, codec.magic()).find_map(|at| {
-                let rest = system.get(at..).filter(|rest| Codec::detect(rest) == Some(codec))?;
-                let mut data = Vec::new();
-                let inflated = codec.decompress_one(rest, limit, &mut data).ok()?;
-                release_in(&data)?;
-                let at = start + u64::try_from(at).ok()?;
-                Some(Scanned { at: at..at + inflated.consumed, codec, data, inflated })
-            })
-        })
+        let is_kernel = |_, at: &Range<u64>, tried: &Tried| tried.has_release.then_some(at.end);
+        let found = find_stream(system, len64(system), &Codec::ALL, (limit, budget), is_kernel)?;
+        Some(Found { at: start + found.at.start..start + found.at.end, ..found })
     }
 
     /// Where the protected-mode code goes and is entered, when it is a kernel that is not compressed at all (tccboot), as

@@ -288,7 +288,8 @@ impl<'a> Pe<'a> {
     }
 
     /// The SHA-256 that Authenticode signs: the headers without checksum and certificate entry, the sections in file
-    /// order, then what is behind them, the certificates left out. `None` when a section lies outside of the file.
+    /// order, then what is behind them, the certificates left out. `None` when a section lies outside of the
+    /// file, or all of them together are more than four times as long.
     pub fn authenticode_sha256(&self) -> Option<[u8; 32]> {
         let mut hasher = Sha256::new();
         let mut put = |range: Range<u64>| {
@@ -296,6 +297,7 @@ impl<'a> Pe<'a> {
             hasher.update(bytes);
             Some(())
         };
+        const MOST_SHARED: u64 = 4;
         let headers_end = u64::from(self.size_of_headers);
         let checksum = self.optional_at + 64;
         put(0..checksum)?;
@@ -310,8 +312,12 @@ impl<'a> Pe<'a> {
         sections.sort_by_key(|section| section.raw_at);
         let mut hashed = headers_end;
         for section in sections {
-            put(section.file_range())?;
             hashed = hashed.checked_add(section.raw_size.into())?;
+            // Thousands of sections that share their bytes are nobody's program.
+            if hashed > len64(self.bytes).saturating_mul(MOST_SHARED) {
+                return None;
+            }
+            put(section.file_range())?;
         }
         // The specification counts bytes; what sections share or leave out shifts what follows, as it does for firmware.
         let end = match self.certificate_range() {

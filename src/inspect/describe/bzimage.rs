@@ -23,7 +23,7 @@ pub(super) fn describe(bytes: &[u8], context: &Context<'_>) -> Result<Described,
     }
     let image = BzImage::parse(bytes);
     let scanned = image.as_ref().ok().filter(|image| image.payload().is_none());
-    let scanned = scanned.and_then(|image| image.scan_payload(context.left));
+    let scanned = scanned.and_then(|image| image.scan_payload(context.left, context.budget));
     let flat = scanned.as_ref().map(|scanned| &*scanned.data);
     let arch = match image.as_ref().ok().and_then(|image| image.is_64_bit(flat)) {
         Some(true) => "x86-64",

@@ -1,13 +1,13 @@
 //! An ELF file: a kernel, as a rule.
 
-use super::search::{VERBATIM, find_stream, kernel_end};
-use super::{Child, Context, Described, PAYLOAD, kernel};
+use super::{Child, Context, Decoded, Described, PAYLOAD, kernel};
 use crate::bytes::{Cursor, Endian, FieldError, Problem, len64, slice};
 use crate::codec::Codec;
 use crate::elf::{Elf, Error, Kind as ElfKind, Note, PT_LOAD, banner_in};
 use crate::format::{Format, wrapper};
 use crate::inspect::{Fact, Kind, Row, Value};
 use crate::layout::{Region, RegionKind};
+use crate::payload::search::{Tried, VERBATIM, find_stream, kernel_end};
 use std::ops::Range;
 
 /// The Xen note that names the PVH entry point (`XEN_ELFNOTE_PHYS32_ENTRY`, xen/include/public/elfnote.h).
@@ -104,14 +104,18 @@ fn payload(elf: &Elf<'_>, banner: Option<u64>, context: &Context<'_>, described:
         });
     }
     if !payloads.iter().any(|(role, _)| *role == wrapper::Role::Kernel) {
-        let judge = |codec, at: &Range<u64>, data: &[u8]| {
-            kernel_end(bytes, codec, at, data).filter(|_| banner.is_none_or(|banner| at.contains(&banner)))
+        let judge = |codec, at: &Range<u64>, tried: &Tried| {
+            kernel_end(bytes, codec, at, tried).filter(|_| banner.is_none_or(|banner| at.contains(&banner)))
         };
         let codecs = if banner.is_some() { VERBATIM } else { &Codec::ALL };
         let before = banner.unwrap_or(len64(bytes));
-        let Some(found) = find_stream(bytes, before, codecs, context.left, judge) else { return !payloads.is_empty() };
+        let Some(found) = find_stream(bytes, before, codecs, (context.left, context.budget), judge) else {
+            return !payloads.is_empty();
+        };
         let child = Child::range(PAYLOAD, found.at).kind(Kind::Known(Format::Compressed(found.codec))).scanned();
-        described.children.push(Child { decoded: Some(found.decoded), ..child });
+        described
+            .children
+            .push(Child { decoded: Some(Decoded { data: found.data, inflated: found.inflated }), ..child });
     }
     described.whole_part("decompressor", bytes);
     described.facts.push(Fact::new("decompressor", true).meaning("it unpacks the kernel and starts it"));

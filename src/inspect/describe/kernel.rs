@@ -9,6 +9,7 @@ use crate::format::fdt::Behind;
 use crate::format::foreign::Foreign;
 use crate::inspect::{Fact, Kind};
 use crate::layout::{Region, RegionKind};
+use crate::payload::search::Tried;
 use std::ops::Range;
 
 /// How the configuration in a kernel begins and ends (kernel/configs.c); between them is a gzip file.
@@ -103,7 +104,7 @@ pub(super) fn describe_inside(
     } else {
         described.facts.push(Fact::new("config_built_in", false));
     }
-    if let Some(found) = init.iter().find_map(|range| find_initramfs(bytes, range, endian, context.left)) {
+    if let Some(found) = init.iter().find_map(|range| find_initramfs(bytes, range, endian, context)) {
         let (start, len) = (found.at.start, found.at.end - found.at.start);
         described.facts.push(Fact::number("initramfs_built_in", len).meaning("bytes").at(start, len));
         let child = Child::range("initramfs", found.at).part("initramfs");
@@ -139,7 +140,12 @@ struct Initramfs {
 /// The archive that usr/initramfs_data.S puts between `__initramfs_start` and `__initramfs_size`, at a multiple of 4; the
 /// size follows at a multiple of 8. The stripped kernel has no symbol for it: every magic number is a candidate, and is
 /// one no longer when what it decodes to is no archive.
-fn find_initramfs(bytes: &[u8], range: &Range<u64>, endian: Option<Endian>, limit: u64) -> Option<Initramfs> {
+fn find_initramfs(
+    bytes: &[u8],
+    range: &Range<u64>,
+    endian: Option<Endian>,
+    context: &Context<'_>,
+) -> Option<Initramfs> {
     let inside = slice(bytes, range.start, range.end - range.start)?;
     let absolute = |at: usize| Some(range.start + u64::try_from(at).ok()?);
     // A candidate that is followed by its own size is beyond doubt; the first of the others may do.
@@ -159,33 +165,31 @@ fn find_initramfs(bytes: &[u8], range: &Range<u64>, endian: Option<Endian>, limi
     }
     for codec in Codec::ALL {
         let candidates = memchr::memmem::find_iter(inside, codec.magic());
-        for at in candidates.filter(|at| at % 4 == 0).take(MAX_CANDIDATES) {
+        for at in candidates.filter(|at| at % 4 == 0) {
             let Some(rest) = inside.get(at..).filter(|rest| Codec::detect(rest) == Some(codec)) else { continue };
-            let is_archive = |piece: &[u8]| Some(piece.starts_with(CPIO));
-            if !matches!(codec.scan(rest, 1 << 20, 0, is_archive), Ok(Some(true))) {
-                continue;
-            }
-            let mut data = Vec::new();
-            let Ok(inflated) = codec.decompress_one(rest, limit, &mut data) else { continue };
             let start = absolute(at)?;
-            // Some builds put their size trailer behind it.
-            for extra in [0, 4] {
-                let at = start..start + inflated.consumed + extra;
-                if size_follows(bytes, &at, endian) {
-                    let decoded = Some(Decoded { data, inflated });
-                    return Some(Initramfs { at, codec: Some(codec), decoded, sized: true });
-                }
+            let judge = |tried: &Tried| {
+                // Some builds put their size trailer behind it.
+                let ends = [0, 4].map(|extra| start + tried.inflated.consumed + extra);
+                let sized = ends.into_iter().find(|end| size_follows(bytes, &(start..*end), endian));
+                // The first that is doubtful is kept, and no other.
+                let doubt = doubtful.is_none().then_some(start + tried.inflated.consumed);
+                let (end, sized) = sized.map(|end| (end, true)).or(doubt.map(|end| (end, false)))?;
+                Some((end, sized, tried.inflated))
+            };
+            let is_archive = |first: &[u8]| first.starts_with(CPIO);
+            let found = context.budget.search(codec, rest, context.left, is_archive, judge);
+            let Some(((end, sized, inflated), data)) = found else { continue };
+            let found =
+                Initramfs { at: start..end, codec: Some(codec), decoded: Some(Decoded { data, inflated }), sized };
+            if sized {
+                return Some(found);
             }
-            let at = start..start + inflated.consumed;
-            let decoded = Some(Decoded { data, inflated });
-            doubtful.get_or_insert(Initramfs { at, codec: Some(codec), decoded, sized: false });
+            doubtful = Some(found);
         }
     }
     doubtful
 }
-
-/// A codec's magic number has at least two bytes; more hits than this and it is not worth the time.
-const MAX_CANDIDATES: usize = 4096;
 
 fn size_follows(bytes: &[u8], at: &Range<u64>, endian: Option<Endian>) -> bool {
     let Ok(size) = u32::try_from(at.end - at.start) else { return false };

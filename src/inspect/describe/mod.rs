@@ -12,7 +12,6 @@ mod pe;
 mod ramdisk;
 mod relocs;
 mod rpi;
-mod search;
 mod uimage;
 mod zimage;
 
@@ -30,6 +29,7 @@ use crate::format::Format;
 use crate::format::fdt::Behind;
 use crate::format::foreign::Foreign;
 use crate::layout::{Region, RegionKind};
+use crate::payload::search::Budget;
 use std::borrow::Cow;
 use std::ops::Range;
 
@@ -44,6 +44,8 @@ pub(super) struct Context<'c> {
     pub(super) limits: &'c Limits,
     /// Bytes that may still be decompressed.
     pub(super) left: u64,
+    /// What searches may still cost.
+    pub(super) budget: &'c Budget,
 }
 
 /// A layer, described.

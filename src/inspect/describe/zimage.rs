@@ -1,14 +1,13 @@
 //! ARM zImage.
 
-use super::search::{Found, find_stream, kernel_end, size_behind};
-use super::{Child, Context, Described, pe};
+use super::{Child, Context, Decoded, Described, pe};
 use crate::bytes::{FieldError, len64, slice};
-use crate::codec::Codec;
 use crate::finding::{Finding, Severity};
 use crate::format::Format;
 use crate::format::zimage::ZImage;
 use crate::inspect::{Fact, Kind};
 use crate::layout::{Region, RegionKind};
+use crate::payload::search::{Found, find_stream, kernel_end, size_behind};
 
 pub(super) fn describe(bytes: &[u8], context: &Context<'_>) -> Result<Described, FieldError> {
     // What is behind it may be anything; the kernel is still one.
@@ -32,7 +31,7 @@ pub(super) fn describe(bytes: &[u8], context: &Context<'_>) -> Result<Described,
     }
     let end = image.kernel_len();
     let mut regions = Vec::new();
-    match find_payload(&image, bytes, context.left) {
+    match find_payload(&image, bytes, context) {
         Some(found) => {
             regions.push(Region::new("head", 0..found.at.start, RegionKind::Code));
             regions.push(Region::new("payload", found.at.clone(), RegionKind::Payload));
@@ -40,7 +39,8 @@ pub(super) fn describe(bytes: &[u8], context: &Context<'_>) -> Result<Described,
             let child = Child::range("payload", found.at).kind(Kind::Known(Format::Compressed(found.codec)));
             // By the table it is known where it ends, and how much must come out.
             let child = if image.table().is_some() { child } else { child.scanned() };
-            described.children.push(Child { decoded: Some(found.decoded), ..child });
+            let decoded = Decoded { data: found.data, inflated: found.inflated };
+            described.children.push(Child { decoded: Some(decoded), ..child });
         }
         None => {
             regions.push(Region::new("zImage", 0..end, RegionKind::Code));
@@ -65,15 +65,18 @@ pub(super) fn describe(bytes: &[u8], context: &Context<'_>) -> Result<Described,
 /// The size table tells the end of the payload and nothing its beginning: the stream that decodes to the right size and
 /// ends at the right place is it. Without a table, one that decodes to something with a kernel's banner in it, or that has
 /// its size behind it.
-fn find_payload(image: &ZImage<'_>, bytes: &[u8], limit: u64) -> Option<Found> {
+fn find_payload(image: &ZImage<'_>, bytes: &[u8], context: &Context<'_>) -> Option<Found> {
     let inside = slice(bytes, 0, image.payload_end())?;
-    find_stream(inside, len64(inside), &Codec::ALL, limit, |codec, at, data| match image.table() {
+    // No more than the table asks for, and a byte that tells that there is more.
+    let limit = image.table().map_or(context.left, |table| context.left.min(u64::from(table.kernel_size) + 1));
+    let budget = (limit, context.budget);
+    find_stream(inside, len64(inside), &crate::codec::Codec::ALL, budget, |codec, at, tried| match image.table() {
         Some(table) => {
             let end = table.size_word_at + 4;
             // gzip's own end is the size; the others have it behind them.
             let fits = at.end == end || at.end == table.size_word_at;
-            (fits && u32::try_from(data.len()) == Ok(table.kernel_size)).then_some(end)
+            (fits && tried.inflated.produced == u64::from(table.kernel_size)).then_some(end)
         }
-        None => size_behind(bytes, codec, at, data).or_else(|| kernel_end(bytes, codec, at, data)),
+        None => size_behind(bytes, codec, at, tried).or_else(|| kernel_end(bytes, codec, at, tried)),
     })
 }
