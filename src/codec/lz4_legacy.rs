@@ -49,7 +49,8 @@ fn block(data: &[u8], mode: CompressionMode) -> Result<Vec<u8>> {
     Ok(packed)
 }
 
-/// The stream ends with the input, with a length that none can have, or with four bytes that tell how much data there
+/// The stream ends with the input, with zeros as they pad initial RAM disks (a length of 0; lib/decompress_unlz4.c, Linux
+/// 5.11 and newer), with a length that none can have, or with four bytes that tell how much data there
 /// was: the kernel's size trailer, which for small data looks like a length.
 pub(super) fn decompress(bytes: &[u8], sink: &mut Sink<'_>) -> Result<u64> {
     let cursor = Cursor::little(bytes);
@@ -58,6 +59,10 @@ pub(super) fn decompress(bytes: &[u8], sink: &mut Sink<'_>) -> Result<u64> {
     let before = sink.produced();
     let mut buffer = Vec::new();
     while at < cursor.len() {
+        let word = (cursor.len() - at).min(4);
+        if cursor.take("padding", at, word).is_ok_and(|bytes| bytes.iter().all(|byte| *byte == 0)) {
+            break;
+        }
         let len = cursor.u32("block length", at).map_err(|error| sink.field(error))?;
         let is_trailer = cursor.len() - at == 4 && u64::from(len) == (sink.produced() - before) & u64::from(u32::MAX);
         if u64::from(len) > MAX_PACKED || is_trailer {
