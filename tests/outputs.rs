@@ -634,3 +634,106 @@ fn depfile_names_are_what_make_and_ninja_read() {
     assert_eq!(refused, [r"a\#b", "a;b", "a|b", "a\\", "a\\:b", "a:", "a: b"]);
     assert!(said > 20);
 }
+
+/// A wrong file for each argument: the message names the file, what it is or is not, and the way out; it never blames order,
+/// damage or a cut for what is simply another file.
+#[test]
+fn wrong_files_are_called_what_they_are() {
+    let dir = tempdir();
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    let made = |name: &str, bytes: &[u8]| fs::write(dir.path().join(name), bytes).unwrap();
+    made("empty", b"");
+    made("text", b"hello, world\n");
+    made("noise", &(0..5000_u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 23) as u8).collect::<Vec<_>>());
+    fs::create_dir(dir.path().join("dir")).unwrap();
+    let (vmlinux, setup, arm) = (tiny("vmlinux"), tiny("setup.bin"), tiny("arm-vmlinux"));
+    for (name, file) in [("vmlinux", &vmlinux), ("setup.bin", &setup), ("arm-vmlinux", &arm)] {
+        fs::copy(file, dir.path().join(name)).unwrap();
+    }
+    run_ok(kimage().args(["zimage", "-q", &path("arm-vmlinux"), "-o", &path("zImage")]));
+    run_ok(kimage().args(["uimage", "-q", &path("zImage"), "-o", &path("uImage")]));
+    // The argument, and what suits it.
+    let arguments: &[(&[&str], &[&str])] = &[
+        (&["bzimage", "@", "setup.bin"], &["vmlinux"]),
+        (&["bzimage", "vmlinux", "@"], &["setup.bin"]),
+        (&["bzimage", "@"], &[]),
+        (&["zimage", "@"], &["arm-vmlinux", "zImage"]),
+        (&["zimage", "zImage", "--append-dtb", "@"], &[]),
+        (&["image", "@"], &["vmlinux", "arm-vmlinux"]),
+        (&["fit", "@"], &[]),
+        (&["fit", "-a", "8000", "--kernel", "zImage", "--dtb", "@"], &[]),
+        (&["strip", "@"], &["vmlinux", "arm-vmlinux"]),
+        (&["relocs", "@"], &[]),
+        (&["voffset", "@"], &["vmlinux"]),
+        (&["piggy", "--object", "noise", "--like", "@"], &["vmlinux", "arm-vmlinux"]),
+        (&["decompress", "@"], &[]),
+    ];
+    for (words, right) in arguments {
+        for name in ["empty", "dir", "text", "noise", "vmlinux", "setup.bin", "arm-vmlinux", "zImage", "uImage"] {
+            if right.contains(&name) {
+                continue;
+            }
+            let words: Vec<&str> = words.iter().map(|word| if *word == "@" { name } else { word }).collect();
+            let output = run(kimage().current_dir(dir.path()).args(&words).args(["-o", "out"]));
+            let text = stderr(&output);
+            if output.status.success() {
+                // Tools that look for nothing in a file of the right kind.
+                assert!(words[0] == "voffset" || words[0] == "relocs", "{words:?} succeeds");
+                continue;
+            }
+            assert_eq!(output.status.code(), Some(1), "{words:?}: {text}");
+            assert!(text.starts_with(&format!("error: {name}:")), "{words:?}: {text}");
+            assert!(
+                text.contains("help: ") || text.contains("; give a file") || text.contains("symbols"),
+                "{words:?}: {text}"
+            );
+            for blame in ["cut off", "truncated", "damaged", "copy it again"] {
+                assert!(!text.contains(blame), "{words:?} blames: {text}");
+            }
+            let is_swapped = words[..] == ["bzimage", "setup.bin", "setup.bin"];
+            assert!(
+                !text.contains("the order is") || is_swapped || text.contains("where it is the first file"),
+                "{words:?}: {text}"
+            );
+        }
+    }
+    for name in ["empty", "text", "noise", "vmlinux", "zImage"] {
+        let output =
+            run(kimage().current_dir(dir.path()).args(["lint", "zImage", "--board"]).arg(dir.path().join(name)));
+        fails(&output, &[name, "is no board file", "--board list"]);
+        assert_eq!(stderr(&output).lines().count(), 1, "{}", stderr(&output));
+    }
+    assert!(!dir.path().join("out").exists() || fs::metadata(dir.path().join("out")).unwrap().is_file());
+}
+
+/// Writes that take a part only, and calls that a signal interrupts: all bytes arrive, in order.
+#[test]
+fn short_writes_are_gone_on_with() {
+    let dir = tempdir();
+    let Some(mkfifo) = tool("mkfifo", "coreutils") else { return };
+    let fifo = dir.path().join("fifo");
+    run_ok(Command::new(mkfifo).arg(&fifo));
+    let data: Vec<u8> = (0..2_000_000_u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 22) as u8).collect();
+    fs::write(dir.path().join("data"), &data).unwrap();
+    let mut command = kimage();
+    command.current_dir(dir.path()).args(["uimage", "-q", "-A", "arm", "data", "-o", "fifo"]);
+    let mut child = command.spawn().unwrap();
+    let mut reader = File::open(&fifo).unwrap();
+    // A pipe of a page, emptied slowly: each write of a MiB is many.
+    let mut got = Vec::new();
+    let mut piece = vec![0; 70_001];
+    for turn in 0.. {
+        let count = reader.read(&mut piece).unwrap();
+        if count == 0 {
+            break;
+        }
+        got.extend_from_slice(&piece[..count]);
+        if turn < 20 {
+            // SIGCONT interrupts a blocked write and does nothing else.
+            kill(child.id(), libc::SIGSTOP);
+            kill(child.id(), libc::SIGCONT);
+        }
+    }
+    assert!(child.wait().unwrap().success());
+    assert!(got[64..] == data[..]);
+}

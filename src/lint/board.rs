@@ -106,7 +106,12 @@ impl Board {
     /// # Errors
     /// Where the text is not what it should be, in words with the line.
     pub fn parse(text: &str) -> Result<Board, String> {
-        let board: Board = toml::from_str(text).map_err(|error| error.to_string())?;
+        let board: Board = toml::from_str(text).map_err(|error| {
+            let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+            let number = before.matches('\n').count();
+            let line: String = text.lines().nth(number).unwrap_or_default().trim().chars().take(60).collect();
+            format!("line {} ({line:?}): {}", number + 1, error.message())
+        })?;
         if ARCH.id(&board.arch).is_none() {
             let known: Vec<&str> = ARCH.all().map(|name| name.short).collect();
             return Err(format!("arch: {:?} is no CPU that mkimage knows; those are {}", board.arch, known.join(", ")));

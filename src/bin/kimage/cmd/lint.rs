@@ -25,7 +25,9 @@ pub(crate) fn lint(args: &Lint) -> Result<()> {
     if args.show {
         return screen::print(|out| out.write_all(text.as_bytes()));
     }
-    let mut board = Board::parse(&text).map_err(|error| anyhow!("{}: {error}", args.board.display()))?;
+    let mut board = Board::parse(&text).map_err(|error| {
+        anyhow!("{}: is no board file that kimage can read: {error}; {BEGIN}", args.board.display())
+    })?;
     let Some(image) = &args.image else {
         say::usage(ErrorKind::MissingRequiredArgument, "lint: give the image to check: IMAGE");
     };
@@ -54,6 +56,10 @@ pub(crate) fn lint(args: &Lint) -> Result<()> {
     }
 }
 
+/// The way to a board file.
+const BEGIN: &str =
+    "`kimage lint --board NAME --show` prints a shipped one to begin with, `--board list` shows the names";
+
 /// The text of a board file, or of a shipped one.
 fn board_text(path: &Path) -> Result<String> {
     let shipped = SHIPPED.iter().find(|(name, _)| Path::new(name) == path);
@@ -62,7 +68,10 @@ fn board_text(path: &Path) -> Result<String> {
         None if path.extension().is_none() && !path.exists() => {
             bail!("{}: no such file, and no shipped board; `--board list` shows those", path.display())
         }
-        None => Ok(String::from_utf8_lossy(&Input::open(path)?).into_owned()),
+        None => match std::str::from_utf8(&Input::open(path)?) {
+            Ok(text) if !text.contains('\0') => Ok(text.to_owned()),
+            _ => bail!("{}: is no board file: it is not text; {BEGIN}", path.display()),
+        },
     }
 }
 
