@@ -18,6 +18,7 @@ pub use behind::Behind;
 pub use live::{Node, Property};
 pub use read::{MAX_DEPTH, MAX_NODES, MAX_PROPERTIES, NodeRef, PropertyRef, Tree};
 pub use write::{Error, Flat, Reservation, Strings};
+pub(crate) use write::{PROPERTY_HEADER, property_len};
 
 use crate::bytes::{Cursor, Endian, FieldError, Problem, len64, slice};
 use crate::layout::{Region, RegionKind};

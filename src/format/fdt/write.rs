@@ -219,11 +219,38 @@ impl<'n, 'a> Flat<'n, 'a> {
         walked.ok().and(found)
     }
 
+    /// Calls `visit` for each property with the names of the nodes down to it, the root's first, and with the range of its
+    /// bytes in the blob, from its token to its padding.
+    pub fn each_property(&self, visit: &mut impl FnMut(&[&str], &str, Range<u64>)) {
+        let mut at = self.structure_at();
+        let mut here: Vec<&str> = Vec::new();
+        // The tree was walked when it was measured: nothing fails.
+        let _ = walk(self.root, &mut |step| {
+            match &step {
+                Step::Begin(name) => here.push(name),
+                Step::Property(property) => visit(&here, &property.name, at..at + step.len()),
+                Step::End => {
+                    here.pop();
+                }
+            }
+            at += step.len();
+            Ok(())
+        });
+    }
+
     /// Plans the blob, padded with zeros to `total` bytes where that is more; `totalsize` counts the padding.
     ///
     /// # Errors
     /// [`Error::TooLarge`] when `total` does not fit the header.
     pub fn plan(&self, total: u64) -> Result<Plan<'a>, Error> {
+        self.plan_over(total, Vec::new())
+    }
+
+    /// The same, with these bytes as the first of the padding, as far as it goes.
+    ///
+    /// # Errors
+    /// As [`Flat::plan`].
+    pub fn plan_over(&self, total: u64, mut left_over: Vec<u8>) -> Result<Plan<'a>, Error> {
         let narrow = |size: u64| u32::try_from(size).map_err(|_| Error::TooLarge { size });
         let total = total.max(self.len());
         let header = RawHeader {
@@ -250,6 +277,8 @@ impl<'n, 'a> Flat<'n, 'a> {
         out.region("structure", self.structure_at(), RegionKind::Data);
         out.bytes(self.strings.bytes().to_vec())?;
         out.region("strings", self.strings_at(), RegionKind::Data);
+        left_over.truncate(layout::usize_or_max(total - self.len()));
+        out.bytes(left_over)?;
         out.fill_to("the device tree", total, 0)?;
         out.region("padding", self.len(), RegionKind::Padding);
         Ok(out.finish())
@@ -296,12 +325,20 @@ impl<'n, 'a> Flat<'n, 'a> {
     }
 }
 
+/// Token, length and name of a property.
+pub(crate) const PROPERTY_HEADER: u64 = 12;
+
+/// Bytes of a property in the structure block.
+pub(crate) fn property_len(value: u64) -> u64 {
+    PROPERTY_HEADER + value.next_multiple_of(4)
+}
+
 impl Step<'_, '_> {
     /// Bytes in the structure block.
     fn len(&self) -> u64 {
         match self {
             Step::Begin(name) => 4 + (len64(name.as_bytes()) + 1).next_multiple_of(4),
-            Step::Property(property) => 12 + len64(&property.value).next_multiple_of(4),
+            Step::Property(property) => property_len(len64(&property.value)),
             Step::End => 4,
         }
     }

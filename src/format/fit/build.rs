@@ -1,5 +1,6 @@
 //! A tree with its data to a FIT, as `mkimage -f` makes it.
 
+use super::edits::{Edits, Place};
 use super::{Algorithm, cut};
 use crate::bytes::{Align, len64};
 use crate::finding::{Finding, Severity};
@@ -7,6 +8,7 @@ use crate::format::fdt::{self, FDT_MAGIC, Flat, Node, Property, Reservation, Str
 use crate::format::zimage::ZImage;
 use crate::layout::{self, Plan, Reserver};
 use std::borrow::Cow;
+use std::collections::HashMap;
 
 /// By how much mkimage enlarges the tree, which it has packed first, until time and hashes fit into it (tools/fit_image.c).
 const STEP: u64 = 1024;
@@ -206,6 +208,19 @@ pub fn plan<'a>(mut root: Node<'a>, reservations: &[Reservation], options: &Opti
         return Ok(Built { plan: out.finish_with(regions), root, findings });
     };
 
+    // mkimage packs the data in first; what it leaves in the free space comes from there.
+    let flat = Flat::new(&root, strings.clone())?.with_reservations(reservations)?;
+    let packed = flat.plan(total)?;
+    let mut edits = Edits::new(flat.len());
+    let mut places: HashMap<String, Place> = HashMap::new();
+    flat.each_property(&mut |path, name, at| {
+        if let ["", "images", image] = path {
+            let place =
+                places.entry((*image).to_owned()).or_insert_with(|| Place { first: at.start, properties: Vec::new() });
+            place.properties.push((name.to_owned(), at.end - at.start));
+        }
+    });
+    drop(flat);
     let mut data: Vec<(String, Cow<'a, [u8]>, u64)> = Vec::new();
     let mut at = 0;
     let images = root.child_mut("images").ok_or(Error::NoImages)?;
@@ -218,17 +233,23 @@ pub fn plan<'a>(mut root: Node<'a>, reservations: &[Reservation], options: &Opti
             Some(position) => ("data-position", position.saturating_add(at)),
             None => ("data-offset", at),
         };
-        strings.insert(name)?;
-        image.set(Property::u32(name, narrow(offset)?));
-        strings.insert("data-size")?;
-        image.set(Property::u32("data-size", narrow(len)?));
+        let before = places.remove(&*image.name).unwrap_or_default();
+        let mut place = before.clone();
+        edits.delete(&mut place, "data");
+        for (name, value) in [(name, narrow(offset)?), ("data-size", narrow(len)?)] {
+            let names = strings.bytes().len();
+            let name_at = strings.insert(name)?;
+            edits.set(&mut place, name, name_at, strings.bytes().len() > names, value);
+            image.set(Property::u32(name, value));
+        }
+        edits.done(&place, &before);
         data.push((format!("images/{}", image.name), bytes, at));
         let too_large = || fdt::Error::TooLarge { size: u64::MAX };
         at = external.align.up(at.saturating_add(len)).ok_or_else(too_large)?;
     }
     let flat = Flat::new(&root, strings)?.with_reservations(reservations)?.with_boot_cpu(boot_cpu);
     let tree_len = external.align.up(flat.len()).unwrap_or(flat.len());
-    let blob = flat.plan(tree_len)?;
+    let blob = flat.plan_over(tree_len, edits.left_over(flat.len()..tree_len, &packed))?;
     let start = external.position.unwrap_or(tree_len);
     if start < tree_len {
         return Err(Error::Position { position: start, tree: tree_len });

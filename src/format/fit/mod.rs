@@ -7,6 +7,7 @@
 mod bootm;
 mod build;
 mod check;
+mod edits;
 mod hash;
 
 pub use bootm::{BootView, compression_fits};
