@@ -187,7 +187,8 @@ pub fn plan<'a>(parts: &Parts<'a, '_>) -> Result<Built<'a>, Error> {
         _ => Generation::Padded,
     };
     let crc = match (parts.crc, generation) {
-        (CrcChoice::Yes, _) | (CrcChoice::ByGeneration, Generation::Patched) => true,
+        (CrcChoice::Yes, _) => true,
+        (CrcChoice::ByGeneration, Generation::Patched) => writes_crc_by_protocol(&setup),
         (CrcChoice::No, _) => false,
         (CrcChoice::ByGeneration, _) => writes_crc_by_release(&setup).ok_or_else(|| Error::UnknownRelease {
             found: setup
@@ -196,7 +197,7 @@ pub fn plan<'a>(parts: &Parts<'a, '_>) -> Result<Built<'a>, Error> {
         })?,
     };
     let head = match generation {
-        Generation::Patched => patched_setup(&setup, parts.stub, system.len())?,
+        Generation::Patched => patched_setup(&setup, parts.stub, system.len(), crc)?,
         Generation::Padded | Generation::Plain => assembled_setup(&setup, system.len())?,
     };
 
@@ -218,6 +219,11 @@ pub fn plan<'a>(parts: &Parts<'a, '_>) -> Result<Built<'a>, Error> {
         system_len: system.len(),
         patches: head.patches,
     })
+}
+
+/// Linux 2.6.26 (protocol 2.08) brought the CRC, and with it the padding to whole paragraphs.
+fn writes_crc_by_protocol(setup: &Setup<'_>) -> bool {
+    setup.has(0x208)
 }
 
 /// Linux 6.15 dropped the CRC (commit 9c54baab4401); nothing in setup or decompressor shows it, only the release.
@@ -290,7 +296,7 @@ fn assembled_setup(setup: &Setup<'_>, system_len: u64) -> Result<Head, Error> {
 }
 
 /// Linux 6.6 and earlier: everything that build.c fills in.
-fn patched_setup(setup: &Setup<'_>, stub: &Stub<'_>, system_len: u64) -> Result<Head, Error> {
+fn patched_setup(setup: &Setup<'_>, stub: &Stub<'_>, system_len: u64, crc: bool) -> Result<Head, Error> {
     let pe = PeHeader::parse(setup.bytes())?;
     let mixed = pe.as_ref().is_some_and(|pe| pe.section(".compat").is_some());
     let reserved = match (&pe, mixed) {
@@ -305,7 +311,8 @@ fn patched_setup(setup: &Setup<'_>, stub: &Stub<'_>, system_len: u64) -> Result<
     }
     let padded = sectors * 512;
     // Paragraphs, with room for the CRC; PE sections must be aligned to 32 bytes, so an even number for EFI.
-    let paragraphs = (system_len + 4).div_ceil(16);
+    let has_room = crc || writes_crc_by_protocol(setup);
+    let paragraphs = (system_len + if has_room { 4 } else { 0 }).div_ceil(16);
     let paragraphs = if pe.is_some() { paragraphs.next_multiple_of(2) } else { paragraphs };
     let image = Sizes { setup: padded, system: paragraphs * 16 };
 
@@ -331,7 +338,8 @@ fn patched_setup(setup: &Setup<'_>, stub: &Stub<'_>, system_len: u64) -> Result<
         put32(&mut out, "kernel_info_offset", offset_of("kernel_info_offset"), kernel_info)?;
     }
     let (bytes, patches) = out.finish();
-    Ok(Head { bytes, len, system_padded: image.system, patches })
+    let system_padded = if has_room { image.system } else { system_len };
+    Ok(Head { bytes, len, system_padded, patches })
 }
 
 /// Bytes of the two halves of an image of the patched generation, padded.
