@@ -6,13 +6,18 @@
 pub mod android;
 pub mod bzimage;
 pub mod cpio;
+pub mod cros;
+pub mod dt_table;
 pub mod dts;
 pub mod fdt;
 pub mod fit;
 pub mod foreign;
 pub mod image64;
+pub mod mtk;
 pub mod pe;
 pub mod rpi;
+pub mod tplink;
+pub mod trx;
 pub mod uimage;
 pub mod uki;
 pub mod wrapper;
@@ -71,6 +76,16 @@ pub enum Format {
     Android,
     /// A Raspberry Pi kernel.img with boot code in front.
     KernelImg,
+    /// A table of device trees of Qualcomm's or Samsung's boot loaders.
+    DtTable,
+    /// MediaTek's header in front of a kernel or RAM disk.
+    Mtk,
+    /// A Broadcom router's firmware.
+    Trx,
+    /// A TP-Link router's firmware.
+    TpLink,
+    /// A Chrome OS kernel partition.
+    ChromeOs,
     /// A cpio archive: an initial RAM disk.
     Cpio,
     /// A bare compressed stream.
@@ -92,6 +107,16 @@ impl Format {
             Some(Format::Cpio)
         } else if android::BootImage::detect(bytes) {
             Some(Format::Android)
+        } else if dt_table::DtTable::detect(bytes) {
+            Some(Format::DtTable)
+        } else if mtk::MtkImage::detect(bytes) {
+            Some(Format::Mtk)
+        } else if trx::Trx::detect(bytes) {
+            Some(Format::Trx)
+        } else if cros::KernelPartition::detect(bytes) {
+            Some(Format::ChromeOs)
+        } else if tplink::TpLink::detect(bytes) {
+            Some(Format::TpLink)
         } else if bzimage::Setup::detect(bytes) {
             Some(Format::BzImage)
         } else if zimage::ZImage::detect(bytes) {
@@ -125,6 +150,11 @@ impl Format {
             Format::Pe => "pe",
             Format::Android => "android",
             Format::KernelImg => "kernel.img",
+            Format::DtTable => "dt_table",
+            Format::Mtk => "mtk",
+            Format::Trx => "trx",
+            Format::TpLink => "tplink",
+            Format::ChromeOs => "chromeos",
             Format::Cpio => "cpio",
             Format::Compressed(_) => "compressed",
         }
@@ -146,6 +176,11 @@ impl Format {
             Format::Pe => "an EFI application",
             Format::Android => "an Android boot image",
             Format::KernelImg => "a Raspberry Pi kernel.img",
+            Format::DtTable => "a table of device trees (QCDT, DTBH)",
+            Format::Mtk => "a MediaTek header",
+            Format::Trx => "a Broadcom TRX firmware",
+            Format::TpLink => "a TP-Link firmware",
+            Format::ChromeOs => "a Chrome OS kernel partition",
             Format::Cpio => "a cpio archive",
             Format::Compressed(codec) => match codec {
                 Codec::None => "data",

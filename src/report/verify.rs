@@ -5,7 +5,7 @@
 use super::Style;
 use super::info_text::clean;
 use crate::finding::{Finding, Severity};
-use crate::format::fit::UNCHECKED_SIGNATURE;
+use crate::format::{cros, fit};
 use crate::inspect::verify::{LayerFinding, Verified};
 use crate::inspect::{LayerId, Opened, Space};
 use serde::Serialize;
@@ -158,7 +158,10 @@ pub fn write_verify_text(
     let (errors, warnings) = (count(Severity::Error, "error"), count(Severity::Warning, "warning"));
     let notes = count(Severity::Note, "note");
     // What was not looked at is no part of "good".
-    let unchecked = verified.findings.iter().any(|found| found.finding.rule == UNCHECKED_SIGNATURE);
+    let unchecked = verified
+        .findings
+        .iter()
+        .any(|found| [fit::UNCHECKED_SIGNATURE, cros::UNCHECKED_SIGNATURE].contains(&found.finding.rule));
     let verdict = match (errors.is_empty(), unchecked) {
         (false, _) => style.paint("bad", "1;31"),
         (true, true) => style.paint("good but for signatures, which were NOT checked", "1;33"),

@@ -66,6 +66,12 @@ impl<'a> Setup<'a> {
         self.version() >= version
     }
 
+    /// Where the payload stands when the protected-mode code is at `system`, by `payload_offset` and `payload_length` (protocol
+    /// 2.08).
+    pub fn payload_within(&self, system: std::ops::Range<u64>) -> Option<std::ops::Range<u64>> {
+        payload_range(&self.header, self.version(), system.start, system.end)
+    }
+
     /// The text that `kernel_version` points to: release, builder, build number and time. `None` when the pointer is
     /// 0 or leads out of the setup.
     pub fn kernel_version(&self) -> Option<&'a str> {
@@ -242,7 +248,7 @@ impl<'a> BzImage<'a> {
 
     /// The compressed kernel, by `payload_offset` and `payload_length` (protocol 2.08).
     pub fn payload(&self) -> Option<&'a [u8]> {
-        let at = payload_range(&self.setup.header, self.setup.version(), self.system.0, self.system.1)?;
+        let at = self.setup.payload_within(self.system.0..self.system.1)?;
         slice(self.bytes, at.start, at.end - at.start)
     }
 

@@ -13,6 +13,7 @@ mod ramdisk;
 mod relocs;
 mod rpi;
 mod uimage;
+mod vendor;
 mod zimage;
 
 pub(super) use kernel::is_flat as is_flat_kernel;
@@ -217,6 +218,11 @@ pub(super) fn describe(kind: Kind, bytes: &[u8], context: &mut Context<'_>) -> R
         Kind::Known(Format::Zboot) => efi::describe_zboot(bytes),
         Kind::Known(Format::Uki | Format::Pe) => efi::describe_pe(bytes),
         Kind::Known(Format::KernelImg) => rpi::describe(bytes),
+        Kind::Known(Format::DtTable) => vendor::dt_table(bytes),
+        Kind::Known(Format::Mtk) => vendor::mtk(bytes),
+        Kind::Known(Format::Trx) => vendor::trx(bytes),
+        Kind::Known(Format::TpLink) => vendor::tplink(bytes),
+        Kind::Known(Format::ChromeOs) => vendor::cros(bytes),
         Kind::Known(Format::Cpio) => ramdisk::describe_cpio(bytes),
         Kind::Known(Format::Android) => ramdisk::describe_android(bytes),
         Kind::Kernel => Ok(kernel::describe_flat(bytes)),

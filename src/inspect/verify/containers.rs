@@ -7,8 +7,10 @@ use crate::codec::Codec;
 use crate::finding::{Checks, Hex, Rule, Severity};
 use crate::format::Format;
 use crate::format::android::BootImage;
+use crate::format::cros;
 use crate::format::image64::Image64;
 use crate::format::pe::Pe;
+use crate::format::trx::Trx;
 use crate::format::uimage::{COMPRESSION, MAGIC, UImage, kind};
 use crate::format::zimage::ZImage;
 use crate::inspect::{Kind, Layer, Opened, hex};
@@ -28,8 +30,25 @@ pub(super) const RULES: &[&Rule] = &[
     &UIMAGE_ENTRY,
     &UIMAGE_TABLE,
     &ANDROID_ID,
+    &TRX_CRC,
+    &TPLINK_MD5,
+    &CHROMEOS_SIGNATURE,
 ];
 
+const TPLINK_MD5: Rule = Rule {
+    id: "tplink.md5sum",
+    severity: Severity::Note,
+    what: "md5sum",
+    means: "nobody looked whether the firmware is whole",
+};
+const CHROMEOS_SIGNATURE: Rule = Rule {
+    id: cros::UNCHECKED_SIGNATURE,
+    severity: Severity::Note,
+    what: "signatures of key block, preamble and body",
+    means: "nobody looked whether the firmware would take them: vbutil_kernel --verify does, with the public key",
+};
+const TRX_CRC: Rule =
+    Rule { id: "trx.crc32", severity: Severity::Error, what: "crc32", means: "the boot loader refuses the firmware" };
 const ZIMAGE_LENGTH: Rule = Rule {
     id: "zimage.length",
     severity: Severity::Error,
@@ -307,4 +326,19 @@ pub(super) fn android(bytes: &[u8], checks: &mut Checks) {
     let computed = image.computed_id(bytes);
     let is_right = digest == computed && rest.iter().all(|byte| *byte == 0);
     checks.hold(&ANDROID_ID, ID_AT, is_right, hex(image.id), hex(&computed));
+}
+
+pub(super) fn trx(bytes: &[u8], checks: &mut Checks) {
+    let Ok(trx) = Trx::parse(bytes) else { return };
+    checks.hold(&TRX_CRC, 8, trx.crc32 == trx.computed, Hex(trx.crc32.into()), Hex(trx.computed.into()));
+}
+
+/// What is there and is not checked is said.
+pub(super) fn unchecked(format: Format, checks: &mut Checks) {
+    let (rule, found) = match format {
+        Format::TpLink => (&TPLINK_MD5, "an MD5 sum with a secret of the vendor's, not checked"),
+        Format::ChromeOs => (&CHROMEOS_SIGNATURE, "signatures that were not checked"),
+        _ => return,
+    };
+    checks.hold(rule, None, false, found, "a check that kimage does not make");
 }

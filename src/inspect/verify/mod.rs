@@ -155,7 +155,9 @@ fn check(opened: &Opened<'_>, layer: &Layer) -> Checks {
         }
         Kind::Relocs => elf::relocs(opened, layer, &mut checks),
         // Their readers check all there is.
-        Kind::Known(Format::Compressed(_) | Format::Cpio | Format::KernelImg) => {}
+        Kind::Known(Format::Trx) => containers::trx(bytes, &mut checks),
+        Kind::Known(Format::Compressed(_) | Format::Cpio | Format::KernelImg | Format::DtTable | Format::Mtk) => {}
+        Kind::Known(format @ (Format::TpLink | Format::ChromeOs)) => containers::unchecked(format, &mut checks),
         Kind::Kernel | Kind::Config | Kind::Data => {}
     }
     checks

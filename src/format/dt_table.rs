@@ -1,0 +1,126 @@
+//! Tables of device trees in front of Android kernels: Qualcomm's `QCDT` and Samsung's `DTBH`.
+//!
+//! Sources: dtbTool of Code Aurora (`dtbtool.c`, versions 1 to 3 of QCDT), and Samsung's dtbhtool (`dtbh_header`, `dtbh_entry`).
+
+use crate::bytes::{Cursor, FieldError, Problem, len64};
+use std::ops::Range;
+
+const QCDT: &[u8] = b"QCDT";
+const DTBH: &[u8] = b"DTBH";
+/// Boards with more than some hundred trees are unknown.
+const MAX_ENTRIES: u32 = 4096;
+
+/// Whose table it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Vendor {
+    /// Qualcomm: `QCDT`.
+    Qualcomm,
+    /// Samsung: `DTBH`.
+    Samsung,
+}
+
+impl Vendor {
+    /// The magic number as text.
+    pub fn magic(self) -> &'static str {
+        match self {
+            Vendor::Qualcomm => "QCDT",
+            Vendor::Samsung => "DTBH",
+        }
+    }
+}
+
+/// One board's entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Names and values of what the boot loader chooses by.
+    pub ids: Vec<(&'static str, u32)>,
+    /// File offsets of the tree with its padding; several entries may have the same.
+    pub at: Range<u64>,
+}
+
+/// A table of device trees. All integers are little-endian.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DtTable {
+    /// Whose it is.
+    pub vendor: Vendor,
+    /// Version of the table.
+    pub version: u32,
+    /// Where the table ends.
+    pub header_end: u64,
+    /// The entries, in table order.
+    pub entries: Vec<Entry>,
+}
+
+impl DtTable {
+    /// True when `bytes` begin with one of the magic numbers.
+    pub fn detect(bytes: &[u8]) -> bool {
+        bytes.starts_with(QCDT) || bytes.starts_with(DTBH)
+    }
+
+    /// Reads the table.
+    ///
+    /// # Errors
+    /// A [`FieldError`] for an unknown version, for more entries than boards have, and for a tree that leads out of the file.
+    pub fn parse(bytes: &[u8]) -> Result<DtTable, FieldError> {
+        let cursor = Cursor::little(bytes);
+        let vendor = if bytes.starts_with(DTBH) { Vendor::Samsung } else { Vendor::Qualcomm };
+        let version = cursor.u32("version", 4)?;
+        let count = cursor.u32("number of entries", 8)?;
+        if count > MAX_ENTRIES {
+            let problem = Problem::OutOfRange { value: count.into(), min: 0, max: MAX_ENTRIES.into() };
+            return Err(FieldError::new("number of entries", 8, problem));
+        }
+        let (names, has_tail): (&[&'static str], bool) = match (vendor, version) {
+            (Vendor::Qualcomm, 1) => (&["platform_id", "variant_id", "soc_rev"], false),
+            (Vendor::Qualcomm, 2) => (&["platform_id", "variant_id", "subtype", "soc_rev"], false),
+            (Vendor::Qualcomm, 3) => {
+                (&["platform_id", "variant_id", "subtype", "soc_rev", "pmic0", "pmic1", "pmic2", "pmic3"], false)
+            }
+            (Vendor::Samsung, 2) => (&["chip_id", "platform_id", "subtype", "hw_rev", "hw_rev_end"], true),
+            _ => {
+                let want = "a version of this table that is known: QCDT 1 to 3, DTBH 2";
+                return Err(FieldError::new("version", 4, Problem::Unknown { found: version.into(), want }));
+            }
+        };
+        let mut entries = Vec::new();
+        let mut at = 12;
+        for _ in 0..count {
+            let mut ids = Vec::with_capacity(names.len());
+            for name in names {
+                ids.push((*name, cursor.u32(name, at)?));
+                at += 4;
+            }
+            let start = u64::from(cursor.u32("offset", at)?);
+            let size = u64::from(cursor.u32("size", at + 4)?);
+            cursor.take("device tree", start, size)?;
+            // `space`, a word whose meaning is not known.
+            at += if has_tail { 12 } else { 8 };
+            entries.push(Entry { ids, at: start..start + size });
+        }
+        let first = entries.iter().map(|entry| entry.at.start).min().unwrap_or(len64(bytes));
+        if first < at {
+            let problem = Problem::OutOfRange { value: first, min: at, max: len64(bytes) };
+            return Err(FieldError::new("offset", 12, problem));
+        }
+        Ok(DtTable { vendor, version, header_end: at, entries })
+    }
+
+    /// The trees in file order, each once.
+    ///
+    /// # Errors
+    /// A [`FieldError`] when two of them overlap without being the same.
+    pub fn trees(&self) -> Result<Vec<Range<u64>>, FieldError> {
+        let mut trees: Vec<Range<u64>> = self.entries.iter().map(|entry| entry.at.clone()).collect();
+        trees.sort_by_key(|at| (at.start, at.end));
+        trees.dedup();
+        for pair in trees.windows(2) {
+            if let [one, next] = pair {
+                if next.start < one.end {
+                    let problem = Problem::OutOfRange { value: next.start, min: one.end, max: u64::MAX };
+                    return Err(FieldError::new("offset", 12, problem));
+                }
+            }
+        }
+        Ok(trees)
+    }
+}

@@ -1,0 +1,74 @@
+//! TRX, the firmware container of Broadcom's routers: a header with a CRC-32 and the offsets of up to four partitions.
+//!
+//! Source: Linux drivers/mtd/parsers/parser_trx.c (`struct trx_header`, 6.1) and OpenWrt's trx tool.
+
+use crate::bytes::{Cursor, FieldError, Problem, len64, slice};
+use std::ops::Range;
+
+const MAGIC: &[u8] = b"HDR0";
+/// Where the bytes of the checksum begin: at the flags.
+const CRC_FROM: u64 = 12;
+
+/// A TRX file. All integers are little-endian.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trx {
+    /// Version of the header: 1 has three offsets, 2 has four.
+    pub version: u16,
+    /// `crc32`: the CRC-32 of the bytes from the flags to the end, not inverted at the end.
+    pub crc32: u32,
+    /// The same, computed.
+    pub computed: u32,
+    /// Bytes of the header.
+    pub header_len: u64,
+    /// File offset of the end.
+    pub end: u64,
+    /// File offsets of the partitions.
+    pub partitions: Vec<Range<u64>>,
+}
+
+impl Trx {
+    /// True when `bytes` begin with the magic number.
+    pub fn detect(bytes: &[u8]) -> bool {
+        bytes.starts_with(MAGIC)
+    }
+
+    /// Reads the header.
+    ///
+    /// # Errors
+    /// A [`FieldError`] for an unknown version, a length that leads out of the file, and offsets that do not rise.
+    pub fn parse(bytes: &[u8]) -> Result<Trx, FieldError> {
+        let cursor = Cursor::little(bytes);
+        let end = u64::from(cursor.u32("length", 4)?);
+        let crc32 = cursor.u32("crc32", 8)?;
+        let version = cursor.u16("version", 14)?;
+        let count = match version {
+            1 => 3,
+            2 => 4,
+            _ => {
+                let problem = Problem::Unknown { found: version.into(), want: "version 1 or 2" };
+                return Err(FieldError::new("version", 14, problem));
+            }
+        };
+        let header_len = 16 + 4 * count;
+        if end > len64(bytes) || end < header_len {
+            let problem = Problem::OutOfRange { value: end, min: header_len, max: len64(bytes) };
+            return Err(FieldError::new("length", 4, problem));
+        }
+        let mut starts = Vec::new();
+        for at in (16..header_len).step_by(4) {
+            let start = u64::from(cursor.u32("partition offset", at)?);
+            let least = starts.last().copied().unwrap_or(header_len);
+            // Those that are not used are zero.
+            if start != 0 && (start < least || start > end) {
+                let problem = Problem::OutOfRange { value: start, min: least, max: end };
+                return Err(FieldError::new("partition offset", at, problem));
+            }
+            starts.extend((start != 0).then_some(start));
+        }
+        let ends = starts.iter().skip(1).copied().chain([end]);
+        let partitions = starts.iter().copied().zip(ends).map(|(start, end)| start..end);
+        let partitions = partitions.filter(|at| !at.is_empty()).collect();
+        let computed = !crc32fast::hash(slice(bytes, CRC_FROM, end - CRC_FROM).unwrap_or(&[]));
+        Ok(Trx { version, crc32, computed, header_len, end, partitions })
+    }
+}
