@@ -104,7 +104,7 @@ fn x86_cpu(tree: &Tree) -> Cpu {
 
 /// A 64-bit kernel of the corpus.
 fn a_tree() -> Option<&'static Tree> {
-    x86_trees().into_iter().find(|tree| tree.name.contains("6.1-") && x86_cpu(tree) == Cpu::X86_64)
+    support::tree("6.1-x86_64")
 }
 
 /// Bytes that no two files share, and their sum as the tiny kernel prints it.

@@ -89,7 +89,7 @@ fn what_bootm_refuses_is_an_error() {
         );
         assert!(found.contains(rule), "{from} {to}: {found}");
         assert_eq!(lint.status.success(), rule.is_empty(), "{from} {to}: {}", stderr(&lint));
-        let Some((qemu, rom)) = &board else { continue };
+        let Some((qemu, rom)) = &board else { continue }; // no gap: what made the board says so
         let mut command = Command::new(qemu);
         command.args([
             "-M",

@@ -73,6 +73,8 @@ needs='
     swtpm:swtpm
     script:bsdutils
     groff:groff-base
+    zsh:zsh
+    fish:fish
     strace:strace
     unshare:util-linux
 '

@@ -148,8 +148,14 @@ fn nothing_is_passed_over_in_silence() {
                 report(at, "leaves early, and nothing says so by support::missing; or add `// no gap: why`");
             }
         }
-        for how in [".iter().filter(", ".iter().find(", ".iter().any("] {
-            for (at, _) in text.match_indices(&format!("corpus(){how}")).filter(|(at, _)| !is_explained(text, *at)) {
+        for how in [
+            "corpus().iter().filter(",
+            "corpus().iter().find(",
+            "corpus().iter().any(",
+            "_trees().into_iter().filter(",
+            "_trees().into_iter().find(",
+        ] {
+            for (at, _) in text.match_indices(how).filter(|(at, _)| !is_explained(text, *at)) {
                 report(at, "may find nothing: ask support::trees or support::tree, which say so");
             }
         }
