@@ -183,12 +183,20 @@ impl BzImage<'_> {
             Some(range) => (range.start - end < 512 && padding(range.start), Severity::Error),
             // What was read back from a partition ends with its last block.
             None if behind.iter().all(|byte| *byte == 0) && len64(behind) >= 512 => (false, Severity::Warning),
+            // Sections of an EFI program, which firmware loads.
+            None if !self.setup().is_linux() && self.sections_end() == Some(len) => (true, Severity::Warning),
             // Boot loaders that go by the file's length load them.
             None if !self.setup().is_linux() => (false, Severity::Warning),
             None => (false, Severity::Error),
         };
         let found = format!("{} bytes at {end:#x}", behind.len());
         checks.hold_as(severity, &TRAILER, end, kept, found, "none, or a table of certificates");
+    }
+
+    /// Where the last section of the EFI side ends in the file.
+    fn sections_end(&self) -> Option<u64> {
+        let pe = Pe::parse(self.bytes()).ok().filter(|_| Pe::detect(self.bytes()))?;
+        pe.sections.iter().map(|section| section.file_range().end).max()
     }
 
     /// Before protocol 2.04 a bzImage's `syssize` has the lower 16 bits of its length in paragraphs, and boot loaders go by the
