@@ -16,6 +16,7 @@ mod strings;
 mod strip;
 mod symbols;
 mod symtab;
+mod unflatten;
 
 pub use facts::{BANNER, banner_in, is_64_bit_file, release_in};
 pub use flatten::{DEFAULT_MAX_SIZE, FlatImage, FlatOptions, flatten};
@@ -31,6 +32,7 @@ pub use remove::{FlagList, RemoveList, SectionFlags};
 pub use resymbol::with_symbols;
 pub use strip::{KERNEL_REMOVES, StripOptions, strip};
 pub use symbols::{Symbol, Symbols};
+pub use unflatten::{FlatKernel, UnflattenError, unflatten};
 
 use crate::arch::Arch;
 use crate::bytes::{Cursor, Endian, FieldError, FileOffset, PhysAddr, Problem, len64, printable, slice};

@@ -2,8 +2,10 @@
 
 use super::describe::{self, Child, Content, Context, Decoded, Described, Later, PartAt, initrd};
 use super::{Buffer, DAMAGED, Fact, FoundBy, Kind, Layer, LayerId, Limits, Part, Space, Value};
+use crate::arch::Arch;
 use crate::bytes::{len64, slice};
 use crate::codec::{self, Inflated};
+use crate::elf::Elf;
 use crate::error::{Error, Result};
 use crate::finding::{Finding, Severity};
 use crate::format::Format;
@@ -153,6 +155,24 @@ impl<'a> Opened<'a> {
     /// The bytes of a layer.
     pub fn bytes(&self, layer: &Layer) -> &[u8] {
         slice(self.buffer(layer.buffer), layer.at.start, layer.size()).unwrap_or(&[])
+    }
+
+    /// The CPU that a header around a layer names, the nearest one; of the layer itself, too.
+    pub fn arch_of(&self, id: LayerId) -> Option<Arch> {
+        let mut next = self.layer(id);
+        while let Some(layer) = next {
+            let arch = match layer.kind {
+                Kind::Known(Format::ZImage | Format::KernelImg) => Some(Arch::Arm),
+                Kind::Known(Format::Image64(arch)) => Some(arch),
+                Kind::Known(Format::Elf) => Elf::parse(self.bytes(layer)).ok().and_then(|elf| elf.arch()),
+                _ => None,
+            };
+            if arch.is_some() {
+                return arch;
+            }
+            next = layer.parent.and_then(|parent| self.layer(parent));
+        }
+        None
     }
 
     /// The decompressed contents of a compressed layer, once they were read.

@@ -17,6 +17,7 @@ mod flat;
 mod lzma;
 mod made;
 mod rpi;
+mod symbols;
 mod zimage;
 
 use kimage::finding::Severity;

@@ -18,6 +18,7 @@
 mod places;
 
 use super::Elf;
+use crate::bytes::Endian;
 use places::Image;
 
 /// A symbol.
@@ -33,14 +34,22 @@ pub struct KernelSymbol {
 
 /// Reads the symbols of a kernel; `None` when there are none.
 pub fn kallsyms(elf: &Elf<'_>) -> Option<Vec<KernelSymbol>> {
-    let image = Image::new(elf);
-    let places = places::find(&image)?;
+    symbols(&Image::new(elf))
+}
+
+/// The same of a flat kernel, of this byte order and class.
+pub(super) fn flat_kallsyms(bytes: &[u8], endian: Endian, is_64: bool) -> Option<Vec<KernelSymbol>> {
+    symbols(&Image::flat(bytes, endian, is_64))
+}
+
+fn symbols(image: &Image<'_>) -> Option<Vec<KernelSymbol>> {
+    let places = places::find(image)?;
     let mut at = places.names_at;
     let mut symbols = Vec::new();
     for index in 0..places.count {
         let (text, next) = places.tokens.expand(image.bytes, at)?;
         let (class, name) = text.split_first()?;
-        let address = places.addresses.address(&image, index)?;
+        let address = places.addresses.address(image, index)?;
         symbols.push(KernelSymbol { address, class: *class, name: name.to_vec() });
         at = next;
     }

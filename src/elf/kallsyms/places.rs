@@ -1,6 +1,6 @@
 //! Where the tables of kallsyms stand.
 
-use crate::bytes::{Cursor, len64, slice};
+use crate::bytes::{Cursor, Endian, len64, slice};
 use crate::elf::{Elf, PT_LOAD};
 
 /// The kernel that is searched.
@@ -22,6 +22,11 @@ impl<'a> Image<'a> {
             is_64: elf.is_64(),
             loads: loads.map(|segment| (segment.offset, segment.filesz, segment.vaddr)).collect(),
         }
+    }
+
+    /// A kernel that is flat. Where it runs is not known, so that tables which count from their own place are of no use.
+    pub(super) fn flat(bytes: &'a [u8], endian: Endian, is_64: bool) -> Image<'a> {
+        Image { bytes, cursor: Cursor::new(bytes, endian), is_64, loads: Vec::new() }
     }
 
     /// Bytes in a word.
@@ -146,9 +151,42 @@ const MAX_NAMES: u64 = 64 << 20;
 pub(super) fn find(image: &Image<'_>) -> Option<Places> {
     // The tokens of the ten digits, one behind the other.
     const DIGITS: &[u8] = b"\x000\x001\x002\x003\x004\x005\x006\x007\x008\x009\x00";
-    memchr::memmem::find_iter(image.bytes, DIGITS).take(64).find_map(|at| {
+    let compressed = memchr::memmem::find_iter(image.bytes, DIGITS).take(64).find_map(|at| {
         let tokens = tokens(image, u64::try_from(at).ok()? + 1)?;
         find_rest(image, tokens)
+    });
+    compressed.or_else(|| find_plain(image))
+}
+
+/// OpenWrt's CONFIG_KALLSYMS_UNCOMPRESSED: names as they are, and no tokens. One of the first symbols of every kernel leads
+/// to them.
+fn find_plain(image: &Image<'_>) -> Option<Places> {
+    /// Length, class and name, as far as they go in front of `_text`: per-CPU variables of x86.
+    const FIRST: [&[u8]; 6] =
+        [b"\x06T_text", b"\x06t_text", b"\x07T_stext", b"\x07t_stext", b"\x06Tstext", b"\x06tstext"];
+    const FAR: u64 = 64 << 10;
+    FIRST.iter().flat_map(|first| memchr::memmem::find_iter(image.bytes, first).take(4)).find_map(|at| {
+        let at = u64::try_from(at).ok()?;
+        let mut count_at = (at / 4 * 4).checked_sub(4)?;
+        let low = at.saturating_sub(FAR);
+        while count_at >= low {
+            let count = u64::from(image.cursor.u32("kallsyms_num_syms", count_at).ok()?);
+            for align in [image.word(), 4] {
+                let names_at = (count_at + 4).next_multiple_of(align);
+                if !SYMBOLS.contains(&count) || names_at > at {
+                    continue;
+                }
+                let texts = (0..=u8::MAX).map(|byte| vec![byte]).collect();
+                let mut tokens = Tokens { texts, at: len64(image.bytes), end: 0 };
+                let Some(end) = names_fit(image, &tokens, names_at, count, align) else { continue };
+                (tokens.at, tokens.end) = (end, end);
+                if let Some(addresses) = find_addresses(image, &tokens, count_at, count) {
+                    return Some(Places { count, names_at, tokens, addresses });
+                }
+            }
+            count_at = count_at.checked_sub(4)?;
+        }
+        None
     })
 }
 
@@ -194,7 +232,7 @@ fn find_rest(image: &Image<'_>, tokens: Tokens) -> Option<Places> {
             // Tables are aligned to a word; from 7.0 on to 4 bytes.
             for align in [image.word(), 4] {
                 let names_at = (count_at + 4).next_multiple_of(align);
-                if !names_fit(image, &tokens, names_at, count, align) {
+                if names_fit(image, &tokens, names_at, count, align).is_none() {
                     continue;
                 }
                 if let Some(addresses) = find_addresses(image, &tokens, count_at, count) {
@@ -207,8 +245,8 @@ fn find_rest(image: &Image<'_>, tokens: Tokens) -> Option<Places> {
     None
 }
 
-/// Do `count` names begin here, with the markers behind them?
-fn names_fit(image: &Image<'_>, tokens: &Tokens, names_at: u64, count: u64, align: u64) -> bool {
+/// Where the markers end, if `count` names begin here with the markers behind them.
+fn names_fit(image: &Image<'_>, tokens: &Tokens, names_at: u64, count: u64, align: u64) -> Option<u64> {
     let is_class = |class: u8| b"aAbBcCdDgGiIlLnNpPrRsStTuUvVwW".contains(&class);
     let mut at = names_at;
     let mut marks = Vec::new();
@@ -218,21 +256,22 @@ fn names_fit(image: &Image<'_>, tokens: &Tokens, names_at: u64, count: u64, alig
         }
         // The first few tell a wrong place at once.
         if index < 64 && !tokens.class(image.bytes, at).is_some_and(is_class) {
-            return false;
+            return None;
         }
         match symbol(image.bytes, at) {
             Some((start, len)) if start + len <= tokens.at => at = start + len,
-            _ => return false,
+            _ => return None,
         }
     }
-    let Some(marks_at) = at.checked_next_multiple_of(align) else { return false };
+    let marks_at = at.checked_next_multiple_of(align)?;
     // 32 bits each since 4.20; a word each before.
-    [4, image.word()].into_iter().any(|width| {
+    let width = [4, image.word()].into_iter().find(|width| {
         marks.iter().zip(0..).all(|(mark, index)| match width {
             8 => image.cursor.u64("kallsyms_markers", marks_at + 8 * index) == Ok(*mark),
             _ => image.cursor.u32("kallsyms_markers", marks_at + 4 * index).map(u64::from) == Ok(*mark),
         })
-    })
+    })?;
+    Some(marks_at + width * u64::try_from(marks.len()).ok()?)
 }
 
 fn find_addresses(image: &Image<'_>, tokens: &Tokens, count_at: u64, count: u64) -> Option<Addresses> {

@@ -4,7 +4,8 @@ use crate::args::Extract;
 use crate::input::Input;
 use crate::output::Output;
 use crate::{say, screen};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
+use kimage::arch::Arch;
 use kimage::bytes::printable;
 use kimage::elf::{self, Elf, kallsyms};
 use kimage::inspect::{Opened, Part, open};
@@ -25,7 +26,8 @@ pub(crate) fn extract(args: &Extract) -> Result<()> {
         let output = Output { path: &args.output, sync: args.sync, is_text: is_text(&part) };
         let bytes = opened.part_bytes(&part);
         if args.symbols {
-            return with_symbols(bytes, &output).with_context(|| format!("{}: {}", input.name(), part.name));
+            return with_symbols(bytes, opened.arch_of(part.layer), &output)
+                .with_context(|| format!("{}: {}", input.name(), part.name));
         }
         return output.write(bytes.len() as u64, |out| Ok(out.write_all(bytes)?));
     }
@@ -63,17 +65,19 @@ fn unpack(opened: &mut Opened<'_>, args: &Extract) -> Result<bool> {
 }
 
 /// Writes the kernel with the symbol table that its own kallsyms make.
-fn with_symbols(kernel: &[u8], output: &Output<'_>) -> Result<()> {
-    if !Elf::detect(kernel) {
-        bail!(
-            "--symbols adds a table to a kernel that is an ELF file, as those of x86 are; this one is flat (an Image) and has \
-             no place for it: leave out --symbols"
-        );
-    }
-    let elf = Elf::parse(kernel).map_err(kimage::Error::from)?;
-    let Some(symbols) = kallsyms(&elf) else {
-        bail!("the kernel has no kallsyms (CONFIG_KALLSYMS), or tables that kimage does not know: leave out --symbols");
+fn with_symbols(kernel: &[u8], arch: Option<Arch>, output: &Output<'_>) -> Result<()> {
+    let (wrapped, found);
+    let kernel = if Elf::detect(kernel) {
+        found = kallsyms(&Elf::parse(kernel).map_err(kimage::Error::from)?).ok_or(elf::UnflattenError::NoKallsyms);
+        kernel
+    } else {
+        let flat = elf::unflatten(kernel, arch).map_err(|error| anyhow!("{error}: leave out --symbols"))?;
+        wrapped = flat.elf(kernel);
+        found = Ok(flat.symbols);
+        &wrapped
     };
+    let elf = Elf::parse(kernel).map_err(kimage::Error::from)?;
+    let symbols = found.map_err(|error| anyhow!("{error}: leave out --symbols"))?;
     let plan = elf::with_symbols(&elf, &symbols).map_err(kimage::Error::from)?;
     output.write(plan.len(), |out| Ok(plan.emit(out).map(|_| ())?))?;
     if !output.is_stdout() {

@@ -1,0 +1,242 @@
+//! A flat kernel as an ELF file, with the symbols of its own kallsyms: what they say tells where it is linked to.
+
+use super::kallsyms::{KernelSymbol, flat_kallsyms};
+use super::raw::SHF_EXECINSTR;
+use super::{PT_LOAD, SHT_NOBITS, banner_in};
+use crate::arch::Arch;
+use crate::bytes::{Cursor, Endian, len64};
+use std::collections::BTreeMap;
+
+/// The kernel stays flat.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum UnflattenError {
+    /// No symbols.
+    #[error("the kernel has no kallsyms (CONFIG_KALLSYMS), or tables that kimage does not know")]
+    NoKallsyms,
+    /// The symbols do not lead to the first byte.
+    #[error("the kernel is flat, and its kallsyms do not tell the address of its first byte")]
+    NoStart,
+    /// Nothing tells the CPU.
+    #[error("the kernel is flat, and neither a header around it nor its symbols tell its CPU")]
+    NoCpu,
+}
+
+/// What is known of a flat kernel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FlatKernel {
+    /// Its CPU.
+    pub arch: Arch,
+    /// 64-bit code?
+    pub is_64: bool,
+    /// Its byte order.
+    pub endian: Endian,
+    /// Virtual address of its first byte.
+    pub base: u64,
+    /// Virtual address behind its BSS, as far as its symbols tell.
+    pub end: u64,
+    /// Its symbols, by rising address.
+    pub symbols: Vec<KernelSymbol>,
+}
+
+/// No kernel has more memory than this behind its file.
+const MAX_BSS: u64 = 1 << 30;
+/// The kernel's place in the file, when its address is a multiple of this.
+const PAGE: u64 = 0x1000;
+
+/// Reads what the kallsyms of a flat kernel say. `arch` is its CPU, if a header around it tells.
+///
+/// # Errors
+/// [`UnflattenError`].
+pub fn unflatten(bytes: &[u8], arch: Option<Arch>) -> Result<FlatKernel, UnflattenError> {
+    use Endian::{Big, Little};
+    let classes: &[bool] = match arch {
+        Some(Arch::Arm64 | Arch::Mips64 | Arch::Sparc64) => &[true],
+        Some(Arch::Riscv | Arch::PowerPc) | None => &[true, false],
+        // A header says MIPS of either class.
+        Some(Arch::Mips) => &[false, true],
+        Some(_) => &[false],
+    };
+    let mut error = UnflattenError::NoKallsyms;
+    for (is_64, endian) in classes.iter().flat_map(|is_64| [(*is_64, Little), (*is_64, Big)]) {
+        let Some(symbols) = flat_kallsyms(bytes, endian, is_64) else { continue };
+        let Some(base) = base(bytes, &symbols, endian, is_64) else {
+            error = UnflattenError::NoStart;
+            continue;
+        };
+        let arch = arch.or_else(|| cpu(&symbols, is_64)).ok_or(UnflattenError::NoCpu)?;
+        let file_end = base.saturating_add(len64(bytes));
+        let ends = symbols.iter().filter(|symbol| matches!(&symbol.name[..], b"_end" | b"__bss_stop"));
+        let end =
+            ends.map(|symbol| symbol.address).filter(|end| (file_end..file_end.saturating_add(MAX_BSS)).contains(end));
+        let end = end.max().unwrap_or(file_end);
+        return Ok(FlatKernel { arch, is_64, endian, base, end, symbols });
+    }
+    Err(error)
+}
+
+/// The address of the first byte: by the banner, whose symbol kernels with all their symbols have, by the names that linker
+/// scripts give to the start, or by the table of exported symbols. Nine of ten functions must then be in the file.
+fn base(bytes: &[u8], symbols: &[KernelSymbol], endian: Endian, is_64: bool) -> Option<u64> {
+    let named = |name: &[u8]| symbols.iter().find(|symbol| symbol.name == name).map(|symbol| symbol.address);
+    let by_banner = || named(b"linux_banner")?.checked_sub(u64::try_from(banner_in(bytes)?.start).ok()?);
+    let starts: [&[u8]; 4] = [b"_text", b"_start", b"_head", b"stext"];
+    let by_name = || starts.into_iter().filter_map(named).min();
+    let base = by_banner().or_else(by_name).or_else(|| by_exports(bytes, symbols, endian, is_64))?;
+    // Kernels run in the upper half, those of 64 bits at its very end.
+    let is_high = if is_64 { base >> 48 == 0xffff } else { base != 0 };
+    let code: Vec<u64> =
+        symbols.iter().filter(|symbol| symbol.class.eq_ignore_ascii_case(&b't')).map(|symbol| symbol.address).collect();
+    let inside = code.iter().filter(|at| at.checked_sub(base).is_some_and(|offset| offset <= len64(bytes))).count();
+    (is_high && base % 4 == 0 && inside > 0 && inside >= code.len() / 10 * 9).then_some(base)
+}
+
+/// The address of the first byte, by `__ksymtab` of kernels without CONFIG_HAVE_ARCH_PREL32_RELOCATIONS: the address of a
+/// function and that of its name (include/linux/export.h, Linux 2.6 to 6.12). Where the name stands in the file, the rest
+/// follows, and several must say the same.
+fn by_exports(bytes: &[u8], symbols: &[KernelSymbol], endian: Endian, is_64: bool) -> Option<u64> {
+    const AGREE: u32 = 8;
+    const TRIALS: usize = 64;
+    let width: u64 = if is_64 { 8 } else { 4 };
+    let cursor = Cursor::new(bytes, endian);
+    let word = |at: u64| if is_64 { cursor.u64("word", at).ok() } else { cursor.u32("word", at).ok().map(u64::from) };
+    let code = symbols.iter().filter(|symbol| symbol.class == b'T');
+    let code: BTreeMap<u64, &[u8]> = code.map(|symbol| (symbol.address, &symbol.name[..])).collect();
+    let (mut votes, mut tried) = (BTreeMap::new(), 0);
+    let mut at = 0;
+    while at + width <= len64(bytes) && tried < TRIALS {
+        let here = word(at)?;
+        if let Some(name) = code.get(&here) {
+            // One entry behind the other, with two or three words each.
+            let is_table =
+                |stride: u64| (1..4).all(|n| word(at + n * stride * width).is_some_and(|it| code.contains_key(&it)));
+            let pointer = word(at + width).filter(|pointer| !code.contains_key(pointer));
+            if let Some(pointer) = pointer.filter(|_| is_table(2) || is_table(3)) {
+                tried += 1;
+                let text = [b"\0", *name, b"\0"].concat();
+                for found in memchr::memmem::find_iter(bytes, &text).take(4) {
+                    if let Some(base) = pointer.checked_sub(u64::try_from(found).ok()? + 1) {
+                        *votes.entry(base).or_insert(0_u32) += 1;
+                    }
+                }
+            }
+        }
+        at += width;
+    }
+    votes.into_iter().max_by_key(|(_, count)| *count).filter(|(_, count)| *count >= AGREE).map(|(base, _)| base)
+}
+
+/// The CPU whose name most symbols begin with: each has dozens of functions of its own.
+fn cpu(symbols: &[KernelSymbol], is_64: bool) -> Option<Arch> {
+    const LEAST: usize = 8;
+    let count = |names: &[&str]| {
+        symbols.iter().filter(|symbol| names.iter().any(|name| symbol.name.starts_with(name.as_bytes()))).count()
+    };
+    let arm =
+        if is_64 { (Arch::Arm64, count(&["arm64_", "__arm64_"])) } else { (Arch::Arm, count(&["arm_", "__arm_"])) };
+    let mips = if is_64 { Arch::Mips64 } else { Arch::Mips };
+    let all = [
+        arm,
+        (mips, count(&["mips_", "__mips_", "r4k_", "do_mips_"])),
+        (Arch::Riscv, count(&["riscv_", "__riscv_", "sbi_"])),
+        (Arch::PowerPc, count(&["ppc_", "__ppc_", "powerpc_"])),
+        (Arch::Sh, count(&["sh_", "sh4_", "__sh_"])),
+    ];
+    let (arch, most) = all.into_iter().max_by_key(|(_, count)| *count)?;
+    let second = all.into_iter().filter(|(other, _)| *other != arch).map(|(_, count)| count).max()?;
+    (most >= LEAST && most > 2 * second).then_some(arch)
+}
+
+impl FlatKernel {
+    /// The ELF file around `bytes`, which are the flat kernel: one section and one segment, with the BSS behind. Symbols are
+    /// for [`with_symbols`](super::with_symbols) to add.
+    pub fn elf(&self, bytes: &[u8]) -> Vec<u8> {
+        const NAMES: &[u8] = b"\0.kernel\0.bss\0.shstrtab\0";
+        let (header, program, section) = if self.is_64 { (64_u64, 56_u64, 64_u16) } else { (52, 32, 40) };
+        let offset = PAGE + self.base % PAGE;
+        let len = len64(bytes);
+        let memory = self.end.wrapping_sub(self.base).max(len);
+        let names_at = offset + len;
+        let sections_at = (names_at + len64(NAMES)).next_multiple_of(8);
+        let mut out = Out { bytes: Vec::new(), is_64: self.is_64, endian: self.endian };
+        let class = if self.is_64 { 2 } else { 1 };
+        let order = if self.endian == Endian::Little { 1 } else { 2 };
+        out.bytes.extend_from_slice(&[0x7f, b'E', b'L', b'F', class, order, 1]);
+        out.bytes.resize(16, 0);
+        // ET_EXEC.
+        out.put(2, 2);
+        let machines = self.arch.facts().elf_machines;
+        // PowerPC has another number for 64 bits.
+        let machine = if self.is_64 && self.arch == Arch::PowerPc { machines.last() } else { machines.first() };
+        out.put(machine.copied().unwrap_or(0).into(), 2);
+        out.put(1, 4);
+        for value in [self.base, header, sections_at] {
+            out.word(value);
+        }
+        out.put(0, 4);
+        for value in [header, program, 1, section.into(), 4, 3] {
+            out.put(value, 2);
+        }
+        // PF_R | PF_W | PF_X, SHF_WRITE | SHF_ALLOC.
+        let (all, data) = (7, 3);
+        let place = [offset, self.base, self.base, len, memory];
+        out.put(PT_LOAD.into(), 4);
+        if self.is_64 {
+            out.put(all, 4);
+        }
+        place.into_iter().for_each(|value| out.word(value));
+        if !self.is_64 {
+            out.put(all, 4);
+        }
+        out.word(PAGE);
+        out.fill_to(offset);
+        out.bytes.extend_from_slice(bytes);
+        out.bytes.extend_from_slice(NAMES);
+        out.fill_to(sections_at);
+        out.section(0, 0, 0, [0; 4], 0);
+        out.section(1, 1, data | SHF_EXECINSTR, [self.base, offset, len, 0], 4);
+        out.section(9, SHT_NOBITS.into(), data, [self.base.wrapping_add(len), offset + len, memory - len, 0], 4);
+        out.section(14, 3, 0, [0, names_at, len64(NAMES), 0], 1);
+        out.bytes
+    }
+}
+
+/// Writes numbers of a class and byte order.
+struct Out {
+    bytes: Vec<u8>,
+    is_64: bool,
+    endian: Endian,
+}
+
+impl Out {
+    fn put(&mut self, value: u64, width: usize) {
+        let little = value.to_le_bytes();
+        let bytes = little.iter().take(width);
+        match self.endian {
+            Endian::Little => self.bytes.extend(bytes),
+            Endian::Big => self.bytes.extend(bytes.rev()),
+        }
+    }
+
+    fn word(&mut self, value: u64) {
+        self.put(value, if self.is_64 { 8 } else { 4 });
+    }
+
+    fn fill_to(&mut self, at: u64) {
+        self.bytes.resize(usize::try_from(at).unwrap_or(self.bytes.len()), 0);
+    }
+
+    /// `place` is address, offset, size and (twice) the link and info words.
+    fn section(&mut self, name: u64, kind: u64, flags: u64, place: [u64; 4], align: u64) {
+        let [address, offset, size, link] = place;
+        self.put(name, 4);
+        self.put(kind, 4);
+        for value in [flags, address, offset, size] {
+            self.word(value);
+        }
+        self.put(link, 4);
+        self.put(link, 4);
+        self.word(align);
+        self.word(0);
+    }
+}
