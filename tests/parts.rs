@@ -209,3 +209,22 @@ fn parts_of_boot_images() {
     fs::write(&path, &old).unwrap();
     assert_eq!(extract(&path, "dt"), b"the table");
 }
+
+/// Thousands of sections over the same bytes cost no more than one.
+#[test]
+fn sections_that_share_bytes_are_read_once() {
+    let dir = tempdir();
+    let path = dir.path().join("shared.efi");
+    let archive = files::cpio();
+    let mut file = files::pe(&[], &[(".linux", b"kernel"), (".initrd", &archive), (".initrd", b"x")]);
+    fs::write(&path, &file).unwrap();
+    assert!(list(&path).contains("initramfs[1]"));
+    // The third header names the place of the second.
+    let header = |index: usize| 64 + 24 + 112 + 40 + 40 * index;
+    let place = file[header(1) + 16..header(1) + 24].to_vec();
+    file[header(2) + 16..header(2) + 24].copy_from_slice(&place);
+    fs::write(&path, &file).unwrap();
+    let verified = run(kimage().arg("verify").arg(&path));
+    assert!(verified.status.code() == Some(1) && stdout(&verified).contains("[uki.overlap]"), "{}", stdout(&verified));
+    assert!(!list(&path).contains("initramfs[1]"));
+}

@@ -541,6 +541,7 @@ impl<'a> Opened<'a> {
         let mut names = name.filter(|name| !self.parts.iter().any(|part| part.name == *name));
         let what = "a segment of the initial RAM disk, as it stands there: compressed or not";
         if let Some(name) = names.next() {
+            *self.part_counts.entry("initramfs").or_default() += 1;
             self.parts.push(Part { name, what: what.into(), layer, at });
         }
     }

@@ -13,6 +13,7 @@ use crate::format::{Format, pe::Section};
 use crate::inspect::{DAMAGED, Fact, Kind, Row, Value};
 use crate::layout::{Region, RegionKind};
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 pub(super) fn describe_image(bytes: &[u8]) -> Result<Described, FieldError> {
     let image = Image64::parse(bytes)?;
@@ -141,6 +142,9 @@ fn uki_names(role: Role) -> (&'static str, Option<&'static str>) {
 fn uki_sections(image: &Pe<'_>, described: &mut Described) {
     let mut profiles: Vec<Row> = Vec::new();
     let mut profile = String::new();
+    // Where sections share bytes, the work for each would be done again and again: no stub's builder makes such.
+    let mut taken: BTreeMap<u64, u64> = BTreeMap::new();
+    let mut shared = None;
     for part in uki::sections(image) {
         let section = part.section;
         let Some(contents) = image.contents(section) else {
@@ -152,6 +156,14 @@ fn uki_sections(image: &Pe<'_>, described: &mut Described) {
             continue;
         };
         let start = u64::from(section.raw_at);
+        let end = start + len64(contents);
+        if taken.range(..end).next_back().is_some_and(|(_, end)| *end > start) {
+            shared.get_or_insert(section);
+            continue;
+        }
+        if start < end {
+            taken.insert(start, end);
+        }
         let (name, layer) = uki_names(part.role);
         let is_text = matches!(part.role, Role::Cmdline | Role::OsRelease | Role::Uname | Role::Profile);
         let text = contents.split(|byte| *byte == 0).next().filter(|_| is_text);
@@ -184,6 +196,11 @@ fn uki_sections(image: &Pe<'_>, described: &mut Described) {
             }
             None => described.parts.push(PartAt { at, ..here }),
         }
+    }
+    if let Some(section) = shared {
+        let name = String::from_utf8_lossy(section.name()).into_owned();
+        let message = format!("section {name} shares bytes of the file with one before it, and is not looked at");
+        described.findings.push(Finding::new("uki.overlap", Severity::Error, message).at(section.at));
     }
     if !profiles.is_empty() {
         described.facts.push(Fact::new("profiles", Value::Table(profiles)).meaning("to choose from at boot"));
