@@ -135,7 +135,7 @@ fn fits_of_mkimage_are_good() {
     fs::write(dir.path().join("b.dts"), "/dts-v1/; / { compatible = \"a,b\"; };\n").unwrap();
     run_ok(Command::new("dtc").current_dir(dir.path()).args(["-q", "-O", "dtb", "-o", "b.dtb", "b.dts"]));
     for number in 0_usize..12 {
-        let noise: Vec<u8> = (0..700 + 37 * number).map(|at| (at * 7919 >> 3) as u8 | 1).collect();
+        let noise: Vec<u8> = (0..700 + 37 * number).map(|at| ((at * 7919) >> 3) as u8 | 1).collect();
         fs::write(dir.path().join("k"), noise).unwrap();
         let source = format!(
             "/dts-v1/;\n/ {{ description = \"{}\"; #address-cells = <1>; images {{\n\

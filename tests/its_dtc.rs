@@ -229,9 +229,8 @@ impl Generator {
         // Each label once at first, at nodes of their own, so that most references lead somewhere.
         out.push_str("/ { ");
         self.property(&mut out, &mut Vec::new(), references);
-        for label in 0..NAMES.len() {
+        for (label, name) in NAMES.into_iter().enumerate() {
             if !self.wrongly(20) {
-                let name = NAMES[label];
                 let _ = write!(out, "l{label}: {name} ");
                 self.body(&mut out, 2, name, references);
             }

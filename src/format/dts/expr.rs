@@ -45,7 +45,8 @@ impl Parser<'_> {
         let hex = ["0x", "0X"].iter().any(|start| self.scan.looking_at(start))
             && self.scan.peek_at(2).is_some_and(|byte| byte.is_ascii_hexdigit());
         let (word, value) = if hex {
-            (self.scan.next(), self.scan.next());
+            self.scan.next();
+            self.scan.next();
             let digits = self.scan.run(|byte| byte.is_ascii_hexdigit());
             (format!("0x{digits}"), u64::from_str_radix(&digits, 16))
         } else {
