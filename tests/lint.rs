@@ -194,7 +194,10 @@ fn noload() {
     let riscv = Board { arch: "riscv".to_owned(), ..board };
     let found = linted(&riscv, &image64(b"RSC\x05", 0x20_0000, 0x60_0000, 0), "none");
     assert_eq!(rules(&found), ["lint.align"]);
-    assert_eq!(found.findings[0].help, "load it to 0x41200000");
+    // 64 bytes of header stand in front.
+    assert_eq!(found.findings[0].help, "setenv kernel_addr_r 0x411fffc0");
+    let there = Board { env: Environment { kernel_addr_r: Some(0x411f_ffc0), ..riscv.env.clone() }, ..riscv };
+    assert_eq!(rules(&lint(&there, &read(&dir.join("uImage")), 0, 0)), [""; 0]);
 }
 
 /// All ones of 32 bits keep nothing in place on a 64-bit board (as seen in `tests/boot_boards.rs`).
@@ -353,7 +356,12 @@ fn a_real_printenv() {
         let board = &boards.iter().find(|board| board.0 == name).unwrap().1;
         // CONFIG_SYS_BOOTM_LEN is no variable there. `fdt_addr` is QEMU's own tree, which these boards do not boot with.
         let fdt_addr_r = if board.arch == "riscv" { board.env.fdt_addr_r } else { env.fdt_addr_r };
-        let want = Environment { bootm_len: None, fdt_addr_r, ..board.env.clone() };
+        let fdtcontroladdr = env.fdtcontroladdr;
+        let want = Environment { bootm_len: None, fdt_addr_r, fdtcontroladdr, ..board.env.clone() };
+        // Where U-Boot itself is: its device tree is at the bottom of it, but for the stack.
+        let file = board.loader.place.clone().unwrap();
+        let found = Board { env: env.clone(), ..board.clone() }.loader_place().unwrap();
+        assert!(found.start.abs_diff(file.start) <= 0x8000 && found.end() == file.end(), "{name}: {found} {file}");
         assert_eq!(env, want, "{name}");
         if board.arch != "riscv" {
             assert_eq!(env.fdt_addr_r, Some(0x4000_0000));

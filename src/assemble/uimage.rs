@@ -63,7 +63,7 @@ pub struct Derived {
     pub from: &'static str,
 }
 
-pub(super) const OS_LINUX: u8 = 5;
+pub(super) use crate::format::uimage::OS_LINUX;
 const OS_TEE: u8 = 26;
 const COMP_NONE: u8 = 0;
 /// `struct optee_header` (U-Boot, include/tee/optee.h): magic, length, and where the load address stands in it.
@@ -507,7 +507,7 @@ impl Decided {
             );
         }
         self.check_compression(header, facts);
-        self.check_entry(request, header, facts, plans);
+        self.check_entry(request, header, facts, first, plans);
         if facts.tee.is_some() && request.load.is_none() && !first.starts_with(OPTEE_MAGIC) {
             self.warn(
                 "uimage.optee",
@@ -574,7 +574,14 @@ impl Decided {
     }
 
     /// The entry point must lie in the image as U-Boot leaves it in memory.
-    fn check_entry(&mut self, request: &UImageRequest, header: &Header, facts: &DataFacts, plans: &[Plan<'_>]) {
+    fn check_entry(
+        &mut self,
+        request: &UImageRequest,
+        header: &Header,
+        facts: &DataFacts,
+        first: &[u8],
+        plans: &[Plan<'_>],
+    ) {
         let program = is_kernel(header.kind) || header.kind == kind::STANDALONE;
         if !program || request.entry.is_none() {
             return;
@@ -599,6 +606,13 @@ impl Decided {
                 "uimage.entry",
                 format!("-e {entry:#x} is outside of the image ({what}{:#x}..{end})", range.start),
                 "change -e or -a".to_owned(),
+            );
+        } else if let Some((_, why)) = header.entered(first, false).filter(|_| !request.xip) {
+            let first = if header.kind == kind::KERNEL_NOLOAD { 0 } else { load };
+            let message = format!("-e {entry:#x} is not the first byte of the kernel, {first:#x}: {why}");
+            self.findings.push(
+                Finding::new("uimage.entry", Severity::Warning, message)
+                    .with_help(format!("leave out -e, or say -e {first:#x}")),
             );
         }
     }

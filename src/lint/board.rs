@@ -79,6 +79,8 @@ pub struct Environment {
     pub initrd_high: Option<u64>,
     /// `CONFIG_SYS_BOOTM_LEN`: `bootm` unpacks no more.
     pub bootm_len: Option<u64>,
+    /// U-Boot's own device tree: set by U-Boot itself where it has moved to, the stack below and all else above.
+    pub fdtcontroladdr: Option<u64>,
 }
 
 /// What the boot loader can.
@@ -91,12 +93,20 @@ pub struct Loader {
     pub formats: Vec<String>,
     /// The largest LZMA dictionary, in bytes.
     pub lzma_dict_max: Option<u64>,
+    /// Where U-Boot itself is while it loads: code, heap, device tree and stack at the top of the RAM (`bdinfo`: the last range
+    /// reserved).
+    pub place: Option<Area>,
 }
 
 impl Default for Loader {
     fn default() -> Self {
         let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
-        Loader { codecs: words(&["none", "gzip"]), formats: words(&["uimage", "fit"]), lzma_dict_max: None }
+        Loader {
+            codecs: words(&["none", "gzip"]),
+            formats: words(&["uimage", "fit"]),
+            lzma_dict_max: None,
+            place: None,
+        }
     }
 }
 
@@ -117,6 +127,20 @@ impl Board {
             return Err(format!("arch: {:?} is no CPU that mkimage knows; those are {}", board.arch, known.join(", ")));
         }
         Ok(board)
+    }
+
+    /// Where U-Boot itself is until the kernel starts: by its environment, else by the board file; `None`: not known.
+    pub fn loader_place(&self) -> Option<Area> {
+        // As much U-Boot 2023.01 keeps for its stack (arch/arm/lib/stack.c), whose top is just below the device tree.
+        const STACK: u64 = 16 << 10;
+        // A U-Boot with its heap is smaller; what lies further down was not put there by U-Boot's move.
+        const MOST: u64 = 128 << 20;
+        let of_env = self.env.fdtcontroladdr.and_then(|at| {
+            let bank = self.ram.iter().find(|bank| (bank.start..bank.end()).contains(&at))?;
+            let start = at.saturating_sub(STACK);
+            (bank.end() - at <= MOST).then(|| Area { name: String::new(), start, size: bank.end() - start })
+        });
+        of_env.or_else(|| self.loader.place.clone())
     }
 
     /// Does U-Boot leave the device tree where it was loaded?
@@ -144,7 +168,7 @@ impl Environment {
         let mut findings = Vec::new();
         let value =
             |name: &str| printenv.lines().find_map(|line| line.trim_end().strip_prefix(name)?.strip_prefix('='));
-        let fields: [(&[&str], &mut Option<u64>); 8] = [
+        let fields: [(&[&str], &mut Option<u64>); 9] = [
             (&["kernel_addr_r", "loadaddr"], &mut self.kernel_addr_r),
             (&["fdt_addr_r", "fdtaddr", "fdt_addr"], &mut self.fdt_addr_r),
             (&["ramdisk_addr_r", "rdaddr"], &mut self.ramdisk_addr_r),
@@ -153,6 +177,7 @@ impl Environment {
             (&["fdt_high"], &mut self.fdt_high),
             (&["initrd_high"], &mut self.initrd_high),
             (&["bootm_len"], &mut self.bootm_len),
+            (&["fdtcontroladdr"], &mut self.fdtcontroladdr),
         ];
         for (names, field) in fields {
             let Some((name, text)) = names.iter().find_map(|name| Some((name, value(name)?))) else {

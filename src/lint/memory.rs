@@ -12,7 +12,7 @@ use crate::format::Format;
 use crate::format::bzimage::BzImage;
 use crate::format::fit::{BootView, Fit};
 use crate::format::image64::Image64;
-use crate::format::uimage::{ARCH, COMPRESSION, HEADER_LEN, UImage, kind};
+use crate::format::uimage::{ARCH, COMPRESSION, HEADER_LEN, OS, OS_LINUX, TYPE, UImage, kind};
 use crate::format::zimage::ZImage;
 use std::fmt;
 
@@ -34,6 +34,8 @@ pub enum Role {
     Ramdisk,
     /// Not to be touched.
     Reserved,
+    /// U-Boot itself, until the kernel starts.
+    Loader,
 }
 
 /// A piece of memory in use.
@@ -70,8 +72,7 @@ impl fmt::Display for Use {
 
 /// ARM's decompressor looks for the start of the memory at the next lower multiple of this (head.S, AUTO_ZRELADDR).
 const ARM_BANK: u64 = 128 << 20;
-/// Where the kernel goes in it, and the 16 KiB of page tables below that.
-const TEXT_OFFSET: u64 = 0x8000;
+/// The 16 KiB of page tables below the kernel.
 const PAGE_TABLES: u64 = 0x4000;
 /// What ARM's decompressor takes behind its image: BSS and stack (4 KiB each are plenty), and 64 KiB to allocate from.
 const DECOMPRESSOR: u64 = 0x1_2000;
@@ -82,6 +83,8 @@ const LARGE_PAGE: Align = match Align::new(2 << 20) {
 };
 /// What U-Boot takes an arm64 Image without a size (Linux before 3.17) for.
 const OLD_IMAGE: (u64, u64) = (0x8_0000, 16 << 20);
+/// The finding that a kernel is not started where it can be mapped.
+pub(super) const ALIGN: &str = "lint.align";
 /// No kernel unpacks to more.
 const UNPACK_LIMIT: u64 = 1 << 30;
 
@@ -115,6 +118,9 @@ pub(super) fn boot(
     }
     for area in &board.reserved {
         boot.add(Role::Reserved, area.name.clone(), area.start, area.size);
+    }
+    if let Some(place) = board.loader_place() {
+        boot.add(Role::Loader, "U-Boot itself", place.start, place.size);
     }
     Ok((boot.uses, boot.findings))
 }
@@ -214,6 +220,8 @@ impl Boot<'_> {
     fn uimage(&mut self, image: &UImage<'_>, at: u64) {
         let header = image.header();
         let data = image.files().next().unwrap_or(&[]);
+        let comp = COMPRESSION.short(header.comp).unwrap_or("?");
+        let is_linux = is_linux(data, comp);
         let start = match header.kind {
             kind::KERNEL | kind::KERNEL_NOLOAD => at.saturating_add(HEADER_LEN),
             // The table of sizes stands in front.
@@ -222,9 +230,37 @@ impl Boot<'_> {
                 let first = regions.iter().find(|region| region.name == "data[0]");
                 at.saturating_add(first.map_or(0, |region| region.at.start))
             }
-            _ => return,
+            kind => {
+                let name = TYPE.long(kind).map_or_else(|| format!("number {kind}"), str::to_owned);
+                if kind == kind::STANDALONE && !is_linux {
+                    return self.note("lint.type", "a standalone program does what it likes with the memory");
+                }
+                let message = format!("the type of the image is {name}, which bootm does not start as a kernel");
+                return self.error("lint.type", message, "make it with -T kernel".to_owned());
+            }
         };
-        let comp = COMPRESSION.short(header.comp).unwrap_or("?");
+        if header.os != OS_LINUX {
+            let name = OS.long(header.os).map_or_else(|| format!("number {}", header.os), str::to_owned);
+            if is_linux || header.os == 0 || OS.long(header.os).is_none() {
+                let message =
+                    format!("the image says that it is for {name}: U-Boot does not start it as Linux is started");
+                self.error("lint.os", message, "make it with -O linux".to_owned());
+            } else {
+                let message = format!("the image is for {name}: whether this U-Boot starts that is not known");
+                self.warn("lint.os", message, "look for CONFIG_BOOTM_... in U-Boot's configuration");
+            }
+        }
+        let moved = header.kind != kind::KERNEL_NOLOAD && u64::from(header.load) != at;
+        if let Some((severity, why)) = header.entered(data, moved) {
+            let (load, entry) = (header.load, header.entry);
+            let noload = header.kind == kind::KERNEL_NOLOAD;
+            let message = match noload {
+                true => format!("the kernel is entered {entry:#x} bytes behind its first byte: {why}"),
+                false => format!("the kernel is entered at {entry:#x}, not at its first byte, {load:#x}: {why}"),
+            };
+            let help = format!("make it with -e {:#x}", if noload { 0 } else { load });
+            self.findings.push(Finding::new("lint.entry", severity, message).with_help(help));
+        }
         let arch = ARCH.short(header.arch).unwrap_or("?");
         let load = (header.kind != kind::KERNEL_NOLOAD).then_some(u64::from(header.load));
         self.kernel(&Packed { data, comp, arch, start, load });
@@ -408,7 +444,7 @@ impl Boot<'_> {
             );
             return self.add(Role::Running, "the decompressor", at, len);
         };
-        let start = bank.saturating_add(TEXT_OFFSET - PAGE_TABLES);
+        let start = bank.saturating_add(table.kernel_offset().saturating_sub(PAGE_TABLES));
         let size = PAGE_TABLES + u64::from(table.kernel_size) + u64::from(table.bss_size);
         let end = start.saturating_add(size);
         self.add(Role::Running, "the running kernel", start, size);
@@ -425,11 +461,7 @@ impl Boot<'_> {
             // U-Boot leaves it where it is.
             if at % LARGE_PAGE.bytes() != 0 {
                 let message = format!("the RISC-V kernel is started at {at:#x}, which is no multiple of 2 MiB");
-                let help = match LARGE_PAGE.up(at) {
-                    Some(up) => format!("load it to {up:#x}"),
-                    None => "load it to a multiple of 2 MiB".to_owned(),
-                };
-                self.error("lint.align", message, help);
+                self.error(ALIGN, message, "have it started at a multiple of 2 MiB".to_owned());
             }
             return self.add(Role::Running, "the running kernel", at, size);
         }
@@ -443,4 +475,14 @@ impl Boot<'_> {
         }
         self.add(Role::Running, "the running kernel", start, size);
     }
+}
+
+/// Is it Linux, by the header of what is in it?
+fn is_linux(data: &[u8], comp: &str) -> bool {
+    let codec = Codec::detect(data).filter(|codec| comp != "none" && codec_word(*codec) == comp);
+    // Enough for every header.
+    let head =
+        codec.map(|codec| codec.scan(data, 4096, 0, |piece| Some(piece.to_vec())).ok().flatten().unwrap_or_default());
+    let format = Format::detect(head.as_deref().unwrap_or(data));
+    matches!(format, Some(Format::ZImage | Format::Image64(_) | Format::BzImage))
 }

@@ -50,10 +50,16 @@ pub fn lint(board: &Board, files: &Files<'_>) -> Result<Linted> {
     let mut unpacked = None;
     let (mut uses, mut findings) = memory::boot(board, files, None, &mut unpacked)?;
     findings.extend(limits(board, files));
-    let problems = problems(board, &uses);
-    for problem in &problems {
-        let help = proposal(board, files, &uses, problem, problems.len(), &mut unpacked);
+    // Each proposal stands on those before it, so that who follows them all gets there.
+    let mut way = Way { board: board.clone(), load: None };
+    for problem in &problems(board, &uses) {
+        let help = proposal(&mut way, files, problem, &mut unpacked)?;
         findings.push(problem.finding(board).with_help(help));
+    }
+    for finding in findings.iter_mut().filter(|finding| finding.rule == memory::ALIGN) {
+        if let Some(help) = aligned(&mut way, files, &mut unpacked)? {
+            finding.help = help.into();
+        }
     }
     uses.sort_by_key(|using| (using.start, using.size));
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
@@ -83,7 +89,7 @@ impl Problem<'_> {
 
 fn problems<'u>(board: &Board, uses: &'u [Use]) -> Vec<Problem<'u>> {
     let inside = |using: &Use| board.ram.iter().any(|area| area.start <= using.start && using.end() <= area.end());
-    let outside = uses.iter().filter(|using| using.role != Role::Reserved && !inside(using));
+    let outside = uses.iter().filter(|using| !matches!(using.role, Role::Reserved | Role::Loader) && !inside(using));
     let mut found: Vec<_> = outside.map(|one| Problem { one, other: None }).collect();
     for (index, one) in uses.iter().enumerate() {
         let others = uses.iter().skip(index + 1).filter(|other| one.overlaps(other) && clash(board, one, other));
@@ -94,9 +100,13 @@ fn problems<'u>(board: &Board, uses: &'u [Use]) -> Vec<Problem<'u>> {
 
 /// Must these two not share memory?
 fn clash(board: &Board, one: &Use, other: &Use) -> bool {
-    use Role::{Copied, DeviceTree, Image, Ramdisk, Reserved, Running, Unpacked};
+    use Role::{Copied, DeviceTree, Image, Loader, Ramdisk, Reserved, Running, Unpacked};
     let either = |role: Role| one.role == role || other.role == role;
     let both = |a: Role, b: Role| (one.role, other.role) == (a, b) || (one.role, other.role) == (b, a);
+    // The kernel is not started before U-Boot has done its work.
+    if either(Loader) {
+        return !either(Reserved) && !either(Running);
+    }
     if either(Reserved) {
         return true;
     }
@@ -129,7 +139,17 @@ impl Change {
             Role::Ramdisk => &[Change::Ramdisk],
             Role::Image => &[Change::Kernel],
             Role::Copied | Role::Unpacked | Role::Running => &[Change::Unpacked, Change::Kernel, Change::Load],
-            Role::Reserved => &[],
+            Role::Reserved | Role::Loader => &[],
+        }
+    }
+
+    /// Does it move what is used so?
+    fn moves(self, role: Role) -> bool {
+        match self {
+            Change::DeviceTree => role == Role::DeviceTree,
+            Change::Ramdisk => role == Role::Ramdisk,
+            Change::Unpacked | Change::Load => matches!(role, Role::Copied | Role::Unpacked | Role::Running),
+            Change::Kernel => matches!(role, Role::Image | Role::Copied | Role::Unpacked | Role::Running),
         }
     }
 
@@ -149,15 +169,37 @@ impl Change {
     }
 }
 
+/// What was proposed so far, as if it were done.
+struct Way {
+    board: Board,
+    load: Option<u64>,
+}
+
+impl Way {
+    /// With the change made, and the words for it.
+    fn with(&self, change: Change, to: u64) -> (Way, String) {
+        let (board, load, words) = change.made(&self.board, to);
+        (Way { board, load: load.or(self.load) }, words)
+    }
+
+    /// The uses of the memory, how many problems they have, and how many errors and warnings there are beside these.
+    fn walk(&self, files: &Files<'_>, unpacked: &mut Option<Vec<u8>>) -> Result<(Vec<Use>, usize, [usize; 2])> {
+        let (uses, findings) = memory::boot(&self.board, files, self.load, unpacked)?;
+        let count = |severity| findings.iter().filter(|finding| finding.severity >= severity).count();
+        let problems = problems(&self.board, &uses).len();
+        Ok((uses, problems, [count(Severity::Error), count(Severity::Warning)]))
+    }
+}
+
 /// The way out: an address with which this problem is gone and no other has come, found by trying.
-fn proposal(
-    board: &Board,
-    files: &Files<'_>,
-    uses: &[Use],
-    problem: &Problem<'_>,
-    count: usize,
-    unpacked: &mut Option<Vec<u8>>,
-) -> String {
+fn proposal(way: &mut Way, files: &Files<'_>, problem: &Problem<'_>, unpacked: &mut Option<Vec<u8>>) -> Result<String> {
+    let (uses, count, beside) = way.walk(files, unpacked)?;
+    let is_this = |it: &Problem<'_>| {
+        it.one.what == problem.one.what && it.other.map(|other| &other.what) == problem.other.map(|other| &other.what)
+    };
+    if !problems(&way.board, &uses).iter().any(is_this) {
+        return Ok("what is proposed for the others mends this too".to_owned());
+    }
     let parts = [problem.other, Some(problem.one)].into_iter().flatten();
     // Device tree and ramdisk are moved before the kernel is.
     let mut changes: Vec<Change> = parts.flat_map(|using| Change::of(using.role)).copied().collect();
@@ -168,18 +210,57 @@ fn proposal(
     let mut starts: Vec<u64> = uses.iter().filter_map(|using| align.up(using.end())).collect();
     starts.sort_unstable_by_key(|start| start.abs_diff(problem.one.start));
     starts.dedup();
-    starts.extend(board.ram.iter().filter_map(|area| align.up(area.start)));
-    for change in changes {
-        for start in &starts {
-            let (changed, load, words) = change.made(board, *start);
-            let tried = memory::boot(&changed, files, load, unpacked);
-            if tried.is_ok_and(|(uses, _)| problems(&changed, &uses).len() < count) {
-                return words;
+    starts.extend(way.board.ram.iter().filter_map(|area| align.up(area.start)));
+    // Rather a place that is free, and one that brings no warning.
+    for (free, quiet) in [(true, true), (true, false), (false, false)] {
+        for change in &changes {
+            for start in &starts {
+                let (changed, words) = way.with(*change, *start);
+                let Ok((uses, problems, [errors, warnings])) = changed.walk(files, unpacked) else { continue };
+                let [errors_before, warnings_before] = beside;
+                let kept = problems < count && errors <= errors_before && (!quiet || warnings <= warnings_before);
+                let moves = |using: &Use| change.moves(using.role);
+                let is_free = || {
+                    let left = self::problems(&changed.board, &uses);
+                    !left.iter().any(|it| moves(it.one) || it.other.is_some_and(moves))
+                };
+                if kept && (!free || is_free()) {
+                    *way = changed;
+                    return Ok(words);
+                }
             }
         }
     }
-    let moved = problem.other.filter(|other| other.role != Role::Reserved).unwrap_or(problem.one);
-    format!("make it smaller, or move what is in its way: no place in the RAM is free for its {} bytes", moved.size)
+    let fixed = |using: &&Use| !matches!(using.role, Role::Reserved | Role::Loader);
+    let moved = problem.other.filter(fixed).unwrap_or(problem.one);
+    Ok(format!("make it smaller, or move what is in its way: no place in the RAM is free for its {} bytes", moved.size))
+}
+
+/// The way out for a kernel that must be started at a multiple of 2 MiB: the nearest one that brings no other problem.
+fn aligned(way: &mut Way, files: &Files<'_>, unpacked: &mut Option<Vec<u8>>) -> Result<Option<String>> {
+    const TRIES: u64 = 256;
+    let (uses, count, [errors_before, _]) = way.walk(files, unpacked)?;
+    let place = |role| uses.iter().find(|using| using.role == role).map(|using| using.start);
+    let (Some(image), Some(running)) = (place(Role::Image), place(Role::Running)) else { return Ok(None) };
+    let align = Align::new(PROPOSED).unwrap_or(Align::PAGE);
+    let Some(first) = align.up(running) else { return Ok(None) };
+    for change in [Change::Unpacked, Change::Load, Change::Kernel] {
+        // Where it is not moved, it is as far behind the image's first byte as it was.
+        let behind = if change == Change::Kernel { running.saturating_sub(image) } else { 0 };
+        for step in 0..TRIES {
+            let to = first.saturating_add(step * PROPOSED).saturating_sub(behind);
+            if !way.board.ram.iter().any(|area| (area.start..area.end()).contains(&to)) {
+                break;
+            }
+            let (changed, words) = way.with(change, to);
+            let tried = changed.walk(files, unpacked);
+            if tried.is_ok_and(|(_, problems, [errors, _])| problems <= count && errors < errors_before) {
+                *way = changed;
+                return Ok(Some(words));
+            }
+        }
+    }
+    Ok(None)
 }
 
 /// What the loader can, and what fits the flash.

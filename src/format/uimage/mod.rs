@@ -8,11 +8,14 @@ pub use names::{ARCH, COMPRESSION, Name, Names, OS, TYPE};
 
 use crate::bytes::{Align, Cursor, Endian, FieldError, Problem, len64, slice};
 use crate::finding::{Finding, Severity};
+use crate::format::entered;
 use crate::layout::{self, Plan, Region, RegionKind, Reserver};
 use std::borrow::Cow;
 use zerocopy::big_endian::U32;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
+/// `IH_OS_LINUX`, a number of [`OS`].
+pub const OS_LINUX: u8 = 5;
 /// `IH_MAGIC`.
 pub const MAGIC: u32 = 0x2705_1956;
 /// Length of the header in bytes.
@@ -89,6 +92,41 @@ impl Header {
     pub fn name(&self) -> Cow<'_, str> {
         let end = self.name.iter().position(|byte| *byte == 0).unwrap_or(NAME_LEN);
         String::from_utf8_lossy(self.name.get(..end).unwrap_or(&self.name))
+    }
+}
+
+impl Header {
+    /// Is it wrong, or doubtful, to enter `data` where the header says? Says why; see [`entered`](crate::format::entered).
+    ///
+    /// U-Boots before 2015 leave an image alone whose load address is that of its header: its first byte is then 64 bytes
+    /// further on. `moved` says that this is not so.
+    pub fn entered(&self, data: &[u8], moved: bool) -> Option<(Severity, &'static str)> {
+        const COMP_NONE: u8 = 0;
+        const ARCH_ARM64: u8 = 22;
+        if self.comp != COMP_NONE {
+            return None;
+        }
+        let (load, entry) = (u64::from(self.load), u64::from(self.entry));
+        match self.kind {
+            kind::KERNEL => {
+                let (severity, why) = entered(data, entry.checked_sub(load))?;
+                if entry == load + HEADER_LEN && !moved {
+                    return Some((
+                        Severity::Warning,
+                        "only a U-Boot that does not move the image starts it there (before 2015, loaded to that very address)",
+                    ));
+                }
+                Some((severity, why))
+            }
+            // An offset. U-Boot moves an arm64 kernel to its place, and enters it there.
+            kind::KERNEL_NOLOAD if self.arch == ARCH_ARM64 => None,
+            kind::KERNEL_NOLOAD if entry >= len64(data) => Some((
+                Severity::Error,
+                "for kernel_noload the entry point is an offset into the data, and it has no more",
+            )),
+            kind::KERNEL_NOLOAD => entered(data, Some(entry)),
+            _ => None,
+        }
     }
 }
 

@@ -119,7 +119,7 @@ const UIMAGE_ENTRY: Rule = Rule {
     id: "uimage.entry",
     severity: Severity::Warning,
     what: "ih_ep",
-    means: "U-Boot jumps to an address where the image is not loaded",
+    means: "U-Boot jumps to an address where the kernel does not begin",
 };
 const UIMAGE_TABLE: Rule = Rule {
     id: "uimage.table",
@@ -308,11 +308,16 @@ pub(super) fn uimage(opened: &Opened<'_>, layer: &Layer, checks: &mut Checks) {
         _ => true,
     };
     checks.hold(&UIMAGE_COMP, 31, kept, name, wanted.unwrap_or("none"));
-    if header.kind == kind::KERNEL && name == "none" {
-        let (load, entry) = (u64::from(header.load), u64::from(header.entry));
-        let kept = (load..load + u64::from(image.size())).contains(&entry);
+    let (load, entry) = (u64::from(header.load), u64::from(header.entry));
+    if header.kind == kind::KERNEL && name == "none" && !(load..load + u64::from(image.size())).contains(&entry) {
         let wanted = format!("{load:#x} to {:#x}", load + u64::from(image.size()));
-        checks.hold(&UIMAGE_ENTRY, 20, kept, Hex(entry), wanted);
+        checks.hold(&UIMAGE_ENTRY, 20, false, Hex(entry), wanted);
+    } else if matches!(header.kind, kind::KERNEL | kind::KERNEL_NOLOAD) {
+        let found = header.entered(image.files().next().unwrap_or(&[]), false);
+        let (severity, why) = found.unwrap_or((UIMAGE_ENTRY.severity, ""));
+        let first = if header.kind == kind::KERNEL { load } else { 0 };
+        let wanted = format!("{first:#x}, its first byte: {why}");
+        checks.hold_as(severity, &UIMAGE_ENTRY, 20, found.is_none(), Hex(entry), wanted);
     }
 }
 
