@@ -16,6 +16,7 @@ use crate::format::pe::Pe;
 use crate::format::uimage::{UImage, kind};
 use crate::format::zimage::ZImage;
 use crate::layout::RegionKind;
+use std::collections::HashMap;
 use std::ops::Range;
 
 /// What a [`Span`] is, for its colour.
@@ -365,12 +366,13 @@ fn fit(opened: &Opened<'_>, layer: &Layer, bytes: &[u8]) -> Option<Memory> {
     let fit = Fit::parse(bytes).ok()?;
     let mut spans = Vec::new();
     let mut notes = Vec::new();
+    let places = opened.children(layer.id).map(|child| ((child.in_parent.start, child.in_parent.end), child.id));
+    let places: HashMap<(u64, u64), LayerId> = places.collect();
     for image in fit.images() {
         let (Some(load), Ok(Some(placement))) = (image.load(), image.placement()) else { continue };
         let at = placement.range();
         let is_packed = image.text("compression").is_some_and(|name| name != "none");
-        let inside = opened.children(layer.id).find(|child| child.in_parent == *at);
-        let inside = inside.and_then(|child| opened.contents(child.id)).filter(|_| is_packed);
+        let inside = places.get(&(at.start, at.end)).filter(|_| is_packed).and_then(|id| opened.contents(*id));
         let end = load.checked_add(inside.map_or(at.end.saturating_sub(at.start), len64))?;
         let is_code = image.entry().is_some() || image.text("type") == Some("kernel");
         let paint = if is_code { Paint::Code } else { Paint::Data };

@@ -148,7 +148,7 @@ fn kernels_and_decompressors() {
 }
 
 fn options(smallest: bool) -> StripOptions {
-    StripOptions { remove: RemoveList::new(KERNEL_REMOVES).unwrap(), debug_only: false, smallest }
+    StripOptions { remove: RemoveList::new(KERNEL_REMOVES).unwrap(), debug_only: false, smallest, max_size: None }
 }
 
 fn strip(bytes: &[u8], smallest: bool) -> Vec<u8> {

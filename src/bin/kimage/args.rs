@@ -264,6 +264,9 @@ pub(crate) struct Strip {
     /// Leave out the section headers too: what is loaded stays as it is
     #[arg(long)]
     pub(crate) smallest: bool,
+    /// Refuse a larger output (K, M and G count in 1024s) [default: 64M more than the input]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub(crate) max_size: Option<u64>,
     /// Write the file and its folder through to the disk before reporting success
     #[arg(long)]
     pub(crate) sync: bool,

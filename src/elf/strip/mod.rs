@@ -17,10 +17,13 @@ mod symbols;
 
 use super::raw::SHT_NULL;
 use super::strings::StringTable;
-use super::{DEFAULT_MAX_SIZE, Elf, Error, Kind, RemoveList, Result, SHT_NOBITS, Section};
+use super::{Elf, Error, Kind, RemoveList, Result, SHT_NOBITS, Section};
 use crate::bytes::{Align, len64};
 use crate::layout::{Plan, RegionKind, Reserver};
 use std::borrow::Cow;
+
+/// Bytes that the output may be longer than the input, unless said otherwise: zeros between sections.
+const MOST_ZEROS: u64 = 64 << 20;
 
 /// How to strip.
 #[derive(Debug, Clone, Default)]
@@ -31,6 +34,8 @@ pub struct StripOptions {
     pub debug_only: bool,
     /// Leave out the section headers too: the same segments at the same offsets, and nothing behind them.
     pub smallest: bool,
+    /// Refuse a larger output, in bytes; `None` for 64 MiB more than the input.
+    pub max_size: Option<u64>,
 }
 
 /// A section of the output.
@@ -108,9 +113,12 @@ pub fn strip<'a>(elf: &Elf<'a>, options: &StripOptions) -> Result<Plan<'a>> {
     let end = place::assign(elf, header_end, &mut kept, &mut maps)?;
 
     let tables = Tables::make(elf, options, &mut kept, end)?;
-    if tables.headers_at > len64(elf.bytes()).saturating_add(DEFAULT_MAX_SIZE) {
-        let why = format!("the output would be {} bytes, nearly all of them zeros", tables.headers_at);
-        return Err(cannot(why, "its sections lie too far apart: the file is damaged, or needs another linker script"));
+    let max = options.max_size.unwrap_or_else(|| len64(elf.bytes()).saturating_add(MOST_ZEROS));
+    if tables.headers_at > max {
+        let why = format!("the output would be {} bytes, more than {max}", tables.headers_at);
+        let help = "its sections lie too far apart: the file is damaged, or needs another linker script; if that much is \
+                    right, allow it with --max-size";
+        return Err(cannot(why, help));
     }
     let head = headers::head(elf, &maps, if options.smallest { 0 } else { tables.count }, tables.headers_at)?;
 

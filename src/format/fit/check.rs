@@ -2,7 +2,7 @@
 
 use super::{Algorithm, BootView, Fit, Image, UNCHECKED_SIGNATURE};
 use crate::finding::{Finding, Severity};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 impl Fit<'_> {
     /// Compares every hash, and looks for what U-Boot would stumble over.
@@ -46,8 +46,17 @@ impl Fit<'_> {
                 add("fit.cipher", Severity::Note, node.at().0, message, "");
             }
         }
+        let hashable = self.hashed_bytes();
+        if let Err(bytes) = hashable {
+            let have = crate::bytes::len64(self.bytes);
+            let message = format!(
+                "no hash was checked: images share their bytes, so that {bytes} are hashed of a file of {have}"
+            );
+            let help = "no tool makes such a file: give each image data of its own";
+            findings.push(Finding::new("fit.hash_limit", Severity::Error, message).with_help(help));
+        }
         for image in self.images() {
-            findings.extend(image.check());
+            findings.extend(image.check(hashable.is_ok()));
         }
         findings.extend(self.check_overlaps());
         findings.extend(self.check_default());
@@ -94,6 +103,7 @@ impl Fit<'_> {
     /// (CVE-2020-10648) or the images that it says to sign belongs to another.
     fn check_signatures(&self) -> Vec<Finding> {
         let mut findings = Vec::new();
+        let known: HashMap<&str, Image<'_, '_>> = self.images().map(|image| (image.name(), image)).collect();
         for configuration in self.configurations() {
             let path = configuration.node().path();
             let signatures = configuration.node().children().filter(|node| node.name().starts_with("signature"));
@@ -113,7 +123,7 @@ impl Fit<'_> {
                 let images = names.map(|name| format!("/images/{}", name.strip_prefix("/images/").unwrap_or(name)));
                 for wanted in [path.clone()].into_iter().chain(images) {
                     // The data is signed by its hash.
-                    let image = wanted.strip_prefix("/images/").and_then(|name| self.image(name));
+                    let image = wanted.strip_prefix("/images/").and_then(|name| known.get(name));
                     let is_hashed = image.is_none_or(|image| {
                         image.hashes().any(|hash| hashed.contains(&*format!("{wanted}/{}", hash.node)))
                     });
@@ -132,7 +142,7 @@ impl Fit<'_> {
 }
 
 impl Image<'_, '_> {
-    fn check(&self) -> Vec<Finding> {
+    fn check(&self, hashable: bool) -> Vec<Finding> {
         let mut findings = Vec::new();
         let name = self.name();
         let mut add = |rule, severity, at, message: String, help: &'static str| {
@@ -150,7 +160,7 @@ impl Image<'_, '_> {
             add("fit.data", Severity::Error, at, format!("image {name} has no data"), help);
             return findings;
         };
-        for hash in self.hashes().filter(|hash| !hash.ignored) {
+        for hash in self.hashes().filter(|hash| hashable && !hash.ignored) {
             let (node, at) = (hash.node, hash.at.0);
             let Some(algo) = hash.algo else {
                 let help = "add `algo`";

@@ -17,6 +17,7 @@ pub use hash::Algorithm;
 use crate::bytes::{FieldError, FileOffset, Problem, len64, slice};
 use crate::format::fdt::{Dtb, NodeRef, Tree};
 use crate::layout::{Region, RegionKind};
+use std::collections::HashMap;
 use std::ops::Range;
 
 /// The finding that says that a signature is there and was not checked, or is missing: no verdict may pass over it.
@@ -128,6 +129,18 @@ impl<'a> Fit<'a> {
         images.into_iter().flat_map(|images| images.children()).map(|node| Image { fit: self, node })
     }
 
+    /// How many bytes its hashes are made of. Images whose data overlaps may make that any number.
+    ///
+    /// # Errors
+    /// The number, when it is more than sixteen times the file: nobody's, and not worth the time.
+    pub fn hashed_bytes(&self) -> Result<u64, u64> {
+        const MOST: u64 = 16;
+        let of =
+            |image: Image<'_, '_>| len64(image.data().unwrap_or(&[])).saturating_mul(len_of(image.hashes().count()));
+        let bytes = self.images().map(of).fold(0, u64::saturating_add);
+        if bytes > len64(self.bytes).saturating_mul(MOST) { Err(bytes) } else { Ok(bytes) }
+    }
+
     /// The image of that name.
     pub fn image(&self, name: &str) -> Option<Image<'_, 'a>> {
         let node = self.tree.find("/images")?.child(name)?;
@@ -166,21 +179,24 @@ impl<'a> Fit<'a> {
     }
 }
 
+fn len_of(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
+}
+
 /// The blocks of a tree with the ranges of data cut out of them, and what lies behind them.
 ///
 /// `data` is sorted; of ranges that overlap, the later one begins where the earlier one ends.
 fn cut(blocks: &[Region], data: &[(String, Range<u64>)], end: u64) -> Vec<Region> {
     let mut regions: Vec<Region> = Vec::new();
+    let mut counts: HashMap<String, usize> = HashMap::new();
     let mut add = |name: &str, at: Range<u64>, kind| {
         if at.start >= at.end {
             return;
         }
-        let same = |region: &&Region| *region.name == *name || region.name.starts_with(&format!("{name}["));
-        let name = match regions.iter().filter(same).count() {
-            0 => name.to_owned(),
-            count => format!("{name}[{count}]"),
-        };
-        regions.push(Region::new(name, at, kind));
+        let count = counts.entry(name.to_owned()).or_default();
+        let numbered = if *count == 0 { name.to_owned() } else { format!("{name}[{count}]") };
+        *count += 1;
+        regions.push(Region::new(numbered, at, kind));
     };
     let mut data = data.iter().peekable();
     let mut at = 0;

@@ -8,6 +8,7 @@ use crate::format::fdt::{Behind, Dtb, NodeRef, PropertyRef};
 use crate::format::fit::{Algorithm, Configuration, Fit, Image, Placement};
 use crate::inspect::{Fact, Kind, Row, Value, utc};
 use crate::layout::RegionKind;
+use std::collections::HashSet;
 
 pub(super) fn describe(bytes: &[u8]) -> Result<Described, FieldError> {
     let dtb = Dtb::parse_at(bytes, 0)?;
@@ -60,7 +61,8 @@ pub(super) fn describe_fit(bytes: &[u8]) -> Result<Described, FieldError> {
     facts.extend(fit.default().map(|name| Fact::new("default", name).meaning("default configuration")));
     facts.push(Fact::new("images", Value::Table(fit.images().map(image_row).collect())));
     facts.push(Fact::new("configurations", Value::Table(fit.configurations().map(configuration_row).collect())));
-    facts.push(Fact::new("hashes", Value::Table(fit.images().flat_map(hash_rows).collect())));
+    let hashable = fit.hashed_bytes().is_ok();
+    facts.push(Fact::new("hashes", Value::Table(fit.images().flat_map(|image| hash_rows(image, hashable)).collect())));
     let signatures = fit.tree().nodes().filter(|node| node.name().starts_with("signature"));
     let signatures: Vec<Row> = signatures.filter(|node| node.property("algo").is_some()).map(signature_row).collect();
     if !signatures.is_empty() {
@@ -69,6 +71,9 @@ pub(super) fn describe_fit(bytes: &[u8]) -> Result<Described, FieldError> {
     header_facts(fit.dtb(), &mut described)?;
     let default = fit.configurations().find(|configuration| Some(configuration.name()) == fit.default());
     let default = default.or_else(|| fit.configurations().next());
+    let of = |role| default.as_ref().map(|chosen| chosen.images(role)).unwrap_or_default();
+    let (kernels, ramdisks): (HashSet<_>, HashSet<_>) =
+        (of("kernel").into_iter().collect(), of("ramdisk").into_iter().collect());
     for (index, image) in fit.images().enumerate() {
         let at = match image.placement() {
             Ok(Some(placement)) => placement.range().clone(),
@@ -80,8 +85,7 @@ pub(super) fn describe_fit(bytes: &[u8]) -> Result<Described, FieldError> {
             }
         };
         let child = Child::range(format!("image[{index}]"), at).part("image");
-        let is = |role| default.as_ref().is_some_and(|chosen| chosen.images(role).contains(&image.name()));
-        described.children.push(match (is("kernel"), is("ramdisk")) {
+        described.children.push(match (kernels.contains(image.name()), ramdisks.contains(image.name())) {
             (true, _) => child.part("kernel"),
             (_, true) => child.part("initramfs"),
             _ => child,
@@ -131,13 +135,14 @@ fn configuration_row(configuration: Configuration<'_, '_>) -> Row {
 }
 
 /// Each hash, and whether it is that of the data.
-fn hash_rows(image: Image<'_, '_>) -> Vec<Row> {
+fn hash_rows(image: Image<'_, '_>, hashable: bool) -> Vec<Row> {
     let rows = image.hashes().map(|hash| {
         let algorithm = hash.algo.and_then(Algorithm::from_name);
         let check = match (algorithm, hash.value, image.data()) {
             (_, None, _) => "no value",
             (None, _, _) => "not checked: unknown algorithm",
             (_, _, None) => "not checked: the data is not all there",
+            _ if !hashable => "not checked: images share their bytes",
             (Some(algorithm), Some(value), Some(data)) if algorithm.hash(data) == value => "right",
             _ => "wrong",
         };

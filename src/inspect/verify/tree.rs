@@ -7,6 +7,7 @@ use crate::format::Format;
 use crate::format::fdt::{Behind, Dtb};
 use crate::format::fit::{Fit, compression_fits};
 use crate::inspect::{Kind, Layer, Opened};
+use std::collections::HashMap;
 
 pub(super) const RULES: &[&Rule] = &[&HEADER, &BLOCKS, &ROOT, &TOTAL, &COMPRESSION];
 
@@ -90,10 +91,12 @@ pub(super) fn fdt(bytes: &[u8], checks: &mut Checks) {
 pub(super) fn fit(opened: &Opened<'_>, layer: &Layer, checks: &mut Checks) {
     let Ok(fit) = Fit::parse(opened.bytes(layer)) else { return };
     checks.extend(fit.check());
+    let kinds: HashMap<&str, Kind> = opened.children(layer.id).map(|child| (child.name.as_str(), child.kind)).collect();
     for (index, image) in fit.images().enumerate() {
-        let child = opened.children(layer.id).find(|child| child.name == format!("image[{index}]"));
-        let found = match child.map(|child| child.kind) {
-            Some(Kind::Known(Format::Compressed(codec))) => Some(codec),
+        let found = match kinds.get(format!("image[{index}]").as_str()) {
+            Some(Kind::Known(Format::Compressed(codec))) => Some(*codec),
+            // The limit of layers: what it begins as was not looked at.
+            None => continue,
             _ => None,
         };
         let Some(kept) = compression_fits(image.text("compression").unwrap_or(""), found) else { continue };

@@ -17,6 +17,7 @@ pub(crate) fn strip(args: &Strip) -> Result<()> {
         remove: RemoveList::new(patterns).map_err(kimage::Error::from)?,
         debug_only: args.strip_debug,
         smallest: args.smallest,
+        max_size: args.max_size,
     };
     let plan = Elf::parse(&input)
         .and_then(|elf| kimage::elf::strip(&elf, &options))
