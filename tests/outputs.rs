@@ -566,7 +566,8 @@ fn blocks_are_shared_where_the_file_system_can() {
             missing(&format!("no loop mount of {}: {}", make.display(), stderr(&output)));
             continue;
         }
-        let kib: i64 = stdout(&output).trim().trim_start_matches("KiB ").parse().expect(&stderr(&output));
+        let kib: i64 =
+            stdout(&output).trim().trim_start_matches("KiB ").parse().unwrap_or_else(|_| panic!("{}", stderr(&output)));
         assert!(output.status.success() && kib < 1024, "{kib} KiB more for 100 MiB: {}", stderr(&output));
     }
 }

@@ -76,6 +76,8 @@ needs='
     zsh:zsh
     fish:fish
     strace:strace
+    /usr/sbin/mkfs.xfs:xfsprogs
+    /usr/sbin/mkfs.btrfs:btrfs-progs
     unshare:util-linux
 '
 cache=${KIMAGE_CACHE:-$HOME/.cache/kimage}

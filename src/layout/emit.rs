@@ -121,7 +121,7 @@ mod tests {
     #[test]
     fn threads_do_not_change_the_crc() {
         for len in [0, 1, super::SHARE, super::SHARE + 1, 3 * super::SHARE - 1, 9 * super::SHARE + 12345] {
-            let bytes: Vec<u8> = (0..len).map(|at| (at * 31 >> 7) as u8).collect();
+            let bytes: Vec<u8> = (0..len).map(|at| ((at * 31) >> 7) as u8).collect();
             let mut reserver = Reserver::new();
             reserver.bytes(&b"head"[..]).unwrap();
             reserver.bytes(&bytes[..]).unwrap();

@@ -32,7 +32,7 @@ pub fn write_text(report: &Report<'_>, mut out: impl Write) -> io::Result<()> {
         ImageReport::ZImage { kernel_size, .. } => {
             writeln!(out, "zImage is {kernel_size} bytes")?;
             for region in report.regions.iter().skip(1) {
-                writeln!(out, "{} is {} bytes, at offset {:#x}", clean(&region.name), region.size, region.offset)?;
+                writeln!(out, "{} is {} bytes, at offset {:#x}", clean(region.name), region.size, region.offset)?;
             }
         }
         ImageReport::Flat { load_address, sections, .. } => {
@@ -41,7 +41,7 @@ pub fn write_text(report: &Report<'_>, mut out: impl Write) -> io::Result<()> {
         }
         ImageReport::UImage { description, load_address, entry_point, name, data_size, derived, .. } => {
             for fact in *derived {
-                writeln!(out, "{} {} (from {})", fact.field, clean(&fact.value), clean(&fact.from))?;
+                writeln!(out, "{} {} (from {})", fact.field, clean(&fact.value), clean(fact.from))?;
             }
             writeln!(out, "Image Name:   {}", clean(name))?;
             writeln!(out, "Image Type:   {description}")?;
@@ -56,7 +56,7 @@ pub fn write_text(report: &Report<'_>, mut out: impl Write) -> io::Result<()> {
 
 fn fit(facts: &FitFacts, out: &mut impl Write) -> io::Result<()> {
     for fact in &facts.derived {
-        writeln!(out, "{} {} (from {})", fact.field, clean(&fact.value), clean(&fact.from))?;
+        writeln!(out, "{} {} (from {})", fact.field, clean(&fact.value), clean(fact.from))?;
     }
     for image in &facts.images {
         let kind = image.kind.as_deref().unwrap_or("image");
@@ -103,7 +103,7 @@ pub fn write_plan(report: &Report<'_>, mut out: impl Write) -> io::Result<()> {
             "  {:>offset$}  {:>size$} bytes  {}",
             format!("{:#x}", region.offset),
             region.size,
-            clean(&region.name)
+            clean(region.name)
         )?;
     }
     Ok(())
