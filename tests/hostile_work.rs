@@ -75,7 +75,7 @@ fn a_kernel_behind_false_heads_is_found() {
     let mut kernel = vec![0; 80 << 20];
     kernel[70 << 20..(70 << 20) + 40].copy_from_slice(b"Linux version 6.1.0-test (x@y) #1 SMP \n\0");
     for (at, byte) in kernel.iter_mut().enumerate().take(1 << 20) {
-        *byte = (at * at >> 7) as u8;
+        *byte = ((at * at) >> 7) as u8;
     }
     let mut body = [0x1f, 0x8b, 8, 0].repeat(2000);
     let parameters = Parameters { level: Some(1), ..Parameters::default() };

@@ -236,8 +236,11 @@ fn take_out(vmlinux: &[u8], max_memory: u64) -> Result<(Cow<'_, [u8]>, Origin)> 
     }
 }
 
-/// The kernel of an image, and where its stream stands in the file: where the header says, or by scan.
-fn unpacked<'a>(image: &BzImage<'a>, max_memory: u64) -> Result<(Cow<'a, [u8]>, Option<Range<u64>>)> {
+/// A kernel, decompressed, and where in the file its stream was found if no header names the place.
+type Unpacked<'a> = (Cow<'a, [u8]>, Option<Range<u64>>);
+
+/// The kernel of an image: where the header says, or by scan.
+fn unpacked<'a>(image: &BzImage<'a>, max_memory: u64) -> Result<Unpacked<'a>> {
     if let Some(payload) = image.payload() {
         if Elf::detect(payload) {
             return Ok((Cow::Borrowed(payload), None));

@@ -50,7 +50,8 @@ impl Behind {
         let end = len64(bytes);
         // Heads of chains that reach the end, with where the padding in front of each begins; the last is the first of
         // the file.
-        let mut heads: Vec<Range<u64>> = Vec::from([Behind::before_padding(bytes, end)..end]);
+        let last = Behind::before_padding(bytes, end)..end;
+        let mut heads = vec![last];
         for at in memchr::memmem::rfind_iter(bytes, &FDT_MAGIC.to_be_bytes()) {
             let Ok(at) = u64::try_from(at) else { continue };
             let Ok(tree) = Dtb::parse_at(slice(bytes, at, end - at).unwrap_or_default(), at) else { continue };
