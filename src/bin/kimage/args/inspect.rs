@@ -86,7 +86,8 @@ pub(crate) struct Extract {
     /// Write every part into this folder, which is made if need be
     #[arg(long, value_name = "DIR", conflicts_with_all = ["part", "output"])]
     pub(crate) all: Option<PathBuf>,
-    /// vmlinux: rebuild the symbol table from the kernel's own kallsyms
+    /// vmlinux: rebuild the symbol table from the kernel's own kallsyms; a flat kernel becomes an ELF file, if they tell
+    /// where it is linked to
     #[arg(long, requires = "part")]
     pub(crate) symbols: bool,
     /// List the parts as JSON
