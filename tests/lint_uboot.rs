@@ -118,7 +118,7 @@ fn type_and_os() {
         let found = linted(&arm64, &image);
         let rules: Vec<&str> = found.findings.iter().map(|it| it.rule).collect();
         assert_eq!(rules, if rule.is_empty() { vec![] } else { vec![rule] }, "{options:?}: {found:#?}");
-        let Some((qemu, rom)) = &rom else { continue };
+        let Some((qemu, rom)) = &rom else { continue }; // no gap: tool() and u_boot() say so
         let mut command = Command::new(qemu);
         command.args([
             "-M",

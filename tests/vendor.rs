@@ -7,7 +7,7 @@ mod support;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Output;
-use support::{corpus, kimage, run, run_ok, stderr, stdout, tempdir};
+use support::{kimage, run, run_ok, stderr, stdout, tempdir};
 
 /// A flat kernel of our own, and the same packed by gzip.
 fn kernel() -> (Vec<u8>, Vec<u8>) {
@@ -240,8 +240,7 @@ fn a_kernel_partition_of_chrome_os() {
     let damaged = write(dir.path(), "zeros", &[b"CHROMEOS".to_vec(), vec![0; 70_000]].concat());
     assert_eq!(verify(&damaged).status.code(), Some(1));
     assert!(title(&damaged).contains("Chrome OS"), "{}", title(&damaged));
-    let mut images: Vec<PathBuf> =
-        corpus().iter().filter(|tree| tree.is_x86()).map(|tree| tree.path("arch/x86/boot/bzImage")).collect();
+    let mut images: Vec<PathBuf> = support::x86_trees().iter().map(|tree| tree.path("arch/x86/boot/bzImage")).collect();
     let own = dir.path().join("bzImage");
     run_ok(kimage().args(["bzimage", "-q"]).arg(support::testdata("tiny").join("kernel")).arg("-o").arg(&own));
     images.push(own);
