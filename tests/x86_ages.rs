@@ -107,10 +107,10 @@ fn images_of_linux_2_6_23_to_3_2_come_out_as_their_builders_wrote_them() {
     let mut ages = std::collections::BTreeSet::new();
     for (name, want) in files.iter().filter(|(name, want)| name.ends_with("/bzImage") && half(want, 0x1fc) == 0) {
         let folder = name.trim_end_matches("bzImage");
+        // no gap: a tree of another kind
         let (Some(vmlinux), Some(setup)) =
             (files.get(&format!("{folder}vmlinux")), files.get(&format!("{folder}setup.bin")))
         else {
-            // no gap: a tree of another kind
             continue;
         };
         if (0x206..=0x20a).contains(&half(want, 0x206)) && !folder.contains("efi") {
