@@ -96,7 +96,7 @@ impl Header {
 }
 
 impl Header {
-    /// Is it wrong, or doubtful, to enter `data` where the header says? Says why; see [`entered`](crate::format::entered).
+    /// Is it wrong, or doubtful, to enter `data` where the header says? Says why; see [`entered`].
     ///
     /// U-Boots before 2015 leave an image alone whose load address is that of its header: its first byte is then 64 bytes
     /// further on. `moved` says that this is not so.
