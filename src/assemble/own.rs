@@ -257,8 +257,7 @@ fn unpacked<'a>(image: &BzImage<'a>, max_memory: u64) -> Result<Unpacked<'a>> {
         let (start, end) = image.system_range();
         return Ok((Cow::Borrowed(slice(image.bytes(), start, end - start).unwrap_or_default()), None));
     }
-    let help =
-        "its header does not say where the kernel is, and the search for a stream of one found none; give the kernel's vmlinux";
+    let help = "its header does not say where the kernel is, and the search for a stream of one found none; give the kernel's vmlinux";
     Err(Error::wrong_input("VMLINUX", "a bzImage in which no kernel is found", "a Linux kernel in a bzImage", help))
 }
 

@@ -14,7 +14,8 @@ fn cut(door: Door, name: &str, input: &[u8], known: usize, lengths: impl IntoIte
             &input[..len],
             |outcome| match outcome {
                 Ok(made) => assert!(*made == whole, "cut to {len} bytes it gives something else than the whole"),
-                Err(complaint) if len < known => {
+                // An empty file has no field and no offset; what to give must be said there, too.
+                Err(complaint) if len < known.max(1) => {
                     assert!(complaint.names_offset() || !complaint.help.is_empty(), "{complaint:?}");
                 }
                 Err(complaint) => assert!(complaint.names_offset(), "{complaint:?}"),

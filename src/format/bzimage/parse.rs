@@ -221,7 +221,7 @@ impl<'a> BzImage<'a> {
         let body = len64(bytes).saturating_sub(4);
         let stored = Cursor::little(bytes).u32("CRC-32", body)?;
         let computed = !crc32fast::hash(slice(bytes, 0, body).unwrap_or(&[]));
-        let crc32 = (setup.has(0x208) && stored == computed).then_some(stored);
+        let crc32 = (stored == computed).then_some(stored);
         Ok(BzImage { bytes, setup, system: (start, end), crc32 })
     }
 

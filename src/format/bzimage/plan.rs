@@ -311,7 +311,7 @@ fn patched_setup(setup: &Setup<'_>, stub: &Stub<'_>, system_len: u64, crc: bool)
     }
     let padded = sectors * 512;
     // Paragraphs, with room for the CRC; PE sections must be aligned to 32 bytes, so an even number for EFI.
-    let has_room = crc || writes_crc_by_protocol(setup);
+    let has_room = crc || pe.is_some() || writes_crc_by_protocol(setup);
     let paragraphs = (system_len + if has_room { 4 } else { 0 }).div_ceil(16);
     let paragraphs = if pe.is_some() { paragraphs.next_multiple_of(2) } else { paragraphs };
     let image = Sizes { setup: padded, system: paragraphs * 16 };
