@@ -194,41 +194,16 @@ impl<'n, 'a> Flat<'n, 'a> {
         self.structure_at() + self.structure_len
     }
 
-    /// The offset and length of a property's value in the blob.
-    pub fn value_at(&self, path: &str, property: &str) -> Option<Range<u64>> {
-        let names: Vec<&str> = path.split('/').filter(|name| !name.is_empty()).collect();
-        let mut at = self.structure_at();
-        let mut found = None;
-        // The path down to here; how much of it is the wanted one is seen at each property.
-        let mut here: Vec<&str> = Vec::new();
-        let walked = walk(self.root, &mut |step| {
-            match &step {
-                Step::Begin(name) => here.push(name),
-                Step::Property(candidate) => {
-                    if found.is_none() && candidate.name == property && here.get(1..) == Some(names.as_slice()) {
-                        found = Some(at + 12..at + 12 + len64(&candidate.value));
-                    }
-                }
-                Step::End => {
-                    here.pop();
-                }
-            }
-            at += step.len();
-            Ok(())
-        });
-        walked.ok().and(found)
-    }
-
     /// Calls `visit` for each property with the names of the nodes down to it, the root's first, and with the range of its
     /// bytes in the blob, from its token to its padding.
-    pub fn each_property(&self, visit: &mut impl FnMut(&[&str], &str, Range<u64>)) {
+    pub fn each_property(&self, visit: &mut impl FnMut(&[&str], &Property<'_>, Range<u64>)) {
         let mut at = self.structure_at();
         let mut here: Vec<&str> = Vec::new();
         // The tree was walked when it was measured: nothing fails.
         let _ = walk(self.root, &mut |step| {
             match &step {
                 Step::Begin(name) => here.push(name),
-                Step::Property(property) => visit(&here, &property.name, at..at + step.len()),
+                Step::Property(property) => visit(&here, property, at..at + step.len()),
                 Step::End => {
                     here.pop();
                 }

@@ -4,7 +4,7 @@ use super::edits::{Edits, Place};
 use super::{Algorithm, cut};
 use crate::bytes::{Align, len64};
 use crate::finding::{Finding, Severity};
-use crate::format::fdt::{self, FDT_MAGIC, Flat, Node, Property, Reservation, Strings};
+use crate::format::fdt::{self, FDT_MAGIC, Flat, Node, PROPERTY_HEADER, Property, Reservation, Strings};
 use crate::format::zimage::ZImage;
 use crate::layout::{self, Plan, Reserver};
 use std::borrow::Cow;
@@ -197,11 +197,14 @@ pub fn plan<'a>(mut root: Node<'a>, reservations: &[Reservation], options: &Opti
     let Some(external) = options.external else {
         let flat = Flat::new(&root, strings)?.with_reservations(reservations)?.with_boot_cpu(boot_cpu);
         let blob = flat.plan(total)?;
-        let names = root.child("images").into_iter().flat_map(|images| &images.children).map(|image| &image.name);
-        let data = names
-            .filter_map(|name| Some((format!("images/{name}"), flat.value_at(&format!("/images/{name}"), "data")?)))
-            .filter(|(_, at)| !at.is_empty())
-            .collect::<Vec<_>>();
+        let mut data = Vec::new();
+        flat.each_property(&mut |path, property, at| {
+            if let ([_, "images", image], "data") = (path, &*property.name) {
+                let start = at.start + PROPERTY_HEADER;
+                data.push((format!("images/{image}"), start..start + len64(&property.value)));
+            }
+        });
+        data.retain(|(_, at)| !at.is_empty());
         let regions = cut(blob.regions(), &data, blob.len());
         let mut out = Reserver::new();
         out.append(&blob)?;
@@ -213,7 +216,8 @@ pub fn plan<'a>(mut root: Node<'a>, reservations: &[Reservation], options: &Opti
     let packed = flat.plan(total)?;
     let mut edits = Edits::new(flat.len());
     let mut places: HashMap<String, Place> = HashMap::new();
-    flat.each_property(&mut |path, name, at| {
+    flat.each_property(&mut |path, property, at| {
+        let name = &*property.name;
         if let ["", "images", image] = path {
             let place =
                 places.entry((*image).to_owned()).or_insert_with(|| Place { first: at.start, properties: Vec::new() });
