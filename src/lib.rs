@@ -15,7 +15,7 @@
 //!
 //! # The rooms
 //!
-//! A room uses only rooms above it in this list (`tests/rooms.rs` holds everybody to it). The library takes `&[u8]`
+//! A room uses only rooms above it in this list (`tests/architecture/layers.rs` holds everybody to it). The library takes `&[u8]`
 //! and [`std::io::Write`]; paths, clock, environment, terminal and exit codes are the business of the binary.
 //!
 //! 1. [`bytes`]: measuring bytes. Offsets, the bounds-checked cursor, field errors, header writers.

@@ -10,7 +10,7 @@ set -eu
 cache=${1:-${KIMAGE_DEBIAN:-${KIMAGE_CACHE:-$HOME/.cache/kimage}/debian}}
 
 # suite architecture metapackage: every CPU, every generation, the small flavours where there are some; MIPS is for
-# U-Boot (tests/boot_boards.rs)
+# U-Boot (tests/boot/boards.rs)
 kernels='
     bullseye amd64   linux-image-cloud-amd64
     bookworm amd64   linux-image-amd64

@@ -1,6 +1,6 @@
 //! The boot stubs and the setup that come with kimage, built from `src/bootstub` by its `build.sh`.
 //!
-//! `builtin/manifest.json` says with which compiler; `tests/bootstub.rs` builds them again and compares.
+//! `builtin/manifest.json` says with which compiler; `tests/architecture/bootstub.rs` builds them again and compares.
 
 use super::parameters::{LEN, MAGIC};
 use crate::bytes::{Cursor, slice};

@@ -1,131 +1,18 @@
-//! Images boot: on SeaBIOS and on real U-Boot, in QEMU, and the console says so.
-//!
-//! Real kernels get an initial RAM disk made here and must reach its program; tiny kernels end with a line of their
-//! own. `KIMAGE_FULL=1` boots a matrix of machines, CPUs and counts of CPUs, and every U-Boot case twice.
+//! What kimage makes starts, and what it warns of does not: on QEMU's machines with their firmware, U-Boot and GRUB.
 
-mod arm;
-mod uimage;
-mod x86;
+mod boards; // uImages and FITs of Debian's kernels boot on U-Boots of arm64, RISC-V and MIPS boards
+mod fit; // each configuration of a FIT boots, a changed byte is refused
+mod fit_bootm; // `verify`, `fit` and `lint` find what U-Boot's bootm refuses of a FIT
+mod lint; // what `lint` finds does not boot on a real U-Boot, what it proposes does
+mod lint_uboot; // legacy headers and U-Boot's place in memory are judged as a real U-Boot does
+mod loaders; // bzImage, zImage and uImage reach user space by SeaBIOS, QEMU's loaders and U-Boot
+mod rebuilt; // kernels wrapped again with another payload boot on SeaBIOS and OVMF
+mod standalone; // images around the built-in stub start: every codec, by QEMU, GRUB and kexec
+mod standalone_efi; // the same from UEFI firmware: disk, shell, GRUB, Secure Boot
 
-#[path = "../support/mod.rs"]
-mod support;
-
+#[path = "../support/files.rs"]
+mod files;
 #[path = "../support/boot.rs"]
 mod machine;
-
-use kimage::format::zimage::ZImage;
-use machine::{Console, Cpu, Machine, USER_OK, device_tree, each, initrd, property, u_boot};
-use std::fs;
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use support::{Tree, kimage, read, run_ok, stdout, tempdir, testdata, tool};
-
-/// Asks for the long form of the tests.
-fn full() -> bool {
-    support::full()
-}
-
-fn arm_trees() -> Vec<&'static Tree> {
-    support::arm_trees()
-}
-
-/// What that very kernel says first: "Linux version", release, builder and compiler. Number and date come after that,
-/// and not all that vmlinux has is what is printed.
-fn banner(tree: &Tree) -> String {
-    let vmlinux = tree.read("vmlinux");
-    let start = memchr::memmem::find_iter(&vmlinux, "Linux version ").find(|at| vmlinux[at + 14].is_ascii_digit());
-    let text = &vmlinux[start.unwrap_or_else(|| panic!("{}: vmlinux has no banner", tree.name))..];
-    let end = text.iter().position(|byte| *byte == b'#').unwrap();
-    String::from_utf8(text[..end].to_vec()).unwrap()
-}
-
-/// "6.1.192", of the banner.
-fn release(banner: &str) -> &str {
-    banner.split(' ').nth(2).unwrap()
-}
-
-/// Writes a file beside the image under test.
-fn put(dir: &Path, name: &str, bytes: &[u8]) -> PathBuf {
-    let path = dir.join(name);
-    fs::write(&path, bytes).unwrap();
-    path
-}
-
-fn put_initrd(dir: &Path, tree: &Tree, cpu: Cpu) -> PathBuf {
-    put(dir, &format!("{}.cpio", tree.name), &initrd(cpu))
-}
-
-/// The same once more with `KIMAGE_FULL=1`.
-fn twice<T: Clone>(mut jobs: Vec<T>) -> Vec<T> {
-    if full() {
-        jobs.extend_from_within(..);
-    }
-    jobs
-}
-
-/// QEMU's options for files that lie in the memory from the start.
-fn loaders(loaded: &[(&Path, u32)]) -> Vec<String> {
-    let one = |(file, at): &(&Path, u32)| {
-        ["-device".to_owned(), format!("loader,file={},addr={at:#x},force-raw=on", file.display())]
-    };
-    loaded.iter().flat_map(one).collect()
-}
-
-/// Runs kimage to make `dir/name`.
-fn make(dir: &Path, name: &str, command: &str, inputs: &[&Path], options: &[&str]) -> PathBuf {
-    run_ok(kimage().current_dir(dir).arg(command).args(inputs).args(options).args(["--quiet", "-o", name]));
-    dir.join(name)
-}
-
-const VIRT: [&str; 2] = ["-m", "256"];
-const ARM_ARGS: &str = "console=ttyAMA0 panic=-1";
-
-/// QEMU's own ARM board.
-fn virt(qemu: &Path) -> Command {
-    let mut command = Command::new(qemu);
-    command.args(["-M", "virt"]).args(VIRT).args(["-no-reboot", "-display", "none", "-serial", "stdio"]);
-    command
-}
-
-fn zimage(dir: &Path, tree: &Tree) -> PathBuf {
-    make(dir, &format!("{}.zImage", tree.name), "zimage", &[&tree.path("arch/arm/boot/compressed/vmlinux")], &[])
-}
-
-/// The zImage says in which byte order its programs are.
-fn arm_cpu(zimage: &Path) -> Cpu {
-    if ZImage::parse(&read(zimage)).unwrap().is_big_endian() { Cpu::ArmBe8 } else { Cpu::Arm }
-}
-
-/// A kernel whose device tree is to be appended, with a command line that only that tree has.
-struct Appended {
-    banner: String,
-    zimage: PathBuf,
-    ramdisk: PathBuf,
-    ramdisk_at: u32,
-    dtb: PathBuf,
-}
-
-impl Appended {
-    const ARGS: &str = "console=ttyAMA0 panic=-1 appended";
-
-    fn new(qemu: &Path, dir: &Path, tree: &Tree) -> Appended {
-        let zimage = zimage(dir, tree);
-        let ramdisk = put_initrd(dir, tree, arm_cpu(&zimage));
-        let files = [&zimage, &ramdisk].map(|path| path.to_str().unwrap());
-        let options = [&VIRT[..], &["-kernel", files[0], "-initrd", files[1], "-append", Self::ARGS]].concat();
-        let dtb = device_tree(qemu, "virt", &options);
-        let ramdisk_at = property(&dtb, "linux,initrd-start").unwrap().try_into().unwrap();
-        Appended { banner: banner(tree), zimage, ramdisk, ramdisk_at, dtb: put(dir, "virt.dtb", &dtb) }
-    }
-
-    fn option(&self) -> String {
-        format!("--append-dtb={}", self.dtb.display())
-    }
-
-    #[track_caller]
-    fn check(&self, console: &Console) {
-        let args = format!("Kernel command line: {}\n", Self::ARGS);
-        console.says(&[&self.banner, &args, USER_OK]).never_says("Kernel panic");
-    }
-}
+#[path = "../support/mod.rs"]
+mod support;

@@ -1,7 +1,7 @@
 //! What the tests share: the corpus, the real tools, folders that clean up after themselves, the kimage binary.
 //!
 //! A test that needs something that is not there says so by [`missing`], which counts it, and passes, unless
-//! `KIMAGE_REQUIRE_ALL=1` (as in `.ci/run`): then it fails. tests/untested.rs holds all tests to that.
+//! `KIMAGE_REQUIRE_ALL=1` (as in `.ci/run`): then it fails. tests/architecture/untested.rs holds all tests to that.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its share")]
 
 use std::fs;

@@ -12,8 +12,8 @@
 //! Refused, by name, are `/plugin/`, a deleted root node, and an `/incbin/` of more bytes than the file has (of which dtc takes
 //! what is there without a word).
 //!
-//! Source: Devicetree Specification 0.4, appendix A, and the behaviour of dtc 1.6.1, which `tests/its.rs` and
-//! `tests/its_dtc.rs` compare with; from dtc 1.7 the references `&{label/path}`.
+//! Source: Devicetree Specification 0.4, appendix A, and the behaviour of dtc 1.6.1, which `tests/format/its.rs` and
+//! `tests/format/its_dtc.rs` compare with; from dtc 1.7 the references `&{label/path}`.
 
 mod check;
 mod expr;

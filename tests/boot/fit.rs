@@ -1,0 +1,237 @@
+//! FITs boot on real U-Boot in QEMU: each configuration by its name, and the one that suits the board; data in the tree and behind it;
+//! compressed or not. A changed byte is refused by U-Boot and found by kimage alike.
+
+use crate::machine::{Cpu, Machine, USER_OK, device_tree, each, initrd, u_boot};
+use crate::support::{self, kimage, read, run_ok, tempdir, testdata, tool};
+use kimage::format::fdt::{Dtb, Flat, Node, Property, Strings};
+use kimage::format::fit::Fit;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const VIRT: [&str; 2] = ["-m", "256"];
+const ARGS: &str = "console=ttyAMA0 panic=-1";
+const AT: u32 = 0x4400_0000;
+
+struct Board {
+    qemu: PathBuf,
+    u_boot: PathBuf,
+}
+
+impl Board {
+    fn new() -> Option<Board> {
+        let qemu = tool("qemu-system-arm", "qemu-system-arm")?;
+        Some(Board { qemu, u_boot: u_boot("qemu_arm/u-boot.bin")? })
+    }
+
+    fn start(&self, what: &str, loaded: &[(&Path, u32)]) -> Machine {
+        let mut command = Command::new(&self.qemu);
+        command.args(["-M", "virt"]).args(VIRT).args(["-no-reboot", "-display", "none", "-serial", "stdio", "-bios"]);
+        command.arg(&self.u_boot);
+        for (file, at) in loaded {
+            command.args(["-device", &format!("loader,file={},addr={at:#x},force-raw=on", file.display())]);
+        }
+        let mut machine = Machine::start(what, &mut command);
+        machine.prompt();
+        machine
+    }
+
+    /// The board's own device tree under another name.
+    fn tree(&self, dir: &Path, model: &str) -> PathBuf {
+        let bytes = device_tree(&self.qemu, "virt", &VIRT);
+        let tree = Dtb::parse_at(&bytes, 0).unwrap().tree().unwrap();
+        let mut root = Node::from(tree.root());
+        root.set(Property::string("model", model));
+        // With CONFIG_FIT_BEST_MATCH, which this U-Boot has, it takes the configuration for its own board, which is
+        // "linux,dummy-virt", and not the default one.
+        let own = model.ends_with("own").then_some("linux,dummy-virt");
+        root.set(Property::strings("compatible", [model].into_iter().chain(own)));
+        let mut out = Vec::new();
+        Flat::new(&root, Strings::default()).unwrap().plan(0).unwrap().emit(&mut out).unwrap();
+        let path = dir.join(format!("{}.dtb", model.replace(',', "-")));
+        fs::write(&path, out).unwrap();
+        path
+    }
+}
+
+fn fit(dir: &Path, name: &str, options: &[&str]) -> PathBuf {
+    run_ok(kimage().current_dir(dir).arg("fit").args(options).args(["--quiet", "-o", name]));
+    dir.join(name)
+}
+
+/// Real kernels, to user space: two configurations, of which each brings its own device tree.
+#[test]
+fn every_configuration_to_user_space() {
+    let Some(board) = Board::new() else { return };
+    for tree in support::arm_trees().into_iter() {
+        let dir = tempdir();
+        let dir = dir.path();
+        board.tree(dir, "kimage,one");
+        board.tree(dir, "kimage,two");
+        board.tree(dir, "kimage,own");
+        run_ok(
+            kimage().arg("zimage").arg(tree.path("arch/arm/boot/compressed/vmlinux")).arg("-o").arg(dir.join("zImage")),
+        );
+        let zimage = read(&dir.join("zImage"));
+        let cpu = if kimage::format::zimage::ZImage::parse(&zimage).unwrap().is_big_endian() {
+            Cpu::ArmBe8
+        } else {
+            Cpu::Arm
+        };
+        fs::write(dir.join("initrd"), initrd(cpu)).unwrap();
+        let all = ["--kernel=zImage", "--dtb=kimage-one.dtb", "--dtb=kimage-two.dtb", "--ramdisk=initrd"];
+        let with = |more: &[&'static str]| [&all[..], more].concat();
+        let images = [
+            // (file, how it is started, the model that must come up, words of U-Boot)
+            (fit(dir, "plain.itb", &with(&[])), "#conf-1", "kimage,one", "sha256+ OK"),
+            (
+                fit(dir, "matching.itb", &with(&["--dtb=kimage-own.dtb"])),
+                "",
+                "kimage,own",
+                "Using 'conf-3' configuration",
+            ),
+            (fit(dir, "chosen.itb", &with(&["--hash=crc32,sha1"])), "#conf-2", "kimage,two", "crc32+ sha1+ OK"),
+            (fit(dir, "external.itb", &with(&["-E", "-B", "1000"])), "#conf-1", "kimage,one", "sha256+ OK"),
+            (fit(dir, "position.itb", &with(&["-E", "-p", "10000"])), "#conf-2", "kimage,two", "sha256+ OK"),
+            (
+                fit(dir, "gzip.itb", &with(&["--compress=gzip", "-a", "0x40008000"])),
+                "#conf-2",
+                "kimage,two",
+                "Uncompressing Kernel Image",
+            ),
+        ];
+        fs::write(dir.join("env"), format!("kernel_addr_r={AT:x}\n")).unwrap();
+        for (image, ..) in &images {
+            let mut command = kimage();
+            command.arg("lint").arg(image).args(["--board", "qemu-arm-virt", "--uboot-env"]).arg(dir.join("env"));
+            run_ok(&mut command);
+        }
+        each(&images, |(image, which, model, words)| {
+            let what = format!("{}, {}", tree.name, image.file_name().unwrap().display());
+            let mut machine = board.start(&what, &[(image, AT)]);
+            machine.ask(&format!("setenv bootargs {ARGS}"));
+            // This board's U-Boot uses the parts where they lie if not told otherwise, and Linux wants a device tree on 8
+            // bytes.
+            machine.ask("setenv fdt_high; setenv initrd_high");
+            let console = machine.leave(&format!("bootm {AT:#x}{which}"));
+            console.says(&["## Loading kernel from FIT Image", words, &format!("Machine model: {model}"), USER_OK]);
+            console.never_says("Kernel panic");
+        });
+    }
+}
+
+/// mkimage's order puts a device tree directly behind the kernel, which takes it for its own: seen here on the board, and
+/// said when the FIT is made.
+#[test]
+fn a_tree_behind_the_kernel_wins() {
+    let Some(board) = Board::new() else { return };
+    let Some(tree) = support::tree("arm") else { return };
+    let dir = tempdir();
+    let dir = dir.path();
+    board.tree(dir, "kimage,one");
+    board.tree(dir, "kimage,two");
+    run_ok(kimage().arg("zimage").arg(tree.path("arch/arm/boot/compressed/vmlinux")).arg("-o").arg(dir.join("zImage")));
+    let image = |name: &str, file: &str, kind: &str| {
+        format!(
+            "{name} {{ data = /incbin/(\"{file}\"); type = \"{kind}\"; arch = \"arm\"; os = \"linux\"; compression = \"none\"; \
+             load = <0>; entry = <0>; }};"
+        )
+    };
+    let source = format!(
+        "/dts-v1/; / {{ description = \"x\"; images {{ {} {} {} }}; configurations {{ conf {{ kernel = \"kernel\"; fdt = \"two\"; }}; }}; }};",
+        image("kernel", "zImage", "kernel_noload"),
+        image("one", "kimage-one.dtb", "flat_dt").replace("load = <0>; entry = <0>; ", ""),
+        image("two", "kimage-two.dtb", "flat_dt").replace("load = <0>; entry = <0>; ", "")
+    );
+    fs::write(dir.join("fit.its"), source).unwrap();
+    for (options, model, warns) in [(&["-E"][..], "kimage,one", true), (&["-E", "-B", "1000"], "kimage,two", false)] {
+        let mut command = kimage();
+        let output = run_ok(command.current_dir(dir).args(["fit", "fit.its", "-o", "fit.itb"]).args(options));
+        let said = support::stderr(&output);
+        assert_eq!(said.contains("images/one stands directly behind images/kernel"), warns, "{said}");
+        let mut machine = board.start(&format!("{options:?}"), &[(&dir.join("fit.itb"), AT)]);
+        machine.ask(&format!("setenv bootargs {ARGS}"));
+        machine.ask("setenv fdt_high");
+        machine.type_keys(&format!("bootm {AT:#x}#conf\r"));
+        machine.wait_for("Trying 'two' fdt subimage");
+        machine.wait_for(&format!("Machine model: {model}"));
+    }
+}
+
+/// One changed byte of kernel, device tree, or of a hash itself.
+#[test]
+fn a_changed_byte_is_refused() {
+    let Some(board) = Board::new() else { return };
+    let dir = tempdir();
+    let dir = dir.path();
+    board.tree(dir, "kimage,own");
+    run_ok(kimage().arg("zimage").arg(testdata("tiny/arm-vmlinux")).arg("-o").arg(dir.join("zImage")));
+    let image = fit(dir, "good.itb", &["--kernel=zImage", "--dtb=kimage-own.dtb"]);
+    let good = read(&image);
+    let parsed = Fit::parse(&good).unwrap();
+    let place = |name: &str| parsed.image(name).unwrap().placement().unwrap().unwrap().range().clone();
+    let (kernel, dtb) = (place("kernel-1"), place("fdt-1"));
+    let hash = parsed.image("kernel-1").unwrap().hashes().next().unwrap().at.0;
+    let cases = [
+        (kernel.start, "Bad hash value for 'hash-1' hash node in 'kernel-1' image node"),
+        (kernel.end - 1, "Bad hash value for 'hash-1' hash node in 'kernel-1' image node"),
+        (hash, "Bad hash value for 'hash-1' hash node in 'kernel-1' image node"),
+        (dtb.end - 1, "Bad hash value for 'hash-1' hash node in 'fdt-1' image node"),
+        (0, "Wrong Image Format for bootm command"),
+    ];
+    run_ok(kimage().arg("verify").arg(&image));
+    let mut loaded = vec![(image.clone(), AT)];
+    for (number, (at, _)) in cases.iter().enumerate() {
+        let mut bad = good.clone();
+        bad[*at as usize] ^= 0x10;
+        let findings = Fit::parse(&bad).map(|fit| fit.check()).map_or(1, |findings| findings.len());
+        assert_eq!(findings, 1, "byte {at:#x}");
+        let path = dir.join(format!("bad-{at}"));
+        fs::write(&path, bad).unwrap();
+        let verified = support::run(kimage().arg("verify").arg(&path));
+        assert_eq!(verified.status.code(), Some(1), "byte {at:#x}: {}", support::stdout(&verified));
+        loaded.push((path, AT + 0x10_0000 * (number as u32 + 1)));
+    }
+    let loaded: Vec<_> = loaded.iter().map(|(path, at)| (path.as_path(), *at)).collect();
+    let mut machine = board.start("damaged FITs", &loaded);
+    let info = machine.ask(&format!("iminfo {AT:#x}"));
+    assert!(info.contains("Hash(es) for Image 0 (fdt-1): sha256+"), "{info}");
+    for ((at, want), (_, address)) in cases.iter().zip(&loaded[1..]) {
+        let said = machine.ask(&format!("bootm {address:#x}"));
+        assert!(said.contains(want), "byte {at:#x}: {said}");
+    }
+    machine.ask("setenv fdt_high");
+    machine.leave(&format!("bootm {AT:#x}")).says(&["tiny arm: device tree from the loader\n", "TINY-BOOT-OK\n"]);
+}
+
+/// An overlay is named behind the configuration that it changes: U-Boot finds it, and applies it where it can.
+#[test]
+fn an_overlay_is_found() {
+    let Some(board) = Board::new() else { return };
+    let Some(dtc) = tool("dtc", "device-tree-compiler") else { return };
+    let Some(tree) = support::tree("arm") else { return };
+    let dir = tempdir();
+    let dir = dir.path();
+    board.tree(dir, "kimage,one");
+    fs::write(
+        dir.join("hat.dts"),
+        "/dts-v1/;\n/plugin/;\n/ { fragment@0 { target-path = \"/\"; __overlay__ { model = \"kimage,hat\"; }; }; };\n",
+    )
+    .unwrap();
+    run_ok(Command::new(dtc).current_dir(dir).args(["-q", "-O", "dtb", "-o", "hat.dtbo", "hat.dts"]));
+    run_ok(kimage().arg("zimage").arg(tree.path("arch/arm/boot/compressed/vmlinux")).arg("-o").arg(dir.join("zImage")));
+    let options = ["--kernel=zImage", "--dtb=kimage-one.dtb", "--overlay=hat.dtbo", "--dtb-load=0x48000000"];
+    let image = fit(dir, "overlay.itb", &options);
+    let mut machine = board.start("overlay", &[(&image, AT)]);
+    // Debian's U-Boot for this board knows the configuration's name but was built without the code that applies it.
+    let applies = machine.ask("fdt").contains("fdt apply");
+    machine.ask(&format!("setenv bootargs {ARGS}"));
+    machine.ask("setenv fdt_high");
+    machine.type_keys(&format!("bootm {AT:#x}#conf-1#overlay-1\r"));
+    if applies {
+        machine.wait_for("Machine model: kimage,hat");
+    } else {
+        eprintln!("this U-Boot cannot apply an overlay; seen is only that it finds it");
+        machine.wait_for("config with overlays but CONFIG_OF_LIBFDT_OVERLAY not set");
+    }
+}

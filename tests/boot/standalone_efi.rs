@@ -1,0 +1,385 @@
+//! Images around kimage's own boot stub start from UEFI firmware (OVMF): loaded by it directly, from a FAT disk, from its
+//! shell, by GRUB, signed under Secure Boot.
+//!
+//! `KIMAGE_FULL=1` boots every kernel with every codec.
+
+use crate::machine::{Console, Cpu, Machine, USER_OK, each, initrd};
+use crate::support::{self, Tree, kimage, missing, run_ok, tempdir, testdata, tool};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+const CODECS: [&str; 5] = ["lz4", "gzip", "zstd", "xz", "none"];
+/// A busy host lets too few of the timer's ticks through for Linux to believe in it: no_timer_check.
+const ARGS: &str = "console=ttyS0 earlyprintk=ttyS0 panic=-1 no_timer_check";
+/// What a kernel says that can call the firmware.
+const EFI: &str = "efi: EFI v2.";
+const FIRMWARE: &str = "/usr/share/ovmf/OVMF.fd";
+
+fn full() -> bool {
+    support::full()
+}
+
+fn installed(file: &str, package: &str) -> bool {
+    let is_there = Path::new(file).is_file();
+    if !is_there {
+        missing(&format!("no {file} (apt-get install {package})"));
+    }
+    is_there
+}
+
+/// A PC, still without firmware.
+fn pc(machine: &str) -> Option<Command> {
+    let mut command = Command::new(tool("qemu-system-x86_64", "qemu-system-x86")?);
+    // Never `-cpu max`: with it some kernels crash at random under software emulation.
+    command.args(["-M", machine, "-cpu", "Nehalem-v1", "-m", "256", "-no-reboot", "-display", "none"]);
+    command.args(["-serial", "stdio", "-nic", "none"]);
+    Some(command)
+}
+
+/// A PC with UEFI firmware.
+fn uefi() -> Option<Command> {
+    let mut command = installed(FIRMWARE, "ovmf").then(|| pc("q35"))??;
+    command.args(["-bios", FIRMWARE]);
+    Some(command)
+}
+
+fn drive(command: &mut Command, disk: &Path) {
+    command.arg("-drive").arg(format!("file={},format=raw", disk.display()));
+}
+
+fn make(dir: &Path, name: &str, input: &Path, options: &[&str]) -> PathBuf {
+    run_ok(kimage().current_dir(dir).arg("bzimage").arg(input).args(options).args(["--quiet", "-o", name]));
+    dir.join(name)
+}
+
+fn put(dir: &Path, name: &str, bytes: &[u8]) -> PathBuf {
+    let path = dir.join(name);
+    fs::write(&path, bytes).unwrap();
+    path
+}
+
+/// A disk with these files, in folders that it makes.
+fn disk(dir: &Path, name: &str, files: &[(&str, &Path)]) -> Option<PathBuf> {
+    const SECTORS: u64 = 64 << 11;
+    for command in ["mformat", "mmd", "mcopy"] {
+        tool(command, "mtools")?;
+    }
+    let disk = dir.join(name);
+    fs::File::create(&disk).unwrap().set_len(SECTORS * 512).unwrap();
+    let geometry = ["-T", &SECTORS.to_string(), "-h", "16", "-s", "63", "-F", "::"];
+    run_ok(Command::new("mformat").arg("-i").arg(&disk).args(geometry));
+    let mut folders = Vec::new();
+    for (path, file) in files {
+        for (at, _) in path.match_indices('/').skip(1) {
+            if !folders.contains(&&path[..at]) {
+                run_ok(Command::new("mmd").arg("-i").arg(&disk).arg(format!("::{}", &path[..at])));
+                folders.push(&path[..at]);
+            }
+        }
+        run_ok(Command::new("mcopy").arg("-i").arg(&disk).arg(file).arg(format!("::{path}")));
+    }
+    Some(disk)
+}
+
+fn x86_trees() -> Vec<&'static Tree> {
+    support::x86_trees()
+}
+
+/// The kernel itself: where its relocations are.
+fn vmlinux(tree: &Tree) -> PathBuf {
+    let unstripped = tree.path("vmlinux.unstripped");
+    if unstripped.is_file() { unstripped } else { tree.path("vmlinux") }
+}
+
+fn x86_cpu(tree: &Tree) -> Cpu {
+    if tree.read("vmlinux")[4] == 2 { Cpu::X86_64 } else { Cpu::I386 }
+}
+
+/// A 64-bit kernel of the corpus.
+fn a_tree() -> Option<&'static Tree> {
+    support::tree("6.1-x86_64")
+}
+
+/// Bytes that no two files share, and their sum as the tiny kernel prints it.
+fn noise(seed: u32, len: usize) -> (Vec<u8>, u64) {
+    let mut state = seed;
+    let bytes: Vec<u8> = (0..len)
+        .map(|_| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            state.to_be_bytes()[0]
+        })
+        .collect();
+    let sum = bytes.iter().map(|byte| u64::from(*byte)).sum();
+    (bytes, sum)
+}
+
+fn tiny_says(console: &Console, cmdline: &str, len: usize, sum: u64) {
+    console.says(&[
+        "tiny: data: good\n",
+        "tiny: boot parameters: good\n",
+        &format!("tiny: command line: {cmdline}\n"),
+        "tiny: memory map: good\n",
+        &format!(", size {len}, sum of bytes {sum}\n"),
+        "TINY-BOOT-OK\n",
+    ]);
+}
+
+/// QEMU hands the firmware a file system with kernel and initrd, and an initrd to ask for.
+#[test]
+fn to_user_space() {
+    let Some(_) = uefi() else { return };
+    let dir = tempdir();
+    let mut jobs = Vec::new();
+    for tree in x86_trees() {
+        let ramdisk = put(dir.path(), &format!("{}.cpio", tree.name), &initrd(x86_cpu(tree)));
+        for codec in CODECS {
+            jobs.push((tree, codec, ramdisk.clone()));
+        }
+    }
+    if !full() {
+        // The first and the last kernel, 6.12, and one for 32 bits: each with another codec.
+        let (first, last) = (x86_trees().first().map(|tree| &tree.name), x86_trees().last().map(|tree| &tree.name));
+        jobs.retain(|(tree, codec, _)| {
+            Some(&tree.name) == first && *codec == "lz4"
+                || Some(&tree.name) == last && *codec == "zstd"
+                || tree.name.contains("-6.12-") && *codec == "xz"
+                || x86_cpu(tree) == Cpu::I386 && *codec == "gzip"
+        });
+    }
+    each(&jobs, |(tree, codec, ramdisk)| {
+        let what = format!("{}.{codec}", tree.name);
+        let image = make(dir.path(), &what, &vmlinux(tree), &["--compress", codec]);
+        let mut command = uefi().unwrap();
+        command.arg("-kernel").arg(image).arg("-initrd").arg(ramdisk).args(["-append", ARGS]);
+        let console = Machine::start(&what, &mut command).finish();
+        let release = kimage::elf::release_in(&tree.read("vmlinux")).unwrap();
+        console.says(&[&format!("Linux version {release} "), EFI, "Secure boot disabled", ARGS, USER_OK]);
+        console.never_says("Kernel panic").never_says("remapping");
+        if x86_cpu(tree) == Cpu::X86_64 {
+            // Its stub's own page tables and memory map are good enough to call the firmware.
+            console.never_says("No EFI runtime").never_says("EFI runtime memmap");
+        }
+    });
+}
+
+#[test]
+fn the_tiny_kernel() {
+    let Some(_) = uefi() else { return };
+    let dir = tempdir();
+    let (disk, sum) = noise(1, 54_321);
+    let (other, other_sum) = noise(2, 12_345);
+    let (disk, other) = (put(dir.path(), "disk", &disk), put(dir.path(), "other", &other));
+    let kernel = testdata("tiny/kernel");
+    let other_path = other.to_str().unwrap();
+    // Options, and what the kernel must see. QEMU's firmware says initrd=initrd itself.
+    let jobs: [(&str, &[&str], &str, usize, u64); 4] = [
+        ("plain", &["--compress", "none"], "kimage=1 word initrd=initrd", 54_321, sum),
+        ("gzip", &["--compress", "gzip", "--cmdline", "built in"], "built in kimage=1 word initrd=initrd", 54_321, sum),
+        ("xz", &["--compress", "xz", "--cmdline", "x", "--cmdline-override"], "x", 54_321, sum),
+        ("zstd", &["--initrd", other_path], "kimage=1 word initrd=initrd", 12_345, other_sum),
+    ];
+    each(&jobs, |(name, options, cmdline, len, sum)| {
+        let image = make(dir.path(), name, &kernel, options);
+        let mut command = uefi().unwrap();
+        command.arg("-kernel").arg(image).arg("-initrd").arg(&disk).args(["-append", "kimage=1 word"]);
+        tiny_says(&Machine::start(name, &mut command).finish(), cmdline, *len, *sum);
+    });
+}
+
+/// From a disk, as a computer starts its system: files that the command line names, one behind the other, each at a
+/// multiple of four; as the default program, and by the shell with load options.
+#[test]
+fn from_a_disk() {
+    let Some(_) = uefi() else { return };
+    let dir = tempdir();
+    let (first, first_sum) = noise(3, 1_001);
+    // More than is read at once.
+    let (second, second_sum) = noise(4, 3 << 20);
+    let (first, second) = (put(dir.path(), "first", &first), put(dir.path(), "second", &second));
+    let kernel = testdata("tiny/kernel");
+    let cmdline = r"built in initrd=/boot/first initrd=\boot\second";
+    let own = make(dir.path(), "own", &kernel, &["--cmdline", cmdline]);
+    let plain = make(dir.path(), "plain", &kernel, &[]);
+    let script = put(dir.path(), "startup.nsh", b"fs0:\r\n\\plain.efi from the shell initrd=\\boot\\first\r\n");
+    let lost =
+        put(dir.path(), "lost.nsh", b"fs0:\r\n\\plain.efi initrd=/no/such\r\necho status %lasterror%\r\nreset -s\r\n");
+    let files = [("/boot/first", &*first), ("/boot/second", &*second)];
+
+    let with = |name: &str, more: &[(&str, &Path)]| disk(dir.path(), name, &[&files, more].concat());
+    // no gap: disk() says so
+    let Some(default) = with("default.img", &[("/EFI/BOOT/BOOTX64.EFI", &own)]) else { return };
+    let shell = with("shell.img", &[("/plain.efi", &plain), ("/startup.nsh", &script)]).unwrap();
+    let lost = with("lost.img", &[("/plain.efi", &plain), ("/startup.nsh", &lost)]).unwrap();
+    each(&[default, shell, lost], |disk| {
+        let name = disk.file_name().unwrap().to_str().unwrap();
+        let mut command = uefi().unwrap();
+        drive(&mut command, disk);
+        let console = Machine::start(name, &mut command).finish();
+        match name {
+            "default.img" => tiny_says(&console, cmdline, 1_004 + (3 << 20), first_sum + second_sum),
+            "shell.img" => tiny_says(&console, r"\plain.efi from the shell initrd=\boot\first", 1_001, first_sum),
+            // Nothing has happened, and the firmware goes on.
+            _ => drop(console.says(&["kimage: initrd=/no/such: error 0x800000000000000e\n", "status 0xE\n"])),
+        }
+    });
+}
+
+/// GRUB's own EFI loader for Linux, and its way to start any program.
+#[test]
+fn by_grub() {
+    let Some(_) = uefi() else { return };
+    if tool("grub-mkstandalone", "grub-common").is_none()
+        || !installed("/usr/lib/grub/x86_64-efi/moddep.lst", "grub-efi-amd64-bin")
+    {
+        return;
+    }
+    let Some(tree) = a_tree() else { return };
+    let dir = tempdir();
+    let image = make(dir.path(), "image", &vmlinux(tree), &["--compress", "lz4"]);
+    let bare = make(dir.path(), "bare", &vmlinux(tree), &["--compress", "lz4", "--no-efi"]);
+    let ramdisk = put(dir.path(), "ramdisk", &initrd(Cpu::X86_64));
+    let ways = [
+        ("linux", format!("linux /image {ARGS}\ninitrd /ramdisk\n")),
+        ("linux-no-efi", format!("linux /bare {ARGS}\ninitrd /ramdisk\n")),
+        ("chainloader", format!("chainloader /image {ARGS} initrd=/ramdisk\n")),
+    ];
+    each(&ways, |(name, how)| {
+        let script = format!("search --no-floppy --file /image --set=root\n{how}boot\n");
+        let config = put(dir.path(), &format!("{name}.cfg"), script.as_bytes());
+        let grub = dir.path().join(format!("{name}.efi"));
+        let mut command = Command::new("grub-mkstandalone");
+        command.args(["-O", "x86_64-efi", "--modules=part_msdos fat linux chain search", "--fonts=", "--locales="]);
+        command.args(["--themes=", "--install-modules=normal fat linux chain search boot test", "-o"]).arg(&grub);
+        run_ok(command.arg(format!("boot/grub/grub.cfg={}", config.display())));
+        let files =
+            [("/EFI/BOOT/BOOTX64.EFI", &*grub), ("/image", &*image), ("/bare", &*bare), ("/ramdisk", &*ramdisk)];
+        let Some(disk) = disk(dir.path(), &format!("{name}.img"), &files) else { return };
+        let mut command = uefi().unwrap();
+        drive(&mut command, &disk);
+        Machine::start(name, &mut command).finish().says(&[EFI, USER_OK]).never_says("Kernel panic");
+    });
+}
+
+/// Two starts, two places; the firmware's random numbers and the TPM's log reach the kernel.
+#[test]
+fn chance_and_measurements() {
+    let Some(_) = uefi() else { return };
+    let Some(tree) = a_tree() else { return };
+    let Some(swtpm) = tool("swtpm", "swtpm") else { return };
+    let dir = tempdir();
+    let image = make(dir.path(), "image", &vmlinux(tree), &["--compress", "lz4"]);
+    let mut offsets = Vec::new();
+    for round in 0..2 {
+        let state = dir.path().join(format!("tpm{round}"));
+        fs::create_dir(&state).unwrap();
+        let socket = state.join("socket");
+        let mut tpm = Command::new(&swtpm)
+            .args(["socket", "--tpm2", "--terminate", "--tpmstate"])
+            .arg(format!("dir={}", state.display()))
+            .arg("--ctrl")
+            .arg(format!("type=unixio,path={}", socket.display()))
+            .spawn()
+            .unwrap();
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !socket.exists() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let mut command = uefi().unwrap();
+        command.arg("-chardev").arg(format!("socket,id=c,path={}", socket.display()));
+        command.args([
+            "-tpmdev",
+            "emulator,id=t,chardev=c",
+            "-device",
+            "tpm-tis,tpmdev=t",
+            "-device",
+            "virtio-rng-pci",
+        ]);
+        command.arg("-kernel").arg(&image).args(["-append", ARGS]);
+        let console = Machine::start("TPM", &mut command).finish();
+        let _ = tpm.kill();
+        tpm.wait().unwrap();
+        console.says(&["RNG=0x", "TPMEventLog=0x", "TPMFinalLog=0x", "ACPI 2.0=0x"]);
+        // There is no program to run: the panic says where the kernel was.
+        offsets.push(console.line("Kernel Offset: ").to_owned());
+        offsets.push(console.line("kimage: kernel at ").to_owned());
+    }
+    assert_ne!(offsets[..2], offsets[2..], "no chance at all");
+}
+
+/// Firmware that starts only what is signed.
+#[test]
+fn under_secure_boot() {
+    const CODE: &str = "/usr/share/OVMF/OVMF_CODE_4M.secboot.fd";
+    const VARIABLES: &str = "/usr/share/OVMF/OVMF_VARS_4M.snakeoil.fd";
+    const CERTIFICATE: &str = "/usr/share/ovmf/PkKek-1-snakeoil.pem";
+    if !installed(CODE, "ovmf") || !installed(VARIABLES, "ovmf") || !installed(CERTIFICATE, "ovmf") {
+        return;
+    }
+    let (Some(openssl), Some(sbsign)) = (tool("openssl", "openssl"), tool("sbsign", "sbsigntool")) else { return };
+    let (Some(tree), Some(_)) = (a_tree(), pc("q35")) else { return };
+    let dir = tempdir();
+    let ramdisk = put(dir.path(), "ramdisk", &initrd(Cpu::X86_64));
+    let sbat =
+        put(dir.path(), "sbat", b"sbat,1,SBAT Version,sbat,1,https://github.com/rhboot/shim/blob/main/SBAT.md\n");
+    let built_in = [
+        ["--cmdline", ARGS],
+        ["--initrd", ramdisk.to_str().unwrap()],
+        ["--sbat", sbat.to_str().unwrap()],
+        ["--compress", "gzip"],
+    ];
+    let image = make(dir.path(), "image", &vmlinux(tree), &built_in.concat());
+    let (key, signed) = (dir.path().join("key"), dir.path().join("signed"));
+    let mut command = Command::new(openssl);
+    command.args(["rsa", "-in", "/usr/share/ovmf/PkKek-1-snakeoil.key", "-passin", "pass:snakeoil", "-out"]);
+    run_ok(command.arg(&key));
+    let mut command = Command::new(sbsign);
+    command.arg("--key").arg(&key).args(["--cert", CERTIFICATE, "--output"]);
+    let output = run_ok(command.arg(&signed).arg(&image));
+    let said = support::stderr(&output);
+    assert!(!said.contains("warning"), "{said}");
+    run_ok(Command::new("sbverify").args(["--cert", CERTIFICATE]).arg(&signed));
+
+    each(&[("signed", &signed), ("not signed", &image)], |(what, image)| {
+        let Some(disk) = disk(dir.path(), &format!("{what}.img"), &[("/EFI/BOOT/BOOTX64.EFI", image)]) else { return };
+        let variables = dir.path().join(format!("{what}.fd"));
+        fs::copy(VARIABLES, &variables).unwrap();
+        let mut command = pc("q35,smm=on").unwrap();
+        command.args(["-global", "driver=cfi.pflash01,property=secure,value=on", "-drive"]);
+        command.arg(format!("if=pflash,unit=0,format=raw,readonly=on,file={CODE}")).arg("-drive");
+        command.arg(format!("if=pflash,unit=1,format=raw,file={}", variables.display()));
+        drive(&mut command, &disk);
+        let mut machine = Machine::start(what, &mut command);
+        match *what {
+            "signed" => drop(machine.finish().says(&["Secure boot enabled", EFI, USER_OK])),
+            _ => drop(machine.wait_for("Access Denied")),
+        }
+    });
+}
+
+/// What cannot be started is said on the firmware's console, and the firmware goes on.
+#[test]
+fn too_little_memory() {
+    let Some(mut command) = uefi() else { return };
+    let dir = tempdir();
+    // 512 MiB, for a machine that has half of that.
+    let mut elf = vec![0x7f, b'E', b'L', b'F', 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 62, 0, 1, 0, 0, 0];
+    for word in [0x100_0000_u64, 64, 0] {
+        elf.extend(word.to_le_bytes());
+    }
+    for half in [0_u16, 0, 64, 56, 1, 0, 0, 0] {
+        elf.extend(half.to_le_bytes());
+    }
+    elf.extend(0x5_0000_0001_u64.to_le_bytes());
+    for word in [120_u64, 0x100_0000, 0x100_0000, 2, 512 << 20, 4096] {
+        elf.extend(word.to_le_bytes());
+    }
+    elf.extend([0xeb, 0xfe]);
+    let image = make(dir.path(), "large", &put(dir.path(), "elf", &elf), &[]);
+    command.arg("-kernel").arg(image);
+    let mut machine = Machine::start("too little memory", &mut command);
+    let said = machine.wait_for("where it was linked\n");
+    assert!(said.contains("kimage: not enough RAM: the kernel needs 0x2"), "{said}");
+    machine.wait_for("BdsDxe: ");
+}

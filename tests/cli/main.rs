@@ -1,0 +1,9 @@
+//! The command as its users meet it.
+
+mod bench_command; // `bench` compresses what a kernel's build compresses, and hides no failure
+mod bench_report; // the table and plot of given figures (goldens); no name covers another
+mod command; // exit codes, where text and data go, and that a failure never harms a file
+mod outputs; // links, signals, full disks and deceiving names do no harm
+
+#[path = "../support/mod.rs"]
+mod support;

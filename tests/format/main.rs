@@ -1,0 +1,20 @@
+//! Each file format, read and written beside its reference tools.
+
+mod efi; // the PE header of images around the built-in stub obeys strict firmware's rules and other tools
+mod fdt; // device trees are dtc's byte for byte; absurd ones are refused
+mod fdt_versions; // blobs of every version, order and padding are read as dtc reads them
+mod fit; // FITs are those of mkimage, and mkimage's are read whole
+mod fit_external; // external data is placed as mkimage places it
+mod its; // an image tree source gives mkimage's file byte for byte
+mod its_dtc; // device tree sources compile, or are refused, as by dtc
+mod mkimage; // uImages are mkimage's byte for byte, and mkimage -l reads them
+mod roundtrip; // what a plan promises, a parser finds: random bzImages, zImages and uImages
+mod vendor; // vendors' containers around kernels, written by each format's description
+mod x86_ages; // x86 images of every age are held to what their own age promises
+
+#[path = "../support/elf.rs"]
+mod elf_builder;
+#[path = "../support/boot.rs"]
+mod machine;
+#[path = "../support/mod.rs"]
+mod support;

@@ -1,0 +1,299 @@
+//! x86 images of every age and of other programs: read, held to what their own age promises, and packed anew.
+//!
+//! The oracles are what the image builders of twenty years wrote (../shared/corpus-old), published images (../shared/wild), QEMU,
+//! sbsign, and images made here by the boot protocol's document.
+#![cfg(feature = "cli")]
+
+use crate::machine;
+use crate::support::{self, kimage, missing, read, run, run_ok, stderr, stdout, tempdir, testdata, tool};
+use kimage::assemble::{self, OwnRequest};
+use kimage::codec::Codec;
+use kimage::finding::Severity;
+use kimage::format::bzimage::{BzImage, CrcChoice};
+use kimage::inspect::verify::verify;
+use kimage::inspect::{Limits, open};
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::path::Path;
+use std::process::Command;
+
+/// Every file that the tools of that age took and wrote, by its path (`2.6.11-i386/plain/bzImage`).
+fn tool_outputs() -> Option<BTreeMap<String, Vec<u8>>> {
+    let archive = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/corpus-old/tool-outputs.tar.xz");
+    if !archive.is_file() {
+        missing(&format!("no images of old builders: {} is not there", archive.display()));
+        return None;
+    }
+    let mut tar = Vec::new();
+    Codec::Xz.decompress(&read(&archive), 1 << 30, &mut tar).unwrap();
+    let mut files = BTreeMap::new();
+    for entry in tar::Archive::new(&tar[..]).entries().unwrap() {
+        let mut entry = entry.unwrap();
+        let name = entry.path().unwrap().to_str().unwrap().trim_start_matches("./").to_owned();
+        let mut bytes = Vec::new();
+        entry.read_to_end(&mut bytes).unwrap();
+        files.insert(name, bytes);
+    }
+    Some(files)
+}
+
+/// What the gzip command makes of a stream with other bytes behind it.
+fn gunzip(stream: &[u8]) -> Vec<u8> {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(stream).unwrap();
+    run(Command::new("gzip").arg("-dc").stdin(file.reopen().unwrap())).stdout
+}
+
+fn errors(bytes: &[u8]) -> Vec<String> {
+    let opened = open(bytes, &Limits::default()).unwrap();
+    let found = verify(&opened).findings.into_iter().map(|found| found.finding);
+    found.filter(|one| one.severity == Severity::Error).map(|one| format!("{}: {}", one.rule, one.message)).collect()
+}
+
+fn rules(bytes: &[u8]) -> Vec<&'static str> {
+    let opened = open(bytes, &Limits::default()).unwrap();
+    verify(&opened).findings.into_iter().map(|found| found.finding.rule).collect()
+}
+
+fn word(bytes: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap())
+}
+
+fn half(bytes: &[u8], at: usize) -> u16 {
+    u16::from_le_bytes(bytes[at..at + 2].try_into().unwrap())
+}
+
+#[test]
+fn what_the_builders_of_every_age_wrote_is_right_and_cut_it_is_not() {
+    let Some(files) = tool_outputs() else { return };
+    let mut count = 0;
+    let mut seen = std::collections::BTreeSet::new();
+    for (name, image) in &files {
+        let file = name.rsplit('/').next().unwrap();
+        // A refused build leaves rubbish; `efi-initsize` has a number that no formula gives.
+        let command = name.rsplit_once('/').and_then(|(folder, _)| files.get(&format!("{folder}/COMMAND")));
+        let good = command.is_some_and(|text| String::from_utf8_lossy(text).contains("exit status 0"));
+        if !matches!(file, "bzImage" | "zImage") || !good || name.contains("efi-initsize") {
+            continue;
+        }
+        count += 1;
+        assert_eq!(errors(image), [""; 0], "{name}");
+        let version = half(image, 0x206);
+        // Below 2.08 the last paragraph is not filled up, and how much of it there is nothing tells.
+        let cut = if version < 0x208 { 16 } else { 1 };
+        assert!(!errors(&image[..image.len() - cut]).is_empty(), "{name}: {cut} bytes less");
+        let mut longer = image.clone();
+        longer.extend(b"0123456789abcdef");
+        assert!(!errors(&longer).is_empty(), "{name}: 16 bytes more");
+        // The kernel: its stream is the only one in the decompressor that was wrapped, where `gzip` itself reads it.
+        let mut opened = open(image, &Limits::default()).unwrap();
+        let Some(vmlinux) = opened.part("vmlinux") else { panic!("{name}: no kernel found") };
+        if seen.insert(name.split('/').next().unwrap().to_owned()) {
+            let unpacked = gunzip(&image[memchr::memmem::rfind(image, &[0x1f, 0x8b, 8]).unwrap()..]);
+            assert!(unpacked.starts_with(opened.part_bytes(&vmlinux)), "{name}");
+        }
+    }
+    assert!(count > 200, "{count}");
+}
+
+/// setup.bin of 2.6.23 to 2.6.29 holds placeholders (4 and 0x7f00), which are no assembled header; without CRC and padding up to
+/// 2.6.25. Root devices other than none are not asked for here.
+#[test]
+fn images_of_linux_2_6_23_to_3_2_come_out_as_their_builders_wrote_them() {
+    let Some(files) = tool_outputs() else { return };
+    let mut ages = std::collections::BTreeSet::new();
+    for (name, want) in files.iter().filter(|(name, want)| name.ends_with("/bzImage") && half(want, 0x1fc) == 0) {
+        let folder = name.trim_end_matches("bzImage");
+        // no gap: a tree of another kind
+        let (Some(vmlinux), Some(setup)) =
+            (files.get(&format!("{folder}vmlinux")), files.get(&format!("{folder}setup.bin")))
+        else {
+            continue;
+        };
+        if (0x206..=0x20a).contains(&half(want, 0x206)) && !folder.contains("efi") {
+            let built = assemble::bzimage(vmlinux, setup, CrcChoice::ByGeneration).unwrap();
+            let mut image = Vec::new();
+            built.emit(&mut image).unwrap();
+            support::assert_same(name, &image, want);
+            ages.insert(half(want, 0x206));
+        }
+    }
+    assert!(ages.len() >= 4, "{ages:x?}");
+    let setup = &files["2.6.24-i386/plain/setup.bin"];
+    let opened = open(setup, &Limits::default()).unwrap();
+    let found = verify(&opened).findings;
+    assert!(found[0].finding.help.starts_with("this is a setup.bin alone"), "{found:?}");
+}
+
+/// A boot protocol header of some other program, in front of `code`.
+fn foreign(version: u16, syssize: u32, code: &[u8]) -> Vec<u8> {
+    let mut file = vec![0; 1024];
+    let mut put = |at: usize, bytes: &[u8]| file[at..at + bytes.len()].copy_from_slice(bytes);
+    put(0x1f1, &[1]);
+    put(0x1f4, &syssize.to_le_bytes());
+    put(0x1fe, &[0x55, 0xaa, 0xeb, 0x6a]);
+    put(0x202, b"HdrS");
+    put(0x206, &version.to_le_bytes());
+    put(0x20e, &0x80_u16.to_le_bytes());
+    put(0x211, &[0x81]);
+    put(0x214, &0x20_0000_u32.to_le_bytes());
+    put(0x22c, &u32::MAX.to_le_bytes());
+    put(0x280, b"Tester v7\0");
+    file.extend(code);
+    file
+}
+
+#[test]
+fn other_programs_are_held_to_the_protocol_alone() {
+    let code: Vec<u8> = (0..1001_u32).map(|at| (at % 251) as u8 + 1).collect();
+    let paragraphs = 1001_u32.div_ceil(16);
+    for (version, syssize) in
+        [(0x20a, paragraphs), (0x207, paragraphs), (0x203, 0), (0x203, paragraphs), (0x20c, paragraphs)]
+    {
+        let file = foreign(version, syssize, &code);
+        assert_eq!(rules(&file), [""; 0], "{version:#x} {syssize}");
+        let image = BzImage::parse(&file).unwrap();
+        assert_eq!(image.system_range(), (1024, 1024 + 1001));
+        assert!(image.check_crc().is_none());
+    }
+    // What the protocol does demand.
+    assert!(BzImage::parse(&foreign(0x20a, paragraphs + 1, &code)).is_err(), "more than there is");
+    let mut bad = foreign(0x20c, paragraphs, &code);
+    bad[0x248..0x250].copy_from_slice(&[0, 0x10, 0, 0, 1, 0, 0, 0]);
+    assert_eq!(rules(&bad), ["bzimage.payload"]);
+    // Not a word about damage or edits, and no kernel is promised where there is none.
+    let dir = tempdir();
+    let path = dir.path().join("tester");
+    std::fs::write(&path, foreign(0x20a, paragraphs, &code)).unwrap();
+    let refused = run(kimage().arg("bzimage").arg(&path).arg("-o").arg(dir.path().join("out")));
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(stderr(&refused).contains("no kernel is found"), "{}", stderr(&refused));
+}
+
+/// 16 bits of `syssize` overflow with a bzImage's length up to Linux 2.6.13: the code goes to the end of the file, and the bits that
+/// are there must fit.
+#[test]
+fn sixteen_bits_of_syssize_are_held_to_the_length_modulo_a_mebibyte() {
+    let mut file = foreign(0x203, 0, &vec![0x90; (1 << 20) + 1000]);
+    file[0x280..0x2a0].copy_from_slice(b"2.4.99 (someone@somewhere) #1\0\0\0");
+    file[0x1f2] = 1;
+    file[0x20a..0x20e].fill(0);
+    file[0x20c] = 0;
+    file[0x20d] = 0x10;
+    file[0x211] = 1;
+    file[0x212..0x214].copy_from_slice(&0x8000_u16.to_le_bytes());
+    file[0x214..0x218].copy_from_slice(&0x10_0000_u32.to_le_bytes());
+    file[0x1fa..0x1fc].fill(0xff);
+    file[0x1f4..0x1f6].copy_from_slice(&63_u16.to_le_bytes());
+    // What stood behind the field was another one.
+    file[0x1f6] = 0x55;
+    assert_eq!(BzImage::parse(&file).unwrap().system_range().1, file.len() as u64);
+    assert!(!rules(&file).contains(&"bzimage.length"));
+    let cut = &file[..file.len() - 16];
+    assert!(rules(cut).contains(&"bzimage.length"));
+    file.resize(file.len() + 4096, 0);
+    let found = rules(&file);
+    assert!(found.contains(&"bzimage.trailer") && !found.contains(&"bzimage.length"), "{found:?}");
+}
+
+/// What rdev and the build machine left in a header is for the kernel, and goes with it.
+#[test]
+fn the_header_goes_with_the_kernel() {
+    let kernel = read(&testdata("tiny/kernel"));
+    let plain = OwnRequest { efi: false, ..OwnRequest::default() };
+    let emit = |bytes: &[u8]| {
+        let built = assemble::bzimage_own(bytes, &plain).unwrap();
+        built.plan.bytes_at(0..built.plan.len())
+    };
+    let mut old = emit(&kernel);
+    assert_eq!((half(&old, 0x1f2), half(&old, 0x1fa), half(&old, 0x1fc)), (1, 0xffff, 0));
+    let fields = [(0x1f2, 0_u16), (0x1f8, 0x4000), (0x1fa, 0x317), (0x1fc, 0x0802)];
+    for (at, value) in fields {
+        old[at..at + 2].copy_from_slice(&value.to_le_bytes());
+    }
+    old[0x22c..0x230].copy_from_slice(&0x37ff_ffff_u32.to_le_bytes());
+    old[0x238..0x23c].copy_from_slice(&255_u32.to_le_bytes());
+    let new = emit(&old);
+    for (at, value) in fields {
+        assert_eq!(half(&new, at), value, "{at:#x}");
+    }
+    assert_eq!((word(&new, 0x22c), word(&new, 0x238)), (0x37ff_ffff, 255));
+}
+
+/// Published kernels boot out of their new image to the very point they boot to from the old: Linux 2.4.18, a flat kernel, and 2.6.29,
+/// both without `root=`, which only the old header knows.
+#[test]
+fn old_kernels_boot_out_of_a_new_image() {
+    let (Some(wild), Some(qemu)) = (support::wild(), tool("qemu-system-x86_64", "qemu-system-x86")) else { return };
+    let dir = tempdir();
+    for (file, words) in [
+        ("062-bzImage-2.4.18", "Unable to mount root fs on 08:02"),
+        ("103-bzImage-mini-2.6.29", "Unable to mount root fs on unknown-block(253,0)"),
+    ] {
+        let image = dir.path().join(file);
+        let built = run_ok(kimage().arg("bzimage").arg(wild.join(file)).arg("-o").arg(&image));
+        if file.starts_with("062") {
+            assert!(stderr(&built).contains("APM BIOS"), "{}", stderr(&built));
+        }
+        let mut command = Command::new(&qemu);
+        command.args(["-M", "pc", "-cpu", "max", "-m", "256", "-display", "none", "-serial", "stdio", "-no-reboot"]);
+        command.arg("-kernel").arg(&image).args(["-append", "console=ttyS0 panic=1"]);
+        machine::Machine::start(file, &mut command).wait_for(words);
+    }
+}
+
+/// Too little and too much, whatever formula the age may have had; and the CPU by the ELF file inside.
+#[test]
+fn memory_that_is_too_small_is_still_noticed() {
+    let Some(wild) = support::wild() else { return };
+    for (file, is_64) in [("007-bzImage-apu3", true), ("112-vmlinuz-openwrt-x86-64", true), ("132-vmlinuz-viab", true)]
+    {
+        let mut bytes = read(&wild.join(file));
+        let arch = run_ok(kimage().arg("info").arg(wild.join(file)).args(["--field", "arch"]));
+        assert_eq!(stdout(&arch).trim() == "x86-64", is_64, "{file}");
+        for wrong in [word(&bytes, 0x260) / 2, word(&bytes, 0x260) + (16 << 20), word(&bytes, 0x260) - 0x2_0000] {
+            bytes[0x260..0x264].copy_from_slice(&wrong.to_le_bytes());
+            assert!(rules(&bytes).contains(&"bzimage.init_size"), "{file}: {wrong:#x}");
+            let right = read(&wild.join(file));
+            bytes[0x260..0x264].copy_from_slice(&right[0x260..0x264]);
+        }
+    }
+}
+
+/// Signing changes bytes that the CRC counts: a note, once and twice signed.
+#[test]
+fn a_crc_that_signing_broke_is_a_note() {
+    let (Some(openssl), Some(sbsign)) = (tool("openssl", "openssl"), tool("sbsign", "sbsigntool")) else { return };
+    let dir = tempdir();
+    let at = |name: &str| dir.path().join(name);
+    let mut key = Command::new(openssl);
+    key.args(["req", "-new", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=x", "-days", "9", "-keyout"]);
+    run_ok(key.arg(at("key")).arg("-out").arg(at("certificate")));
+    for tree in support::x86_trees() {
+        let image = tree.read("arch/x86/boot/bzImage");
+        let crc = BzImage::parse(&image).unwrap().crc32();
+        if crc.is_none() || !image.starts_with(b"MZ") {
+            continue;
+        }
+        std::fs::write(at("0"), &image).unwrap();
+        for (from, to) in [("0", "1"), ("1", "2")] {
+            let mut sign = Command::new(&sbsign);
+            sign.arg("--key")
+                .arg(at("key"))
+                .arg("--cert")
+                .arg(at("certificate"))
+                .arg("--output")
+                .arg(at(to))
+                .arg(at(from));
+            run_ok(&mut sign);
+            let signed = read(&at(to));
+            assert_eq!(errors(&signed), [""; 0], "{}", tree.name);
+            assert!(rules(&signed).contains(&"bzimage.crc32_signed"), "{}", tree.name);
+            // A byte that the signature covers.
+            let mut damaged = signed.clone();
+            let middle = image.len() / 2;
+            damaged[middle] ^= 1;
+            assert!(errors(&damaged).iter().any(|error| error.starts_with("bzimage.crc32:")), "{}", tree.name);
+        }
+    }
+}

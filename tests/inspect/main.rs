@@ -1,0 +1,24 @@
+//! What kimage says of files: info, extract, verify, diff, map, beside what else tells it.
+
+mod appended_dtb; // device trees behind kernels of every kind, with padding
+mod debian; // Debian's kernels of four releases and six CPUs come apart as the codecs' commands take them apart
+mod diff; // the reason for a difference is found, not only its consequences
+mod golden; // what `info` prints of one small file of each format, word for word
+mod hostile; // damaged files of every format: no panic, bounded memory, nothing outside of the file
+mod info; // `info` and `extract` agree with the build's files, file, readelf, goblin, mkimage
+mod initrd; // initial RAM disks are read segment by segment, as the kernel unpacks them
+mod kernels; // kernels of ARM, MIPS, PowerPC, RISC-V and SuperH in every wrapping of their builds
+mod map; // no byte is left out, the memory is that of the header
+mod parts; // the parts of UKIs and boot images
+mod verify; // what kernels' builds and Debian made has no error; a changed byte gives one
+mod wild; // published images, held to the truth in testdata/wild.toml
+mod work; // small files made to cost much: every reading ends soon and says what was not done
+
+#[path = "../support/elf.rs"]
+mod elf_builder;
+#[path = "../support/files.rs"]
+mod files;
+#[path = "../support/schema.rs"]
+mod schema;
+#[path = "../support/mod.rs"]
+mod support;

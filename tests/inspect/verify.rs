@@ -1,0 +1,356 @@
+//! `kimage verify`: what kernels' builds and Debian made has no errors; a changed byte gives one.
+
+#![allow(clippy::single_range_in_vec_init, reason = "one range is as good as several")]
+
+use crate::files;
+use crate::schema;
+use crate::support::{self, corpus, kimage, missing, read, run, run_ok, stdout, tempdir, testdata};
+use kimage::finding::Severity;
+use kimage::format::bzimage::{BzImage, CrcState};
+use kimage::format::pe::Pe;
+use kimage::inspect::verify::{rules, verify};
+use kimage::inspect::{Limits, Opened, open};
+use kimage::report::{FileVerification, Style, VERIFY_JSON_SCHEMA, Verification, write_verify_json, write_verify_text};
+use std::collections::BTreeSet;
+use std::fs;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+/// The images of every kernel tree.
+fn images() -> Vec<PathBuf> {
+    let names = ["x86/boot/bzImage", "arm/boot/zImage"].map(|name| format!("arch/{name}"));
+    let paths = corpus().iter().flat_map(|tree| names.iter().map(|name| tree.path(name)));
+    paths.filter(|path| path.is_file()).collect()
+}
+
+/// Debian's kernels, as tests/fetch-debian.sh leaves them.
+fn debian() -> Vec<PathBuf> {
+    let folders = fs::read_dir(support::debian()).into_iter().flatten().flatten();
+    let mut found: Vec<PathBuf> = folders.filter_map(|folder| support::image_in(&folder.path(), "vmlinu")).collect();
+    found.sort();
+    if found.is_empty() {
+        missing(&format!("no Debian kernels in {}: run tests/fetch-debian.sh", support::debian().display()));
+    }
+    found
+}
+
+fn errors(bytes: &[u8]) -> Vec<String> {
+    let opened = open(bytes, &Limits::default()).unwrap();
+    let found = verify(&opened).findings;
+    let errors = found.iter().filter(|found| found.finding.severity == Severity::Error);
+    errors.map(|found| format!("{}: {:?}", opened.path(found.layer), found.finding)).collect()
+}
+
+#[test]
+fn what_builds_make_has_no_errors() {
+    let trees = corpus().iter().flat_map(|tree| ["vmlinux", "vmlinux.unstripped"].map(|name| tree.path(name)));
+    for path in images().into_iter().chain(trees.filter(|path| path.is_file())) {
+        let opened_bytes = read(&path);
+        let opened = open(&opened_bytes, &Limits::default()).unwrap();
+        let findings = verify(&opened).findings;
+        // Not even a note: nobody has touched them.
+        assert!(findings.is_empty(), "{}: {findings:#?}", path.display());
+    }
+}
+
+#[test]
+fn debians_kernels_have_no_errors_and_their_crc_is_a_note() {
+    let mut broken_by_signing = 0;
+    for path in debian() {
+        let bytes = read(&path);
+        assert_eq!(errors(&bytes), [""; 0], "{}", path.display());
+        let opened = open(&bytes, &Limits::default()).unwrap();
+        for found in verify(&opened).findings {
+            assert_eq!(found.finding.rule, "bzimage.crc32_signed", "{}: {found:?}", path.display());
+            broken_by_signing += 1;
+        }
+    }
+    assert!(debian().is_empty() || broken_by_signing > 0, "no kernel of the cache has a CRC and a signature");
+}
+
+/// Does a change show? Most do in the header; the rest when all was taken apart.
+fn is_noticed(bytes: &[u8]) -> bool {
+    let worst = |opened: &Opened<'_>| verify(opened).worst() == Some(Severity::Error);
+    // What is not known any more is refused.
+    let Ok(opened) = Opened::new(bytes, &Limits::default()) else { return true }; // no gap: noticed
+    worst(&opened) || worst(&open(bytes, &Limits::default()).unwrap())
+}
+
+/// Changes bytes of these ranges one at a time; `free` says which change cannot be told from what another kernel's build could
+/// have written. About `samples` bytes are taken; all with KIMAGE_FULL=1.
+#[track_caller]
+fn every_change_is_noticed(
+    what: &str,
+    bytes: &[u8],
+    ranges: &[Range<u64>],
+    samples: u64,
+    free: &dyn Fn(u64, u8) -> bool,
+) {
+    let total: u64 = ranges.iter().map(|range| range.end - range.start).sum();
+    let full = support::full();
+    let step = if full { 1 } else { (total / samples).max(1) | 1 };
+    let mut changed = bytes.to_vec();
+    let places = ranges.iter().cloned().flatten().step_by(step as usize);
+    let mut missed = Vec::new();
+    for (count, at) in places.enumerate() {
+        let masks: &[u8] = if full { &[0x01, 0x80, 0xff] } else { &[[0x01], [0x80], [0xff]][count % 3] };
+        for mask in masks.iter().filter(|mask| !free(at, **mask)) {
+            changed[at as usize] ^= mask;
+            if !is_noticed(&changed) {
+                missed.push(format!("{at:#x} ^ {mask:#x}"));
+            }
+            changed[at as usize] ^= mask;
+        }
+    }
+    assert!(missed.is_empty(), "{what}: not noticed: {missed:?}");
+}
+
+/// Fields of a kernel's PE header that have no counterpart: another kernel's could be so.
+fn is_free_pe(pe: &Pe<'_>, at: u64, mask: u8) -> bool {
+    let optional = pe.optional_at();
+    let one = mask == 1;
+    match at {
+        // Of the entry only the section is known.
+        at if (optional + 16..optional + 20).contains(&at) => true,
+        // CheckSum: nobody who boots looks at it; a warning, see below.
+        at if (optional + 64..optional + 68).contains(&at) => true,
+        // 0 or 1 symbols; stubs count their version up; NX or not.
+        at if at == pe.at + 16 || (optional + 44..optional + 48).contains(&at) || at == optional + 71 => one,
+        at => pe.sections.iter().any(|section| (section.at..section.at + 8).contains(&at)) && one,
+    }
+}
+
+/// The fields of the boot protocol's header that an image without a CRC leaves open.
+fn is_free_setup(at: u64, mask: u8) -> bool {
+    match at {
+        // root_flags, vid_mode, root_dev: what rdev sets; a note.
+        0x1f2 | 0x1f3 | 0x1fa..=0x1fd => true,
+        // XLF_MEM_ENCRYPTION is a configuration option.
+        0x236 => mask == 0x80,
+        // An entry point somewhere in the code.
+        0x264..=0x266 => true,
+        _ => false,
+    }
+}
+
+#[test]
+fn every_change_of_a_bzimage_is_noticed() {
+    for path in images().into_iter().filter(|path| path.ends_with("bzImage")) {
+        let bytes = read(&path);
+        let name = path.display().to_string();
+        let opened = Opened::new(&bytes, &Limits::default()).unwrap();
+        let image = &opened.layers()[0];
+        if BzImage::parse(&bytes).unwrap().check_crc().unwrap().state == CrcState::Right {
+            every_change_is_noticed(&name, &bytes, &[0..bytes.len() as u64], 60, &|_, _| false);
+            continue;
+        }
+        let payload = image.regions.iter().find(|region| region.name == "payload").unwrap().at.clone();
+        let pe = Pe::parse(&bytes).unwrap();
+        let headers = [0..2, 0x3c..0x40, pe.at..pe.headers_end(), 0x1ef..0x26c];
+        let free = |at, mask| is_free_pe(&pe, at, mask) || is_free_setup(at, mask);
+        every_change_is_noticed(&name, &bytes, &headers, 200, &free);
+        every_change_is_noticed(&name, &bytes, &[payload], 8, &free);
+        // What is not an error because rdev could have done it is a note all the same.
+        for at in [0x1f2, 0x1fa, 0x1fc] {
+            let mut changed = bytes.clone();
+            changed[at] ^= 1;
+            let opened = Opened::new(&changed, &Limits::default()).unwrap();
+            assert!(verify(&opened).findings.iter().any(|found| found.finding.rule == "bzimage.rdev"), "{at:#x}");
+        }
+    }
+}
+
+#[test]
+fn every_change_of_a_zimage_is_noticed() {
+    for path in images().into_iter().filter(|path| path.ends_with("zImage")) {
+        let bytes = read(&path);
+        let name = path.display().to_string();
+        let opened = open(&bytes, &Limits::default()).unwrap();
+        let payload = opened.layers()[0].regions.iter().find(|region| region.name == "payload").unwrap().at.clone();
+        let table = bytes.windows(4).position(|window| window == b"KLSZ").map(|at| at as u64 - 4);
+        let table = table.or_else(|| bytes.windows(4).position(|window| window == b"ZSLK").map(|at| at as u64 - 4));
+        let table = table.unwrap();
+        // BSS and TEXT_OFFSET are the kernel's own business.
+        let free =
+            |at, mask| (table + 12..table + 16).contains(&at) || at == table + 17 && mask == 0x80 || at == table + 18;
+        every_change_is_noticed(&name, &bytes, &[0x24..0x3c, table..table + 28], 60, &free);
+        // gzip's own header has a time and a name of an operating system.
+        let header = |at, _| at < payload.start + 10;
+        every_change_is_noticed(&name, &bytes, std::slice::from_ref(&payload), 12, &header);
+        if let Some(pe) = Pe::detect(&bytes).then(|| Pe::parse(&bytes).unwrap()) {
+            let free = |at, mask| is_free_pe(&pe, at, mask);
+            every_change_is_noticed(&name, &bytes, &[0..2, 0x3c..0x40, pe.at..pe.headers_end()], 80, &free);
+        }
+    }
+}
+
+/// All bytes that a signature signs, and the signature's own table.
+#[test]
+fn every_change_of_a_signed_image_is_noticed() {
+    for path in debian() {
+        let bytes = read(&path);
+        let Some(pe) = Pe::detect(&bytes).then(|| Pe::parse(&bytes).unwrap()) else { continue }; // no gap: no PE file
+        let Some(certificates) = pe.certificate_range() else { continue }; // no gap: not signed
+        let name = path.display().to_string();
+        let sum = pe.optional_at() + 64;
+        let free = |at, _| (sum..sum + 4).contains(&at);
+        every_change_is_noticed(&name, &bytes, &[0..certificates.start + 8], 4, &free);
+        every_change_is_noticed(&name, &bytes, &pe.signed_fields(), 4, &free);
+        // No firmware looks at the sum: where the signed digest is right, it is stale and no more.
+        let mut stale = bytes.clone();
+        stale[sum as usize] ^= 1;
+        let found = verify(&Opened::new(&stale, &Limits::default()).unwrap()).findings;
+        let found = found.iter().find(|found| found.finding.rule == "pe.checksum").unwrap();
+        assert_eq!(found.finding.severity, Severity::Warning, "{name}");
+    }
+}
+
+#[test]
+fn every_change_of_small_containers_is_noticed() {
+    for (name, bytes) in files::all() {
+        let len = bytes.len() as u64;
+        let noticed = |range: Range<u64>, free: &dyn Fn(u64, u8) -> bool| {
+            every_change_is_noticed(name, &bytes, &[range], 400, free);
+        };
+        match name {
+            "bzimage" | "multi" | "script" => noticed(0..len, &|_, _| false),
+            // boot_cpuid_phys may be any CPU's.
+            "dtb" => noticed(0..40, &|at, _| at > 28 && at < 32),
+            "fit" => noticed(0..40, &|at, _| at > 28 && at < 32),
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn a_fits_hashed_data_is_compared() {
+    for external in [false, true] {
+        let bytes = files::fit(external);
+        let data = files::gzip(&files::image64(b"ARM\x64"));
+        let at = memchr::memmem::find(&bytes, &data).unwrap() as u64;
+        every_change_is_noticed("FIT", &bytes, &[at..at + data.len() as u64], 400, &|_, _| false);
+    }
+}
+
+#[test]
+fn against_the_kernel_it_was_made_of() {
+    for tree in corpus() {
+        let (boot, name) = if tree.is_x86() { ("arch/x86/boot", "bzImage") } else { ("arch/arm/boot", "zImage") };
+        let image = tree.path(&format!("{boot}/{name}"));
+        let unstripped = tree.path("vmlinux.unstripped");
+        for vmlinux in [tree.path("vmlinux"), unstripped].into_iter().filter(|path| path.is_file()) {
+            let output = run(kimage().args(["verify", "--against"]).arg(&vmlinux).arg(&image));
+            assert!(output.status.success(), "{}: {}", image.display(), stdout(&output));
+            assert!(!stdout(&output).contains("error"), "{}", stdout(&output));
+        }
+        run_ok(kimage().args(["verify", "--against"]).arg(&image).arg(&image));
+    }
+    let others = images();
+    let bzimages: Vec<&PathBuf> = others.iter().filter(|path| path.ends_with("bzImage")).collect();
+    for pair in bzimages.windows(2) {
+        let output = run(kimage().args(["verify", "--against"]).arg(pair[0]).arg(pair[1]));
+        assert_eq!(output.status.code(), Some(1));
+        assert!(stdout(&output).contains("[against.kernel]"), "{}", stdout(&output));
+    }
+}
+
+/// A relocation table of another kernel, or one out of order, is found inside the compressed payload.
+#[test]
+fn a_foreign_relocation_table_is_found() {
+    let Some(tree) = support::tree("6.1-x86_64") else { return };
+    let bytes = tree.read("arch/x86/boot/bzImage");
+    let opened = open(&bytes, &Limits::default()).unwrap();
+    let table = opened.layers().iter().find(|layer| layer.name == "relocs").unwrap();
+    let payload = opened.contents(table.parent.unwrap()).unwrap().to_vec();
+    let start = table.in_parent.start as usize;
+    for (rule, change) in [
+        (
+            "relocs.inside",
+            (|words: &mut [u32]| words.iter_mut().filter(|w| **w != 0).for_each(|w| *w += 64)) as fn(&mut [u32]),
+        ),
+        ("relocs.sorted", |words| words.swap(100, 200)),
+    ] {
+        let mut words: Vec<u32> =
+            payload[start..].chunks_exact(4).map(|word| u32::from_le_bytes(word.try_into().unwrap())).collect();
+        change(&mut words);
+        let mut changed = payload[..start].to_vec();
+        changed.extend(words.iter().flat_map(|word| word.to_le_bytes()));
+        let packed = files::gzip(&changed);
+        let opened = open(&packed, &Limits::default()).unwrap();
+        let found = verify(&opened).findings;
+        assert!(found.iter().any(|found| found.finding.rule == rule), "{rule}: {found:#?}");
+    }
+}
+
+#[test]
+fn rules_have_ids_of_their_own() {
+    let ids: Vec<&str> = rules().map(|rule| rule.id).collect();
+    let unique: BTreeSet<&str> = ids.iter().copied().collect();
+    assert_eq!(ids.len(), unique.len(), "{ids:?}");
+    for rule in rules() {
+        let (layer, what) = rule.id.split_once('.').unwrap();
+        let is_word =
+            |word: &str| word.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
+        assert!(is_word(layer) && is_word(what) && !rule.what.is_empty(), "{rule:?}");
+        assert!(!rule.means.is_empty() && !rule.means.ends_with('.'), "{rule:?}");
+    }
+}
+
+/// A file of each format, and the same with a byte changed in the middle: text and JSON, word for word.
+#[test]
+fn goldens() {
+    let update = std::env::var_os("KIMAGE_UPDATE").is_some();
+    let folder = testdata("golden");
+    let mut reports = Vec::new();
+    let (mut text, mut json) = (Vec::new(), Vec::new());
+    let shown = ["bzimage", "zimage-dtb", "multi", "dtb", "fit", "zboot"];
+    for (name, mut bytes) in files::all().into_iter().filter(|(name, _)| shown.contains(name)) {
+        for suffix in ["", ", changed"] {
+            let opened = open(&bytes, &Limits::default()).unwrap();
+            let verified = verify(&opened);
+            let name = format!("{name}{suffix}");
+            write_verify_text(&name, &opened, &verified, Style::default(), &mut text).unwrap();
+            reports.push(FileVerification::new(&name, &opened, &verified));
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 0x11;
+        }
+    }
+    reports.push(FileVerification::failed("nothing", "cannot be opened".to_owned()));
+    write_verify_json(&Verification::new(reports), &mut json).unwrap();
+    schema::assert_valid(VERIFY_JSON_SCHEMA, &serde_json::from_slice(&json).unwrap());
+    for (name, got) in [("verify.txt", text), ("verify.json", json)] {
+        let path: &Path = &folder.join(name);
+        if update {
+            fs::write(path, &got).unwrap();
+        }
+        let got = String::from_utf8(got).unwrap();
+        assert!(
+            got == fs::read_to_string(path).unwrap(),
+            "{name} is not as it was; KIMAGE_UPDATE=1 writes it anew:\n{got}"
+        );
+    }
+}
+
+#[test]
+fn exit_status_and_streams() {
+    let dir = tempdir();
+    let (good, bad) = (dir.path().join("good"), dir.path().join("bad"));
+    let (_, bytes) = files::all().into_iter().find(|(name, _)| *name == "bzimage").unwrap();
+    fs::write(&good, &bytes).unwrap();
+    let mut changed = bytes;
+    changed[700] ^= 1;
+    fs::write(&bad, &changed).unwrap();
+    run_ok(kimage().arg("verify").arg(&good));
+    let output = run(kimage().arg("verify").args([&good, &bad]));
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stdout(&output).contains("[bzimage.crc32]"), "{}", stdout(&output));
+    let output = run(kimage().args(["verify", "--json"]).args([&good, &bad, &dir.path().join("none")]));
+    assert_eq!(output.status.code(), Some(1));
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    schema::assert_valid(VERIFY_JSON_SCHEMA, &report);
+    let ok: Vec<bool> = report["files"].as_array().unwrap().iter().map(|file| file["ok"].as_bool().unwrap()).collect();
+    assert_eq!(ok, [true, false, false]);
+    assert_eq!(run(kimage().arg("verify")).status.code(), Some(2));
+    let printed = run_ok(kimage().args(["verify", "--schema"])).stdout;
+    assert_eq!(printed, VERIFY_JSON_SCHEMA.as_bytes());
+}
