@@ -3,7 +3,7 @@
 use crate::bytes::FieldError;
 use crate::finding::Finding;
 use crate::format::{bzimage, dts, fit, uimage, zimage};
-use crate::payload::{kernel, link, piggy, tree};
+use crate::payload::kernel;
 use crate::{codec, elf, layout, stub};
 use std::borrow::Cow;
 
@@ -91,24 +91,9 @@ pub enum Error {
         /// All contradictions, worst first.
         findings: Vec<Finding>,
     },
-    /// The inputs do not belong together.
-    #[error("{}", list(.findings))]
-    Refused {
-        /// Why, worst first.
-        findings: Vec<Finding>,
-    },
     /// An ELF file is damaged, or has not what was asked for.
     #[error(transparent)]
     Elf(#[from] elf::Error),
-    /// The compressed kernel cannot be wrapped for the linker.
-    #[error(transparent)]
-    Piggy(#[from] piggy::Error),
-    /// kbuild's kept link command cannot be used.
-    #[error(transparent)]
-    Link(#[from] link::Error),
-    /// The kernel's build folder does not say what it should.
-    #[error(transparent)]
-    Tree(#[from] tree::Error),
     /// Data could not be compressed or decompressed.
     #[error(transparent)]
     Codec(#[from] codec::Error),
@@ -196,23 +181,13 @@ impl Error {
                 .collect::<Vec<_>>()
                 .join("; ")
                 .into(),
-            Error::Refused { findings } => findings
-                .iter()
-                .map(|finding| &*finding.help)
-                .filter(|help| !help.is_empty())
-                .collect::<Vec<_>>()
-                .join("; ")
-                .into(),
             Error::Elf(error) => error.help(),
-            Error::Piggy(error) => error.help(),
-            Error::Link(error) => error.help(),
-            Error::Tree(error) => error.help(),
             Error::Codec(error) => error.help(),
             Error::Layout(_) => "".into(),
         }
     }
 }
 
-fn list(findings: &[Finding]) -> String {
+pub(crate) fn list(findings: &[Finding]) -> String {
     findings.iter().map(|finding| finding.message.as_str()).collect::<Vec<_>>().join("; ")
 }

@@ -24,18 +24,19 @@
 //! 3. [`layout`]: what goes where: reserve, plan, emit.
 //! 4. [`elf`]: the kernel as the linker left it: lazy view, symbols, flat image, stripped file, relocations.
 //! 5. [`stub`]: the decompressor that is linked around its payload, and those of kimage's own with the arithmetic of
-//!    memory that they share with the packer; `zoffset.h` and `voffset.h`. [`payload`]: what an image carries: the kernel
-//!    laid out anew, the relocation table behind it, and how the kernel's build wraps and links it.
+//!    memory that they share with the packer. [`payload`]: what an image carries: the kernel laid out anew, the relocation
+//!    table behind it.
 //! 6. [`mod@format`]: one container, one file: bzImage, zImage, uImage, `Image`, zboot, device tree, FIT, PE, UKI, cpio,
 //!    boot.img; device tree source.
 //! 7. [`error`]: the error of the journeys, made of the rooms' errors.
-//! 8. [`assemble`]: the journey out; [`assemble::rebuild`] goes the whole way from the kernel's own vmlinux with a build
-//!    folder's decompressor, [`assemble::bzimage_own`] with kimage's own, [`assemble::payload()`] as far as the bytes that
-//!    are compressed. [`inspect`]: the journey in; [`inspect::verify`] holds what it finds to its claims,
+//! 8. [`assemble`]: the journey out; [`assemble::bzimage_own`] goes the whole way from the kernel's own vmlinux with
+//!    kimage's own boot stub, [`assemble::payload()`] as far as the bytes that are compressed. [`inspect`]: the journey in; [`inspect::verify`] holds what it finds to its claims,
 //!    [`inspect::diff`] compares two files, [`inspect::map`] is the picture of one. [`mod@lint`]: will it boot on that
 //!    board?
-//! 9. [`report`]: saying it, for people and for programs: as text, JSON and pictures. What was measured is a report of
-//!    its own ([`report::BenchReport`]).
+//! 9. [`kbuild`]: the kernel's own build with the decompressor of a build folder: `piggy.S` and its object, `zoffset.h` and
+//!    `voffset.h`, the link.
+//! 10. [`report`]: saying it, for people and for programs: as text, JSON and pictures. What was measured is a report of
+//!     its own ([`report::BenchReport`]).
 //!
 //! # Errors and findings
 //!
@@ -77,6 +78,7 @@ pub mod error;
 pub mod finding;
 pub mod format;
 pub mod inspect;
+pub mod kbuild;
 pub mod layout;
 pub mod lint;
 pub mod payload;

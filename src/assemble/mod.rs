@@ -6,8 +6,7 @@ mod fit;
 mod kernel;
 mod own;
 mod pad;
-mod payload;
-pub mod rebuild;
+pub(crate) mod payload;
 mod uimage;
 
 pub use fit::{FitFacts, FitFile, FitImage, FitRequest, fit, fit_from_blob, fit_from_tree};
@@ -163,7 +162,7 @@ fn bzimage_stub(vmlinux: &[u8]) -> Result<Stub<'_>> {
     Stub::x86(elf).map_err(|error| Error::input("VMLINUX", error))
 }
 
-fn bzimage_setup(setup: &[u8]) -> Result<Cow<'_, [u8]>> {
+pub(crate) fn bzimage_setup(setup: &[u8]) -> Result<Cow<'_, [u8]>> {
     const WANT: &str = "arch/x86/boot/setup.bin or setup.elf";
     match Format::detect(setup) {
         Some(Format::Elf) => {
@@ -192,7 +191,7 @@ fn bzimage_setup(setup: &[u8]) -> Result<Cow<'_, [u8]>> {
 }
 
 /// What an input is that is not what was wanted, for "this is …".
-fn describe(input: &[u8]) -> &'static str {
+pub(crate) fn describe(input: &[u8]) -> &'static str {
     match Format::detect(input) {
         Some(Format::BzImage) if is_setup_alone(input) => "a setup.bin",
         None if input.is_empty() => "an empty file",

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::finding::{Finding, Severity};
 use crate::format::Format;
 use crate::layout::Plan;
-use crate::payload::{RelocForm, emit_relocs, is_thumb};
+use crate::payload::{RelocForm, emit_relocs};
 use crate::stub::Stub;
 use serde::Serialize;
 use std::borrow::Cow;
@@ -71,7 +71,7 @@ pub fn payload(input: &[u8]) -> Result<Payload<'_>> {
         );
     }
     let bcj = match Bcj::of(input) {
-        Bcj::Arm if is_thumb(&elf) => Bcj::ArmThumb,
+        Bcj::Arm if elf.is_thumb() => Bcj::ArmThumb,
         bcj => bcj,
     };
     let whole = |plan: Plan<'_>| plan.bytes_at(0..plan.len());
@@ -124,13 +124,13 @@ fn relocs_if_any(elf: &Elf<'_>, findings: &mut Vec<Finding>) -> elf::Result<Opti
 }
 
 /// As x86's build makes `vmlinux.bin`.
-pub(super) fn stripped<'a>(vmlinux: &Elf<'a>) -> elf::Result<Plan<'a>> {
+pub(crate) fn stripped<'a>(vmlinux: &Elf<'a>) -> elf::Result<Plan<'a>> {
     let remove = RemoveList::new(KERNEL_REMOVES)?;
     elf::strip(vmlinux, &StripOptions { remove, ..StripOptions::default() })
 }
 
 /// As x86's build makes `vmlinux.relocs`.
-pub(super) fn relocs(vmlinux: &Elf<'_>) -> elf::Result<Vec<u8>> {
+pub(crate) fn relocs(vmlinux: &Elf<'_>) -> elf::Result<Vec<u8>> {
     let table = elf::relocs(vmlinux, RelocOptions::default())?;
     let mut bytes = Vec::new();
     emit_relocs(&table, RelocForm::Binary, &mut bytes)?;
@@ -138,7 +138,7 @@ pub(super) fn relocs(vmlinux: &Elf<'_>) -> elf::Result<Vec<u8>> {
 }
 
 /// As arch/arm/boot/Makefile makes `Image`, and those of arm64 and RISC-V, whose notes go too (Linux 6.12).
-pub(super) fn flat<'a>(vmlinux: &Elf<'a>, arch: Arch) -> elf::Result<Plan<'a>> {
+pub(crate) fn flat<'a>(vmlinux: &Elf<'a>, arch: Arch) -> elf::Result<Plan<'a>> {
     const REMOVES: [&str; 3] = [".comment", ".note", ".note.gnu.build-id"];
     let remove = if arch == Arch::Arm { RemoveList::new([".comment"]) } else { RemoveList::new(REMOVES) }?;
     Ok(flatten(vmlinux, &FlatOptions { remove, ..FlatOptions::default() })?.plan)

@@ -68,6 +68,12 @@ impl Elf<'_> {
 }
 
 impl Elf<'_> {
+    /// Is the kernel Thumb-2 code? The address of a Thumb function is odd (ELF for the Arm Architecture, 5.5.3).
+    pub fn is_thumb(&self) -> bool {
+        let Ok(mut symbols) = self.symbols() else { return false };
+        symbols.find(|symbol| symbol.name == b"start_kernel").is_some_and(|symbol| symbol.value & 1 == 1)
+    }
+
     /// Where the file ends by its own headers: the offset behind the last byte that one of them speaks of. What is there
     /// is no part of it; behind a kernel it is the relocation table. A truncated file ends there all the same.
     pub fn file_end(&self) -> u64 {

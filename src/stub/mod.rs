@@ -11,10 +11,7 @@ pub mod cmdline;
 pub mod efi;
 pub mod load;
 pub mod memory;
-mod offsets;
 pub mod parameters;
-
-pub use offsets::{OffsetHeader, OffsetLine, VOFFSET, ZOFFSET, offsets};
 
 use crate::arch::Arch;
 use crate::elf::{self, Elf};

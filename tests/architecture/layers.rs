@@ -15,6 +15,7 @@ const ROOMS: &[&[&str]] = &[
     &["format"],
     &["error"],
     &["assemble", "inspect", "lint"],
+    &["kbuild"],
     &["report"],
 ];
 

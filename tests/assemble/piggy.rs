@@ -119,14 +119,14 @@ fn a_damaged_model_is_refused_or_read() {
     let whole = tree.read("arch/arm/boot/compressed/head.o");
     for cut in (0..whole.len()).step_by(97).chain(0..60) {
         if let Ok(elf) = kimage::elf::Elf::parse(&whole[..cut]) {
-            let _ = kimage::payload::piggy::Target::like(&elf);
+            let _ = kimage::kbuild::Target::like(&elf);
         }
     }
     let mut broken = whole.clone();
     for at in 0..whole.len().min(60) {
         broken[at] ^= 0xff;
         if let Ok(elf) = kimage::elf::Elf::parse(&broken) {
-            let _ = kimage::payload::piggy::Target::like(&elf);
+            let _ = kimage::kbuild::Target::like(&elf);
         }
         broken[at] ^= 0xff;
     }

@@ -4,7 +4,7 @@ use crate::support::{self, Tree, assert_same, corpus, kimage, run, run_ok, stder
 use kimage::codec::Codec;
 use kimage::elf::Elf;
 use kimage::format::bzimage::{Offsets, follow_link};
-use kimage::payload::tree::{self, voffsets, zoffsets};
+use kimage::kbuild::tree::{self, voffsets, zoffsets};
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};

@@ -3,8 +3,8 @@
 use crate::say;
 use anyhow::{Context, Result, anyhow, bail};
 use kimage::finding::Finding;
-use kimage::payload::link::LinkCommand;
-use kimage::payload::tree::check_linker;
+use kimage::kbuild::LinkCommand;
+use kimage::kbuild::tree::check_linker;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

@@ -7,6 +7,7 @@ use clap::error::ErrorKind;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use kimage::bytes::printable;
 use kimage::finding::{Finding, Severity};
+use kimage::kbuild;
 use std::fmt::Display;
 use std::io::{self, IsTerminal};
 use std::process::exit;
@@ -20,7 +21,11 @@ const HELP: &str = "1;36";
 
 /// Prints the error, each cause behind it, and the way out.
 pub(crate) fn error(error: &anyhow::Error) {
-    let ours = error.chain().find_map(|cause| cause.downcast_ref::<kimage::Error>());
+    let build = error.chain().find_map(|cause| cause.downcast_ref::<kbuild::Error>());
+    let ours = match build {
+        Some(kbuild::Error::Image(ours)) => Some(ours),
+        _ => error.chain().find_map(|cause| cause.downcast_ref::<kimage::Error>()),
+    };
     match ours {
         Some(kimage::Error::Contradiction { findings }) => {
             findings.iter().for_each(finding);
@@ -29,20 +34,21 @@ pub(crate) fn error(error: &anyhow::Error) {
             }
             return;
         }
-        Some(kimage::Error::Refused { findings }) => {
-            // The context is the path.
-            findings.iter().for_each(|found| {
-                finding(&Finding { message: format!("{error}: {}", found.message), ..found.clone() });
-            });
-            return;
-        }
         _ => {}
+    }
+    if let Some(kbuild::Error::Refused { findings }) = build {
+        // The context is the path.
+        findings.iter().for_each(|found| {
+            finding(&Finding { message: format!("{error}: {}", found.message), ..found.clone() });
+        });
+        return;
     }
     if error.is::<Said>() {
         return;
     }
     labelled("error", ERROR, &printable(&text(error)));
-    if let Some(help) = ours.map(kimage::Error::help).filter(|help| !help.is_empty()) {
+    if let Some(help) = build.map(kbuild::Error::help).or(ours.map(kimage::Error::help)).filter(|help| !help.is_empty())
+    {
         labelled("help", HELP, &help);
     }
 }

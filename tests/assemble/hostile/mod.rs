@@ -30,8 +30,9 @@ use kimage::format::image64::Image64;
 use kimage::format::pe::PeHeader;
 use kimage::format::uimage::{self, Header, UImage, kind};
 use kimage::format::zimage::{self, ZImage};
+use kimage::kbuild::{self, VOFFSET, ZOFFSET};
 use kimage::layout::Plan;
-use kimage::stub::{self, VOFFSET, ZOFFSET};
+use kimage::stub;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
@@ -306,8 +307,8 @@ doors! {
         made(assemble::uimage(&UImageRequest::default(), &[input], &[&good().dtb]))?;
         shown("wrapped")
     };
-    ZOFFSETS "zoffset" |input| shown(stub::offsets(&Elf::parse(input)?, ZOFFSET, None)?);
-    VOFFSETS "voffset" |input| shown(stub::offsets(&Elf::parse(input)?, VOFFSET, None)?);
+    ZOFFSETS "zoffset" |input| shown(kbuild::offsets(&Elf::parse(input)?, ZOFFSET, None)?);
+    VOFFSETS "voffset" |input| shown(kbuild::offsets(&Elf::parse(input)?, VOFFSET, None)?);
     ELF "Elf::parse" |input| {
         let elf = Elf::parse(input)?;
         let (entry, span, release) = (elf.physical_entry(), elf.physical_span(), elf.release());

@@ -5,7 +5,7 @@ use crate::input::Input;
 use crate::output::Output;
 use anyhow::{Context, Result, bail};
 use kimage::elf::Elf;
-use kimage::stub::{OffsetHeader, VOFFSET, ZOFFSET, offsets};
+use kimage::kbuild::{OffsetHeader, VOFFSET, ZOFFSET, offsets};
 use std::fmt::Write;
 use std::path::Path;
 

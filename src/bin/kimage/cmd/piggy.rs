@@ -10,14 +10,14 @@ use clap::error::ErrorKind;
 use kimage::arch::Arch;
 use kimage::bytes::Endian;
 use kimage::elf::Elf;
-use kimage::payload::piggy::{Piggy, Target};
+use kimage::kbuild::{Piggy, Target};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 pub(crate) fn piggy(args: &Args) -> Result<()> {
     one_stdin(args.like.iter().chain([&args.file]));
     let input = Input::open(&args.file)?;
-    let piggy = Piggy::new(&input).map_err(kimage::Error::from).with_context(|| input.name())?;
+    let piggy = Piggy::new(&input).with_context(|| input.name())?;
     let is_text = !args.object;
     let default = if is_text { "-" } else { "piggy.o" };
     let path = args.output.as_deref().unwrap_or(Path::new(default));
@@ -28,13 +28,10 @@ pub(crate) fn piggy(args: &Args) -> Result<()> {
             let message = "standard input has no name for .incbin: give it one with --path";
             say::usage(ErrorKind::MissingRequiredArgument, message);
         }
-        let text = piggy
-            .text(incbin.as_os_str().as_bytes())
-            .map_err(kimage::Error::from)
-            .with_context(|| incbin.display().to_string())?;
+        let text = piggy.text(incbin.as_os_str().as_bytes()).with_context(|| incbin.display().to_string())?;
         output.write(text.len() as u64, |out| Ok(out.write_all(&text)?))?;
     } else {
-        let plan = piggy.object(&target(args)?).map_err(kimage::Error::from).with_context(|| input.name())?;
+        let plan = piggy.object(&target(args)?).with_context(|| input.name())?;
         output.write(plan.len(), |out| Ok(plan.emit(out).map_err(kimage::Error::from)?))?;
     }
     piggy.check().iter().for_each(say::finding);
@@ -45,7 +42,7 @@ fn target(args: &Args) -> Result<Target> {
     if let Some(like) = &args.like {
         let model = Input::open(like)?;
         let elf = Elf::parse(&model).map_err(kimage::Error::from).with_context(|| model.name())?;
-        return Target::like(&elf).map_err(kimage::Error::from).with_context(|| model.name());
+        return Target::like(&elf).with_context(|| model.name());
     }
     let (arch, endian) = match args.arch {
         Some(PiggyArch::I386) => (Arch::X86, Endian::Little),
@@ -54,5 +51,5 @@ fn target(args: &Args) -> Result<Target> {
         // --object is refused without --arch or --like.
         Some(PiggyArch::X86_64) | None => (Arch::X86_64, Endian::Little),
     };
-    Ok(Target::new(arch, endian).map_err(kimage::Error::from)?)
+    Ok(Target::new(arch, endian)?)
 }

@@ -8,14 +8,12 @@ use crate::{link, say};
 use anyhow::{Context, Result, bail};
 use kimage::arch::Arch;
 use kimage::assemble::Step;
-use kimage::assemble::rebuild::{Folder, Kernel, Rebuild, stream_file};
 use kimage::bytes::Patch;
 use kimage::codec::{Codec, Parameters};
 use kimage::elf::{Elf, FlatOptions, RemoveList, flatten};
 use kimage::finding::{Finding, Severity};
-use kimage::payload::piggy::Piggy;
-use kimage::payload::tree::{missing_files, voffsets, zoffsets};
-use kimage::stub::{VOFFSET, ZOFFSET, offsets};
+use kimage::kbuild::tree::{missing_files, voffsets, zoffsets};
+use kimage::kbuild::{self, Folder, Kernel, Piggy, Rebuild, VOFFSET, ZOFFSET, offsets, stream_file};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -77,7 +75,7 @@ pub(crate) fn rebuild(vmlinux_path: &Path, want: Arch, options: &FolderOptions) 
     let piggy_s = if want == Arch::Arm { None } else { tree.file(&at("compressed/piggy.S"))? };
     let piggy_o = tree.file(&at("compressed/piggy.o"))?;
     let [voffset, zoffset] = [tree.file(&at("voffset.h"))?, tree.file(&at("zoffset.h"))?];
-    let in_tree = |error: kimage::Error| anyhow::Error::new(error).context(tree.root.display().to_string());
+    let in_tree = |error: kbuild::Error| anyhow::Error::new(error).context(tree.root.display().to_string());
     let stream_name = stream_file(want, piggy_s.as_deref()).map_err(in_tree)?;
     let stream = stream_name.as_deref().map(|name| tree.file(name)).transpose()?.flatten();
     // A build in a folder of its own has a link to the sources.
@@ -99,7 +97,7 @@ pub(crate) fn rebuild(vmlinux_path: &Path, want: Arch, options: &FolderOptions) 
         relocs: relocs.as_deref(),
     };
     let linker = options.ld.as_deref().map(link::linker).transpose()?;
-    let about = |error: kimage::Error| match error.which() {
+    let about = |error: kbuild::Error| match error.which() {
         Some(_) => anyhow::Error::new(error).context(vmlinux.name()),
         None => in_tree(error),
     };
@@ -148,7 +146,7 @@ pub(crate) fn rebuild(vmlinux_path: &Path, want: Arch, options: &FolderOptions) 
     let is_x86 = want != Arch::Arm;
     if is_x86 {
         let incbin = Piggy::new(&payload).and_then(|piggy| piggy.text(name.as_bytes()));
-        let text = incbin.map_err(kimage::Error::from)?;
+        let text = incbin?;
         step(name, payload, how);
         step(at("compressed/piggy.S"), text, "as mkpiggy writes it".into());
     } else {
@@ -166,7 +164,7 @@ pub(crate) fn rebuild(vmlinux_path: &Path, want: Arch, options: &FolderOptions) 
             ("zoffset.h", &linked[..], ZOFFSET, zoffset.as_deref().map(zoffsets)),
         ];
         for (name, bytes, header, old) in headers {
-            let old = old.transpose().map_err(|error| in_tree(error.into()))?.unwrap_or_default();
+            let old = old.transpose().map_err(in_tree)?.unwrap_or_default();
             let names: Vec<String> = old.into_iter().map(|(name, _)| name).collect();
             let lines = Elf::parse(bytes).and_then(|elf| offsets(&elf, header, Some(&names)));
             let text: String = lines.map_err(kimage::Error::from)?.iter().map(|line| format!("{line}\n")).collect();
@@ -221,7 +219,7 @@ fn check_link(rebuild: &Rebuild<'_>, tree: &Tree) -> Result<()> {
         |name| fs::read(path(name)).ok().inspect(|_| depfile::read(&path(name))),
         |name| path(name).is_file().then(|| depfile::read(&path(name))).is_some(),
     );
-    let missing = missing.map_err(kimage::Error::from).with_context(at_root)?;
+    let missing = missing.with_context(at_root)?;
     if !missing.is_empty() {
         bail!(
             "{}: the link needs {}, which {} not there; give the folder of a finished build, or run make there",
@@ -231,7 +229,7 @@ fn check_link(rebuild: &Rebuild<'_>, tree: &Tree) -> Result<()> {
         );
     }
     match link::check(rebuild.link(), &tree.root)? {
-        Some(finding) => Err(kimage::Error::Refused { findings: vec![finding] }).with_context(at_root),
+        Some(finding) => Err(kbuild::Error::Refused { findings: vec![finding] }).with_context(at_root),
         None => Ok(()),
     }
 }
@@ -291,6 +289,6 @@ fn other_stream(stream: Option<&[u8]>, payload: &[u8], options: &FolderOptions) 
     )
 }
 
-fn error_at(error: kimage::Error, input: &Input) -> anyhow::Error {
+fn error_at(error: kbuild::Error, input: &Input) -> anyhow::Error {
     anyhow::Error::new(error).context(input.name())
 }

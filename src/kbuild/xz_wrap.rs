@@ -12,19 +12,19 @@ use crate::elf::Elf;
 
 /// What tells which script it was; each may be missing.
 #[derive(Debug, Clone, Copy)]
-pub struct XzWrap<'a> {
+pub(super) struct XzWrap<'a> {
     /// `scripts/xz_wrap.sh` itself, where the folder has the sources or a link to them.
-    pub script: Option<&'a [u8]>,
+    pub(super) script: Option<&'a [u8]>,
     /// `.config`
-    pub config: Option<&'a [u8]>,
+    pub(super) config: Option<&'a [u8]>,
 }
 
 impl XzWrap<'_> {
     /// The parameters for this kernel.
-    pub fn parameters(&self, vmlinux: &Elf<'_>) -> Parameters {
+    pub(super) fn parameters(&self, vmlinux: &Elf<'_>) -> Parameters {
         let is_new = self.is_new(vmlinux);
         let bcj = match vmlinux.arch() {
-            Some(Arch::Arm) if is_new && is_thumb(vmlinux) => Bcj::ArmThumb,
+            Some(Arch::Arm) if is_new && vmlinux.is_thumb() => Bcj::ArmThumb,
             Some(Arch::Arm) => Bcj::Arm,
             _ => Bcj::X86,
         };
@@ -50,10 +50,4 @@ impl XzWrap<'_> {
 fn numbers(release: &str) -> Option<(u32, u32)> {
     let mut numbers = release.split(|c: char| !c.is_ascii_digit());
     Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
-}
-
-/// Is the kernel Thumb-2 code? The address of a Thumb function is odd (ELF for the Arm Architecture, 5.5.3).
-pub fn is_thumb(vmlinux: &Elf<'_>) -> bool {
-    let Ok(mut symbols) = vmlinux.symbols() else { return false };
-    symbols.find(|symbol| symbol.name == b"start_kernel").is_some_and(|symbol| symbol.value & 1 == 1)
 }

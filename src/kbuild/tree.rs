@@ -3,86 +3,13 @@
 //! A kernel that is wrapped again gets that folder's decompressor, into which its addresses (`voffset.h`) and its codec
 //! (`CONFIG_KERNEL_…`) are compiled. Everything here takes the texts and bytes of files and opens none.
 
-use super::link::LinkCommand;
+use super::{Error, LinkCommand, Result};
 use crate::arch::Arch;
 use crate::bytes::{Cursor, FieldError, Problem, len64, slice};
 use crate::codec::Codec;
-use crate::elf::{self, Elf};
+use crate::elf::Elf;
 use crate::finding::{Finding, Severity};
 use std::borrow::Cow;
-
-/// The result of this part of the room.
-pub type Result<T> = std::result::Result<T, Error>;
-
-/// A file of the build folder does not say what it should.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum Error {
-    /// A field of a file.
-    #[error(transparent)]
-    Field(#[from] FieldError),
-    /// The kernel cannot be read.
-    #[error(transparent)]
-    Elf(#[from] elf::Error),
-    /// A line of a text has an unknown form.
-    #[error("{file} at offset {at:#x}: `{found}`, wanted {want}")]
-    Line {
-        /// Which file.
-        file: &'static str,
-        /// Byte offset of the line.
-        at: u64,
-        /// What stands there.
-        found: String,
-        /// What should.
-        want: &'static str,
-    },
-    /// A text lacks what it is there for.
-    #[error("{file} has no {want}")]
-    Lacks {
-        /// Which file.
-        file: &'static str,
-        /// What is missing.
-        want: &'static str,
-    },
-    /// A file is not there.
-    #[error("the build folder has no {file}")]
-    NoFile {
-        /// Its path.
-        file: &'static str,
-    },
-    /// The kernel is not compressed.
-    #[error("the build folder is configured for a kernel that is not compressed")]
-    Uncompressed,
-    /// The compressed kernel that stands there is not of the codec that the folder is configured for.
-    #[error("the compressed kernel in the build folder is no {} stream, which piggy.S or .config say it is", want.name())]
-    OtherStream {
-        /// The codec.
-        want: Codec,
-    },
-    /// The two files that tell the codec disagree.
-    #[error("piggy.S includes {path}, but .config says CONFIG_KERNEL_{config}=y")]
-    TwoCodecs {
-        /// The file in `.incbin`.
-        path: String,
-        /// The option's last part.
-        config: &'static str,
-    },
-}
-
-impl Error {
-    /// What to do next; empty when the message says it all.
-    pub fn help(&self) -> Cow<'static, str> {
-        match self {
-            Error::Field(error) => error.help.clone(),
-            Error::Elf(error) => error.help(),
-            Error::Line { .. } | Error::Lacks { .. } | Error::NoFile { .. } | Error::Uncompressed => {
-                "give the folder of a finished kernel build".into()
-            }
-            Error::OtherStream { .. } => "the folder is of an unfinished build: run make there".into(),
-            Error::TwoCodecs { .. } => "the configuration was changed after the build: run make once more".into(),
-        }
-    }
-}
 
 /// The lines of a text with their offsets; what is no UTF-8 is shown as well as it can be.
 fn lines(text: &[u8]) -> impl Iterator<Item = (u64, Cow<'_, str>)> {
@@ -136,7 +63,7 @@ fn defines(text: &[u8], file: &'static str, lead: &str, want: &'static str) -> R
 /// Compares the addresses that are compiled into the decompressor with those of `vmlinux`.
 ///
 /// # Errors
-/// As [`voffsets`], and [`Error::Elf`] when the kernel has no readable symbols.
+/// As [`voffsets`], and [`Error::Image`] when the kernel has no readable symbols.
 pub fn check_voffsets(text: &[u8], vmlinux: &Elf<'_>) -> Result<Vec<Finding>> {
     let help = "this vmlinux is of another build than the folder: the decompressor there would unpack it to the wrong \
                 place; give the folder that it was built in, or run make there";
@@ -212,7 +139,7 @@ pub fn codec(piggy_s: Option<&[u8]>, config: Option<&[u8]>) -> Result<Option<Cod
 /// `KBSS_SZ`).
 ///
 /// # Errors
-/// [`Error::Elf`] without symbols, [`Error::Lacks`] without those two in the right order.
+/// [`Error::Image`] without symbols, [`Error::Lacks`] without those two in the right order.
 pub fn kernel_bss_size(vmlinux: &Elf<'_>) -> Result<u64> {
     let (mut start, mut stop) = (None, None);
     for symbol in vmlinux.symbols()? {

@@ -4,86 +4,11 @@
 //! symbol value or linker, and runs [`LinkCommand::words`] in the kernel's build folder. Nothing is run here, no shell is
 //! ever needed, and a command that would write anything but its output is refused: the build folder is only read.
 
+use super::LinkError as Error;
 use super::words;
 use crate::arch::Arch;
-use crate::bytes::FileOffset;
-use std::borrow::Cow;
 
-/// The result of this part of the room.
-pub type Result<T> = std::result::Result<T, Error>;
-
-/// Why a kept command cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum Error {
-    /// The file keeps no command.
-    #[error("no line of the form `cmd_… := …` or `savedcmd_… := …` is in the .cmd file")]
-    NoCommand,
-    /// The shell would have to do more than to part words.
-    #[error("the kept command has {what} at offset {at}{}{}", if .found.is_empty() { "" } else { ": " }, .found)]
-    Refused {
-        /// Where in the `.cmd` file.
-        at: FileOffset,
-        /// What it is.
-        what: &'static str,
-        /// What stands there; may be empty.
-        found: String,
-    },
-    /// The first command does not start a linker.
-    #[error("the kept command starts `{found}`, wanted a linker (ld, ld.bfd, ld.lld, …-ld)")]
-    NotALinker {
-        /// Its first word.
-        found: String,
-    },
-    /// An option that writes further files, or that brings in what the words do not show.
-    #[error("the kept link command has `{option}`, which {why}")]
-    Option {
-        /// The option.
-        option: String,
-        /// What it does.
-        why: &'static str,
-    },
-    /// An option's value is missing.
-    #[error("the kept link command ends in `{option}`, which wants a value")]
-    NoValue {
-        /// The option.
-        option: String,
-    },
-    /// Something that every link of a decompressor has is missing, or is there twice.
-    #[error("the kept link command has {count} {what}, wanted one")]
-    Count {
-        /// What there must be one of.
-        what: &'static str,
-        /// How many there are.
-        count: usize,
-    },
-    /// The file keeps the command of another target.
-    #[error("the command is kept for {target}, but writes {output}")]
-    Target {
-        /// What the file says that the command makes.
-        target: String,
-        /// What it makes.
-        output: String,
-    },
-}
-
-impl Error {
-    /// What to do next; empty when the message says it all.
-    pub fn help(&self) -> Cow<'static, str> {
-        match self {
-            Error::NoCommand | Error::Target { .. } | Error::Count { .. } => {
-                "give the folder of a finished kernel build, with arch/*/boot/compressed/.vmlinux.cmd as kbuild wrote it"
-            }
-            Error::Refused { .. } | Error::NoValue { .. } => {
-                "kimage splits kbuild's kept command into words itself and never starts a shell: build the kernel with \
-                 plain linker flags, or repair the .cmd file"
-            }
-            Error::NotALinker { .. } => "name the linker with --ld",
-            Error::Option { .. } => "build the kernel's decompressor without this option",
-        }
-        .into()
-    }
-}
+type Result<T> = std::result::Result<T, Error>;
 
 /// What a word or an option with its value is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -167,7 +92,7 @@ impl LinkCommand {
     /// Reads the text of `.vmlinux.cmd`. `linker` replaces the linker that the command names.
     ///
     /// # Errors
-    /// Every variant of [`Error`]; the first command must be one link with one script, one output and one `piggy.o`.
+    /// Every variant of [`LinkError`](Error); the first command must be one link with one script, one output and one `piggy.o`.
     pub fn parse(text: &[u8], linker: Option<&str>) -> Result<Self> {
         let kept = words::read(text)?;
         let mut words = kept.words.into_iter();

@@ -5,21 +5,21 @@
 //! [`Rebuild::compress`] compresses it, [`Rebuild::piggy`] wraps it for the link, whose command is [`Rebuild::link`]; the
 //! caller runs that; [`Rebuild::setup`] lets the setup follow the link. The image is then made as always.
 
-use super::describe;
-use super::payload::{flat, relocs, stripped};
+use super::xz_wrap::XzWrap;
+use super::{Error, LinkCommand, Piggy, Result, Target, ZOFFSET, offsets, tree};
 use crate::arch::Arch;
+use crate::assemble::payload::{flat, relocs, stripped};
+use crate::assemble::{bzimage_setup, describe};
 use crate::bytes::{Patch, len64};
 use crate::codec::{self, Codec, Parameters, size_trailer};
 use crate::elf::{self, Elf};
-use crate::error::{Error, Result};
+use crate::error::Error as Image;
 use crate::finding::{Finding, Severity};
 use crate::format::Format;
-use crate::format::bzimage::{self, Offsets, follow_link};
+use crate::format::bzimage::{Offsets, follow_link};
 use crate::layout::{Plan, RegionKind, Reserver};
-use crate::payload::link::LinkCommand;
-use crate::payload::piggy::{Piggy, Target};
-use crate::payload::{XzWrap, parse_relocs, points_into, tree};
-use crate::stub::{Stub, ZOFFSET, offsets};
+use crate::payload::{parse_relocs, points_into};
+use crate::stub::Stub;
 use std::io::{self, Write};
 
 /// The files of a build folder that say how its kernel is wrapped; `None` for one that is not there.
@@ -50,7 +50,7 @@ pub struct Folder<'a> {
 /// The file in the build folder that holds the compressed kernel.
 ///
 /// # Errors
-/// [`tree::Error::Lacks`] when `piggy.S` includes none.
+/// [`Error::Lacks`] when `piggy.S` includes none.
 pub fn stream_file(arch: Arch, piggy_s: Option<&[u8]>) -> Result<Option<String>> {
     match (arch, piggy_s) {
         (Arch::Arm, _) => Ok(Some("arch/arm/boot/compressed/piggy_data".to_owned())),
@@ -106,27 +106,28 @@ impl<'a> Rebuild<'a> {
     /// the folder's own.
     ///
     /// # Errors
-    /// [`Error::WrongInput`] and [`Error::Input`] when `vmlinux` is not the kernel itself, [`Error::Link`] and [`Error::Tree`]
-    /// when the folder is not that of a finished build, [`Error::Refused`] when it is that of another kernel.
+    /// [`Error::Image`] when `vmlinux` is not the kernel itself, [`Error::Link`] and others when the folder is not that of a
+    /// finished build, [`Error::Refused`] when it is that of another kernel.
     pub fn new(vmlinux: &'a [u8], want: Arch, folder: Folder<'a>, linker: Option<&str>) -> Result<Self> {
         const WANT: &str = "the kernel's own vmlinux, at the top of the build folder (an ELF file)";
+        let wrong = |found, help| Error::from(Image::wrong_input("VMLINUX", found, WANT, help));
         if Format::detect(vmlinux) != Some(Format::Elf) {
             let help = "give vmlinux (or vmlinux.unstripped) with its symbols";
-            return Err(Error::wrong_input("VMLINUX", describe(vmlinux), WANT, help));
+            return Err(wrong(describe(vmlinux), help));
         }
-        let vmlinux = Elf::parse(vmlinux).map_err(|error| Error::input("VMLINUX", error))?;
+        let vmlinux = Elf::parse(vmlinux).map_err(|error| Image::input("VMLINUX", error))?;
         let is_x86 = |arch| matches!(arch, Arch::X86 | Arch::X86_64);
         let arch = match vmlinux.arch() {
             Some(arch) if arch == want || is_x86(arch) && is_x86(want) => arch,
             _ => {
                 let help = "an x86 kernel is wrapped by `kimage bzimage`, an ARM one by `kimage zimage`";
-                return Err(Error::wrong_input("VMLINUX", "a kernel for another CPU", WANT, help));
+                return Err(wrong("a kernel for another CPU", help));
             }
         };
         let is_stub = if is_x86(arch) { Stub::x86(vmlinux.clone()) } else { Stub::arm(vmlinux.clone()) }.is_ok();
         if is_stub {
             let help = "leave out --build-dir to make an image of a decompressor that is linked already";
-            return Err(Error::wrong_input("VMLINUX", "the decompressor, with a kernel inside", WANT, help));
+            return Err(wrong("the decompressor, with a kernel inside", help));
         }
         let link = need(folder.link, "compressed/.vmlinux.cmd")?;
         let mut link = LinkCommand::parse(link, linker)?;
@@ -146,10 +147,10 @@ impl<'a> Rebuild<'a> {
         if !findings.is_empty() {
             return Err(Error::Refused { findings });
         }
-        let codec = tree::codec(folder.piggy_s, folder.config)?.ok_or(tree::Error::Uncompressed)?;
+        let codec = tree::codec(folder.piggy_s, folder.config)?.ok_or(Error::Uncompressed)?;
         let parameters = match folder.stream {
             Some(stream) if Codec::detect(stream) == Some(codec) => codec.parameters_of(stream)?,
-            Some(_) => return Err(tree::Error::OtherStream { want: codec }.into()),
+            Some(_) => return Err(Error::OtherStream { want: codec }),
             None if codec == Codec::Xz => XzWrap { script: folder.xz_wrap, config: folder.config }.parameters(&vmlinux),
             None => Parameters::default(),
         };
@@ -179,7 +180,7 @@ impl<'a> Rebuild<'a> {
     /// What is compressed. `unstripped` is `vmlinux.unstripped` from beside the kernel.
     ///
     /// # Errors
-    /// [`Error::Elf`] when the kernel cannot be stripped or flattened, or its relocations are needed and not to be had;
+    /// [`Error::Image`] when the kernel cannot be stripped or flattened, or its relocations are needed and not to be had;
     /// [`Error::Refused`] when there are some, but not of this kernel.
     pub fn kernel(&self, unstripped: Option<&[u8]>) -> Result<Kernel<'a>> {
         if self.arch == Arch::Arm {
@@ -229,14 +230,14 @@ impl<'a> Rebuild<'a> {
 
     /// Is the table of this kernel, by what it points to?
     fn agrees(&self, table: &[u8]) -> Result<bool> {
-        let table = parse_relocs(table, 0, self.vmlinux.is_64()).map_err(|error| Error::Tree(error.into()))?.table;
+        let table = parse_relocs(table, 0, self.vmlinux.is_64())?.table;
         Ok(points_into(&self.vmlinux, &table).is_right())
     }
 
     /// Compresses `kernel` with the size behind it, as the folder's decompressor wants it.
     ///
     /// # Errors
-    /// [`Error::Codec`] for parameters that the codec cannot have.
+    /// [`Error::Image`] for parameters that the codec cannot have.
     pub fn compress(&self, kernel: &[u8], parameters: &Parameters) -> Result<Vec<u8>> {
         let mut out = Vec::new();
         self.codec.compress(kernel, parameters, &mut out)?;
@@ -250,7 +251,7 @@ impl<'a> Rebuild<'a> {
     /// Does the compressed kernel `payload` hold exactly `kernel`, in a form that the folder's decompressor understands?
     ///
     /// # Errors
-    /// [`Error::Codec`] when it cannot be unpacked, [`Error::Refused`] when something else is in it.
+    /// [`Error::Image`] when it cannot be unpacked, [`Error::Refused`] when something else is in it.
     pub fn check_payload(&self, payload: &[u8], kernel: &[u8]) -> Result<()> {
         let refuse = |message: String, help: &'static str| {
             let finding = Finding::new("tree.payload", Severity::Error, message).with_help(help);
@@ -286,7 +287,7 @@ impl<'a> Rebuild<'a> {
     /// `piggy.o`, ready for the link.
     ///
     /// # Errors
-    /// [`Error::Piggy`] when the payload is too short or too long.
+    /// [`Error::Field`] when the payload is too short or too long.
     pub fn piggy<'p>(&self, payload: &'p [u8]) -> Result<Plan<'p>> {
         let target = match self.folder.piggy_o {
             Some(model) => Target::like(&Elf::parse(model)?)?,
@@ -298,20 +299,20 @@ impl<'a> Rebuild<'a> {
     /// x86: `setup` for the decompressor `linked`, and its fields that changed.
     ///
     /// # Errors
-    /// [`Error::BzImage`] when a field that must follow cannot, [`Error::Tree`] without zoffset.h.
+    /// [`Error::Image`] when a field that must follow cannot, [`Error::NoFile`] without zoffset.h.
     pub fn setup(&self, setup: &[u8], linked: &[u8]) -> Result<(Vec<u8>, Vec<Patch>)> {
-        let setup = super::bzimage_setup(setup)?;
+        let setup = bzimage_setup(setup)?;
         let old = tree::zoffsets(need(self.folder.zoffset, "arch/x86/boot/zoffset.h")?)?;
         let kernel = tree::voffsets(need(self.folder.voffset, "arch/x86/boot/voffset.h")?)?;
         let new = offsets(&Elf::parse(linked)?, ZOFFSET, None)?;
         let new: Offsets = new.into_iter().map(|line| (line.name, line.value)).collect();
         let (old, kernel) = (Offsets::from_iter(old), Offsets::from_iter(kernel));
-        follow_link(&setup, &old, &new, &kernel).map_err(|error: bzimage::Error| Error::BzImage(error))
+        Ok(follow_link(&setup, &old, &new, &kernel).map_err(Image::BzImage)?)
     }
 }
 
 fn need<'a>(file: Option<&'a [u8]>, name: &'static str) -> Result<&'a [u8]> {
-    Ok(file.ok_or(tree::Error::NoFile { file: name })?)
+    file.ok_or(Error::NoFile { file: name })
 }
 
 /// Do two plans give the same bytes?

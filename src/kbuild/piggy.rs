@@ -5,60 +5,14 @@
 //! takes the uncompressed size from the last four bytes of the data, little-endian.
 
 use super::object::{self, Base, Machine, Section, Symbol};
+use super::{Error, Result};
 use crate::arch::Arch;
 use crate::bytes::{Cursor, Endian, FieldError, Problem, len64};
 use crate::codec::Codec;
 use crate::elf::Elf;
 use crate::finding::{Finding, Severity};
-use crate::layout::{self, Plan};
+use crate::layout::Plan;
 use ::object::elf as spec;
-use std::borrow::Cow;
-
-/// The result of this part of the room.
-pub type Result<T> = std::result::Result<T, Error>;
-
-/// Why there is no piggy.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum Error {
-    /// The compressed kernel is too short or too long.
-    #[error(transparent)]
-    Field(#[from] FieldError),
-    /// The path cannot stand in the assembler's quotes.
-    #[error("the path of the compressed kernel has a {what} in it, which the assembler does not take as it stands")]
-    Path {
-        /// The character.
-        what: &'static str,
-    },
-    /// No kernel of this CPU has a piggy.
-    #[error("kernels for {found} have no piggy.o")]
-    WrongCpu {
-        /// The CPU.
-        found: String,
-    },
-    /// The model of the object cannot be read.
-    #[error(transparent)]
-    Elf(#[from] crate::elf::Error),
-    /// The object did not come out.
-    #[error(transparent)]
-    Layout(#[from] layout::Error),
-}
-
-impl Error {
-    /// What to do next; empty when the message says it all.
-    pub fn help(&self) -> Cow<'static, str> {
-        match self {
-            Error::Field(error) => error.help.clone(),
-            Error::Path { .. } => "name the file in another way with --path".into(),
-            Error::WrongCpu { .. } => {
-                "x86 and 32-bit ARM have one (x86_64, i386, arm, armeb); other CPUs' images are flat or EFI zboot"
-                    .into()
-            }
-            Error::Elf(error) => error.help(),
-            Error::Layout(_) => "a 32-bit object holds less than 4 GiB".into(),
-        }
-    }
-}
 
 /// What the object is for.
 #[derive(Debug, Clone)]
@@ -96,7 +50,7 @@ impl Target {
     /// Objects that link with this one: its CPU and byte order, for ARM its ABI version and build attributes too.
     ///
     /// # Errors
-    /// [`Error::WrongCpu`] as [`Target::new`], [`Error::Elf`] when the attributes cannot be read.
+    /// [`Error::WrongCpu`] as [`Target::new`], [`Error::Image`] when the attributes cannot be read.
     pub fn like(elf: &Elf<'_>) -> Result<Self> {
         let arch = elf.arch().ok_or_else(|| Error::WrongCpu {
             found: format!("an unknown CPU (e_machine {} at offset 0x12)", elf.machine()),
@@ -227,7 +181,7 @@ impl<'a> Piggy<'a> {
     /// `piggy.o` as `as` makes it, ready for the linker. The data is borrowed.
     ///
     /// # Errors
-    /// [`Error::Field`] when the data outgrows the 32-bit `input_len`, [`Error::Layout`] when the object does its fields.
+    /// [`Error::Field`] when the data outgrows the 32-bit `input_len`, [`Error::Object`] when the object does its fields.
     pub fn object(&self, target: &Target) -> Result<Plan<'a>> {
         let max = u64::from(u32::MAX);
         let value = self.input_len();
@@ -250,7 +204,7 @@ impl<'a> Piggy<'a> {
                 });
             }
             let symbols = [symbol(start, 0, Base::Section(0)), symbol(end, value, Base::Section(0))];
-            return Ok(object::plan(target.machine, sections, &symbols)?);
+            return object::plan(target.machine, sections, &symbols).map_err(Error::Object);
         }
         let lens = [input_len.to_le_bytes(), self.output_len.to_le_bytes()].concat();
         let rodata = Section { name: ".rodata", kind: spec::SHT_PROGBITS.0, flags: alloc, bytes: lens.into() };
@@ -262,7 +216,7 @@ impl<'a> Piggy<'a> {
             symbol("input_len", 0, Base::Section(1)),
             symbol("output_len", 4, Base::Section(1)),
         ];
-        Ok(object::plan(target.machine, vec![data(".rodata..compressed"), rodata], &symbols)?)
+        object::plan(target.machine, vec![data(".rodata..compressed"), rodata], &symbols).map_err(Error::Object)
     }
 }
 

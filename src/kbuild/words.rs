@@ -5,8 +5,10 @@
 //! part words, quotes and backslashes protect them (POSIX.1-2017, Shell Command Language, 2.2). Whatever would make the
 //! shell do more than that is refused, for then the words that stand there are not the words the linker got.
 
-use super::link::{Error, Result};
+use super::LinkError as Error;
 use crate::bytes::FileOffset;
+
+type Result<T> = std::result::Result<T, Error>;
 
 /// Longest command line read; Linux hands no more than 2 MiB of arguments to a program (`ARG_MAX`).
 const MAX_COMMAND: usize = 2 << 20;

@@ -1,0 +1,21 @@
+//! Module 9: the kernel's own build (kbuild), from the finished vmlinux on: what it compresses, wraps, links and hands from
+//! link to link, done with a finished build folder as the kernel's Makefiles do it.
+//!
+//! [`Rebuild`] is the whole way. Its parts are commands of their own: [`Piggy`] (mkpiggy and the assembler), [`offsets`]
+//! (`zoffset.h`, `voffset.h`); [`LinkCommand`] and [`tree`] read what the build folder keeps.
+
+mod error;
+mod link;
+mod object;
+mod offsets;
+mod piggy;
+mod rebuild;
+pub mod tree;
+mod words;
+mod xz_wrap;
+
+pub use error::{Error, LinkError, Result};
+pub use link::LinkCommand;
+pub use offsets::{OffsetHeader, OffsetLine, VOFFSET, ZOFFSET, offsets};
+pub use piggy::{Piggy, Target};
+pub use rebuild::{Folder, Kernel, Rebuild, RelocsFrom, stream_file};
