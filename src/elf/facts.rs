@@ -77,15 +77,15 @@ impl Elf<'_> {
     /// Where the file ends by its own headers: the offset behind the last byte that one of them speaks of. What is there
     /// is no part of it; behind a kernel it is the relocation table. A truncated file ends there all the same.
     pub fn file_end(&self) -> u64 {
-        let (header, segment, section) = if self.is_64 { (64, 56, 64) } else { (52, 32, 40) };
+        let sizes = self.encoder();
         let table = |at: u64, size: u64, count: usize| {
             let len = u64::try_from(count).unwrap_or(u64::MAX).saturating_mul(size);
             if len == 0 { 0 } else { at.saturating_add(len) }
         };
         let tables = [
-            header,
-            table(self.program_headers_at, segment, self.segments.len()),
-            table(self.section_table_at, section, self.sections.len()),
+            sizes.file_header_size(),
+            table(self.layout.e_phoff, sizes.program_header_size(), self.segments.len()),
+            table(self.layout.e_shoff, sizes.section_header_size(), self.sections.len()),
         ];
         let segments = self.segments.iter().map(|segment| (segment.offset, segment.filesz));
         let has_bytes = |kind| kind != SHT_NOBITS && kind != SHT_NULL;

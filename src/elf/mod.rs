@@ -3,19 +3,19 @@
 //! [`Elf`] is a validated, lazy view: the headers are checked when it is parsed, section contents and symbols are
 //! looked at when they are asked for, and debug sections of hundreds of megabytes are never touched.
 
+pub(crate) mod encode;
 mod facts;
 mod flatten;
 mod kallsyms;
 mod notes;
 mod passing;
-mod raw;
+pub(crate) mod raw;
 mod relocs;
 mod remove;
 mod resymbol;
 mod strings;
 mod strip;
 mod symbols;
-mod symtab;
 mod unflatten;
 
 pub use facts::{BANNER, banner_in, is_64_bit_file, release_in};
@@ -30,16 +30,19 @@ pub use relocs::{
 };
 pub use remove::{FlagList, RemoveList, SectionFlags};
 pub use resymbol::with_symbols;
+pub(crate) use strings::StringTable;
 pub use strip::{KERNEL_REMOVES, StripOptions, strip};
+pub(crate) use symbols::RawSymbol;
 pub use symbols::{Symbol, Symbols};
 pub use unflatten::{FlatKernel, UnflattenError, unflatten};
 
 use crate::arch::Arch;
 use crate::bytes::{Cursor, Endian, FieldError, FileOffset, PhysAddr, Problem, len64, printable, slice};
 use object::Endianness;
-use object::elf::{FileHeader32, FileHeader64};
+use object::elf::{FileHeader32, FileHeader64, SectionHeader32, SectionHeader64};
 use object::read::elf::{FileHeader, ProgramHeader, SectionHeader};
 use std::borrow::Cow;
+use std::mem::{offset_of, size_of};
 
 /// `SHT_NOBITS`: the section has addresses but no bytes in the file.
 pub const SHT_NOBITS: u32 = object::elf::SHT_NOBITS.0;
@@ -256,6 +259,15 @@ impl Section<'_> {
     pub fn is_alloc(&self) -> bool {
         self.flags & SHF_ALLOC != 0
     }
+
+    /// For debuggers: not loaded, and of one of the names that GNU's tools know (binutils 2.40, bfd/elf.c,
+    /// `_bfd_elf_make_section_from_shdr`).
+    pub(crate) fn is_debug(&self) -> bool {
+        const PREFIXES: [&[u8]; 6] =
+            [b".debug", b".gnu.debuglto_.debug_", b".gnu.linkonce.wi.", b".zdebug", b".line", b".stab"];
+        let is_named = self.name == b".gdb_index" || PREFIXES.iter().any(|prefix| self.name.starts_with(prefix));
+        !self.is_alloc() && is_named
+    }
 }
 
 /// An ELF file.
@@ -264,14 +276,10 @@ pub struct Elf<'a> {
     bytes: &'a [u8],
     is_64: bool,
     endian: Endian,
-    machine: u16,
-    kind: Kind,
-    entry: u64,
-    program_headers_at: u64,
-    names_index: usize,
+    header: encode::FileHeader,
+    layout: encode::FileHeaderLayout,
     segments: Vec<Segment>,
     sections: Vec<Section<'a>>,
-    section_table_at: u64,
 }
 
 impl<'a> Elf<'a> {
@@ -326,7 +334,7 @@ impl<'a> Elf<'a> {
         check_tables(bytes, endian, &at)?;
         let header = H::parse(bytes).map_err(damaged("e_ident", 0))?;
         let order = header.endian().map_err(damaged("e_ident", 0))?;
-        let segments = header
+        let segments: Vec<Segment> = header
             .program_headers(order, bytes)
             .map_err(damaged("e_phnum", at.phnum))?
             .iter()
@@ -363,23 +371,21 @@ impl<'a> Elf<'a> {
                 entsize: raw.sh_entsize(order).into(),
             });
         }
+        let layout = encode::FileHeaderLayout {
+            e_phoff: header.e_phoff(order).into(),
+            segment_num: u32::try_from(segments.len()).unwrap_or(u32::MAX),
+            e_shoff: section_table_at,
+            section_num: u32::try_from(sections.len()).unwrap_or(u32::MAX),
+            shstrtab_index: header.shstrndx(order, bytes).unwrap_or(0),
+        };
         Ok(Elf {
             bytes,
             is_64,
             endian,
-            machine: header.e_machine(order).0,
-            kind: match header.e_type(order) {
-                object::elf::ET_REL => Kind::Relocatable,
-                object::elf::ET_EXEC => Kind::Executable,
-                object::elf::ET_DYN => Kind::Dynamic,
-                other => Kind::Other(other.0),
-            },
-            entry: header.e_entry(order).into(),
-            program_headers_at: header.e_phoff(order).into(),
-            names_index: usize::try_from(header.shstrndx(order, bytes).unwrap_or(0)).unwrap_or(0),
+            header: encode::FileHeader::from_raw(order, header),
+            layout,
             segments,
             sections,
-            section_table_at,
         })
     }
 
@@ -390,12 +396,12 @@ impl<'a> Elf<'a> {
 
     /// The CPU; `None` when kimage does not know `e_machine`.
     pub fn arch(&self) -> Option<Arch> {
-        Arch::from_elf_machine(self.machine, self.is_64)
+        Arch::from_elf_machine(self.machine(), self.is_64)
     }
 
     /// `e_machine`.
     pub fn machine(&self) -> u16 {
-        self.machine
+        self.header.e_machine.0
     }
 
     /// 64-bit class?
@@ -410,12 +416,17 @@ impl<'a> Elf<'a> {
 
     /// What kind of program it is.
     pub fn kind(&self) -> Kind {
-        self.kind
+        match self.header.e_type {
+            object::elf::ET_REL => Kind::Relocatable,
+            object::elf::ET_EXEC => Kind::Executable,
+            object::elf::ET_DYN => Kind::Dynamic,
+            other => Kind::Other(other.0),
+        }
     }
 
     /// `e_entry`: a virtual address in most kernels, a physical one in some (x86).
     pub fn entry(&self) -> u64 {
-        self.entry
+        self.header.e_entry
     }
 
     /// Is the physical address of every program header zero? Some linkers leave it so; GNU's tools then take the
@@ -434,14 +445,36 @@ impl<'a> Elf<'a> {
         &self.sections
     }
 
-    /// `e_phoff`.
-    pub(crate) fn program_headers_at(&self) -> u64 {
-        self.program_headers_at
+    /// What the file header says of the program.
+    pub(crate) fn header(&self) -> &encode::FileHeader {
+        &self.header
+    }
+
+    /// Where the tables are: of program headers and section headers, and the section that holds the section names.
+    pub(crate) fn layout(&self) -> &encode::FileHeaderLayout {
+        &self.layout
+    }
+
+    /// Writes structures of the class and byte order of this file.
+    pub(crate) fn encoder(&self) -> encode::Encoder {
+        encode::encoder(self.is_64, self.endian)
     }
 
     /// The index of the section that holds the section names (`e_shstrndx`).
     pub(crate) fn names_index(&self) -> usize {
-        self.names_index
+        usize::try_from(self.layout.shstrtab_index).unwrap_or(0)
+    }
+
+    /// The error for a section whose `sh_link` does not lead to what it should.
+    pub(crate) fn bad_link(&self, index: usize, want: &'static str) -> FieldError {
+        let (name, found) = self.sections.get(index).map_or(("?".into(), 0), |section| (section.name(), section.link));
+        let (before, field) = match self.is_64 {
+            true => (size_of::<SectionHeader64<Endianness>>(), offset_of!(SectionHeader64<Endianness>, sh_link)),
+            false => (size_of::<SectionHeader32<Endianness>>(), offset_of!(SectionHeader32<Endianness>, sh_link)),
+        };
+        let at = u64::try_from(index.saturating_mul(before).saturating_add(field)).unwrap_or(u64::MAX);
+        let problem = Problem::Unknown { found: found.into(), want };
+        FieldError::new(format!("sh_link of {name}"), self.layout.e_shoff.saturating_add(at), problem)
     }
 
     /// The first section of this name.
@@ -472,13 +505,13 @@ impl<'a> Elf<'a> {
     /// Where the program is entered, as a load address: [`Elf::entry`] through the segment that holds it.
     pub fn physical_entry(&self) -> PhysAddr {
         let inside = |start: u64, segment: &Segment| {
-            self.entry.checked_sub(start).filter(|delta| segment.kind == PT_LOAD && *delta < segment.memsz)
+            self.entry().checked_sub(start).filter(|delta| segment.kind == PT_LOAD && *delta < segment.memsz)
         };
         let by_vaddr = self
             .segments
             .iter()
             .find_map(|segment| inside(segment.vaddr, segment).and_then(|delta| segment.paddr.checked_add(delta)));
-        PhysAddr(by_vaddr.unwrap_or(self.entry))
+        PhysAddr(by_vaddr.unwrap_or(self.entry()))
     }
 
     /// The loaded memory, as load addresses: from the lowest to the highest byte of all `PT_LOAD` segments.
@@ -519,13 +552,13 @@ fn check_tables(bytes: &[u8], endian: Endian, at: &HeaderFields) -> Result<()> {
     };
     // The last field of the header; with it all the others are there.
     cursor.u16("e_shstrndx", at.shstrndx)?;
-    let (phent, shent) = if at.is_64 { (56, 64) } else { (32, 40) };
+    let sizes = encode::encoder(at.is_64, endian);
     let phnum = u64::from(cursor.u16("e_phnum", at.phnum)?);
     // 0 says that the first section header has the number: that one must be there.
     let shnum = u64::from(cursor.u16("e_shnum", at.shnum)?).max(1);
     for (entsize_field, entsize_at, want, count, off_field, off_at) in [
-        ("e_phentsize", at.phentsize, phent, phnum, "e_phoff", at.phoff),
-        ("e_shentsize", at.shentsize, shent, shnum, "e_shoff", at.shoff),
+        ("e_phentsize", at.phentsize, sizes.program_header_size(), phnum, "e_phoff", at.phoff),
+        ("e_shentsize", at.shentsize, sizes.section_header_size(), shnum, "e_shoff", at.shoff),
     ] {
         let offset = word(off_field, off_at)?;
         if offset == 0 || count == 0 {

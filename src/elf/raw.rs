@@ -2,7 +2,9 @@
 
 use object::elf as spec;
 
+pub(crate) const PN_XNUM: u16 = spec::PN_XNUM;
 pub(crate) const SHT_NULL: u32 = spec::SHT_NULL.0;
+pub(crate) const SHT_PROGBITS: u32 = spec::SHT_PROGBITS.0;
 pub(crate) const SHT_SYMTAB: u32 = spec::SHT_SYMTAB.0;
 pub(crate) const SHT_SYMTAB_SHNDX: u32 = spec::SHT_SYMTAB_SHNDX.0;
 pub(crate) const SHT_GROUP: u32 = spec::SHT_GROUP.0;
@@ -13,14 +15,17 @@ pub(crate) const PT_NULL: u32 = spec::PT_NULL.0;
 pub(crate) const PT_TLS: u32 = spec::PT_TLS.0;
 /// What [`super::Symbol::section`] adds to reserved section indices.
 pub(crate) const RESERVED: u32 = 0xffff_0000;
-pub(crate) const SHN_UNDEF: u32 = spec::SHN_UNDEF.0 as u32;
-pub(crate) const SHN_ABS: u32 = spec::SHN_ABS.0 as u32;
-pub(crate) const SHN_COMMON: u32 = spec::SHN_COMMON.0 as u32;
+pub(crate) const SHN_UNDEF: u16 = spec::SHN_UNDEF.0;
+pub(crate) const SHN_ABS: u16 = spec::SHN_ABS.0;
+pub(crate) const SHN_COMMON: u16 = spec::SHN_COMMON.0;
 pub(crate) const SHN_LORESERVE: u16 = spec::SHN_LORESERVE;
 pub(crate) const SHN_XINDEX: u16 = spec::SHN_XINDEX.0;
 pub(crate) const STB_LOCAL: u8 = spec::STB_LOCAL.0;
+pub(crate) const STB_GLOBAL: u8 = spec::STB_GLOBAL.0;
 pub(crate) const STB_WEAK: u8 = spec::STB_WEAK.0;
 pub(crate) const STB_GNU_UNIQUE: u8 = spec::STB_GNU_UNIQUE.0;
+pub(crate) const STT_NOTYPE: u8 = spec::STT_NOTYPE.0;
+pub(crate) const STT_FUNC: u8 = spec::STT_FUNC.0;
 pub(crate) const STT_OBJECT: u8 = spec::STT_OBJECT.0;
 pub(crate) const STT_COMMON: u8 = spec::STT_COMMON.0;
 pub(crate) const STT_SECTION: u8 = spec::STT_SECTION.0;

@@ -3,6 +3,14 @@
 use crate::bytes::len64;
 use std::collections::HashMap;
 
+/// Appends a name to a table that shares nothing; gives its offset. No table of names has 4 GiB.
+pub(crate) fn append(table: &mut Vec<u8>, name: &[u8]) -> u32 {
+    let at = u32::try_from(table.len()).unwrap_or(u32::MAX);
+    table.extend_from_slice(name);
+    table.push(0);
+    at
+}
+
 /// Collects names, then lays them out: a name that is the end of another is not written again.
 ///
 /// The order is that of the first mention. Which of several longer names lends its end is decided by sorting all names
@@ -64,9 +72,7 @@ impl<'n> StringTable<'n> {
         let mut offsets = vec![0_u32; self.names.len()];
         for (index, slot) in offsets.iter_mut().enumerate() {
             if lender.get(index) == Some(&None) {
-                *slot = u32::try_from(len64(&bytes)).ok()?;
-                bytes.extend_from_slice(name(index));
-                bytes.push(0);
+                *slot = append(&mut bytes, name(index));
             }
         }
         for (index, long) in lender.iter().enumerate() {
@@ -85,6 +91,16 @@ impl<'n> StringTable<'n> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// As GNU `as` writes the symbols of `piggy.o`.
+    #[test]
+    fn names_keep_their_order() {
+        let mut table = StringTable::default();
+        let handles = [&b"z_input_len"[..], b"input_data", b"input_len", b""].map(|name| table.add(name));
+        let strings = table.finish().unwrap();
+        assert_eq!(strings.bytes, b"\0z_input_len\0input_data\0");
+        assert_eq!(handles.map(|handle| strings.offset(handle)), [1, 13, 3, 0]);
+    }
 
     #[test]
     fn ends_are_shared_with_the_next_longer_name() {

@@ -5,8 +5,12 @@ use super::raw::{
     SHT_SYMTAB_SHNDX, STB_GNU_UNIQUE, STB_LOCAL, STB_WEAK, STT_COMMON, STT_FILE, STT_GNU_IFUNC, STT_OBJECT,
     STT_SECTION,
 };
-use super::{Elf, Error, Result, SHT_NOBITS, name_at};
-use crate::bytes::{Cursor, FieldError, Problem};
+use super::{Elf, Error, Result, SHT_NOBITS, encode, name_at};
+use crate::bytes::{FieldError, Problem};
+use object::elf::{Sym32, Sym64};
+use object::pod::slice_from_bytes;
+use object::read::elf::Sym;
+use object::{Endianness, U32};
 
 /// A symbol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,19 +31,199 @@ pub struct Symbol<'a> {
 impl Symbol<'_> {
     /// Defined in this file: has a section or is absolute.
     pub fn is_defined(&self) -> bool {
-        self.section != SHN_UNDEF
+        self.section != u32::from(SHN_UNDEF)
+    }
+
+    /// One that `nm` leaves out by default: the name of a file or a section.
+    pub fn is_debugging(&self) -> bool {
+        self.kind == STT_FILE || self.kind == STT_SECTION
+    }
+}
+
+/// An entry of a symbol table, field by field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct RawSymbol {
+    /// `st_name`.
+    pub(crate) name: u32,
+    /// `st_info`.
+    pub(crate) info: u8,
+    /// `st_other`.
+    pub(crate) other: u8,
+    /// `st_shndx`.
+    pub(crate) shndx: u16,
+    /// `st_value`.
+    pub(crate) value: u64,
+    /// `st_size` in bytes.
+    pub(crate) size: u64,
+}
+
+impl RawSymbol {
+    fn read<S: Sym<Endian = Endianness>>(symbol: &S, order: Endianness) -> RawSymbol {
+        RawSymbol {
+            name: symbol.st_name(order),
+            info: symbol.st_info().0,
+            other: symbol.st_other().0,
+            shndx: symbol.st_shndx(order).0,
+            value: symbol.st_value(order).into(),
+            size: symbol.st_size(order).into(),
+        }
+    }
+
+    /// `STB_…`.
+    pub(crate) fn binding(&self) -> u8 {
+        self.info >> 4
+    }
+
+    /// `STT_…`.
+    pub(crate) fn kind(&self) -> u8 {
+        self.info & 15
+    }
+}
+
+/// The symbol table of an ELF file, by index, as relocations name its entries; the null symbol has index 0. Nothing is
+/// read before it is asked for.
+#[derive(Debug, Clone)]
+pub(crate) struct SymbolTable<'a> {
+    index: usize,
+    /// Its offset in the file.
+    at: u64,
+    entries: Entries<'a>,
+    strings: &'a [u8],
+    /// `SHT_SYMTAB_SHNDX`.
+    extended: &'a [U32<Endianness>],
+    order: Endianness,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Entries<'a> {
+    Class32(&'a [Sym32<Endianness>]),
+    Class64(&'a [Sym64<Endianness>]),
+}
+
+/// As many whole entries as there are.
+fn entries<T: object::pod::Pod>(bytes: &[u8]) -> &[T] {
+    slice_from_bytes(bytes, bytes.len() / size_of::<T>()).map_or(&[], |(entries, _)| entries)
+}
+
+impl<'a> SymbolTable<'a> {
+    /// The table of `elf`.
+    ///
+    /// # Errors
+    /// [`Error::NoSymbols`] for a stripped file, [`Error::Field`] when the table is not wholly inside the file.
+    pub(crate) fn new(elf: &Elf<'a>) -> Result<Self> {
+        let mut sections = elf.sections().iter().enumerate();
+        let found = sections.find(|(_, section)| section.kind == SHT_SYMTAB && section.size > 0);
+        let (index, section) = found.ok_or(Error::NoSymbols)?;
+        let table = elf.contents(section)?;
+        let strings = usize::try_from(section.link).ok().and_then(|link| elf.sections().get(link));
+        let strings = strings.ok_or_else(|| elf.bad_link(index, "the index of a string table"))?;
+        let is_ours = |link: u32| usize::try_from(link) == Ok(index);
+        let extended = elf.sections().iter().find(|other| other.kind == SHT_SYMTAB_SHNDX && is_ours(other.link));
+        Ok(SymbolTable {
+            index,
+            at: section.offset,
+            entries: if elf.is_64() { Entries::Class64(entries(table)) } else { Entries::Class32(entries(table)) },
+            strings: elf.contents(strings)?,
+            extended: extended.map_or(Ok(&[][..]), |section| elf.contents(section).map(entries))?,
+            order: encode::order(elf.endian()),
+        })
+    }
+
+    /// Is this the index of the table's section?
+    pub(crate) fn is_index(&self, link: u32) -> bool {
+        usize::try_from(link) == Ok(self.index)
+    }
+
+    /// How many symbols there are, with the null symbol.
+    pub(crate) fn len(&self) -> u32 {
+        let len = match self.entries {
+            Entries::Class32(entries) => entries.len(),
+            Entries::Class64(entries) => entries.len(),
+        };
+        u32::try_from(len).unwrap_or(u32::MAX)
+    }
+
+    /// The symbol at `index`.
+    pub(crate) fn get(&self, index: u32) -> Option<RawSymbol> {
+        let index = usize::try_from(index).ok()?;
+        match self.entries {
+            Entries::Class32(entries) => entries.get(index).map(|symbol| RawSymbol::read(symbol, self.order)),
+            Entries::Class64(entries) => entries.get(index).map(|symbol| RawSymbol::read(symbol, self.order)),
+        }
+    }
+
+    /// The symbol that a relocation names.
+    ///
+    /// # Errors
+    /// [`Error::Field`] when there are not as many.
+    pub(crate) fn at(&self, index: u32) -> Result<RawSymbol> {
+        self.get(index).ok_or_else(|| {
+            let (at, have) = (self.place(index), self.place(self.len()));
+            FieldError::new("symbol", at, Problem::Truncated { need: self.place(index.saturating_add(1)), have }).into()
+        })
+    }
+
+    /// Where the symbol at `index` stands in the file.
+    fn place(&self, index: u32) -> u64 {
+        let size: u64 = match self.entries {
+            Entries::Class32(_) => 16,
+            Entries::Class64(_) => 24,
+        };
+        self.at.saturating_add(size * u64::from(index))
+    }
+
+    /// The index of the section of `symbol`, which has this index, as [`Symbol::section`].
+    pub(crate) fn section(&self, index: u32, symbol: &RawSymbol) -> Option<u32> {
+        match symbol.shndx {
+            SHN_XINDEX if !self.extended.is_empty() => {
+                self.extended.get(usize::try_from(index).ok()?).map(|section| section.get(self.order))
+            }
+            reserved @ SHN_LORESERVE.. => Some(RESERVED | u32::from(reserved)),
+            section => Some(section.into()),
+        }
+    }
+
+    /// The name of `symbol`, which has this index; empty for a symbol without one.
+    ///
+    /// # Errors
+    /// [`Error::Field`] when it is not in the string table.
+    pub(crate) fn name(&self, index: u32, symbol: &RawSymbol) -> Result<&'a [u8]> {
+        name_at(self.strings, symbol.name).ok_or_else(|| {
+            let want = "the offset of a name in the string table";
+            FieldError::new("st_name", self.place(index), Problem::Unknown { found: symbol.name.into(), want }).into()
+        })
+    }
+
+    /// The value of the first symbol of this name.
+    pub(crate) fn value_of(&self, name: &str) -> Option<u64> {
+        let mut symbols = (0..self.len()).filter_map(|index| self.get(index));
+        symbols.find(|symbol| name_at(self.strings, symbol.name) == Some(name.as_bytes())).map(|symbol| symbol.value)
     }
 }
 
 /// Iterates over the symbols of an [`Elf`], without the null symbol.
 #[derive(Debug, Clone)]
 pub struct Symbols<'a> {
-    table: Cursor<'a>,
-    strings: &'a [u8],
-    extended: Option<Cursor<'a>>,
-    is_64: bool,
-    next: u64,
-    count: u64,
+    table: SymbolTable<'a>,
+    next: u32,
+}
+
+impl<'a> Iterator for Symbols<'a> {
+    type Item = Symbol<'a>;
+
+    fn next(&mut self) -> Option<Symbol<'a>> {
+        loop {
+            let index = self.next;
+            let raw = self.table.get(index)?;
+            self.next += 1;
+            // A symbol whose name lies outside of the string table is nobody's; the others are still good.
+            if let (Some(name), Some(section)) =
+                (name_at(self.table.strings, raw.name), self.table.section(index, &raw))
+            {
+                return Some(Symbol { name, value: raw.value, kind: raw.kind(), binding: raw.binding(), section });
+            }
+        }
+    }
 }
 
 impl<'a> Elf<'a> {
@@ -48,45 +232,17 @@ impl<'a> Elf<'a> {
     /// # Errors
     /// [`Error::NoSymbols`] for a stripped file, [`Error::Field`] when the table is not wholly inside the file.
     pub fn symbols(&self) -> Result<Symbols<'a>> {
-        let (index, section) = self
-            .sections()
-            .iter()
-            .enumerate()
-            .find(|(_, section)| section.kind == SHT_SYMTAB && section.size > 0)
-            .ok_or(Error::NoSymbols)?;
-        let table = self.contents(section)?;
-        let strings_index = usize::try_from(section.link).unwrap_or(usize::MAX);
-        let strings = self.sections().get(strings_index).ok_or_else(|| {
-            let problem = Problem::Unknown { found: u64::from(section.link), want: "the index of a string table" };
-            let (entry, link) = if self.is_64() { (64, 40) } else { (40, 24) };
-            let at = self.section_table_at + entry * u64::try_from(index).unwrap_or(0) + link;
-            FieldError::new("sh_link of .symtab", at, problem)
-        })?;
-        let extended = self
-            .sections()
-            .iter()
-            .find(|other| other.kind == SHT_SYMTAB_SHNDX && usize::try_from(other.link) == Ok(index))
-            .map(|other| self.contents(other))
-            .transpose()?;
-        let entry = if self.is_64() { 24 } else { 16 };
-        Ok(Symbols {
-            table: Cursor::new(table, self.endian()),
-            strings: self.contents(strings)?,
-            extended: extended.map(|bytes| Cursor::new(bytes, self.endian())),
-            is_64: self.is_64(),
-            next: 1,
-            count: crate::bytes::len64(table) / entry,
-        })
+        Ok(Symbols { table: SymbolTable::new(self)?, next: 1 })
     }
 
     /// The class letter that `nm` prints for `symbol`: upper case for global symbols.
     pub fn nm_class(&self, symbol: &Symbol<'_>) -> char {
         // bfd_decode_symclass (binutils 2.40, bfd/syms.c): common, undefined and the special kinds come before
         // the section decides.
-        let undefined = symbol.section == SHN_UNDEF;
+        let undefined = !symbol.is_defined();
         let weak = symbol.binding == STB_WEAK;
         let object = matches!(symbol.kind, STT_OBJECT | STT_COMMON);
-        if symbol.section == RESERVED | SHN_COMMON {
+        if symbol.section == RESERVED | u32::from(SHN_COMMON) {
             return 'C';
         }
         if undefined {
@@ -105,7 +261,8 @@ impl<'a> Elf<'a> {
         if symbol.binding == STB_GNU_UNIQUE {
             return 'u';
         }
-        let class = if symbol.section == RESERVED | SHN_ABS { 'a' } else { self.section_class(symbol.section) };
+        let class =
+            if symbol.section == RESERVED | u32::from(SHN_ABS) { 'a' } else { self.section_class(symbol.section) };
         if symbol.binding == STB_LOCAL { class } else { class.to_ascii_uppercase() }
     }
 
@@ -124,7 +281,7 @@ impl<'a> Elf<'a> {
             'b'
         } else if section.is_alloc() {
             if is(SHF_WRITE) { 'd' } else { 'r' }
-        } else if is_debugging(section.name) {
+        } else if section.is_debug() {
             'N'
         } else if !is(SHF_WRITE) {
             'n'
@@ -142,65 +299,4 @@ fn class_by_name(name: &[u8]) -> Option<char> {
         let rest = name.strip_prefix(*prefix)?;
         matches!(rest.first(), None | Some(b'.' | b'$' | b'0'..=b'9')).then_some(*class)
     })
-}
-
-/// Sections that are not loaded are for debuggers by their names (binutils 2.40, bfd/elf.c,
-/// `_bfd_elf_make_section_from_shdr`).
-fn is_debugging(name: &[u8]) -> bool {
-    const PREFIXES: &[&[u8]] =
-        &[b".debug", b".gnu.debuglto_.debug_", b".gnu.linkonce.wi.", b".zdebug", b".line", b".stab"];
-    name == b".gdb_index" || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
-}
-
-impl<'a> Iterator for Symbols<'a> {
-    type Item = Symbol<'a>;
-
-    fn next(&mut self) -> Option<Symbol<'a>> {
-        while self.next < self.count {
-            let index = self.next;
-            self.next += 1;
-            // A symbol whose name lies outside of the string table is nobody's; the others are still good.
-            if let Some(symbol) = self.read(index) {
-                return Some(symbol);
-            }
-        }
-        None
-    }
-}
-
-impl<'a> Symbols<'a> {
-    fn read(&self, index: u64) -> Option<Symbol<'a>> {
-        let table = &self.table;
-        let (name, info, section, value) = if self.is_64 {
-            let at = index * 24;
-            (
-                table.u32("st_name", at).ok()?,
-                table.u8("st_info", at + 4).ok()?,
-                table.u16("st_shndx", at + 6).ok()?,
-                table.u64("st_value", at + 8).ok()?,
-            )
-        } else {
-            let at = index * 16;
-            (
-                table.u32("st_name", at).ok()?,
-                table.u8("st_info", at + 12).ok()?,
-                table.u16("st_shndx", at + 14).ok()?,
-                u64::from(table.u32("st_value", at + 4).ok()?),
-            )
-        };
-        let name = name_at(self.strings, name)?;
-        let section = match (section, &self.extended) {
-            (SHN_XINDEX, Some(extended)) => extended.u32("st_shndx", index * 4).ok()?,
-            (section @ SHN_LORESERVE.., _) => RESERVED | u32::from(section),
-            (section, _) => u32::from(section),
-        };
-        Some(Symbol { name, value, kind: info & 15, binding: info >> 4, section })
-    }
-}
-
-impl Symbol<'_> {
-    /// One that `nm` leaves out by default: the name of a file or a section.
-    pub fn is_debugging(&self) -> bool {
-        self.kind == STT_FILE || self.kind == STT_SECTION
-    }
 }

@@ -1,8 +1,9 @@
 //! A flat kernel as an ELF file, with the symbols of its own kallsyms: what they say tells where it is linked to.
 
+use super::encode::{FileHeader, FileHeaderLayout, SectionHeader, Writer, encoder, string_table};
 use super::kallsyms::{KernelSymbol, flat_kallsyms};
-use super::raw::SHF_EXECINSTR;
-use super::{PT_LOAD, SHT_NOBITS, banner_in};
+use super::raw::{SHF_EXECINSTR, SHF_WRITE, SHT_PROGBITS};
+use super::{PT_LOAD, SHF_ALLOC, SHT_NOBITS, Section, Segment, banner_in};
 use crate::arch::Arch;
 use crate::bytes::{Cursor, Endian, len64};
 use std::collections::BTreeMap;
@@ -150,93 +151,61 @@ fn cpu(symbols: &[KernelSymbol], is_64: bool) -> Option<Arch> {
 impl FlatKernel {
     /// The ELF file around `bytes`, which are the flat kernel: one section and one segment, with the BSS behind. Symbols are
     /// for [`with_symbols`](super::with_symbols) to add.
-    pub fn elf(&self, bytes: &[u8]) -> Vec<u8> {
+    ///
+    /// # Errors
+    /// [`UnflattenError::NoStart`] when it would end behind the last 32-bit address.
+    pub fn elf(&self, bytes: &[u8]) -> Result<Vec<u8>, UnflattenError> {
         const NAMES: &[u8] = b"\0.kernel\0.bss\0.shstrtab\0";
-        let (header, program, section) = if self.is_64 { (64_u64, 56_u64, 64_u16) } else { (52, 32, 40) };
+        // PF_R | PF_W | PF_X.
+        const ALL: u32 = 7;
+        const DATA: u64 = SHF_WRITE | SHF_ALLOC;
+        let encoder = encoder(self.is_64, self.endian);
         let offset = PAGE + self.base % PAGE;
         let len = len64(bytes);
         let memory = self.end.wrapping_sub(self.base).max(len);
         let names_at = offset + len;
         let sections_at = (names_at + len64(NAMES)).next_multiple_of(8);
-        let mut out = Out { bytes: Vec::new(), is_64: self.is_64, endian: self.endian };
-        let class = if self.is_64 { 2 } else { 1 };
-        let order = if self.endian == Endian::Little { 1 } else { 2 };
-        out.bytes.extend_from_slice(&[0x7f, b'E', b'L', b'F', class, order, 1]);
-        out.bytes.resize(16, 0);
-        // ET_EXEC.
-        out.put(2, 2);
         let machines = self.arch.facts().elf_machines;
         // PowerPC has another number for 64 bits.
         let machine = if self.is_64 && self.arch == Arch::PowerPc { machines.last() } else { machines.first() };
-        out.put(machine.copied().unwrap_or(0).into(), 2);
-        out.put(1, 4);
-        for value in [self.base, header, sections_at] {
-            out.word(value);
-        }
-        out.put(0, 4);
-        for value in [header, program, 1, section.into(), 4, 3] {
-            out.put(value, 2);
-        }
-        // PF_R | PF_W | PF_X, SHF_WRITE | SHF_ALLOC.
-        let (all, data) = (7, 3);
-        let place = [offset, self.base, self.base, len, memory];
-        out.put(PT_LOAD.into(), 4);
-        if self.is_64 {
-            out.put(all, 4);
-        }
-        place.into_iter().for_each(|value| out.word(value));
-        if !self.is_64 {
-            out.put(all, 4);
-        }
-        out.word(PAGE);
+        let header = FileHeader {
+            e_type: object::elf::ET_EXEC,
+            e_machine: object::elf::Machine(machine.copied().unwrap_or(0)),
+            e_entry: self.base,
+            ..FileHeader::default()
+        };
+        let layout = FileHeaderLayout {
+            e_phoff: encoder.file_header_size(),
+            segment_num: 1,
+            e_shoff: sections_at,
+            section_num: 4,
+            shstrtab_index: 3,
+        };
+        let (vaddr, paddr, filesz, memsz) = (self.base, self.base, len, memory);
+        let mut out = Writer::new(encoder);
+        out.file_header(&header, &layout);
+        out.segment(&Segment { kind: PT_LOAD, flags: ALL, offset, vaddr, paddr, filesz, memsz, align: PAGE });
         out.fill_to(offset);
-        out.bytes.extend_from_slice(bytes);
-        out.bytes.extend_from_slice(NAMES);
+        out.put(bytes);
+        out.put(NAMES);
         out.fill_to(sections_at);
-        out.section(0, 0, 0, [0; 4], 0);
-        out.section(1, 1, data | SHF_EXECINSTR, [self.base, offset, len, 0], 4);
-        out.section(9, SHT_NOBITS.into(), data, [self.base.wrapping_add(len), offset + len, memory - len, 0], 4);
-        out.section(14, 3, 0, [0, names_at, len64(NAMES), 0], 1);
-        out.bytes
-    }
-}
-
-/// Writes numbers of a class and byte order.
-struct Out {
-    bytes: Vec<u8>,
-    is_64: bool,
-    endian: Endian,
-}
-
-impl Out {
-    fn put(&mut self, value: u64, width: usize) {
-        let little = value.to_le_bytes();
-        let bytes = little.iter().take(width);
-        match self.endian {
-            Endian::Little => self.bytes.extend(bytes),
-            Endian::Big => self.bytes.extend(bytes.rev()),
-        }
-    }
-
-    fn word(&mut self, value: u64) {
-        self.put(value, if self.is_64 { 8 } else { 4 });
-    }
-
-    fn fill_to(&mut self, at: u64) {
-        self.bytes.resize(usize::try_from(at).unwrap_or(self.bytes.len()), 0);
-    }
-
-    /// `place` is address, offset, size and (twice) the link and info words.
-    fn section(&mut self, name: u64, kind: u64, flags: u64, place: [u64; 4], align: u64) {
-        let [address, offset, size, link] = place;
-        self.put(name, 4);
-        self.put(kind, 4);
-        for value in [flags, address, offset, size] {
-            self.word(value);
-        }
-        self.put(link, 4);
-        self.put(link, 4);
-        self.word(align);
-        self.word(0);
+        let section = |kind, flags, addr, offset, size| Section {
+            name: b"",
+            kind,
+            flags,
+            addr,
+            offset,
+            size,
+            link: 0,
+            info: 0,
+            align: 4,
+            entsize: 0,
+        };
+        out.section(&SectionHeader::default());
+        out.section(&section(SHT_PROGBITS, DATA | SHF_EXECINSTR, self.base, offset, len).header(1));
+        let end = self.base.wrapping_add(len);
+        out.section(&section(SHT_NOBITS, DATA, end, offset + len, memory - len).header(9));
+        out.section(&string_table(encoder, 14, names_at, len64(NAMES)));
+        out.finish().map_err(|_| UnflattenError::NoStart)
     }
 }

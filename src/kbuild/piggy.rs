@@ -61,9 +61,8 @@ impl Target {
             return Err(Error::WrongCpu { found: format!("{arch} in a {bits}-bit ELF file") });
         }
         if arch == Arch::Arm {
-            let flags = Cursor::new(elf.bytes(), elf.endian()).u32("e_flags", 36)?;
             // The other flags say how a linked program was made.
-            target.machine.flags = flags & spec::EF_ARM_EABIMASK;
+            target.machine.flags = elf.header().e_flags.0 & spec::EF_ARM_EABIMASK;
             let section = elf.sections().iter().find(|section| section.kind == spec::SHT_ARM_ATTRIBUTES.0);
             target.attributes = section.map_or(Ok(Vec::new()), |section| elf.contents(section).map(<[u8]>::to_vec))?;
         }

@@ -1,7 +1,9 @@
 //! A kernel without headers, given those of an ELF file: what Linux up to 2.6.25 compressed was `objcopy -O binary` of vmlinux.
 
 use super::kernel::Error;
-use crate::bytes::{FieldWriter, len64};
+use crate::bytes::{Endian, len64};
+use crate::elf::encode::{FileHeader, FileHeaderLayout, Writer, encoder};
+use crate::elf::{PT_LOAD, Segment};
 
 /// Bytes of memory behind a flat kernel for its BSS and first page tables: i386 maps 8 MiB in all before it knows better.
 pub const BSS: u64 = 8 << 20;
@@ -15,44 +17,40 @@ pub const BSS: u64 = 8 << 20;
 /// # Errors
 /// [`Error::TooLarge`] when it does not fit into 32 bits.
 pub fn as_elf(flat: &[u8], address: u64) -> Result<Vec<u8>, Error> {
-    const HEADERS: usize = 0x1000;
+    const HEADERS: u64 = 0x1000;
     let too_large = || Error::TooLarge { need: address.saturating_add(len64(flat)), max: u32::MAX.into() };
     let word = |value: u64| u32::try_from(value).map_err(|_| too_large());
     let entry_at = len64(flat).checked_next_multiple_of(16).ok_or_else(too_large)?;
     let start = word(address.saturating_add(entry_at))?;
     let entry = entry(start, word(address)?);
-    let len = entry_at + len64(&entry);
-    let mut bytes = vec![0; HEADERS];
-    bytes.extend(flat);
-    bytes.resize(bytes.len().next_multiple_of(16), 0);
-    bytes.extend(entry);
-    let mut out = FieldWriter::new(bytes);
-    let (len, at, memory) = (word(len)?, word(address)?, word(address.saturating_add(len + BSS))? - word(address)?);
-    // ELFMAG, class 32, little-endian, version 1; ET_EXEC, EM_386, EV_CURRENT.
-    let fields = [
-        (0, 0x464c_457f),
-        (4, 0x0001_0101),
-        (16, 0x0003_0002),
-        (20, 1),
-        (24, start),
-        (28, 52),
-        // e_ehsize, e_phentsize, e_phnum.
-        (40, 0x0020_0034),
-        (44, 1),
-        // PT_LOAD, read, write and execute.
-        (52, 1),
-        (56, 0x1000),
-        (60, at),
-        (64, at),
-        (68, len),
-        (72, memory),
-        (76, 7),
-        (80, 0x1000),
-    ];
-    for (at, value) in fields {
-        out.u32("ELF header", at, value).map_err(|_| too_large())?;
-    }
-    Ok(out.finish().0)
+    let filesz = entry_at + len64(&entry);
+    word(address.saturating_add(filesz + BSS))?;
+    let encoder = encoder(false, Endian::Little);
+    let header = FileHeader {
+        e_type: object::elf::ET_EXEC,
+        e_machine: object::elf::EM_386,
+        e_entry: start.into(),
+        ..FileHeader::default()
+    };
+    let e_phoff = encoder.file_header_size();
+    let mut out = Writer::new(encoder);
+    out.file_header(&header, &FileHeaderLayout { e_phoff, segment_num: 1, ..FileHeaderLayout::default() });
+    out.segment(&Segment {
+        kind: PT_LOAD,
+        // PF_R | PF_W | PF_X.
+        flags: 7,
+        offset: HEADERS,
+        vaddr: address,
+        paddr: address,
+        filesz,
+        memsz: filesz + BSS,
+        align: HEADERS,
+    });
+    out.fill_to(HEADERS);
+    out.put(flat);
+    out.fill_to(HEADERS + entry_at);
+    out.put(&entry);
+    out.finish().map_err(|_| too_large())
 }
 
 /// Code at `start` that loads a descriptor table of its own and goes to `address`; the table has what boot.rst promises: code at

@@ -6,8 +6,10 @@
 //! a linker left between them is gone. The table is last, as in the kernel's own payloads, behind all that is cleared.
 
 use crate::arch::Arch;
-use crate::bytes::{PhysAddr, len64, slice};
+use crate::bytes::{Endian, PhysAddr, len64, slice};
 use crate::codec;
+use crate::elf::encode::{FileHeader, FileHeaderLayout, SectionHeader, Writer, encoder, string_table};
+use crate::elf::raw::{PT_INTERP, PT_NOTE};
 use crate::elf::{self, Elf, PT_LOAD, Segment};
 use std::borrow::Cow;
 
@@ -17,8 +19,6 @@ pub const HEADERS: u64 = 4096;
 const LOW_MEMORY_END: u64 = 1 << 20;
 /// A table of program headers that the stub reads.
 const MAX_SEGMENTS: usize = 64;
-const PT_NOTE: u32 = 4;
-const PT_INTERP: u32 = 3;
 /// 64-bit Linux is linked for this address and up, and finds out itself where in physical memory it is
 /// (`__START_KERNEL_map`, arch/x86/include/asm/page_64_types.h).
 const KERNEL_MAP: u64 = 0xffff_ffff_8000_0000;
@@ -273,7 +273,7 @@ fn entry(elf: &Elf<'_>, loads: &[Load]) -> Result<u64> {
 
 /// Writes the file.
 fn lay_out(kernel: &mut Kernel, elf: &Elf<'_>, loads: &[Load], relocs: Option<&[u8]>) -> Result<()> {
-    let class = Class::of(kernel.is_64);
+    let encoder = encoder(kernel.is_64, Endian::Little);
     let place = |paddr: u64| HEADERS + (paddr - kernel.load_min);
     let mut headers = Vec::new();
     let mut notes_apart = Vec::new();
@@ -319,10 +319,28 @@ fn lay_out(kernel: &mut Kernel, elf: &Elf<'_>, loads: &[Load], relocs: Option<&[
     // A section table says where the file ends, for who looks for the relocation table behind it.
     let names_at = end.next_multiple_of(16);
     let sections_at = relocs.map(|_| (names_at + len64(SECTION_NAMES)).next_multiple_of(16));
-    kernel.elf_len = sections_at.map_or(end, |at| at + 2 * class.section);
+    kernel.elf_len = sections_at.map_or(end, |at| at + 2 * encoder.section_header_size());
 
     let mut out = Vec::with_capacity(usize_of(kernel.elf_len + relocs.map_or(0, len64)));
-    class.header(&mut out, elf, kernel.entry, &headers, sections_at);
+    let header = FileHeader {
+        e_type: object::elf::ET_EXEC,
+        e_machine: object::elf::Machine(elf.machine()),
+        e_entry: kernel.entry,
+        ..FileHeader::default()
+    };
+    let (section_num, shstrtab_index) = if sections_at.is_some() { (2, 1) } else { (0, 0) };
+    let layout = FileHeaderLayout {
+        e_phoff: encoder.file_header_size(),
+        segment_num: u32::try_from(headers.len()).unwrap_or(u32::MAX),
+        e_shoff: sections_at.unwrap_or(0),
+        section_num,
+        shstrtab_index,
+    };
+    let too_large = |need| Error::TooLarge { need, max: u32::MAX.into() };
+    let mut writer = Writer::new(encoder);
+    writer.file_header(&header, &layout);
+    headers.iter().for_each(|header| writer.segment(header));
+    out.extend(writer.finish().map_err(too_large)?);
     for (_, segment) in loads {
         out.resize(usize_of(place(segment.paddr)), 0);
         out.extend_from_slice(slice(elf.bytes(), segment.offset, segment.filesz).unwrap_or_default());
@@ -335,7 +353,10 @@ fn lay_out(kernel: &mut Kernel, elf: &Elf<'_>, loads: &[Load], relocs: Option<&[
         out.resize(usize_of(names_at), 0);
         out.extend_from_slice(SECTION_NAMES);
         out.resize(usize_of(at), 0);
-        class.sections(&mut out, names_at);
+        let mut writer = Writer::new(encoder);
+        writer.section(&SectionHeader::default());
+        writer.section(&string_table(encoder, 1, names_at, len64(SECTION_NAMES)));
+        out.extend(writer.finish().map_err(too_large)?);
     }
     out.resize(usize_of(kernel.elf_len), 0);
     out.extend_from_slice(relocs.unwrap_or_default());
@@ -345,77 +366,4 @@ fn lay_out(kernel: &mut Kernel, elf: &Elf<'_>, loads: &[Load], relocs: Option<&[
 
 fn usize_of(value: u64) -> usize {
     crate::layout::usize_or_max(value)
-}
-
-/// Sizes of an ELF class, in bytes.
-struct Class {
-    is_64: bool,
-    file: u16,
-    program: u16,
-    section: u64,
-}
-
-impl Class {
-    const fn of(is_64: bool) -> Class {
-        match is_64 {
-            true => Class { is_64, file: 64, program: 56, section: 64 },
-            false => Class { is_64, file: 52, program: 32, section: 40 },
-        }
-    }
-
-    /// An address or offset of the class; a 32-bit file had 32-bit ones, and grew by a page.
-    fn word(&self, out: &mut Vec<u8>, value: u64) {
-        match self.is_64 {
-            true => out.extend_from_slice(&value.to_le_bytes()),
-            false => out.extend_from_slice(&u32::try_from(value).unwrap_or(u32::MAX).to_le_bytes()),
-        }
-    }
-
-    fn header(&self, out: &mut Vec<u8>, elf: &Elf<'_>, entry: u64, segments: &[Segment], sections_at: Option<u64>) {
-        const ET_EXEC: u16 = 2;
-        let count = u16::try_from(segments.len()).unwrap_or(u16::MAX);
-        let shentsize = u16::try_from(self.section).unwrap_or(0);
-        let (sections, names_index) = if sections_at.is_some() { (2, 1) } else { (0, 0) };
-        out.extend_from_slice(&[0x7f, b'E', b'L', b'F', if self.is_64 { 2 } else { 1 }, 1, 1, 0]);
-        out.extend_from_slice(&[0; 8]);
-        out.extend_from_slice(&ET_EXEC.to_le_bytes());
-        out.extend_from_slice(&elf.machine().to_le_bytes());
-        out.extend_from_slice(&1_u32.to_le_bytes());
-        self.word(out, entry);
-        self.word(out, self.file.into());
-        self.word(out, sections_at.unwrap_or(0));
-        out.extend_from_slice(&0_u32.to_le_bytes());
-        for half in [self.file, self.program, count, shentsize, sections, names_index] {
-            out.extend_from_slice(&half.to_le_bytes());
-        }
-        for segment in segments {
-            let Segment { kind, flags, offset, vaddr, paddr, filesz, memsz, align } = *segment;
-            out.extend_from_slice(&kind.to_le_bytes());
-            if self.is_64 {
-                out.extend_from_slice(&flags.to_le_bytes());
-            }
-            for value in [offset, vaddr, paddr, filesz, memsz] {
-                self.word(out, value);
-            }
-            if !self.is_64 {
-                out.extend_from_slice(&flags.to_le_bytes());
-            }
-            self.word(out, align);
-        }
-    }
-
-    /// The null section, and the section names.
-    fn sections(&self, out: &mut Vec<u8>, names_at: u64) {
-        const SHT_STRTAB: u32 = 3;
-        out.resize(out.len() + usize_of(self.section), 0);
-        out.extend_from_slice(&1_u32.to_le_bytes());
-        out.extend_from_slice(&SHT_STRTAB.to_le_bytes());
-        for value in [0, 0, names_at, len64(SECTION_NAMES)] {
-            self.word(out, value);
-        }
-        out.extend_from_slice(&[0; 8]);
-        for value in [1, 0] {
-            self.word(out, value);
-        }
-    }
 }

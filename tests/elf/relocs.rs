@@ -1,5 +1,6 @@
 //! `kimage relocs` against the tables that the kernels' own builds made.
 
+use crate::elf_builder as build;
 use crate::support::{self, Tree, assert_same, corpus, kimage, read, run, run_ok, stderr, stdout, tempdir, tool};
 use kimage::elf::{Elf, Lists, RelocKind, RelocOptions, relocs};
 use std::fmt::Write;
@@ -267,5 +268,51 @@ fn hostile_tables() {
             bytes[at] = value;
             try_it(&bytes);
         }
+    }
+}
+
+/// A field that leads to nothing: the error says where that field stands in the file, by the layout of the specification,
+/// and not where the section's contents are, or where it is in its table.
+#[test]
+fn a_wrong_field_is_shown_where_it_stands() {
+    for is_64 in [true, false] {
+        // A relocation of the first word (R_X86_64_64, R_386_32) against the first symbol, with its two numbers.
+        let (machine, name, kind) = if is_64 { (62, ".rela.text", 4) } else { (3, ".rel.text", 9) };
+        let entry = if is_64 {
+            [0x1000_u64, 1 << 32 | 1, 0].map(u64::to_le_bytes).concat()
+        } else {
+            [0x1000_u32, 1 << 8 | 1].map(u32::to_le_bytes).concat()
+        };
+        let symbol_in_entry = if is_64 { 12 } else { 5 };
+        let mut builder = build::Builder::new(is_64, false, machine);
+        builder.section(".text", build::SHT_PROGBITS, build::SHF_ALLOC | build::SHF_EXECINSTR, 0x1000, &[0; 64]);
+        let section = builder.section(name, kind, 0, 0, &entry);
+        // Behind it come .symtab, .strtab and .shstrtab.
+        (builder.sections[section].info, builder.sections[section].link) = (1, 3);
+        builder.symbol("symbol", 0x1000, build::GLOBAL, 1);
+        let good = builder.build();
+        let number = |at: usize, width: usize| (0..width).rev().fold(0, |sum, n| sum << 8 | usize::from(good[at + n]));
+        let (table, size, link) = if is_64 { (number(40, 8), 64, 40) } else { (number(32, 4), 40, 24) };
+        let contents = |index: usize| number(table + index * size + if is_64 { 24 } else { 16 }, 4);
+        let symbol_size = if is_64 { 24 } else { 16 };
+        let error_with = |at: usize, value: u8| {
+            let mut bytes = good.clone();
+            bytes[at] = value;
+            let elf = Elf::parse(&bytes).unwrap();
+            kimage::elf::list_relocs(&elf, std::io::sink()).unwrap_err().to_string()
+        };
+        assert_eq!(relocs(&Elf::parse(&good).unwrap(), RelocOptions::default()).unwrap().len(), 1);
+
+        for (index, name) in [(section, name), (3, ".symtab")] {
+            let at = table + index * size + link;
+            let error = error_with(at, 99);
+            assert!(error.starts_with(&format!("sh_link of {name} at offset {at:#x}: found 0x63")), "{error}");
+        }
+        let at = contents(3) + 7 * symbol_size;
+        let error = error_with(contents(section) + symbol_in_entry, 7);
+        assert!(error.starts_with(&format!("symbol at offset {at:#x}: the input ends too early")), "{error}");
+        let at = contents(3) + symbol_size;
+        let error = error_with(at, 0x7f);
+        assert!(error.starts_with(&format!("st_name at offset {at:#x}: found 0x7f")), "{error}");
     }
 }

@@ -15,10 +15,10 @@ pub fn list_relocs(elf: &Elf<'_>, mut out: impl Write) -> Result<()> {
     write(&mut out, &[b"reloc section\treloc type\tsymbol\tsymbol section"])?;
     walk.each(
         |entry| {
-            let section = walk.symbols.at(entry.symbol)?.section;
+            let section = walk.section_name(entry.symbol, &walk.symbols.at(entry.symbol)?);
             let kind = walk.kind_name(entry).as_bytes();
             let name = walk.name_of(entry.symbol)?;
-            write(&mut out, &[entry.target.name, b"\t", kind, b"\t", name, b"\t", walk.section_name(section)])
+            write(&mut out, &[entry.target.name, b"\t", kind, b"\t", name, b"\t", section])
         },
         drop,
     )
@@ -35,23 +35,22 @@ pub fn list_absolute_symbols(elf: &Elf<'_>, mut out: impl Write) -> Result<()> {
     })?;
     write(&mut out, &[b"Absolute symbols"])?;
     write(&mut out, &[b" Num:    Value Size  Type       Bind        Visibility  Name"])?;
-    for index in 0..walk.symbols.count() {
+    for index in 0..walk.symbols.len() {
         let symbol = walk.symbols.at(index)?;
         if symbol.shndx != SHN_ABS {
             continue;
         }
-        let details = walk.symbols.details(index)?;
         let name_in =
             |names: &[&'static str], number: u8, unknown| names.get(usize::from(number)).copied().unwrap_or(unknown);
-        let kind = name_in(SYMBOL_TYPES, details.info & 15, "unknown sym type name");
-        let binding = name_in(SYMBOL_BINDINGS, details.info >> 4, "unknown sym bind name");
-        let visibility = name_in(SYMBOL_VISIBILITIES, details.other & 3, "");
+        let kind = name_in(SYMBOL_TYPES, symbol.kind(), "unknown sym type name");
+        let binding = name_in(SYMBOL_BINDINGS, symbol.binding(), "unknown sym bind name");
+        let visibility = name_in(SYMBOL_VISIBILITIES, symbol.other & 3, "");
         // The tool prints sizes with their sign.
         let line = if walk.is_64 {
-            let size = i64::from_ne_bytes(details.size.to_ne_bytes());
+            let size = i64::from_ne_bytes(symbol.size.to_ne_bytes());
             format!("{index:5} {:016x} {size:5} {kind:>10} {binding:>10} {visibility:>12} ", symbol.value)
         } else {
-            let size = i32::from_ne_bytes(low_half(details.size).to_ne_bytes());
+            let size = i32::from_ne_bytes(low_half(symbol.size).to_ne_bytes());
             format!("{index:5} {:08x}  {size:5} {kind:>10} {binding:>10} {visibility:>12} ", symbol.value)
         };
         write(&mut out, &[line.as_bytes(), walk.name_of(index)?])?;

@@ -159,7 +159,8 @@ impl RelocTable {
         }
         let name = || walk.name_of(entry.symbol);
         let is_per_cpu = || -> Result<bool> {
-            let inside = per_cpu.is_some_and(|per_cpu| symbol.section == per_cpu.index);
+            let inside =
+                per_cpu.is_some_and(|per_cpu| walk.symbols.section(entry.symbol, &symbol) == Some(per_cpu.index));
             Ok(inside && !is_any(NOT_PER_CPU, name()?))
         };
         let kind = walk.kind(entry);

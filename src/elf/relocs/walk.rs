@@ -1,12 +1,12 @@
 //! Every relocation of an x86 executable, with its symbol.
 
-use super::super::raw::{SHF_EXECINSTR, SHN_ABS, SHN_COMMON, SHT_NOTE, SHT_REL, SHT_RELA};
-use super::super::symtab::SymbolTable;
+use super::super::raw::{RESERVED, SHF_EXECINSTR, SHN_ABS, SHN_COMMON, SHT_NOTE, SHT_REL, SHT_RELA};
+use super::super::symbols::{RawSymbol, SymbolTable};
 use super::super::{Elf, Error, Kind, Result, Section};
 use super::BadReloc;
 use crate::arch::Arch;
 use crate::arch::x86::{self, CONSTANT_SYMBOLS, MOVING_SYMBOLS, MOVING_SYMBOLS_64, RelocType, is_any};
-use crate::bytes::{Endian, FieldError, Problem, VirtAddr};
+use crate::bytes::{Endian, VirtAddr};
 use byteorder::{ByteOrder, LittleEndian};
 use std::borrow::Cow;
 
@@ -53,19 +53,19 @@ impl<'e, 'a> Walk<'e, 'a> {
         Ok(Walk { elf, is_64, kinds, symbols })
     }
 
-    /// The relocation sections that are about loaded sections, with those.
-    pub(super) fn sections(&self) -> impl Iterator<Item = (&'e Section<'a>, u32, &'e Section<'a>)> {
+    /// The relocation sections that are about loaded sections, each with its index, and those.
+    fn sections(&self) -> impl Iterator<Item = (usize, &'e Section<'a>, &'e Section<'a>)> {
         let want = if self.is_64 { SHT_RELA } else { SHT_REL };
         let sections = self.elf.sections();
-        sections.iter().filter(move |section| section.kind == want).filter_map(|section| {
+        sections.iter().enumerate().filter(move |(_, section)| section.kind == want).filter_map(|(index, section)| {
             let target = sections.get(usize::try_from(section.info).ok()?)?;
             // Notes are read before anything moves.
-            (target.is_alloc() && target.kind != SHT_NOTE).then_some((section, section.info, target))
+            (target.is_alloc() && target.kind != SHT_NOTE).then_some((index, section, target))
         })
     }
 
     pub(super) fn has_executable(&self) -> bool {
-        self.sections().any(|(section, _, target)| target.flags & SHF_EXECINSTR != 0 && section.size > 0)
+        self.sections().any(|(_, section, target)| target.flags & SHF_EXECINSTR != 0 && section.size > 0)
     }
 
     /// Shows every entry to `process`, and then the bytes that it was in to `passed`, some thousand entries at a time.
@@ -79,16 +79,13 @@ impl<'e, 'a> Walk<'e, 'a> {
     {
         const AT_A_TIME: usize = 1 << 15;
         let size = if self.is_64 { 24 } else { 8 };
-        for (section, target_index, target) in self.sections() {
+        for (index, section, target) in self.sections() {
             if !self.symbols.is_index(section.link) {
-                let problem =
-                    Problem::Unknown { found: u64::from(section.link), want: "the index of the symbol table" };
-                let field = format!("sh_link of {}", section.name());
-                return Err(FieldError::new(field, section.offset, problem).into());
+                return Err(self.elf.bad_link(index, "the index of the symbol table").into());
             }
             for block in self.elf.contents(section)?.chunks(size * AT_A_TIME) {
                 for raw in block.chunks_exact(size) {
-                    process(&self.entry(raw, target, target_index))?;
+                    process(&self.entry(raw, target, section.info))?;
                 }
                 passed(block);
             }
@@ -145,7 +142,7 @@ impl<'e, 'a> Walk<'e, 'a> {
 
     /// Is the symbol absolute, and known to be the same anywhere? An absolute symbol of which nothing is known is
     /// an error.
-    pub(super) fn is_constant(&self, entry: &Entry<'_>, shndx: u32) -> Result<bool> {
+    pub(super) fn is_constant(&self, entry: &Entry<'_>, shndx: u16) -> Result<bool> {
         if shndx != SHN_ABS {
             return Ok(false);
         }
@@ -159,18 +156,24 @@ impl<'e, 'a> Walk<'e, 'a> {
         Err(self.refuse(entry, "the symbol is absolute, and not one of those known to be right anywhere")?)
     }
 
-    /// A symbol without a name goes by that of its section.
-    pub(super) fn name_of(&self, symbol: u32) -> Result<&'a [u8]> {
-        let name = self.symbols.name(symbol)?;
-        if name.is_empty() { Ok(self.section_name(self.symbols.at(symbol)?.section)) } else { Ok(name) }
+    /// The name of a symbol; one without a name goes by that of its section.
+    pub(super) fn name_of(&self, index: u32) -> Result<&'a [u8]> {
+        let symbol = self.symbols.at(index)?;
+        let name = self.symbols.name(index, &symbol)?;
+        if name.is_empty() { Ok(self.section_name(index, &symbol)) } else { Ok(name) }
     }
 
-    pub(super) fn section_name(&self, index: u32) -> &'a [u8] {
-        match usize::try_from(index).ok().and_then(|index| self.elf.sections().get(index)) {
-            Some(section) => section.name,
-            None if index == SHN_ABS => b"ABSOLUTE",
-            None if index == SHN_COMMON => b"COMMON",
-            None => b"<noname>",
+    /// The name of the section of `symbol`, which has this index.
+    pub(super) fn section_name(&self, index: u32, symbol: &RawSymbol) -> &'a [u8] {
+        const ABS: u32 = RESERVED | SHN_ABS as u32;
+        const COMMON: u32 = RESERVED | SHN_COMMON as u32;
+        match self.symbols.section(index, symbol) {
+            Some(ABS) => b"ABSOLUTE",
+            Some(COMMON) => b"COMMON",
+            index => {
+                let section = index.and_then(|index| self.elf.sections().get(usize::try_from(index).ok()?));
+                section.map_or(b"<noname>", |section| section.name)
+            }
         }
     }
 

@@ -1,65 +1,23 @@
-//! What the headers of the output say, and how they are written in either class and byte order.
+//! What the headers of the output say.
 
+use super::super::encode::{FileHeaderLayout, SectionHeader, Writer};
 use super::super::raw::{
-    SHF_COMPRESSED, SHF_EXECINSTR, SHF_INFO_LINK, SHF_LINK_ORDER, SHF_MERGE, SHF_STRINGS, SHF_TLS, SHF_WRITE,
-    SHT_DYNAMIC, SHT_DYNSYM, SHT_FINI_ARRAY, SHT_GNU_HASH, SHT_GNU_VERDEF, SHT_GNU_VERNEED, SHT_GNU_VERSYM, SHT_HASH,
-    SHT_INIT_ARRAY, SHT_MIPS_CONTENT, SHT_MIPS_EVENTS, SHT_MIPS_GPTAB, SHT_MIPS_LIBLIST, SHT_MIPS_SYMBOL_LIB,
-    SHT_MIPS_XHASH, SHT_NULL, SHT_PREINIT_ARRAY, SHT_REL, SHT_RELA, SHT_STRTAB, SHT_SYMTAB,
+    PN_XNUM, SHF_COMPRESSED, SHF_EXECINSTR, SHF_INFO_LINK, SHF_LINK_ORDER, SHF_MERGE, SHF_STRINGS, SHF_TLS, SHF_WRITE,
+    SHN_LORESERVE, SHT_DYNAMIC, SHT_DYNSYM, SHT_FINI_ARRAY, SHT_GNU_HASH, SHT_GNU_VERDEF, SHT_GNU_VERNEED,
+    SHT_GNU_VERSYM, SHT_HASH, SHT_INIT_ARRAY, SHT_MIPS_CONTENT, SHT_MIPS_EVENTS, SHT_MIPS_GPTAB, SHT_MIPS_LIBLIST,
+    SHT_MIPS_SYMBOL_LIB, SHT_MIPS_XHASH, SHT_PREINIT_ARRAY, SHT_REL, SHT_RELA,
 };
 use super::super::{Elf, Result, SHF_ALLOC, Section};
-use super::segments::Map;
-use super::{Kept, cannot};
+use super::model::{OutputSection, OutputSegment, cannot, ehsize, finish};
 use crate::arch::Arch;
-use crate::bytes::{Align, Endian, slice};
-use byteorder::{BigEndian, ByteOrder, LittleEndian};
 
-/// A section header as it will be written.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Raw {
-    name: u32,
-    kind: u32,
-    flags: u64,
-    addr: u64,
-    offset: u64,
-    size: u64,
-    link: u32,
-    info: u32,
-    align: u64,
-    entsize: u64,
-}
-
-impl Raw {
-    /// The first entry of every table.
-    pub(super) fn null() -> Raw {
-        Raw { name: 0, kind: SHT_NULL, flags: 0, addr: 0, offset: 0, size: 0, link: 0, info: 0, align: 0, entsize: 0 }
-    }
-}
-
-/// `e_ehsize`.
-pub(super) fn ehsize(elf: &Elf<'_>) -> u64 {
-    if elf.is_64() { 64 } else { 52 }
-}
-
-/// Where `count` program headers end; they follow the ELF header.
-pub(super) fn end(elf: &Elf<'_>, count: usize) -> u64 {
-    let size = if elf.is_64() { 56 } else { 32 };
-    ehsize(elf).saturating_add(u64::try_from(count).unwrap_or(u64::MAX).saturating_mul(size))
-}
-
-/// The alignment of the section header table.
-pub(super) fn word_align(elf: &Elf<'_>) -> Align {
-    Align::new(if elf.is_64() { 8 } else { 4 }).unwrap_or(Align::ONE)
-}
-
-/// The header of the section name table.
-pub(super) fn string_table(name: u32, offset: u64, size: u64) -> Raw {
-    Raw { name, kind: SHT_STRTAB, offset, size, align: 1, ..Raw::null() }
-}
+/// Offset and size of a table in the file, in bytes.
+type Place = (u64, u64);
 
 /// The header of the symbol table.
-pub(super) fn symbol_table(elf: &Elf<'_>, name: u32, offset: u64, size: u64, strings: u32, locals: u32) -> Raw {
-    let (align, entsize) = (word_align(elf).bytes(), if elf.is_64() { 24 } else { 16 });
-    Raw { name, kind: SHT_SYMTAB, offset, size, link: strings, info: locals, align, entsize, ..Raw::null() }
+pub(super) fn symbol_table(elf: &Elf<'_>, name: u32, (at, size): Place, strings: u32, locals: u32) -> SectionHeader {
+    let header = elf.encoder().symtab_section_header(strings, locals);
+    SectionHeader { sh_name: name, sh_offset: at, sh_size: size, ..header }
 }
 
 /// The header of relocations that are not loaded.
@@ -67,23 +25,21 @@ pub(super) fn relocs(
     elf: &Elf<'_>,
     kind: u32,
     name: u32,
-    offset: u64,
-    size: u64,
+    (at, size): Place,
     (symbols, target): (u32, u32),
-) -> Raw {
-    let entsize = match (elf.is_64(), kind == SHT_RELA) {
-        (true, true) => 24,
-        (true, false) => 16,
-        (false, true) => 12,
-        (false, false) => 8,
-    };
-    let align = word_align(elf).bytes();
-    let (link, info) = (symbols, target);
-    Raw { name, kind, flags: SHF_INFO_LINK, offset, size, link, info, align, entsize, ..Raw::null() }
+) -> SectionHeader {
+    let header = elf.encoder().relocation_section_header(kind == SHT_RELA);
+    SectionHeader { sh_name: name, sh_offset: at, sh_size: size, sh_link: symbols, sh_info: target, ..header }
 }
 
 /// The header of a section that stays; what it says of other sections is said anew.
-pub(super) fn section(elf: &Elf<'_>, kept: &Kept<'_>, all: &[Kept<'_>], name: u32, symtab: u32) -> Result<Raw> {
+pub(super) fn section(
+    elf: &Elf<'_>,
+    kept: &OutputSection<'_>,
+    all: &[OutputSection<'_>],
+    name: u32,
+    symtab: u32,
+) -> Result<SectionHeader> {
     let section = &kept.section;
     let index_of = |old: u32| {
         let old = usize::try_from(old).ok()?;
@@ -134,18 +90,16 @@ pub(super) fn section(elf: &Elf<'_>, kept: &Kept<'_>, all: &[Kept<'_>], name: u3
         let why = format!("section {} has flags {flags:#x}, of which one is unknown", section.name());
         return Err(cannot(why, "use objcopy for this file"));
     }
-    Ok(Raw {
-        name,
-        kind: section.kind,
+    let section = Section {
         flags,
-        addr: section.addr,
         offset: kept.offset,
-        size: section.size,
         link,
         info,
         align: kept.align().bytes(),
         entsize: entsize(elf, section),
-    })
+        ..*section
+    };
+    Ok(section.header(name))
 }
 
 /// The section that a loaded relocation section is about: told by its name.
@@ -156,13 +110,13 @@ fn relocated<'n>(section: &Section<'n>) -> Option<&'n [u8]> {
 
 /// `sh_entsize`: BFD's own value for the kinds that it knows; other linkers leave some of them zero.
 fn entsize(elf: &Elf<'_>, section: &Section<'_>) -> u64 {
+    let sizes = elf.encoder();
     let by_class = |wide: u64, narrow: u64| if elf.is_64() { wide } else { narrow };
     match section.kind {
-        SHT_INIT_ARRAY | SHT_FINI_ARRAY | SHT_PREINIT_ARRAY => by_class(8, 4),
-        SHT_DYNSYM => by_class(24, 16),
-        SHT_DYNAMIC => by_class(16, 8),
-        SHT_RELA => by_class(24, 12),
-        SHT_REL => by_class(16, 8),
+        SHT_INIT_ARRAY | SHT_FINI_ARRAY | SHT_PREINIT_ARRAY => sizes.address_size(),
+        SHT_DYNSYM => sizes.sym_size(),
+        SHT_DYNAMIC => sizes.dyn_size(),
+        SHT_RELA | SHT_REL => sizes.rel_size(section.kind == SHT_RELA),
         SHT_GNU_VERSYM => 2,
         SHT_GNU_VERDEF | SHT_GNU_VERNEED => 0,
         SHT_GNU_HASH => by_class(0, 4),
@@ -172,129 +126,20 @@ fn entsize(elf: &Elf<'_>, section: &Section<'_>) -> u64 {
 }
 
 /// The ELF header and the program headers.
-pub(super) fn head(elf: &Elf<'_>, maps: &[Map], sections: usize, table_at: u64) -> Result<Vec<u8>> {
-    let old = slice(elf.bytes(), 0, ehsize(elf)).unwrap_or_default();
-    let mut out = Writer::new(elf);
+pub(super) fn head(elf: &Elf<'_>, maps: &[OutputSegment], sections: usize, table_at: u64) -> Result<Vec<u8>> {
     let too_many =
         || cannot("more sections or segments than a plain ELF header can count", "use objcopy for this file");
-    let sections = u16::try_from(sections).ok().filter(|count| *count < 0xff00).ok_or_else(too_many)?;
-    let segments = u16::try_from(maps.len()).ok().filter(|count| *count < 0xffff).ok_or_else(too_many)?;
-    // e_ident, e_type and e_machine stay; the version is always 1.
-    let ident = old.get(..16).unwrap_or_default();
-    // Bytes behind EI_ABIVERSION are padding.
-    out.raw(ident.get(..9).unwrap_or_default());
-    out.raw(&[0; 7]);
-    out.raw(old.get(16..20).unwrap_or_default());
-    out.u32(1);
-    out.word(elf.entry())?;
-    out.word(ehsize(elf))?;
-    out.word(if sections == 0 { 0 } else { table_at })?;
-    let flags_at = if elf.is_64() { 48 } else { 36 };
-    out.raw(old.get(flags_at..flags_at + 4).unwrap_or_default());
-    let (ehsize, phent, shent) = if elf.is_64() { (64, 56, 64) } else { (52, 32, 40) };
-    for half in [ehsize, phent, segments, shent, sections, sections.saturating_sub(1)] {
-        out.u16(half);
-    }
-    for map in maps {
-        let segment = &map.out;
-        out.u32(segment.kind);
-        if elf.is_64() {
-            out.u32(segment.flags);
-        }
-        for value in [segment.offset, segment.vaddr, segment.paddr, segment.filesz, segment.memsz] {
-            out.word(value)?;
-        }
-        if !elf.is_64() {
-            out.u32(segment.flags);
-        }
-        out.word(segment.align)?;
-    }
-    Ok(out.finish())
-}
-
-/// Writes integers in the class and byte order of the file.
-#[derive(Debug)]
-pub(super) struct Writer {
-    bytes: Vec<u8>,
-    endian: Endian,
-    is_64: bool,
-}
-
-impl Writer {
-    pub(super) fn new(elf: &Elf<'_>) -> Writer {
-        Writer { bytes: Vec::new(), endian: elf.endian(), is_64: elf.is_64() }
-    }
-
-    pub(super) fn finish(self) -> Vec<u8> {
-        self.bytes
-    }
-
-    /// A section header.
-    pub(super) fn section(&mut self, raw: &Raw) -> Result<()> {
-        self.u32(raw.name);
-        self.u32(raw.kind);
-        for value in [raw.flags, raw.addr, raw.offset, raw.size] {
-            self.word(value)?;
-        }
-        self.u32(raw.link);
-        self.u32(raw.info);
-        self.word(raw.align)?;
-        self.word(raw.entsize)
-    }
-
-    /// A symbol.
-    pub(super) fn symbol(&mut self, name: u32, info: u8, other: u8, shndx: u16, value: u64, size: u64) -> Result<()> {
-        self.u32(name);
-        if self.is_64 {
-            self.raw(&[info, other]);
-            self.u16(shndx);
-            self.word(value)?;
-            self.word(size)
-        } else {
-            self.word(value)?;
-            self.word(size)?;
-            self.raw(&[info, other]);
-            self.u16(shndx);
-            Ok(())
-        }
-    }
-
-    fn raw(&mut self, bytes: &[u8]) {
-        self.bytes.extend_from_slice(bytes);
-    }
-
-    fn u16(&mut self, value: u16) {
-        let mut raw = [0; 2];
-        match self.endian {
-            Endian::Little => LittleEndian::write_u16(&mut raw, value),
-            Endian::Big => BigEndian::write_u16(&mut raw, value),
-        }
-        self.raw(&raw);
-    }
-
-    fn u32(&mut self, value: u32) {
-        let mut raw = [0; 4];
-        match self.endian {
-            Endian::Little => LittleEndian::write_u32(&mut raw, value),
-            Endian::Big => BigEndian::write_u32(&mut raw, value),
-        }
-        self.raw(&raw);
-    }
-
-    /// An address, offset or size: as wide as the class.
-    fn word(&mut self, value: u64) -> Result<()> {
-        if !self.is_64 {
-            let value = u32::try_from(value)
-                .map_err(|_| cannot(format!("{value:#x} does not fit the 32 bits of its class"), ""))?;
-            self.u32(value);
-            return Ok(());
-        }
-        let mut raw = [0; 8];
-        match self.endian {
-            Endian::Little => LittleEndian::write_u64(&mut raw, value),
-            Endian::Big => BigEndian::write_u64(&mut raw, value),
-        }
-        self.raw(&raw);
-        Ok(())
-    }
+    let section_num = u16::try_from(sections).ok().filter(|count| *count < SHN_LORESERVE).ok_or_else(too_many)?;
+    let segment_num = u16::try_from(maps.len()).ok().filter(|count| *count < PN_XNUM).ok_or_else(too_many)?;
+    let mut out = Writer::new(elf.encoder());
+    let layout = FileHeaderLayout {
+        e_phoff: ehsize(elf),
+        segment_num: segment_num.into(),
+        e_shoff: if sections == 0 { 0 } else { table_at },
+        section_num: section_num.into(),
+        shstrtab_index: section_num.saturating_sub(1).into(),
+    };
+    out.file_header(elf.header(), &layout);
+    maps.iter().for_each(|map| out.segment(&map.out));
+    finish(out)
 }

@@ -5,39 +5,9 @@ use super::super::raw::{
     SHT_SYMTAB_SHNDX,
 };
 use super::super::{Elf, PT_LOAD, RemoveList, Result, SHF_ALLOC, Section, Segment};
-use super::{Kept, cannot, segments};
+use super::model::{OutputSection, Sections, cannot, covers};
 use crate::elf::SHT_NOBITS;
 use crate::elf::flatten::paddrs_are_unset;
-use std::ops::{Deref, DerefMut};
-
-/// The sections of the output, in the order of its table.
-#[derive(Debug)]
-pub(super) struct Sections<'a> {
-    kept: Vec<Kept<'a>>,
-    /// Where each section of the input stands in `kept`.
-    places: Vec<Option<usize>>,
-}
-
-impl<'a> Sections<'a> {
-    /// The section that has the index `old` in the input.
-    pub(super) fn of(&self, old: usize) -> Option<&Kept<'a>> {
-        self.kept.get((*self.places.get(old)?)?)
-    }
-}
-
-impl<'a> Deref for Sections<'a> {
-    type Target = [Kept<'a>];
-
-    fn deref(&self) -> &[Kept<'a>] {
-        &self.kept
-    }
-}
-
-impl DerefMut for Sections<'_> {
-    fn deref_mut(&mut self) -> &mut Self::Target {
-        &mut self.kept
-    }
-}
 
 /// Which sections stay.
 pub(super) fn sections<'a>(elf: &Elf<'a>, remove: &RemoveList) -> Result<Sections<'a>> {
@@ -54,13 +24,13 @@ pub(super) fn sections<'a>(elf: &Elf<'a>, remove: &RemoveList) -> Result<Section
             let why = format!("section {} belongs to a section group", section.name());
             return Err(cannot(why, "only a linker can take groups apart: give the linked file"));
         }
-        if is_debug(section) || remove.removes(section) {
+        if section.is_debug() || remove.removes(section) {
             continue;
         }
         if let Some(place) = places.get_mut(old) {
             *place = Some(kept.len());
         }
-        kept.push(Kept {
+        kept.push(OutputSection {
             section: *section,
             old,
             lma: load_address(section, elf.segments(), unset),
@@ -181,14 +151,6 @@ pub(super) fn has_relocs(elf: &Elf<'_>) -> bool {
     elf.sections().iter().filter(kept).any(|section| is_of_the_linker(elf, section))
 }
 
-/// BFD knows debug sections by their names.
-fn is_debug(section: &Section<'_>) -> bool {
-    const PREFIXES: [&[u8]; 6] =
-        [b".debug", b".gnu.debuglto_.debug_", b".gnu.linkonce.wi.", b".zdebug", b".line", b".stab"];
-    section.flags & SHF_ALLOC == 0
-        && (PREFIXES.iter().any(|prefix| section.name.starts_with(prefix)) || section.name == b".gdb_index")
-}
-
 /// Where a section is loaded: by its file offset in the segment that holds it, by its address when it has no bytes.
 fn load_address(section: &Section<'_>, all: &[Segment], unset: bool) -> u64 {
     if !section.is_alloc() || unset {
@@ -196,7 +158,7 @@ fn load_address(section: &Section<'_>, all: &[Segment], unset: bool) -> u64 {
     }
     let carrier = if section.flags & SHF_TLS != 0 { PT_TLS } else { PT_LOAD };
     let mut lma = section.addr;
-    for segment in all.iter().filter(|segment| segment.kind == carrier && segments::covers(segment, section)) {
+    for segment in all.iter().filter(|segment| segment.kind == carrier && covers(segment, section)) {
         lma = if section.kind == SHT_NOBITS {
             segment.paddr.wrapping_add(section.addr).wrapping_sub(segment.vaddr)
         } else {

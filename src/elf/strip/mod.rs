@@ -4,23 +4,24 @@
 //! What comes out is what GNU objcopy 2.40 writes, byte for byte. The rules were found by comparing its outputs, and
 //! are told where they are followed: [`keep`] which sections stay, [`segments`] which section is loaded by which
 //! program header, [`place`] what goes where in the file, [`headers`] what the headers say, [`symbols`] which of them
-//! stay. An input for which one of
-//! the rules is not known is refused.
+//! stay; [`model`] is what they work on. An input for which one of the rules is not known is refused.
 //!
 //! Contents are borrowed from the input: a debug section is never looked at.
 
 mod headers;
 mod keep;
+mod model;
 mod place;
 mod segments;
 mod symbols;
 
+use super::encode::{SectionHeader, Writer, string_table};
 use super::raw::SHT_NULL;
 use super::strings::StringTable;
-use super::{Elf, Error, Kind, RemoveList, Result, SHT_NOBITS, Section};
+use super::{Elf, Kind, RemoveList, Result, SHT_NOBITS, Section};
 use crate::bytes::{Align, len64};
 use crate::layout::{Plan, RegionKind, Reserver};
-use std::borrow::Cow;
+use model::{OutputSection, OutputSegment, cannot, ehsize, finish, headers_end, word_align};
 
 /// Bytes that the output may be longer than the input, unless said otherwise: zeros between sections.
 const MOST_ZEROS: u64 = 64 << 20;
@@ -36,33 +37,6 @@ pub struct StripOptions {
     pub smallest: bool,
     /// Refuse a larger output, in bytes; `None` for 64 MiB more than the input.
     pub max_size: Option<u64>,
-}
-
-/// A section of the output.
-#[derive(Debug, Clone, Copy)]
-struct Kept<'a> {
-    /// As it stands in the input.
-    section: Section<'a>,
-    /// Its index in the input's table.
-    old: usize,
-    /// Its load address.
-    lma: u64,
-    /// Its offset in the output.
-    offset: u64,
-    /// Its index in the output's table.
-    new: u32,
-}
-
-impl Kept<'_> {
-    /// Allocated, with bytes in the file.
-    fn is_load(&self) -> bool {
-        self.section.is_alloc() && self.section.kind != SHT_NOBITS
-    }
-
-    /// `sh_addralign` of the output: the next power of two.
-    fn align(&self) -> Align {
-        self.section.align.checked_next_power_of_two().and_then(Align::new).unwrap_or(Align::ONE)
-    }
 }
 
 /// The sections that kernels carry for `modinfo` and `objcopy` alone, and that their own build leaves out of the
@@ -91,7 +65,7 @@ pub fn strip<'a>(elf: &Elf<'a>, options: &StripOptions) -> Result<Plan<'a>> {
         let why = format!("its CPU is {cpu}, for which kimage was never compared with objcopy");
         return Err(cannot(why, "use the objcopy for this CPU, or --smallest, which keeps what is loaded and no more"));
     }
-    if elf.program_headers_at() != headers::ehsize(elf) {
+    if elf.layout().e_phoff != ehsize(elf) {
         let why = "its program headers do not follow the ELF header";
         return Err(cannot(why, "use objcopy for this file, or the file as the linker left it"));
     }
@@ -109,7 +83,7 @@ pub fn strip<'a>(elf: &Elf<'a>, options: &StripOptions) -> Result<Plan<'a>> {
     }
     let mut kept = keep::sections(elf, &options.remove)?;
     let mut maps = segments::maps(elf, &kept)?;
-    let header_end = headers::end(elf, maps.len());
+    let header_end = headers_end(elf, maps.len());
     let end = place::assign(elf, header_end, &mut kept, &mut maps)?;
 
     let tables = Tables::make(elf, options, &mut kept, end)?;
@@ -145,7 +119,7 @@ struct Tables {
 }
 
 impl Tables {
-    fn make<'a>(elf: &Elf<'a>, options: &StripOptions, kept: &mut keep::Sections<'a>, end: u64) -> Result<Tables> {
+    fn make<'a>(elf: &Elf<'a>, options: &StripOptions, kept: &mut model::Sections<'a>, end: u64) -> Result<Tables> {
         let relocs = if options.debug_only { symbols::reloc_sections(elf, kept)? } else { Vec::new() };
         // Relocations follow their section in the table, though not in the file.
         let mut next = 0_u32;
@@ -171,41 +145,39 @@ impl Tables {
         }
         let names = names.finish().ok_or_else(|| cannot("its section names do not fit 4 GiB", ""))?;
 
-        let mut tail = Tail { word: headers::word_align(elf), at: end, pieces: Vec::new() };
-        let mut table = headers::Writer::new(elf);
-        table.section(&headers::Raw::null())?;
+        let mut tail = Tail { word: word_align(elf), at: end, pieces: Vec::new() };
+        let mut table = Writer::new(elf.encoder());
+        table.section(&SectionHeader::default());
         let mut last = Vec::new();
         let mut reloc_headers = Vec::new();
         let symtab_link = if symbols.is_some() { symtab_index } else { 0 };
         if let (Some(symbols), Some((symtab, strtab))) = (symbols, table_names) {
-            let (at, len) = tail.put(".symtab", symbols.table, true)?;
+            let place = tail.put(".symtab", symbols.table, true)?;
             let (name, strings) = (names.offset(symtab), symtab_index.saturating_add(1));
-            last.push(headers::symbol_table(elf, name, at, len, strings, symbols.locals));
+            last.push(headers::symbol_table(elf, name, place, strings, symbols.locals));
             let (at, len) = tail.put(".strtab", symbols.strings, false)?;
-            last.push(headers::string_table(names.offset(strtab), at, len));
+            last.push(string_table(elf.encoder(), names.offset(strtab), at, len));
             for relocs in symbols.relocs {
                 let name = relocs.section.name().into_owned();
-                let (at, len) = tail.put(&name, relocs.bytes, true)?;
-                reloc_headers.push((relocs.target, relocs.section.kind, at, len));
+                let place = tail.put(&name, relocs.bytes, true)?;
+                reloc_headers.push((relocs.target, relocs.section.kind, place));
             }
         }
         let own_name = names.offset(own);
         for (kept_section, (name, reloc_name)) in kept.iter().zip(handles) {
-            table.section(&headers::section(elf, kept_section, kept, names.offset(name), symtab_link)?)?;
+            table.section(&headers::section(elf, kept_section, kept, names.offset(name), symtab_link)?);
             let header = reloc_headers.iter().find(|(target, ..)| *target == kept_section.old);
-            if let (Some((_, kind, at, len)), Some(name)) = (header, reloc_name) {
+            if let (Some((_, kind, place)), Some(name)) = (header, reloc_name) {
                 let links = (symtab_index, kept_section.new);
-                table.section(&headers::relocs(elf, *kind, names.offset(name), *at, *len, links))?;
+                table.section(&headers::relocs(elf, *kind, names.offset(name), *place, links));
             }
         }
         let (at, len) = tail.put(".shstrtab", names.bytes, false)?;
-        last.push(headers::string_table(own_name, at, len));
-        for header in &last {
-            table.section(header)?;
-        }
+        last.push(string_table(elf.encoder(), own_name, at, len));
+        last.iter().for_each(|header| table.section(header));
         let headers_at = tail.word.up(tail.at).ok_or_else(|| cannot("the output would not fit 2^64 bytes", ""))?;
         let count = usize::try_from(next).unwrap_or(usize::MAX).saturating_add(1 + last.len());
-        Ok(Tables { pieces: tail.pieces, headers_at, headers: table.finish(), count })
+        Ok(Tables { pieces: tail.pieces, headers_at, headers: finish(table)?, count })
     }
 
     fn emit(self, reserver: &mut Reserver<'_>) -> Result<()> {
@@ -243,11 +215,11 @@ impl Tail {
 /// Copies the contents, in the order of the file; with `only`, just those that a segment covers.
 fn contents<'a>(
     elf: &Elf<'a>,
-    kept: &[Kept<'a>],
-    only: Option<&Vec<segments::Map>>,
+    kept: &[OutputSection<'a>],
+    only: Option<&Vec<OutputSegment>>,
     reserver: &mut Reserver<'a>,
 ) -> Result<()> {
-    let covered = |kept: &Kept<'_>| {
+    let covered = |kept: &OutputSection<'_>| {
         only.is_none_or(|maps| {
             maps.iter().any(|map| {
                 let inside = kept.offset.checked_sub(map.out.offset).is_some_and(|delta| delta < map.out.filesz);
@@ -255,7 +227,8 @@ fn contents<'a>(
             })
         })
     };
-    let mut order: Vec<&Kept<'a>> = kept.iter().filter(|kept| has_bytes(&kept.section) && covered(kept)).collect();
+    let mut order: Vec<&OutputSection<'a>> =
+        kept.iter().filter(|kept| has_bytes(&kept.section) && covered(kept)).collect();
     order.sort_by_key(|kept| kept.offset);
     for kept in order {
         if kept.offset < reserver.at() {
@@ -278,8 +251,4 @@ fn contents<'a>(
 
 fn has_bytes(section: &Section<'_>) -> bool {
     !matches!(section.kind, SHT_NOBITS | SHT_NULL) && section.size > 0
-}
-
-fn cannot(why: impl Into<Cow<'static, str>>, help: impl Into<Cow<'static, str>>) -> Error {
-    Error::CannotStrip { why: why.into(), help: help.into() }
 }

@@ -2,8 +2,7 @@
 
 use super::super::raw::{PT_GNU_RELRO, PT_GNU_STACK, PT_NOTE, PT_PHDR, PT_TLS, SHF_TLS};
 use super::super::{Elf, PT_LOAD, Result, SHT_NOBITS, Section};
-use super::segments::{Map, holds};
-use super::{Kept, cannot, headers};
+use super::model::{OutputSection, OutputSegment, cannot, ehsize, holds, word_align};
 use crate::bytes::Align;
 
 /// Gives every section its file offset and every program header its offset and sizes; returns where the last
@@ -12,15 +11,20 @@ use crate::bytes::Align;
 /// Loaded segments come first, by rising load address, each at the next offset that fits its address modulo its
 /// alignment; then the sections that no segment loads, in table order; then the headers that point into what is placed
 /// (bfd/elf.c of binutils 2.40, `assign_file_positions_for_load_sections` and `..._for_non_load_sections`).
-pub(super) fn assign(elf: &Elf<'_>, header_end: u64, kept: &mut [Kept<'_>], maps: &mut [Map]) -> Result<u64> {
+pub(super) fn assign(
+    elf: &Elf<'_>,
+    header_end: u64,
+    kept: &mut [OutputSection<'_>],
+    maps: &mut [OutputSegment],
+) -> Result<u64> {
     let mut loads: Vec<usize> = (0..maps.len()).filter(|index| is_load(maps, *index)).collect();
     loads.sort_by_key(|index| maps.get(*index).map(|map| (!map.file_header, map.start.paddr, *index)));
     let headers_loader = loads.iter().copied().find(|index| maps.get(*index).is_some_and(|map| map.program_headers));
     // The program headers follow the ELF header; they are counted with the segment that loads them.
-    let mut at = if headers_loader.is_some() { headers::ehsize(elf) } else { header_end };
+    let mut at = if headers_loader.is_some() { ehsize(elf) } else { header_end };
     for index in loads {
         if let Some(map) = maps.get_mut(index) {
-            let program_headers = if headers_loader == Some(index) { header_end - headers::ehsize(elf) } else { 0 };
+            let program_headers = if headers_loader == Some(index) { header_end - ehsize(elf) } else { 0 };
             at = load(elf, at, program_headers, kept, map)?;
         }
     }
@@ -63,7 +67,7 @@ pub(super) fn assign(elf: &Elf<'_>, header_end: u64, kept: &mut [Kept<'_>], maps
             at = at.checked_add(section.section.size).ok_or_else(too_long)?;
         }
     }
-    let done: Vec<Map> = maps.to_vec();
+    let done: Vec<OutputSegment> = maps.to_vec();
     for map in maps.iter_mut().filter(|map| map.out.kind != PT_LOAD) {
         other(elf, header_end, kept, &done, map)?;
     }
@@ -85,14 +89,14 @@ fn is_tbss(section: &Section<'_>) -> bool {
 }
 
 /// The page that objcopy takes for a section that no segment loads.
-fn default_page(elf: &Elf<'_>, section: &Kept<'_>) -> Result<u64> {
+fn default_page(elf: &Elf<'_>, section: &OutputSection<'_>) -> Result<u64> {
     elf.arch().and_then(|arch| arch.facts().objcopy).map(|objcopy| objcopy.page).ok_or_else(|| {
         let why = format!("section {} is allocated, but in no segment", section.section.name());
         cannot(why, "remove that section, or use objcopy for this file")
     })
 }
 
-fn is_load(maps: &[Map], index: usize) -> bool {
+fn is_load(maps: &[OutputSegment], index: usize) -> bool {
     maps.get(index).is_some_and(|map| map.out.kind == PT_LOAD)
 }
 
@@ -106,7 +110,13 @@ fn congruent(at: u64, addr: u64, align: u64) -> Result<u64> {
 }
 
 /// A loaded segment: its sections keep their distances in memory. `program_headers` is how many bytes of them it loads.
-fn load(elf: &Elf<'_>, start: u64, program_headers: u64, kept: &mut [Kept<'_>], map: &mut Map) -> Result<u64> {
+fn load(
+    elf: &Elf<'_>,
+    start: u64,
+    program_headers: u64,
+    kept: &mut [OutputSection<'_>],
+    map: &mut OutputSegment,
+) -> Result<u64> {
     let mut at = start;
     let out = &mut map.out;
     (out.vaddr, out.paddr, out.filesz, out.memsz) = (map.start.vaddr, map.start.paddr, 0, 0);
@@ -124,7 +134,7 @@ fn load(elf: &Elf<'_>, start: u64, program_headers: u64, kept: &mut [Kept<'_>], 
         at = aligned;
     }
     if map.file_header || map.program_headers {
-        let ehsize = headers::ehsize(elf);
+        let ehsize = ehsize(elf);
         if map.file_header {
             (out.offset, out.filesz, out.memsz) = (0, ehsize, ehsize);
         }
@@ -189,9 +199,9 @@ fn load(elf: &Elf<'_>, start: u64, program_headers: u64, kept: &mut [Kept<'_>], 
 }
 
 /// Refuses a segment that does not hold what it shall load: objcopy warns of it and writes a file that loads other bytes.
-fn check_inside(kept: &[Kept<'_>], map: &Map) -> Result<()> {
-    let sections: Vec<&Kept<'_>> = map.sections.iter().filter_map(|index| kept.get(*index)).collect();
-    let size = |kept: &Kept<'_>| if is_tbss(&kept.section) { 0 } else { kept.section.size };
+fn check_inside(kept: &[OutputSection<'_>], map: &OutputSegment) -> Result<()> {
+    let sections: Vec<&OutputSection<'_>> = map.sections.iter().filter_map(|index| kept.get(*index)).collect();
+    let size = |kept: &OutputSection<'_>| if is_tbss(&kept.section) { 0 } else { kept.section.size };
     let is_overlay = sections.windows(2).any(|pair| match pair {
         [one, next] => one.section.addr == next.section.addr && size(one) != 0 && size(next) != 0,
         _ => false,
@@ -206,14 +216,20 @@ fn check_inside(kept: &[Kept<'_>], map: &Map) -> Result<()> {
     Ok(())
 }
 
-fn is_nobits(kept: &Kept<'_>) -> bool {
+fn is_nobits(kept: &OutputSection<'_>) -> bool {
     kept.section.kind == SHT_NOBITS
 }
 
 /// A program header that points into what the others load.
-fn other(elf: &Elf<'_>, header_end: u64, kept: &[Kept<'_>], maps: &[Map], map: &mut Map) -> Result<()> {
-    let word = headers::word_align(elf).bytes();
-    let ehsize = headers::ehsize(elf);
+fn other(
+    elf: &Elf<'_>,
+    header_end: u64,
+    kept: &[OutputSection<'_>],
+    maps: &[OutputSegment],
+    map: &mut OutputSegment,
+) -> Result<()> {
+    let word = word_align(elf).bytes();
+    let ehsize = ehsize(elf);
     if map.out.kind == PT_PHDR {
         map.out.offset = ehsize;
         map.out.filesz = header_end - ehsize;
@@ -236,7 +252,7 @@ fn other(elf: &Elf<'_>, header_end: u64, kept: &[Kept<'_>], maps: &[Map], map: &
         return Ok(());
     }
     (map.out.vaddr, map.out.paddr) = (map.start.vaddr, map.start.paddr);
-    let sections: Vec<&Kept<'_>> = map.sections.iter().filter_map(|index| kept.get(*index)).collect();
+    let sections: Vec<&OutputSection<'_>> = map.sections.iter().filter_map(|index| kept.get(*index)).collect();
     let Some(first) = sections.first() else {
         // It covers nothing: only its addresses, and the size of a stack, mean something.
         (map.out.offset, map.out.filesz) = (0, 0);
@@ -290,11 +306,12 @@ fn other(elf: &Elf<'_>, header_end: u64, kept: &[Kept<'_>], maps: &[Map], map: &
 
 /// `PT_GNU_RELRO`, a range of memory that need not end where a section ends: from the first section in it, as the segment
 /// that loads that one has it.
-fn relro(kept: &[Kept<'_>], maps: &[Map], map: &mut Map, start: u64) -> Result<()> {
+fn relro(kept: &[OutputSection<'_>], maps: &[OutputSegment], map: &mut OutputSegment, start: u64) -> Result<()> {
     let end = start.saturating_add(map.out.memsz);
-    let sections =
-        |load: &Map| -> Vec<Kept<'_>> { load.sections.iter().filter_map(|index| kept.get(*index)).copied().collect() };
-    let carries = |load: &&Map| {
+    let sections = |load: &OutputSegment| -> Vec<OutputSection<'_>> {
+        load.sections.iter().filter_map(|index| kept.get(*index)).copied().collect()
+    };
+    let carries = |load: &&OutputSegment| {
         let sections = sections(load);
         let last = sections.last().map_or(0, |last| {
             let size = if is_tbss(&last.section) { 0 } else { last.section.size };
@@ -302,7 +319,7 @@ fn relro(kept: &[Kept<'_>], maps: &[Map], map: &mut Map, start: u64) -> Result<(
         });
         load.out.kind == PT_LOAD && last > start && sections.first().is_some_and(|first| first.section.addr < end)
     };
-    let within = |kept: &Kept<'_>| (start..end).contains(&kept.section.addr) && kept.section.size != 0;
+    let within = |kept: &OutputSection<'_>| (start..end).contains(&kept.section.addr) && kept.section.size != 0;
     let load = maps.iter().find(carries);
     let Some((load, first)) = load.and_then(|load| Some((load, sections(load).into_iter().find(|kept| within(kept))?)))
     else {
@@ -318,6 +335,6 @@ fn relro(kept: &[Kept<'_>], maps: &[Map], map: &mut Map, start: u64) -> Result<(
     Ok(())
 }
 
-fn too_long() -> super::Error {
+fn too_long() -> super::super::Error {
     cannot("the output would not fit 2^64 bytes", "")
 }

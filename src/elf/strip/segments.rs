@@ -1,94 +1,19 @@
 //! Which sections each program header covers, and what of a header is kept as it is.
 
 use super::super::raw::{
-    PT_DYNAMIC, PT_GNU_EH_FRAME, PT_GNU_RELRO, PT_GNU_STACK, PT_INTERP, PT_NOTE, PT_NULL, PT_PHDR, PT_TLS, SHF_TLS,
-    SHT_NOTE,
+    PT_DYNAMIC, PT_GNU_RELRO, PT_GNU_STACK, PT_INTERP, PT_NOTE, PT_NULL, PT_PHDR, PT_TLS, SHF_TLS, SHT_NOTE,
 };
-use super::super::{Elf, PT_LOAD, Result, SHF_ALLOC, SHT_NOBITS, Section, Segment};
-use super::keep::Sections;
-use super::{Kept, cannot, headers};
-
-/// A program header on its way into the output.
-#[derive(Debug, Clone)]
-pub(super) struct Map {
-    /// The header as it will be written.
-    pub(super) out: Segment,
-    /// The sections it covers, by their place in the list of kept sections, by rising load address.
-    pub(super) sections: Vec<usize>,
-    /// It covers the ELF header.
-    pub(super) file_header: bool,
-    /// It covers the program headers.
-    pub(super) program_headers: bool,
-    /// Its own header is kept (nothing it covers was removed): alignment and addresses stand.
-    pub(super) intact: bool,
-    /// Where its contents begin.
-    pub(super) start: Start,
-}
-
-/// Addresses of the first byte that a segment loads behind the headers.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Start {
-    pub(super) vaddr: u64,
-    /// That of the whole segment where it is fixed.
-    pub(super) paddr: u64,
-    /// The segment's physical address is the one that its header had.
-    pub(super) paddr_is_fixed: bool,
-}
-
-/// A section's bytes within its segment: thread-local ones without contents take room only in `PT_TLS`.
-fn size_in(segment: &Segment, section: &Section<'_>) -> u64 {
-    let is_tbss = section.flags & SHF_TLS != 0 && section.kind == SHT_NOBITS;
-    if is_tbss && segment.kind != PT_TLS { 0 } else { section.size }
-}
-
-/// Does the range of `size` bytes at `at` lie within `len` bytes from `start`?
-fn within(at: u64, size: u64, start: u64, len: u64) -> bool {
-    at.checked_sub(start).and_then(|delta| delta.checked_add(size)).is_some_and(|end| end <= len)
-}
-
-/// Strictly inside: neither at the start nor at the end.
-fn strictly_within(at: u64, start: u64, len: u64) -> bool {
-    at.checked_sub(start).is_some_and(|delta| delta > 0 && delta < len)
-}
-
-/// Does `segment` cover `section`? By file offset and by address, whichever the section has.
-pub(super) fn covers(segment: &Segment, section: &Section<'_>) -> bool {
-    holds(segment, section, true)
-}
-
-/// As [`covers`], by address or by file offset alone (`ELF_SECTION_IN_SEGMENT_1` in include/elf/internal.h of binutils).
-pub(super) fn holds(segment: &Segment, section: &Section<'_>, by_address: bool) -> bool {
-    let is_tls = section.flags & SHF_TLS != 0;
-    let is_alloc = section.flags & SHF_ALLOC != 0;
-    let is_nobits = section.kind == SHT_NOBITS;
-    let right_kind = if is_tls {
-        matches!(segment.kind, PT_TLS | PT_GNU_RELRO | PT_LOAD)
-    } else {
-        !matches!(segment.kind, PT_TLS | PT_PHDR)
-    };
-    let loaded_only =
-        matches!(segment.kind, PT_LOAD | PT_DYNAMIC | PT_GNU_EH_FRAME | PT_GNU_STACK | PT_GNU_RELRO | PT_GNU_SFRAME)
-            || PT_GNU_MBIND.contains(&segment.kind);
-    let size = size_in(segment, section);
-    let in_file = is_nobits || within(section.offset, size, segment.offset, segment.filesz);
-    let in_memory = !by_address || !is_alloc || within(section.addr, size, segment.vaddr, segment.memsz);
-    let edges_matter = matches!(segment.kind, PT_DYNAMIC | PT_NOTE) && section.size == 0 && segment.memsz != 0;
-    let off_the_edges = !edges_matter
-        || ((is_nobits || strictly_within(section.offset, segment.offset, segment.filesz))
-            && (!is_alloc || strictly_within(section.addr, segment.vaddr, segment.memsz)));
-    right_kind && (is_alloc || !loaded_only) && in_file && in_memory && off_the_edges
-}
-
-const PT_GNU_SFRAME: u32 = 0x6474_e554;
-/// `PT_GNU_MBIND_LO` and `PT_GNU_MBIND_HI`.
-const PT_GNU_MBIND: std::ops::RangeInclusive<u32> = 0x6474_e555..=0x6474_f554;
+use super::super::{Elf, PT_LOAD, Result, Section, Segment};
+use super::model::{
+    OutputSection, OutputSegment, Sections, Start, cannot, covers, ehsize, headers_end, size_in, within,
+};
 
 /// The program headers of the output.
 ///
 /// As long as no section that a segment covers was removed, the headers are kept, and only file offsets and sizes are
 /// computed anew. Else all are made again from the sections that are left: `PT_GNU_RELRO` goes and so does what MIPS
 /// linkers leave spare (`PT_NULL`), alignments become those of the sections, save that of `PT_LOAD`.
-pub(super) fn maps(elf: &Elf<'_>, kept: &Sections<'_>) -> Result<Vec<Map>> {
+pub(super) fn maps(elf: &Elf<'_>, kept: &Sections<'_>) -> Result<Vec<OutputSegment>> {
     let stays = |old: usize| kept.of(old).is_some();
     let removed = |segment: &Segment| {
         let mut sections = elf.sections().iter().enumerate().skip(1);
@@ -102,18 +27,18 @@ pub(super) fn maps(elf: &Elf<'_>, kept: &Sections<'_>) -> Result<Vec<Map>> {
     if rewrite {
         check_rewrite(elf, kept)?;
     }
-    let header_len = headers::end(elf, elf.segments().len());
+    let header_len = headers_end(elf, elf.segments().len());
     let mut in_load = false;
     let mut maps = Vec::new();
     for segment in elf.segments() {
-        let file_header = segment.offset == 0 && segment.filesz >= headers::ehsize(elf);
+        let file_header = segment.offset == 0 && segment.filesz >= ehsize(elf);
         let mut program_headers = false;
         if !in_load || segment.kind != PT_LOAD {
             let end = segment.offset.saturating_add(segment.filesz);
-            program_headers = segment.offset <= headers::ehsize(elf) && end >= header_len;
+            program_headers = segment.offset <= ehsize(elf) && end >= header_len;
             in_load |= segment.kind == PT_LOAD && program_headers;
         }
-        let mut map = Map {
+        let mut map = OutputSegment {
             out: *segment,
             sections: Vec::new(),
             file_header,
@@ -149,9 +74,9 @@ pub(super) fn maps(elf: &Elf<'_>, kept: &Sections<'_>) -> Result<Vec<Map>> {
 /// what lay between the segment's start and its lowest section. A physical address that contradicts the sections' load
 /// addresses, and those of a file whose headers have none, are derived from the first section (bfd/elf.c,
 /// `copy_elf_program_header`).
-fn start(elf: &Elf<'_>, segment: &Segment, kept: &[Kept<'_>], map: &Map) -> Start {
+fn start(elf: &Elf<'_>, segment: &Segment, kept: &[OutputSection<'_>], map: &OutputSegment) -> Start {
     let sections = || map.sections.iter().filter_map(|index| kept.get(*index));
-    let agrees = |kept: &Kept<'_>| {
+    let agrees = |kept: &OutputSection<'_>| {
         let distance = if kept.is_load() {
             kept.section.offset.wrapping_sub(segment.offset)
         } else {
@@ -168,9 +93,9 @@ fn start(elf: &Elf<'_>, segment: &Segment, kept: &[Kept<'_>], map: &Map) -> Star
     if !paddr_is_fixed {
         return Start { vaddr: first.section.addr, paddr: first.lma, paddr_is_fixed };
     }
-    let mut headers = if map.file_header { headers::ehsize(elf) } else { 0 };
+    let mut headers = if map.file_header { ehsize(elf) } else { 0 };
     if map.program_headers {
-        headers += headers::end(elf, elf.segments().len()) - headers::ehsize(elf);
+        headers += headers_end(elf, elf.segments().len()) - ehsize(elf);
     }
     let lowest = loaded().map(|kept| kept.lma).min().unwrap_or(0);
     let before = segment.paddr.wrapping_add(headers).wrapping_sub(lowest);
@@ -179,7 +104,7 @@ fn start(elf: &Elf<'_>, segment: &Segment, kept: &[Kept<'_>], map: &Map) -> Star
 
 /// Refuses a segment that reaches a section that is not loaded beside one that is (`.pdr` behind `.reginfo` of MIPS, in
 /// some layouts): objcopy takes its addresses from the wrong one.
-fn check_mixture(segment: &Segment, kept: &[Kept<'_>], sections: &[usize]) -> Result<()> {
+fn check_mixture(segment: &Segment, kept: &[OutputSection<'_>], sections: &[usize]) -> Result<()> {
     let mut covered = sections.iter().filter_map(|index| kept.get(*index));
     // objcopy would make notes of them.
     if let Some(other) = covered.clone().find(|kept| segment.kind == PT_NOTE && kept.section.kind != SHT_NOTE) {
@@ -197,7 +122,7 @@ fn check_mixture(segment: &Segment, kept: &[Kept<'_>], sections: &[usize]) -> Re
 }
 
 /// Refuses what is not known well enough to be made again.
-fn check_rewrite(elf: &Elf<'_>, kept: &[Kept<'_>]) -> Result<()> {
+fn check_rewrite(elf: &Elf<'_>, kept: &[OutputSection<'_>]) -> Result<()> {
     let loads = || elf.segments().iter().filter(|segment| segment.kind == PT_LOAD);
     if loads().any(|segment| segment.align < 0x1000) {
         let why = "a section that is loaded would go, and the segments are not aligned to pages";
@@ -216,7 +141,7 @@ fn check_rewrite(elf: &Elf<'_>, kept: &[Kept<'_>]) -> Result<()> {
 }
 
 /// Sections within a segment: by load address, then address, those with bytes first, empty ones before others.
-fn order(kept: &[Kept<'_>], index: usize) -> (u64, u64, bool, u64, usize) {
+fn order(kept: &[OutputSection<'_>], index: usize) -> (u64, u64, bool, u64, usize) {
     kept.get(index).map_or((0, 0, false, 0, index), |kept| {
         let at_end = !kept.is_load() && kept.section.flags & SHF_TLS == 0;
         let size = if kept.is_load() { kept.section.size } else { 0 };
@@ -228,8 +153,8 @@ fn order(kept: &[Kept<'_>], index: usize) -> (u64, u64, bool, u64, usize) {
 fn remake(
     elf: &Elf<'_>,
     segment: &Segment,
-    kept: &[Kept<'_>],
-    before: &[Map],
+    kept: &[OutputSection<'_>],
+    before: &[OutputSegment],
     out: &mut Segment,
 ) -> Result<Vec<usize>> {
     if elf.has_no_physical_addresses() {
@@ -275,7 +200,7 @@ fn remake(
 }
 
 /// Does a segment that is made again cover this section? By load address; a note by file offset.
-fn reaches(segment: &Segment, kept: &Kept<'_>) -> bool {
+fn reaches(segment: &Segment, kept: &OutputSection<'_>) -> bool {
     let section = &kept.section;
     let is_tls = section.flags & SHF_TLS != 0;
     let size = segment.memsz.max(segment.filesz);

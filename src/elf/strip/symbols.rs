@@ -3,18 +3,21 @@
 //! Local symbols come first. The names of files and of sections are debugging symbols and go, save the section
 //! symbols that a relocation needs; so do symbols of sections that are left out. The string table is made anew.
 
+use super::super::encode::{Writer, order};
 use super::super::raw::{
-    SHF_TLS, SHN_ABS, SHN_COMMON, SHN_UNDEF, SHT_REL, SHT_RELA, SHT_SYMTAB, STB_GNU_UNIQUE, STB_LOCAL, STB_WEAK,
-    STT_FILE, STT_GNU_IFUNC, STT_SECTION, STT_TLS,
+    SHF_TLS, SHN_ABS, SHN_COMMON, SHN_LORESERVE, SHN_UNDEF, SHT_REL, SHT_RELA, SHT_SYMTAB, STB_GLOBAL, STB_GNU_UNIQUE,
+    STB_LOCAL, STB_WEAK, STT_FILE, STT_GNU_IFUNC, STT_SECTION, STT_TLS,
 };
 use super::super::strings::StringTable;
+use super::super::symbols::{RawSymbol, SymbolTable};
 use super::super::{Elf, Error, Result, Section};
-use super::cannot;
-use super::headers::Writer;
-use super::keep::{Sections, has_relocs};
+use super::keep::has_relocs;
+use super::model::{Sections, cannot, finish};
 use crate::arch::Arch;
-use crate::bytes::{Cursor, Endian, FieldError, Problem, len64, slice};
-use byteorder::{BigEndian, ByteOrder, LittleEndian};
+use object::Endianness;
+use object::elf::{Rel32, Rel64, Rela32, Rela64};
+use object::pod::{Pod, slice_from_bytes};
+use object::write::elf::Rel;
 
 /// The tables of the output.
 #[derive(Debug)]
@@ -44,21 +47,7 @@ pub(super) struct Relocs<'a> {
 #[derive(Debug, Clone, Copy)]
 struct Symbol<'a> {
     name: &'a [u8],
-    info: u8,
-    other: u8,
-    shndx: u16,
-    value: u64,
-    size: u64,
-}
-
-impl Symbol<'_> {
-    fn binding(&self) -> u8 {
-        self.info >> 4
-    }
-
-    fn kind(&self) -> u8 {
-        self.info & 15
-    }
+    raw: RawSymbol,
 }
 
 /// The relocation sections that go with `kept`, with the index of the section they are about.
@@ -100,19 +89,17 @@ pub(super) fn tables<'a>(
     let mut symbols = read(elf)?;
     let mut needed = vec![false; symbols.len()];
     for (section, _) in relocs {
-        each_reloc(elf, section, |symbol, _| match needed.get_mut(symbol) {
-            Some(slot) => {
-                *slot = true;
-                Ok(())
-            }
-            None => Err(outside(section, symbol)),
+        each_reloc(elf, section, |rel| {
+            let slot = usize::try_from(rel.r_sym).ok().and_then(|symbol| needed.get_mut(symbol));
+            *slot.ok_or_else(|| outside(section, rel.r_sym))? = true;
+            Ok(())
         })?;
     }
     let mut order = Vec::new();
     let mut globals = Vec::new();
     for (index, (symbol, needed)) in symbols.iter().zip(&needed).enumerate().skip(1) {
         if stays(elf, kept, symbol, *needed)? {
-            if symbol.binding() == STB_LOCAL { order.push(index) } else { globals.push(index) }
+            if symbol.raw.binding() == STB_LOCAL { order.push(index) } else { globals.push(index) }
         }
     }
     if order.is_empty() && globals.is_empty() && relocs.is_empty() {
@@ -124,7 +111,8 @@ pub(super) fn tables<'a>(
             order.push(symbols.len());
             let shndx = u16::try_from(kept.old).unwrap_or(u16::MAX);
             let value = kept.section.addr;
-            symbols.push(Symbol { name: b"", info: STT_SECTION, other: 0, shndx, value, size: 0 });
+            symbols
+                .push(Symbol { name: b"", raw: RawSymbol { info: STT_SECTION, shndx, value, ..RawSymbol::default() } });
         }
     }
     let locals = u32::try_from(order.len() + 1).unwrap_or(u32::MAX);
@@ -134,84 +122,79 @@ pub(super) fn tables<'a>(
     let mut handles = Vec::with_capacity(order.len());
     for symbol in order.iter().filter_map(|index| symbols.get(*index)) {
         // A section symbol goes by its section's name; MIPS has one without a section (`_DYNAMIC_LINKING`).
-        let is_nameless = symbol.kind() == STT_SECTION && u32::from(symbol.shndx) != SHN_ABS;
+        let is_nameless = symbol.raw.kind() == STT_SECTION && symbol.raw.shndx != SHN_ABS;
         handles.push(if is_nameless { None } else { names.add(symbol.name) });
     }
     let names = names.finish().ok_or_else(|| cannot("its symbol names do not fit 4 GiB", ""))?;
     let mut new_index = vec![0_u32; symbols.len()];
-    let mut table = Writer::new(elf);
-    table.symbol(0, 0, 0, 0, 0, 0)?;
+    let mut table = Writer::new(elf.encoder());
+    table.symbol(&RawSymbol::default());
     for (new, (index, handle)) in order.iter().zip(handles).enumerate() {
-        let Some(symbol) = symbols.get(*index) else { continue };
+        let Some(&Symbol { raw, .. }) = symbols.get(*index) else { continue };
         // A relocation against an absolute zero needs no symbol.
-        let is_zero = u32::from(symbol.shndx) == SHN_ABS && symbol.value == 0;
+        let is_zero = raw.shndx == SHN_ABS && raw.value == 0;
         if let Some(slot) = new_index.get_mut(*index).filter(|_| !is_zero) {
             *slot = u32::try_from(new + 1).unwrap_or(u32::MAX);
         }
-        let section = kept.of(usize::from(symbol.shndx));
-        let shndx = match section {
-            Some(kept) if u32::from(symbol.shndx) < 0xff00 => u16::try_from(kept.new).unwrap_or(u16::MAX),
-            _ => symbol.shndx,
-        };
-        let mut info = symbol.info;
-        let is_tls = section.is_some_and(|kept| kept.section.flags & SHF_TLS != 0);
-        if is_tls && symbol.kind() != STT_SECTION {
-            // The linker marks what it defines itself (`__preinit_array_start`) only by the section.
-            info = symbol.info & 0xf0 | STT_TLS;
+        let section = kept.of(usize::from(raw.shndx));
+        let mut symbol = RawSymbol { name: names.offset(handle), ..raw };
+        if let Some(kept) = section.filter(|_| raw.shndx < SHN_LORESERVE) {
+            symbol.shndx = u16::try_from(kept.new).unwrap_or(u16::MAX);
         }
-        table.symbol(names.offset(handle), info, symbol.other, shndx, symbol.value, symbol.size)?;
+        if section.is_some_and(|kept| kept.section.flags & SHF_TLS != 0) && raw.kind() != STT_SECTION {
+            // The linker marks what it defines itself (`__preinit_array_start`) only by the section.
+            symbol.info = raw.info & 0xf0 | STT_TLS;
+        }
+        table.symbol(&symbol);
     }
     let mut made = Vec::new();
     for (section, target) in relocs {
         let bytes = renumber(elf, section, &new_index)?;
         made.push(Relocs { section: *section, target: *target, bytes });
     }
-    Ok(Some(Symbols { table: table.finish(), strings: names.bytes, locals, relocs: made }))
+    Ok(Some(Symbols { table: finish(table)?, strings: names.bytes, locals, relocs: made }))
 }
 
 /// Does the symbol stay?
-fn stays(elf: &Elf<'_>, kept: &Sections<'_>, symbol: &Symbol<'_>, needed: bool) -> Result<bool> {
-    let shndx = u32::from(symbol.shndx);
-    let special = shndx == SHN_UNDEF || shndx >= 0xff00;
-    let at = kept.of(usize::from(symbol.shndx));
+fn stays(elf: &Elf<'_>, kept: &Sections<'_>, Symbol { name, raw }: &Symbol<'_>, needed: bool) -> Result<bool> {
+    let special = raw.shndx == SHN_UNDEF || raw.shndx >= SHN_LORESERVE;
+    let section = elf.sections().get(usize::from(raw.shndx));
+    let at = kept.of(usize::from(raw.shndx));
     let odd = |what: &str| {
         // Symbols of sections have no names of their own.
-        let section = elf.sections().get(usize::from(symbol.shndx)).filter(|_| symbol.name.is_empty());
-        let why = match section {
+        let why = match section.filter(|_| name.is_empty()) {
             Some(section) => format!("the symbol of section {} {what}", section.name()),
-            None => format!("symbol {} {what}", String::from_utf8_lossy(symbol.name)),
+            None => format!("symbol {} {what}", String::from_utf8_lossy(name)),
         };
         cannot(why, "strip it wholly, or use objcopy for this file")
     };
-    let known_binding = matches!(symbol.binding(), STB_LOCAL | 1 | STB_WEAK | STB_GNU_UNIQUE);
-    let known_kind = matches!(symbol.kind(), 0..=4 | 6 | STT_GNU_IFUNC);
+    let known_binding = matches!(raw.binding(), STB_LOCAL | STB_GLOBAL | STB_WEAK | STB_GNU_UNIQUE);
+    let known_kind = matches!(raw.kind(), 0..=4 | 6 | STT_GNU_IFUNC);
     if !known_binding || !known_kind {
         return Err(odd("is of an unknown kind"));
     }
-    if symbol.kind() == STT_FILE {
+    if raw.kind() == STT_FILE {
         return if needed { Err(odd("is the name of a file, and a relocation needs it")) } else { Ok(false) };
     }
     if special {
-        if symbol.binding() == STB_LOCAL && shndx != SHN_ABS {
+        if raw.binding() == STB_LOCAL && raw.shndx != SHN_ABS {
             return Err(odd("is local and undefined"));
         }
-        if !matches!(shndx, SHN_UNDEF | SHN_ABS | SHN_COMMON) {
+        if !matches!(raw.shndx, SHN_UNDEF | SHN_ABS | SHN_COMMON) {
             return Err(odd("is in no section"));
         }
         return Ok(true);
     }
     let Some(at) = at else {
-        let exists = elf
-            .sections()
-            .get(usize::from(symbol.shndx))
+        let exists = section
             .is_some_and(|section| section.is_alloc() || !matches!(section.kind, SHT_REL | SHT_RELA | SHT_SYMTAB));
         if needed || !exists {
             return Err(odd("is in a section that would go, and a relocation needs it"));
         }
         return Ok(false);
     };
-    if symbol.kind() == STT_SECTION {
-        if symbol.binding() != STB_LOCAL || symbol.value != at.section.addr {
+    if raw.kind() == STT_SECTION {
+        if raw.binding() != STB_LOCAL || raw.value != at.section.addr {
             return Err(odd("stands for a section, but is not at its start"));
         }
         return Ok(needed);
@@ -221,97 +204,55 @@ fn stays(elf: &Elf<'_>, kept: &Sections<'_>, symbol: &Symbol<'_>, needed: bool) 
 
 /// The whole symbol table, the null symbol included.
 fn read<'a>(elf: &Elf<'a>) -> Result<Vec<Symbol<'a>>> {
-    let symtab = elf.sections().iter().find(|section| section.kind == SHT_SYMTAB).ok_or(Error::NoSymbols)?;
-    let strings = usize::try_from(symtab.link).ok().and_then(|link| elf.sections().get(link));
-    let strings = strings.map(|strings| elf.contents(strings)).transpose()?.unwrap_or_default();
-    let bytes = elf.contents(symtab)?;
-    let table = Cursor::new(bytes, elf.endian());
-    let size = if elf.is_64() { 24 } else { 16 };
-    (0..len64(bytes) / size)
-        .map(|index| {
-            let at = index * size;
-            let start = u64::from(table.u32("st_name", at)?);
-            let rest = len64(strings).checked_sub(start).and_then(|len| slice(strings, start, len));
-            let name = rest.and_then(|rest| rest.get(..memchr::memchr(0, rest)?)).ok_or_else(|| {
-                let max = len64(strings).saturating_sub(1);
-                FieldError::new("st_name", at, Problem::OutOfRange { value: start, min: 0, max })
-            })?;
-            let word = |field, at| if elf.is_64() { table.u64(field, at) } else { table.u32(field, at).map(u64::from) };
-            let (value, size, info) = if elf.is_64() { (at + 8, at + 16, at + 4) } else { (at + 4, at + 8, at + 12) };
-            Ok(Symbol {
-                name,
-                info: table.u8("st_info", info)?,
-                other: table.u8("st_other", info + 1)?,
-                shndx: table.u16("st_shndx", info + 2)?,
-                value: word("st_value", value)?,
-                size: word("st_size", size)?,
-            })
-        })
-        .collect()
+    let table = match SymbolTable::new(elf) {
+        // There is a table, without an entry.
+        Err(Error::NoSymbols) if elf.sections().iter().any(|section| section.kind == SHT_SYMTAB) => {
+            return Ok(Vec::new());
+        }
+        other => other?,
+    };
+    let symbols = (0..table.len()).filter_map(|index| Some((index, table.get(index)?)));
+    symbols.map(|(index, raw)| Ok(Symbol { name: table.name(index, &raw)?, raw })).collect()
 }
 
-/// Bytes of a relocation, and where in it the symbol and the type are.
-fn reloc_size(elf: &Elf<'_>, section: &Section<'_>) -> usize {
-    match (elf.is_64(), section.kind == SHT_RELA) {
-        (true, true) => 24,
-        (true, false) => 16,
-        (false, true) => 12,
-        (false, false) => 8,
+/// Calls `process` with every relocation.
+fn each_reloc(elf: &Elf<'_>, section: &Section<'_>, process: impl FnMut(Rel) -> Result<()>) -> Result<()> {
+    // The entries of one form, if nothing else is there.
+    fn all<T: Pod>(
+        bytes: &[u8],
+        read: impl Fn(&T) -> Rel,
+        process: impl FnMut(Rel) -> Result<()>,
+    ) -> Option<Result<()>> {
+        let (entries, rest) = slice_from_bytes(bytes, bytes.len() / size_of::<T>()).ok()?;
+        rest.is_empty().then(|| entries.iter().map(read).try_for_each(process))
     }
-}
-
-/// Calls `process` with the symbol and the type of every relocation.
-fn each_reloc(elf: &Elf<'_>, section: &Section<'_>, mut process: impl FnMut(usize, u32) -> Result<()>) -> Result<()> {
-    let bytes = elf.contents(section)?;
-    let size = reloc_size(elf, section);
-    // 64-bit MIPS packs r_info in its own way.
-    if bytes.len() % size != 0 || elf.arch() == Some(Arch::Mips64) {
+    let (bytes, order) = (elf.contents(section)?, order(elf.endian()));
+    let done = match (elf.is_64(), section.kind == SHT_RELA) {
+        // 64-bit MIPS packs r_info in its own way.
+        _ if elf.arch() == Some(Arch::Mips64) => None,
+        (true, true) => all(bytes, |rel: &Rela64<Endianness>| Rel::from_rela(order, rel, false), process),
+        (true, false) => all(bytes, |rel: &Rel64<Endianness>| Rel::from_rel(order, rel), process),
+        (false, true) => all(bytes, |rel: &Rela32<Endianness>| Rel::from_rela(order, rel, false), process),
+        (false, false) => all(bytes, |rel: &Rel32<Endianness>| Rel::from_rel(order, rel), process),
+    };
+    done.unwrap_or_else(|| {
         let why = format!("the relocations in {} cannot be read", section.name());
-        return Err(cannot(why, "strip it wholly, or use objcopy for this file"));
-    }
-    for raw in bytes.chunks_exact(size) {
-        let cursor = Cursor::new(raw, elf.endian());
-        let (symbol, kind) = if elf.is_64() {
-            let info = cursor.u64("r_info", 8)?;
-            (info >> 32, u32::try_from(info & 0xffff_ffff).unwrap_or_default())
-        } else {
-            let info = cursor.u32("r_info", 4)?;
-            (u64::from(info >> 8), info & 0xff)
-        };
-        process(usize::try_from(symbol).unwrap_or(usize::MAX), kind)?;
-    }
-    Ok(())
+        Err(cannot(why, "strip it wholly, or use objcopy for this file"))
+    })
 }
 
 /// The relocations with the new numbers of their symbols.
 fn renumber(elf: &Elf<'_>, section: &Section<'_>, new_index: &[u32]) -> Result<Vec<u8>> {
-    let mut out = elf.contents(section)?.to_vec();
-    let mut infos = Vec::with_capacity(out.len() / reloc_size(elf, section));
-    each_reloc(elf, section, |symbol, kind| {
-        let new = new_index.get(symbol).copied().ok_or_else(|| outside(section, symbol))?;
-        infos.push((new, kind));
+    let mut out = Writer::new(elf.encoder());
+    each_reloc(elf, section, |rel| {
+        let new = usize::try_from(rel.r_sym).ok().and_then(|symbol| new_index.get(symbol));
+        let r_sym = *new.ok_or_else(|| outside(section, rel.r_sym))?;
+        out.relocation(section.kind == SHT_RELA, &Rel { r_sym, ..rel });
         Ok(())
     })?;
-    for (raw, (symbol, kind)) in out.chunks_exact_mut(reloc_size(elf, section)).zip(infos) {
-        if elf.is_64() {
-            let info = u64::from(symbol) << 32 | u64::from(kind);
-            if let Some(slot) = raw.get_mut(8..16) {
-                match elf.endian() {
-                    Endian::Little => LittleEndian::write_u64(slot, info),
-                    Endian::Big => BigEndian::write_u64(slot, info),
-                }
-            }
-        } else if let Some(slot) = raw.get_mut(4..8) {
-            let info = symbol << 8 | kind;
-            match elf.endian() {
-                Endian::Little => LittleEndian::write_u32(slot, info),
-                Endian::Big => BigEndian::write_u32(slot, info),
-            }
-        }
-    }
-    Ok(out)
+    finish(out)
 }
 
-fn outside(section: &Section<'_>, symbol: usize) -> Error {
+fn outside(section: &Section<'_>, symbol: u32) -> Error {
     cannot(format!("a relocation in {} is against symbol {symbol}, which is not there", section.name()), "")
 }

@@ -71,8 +71,9 @@ fn with_symbols(kernel: &[u8], arch: Option<Arch>, output: &Output<'_>) -> Resul
         found = kallsyms(&Elf::parse(kernel).map_err(kimage::Error::from)?).ok_or(elf::UnflattenError::NoKallsyms);
         kernel
     } else {
-        let flat = elf::unflatten(kernel, arch).map_err(|error| anyhow!("{error}: leave out --symbols"))?;
-        wrapped = flat.elf(kernel);
+        let without = |error| anyhow!("{error}: leave out --symbols");
+        let flat = elf::unflatten(kernel, arch).map_err(without)?;
+        wrapped = flat.elf(kernel).map_err(without)?;
         found = Ok(flat.symbols);
         &wrapped
     };
