@@ -1,19 +1,16 @@
 //! Real U-Boots of other CPUs in QEMU start what kimage makes of Debian's kernels: arm64, RISC-V, MIPS. `tests/boot/loaders` and
 //! `tests/boot/fit.rs` have the same for ARM.
 
-use crate::machine::{Cpu, Machine, USER_OK, each, initrd, u_boot};
-use crate::support::{debian_kernel, kimage, read, run, run_ok, stderr, stdout, tempdir, tool};
-use kimage::format::fdt::{Dtb, Flat, Node, Property, Strings};
+use crate::machine::{self, Board, Cpu, Machine, USER_OK, each, initrd, loaders, u_boot};
+use crate::support::{debian_kernel, kimage, put, read, run, run_ok, stderr, stdout, tempdir, tool};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-/// A machine with its U-Boot and a kernel.
-struct Board {
+/// A board with its U-Boot, and a kernel for it.
+struct Target {
+    board: Board,
     /// Its board file.
     name: &'static str,
-    qemu: PathBuf,
-    options: Vec<String>,
     kernel: PathBuf,
     /// Where files are put into memory, and the kernel by the boot loader.
     at: u64,
@@ -22,70 +19,41 @@ struct Board {
     cpu: Cpu,
 }
 
-impl Board {
-    fn arm64() -> Option<Board> {
-        let qemu = tool("qemu-system-aarch64", "qemu-system-arm")?;
-        let rom = u_boot("qemu_arm64/u-boot.bin")?.display().to_string();
-        let options = ["-M", "virt", "-cpu", "cortex-a57", "-m", "512", "-bios", &rom].map(str::to_owned).to_vec();
-        let kernel = debian_kernel("bookworm-arm64-cloud-arm64")?;
-        let console = "earlycon console=ttyAMA0";
-        Some(Board {
+impl Target {
+    fn arm64() -> Option<Target> {
+        Some(Target {
+            board: Board::arm64(512)?,
             name: "qemu-arm64-virt",
-            qemu,
-            options,
-            kernel,
+            kernel: debian_kernel("bookworm-arm64-cloud-arm64")?,
             at: 0x5000_0000,
             load: "40200000",
-            console,
+            console: "earlycon console=ttyAMA0",
             cpu: Cpu::Arm64,
         })
     }
 
-    fn riscv64() -> Option<Board> {
-        let qemu = tool("qemu-system-riscv64", "qemu-system-misc")?;
-        // OpenSBI, QEMU's default firmware here, starts it.
-        let rom = u_boot("qemu-riscv64_smode/u-boot.bin")?.display().to_string();
-        let options = ["-M", "virt", "-m", "512", "-kernel", &rom].map(str::to_owned).to_vec();
-        let kernel = debian_kernel("trixie-riscv64-riscv64")?;
-        let console = "earlycon=sbi console=ttyS0";
-        Some(Board {
+    fn riscv64() -> Option<Target> {
+        Some(Target {
+            board: Board::riscv64(512)?,
             name: "qemu-riscv64-virt",
-            qemu,
-            options,
-            kernel,
+            kernel: debian_kernel("trixie-riscv64-riscv64")?,
             at: 0x9000_0000,
             load: "80200000",
-            console,
+            console: "earlycon=sbi console=ttyS0",
             cpu: Cpu::Riscv64,
         })
     }
 
     fn start(&self, what: &str, image: &Path) -> Machine {
-        let mut command = Command::new(&self.qemu);
-        command.args(&self.options).args(["-no-reboot", "-display", "none", "-serial", "stdio"]);
-        command.args(["-device", &format!("loader,file={},addr={:#x},force-raw=on", image.display(), self.at)]);
-        let mut machine = Machine::start(what, &mut command);
-        machine.prompt();
+        let mut machine = self.board.start(what, &[(image, self.at)]);
         machine.ask(&format!("setenv bootargs {} panic=-1", self.console));
         machine
     }
 
-    /// The machine's own device tree under another name.
+    /// The board's own device tree under another name.
     fn tree(&self, dir: &Path, model: &str) {
-        let path = dir.join("virt.dtb");
-        let mut command = Command::new(&self.qemu);
-        let mut options = self.options.clone();
-        options[1] = format!("virt,dumpdtb={}", path.display());
-        run_ok(command.args(options).args(["-display", "none"]));
-        let bytes = read(&path);
-        let tree = Dtb::parse_at(&bytes, 0).unwrap().tree().unwrap();
-        let mut root = Node::from(tree.root());
         // Another `compatible`, or U-Boot takes the first configuration that suits its own board.
-        root.set(Property::string("model", model));
-        root.set(Property::string("compatible", model));
-        let mut out = Vec::new();
-        Flat::new(&root, Strings::default()).unwrap().plan(0).unwrap().emit(&mut out).unwrap();
-        fs::write(dir.join(format!("{model}.dtb")), out).unwrap();
+        put(dir, &format!("{model}.dtb"), &self.board.tree(model, &[model]));
     }
 
     /// Kernel, device trees and ramdisk in one folder.
@@ -147,15 +115,15 @@ const OWN_TREE: &str = " - ${fdtcontroladdr}";
 
 #[test]
 fn arm64() {
-    let Some(board) = Board::arm64() else { return };
+    let Some(target) = Target::arm64() else { return };
     let dir = tempdir();
     let dir = dir.path();
-    board.files(dir);
+    target.files(dir);
     let plain = |name, options, says| Image { name, options, with: OWN_TREE, moved: true, says, then: &[] };
-    let load = board.load;
+    let load = target.load;
     let fit = ["fit", "--kernel=Image", "--dtb=kimage-one.dtb", "--dtb=kimage-two.dtb", "--ramdisk=initrd", "-a", load];
     let gzip = [&fit[..], &["--compress=gzip", "--hash=sha256,crc32"]].concat();
-    board.boots(
+    target.boots(
         dir,
         &[
             // What U-Boot's environment has there, fdt_high=0xffffffff, keeps nothing in place on 64 bits.
@@ -230,7 +198,7 @@ fn arm64() {
 /// A ramdisk where `booti` moves the kernel to: refused on the board, and found by `lint`.
 #[test]
 fn arm64_booti_refuses_what_overlaps() {
-    let Some(board) = Board::arm64() else { return };
+    let Some(target) = Target::arm64() else { return };
     let dir = tempdir();
     let ramdisk = dir.path().join("initrd");
     fs::write(&ramdisk, [7; 4096]).unwrap();
@@ -239,16 +207,18 @@ fn arm64_booti_refuses_what_overlaps() {
         let env = format!("kernel_addr_r=50f80000\nramdisk_addr_r={ramdisk_at:x}\nfdt_high=ffffffff\n");
         fs::write(dir.path().join("env"), env).unwrap();
         let mut command = kimage();
-        command.current_dir(dir.path()).arg("lint").arg(&board.kernel);
-        board.file(dir.path());
+        command.current_dir(dir.path()).arg("lint").arg(&target.kernel);
+        target.file(dir.path());
         let lint = run(command.args(["--board", "board.toml", "--uboot-env", "env", "--ramdisk", "initrd"]));
-        let mut machine = Board { at: 0x50f8_0000, ..Board::arm64().unwrap() }.start("booti", &board.kernel);
+        let mut machine = Target { at: 0x50f8_0000, ..Target::arm64().unwrap() }.start("booti", &target.kernel);
         machine.type_keys(&format!("booti 50f80000 {ramdisk_at:x}:1000 ${{fdtcontroladdr}}\r"));
         machine.wait_for("Moving Image from 0x50f80000 to 0x51000000, end=");
         (lint, machine)
     };
-    let image_size: u64 =
-        stdout(&run_ok(kimage().args(["info", "--field", "memory_needed"]).arg(&board.kernel))).trim().parse().unwrap();
+    let image_size: u64 = stdout(&run_ok(kimage().args(["info", "--field", "memory_needed"]).arg(&target.kernel)))
+        .trim()
+        .parse()
+        .unwrap();
     let (lint, mut machine) = says(0x5100_0000 + image_size - 1);
     assert!(stderr(&lint).contains("and the ramdisk (0x"), "{}", stderr(&lint));
     machine.wait_for("ERROR: RD image overlaps OS image");
@@ -260,11 +230,11 @@ fn arm64_booti_refuses_what_overlaps() {
 /// What `lint` says of a compressed arm64 kernel that is not to be loaded.
 #[test]
 fn arm64_noload_must_not_be_compressed() {
-    let Some(board) = Board::arm64() else { return };
+    let Some(target) = Target::arm64() else { return };
     let dir = tempdir();
     let path = dir.path().join("uImage");
     let mut command = kimage();
-    command.arg("uimage").arg(&board.kernel).args(["-T", "kernel_noload", "--compress", "gzip", "-o"]);
+    command.arg("uimage").arg(&target.kernel).args(["-T", "kernel_noload", "--compress", "gzip", "-o"]);
     let made = run_ok(command.arg(&path));
     assert!(
         stderr(&made).contains("warning: U-Boot looks for an arm64 kernel that is not loaded"),
@@ -273,9 +243,9 @@ fn arm64_noload_must_not_be_compressed() {
     );
     // Nobody asked for that type: then an address is asked for.
     let refused =
-        run(kimage().current_dir(dir.path()).args(["fit", "--compress", "gzip", "--kernel"]).arg(&board.kernel));
+        run(kimage().current_dir(dir.path()).args(["fit", "--compress", "gzip", "--kernel"]).arg(&target.kernel));
     assert!(!refused.status.success() && stderr(&refused).contains("say it with -a"), "{}", stderr(&refused));
-    let said = board.start("noload gzip", &path).ask(&format!("bootm {:#x}{OWN_TREE}", board.at));
+    let said = target.start("noload gzip", &path).ask(&format!("bootm {:#x}{OWN_TREE}", target.at));
     assert!(said.contains("Verifying Checksum ... OK") && said.contains("Bad Linux ARM64 Image magic!"), "{said}");
     let linted = run(kimage().arg("lint").arg(&path).args(["--board", "qemu-arm64-virt"]));
     assert!(stderr(&linted).contains("Bad Linux ARM64 Image magic!"), "{}", stderr(&linted));
@@ -283,12 +253,12 @@ fn arm64_noload_must_not_be_compressed() {
 
 #[test]
 fn riscv64() {
-    let Some(board) = Board::riscv64() else { return };
+    let Some(target) = Target::riscv64() else { return };
     let dir = tempdir();
     let dir = dir.path();
-    board.files(dir);
-    let load = board.load;
-    board.boots(
+    target.files(dir);
+    let load = target.load;
+    target.boots(
         dir,
         &[
             Image {
@@ -354,10 +324,9 @@ fn mips() {
         fs::write(dir.join("env"), "kernel_addr_r=84000000\n").unwrap();
         let lint = ["lint", "uImage", "--board", "qemu-malta", "--uboot-env", "env"];
         run_ok(kimage().current_dir(dir).args(lint));
-        let mut command = Command::new(qemu);
-        command.current_dir(dir).args(["-M", "malta", "-cpu", cpu, "-m", "256", "-bios", "rom", "-no-reboot"]);
-        command.args(["-display", "none", "-serial", "stdio"]);
-        command.args(["-device", "loader,file=uImage,addr=0x04000000,force-raw=on"]);
+        let mut command = machine::qemu(&qemu, "malta");
+        command.current_dir(dir).args(["-cpu", cpu, "-m", "256", "-bios", "rom"]);
+        command.args(loaders(&[(Path::new("uImage"), 0x0400_0000)]));
         let mut machine = Machine::start(name, &mut command);
         machine.wait_for("maltael # ");
         machine.type_keys("setenv bootargs console=ttyS0 panic=-1\r");

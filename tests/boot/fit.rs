@@ -1,74 +1,39 @@
 //! FITs boot on real U-Boot in QEMU: each configuration by its name, and the one that suits the board; data in the tree and behind it;
 //! compressed or not. A changed byte is refused by U-Boot and found by kimage alike.
 
-use crate::machine::{Cpu, Machine, USER_OK, device_tree, each, initrd, u_boot};
-use crate::support::{self, kimage, read, run_ok, tempdir, testdata, tool};
-use kimage::format::fdt::{Dtb, Flat, Node, Property, Strings};
+use crate::machine::{Board, Cpu, USER_OK, each, initrd};
+use crate::support::{self, kimage, make, put, read, run_ok, tempdir, testdata, tool};
 use kimage::format::fit::Fit;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const VIRT: [&str; 2] = ["-m", "256"];
 const ARGS: &str = "console=ttyAMA0 panic=-1";
-const AT: u32 = 0x4400_0000;
+const AT: u64 = 0x4400_0000;
 
-struct Board {
-    qemu: PathBuf,
-    u_boot: PathBuf,
-}
-
-impl Board {
-    fn new() -> Option<Board> {
-        let qemu = tool("qemu-system-arm", "qemu-system-arm")?;
-        Some(Board { qemu, u_boot: u_boot("qemu_arm/u-boot.bin")? })
-    }
-
-    fn start(&self, what: &str, loaded: &[(&Path, u32)]) -> Machine {
-        let mut command = Command::new(&self.qemu);
-        command.args(["-M", "virt"]).args(VIRT).args(["-no-reboot", "-display", "none", "-serial", "stdio", "-bios"]);
-        command.arg(&self.u_boot);
-        for (file, at) in loaded {
-            command.args(["-device", &format!("loader,file={},addr={at:#x},force-raw=on", file.display())]);
-        }
-        let mut machine = Machine::start(what, &mut command);
-        machine.prompt();
-        machine
-    }
-
-    /// The board's own device tree under another name.
-    fn tree(&self, dir: &Path, model: &str) -> PathBuf {
-        let bytes = device_tree(&self.qemu, "virt", &VIRT);
-        let tree = Dtb::parse_at(&bytes, 0).unwrap().tree().unwrap();
-        let mut root = Node::from(tree.root());
-        root.set(Property::string("model", model));
-        // With CONFIG_FIT_BEST_MATCH, which this U-Boot has, it takes the configuration for its own board, which is
-        // "linux,dummy-virt", and not the default one.
-        let own = model.ends_with("own").then_some("linux,dummy-virt");
-        root.set(Property::strings("compatible", [model].into_iter().chain(own)));
-        let mut out = Vec::new();
-        Flat::new(&root, Strings::default()).unwrap().plan(0).unwrap().emit(&mut out).unwrap();
-        let path = dir.join(format!("{}.dtb", model.replace(',', "-")));
-        fs::write(&path, out).unwrap();
-        path
-    }
+/// The board's own device tree under another name.
+fn device_tree(board: &Board, dir: &Path, model: &str) -> PathBuf {
+    // With CONFIG_FIT_BEST_MATCH, which this U-Boot has, it takes the configuration for its own board, which is
+    // "linux,dummy-virt", and not the default one.
+    let own = model.ends_with("own").then_some("linux,dummy-virt");
+    let compatible: Vec<&str> = [model].into_iter().chain(own).collect();
+    put(dir, &format!("{}.dtb", model.replace(',', "-")), &board.tree(model, &compatible))
 }
 
 fn fit(dir: &Path, name: &str, options: &[&str]) -> PathBuf {
-    run_ok(kimage().current_dir(dir).arg("fit").args(options).args(["--quiet", "-o", name]));
-    dir.join(name)
+    make(dir, name, "fit", &[], options)
 }
 
 /// Real kernels, to user space: two configurations, of which each brings its own device tree.
 #[test]
 fn every_configuration_to_user_space() {
-    let Some(board) = Board::new() else { return };
+    let Some(board) = Board::arm() else { return };
     for tree in support::arm_trees().into_iter() {
         let dir = tempdir();
         let dir = dir.path();
-        board.tree(dir, "kimage,one");
-        board.tree(dir, "kimage,two");
-        board.tree(dir, "kimage,own");
+        device_tree(&board, dir, "kimage,one");
+        device_tree(&board, dir, "kimage,two");
+        device_tree(&board, dir, "kimage,own");
         run_ok(
             kimage().arg("zimage").arg(tree.path("arch/arm/boot/compressed/vmlinux")).arg("-o").arg(dir.join("zImage")),
         );
@@ -124,12 +89,12 @@ fn every_configuration_to_user_space() {
 /// said when the FIT is made.
 #[test]
 fn a_tree_behind_the_kernel_wins() {
-    let Some(board) = Board::new() else { return };
+    let Some(board) = Board::arm() else { return };
     let Some(tree) = support::tree("arm") else { return };
     let dir = tempdir();
     let dir = dir.path();
-    board.tree(dir, "kimage,one");
-    board.tree(dir, "kimage,two");
+    device_tree(&board, dir, "kimage,one");
+    device_tree(&board, dir, "kimage,two");
     run_ok(kimage().arg("zimage").arg(tree.path("arch/arm/boot/compressed/vmlinux")).arg("-o").arg(dir.join("zImage")));
     let image = |name: &str, file: &str, kind: &str| {
         format!(
@@ -161,10 +126,10 @@ fn a_tree_behind_the_kernel_wins() {
 /// One changed byte of kernel, device tree, or of a hash itself.
 #[test]
 fn a_changed_byte_is_refused() {
-    let Some(board) = Board::new() else { return };
+    let Some(board) = Board::arm() else { return };
     let dir = tempdir();
     let dir = dir.path();
-    board.tree(dir, "kimage,own");
+    device_tree(&board, dir, "kimage,own");
     run_ok(kimage().arg("zimage").arg(testdata("tiny/arm-vmlinux")).arg("-o").arg(dir.join("zImage")));
     let image = fit(dir, "good.itb", &["--kernel=zImage", "--dtb=kimage-own.dtb"]);
     let good = read(&image);
@@ -190,7 +155,7 @@ fn a_changed_byte_is_refused() {
         fs::write(&path, bad).unwrap();
         let verified = support::run(kimage().arg("verify").arg(&path));
         assert_eq!(verified.status.code(), Some(1), "byte {at:#x}: {}", support::stdout(&verified));
-        loaded.push((path, AT + 0x10_0000 * (number as u32 + 1)));
+        loaded.push((path, AT + 0x10_0000 * (number as u64 + 1)));
     }
     let loaded: Vec<_> = loaded.iter().map(|(path, at)| (path.as_path(), *at)).collect();
     let mut machine = board.start("damaged FITs", &loaded);
@@ -207,12 +172,12 @@ fn a_changed_byte_is_refused() {
 /// An overlay is named behind the configuration that it changes: U-Boot finds it, and applies it where it can.
 #[test]
 fn an_overlay_is_found() {
-    let Some(board) = Board::new() else { return };
+    let Some(board) = Board::arm() else { return };
     let Some(dtc) = tool("dtc", "device-tree-compiler") else { return };
     let Some(tree) = support::tree("arm") else { return };
     let dir = tempdir();
     let dir = dir.path();
-    board.tree(dir, "kimage,one");
+    device_tree(&board, dir, "kimage,one");
     fs::write(
         dir.join("hat.dts"),
         "/dts-v1/;\n/plugin/;\n/ { fragment@0 { target-path = \"/\"; __overlay__ { model = \"kimage,hat\"; }; }; };\n",

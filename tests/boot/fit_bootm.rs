@@ -1,7 +1,7 @@
 //! What U-Boot's bootm needs of a FIT: each node that it refuses is an error of `verify`, a warning of `fit` and an error of `lint`, with
 //! the words of a real U-Boot 2023.01 in QEMU beside it; what it starts is good. What is not there or cannot be filled in is refused.
 
-use crate::machine::{Machine, u_boot};
+use crate::machine::Board;
 use crate::support::{kimage, run, run_ok, stderr, stdout, tempdir, tool};
 use std::fs;
 use std::path::Path;
@@ -66,7 +66,7 @@ fn verify(dir: &Path, file: &str) -> (bool, String) {
 
 #[test]
 fn what_bootm_refuses_is_an_error() {
-    let board = tool("qemu-system-aarch64", "qemu-system-arm").zip(u_boot("qemu_arm64/u-boot.bin"));
+    let board = Board::arm64(256);
     for (from, to, rule, words) in CASES {
         let dir = folder();
         let dir = dir.path();
@@ -84,25 +84,8 @@ fn what_bootm_refuses_is_an_error() {
         );
         assert!(found.contains(rule), "{from} {to}: {found}");
         assert_eq!(lint.status.success(), rule.is_empty(), "{from} {to}: {}", stderr(&lint));
-        let Some((qemu, rom)) = &board else { continue }; // no gap: what made the board says so
-        let mut command = Command::new(qemu);
-        command.args([
-            "-M",
-            "virt",
-            "-cpu",
-            "cortex-a57",
-            "-m",
-            "256",
-            "-no-reboot",
-            "-display",
-            "none",
-            "-serial",
-            "stdio",
-        ]);
-        command.arg("-bios").arg(rom);
-        command.args(["-device", &format!("loader,file={},addr=0x44000000,force-raw=on", dir.join("x.itb").display())]);
-        let mut machine = Machine::start(&format!("{from} {to}"), &mut command);
-        machine.prompt();
+        let Some(board) = &board else { continue }; // no gap: what made the board says so
+        let mut machine = board.start(&format!("{from} {to}"), &[(&dir.join("x.itb"), 0x4400_0000)]);
         machine.type_keys("bootm 0x44000000#conf-1\r");
         machine.wait_for(words);
     }

@@ -1,12 +1,11 @@
 //! `kimage lint`: what it finds is so on a real U-Boot, and what it proposes works there.
 
 use crate::files;
-use crate::machine::{Cpu, Machine, USER_OK, initrd, u_boot};
-use crate::support::{self, kimage, read, run, stderr, stdout, tempdir, testdata, tool};
+use crate::machine::{self, Cpu, USER_OK, initrd};
+use crate::support::{self, kimage, read, run, stderr, stdout, tempdir, testdata};
 use kimage::lint::{Board, Environment, Files, Linted, Role};
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 fn boards() -> Vec<(String, Board)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lint/boards");
@@ -323,28 +322,13 @@ fn printenv_wins() {
 #[test]
 fn a_real_printenv() {
     let boards = boards();
-    for (name, qemu, package, options, rom) in [
-        ("qemu-arm-virt", "qemu-system-arm", "qemu-system-arm", &["-M", "virt", "-bios"][..], "qemu_arm"),
-        (
-            "qemu-arm64-virt",
-            "qemu-system-aarch64",
-            "qemu-system-arm",
-            &["-M", "virt", "-cpu", "cortex-a57", "-bios"],
-            "qemu_arm64",
-        ),
-        (
-            "qemu-riscv64-virt",
-            "qemu-system-riscv64",
-            "qemu-system-misc",
-            &["-M", "virt", "-kernel"],
-            "qemu-riscv64_smode",
-        ),
+    for (name, machine) in [
+        ("qemu-arm-virt", machine::Board::arm()),
+        ("qemu-arm64-virt", machine::Board::arm64(256)),
+        ("qemu-riscv64-virt", machine::Board::riscv64(256)),
     ] {
-        let (Some(qemu), Some(rom)) = (tool(qemu, package), u_boot(&format!("{rom}/u-boot.bin"))) else { continue };
-        let mut command = Command::new(qemu);
-        command.args(options).arg(rom).args(["-m", "256", "-no-reboot", "-display", "none", "-serial", "stdio"]);
-        let mut machine = Machine::start(name, &mut command);
-        machine.prompt();
+        let Some(machine) = machine else { continue }; // no gap: what makes it says so
+        let mut machine = machine.start(name, &[]);
         let mut env = Environment::default();
         assert_eq!(env.read(&machine.ask("printenv")), []);
         let board = &boards.iter().find(|board| board.0 == name).unwrap().1;
@@ -366,8 +350,7 @@ fn a_real_printenv() {
 /// A ramdisk where the kernel unpacks itself: the board does not reach user space. What lint proposes boots.
 #[test]
 fn what_lint_says_is_so_on_the_board() {
-    let Some(qemu) = tool("qemu-system-arm", "qemu-system-arm") else { return };
-    let Some(rom) = u_boot("qemu_arm/u-boot.bin") else { return };
+    let Some(board) = machine::Board::arm() else { return };
     let Some(tree) = support::tree("arm") else { return };
     let dir = tempdir();
     let dir = dir.path();
@@ -390,15 +373,9 @@ fn what_lint_says_is_so_on_the_board() {
         (output.status.success(), stderr(&output))
     };
     let boots = |ramdisk: &str| {
-        let mut command = Command::new(&qemu);
-        command
-            .args(["-M", "virt", "-m", "256", "-no-reboot", "-display", "none", "-serial", "stdio", "-bios"])
-            .arg(&rom);
-        for (file, at) in [("uImage", "0x44000000"), ("uInitrd", ramdisk)] {
-            command.args(["-device", &format!("loader,file={},addr={at},force-raw=on", path(file).display())]);
-        }
-        let mut machine = Machine::start(ramdisk, &mut command);
-        machine.prompt();
+        let ramdisk_at = u64::from_str_radix(ramdisk.trim_start_matches("0x"), 16).unwrap();
+        let loaded = [(&*path("uImage"), 0x4400_0000), (&path("uInitrd"), ramdisk_at)];
+        let mut machine = board.start(ramdisk, &loaded);
         machine.ask("setenv bootargs console=ttyAMA0 panic=-1; setenv initrd_high ffffffff");
         machine.leave(&format!("bootm 0x44000000 {ramdisk} ${{fdtcontroladdr}}"))
     };

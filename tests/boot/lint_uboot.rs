@@ -1,12 +1,11 @@
 //! What lint and verify say of legacy headers and of U-Boot's own place: beside a real U-Boot in QEMU where it can be told there, else
 //! from the words of U-Boot's sources and of the kernel's.
 
-use crate::machine::{Machine, u_boot};
-use crate::support::{kimage, run, run_ok, stderr, stdout, tempdir, tool};
+use crate::machine;
+use crate::support::{kimage, run, run_ok, stderr, stdout, tempdir};
 use kimage::lint::{Board, Files, Linted, SHIPPED, lint};
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 fn board(name: &str) -> Board {
     Board::parse(SHIPPED.iter().find(|(shipped, _)| *shipped == name).unwrap().1).unwrap()
@@ -102,7 +101,7 @@ fn type_and_os() {
     let dir = tempdir();
     let dir = dir.path();
     let arm64 = board("qemu-arm64-virt");
-    let rom = tool("qemu-system-aarch64", "qemu-system-arm").zip(u_boot("qemu_arm64/u-boot.bin"));
+    let u_boot = machine::Board::arm64(256);
     for (options, rule, words) in [
         (&["-a", "40400000"][..], "", "Starting kernel"),
         (&["-a", "40400000", "-T", "ramdisk"], "lint.type", "Wrong Image Type for bootm command"),
@@ -113,25 +112,8 @@ fn type_and_os() {
         let found = linted(&arm64, &image);
         let rules: Vec<&str> = found.findings.iter().map(|it| it.rule).collect();
         assert_eq!(rules, if rule.is_empty() { vec![] } else { vec![rule] }, "{options:?}: {found:#?}");
-        let Some((qemu, rom)) = &rom else { continue }; // no gap: tool() and u_boot() say so
-        let mut command = Command::new(qemu);
-        command.args([
-            "-M",
-            "virt",
-            "-cpu",
-            "cortex-a57",
-            "-m",
-            "256",
-            "-no-reboot",
-            "-display",
-            "none",
-            "-serial",
-            "stdio",
-        ]);
-        command.arg("-bios").arg(rom);
-        command.args(["-device", &format!("loader,file={},addr=0x44000000,force-raw=on", dir.join("u").display())]);
-        let mut machine = Machine::start(&format!("{options:?}"), &mut command);
-        machine.prompt();
+        let Some(u_boot) = &u_boot else { continue }; // no gap: what makes it says so
+        let mut machine = u_boot.start(&format!("{options:?}"), &[(&dir.join("u"), 0x4400_0000)]);
         machine.type_keys("bootm 0x44000000 - ${fdtcontroladdr}\r");
         machine.wait_for(words);
     }
@@ -162,18 +144,11 @@ fn the_place_of_u_boot() {
     board.env.read("fdtcontroladdr=4edb6db0\n");
     assert!(!linted(&board, &high).findings.is_empty());
 
-    let Some((qemu, rom)) = tool("qemu-system-aarch64", "qemu-system-arm").zip(u_boot("qemu_arm64/u-boot.bin")) else {
-        return;
-    };
+    let Some(u_boot) = machine::Board::arm64(256) else { return };
     // What is loaded over U-Boot hangs or resets it, which nothing on the console tells from a slow machine.
     for bytes in [&low, &proposed] {
         fs::write(dir.join("u"), bytes).unwrap();
-        let mut command = Command::new(&qemu);
-        command.args(["-M", "virt", "-cpu", "cortex-a57", "-m", "256"]);
-        command.args(["-no-reboot", "-display", "none", "-serial", "stdio", "-bios"]).arg(&rom);
-        command.args(["-device", &format!("loader,file={},addr=0x42000000,force-raw=on", dir.join("u").display())]);
-        let mut machine = Machine::start("U-Boot's place", &mut command);
-        machine.prompt();
+        let mut machine = u_boot.start("U-Boot's place", &[(&dir.join("u"), 0x4200_0000)]);
         machine.type_keys("bootm 0x42000000 - ${fdtcontroladdr}\r");
         machine.wait_for("Starting kernel");
     }

@@ -1,11 +1,10 @@
 //! Kernels wrapped again with another payload boot, on SeaBIOS and on OVMF: an image with stale PE fields boots on the one
 //! and hangs on the other.
 
-use crate::machine::{Cpu, Machine, USER_OK, each, initrd};
+use crate::machine::{self, Cpu, Machine, USER_OK, each, initrd, x86_cpu};
 use crate::support::{self, Tree, kimage, missing, run_ok, tempdir, tool};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 const OVMF: &str = "/usr/share/ovmf/OVMF.fd";
 
@@ -44,10 +43,6 @@ fn rewrap(dir: &Path, tree: &Tree) -> PathBuf {
     image
 }
 
-fn x86_cpu(tree: &Tree) -> Cpu {
-    if tree.read("vmlinux")[4] == 2 { Cpu::X86_64 } else { Cpu::I386 }
-}
-
 /// Has the image a PE header for this CPU?
 fn has_pe(image: &Path) -> bool {
     fs::read(image).unwrap().starts_with(b"MZ")
@@ -77,9 +72,8 @@ fn x86_on_seabios_and_ovmf() {
         }
     }
     each(&jobs, |(tree, image, ramdisk, efi)| {
-        let mut command = Command::new(&qemu);
-        command.args(["-M", "q35", "-cpu", "Nehalem-v1", "-m", "256", "-no-reboot", "-display", "none"]);
-        command.args(["-serial", "stdio", "-nic", "none", "-append", "console=ttyS0 panic=-1"]);
+        let mut command = machine::pc(&qemu, "q35", "Nehalem-v1", 1, 256);
+        command.args(["-append", "console=ttyS0 panic=-1"]);
         if *efi {
             command.args(["-bios", OVMF]);
         }
@@ -106,8 +100,8 @@ fn arm_on_virt() {
         let big = tree.read("vmlinux")[5] == 2;
         let ramdisk = dir.path().join(format!("{}.cpio", tree.name));
         fs::write(&ramdisk, initrd(if big { Cpu::ArmBe8 } else { Cpu::Arm })).unwrap();
-        let mut command = Command::new(&qemu);
-        command.args(["-M", "virt", "-m", "256", "-no-reboot", "-display", "none", "-serial", "stdio", "-nic", "none"]);
+        let mut command = machine::qemu(&qemu, "virt");
+        command.args(["-m", "256", "-nic", "none"]);
         command.args(["-append", "console=ttyAMA0 panic=-1", "-kernel"]).arg(&image).arg("-initrd").arg(&ramdisk);
         Machine::start(&tree.name, &mut command).finish().says(&["KImage version", USER_OK]);
     });

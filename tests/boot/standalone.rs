@@ -3,8 +3,10 @@
 //!
 //! `KIMAGE_FULL=1` boots every kernel with every codec on every machine.
 
-use crate::machine::{Console, Cpu, Machine, USER_OK, each, initrd, initrd_of};
-use crate::support::{self, Tree, kimage, missing, read, run, run_ok, stderr, stdout, tempdir, testdata, tool};
+use crate::machine::{self, Console, Cpu, Machine, USER_OK, each, initrd, initrd_of, x86_cpu};
+use crate::support::{
+    self, Tree, full, missing, put, read, run, run_ok, stderr, stdout, tempdir, testdata, tool, x86_trees,
+};
 use kimage::format::bzimage::{BzImage, Stubbed};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,45 +18,16 @@ const MACHINES: [&str; 3] = ["q35", "pc", "microvm,acpi=off"];
 /// and panics where a busy host lets too few through: no_timer_check.
 const ARGS: &str = "console=ttyS0 earlyprintk=ttyS0 panic=-1 no_timer_check";
 
-fn full() -> bool {
-    support::full()
-}
-
 fn qemu() -> Option<PathBuf> {
     tool("qemu-system-x86_64", "qemu-system-x86")
 }
 
-fn x86_trees() -> Vec<&'static Tree> {
-    support::x86_trees()
-}
-
-/// The kernel itself: where its relocations are.
-fn vmlinux(tree: &Tree) -> PathBuf {
-    let unstripped = tree.path("vmlinux.unstripped");
-    if unstripped.is_file() { unstripped } else { tree.path("vmlinux") }
-}
-
-fn x86_cpu(tree: &Tree) -> Cpu {
-    if tree.read("vmlinux")[4] == 2 { Cpu::X86_64 } else { Cpu::I386 }
-}
-
-/// Never `-cpu max`: with it some kernels crash at random under software emulation.
 fn pc(qemu: &Path, machine: &str, cpus: usize, megabytes: usize) -> Command {
-    let mut command = Command::new(qemu);
-    command.args(["-M", machine, "-cpu", "Nehalem-v1", "-no-reboot", "-display", "none", "-serial", "stdio"]);
-    command.args(["-nic", "none", "-smp", &cpus.to_string(), "-m", &megabytes.to_string()]);
-    command
+    machine::pc(qemu, machine, "Nehalem-v1", cpus, megabytes)
 }
 
 fn make(dir: &Path, name: &str, inputs: &[&Path], options: &[&str]) -> PathBuf {
-    run_ok(kimage().current_dir(dir).arg("bzimage").args(inputs).args(options).args(["--quiet", "-o", name]));
-    dir.join(name)
-}
-
-fn put(dir: &Path, name: &str, bytes: &[u8]) -> PathBuf {
-    let path = dir.join(name);
-    fs::write(&path, bytes).unwrap();
-    path
+    support::make(dir, name, "bzimage", inputs, options)
 }
 
 /// Where the stub said that it put the kernel: physical address and distance in virtual memory.
@@ -76,7 +49,7 @@ fn to_user_space() {
     let mut jobs = Vec::new();
     for tree in x86_trees() {
         let ramdisk = put(dir.path(), &format!("{}.cpio", tree.name), &initrd(x86_cpu(tree)));
-        for (from, source) in [("vmlinux", vmlinux(tree)), ("bzImage", tree.path("arch/x86/boot/bzImage"))] {
+        for (from, source) in [("vmlinux", tree.unstripped()), ("bzImage", tree.path("arch/x86/boot/bzImage"))] {
             let turn = jobs.len();
             let codecs = if full() { &CODECS[..] } else { &CODECS[turn % CODECS.len()..][..1] };
             let machines = if full() { &MACHINES[..] } else { &MACHINES[turn % MACHINES.len()..][..1] };
@@ -113,7 +86,7 @@ fn with_the_kernels_setup() {
     for tree in x86_trees() {
         let ramdisk = put(dir.path(), &format!("{}.cpio", tree.name), &initrd(x86_cpu(tree)));
         let setup = tree.path(if jobs.len() % 2 == 0 { "arch/x86/boot/setup.bin" } else { "arch/x86/boot/setup.elf" });
-        let image = make(dir.path(), &tree.name, &[&vmlinux(tree), &setup], &["--compress", "lz4"]);
+        let image = make(dir.path(), &tree.name, &[&tree.unstripped(), &setup], &["--compress", "lz4"]);
         jobs.push((tree, image, ramdisk));
     }
     each(&jobs, |(tree, image, ramdisk)| {
@@ -133,8 +106,8 @@ fn addresses_by_chance() {
     let trees = support::trees("x86_64", |tree| tree.is_x86() && x86_cpu(tree) == Cpu::X86_64);
     let trees = if full() { &trees[..] } else { &trees[..trees.len().min(1)] };
     for tree in trees {
-        let image = make(dir.path(), "kaslr", &[&vmlinux(tree)], &["--compress", "lz4"]);
-        let fixed = make(dir.path(), "fixed", &[&vmlinux(tree)], &["--compress", "lz4", "--no-kaslr"]);
+        let image = make(dir.path(), "kaslr", &[&tree.unstripped()], &["--compress", "lz4"]);
+        let fixed = make(dir.path(), "fixed", &[&tree.unstripped()], &["--compress", "lz4", "--no-kaslr"]);
         let boot = |image: &Path, more: &str| {
             let mut command = pc(&qemu, "q35", 1, 512);
             command.arg("-kernel").arg(image).args(["-append", &format!("{ARGS} {more}")]);
@@ -169,7 +142,7 @@ fn too_little_memory_and_an_initrd_in_the_way() {
     let Some(qemu) = qemu() else { return };
     let dir = tempdir();
     let Some(tree) = support::tree("x86_64") else { return };
-    let image = make(dir.path(), "image", &[&vmlinux(tree)], &["--compress", "lz4"]);
+    let image = make(dir.path(), "image", &[&tree.unstripped()], &["--compress", "lz4"]);
     let boot = |megabytes, more: &[&str]| {
         let mut command = pc(&qemu, "q35", 1, megabytes);
         command.arg("-kernel").arg(&image).args(["-append", "console=ttyS0 nokaslr"]).args(more);
@@ -194,8 +167,9 @@ fn built_in() {
     let Some(tree) = support::tree("x86_64") else { return };
     let ramdisk = put(dir.path(), "cpio", &initrd(Cpu::X86_64));
     let common = ["--compress", "gzip", "--cmdline", ARGS, "--initrd", ramdisk.to_str().unwrap()];
-    let appends = make(dir.path(), "appends", &[&vmlinux(tree)], &common);
-    let overrides = make(dir.path(), "overrides", &[&vmlinux(tree)], &[&common[..], &["--cmdline-override"]].concat());
+    let appends = make(dir.path(), "appends", &[&tree.unstripped()], &common);
+    let overrides =
+        make(dir.path(), "overrides", &[&tree.unstripped()], &[&common[..], &["--cmdline-override"]].concat());
     for (image, says, never) in [
         (appends, format!("Command line: {ARGS} from-the-loader\n"), "is in the way"),
         (overrides, format!("Command line: {ARGS}\n"), "from-the-loader"),
@@ -223,7 +197,7 @@ fn by_grub() {
             let name = format!("{}.{way}", tree.name);
             let tree_dir = dir.path().join(&name);
             fs::create_dir_all(tree_dir.join("boot/grub")).unwrap();
-            make(&tree_dir, "kernel", &[&vmlinux(tree)], &["--compress", "lz4"]);
+            make(&tree_dir, "kernel", &[&tree.unstripped()], &["--compress", "lz4"]);
             put(&tree_dir, "ramdisk", &initrd(x86_cpu(tree)));
             let initrd = way.replace("linux", "initrd");
             let script = format!("{way} /kernel {ARGS}\n{initrd} /ramdisk\nboot\n");
@@ -246,7 +220,7 @@ fn others_know_the_image() {
     let (file, grub_file) = (tool("file", "file"), tool("grub-file", "grub-common"));
     let dir = tempdir();
     for tree in x86_trees() {
-        let image = make(dir.path(), &tree.name, &[&vmlinux(tree)], &["--compress", "lz4"]);
+        let image = make(dir.path(), &tree.name, &[&tree.unstripped()], &["--compress", "lz4"]);
         if let Some(file) = &file {
             let said = stdout(&run_ok(Command::new(file).arg("-b").arg(&image)));
             for words in ["Linux kernel x86 boot executable", &format!("version {} ", release(tree))] {
@@ -352,15 +326,14 @@ fn by_kexec() {
         let files: [(&str, &[u8]); 3] =
             [("init", &read(&program)), ("kernel", &read(&image)), ("second", &initrd(Cpu::X86_64))];
         let ramdisk = put(dir.path(), &format!("{}.cpio", tree.name), &initrd_of(&files));
-        for (cpu, megabytes) in [("Nehalem-v1", "1024"), ("Nehalem-v1", "6144"), ("qemu64,+la57", "6144")] {
+        for (cpu, megabytes) in [("Nehalem-v1", 1024), ("Nehalem-v1", 6144), ("qemu64,+la57", 6144)] {
             jobs.push((tree, ramdisk.clone(), cpu, megabytes));
         }
     }
     let jobs = if full() { &jobs[..] } else { &jobs[1..] };
     each(jobs, |(tree, ramdisk, cpu, megabytes)| {
-        let mut command = Command::new(&qemu);
-        command.args(["-M", "q35", "-cpu", cpu, "-m", megabytes, "-no-reboot", "-display", "none", "-serial", "stdio"]);
-        command.args(["-nic", "none", "-append", "console=ttyS0 panic=-1 no_timer_check"]);
+        let mut command = machine::pc(&qemu, "q35", cpu, 1, *megabytes);
+        command.args(["-append", "console=ttyS0 panic=-1 no_timer_check"]);
         command.arg("-kernel").arg(&first).arg("-initrd").arg(ramdisk);
         let console = Machine::start(&format!("{} by kexec, {cpu}, {megabytes} MiB", tree.name), &mut command).finish();
         console.says(&["KEXEC-LOADED", "kimage: kernel at ", &format!("Linux version {} ", release(tree)), USER_OK]);

@@ -3,8 +3,8 @@
 //!
 //! `KIMAGE_FULL=1` boots every kernel with every codec.
 
-use crate::machine::{Console, Cpu, Machine, USER_OK, each, initrd};
-use crate::support::{self, Tree, kimage, missing, run_ok, tempdir, testdata, tool};
+use crate::machine::{self, Console, Cpu, Machine, USER_OK, each, initrd, x86_cpu};
+use crate::support::{self, Tree, full, missing, put, run_ok, tempdir, testdata, tool, x86_trees};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -17,10 +17,6 @@ const ARGS: &str = "console=ttyS0 earlyprintk=ttyS0 panic=-1 no_timer_check";
 const EFI: &str = "efi: EFI v2.";
 const FIRMWARE: &str = "/usr/share/ovmf/OVMF.fd";
 
-fn full() -> bool {
-    support::full()
-}
-
 fn installed(file: &str, package: &str) -> bool {
     let is_there = Path::new(file).is_file();
     if !is_there {
@@ -31,11 +27,7 @@ fn installed(file: &str, package: &str) -> bool {
 
 /// A PC, still without firmware.
 fn pc(machine: &str) -> Option<Command> {
-    let mut command = Command::new(tool("qemu-system-x86_64", "qemu-system-x86")?);
-    // Never `-cpu max`: with it some kernels crash at random under software emulation.
-    command.args(["-M", machine, "-cpu", "Nehalem-v1", "-m", "256", "-no-reboot", "-display", "none"]);
-    command.args(["-serial", "stdio", "-nic", "none"]);
-    Some(command)
+    Some(machine::pc(&tool("qemu-system-x86_64", "qemu-system-x86")?, machine, "Nehalem-v1", 1, 256))
 }
 
 /// A PC with UEFI firmware.
@@ -50,14 +42,7 @@ fn drive(command: &mut Command, disk: &Path) {
 }
 
 fn make(dir: &Path, name: &str, input: &Path, options: &[&str]) -> PathBuf {
-    run_ok(kimage().current_dir(dir).arg("bzimage").arg(input).args(options).args(["--quiet", "-o", name]));
-    dir.join(name)
-}
-
-fn put(dir: &Path, name: &str, bytes: &[u8]) -> PathBuf {
-    let path = dir.join(name);
-    fs::write(&path, bytes).unwrap();
-    path
+    support::make(dir, name, "bzimage", &[input], options)
 }
 
 /// A disk with these files, in folders that it makes.
@@ -81,20 +66,6 @@ fn disk(dir: &Path, name: &str, files: &[(&str, &Path)]) -> Option<PathBuf> {
         run_ok(Command::new("mcopy").arg("-i").arg(&disk).arg(file).arg(format!("::{path}")));
     }
     Some(disk)
-}
-
-fn x86_trees() -> Vec<&'static Tree> {
-    support::x86_trees()
-}
-
-/// The kernel itself: where its relocations are.
-fn vmlinux(tree: &Tree) -> PathBuf {
-    let unstripped = tree.path("vmlinux.unstripped");
-    if unstripped.is_file() { unstripped } else { tree.path("vmlinux") }
-}
-
-fn x86_cpu(tree: &Tree) -> Cpu {
-    if tree.read("vmlinux")[4] == 2 { Cpu::X86_64 } else { Cpu::I386 }
 }
 
 /// A 64-bit kernel of the corpus.
@@ -150,7 +121,7 @@ fn to_user_space() {
     }
     each(&jobs, |(tree, codec, ramdisk)| {
         let what = format!("{}.{codec}", tree.name);
-        let image = make(dir.path(), &what, &vmlinux(tree), &["--compress", codec]);
+        let image = make(dir.path(), &what, &tree.unstripped(), &["--compress", codec]);
         let mut command = uefi().unwrap();
         command.arg("-kernel").arg(image).arg("-initrd").arg(ramdisk).args(["-append", ARGS]);
         let console = Machine::start(&what, &mut command).finish();
@@ -237,8 +208,8 @@ fn by_grub() {
     }
     let Some(tree) = a_tree() else { return };
     let dir = tempdir();
-    let image = make(dir.path(), "image", &vmlinux(tree), &["--compress", "lz4"]);
-    let bare = make(dir.path(), "bare", &vmlinux(tree), &["--compress", "lz4", "--no-efi"]);
+    let image = make(dir.path(), "image", &tree.unstripped(), &["--compress", "lz4"]);
+    let bare = make(dir.path(), "bare", &tree.unstripped(), &["--compress", "lz4", "--no-efi"]);
     let ramdisk = put(dir.path(), "ramdisk", &initrd(Cpu::X86_64));
     let ways = [
         ("linux", format!("linux /image {ARGS}\ninitrd /ramdisk\n")),
@@ -269,7 +240,7 @@ fn chance_and_measurements() {
     let Some(tree) = a_tree() else { return };
     let Some(swtpm) = tool("swtpm", "swtpm") else { return };
     let dir = tempdir();
-    let image = make(dir.path(), "image", &vmlinux(tree), &["--compress", "lz4"]);
+    let image = make(dir.path(), "image", &tree.unstripped(), &["--compress", "lz4"]);
     let mut offsets = Vec::new();
     for round in 0..2 {
         let state = dir.path().join(format!("tpm{round}"));
@@ -329,7 +300,7 @@ fn under_secure_boot() {
         ["--sbat", sbat.to_str().unwrap()],
         ["--compress", "gzip"],
     ];
-    let image = make(dir.path(), "image", &vmlinux(tree), &built_in.concat());
+    let image = make(dir.path(), "image", &tree.unstripped(), &built_in.concat());
     let (key, signed) = (dir.path().join("key"), dir.path().join("signed"));
     let mut command = Command::new(openssl);
     command.args(["rsa", "-in", "/usr/share/ovmf/PkKek-1-snakeoil.key", "-passin", "pass:snakeoil", "-out"]);

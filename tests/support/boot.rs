@@ -2,7 +2,8 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its share")]
 
-use super::support::{missing, read, tempdir};
+use super::support::{Tree, missing, read, run_ok, tempdir, tool};
+use kimage::format::fdt::{Dtb, Flat, Node, Property, Strings};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -230,13 +231,91 @@ pub fn u_boot(file: &str) -> Option<PathBuf> {
     Some(path)
 }
 
+/// A machine with nothing to see but its serial line, which is QEMU's standard input and output.
+pub fn qemu(program: &Path, machine: &str) -> Command {
+    let mut command = Command::new(program);
+    command.args(["-M", machine, "-no-reboot", "-display", "none", "-serial", "stdio"]);
+    command
+}
+
+/// A PC without a network. Never `-cpu max`: with it some kernels crash at random under software emulation.
+pub fn pc(program: &Path, machine: &str, cpu: &str, cpus: usize, megabytes: usize) -> Command {
+    let mut command = qemu(program, machine);
+    command.args(["-cpu", cpu, "-nic", "none", "-smp", &cpus.to_string(), "-m", &megabytes.to_string()]);
+    command
+}
+
+/// QEMU's options for files that lie in the memory from the start.
+pub fn loaders(loaded: &[(&Path, u64)]) -> Vec<String> {
+    let one = |(file, at): &(&Path, u64)| {
+        ["-device".to_owned(), format!("loader,file={},addr={at:#x},force-raw=on", file.display())]
+    };
+    loaded.iter().flat_map(one).collect()
+}
+
+/// QEMU's board `virt` with Debian's U-Boot for it.
+pub struct Board {
+    pub qemu: PathBuf,
+    options: Vec<String>,
+}
+
+impl Board {
+    pub fn arm() -> Option<Board> {
+        let qemu = tool("qemu-system-arm", "qemu-system-arm")?;
+        Board::new(qemu, &["-m", "256", "-bios"], "qemu_arm/u-boot.bin")
+    }
+
+    pub fn arm64(megabytes: usize) -> Option<Board> {
+        let qemu = tool("qemu-system-aarch64", "qemu-system-arm")?;
+        let options = ["-cpu", "cortex-a57", "-m", &megabytes.to_string(), "-bios"];
+        Board::new(qemu, &options, "qemu_arm64/u-boot.bin")
+    }
+
+    /// OpenSBI, QEMU's default firmware here, starts U-Boot.
+    pub fn riscv64(megabytes: usize) -> Option<Board> {
+        let qemu = tool("qemu-system-riscv64", "qemu-system-misc")?;
+        Board::new(qemu, &["-m", &megabytes.to_string(), "-kernel"], "qemu-riscv64_smode/u-boot.bin")
+    }
+
+    fn new(qemu: PathBuf, options: &[&str], rom: &str) -> Option<Board> {
+        let rom = u_boot(rom)?.display().to_string();
+        Some(Board { qemu, options: options.iter().copied().chain([&*rom]).map(str::to_owned).collect() })
+    }
+
+    /// The board with these files in its memory, at U-Boot's prompt.
+    #[track_caller]
+    pub fn start(&self, what: &str, loaded: &[(&Path, u64)]) -> Machine {
+        let mut machine = Machine::start(what, qemu(&self.qemu, "virt").args(&self.options).args(loaders(loaded)));
+        machine.prompt();
+        machine
+    }
+
+    /// The board's own device tree, with another model and for other boards.
+    pub fn tree(&self, model: &str, compatible: &[&str]) -> Vec<u8> {
+        let options: Vec<&str> = self.options.iter().map(String::as_str).collect();
+        let bytes = device_tree(&self.qemu, "virt", &options);
+        let tree = Dtb::parse_at(&bytes, 0).unwrap().tree().unwrap();
+        let mut root = Node::from(tree.root());
+        root.set(Property::string("model", model));
+        root.set(Property::strings("compatible", compatible.iter().copied()));
+        let mut out = Vec::new();
+        Flat::new(&root, Strings::default()).unwrap().plan(0).unwrap().emit(&mut out).unwrap();
+        out
+    }
+}
+
+/// Whose programs an x86 kernel of the corpus runs: its ELF class says it.
+pub fn x86_cpu(tree: &Tree) -> Cpu {
+    if tree.read("vmlinux")[4] == 2 { Cpu::X86_64 } else { Cpu::I386 }
+}
+
 /// The device tree that QEMU gives a kernel on this machine; `qemu` has all options but the machine.
 pub fn device_tree(qemu: &Path, machine: &str, options: &[&str]) -> Vec<u8> {
     let dir = tempdir();
     let file = dir.path().join("dtb");
     let mut command = Command::new(qemu);
     command.args(["-M", &format!("{machine},dumpdtb={}", file.display())]).args(options);
-    super::support::run_ok(command.args(["-display", "none"]));
+    run_ok(command.args(["-display", "none"]));
     read(&file)
 }
 

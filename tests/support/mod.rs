@@ -42,6 +42,11 @@ impl Tree {
         kept.into_iter().chain(folder).chain(made).find(|path| path.is_file())
     }
 
+    /// The kernel itself, with its relocations: newer builds strip them off vmlinux.
+    pub fn unstripped(&self) -> PathBuf {
+        Some(self.path("vmlinux.unstripped")).filter(|path| path.is_file()).unwrap_or_else(|| self.path("vmlinux"))
+    }
+
     pub fn is_x86(&self) -> bool {
         self.path("arch/x86/boot").is_dir()
     }
@@ -290,6 +295,19 @@ pub fn read(path: &Path) -> Vec<u8> {
 /// A folder that goes away when the test ends.
 pub fn tempdir() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()
+}
+
+/// Writes a file of this folder.
+pub fn put(dir: &Path, name: &str, bytes: &[u8]) -> PathBuf {
+    let path = dir.join(name);
+    fs::write(&path, bytes).unwrap();
+    path
+}
+
+/// Has kimage make a file of this folder.
+pub fn make(dir: &Path, name: &str, command: &str, inputs: &[&Path], options: &[&str]) -> PathBuf {
+    run_ok(kimage().current_dir(dir).arg(command).args(inputs).args(options).args(["--quiet", "-o", name]));
+    dir.join(name)
 }
 
 /// Compares two images; says where they part instead of printing megabytes.

@@ -7,22 +7,17 @@ mod arm;
 mod uimage;
 mod x86;
 
-use crate::machine::{Console, Cpu, Machine, USER_OK, device_tree, each, initrd, property, u_boot};
-use crate::support::{self, Tree, kimage, read, run_ok, stdout, tempdir, testdata, tool};
+use crate::machine::{
+    self, Board, Console, Cpu, Machine, USER_OK, device_tree, each, initrd, loaders, pc, property, u_boot, x86_cpu,
+};
+use crate::support::{
+    self, Tree, arm_trees, full, kimage, make, put, read, run_ok, stdout, tempdir, testdata, tool, x86_trees,
+};
 use kimage::format::zimage::ZImage;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-
-/// Asks for the long form of the tests.
-fn full() -> bool {
-    support::full()
-}
-
-fn arm_trees() -> Vec<&'static Tree> {
-    support::arm_trees()
-}
 
 /// What that very kernel says first: "Linux version", release, builder and compiler. Number and date come after that,
 /// and not all that vmlinux has is what is printed.
@@ -39,13 +34,6 @@ fn release(banner: &str) -> &str {
     banner.split(' ').nth(2).unwrap()
 }
 
-/// Writes a file beside the image under test.
-fn put(dir: &Path, name: &str, bytes: &[u8]) -> PathBuf {
-    let path = dir.join(name);
-    fs::write(&path, bytes).unwrap();
-    path
-}
-
 fn put_initrd(dir: &Path, tree: &Tree, cpu: Cpu) -> PathBuf {
     put(dir, &format!("{}.cpio", tree.name), &initrd(cpu))
 }
@@ -58,27 +46,13 @@ fn twice<T: Clone>(mut jobs: Vec<T>) -> Vec<T> {
     jobs
 }
 
-/// QEMU's options for files that lie in the memory from the start.
-fn loaders(loaded: &[(&Path, u32)]) -> Vec<String> {
-    let one = |(file, at): &(&Path, u32)| {
-        ["-device".to_owned(), format!("loader,file={},addr={at:#x},force-raw=on", file.display())]
-    };
-    loaded.iter().flat_map(one).collect()
-}
-
-/// Runs kimage to make `dir/name`.
-fn make(dir: &Path, name: &str, command: &str, inputs: &[&Path], options: &[&str]) -> PathBuf {
-    run_ok(kimage().current_dir(dir).arg(command).args(inputs).args(options).args(["--quiet", "-o", name]));
-    dir.join(name)
-}
-
 const VIRT: [&str; 2] = ["-m", "256"];
 const ARM_ARGS: &str = "console=ttyAMA0 panic=-1";
 
 /// QEMU's own ARM board.
 fn virt(qemu: &Path) -> Command {
-    let mut command = Command::new(qemu);
-    command.args(["-M", "virt"]).args(VIRT).args(["-no-reboot", "-display", "none", "-serial", "stdio"]);
+    let mut command = machine::qemu(qemu, "virt");
+    command.args(VIRT);
     command
 }
 
@@ -96,7 +70,7 @@ struct Appended {
     banner: String,
     zimage: PathBuf,
     ramdisk: PathBuf,
-    ramdisk_at: u32,
+    ramdisk_at: u64,
     dtb: PathBuf,
 }
 
@@ -109,7 +83,7 @@ impl Appended {
         let files = [&zimage, &ramdisk].map(|path| path.to_str().unwrap());
         let options = [&VIRT[..], &["-kernel", files[0], "-initrd", files[1], "-append", Self::ARGS]].concat();
         let dtb = device_tree(qemu, "virt", &options);
-        let ramdisk_at = property(&dtb, "linux,initrd-start").unwrap().try_into().unwrap();
+        let ramdisk_at = property(&dtb, "linux,initrd-start").unwrap();
         Appended { banner: banner(tree), zimage, ramdisk, ramdisk_at, dtb: put(dir, "virt.dtb", &dtb) }
     }
 

@@ -2,39 +2,17 @@
 
 use super::*;
 
-const IMAGE: u32 = 0x4400_0000;
-const RAMDISK: u32 = 0x4800_0000;
-const OTHER: u32 = 0x4900_0000;
+const IMAGE: u64 = 0x4400_0000;
+const RAMDISK: u64 = 0x4800_0000;
+const OTHER: u64 = 0x4900_0000;
 /// Where a kernel wants to be on this board: the RAM's start and TEXT_OFFSET.
 const LOAD: &str = "0x40008000";
 
-/// QEMU's own ARM board with U-Boot, and files in its memory.
-struct Board {
-    qemu: PathBuf,
-    u_boot: PathBuf,
-}
-
-impl Board {
-    fn new() -> Option<Board> {
-        let qemu = tool("qemu-system-arm", "qemu-system-arm")?;
-        Some(Board { qemu, u_boot: u_boot("qemu_arm/u-boot.bin")? })
-    }
-
-    /// Up to U-Boot's prompt.
-    fn start(&self, what: &str, loaded: &[(&Path, u32)]) -> Machine {
-        let mut command = virt(&self.qemu);
-        command.arg("-bios").arg(&self.u_boot).args(loaders(loaded));
-        let mut machine = Machine::start(what, &mut command);
-        machine.prompt();
-        machine
-    }
-
-    /// A kernel with its RAM disk, which is a uImage too, and U-Boot's device tree; to user space.
-    fn boot(&self, what: &str, image: &Path, ramdisk: &Path) -> Console {
-        let mut machine = self.start(what, &[(image, IMAGE), (ramdisk, RAMDISK)]);
-        machine.ask(&format!("setenv bootargs {ARM_ARGS}"));
-        machine.leave("bootm 0x44000000 0x48000000 ${fdtcontroladdr}")
-    }
+/// A kernel with its RAM disk, which is a uImage too, and U-Boot's device tree; to user space.
+fn boot(board: &Board, what: &str, image: &Path, ramdisk: &Path) -> Console {
+    let mut machine = board.start(what, &[(image, IMAGE), (ramdisk, RAMDISK)]);
+    machine.ask(&format!("setenv bootargs {ARM_ARGS}"));
+    machine.leave("bootm 0x44000000 0x48000000 ${fdtcontroladdr}")
 }
 
 /// Runs `make` for every ARM tree, then `check`; that twice with `KIMAGE_FULL=1`.
@@ -52,14 +30,14 @@ fn ramdisk_image(dir: &Path, tree: &Tree, cpu: Cpu) -> PathBuf {
 
 #[test]
 fn uimage_all_derived() {
-    let Some(board) = Board::new() else { return };
+    let Some(board) = Board::arm() else { return };
     each_arm_tree(
         |dir, tree| {
             let zimage = zimage(dir, tree);
             (make(dir, "uImage", "uimage", &[&zimage], &[]), ramdisk_image(dir, tree, arm_cpu(&zimage)))
         },
         |tree, (image, ramdisk)| {
-            let console = board.boot(&format!("{}, uImage all derived", tree.name), image, ramdisk);
+            let console = boot(&board, &format!("{}, uImage all derived", tree.name), image, ramdisk);
             let banner = banner(tree);
             let name = format!("Linux-{}", release(&banner));
             console.says(&[
@@ -81,7 +59,7 @@ fn uimage_all_derived() {
 /// Load address and entry point, as the kernel's own `make uImage` has them: U-Boot copies the zImage there.
 #[test]
 fn uimage_with_addresses() {
-    let Some(board) = Board::new() else { return };
+    let Some(board) = Board::arm() else { return };
     let options = ["-A", "arm", "-O", "linux", "-T", "kernel", "-C", "none", "-a", LOAD, "-e", LOAD, "-n", "my-board"];
     each_arm_tree(
         |dir, tree| {
@@ -89,7 +67,7 @@ fn uimage_with_addresses() {
             (make(dir, "uImage", "uimage", &[&zimage], &options), ramdisk_image(dir, tree, arm_cpu(&zimage)))
         },
         |tree, (image, ramdisk)| {
-            let console = board.boot(&format!("{}, uImage with addresses", tree.name), image, ramdisk);
+            let console = boot(&board, &format!("{}, uImage with addresses", tree.name), image, ramdisk);
             console.says(&[
                 "Image Name:   my-board\n",
                 "Image Type:   ARM Linux Kernel Image (uncompressed)\n",
@@ -108,7 +86,7 @@ fn uimage_with_addresses() {
 /// No decompressor in between: the flat kernel, packed, unpacked by U-Boot and entered at its first byte.
 #[test]
 fn uimage_of_the_packed_image() {
-    let Some(board) = Board::new() else { return };
+    let Some(board) = Board::arm() else { return };
     each_arm_tree(
         |dir, tree| {
             let cpu = arm_cpu(&zimage(dir, tree));
@@ -120,7 +98,7 @@ fn uimage_of_the_packed_image() {
             (make(dir, "uImage", "uimage", &[&packed], &options), ramdisk_image(dir, tree, cpu))
         },
         |tree, (image, ramdisk)| {
-            let console = board.boot(&format!("{}, uImage of Image.gz", tree.name), image, ramdisk);
+            let console = boot(&board, &format!("{}, uImage of Image.gz", tree.name), image, ramdisk);
             let banner = banner(tree);
             console.says(&[
                 &format!("Image Name:   Linux-{}\n", release(&banner)),
@@ -138,14 +116,14 @@ fn uimage_of_the_packed_image() {
 /// The kernel takes the appended tree in place of the one that U-Boot passes.
 #[test]
 fn uimage_with_appended_device_tree() {
-    let Some(board) = Board::new() else { return };
+    let Some(board) = Board::arm() else { return };
     each_arm_tree(
         |dir, tree| {
             let kernel = Appended::new(&board.qemu, dir, tree);
             (make(dir, "uImage", "uimage", &[&kernel.zimage], &[&kernel.option()]), kernel)
         },
         |tree, (image, kernel)| {
-            let loaded: [(&Path, u32); 2] = [(image, IMAGE), (&kernel.ramdisk, kernel.ramdisk_at)];
+            let loaded: [(&Path, u64); 2] = [(image, IMAGE), (&kernel.ramdisk, kernel.ramdisk_at)];
             let mut machine = board.start(&format!("{}, uImage with appended device tree", tree.name), &loaded);
             machine.ask("setenv bootargs from U-Boot");
             let console = machine.leave("bootm 0x44000000 - ${fdtcontroladdr}");
@@ -158,7 +136,7 @@ fn uimage_with_appended_device_tree() {
 /// Kernel, RAM disk and device tree in one file: U-Boot finds the parts by the table of sizes.
 #[test]
 fn uimage_of_several_files() {
-    let Some(board) = Board::new() else { return };
+    let Some(board) = Board::arm() else { return };
     let dtb = device_tree(&board.qemu, "virt", &VIRT);
     each_arm_tree(
         |dir, tree| {
@@ -196,7 +174,7 @@ fn uimage_of_several_files() {
 
 #[test]
 fn uimage_of_the_tiny_zimage() {
-    let Some(board) = Board::new() else { return };
+    let Some(board) = Board::arm() else { return };
     let dir = tempdir();
     let zimage = make(dir.path(), "zImage", "zimage", &[&testdata("tiny/arm-vmlinux")], &[]);
     let image = make(dir.path(), "uImage", "uimage", &[&zimage], &["-n", "tiny"]);
@@ -217,7 +195,7 @@ fn uimage_of_the_tiny_zimage() {
 /// A script, which boots the tiny kernel.
 #[test]
 fn uimage_of_a_script() {
-    let Some(board) = Board::new() else { return };
+    let Some(board) = Board::arm() else { return };
     let dir = tempdir();
     let zimage = make(dir.path(), "zImage", "zimage", &[&testdata("tiny/arm-vmlinux")], &[]);
     let image = make(dir.path(), "uImage", "uimage", &[&zimage], &[]);
@@ -236,7 +214,7 @@ fn uimage_of_a_script() {
 /// The two checksums are those that U-Boot computes: one changed byte anywhere is refused.
 #[test]
 fn u_boot_refuses_a_damaged_uimage() {
-    let Some(board) = Board::new() else { return };
+    let Some(board) = Board::arm() else { return };
     let dir = tempdir();
     let zimage = make(dir.path(), "zImage", "zimage", &[&testdata("tiny/arm-vmlinux")], &[]);
     let image = make(dir.path(), "uImage", "uimage", &[&zimage], &[]);
@@ -260,7 +238,7 @@ fn u_boot_refuses_a_damaged_uimage() {
         // kimage refuses the same bytes.
         let verified = support::run(kimage().arg("verify").arg(&path));
         assert_eq!(verified.status.code(), Some(1), "byte {at}: {}", support::stdout(&verified));
-        loaded.push((path, IMAGE + 0x1_0000 * (number as u32 + 1)));
+        loaded.push((path, IMAGE + 0x1_0000 * (number as u64 + 1)));
     }
     let loaded: Vec<_> = loaded.iter().map(|(path, at)| (path.as_path(), *at)).collect();
     each(&twice(vec![()]), |()| {

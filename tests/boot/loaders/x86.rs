@@ -2,26 +2,9 @@
 
 use super::*;
 
-fn x86_trees() -> Vec<&'static Tree> {
-    support::x86_trees()
-}
-
-/// A PC. Never `-cpu max`: with it some kernels crash at random under software emulation.
-fn pc(qemu: &Path, machine: &str, cpu: &str, cpus: &str) -> Command {
-    let mut command = Command::new(qemu);
-    command.args(["-M", machine, "-cpu", cpu, "-smp", cpus, "-m", "256", "-no-reboot"]);
-    command.args(["-display", "none", "-serial", "stdio", "-nic", "none"]);
-    command
-}
-
 fn bzimage(dir: &Path, tree: &Tree) -> PathBuf {
     let (vmlinux, setup) = (tree.path("arch/x86/boot/compressed/vmlinux"), tree.path("arch/x86/boot/setup.bin"));
     make(dir, &format!("{}.bzImage", tree.name), "bzimage", &[&vmlinux, &setup], &[])
-}
-
-/// The kernel's ELF class says what its programs are.
-fn x86_cpu(tree: &Tree) -> Cpu {
-    if tree.read("vmlinux")[4] == 2 { Cpu::X86_64 } else { Cpu::I386 }
 }
 
 #[test]
@@ -34,7 +17,7 @@ fn tiny_bzimage_on_a_pc() {
     each(&jobs, |(setup, machine)| {
         let (vmlinux, setup_path) = (testdata("tiny/vmlinux"), testdata(&format!("tiny/{setup}")));
         let image = make(dir.path(), &format!("{machine}.{setup}"), "bzimage", &[&vmlinux, &setup_path], &[]);
-        let mut command = pc(&qemu, machine, "Nehalem-v1", "1");
+        let mut command = pc(&qemu, machine, "Nehalem-v1", 1, 256);
         command.arg("-kernel").arg(&image).arg("-initrd").arg(&ramdisk).args(["-append", "kimage=1 word"]);
         let console = Machine::start(&format!("tiny {setup} on {machine}"), &mut command).finish();
         console.says(&[
@@ -54,23 +37,23 @@ fn bzimage_on_a_pc_to_user_space() {
     for tree in x86_trees() {
         let image = bzimage(dir.path(), tree);
         let ramdisk = put_initrd(dir.path(), tree, x86_cpu(tree));
-        let matrix: &[(&str, &str, &str)] = match full() {
-            false => &[("q35", "Nehalem-v1", "1")],
+        let matrix: &[(&str, &str, usize)] = match full() {
+            false => &[("q35", "Nehalem-v1", 1)],
             true => &[
-                ("q35", "Nehalem-v1", "1"),
-                ("q35", "Nehalem-v1", "2"),
-                ("q35", "qemu64", "1"),
-                ("q35", "qemu64", "2"),
-                ("pc", "Nehalem-v1", "1"),
-                ("pc", "Nehalem-v1", "2"),
-                ("pc", "qemu64", "1"),
-                ("pc", "qemu64", "2"),
+                ("q35", "Nehalem-v1", 1),
+                ("q35", "Nehalem-v1", 2),
+                ("q35", "qemu64", 1),
+                ("q35", "qemu64", 2),
+                ("pc", "Nehalem-v1", 1),
+                ("pc", "Nehalem-v1", 2),
+                ("pc", "qemu64", 1),
+                ("pc", "qemu64", 2),
             ],
         };
         jobs.extend(matrix.iter().map(|machine| (tree, image.clone(), ramdisk.clone(), *machine)));
     }
     each(&jobs, |(tree, image, ramdisk, (machine, cpu, cpus))| {
-        let mut command = pc(&qemu, machine, cpu, cpus);
+        let mut command = pc(&qemu, machine, cpu, *cpus, 256);
         command.arg("-kernel").arg(image).arg("-initrd").arg(ramdisk).args(["-append", "console=ttyS0 panic=-1"]);
         let console = Machine::start(&format!("{} on {machine}, {cpu}, {cpus} CPUs", tree.name), &mut command).finish();
         console.says(&[&banner(tree), USER_OK]).never_says("Kernel panic");
@@ -78,8 +61,8 @@ fn bzimage_on_a_pc_to_user_space() {
 }
 
 /// A PC with U-Boot in its ROM, and files in its memory.
-fn u_boot_pc(qemu: &Path, rom: &Path, loaded: &[(&Path, u32)]) -> Command {
-    let mut command = pc(qemu, "q35", "Nehalem-v1", "1");
+fn u_boot_pc(qemu: &Path, rom: &Path, loaded: &[(&Path, u64)]) -> Command {
+    let mut command = pc(qemu, "q35", "Nehalem-v1", 1, 256);
     command.arg("-bios").arg(rom).args(loaders(loaded));
     command
 }
