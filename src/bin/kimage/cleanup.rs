@@ -1,7 +1,8 @@
 //! What has a name before it may stay: gone again when a signal ends the command.
 //!
 //! Most outputs have no name until they are whole (see [`crate::place`]), and nothing of them can stay. What needs one is
-//! noted here. SIGINT, SIGTERM, SIGHUP and SIGQUIT then first remove it and do what they do then. (SIGKILL asks nobody.)
+//! noted here. SIGINT, SIGTERM, SIGHUP and SIGQUIT then first remove it and do what they do then. (SIGKILL asks nobody: what
+//! it leaves, the next one who writes the same output removes.)
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -9,7 +10,7 @@ use signal_hook::low_level::emulate_default_handler;
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, Once};
+use std::sync::{Arc, Mutex, Once, PoisonError};
 
 /// Something that must not stay.
 pub(crate) enum Stray {
@@ -35,14 +36,16 @@ static NOTED: Mutex<Vec<(usize, Stray)>> = Mutex::new(Vec::new());
 #[must_use]
 pub(crate) struct Noted(usize);
 
-/// Notes what is about to be made.
-pub(crate) fn note(stray: Stray) -> Noted {
+/// Makes something and notes it: for a signal, one step.
+pub(crate) fn made<T, E>(make: impl FnOnce() -> Result<(T, Stray), E>) -> Result<(T, Noted), E> {
     static WATCH: Once = Once::new();
     WATCH.call_once(watch);
-    let Ok(mut noted) = NOTED.lock() else { return Noted(0) };
+    // Held while it is made: whoever ends the command has to wait, and then knows of it.
+    let mut noted = NOTED.lock().unwrap_or_else(PoisonError::into_inner);
+    let (made, stray) = make()?;
     let id = noted.last().map_or(1, |(id, _)| id + 1);
     noted.push((id, stray));
-    Noted(id)
+    Ok((made, Noted(id)))
 }
 
 impl Drop for Noted {

@@ -4,7 +4,7 @@
 //! fails, whatever it made of it ([`are_unchanged`]). A mapped file that gets shorter, or that its disk does not give, is a
 //! SIGBUS where it is touched: the command says what happened and ends.
 
-use crate::{cleanup, dash, say};
+use crate::{cleanup, dash, fd, say};
 use anyhow::{Context, Result, bail};
 use clap::error::ErrorKind;
 use kimage::bytes::printable;
@@ -139,6 +139,7 @@ impl Input {
     /// Opens `path`; `-` is standard input.
     pub(crate) fn open(path: &Path) -> Result<Input> {
         let bytes = if path == Path::new("-") {
+            fd::check_stdin()?;
             let mut bytes = Vec::new();
             std::io::stdin().lock().read_to_end(&mut bytes).context("standard input cannot be read")?;
             Bytes::Read(bytes)

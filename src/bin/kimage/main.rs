@@ -8,6 +8,8 @@ mod cleanup;
 mod cmd;
 mod dash;
 mod depfile;
+mod draft;
+mod fd;
 mod input;
 mod link;
 mod output;
@@ -15,7 +17,7 @@ mod place;
 mod say;
 mod screen;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Parser;
 use std::io::Write;
 use std::process::ExitCode;
@@ -34,7 +36,8 @@ fn run(cli: args::Cli) -> Result<()> {
     let dependencies = cli.depfile.clone();
     let done = cmd::run(cli).and_then(|()| dependencies.as_deref().map_or(Ok(()), depfile::write));
     // Whatever came of it: it came of files that were others at the end.
-    input::are_unchanged().and(done)
+    input::are_unchanged().and(done)?;
+    fd::closed(std::io::stdout()).context("standard output cannot be written")
 }
 
 /// Help and version, which clap has for an error too; with any other, this is the end.

@@ -1,8 +1,8 @@
 //! Files out: written beside the target, then renamed. A failure leaves the old file as it was.
 
-use crate::place::{Place, find};
+use crate::place::{Folder, Place, find};
 use crate::screen::Screen;
-use crate::{input, say};
+use crate::{fd, input, say};
 use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use kimage::finding::{Finding, Severity};
@@ -66,6 +66,7 @@ impl Output<'_> {
     }
 
     fn write_stdout<T>(&self, len: u64, write: impl FnOnce(&mut dyn Write) -> Result<T>) -> Result<T> {
+        fd::check_stdout()?;
         let stdout = io::stdout();
         if !stdout.is_terminal() {
             // Not by way of the standard library's buffer, which looks for line ends.
@@ -78,9 +79,23 @@ impl Output<'_> {
         Ok(value)
     }
 
+    /// As [`Output::write`], to `name` in a folder that is held open; the path is for messages and for who waits for the file.
+    pub(crate) fn write_into(&self, folder: &Folder, name: &str, bytes: &[u8]) -> Result<()> {
+        let write = |out: &mut dyn Write| Ok(out.write_all(bytes)?);
+        let written = folder.entry(name).and_then(|place| self.write_at(&place, bytes.len() as u64, write));
+        written.with_context(|| self.name())?;
+        crate::depfile::written(self.path);
+        Ok(())
+    }
+
     fn write_at<T>(&self, place: &Place, len: u64, write: impl FnOnce(&mut dyn Write) -> Result<T>) -> Result<T> {
         let entry = match place {
-            Place::Open(entry) => return fill(&entry.open()?, len, write),
+            Place::Open(entry) => {
+                let file = entry.open()?;
+                let value = fill(&file, len, write)?;
+                fd::closed(&file).context("cannot be written")?;
+                return Ok(value);
+            }
             Place::Replace(entry) => entry,
         };
         let draft = entry.draft()?;

@@ -4,6 +4,7 @@
 //! ([`is_printable`]), line breaks and tabs apart, which reports are made of; names and texts within a line are to be made
 //! [`printable`](kimage::bytes::printable) by those who put them there.
 
+use crate::fd;
 use anyhow::{Context, Result};
 use kimage::bytes::is_printable;
 use kimage::report::Style;
@@ -13,12 +14,14 @@ use std::io::{self, ErrorKind, IsTerminal, Write};
 ///
 /// A reader that went away has seen enough: that is no failure, and the command goes on to whatever its verdict is.
 pub(crate) fn print(write: impl FnOnce(&mut Screen<io::StdoutLock<'static>>) -> io::Result<()>) -> Result<()> {
+    fd::check_stdout().context("standard output")?;
     let mut screen = Screen::new(io::stdout().lock(), style().colour);
     write(&mut screen).and_then(|()| screen.flush()).context("standard output")
 }
 
 /// Gives `bytes` as they are to the program that reads standard output.
 pub(crate) fn pass(bytes: &[u8]) -> Result<()> {
+    fd::check_stdout().context("standard output")?;
     match io::stdout().write_all(bytes).and_then(|()| io::stdout().flush()) {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         done => done.context("standard output"),

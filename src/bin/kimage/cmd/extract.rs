@@ -3,6 +3,7 @@
 use crate::args::Extract;
 use crate::input::Input;
 use crate::output::Output;
+use crate::place::Folder;
 use crate::{say, screen};
 use anyhow::{Context, Result, anyhow, bail};
 use kimage::arch::Arch;
@@ -10,7 +11,6 @@ use kimage::bytes::printable;
 use kimage::elf::{self, Elf, kallsyms};
 use kimage::inspect::{Opened, Part, open};
 use kimage::report::{self, FileInfo, write_info_json};
-use std::fs;
 use std::io::Write;
 use std::path::Path;
 
@@ -106,17 +106,14 @@ fn is_text(part: &Part) -> bool {
 /// Writes every part into `folder`, under kimage's own names. A file in the way is replaced, and nothing that a link
 /// leads to is touched.
 fn write_all(folder: &Path, opened: &Opened<'_>, sync: bool) -> Result<()> {
-    fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+    // Held open: whatever others do meanwhile, all parts go to the one folder.
+    let held = Folder::make(folder).with_context(|| folder.display().to_string())?;
     for part in opened.parts() {
         // `dtb[2]` means something else to a shell.
         let name: String = part.name.replace('[', "-").replace(']', "");
-        let path = folder.join(name);
-        if path.symlink_metadata().is_ok_and(|meta| !meta.is_file()) {
-            bail!("{}: is in the way and is not a file; remove it, or name another folder", path.display());
-        }
-        let output = Output { path: &path, sync, is_text: true };
+        let path = folder.join(&name);
         let bytes = opened.part_bytes(part);
-        output.write(bytes.len() as u64, |out| Ok(out.write_all(bytes)?))?;
+        Output { path: &path, sync, is_text: true }.write_into(&held, &name, bytes)?;
         say::line(&format!("{} is ready: {} bytes, {}", path.display(), bytes.len(), part.what));
     }
     if opened.parts().is_empty() {

@@ -134,8 +134,12 @@ pub(crate) fn rebuild(vmlinux_path: &Path, want: Arch, options: &FolderOptions) 
     let name = stream_name.unwrap_or_else(|| at("compressed/vmlinux.bin"));
     let piggy = rebuild.piggy(&payload).map_err(in_tree)?;
     let piggy = piggy.bytes_at(0..piggy.len());
-    let temporary = tempfile::tempdir().context("no temporary folder can be made; name another by TMPDIR")?;
-    let _watched = cleanup::note(cleanup::Stray::Folder(temporary.path().to_owned()));
+    let made = cleanup::made(|| {
+        let folder = tempfile::tempdir()?;
+        let stray = cleanup::Stray::Folder(folder.path().to_owned());
+        Ok::<_, std::io::Error>((folder, stray))
+    });
+    let (temporary, _watched) = made.context("no temporary folder can be made; name another by TMPDIR")?;
     let piggy_path = temporary.path().join("piggy.o");
     fs::write(&piggy_path, &piggy).with_context(|| piggy_path.display().to_string())?;
     let (linked, said) = link::link(rebuild.link(), &tree.root, temporary.path(), &piggy_path)?;
