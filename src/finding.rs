@@ -50,13 +50,24 @@ pub struct Finding {
     /// What it means for booting; may be empty.
     #[serde(skip_serializing_if = "str::is_empty")]
     pub means: &'static str,
+    /// What is there and was not checked, in the plural, as a verdict names it: `signatures of the FIT`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unchecked: Option<&'static str>,
 }
 
 impl Finding {
     /// A finding without offset and advice.
     pub fn new(rule: &'static str, severity: Severity, message: impl Into<String>) -> Self {
         let message = message.into();
-        Finding { rule, severity, offset: None, message, help: Cow::Borrowed(""), found: None, wanted: None, means: "" }
+        let help = Cow::Borrowed("");
+        Finding { rule, severity, offset: None, message, help, found: None, wanted: None, means: "", unchecked: None }
+    }
+
+    /// The same finding, which says that `what` (in the plural) was not checked: no verdict passes over it.
+    #[must_use]
+    pub fn not_checked(mut self, what: &'static str) -> Self {
+        self.unchecked = Some(what);
+        self
     }
 
     /// The same finding with the file offset it is about.
@@ -126,6 +137,19 @@ impl Checks {
         let finding = Finding::new(rule.id, severity, message);
         let (found, wanted) = (Some(found), Some(wanted));
         self.findings.push(Finding { offset: at.into(), found, wanted, means: rule.means, ..finding });
+    }
+
+    /// Notes that `what` (in the plural, as a verdict names it) is there and was not checked.
+    pub fn not_checked(
+        &mut self,
+        rule: &'static Rule,
+        at: impl Into<Option<u64>>,
+        found: impl fmt::Display,
+        what: &'static str,
+    ) {
+        self.count += 1;
+        let finding = Finding::new(rule.id, rule.severity, format!("{}: {found}", rule.what)).not_checked(what);
+        self.findings.push(Finding { offset: at.into(), means: rule.means, ..finding });
     }
 
     /// Adds what rules that are held elsewhere found.

@@ -7,6 +7,8 @@ use crate::bytes::{FieldError, Problem, len64, slice};
 
 /// Length of an entry's header in bytes.
 pub const HEADER_LEN: u64 = 110;
+/// Offset of `c_check` in an entry's header.
+const CHECK_AT: u64 = 102;
 /// The name that ends an archive.
 pub const TRAILER: &[u8] = b"TRAILER!!!";
 
@@ -19,12 +21,31 @@ pub struct Entry<'a> {
     pub mode: u32,
     /// Modification time in seconds since 1970.
     pub mtime: u32,
+    /// Offset of the entry in the archive.
+    pub at: u64,
     /// Offset of the data in the archive.
     pub data_at: u64,
     /// Bytes of data.
     pub size: u64,
+    /// `c_check` of a "crc" entry.
+    check: Option<u32>,
     /// Offset of the next entry.
     next: u64,
+}
+
+impl Entry<'_> {
+    /// `c_check` where the kernel looks at it, in a "crc" entry of a file that has data: the sum of its bytes, modulo 2^32
+    /// (init/initramfs.c, `do_copy`, Linux 5.18). A further name of a file has none of the data.
+    pub fn checksum(&self) -> Option<u32> {
+        const TYPE: u32 = 0o170_000;
+        const FILE: u32 = 0o100_000;
+        self.check.filter(|_| self.mode & TYPE == FILE && self.size > 0)
+    }
+
+    /// Offset of `c_check` in the archive.
+    pub fn check_at(&self) -> u64 {
+        self.at + CHECK_AT
+    }
 }
 
 /// An archive that begins a piece of data.
@@ -115,11 +136,12 @@ fn entry(bytes: &[u8], at: u64) -> Result<Entry<'_>, FieldError> {
     };
     let (mode, mtime) = (number("c_mode", 1)?, number("c_mtime", 5)?);
     let (size, name_size) = (u64::from(number("c_filesize", 6)?), u64::from(number("c_namesize", 11)?));
+    let check = if header.starts_with(b"070702") { Some(number("c_check", 12)?) } else { None };
     let name = take("name", at + HEADER_LEN, name_size)?;
     let name = name.strip_suffix(&[0]).unwrap_or(name);
     let data_at = (at + HEADER_LEN + name_size).next_multiple_of(4);
     take("data", data_at.min(have), size)?;
-    Ok(Entry { name, mode, mtime, data_at, size, next: (data_at + size).next_multiple_of(4) })
+    Ok(Entry { name, mode, mtime, at, data_at, size, check, next: (data_at + size).next_multiple_of(4) })
 }
 
 #[cfg(test)]

@@ -7,9 +7,6 @@
 use crate::bytes::{Cursor, FieldError, Problem, len64};
 use std::ops::Range;
 
-/// The finding that says that the signatures were not checked: no verdict may pass over it.
-pub const UNCHECKED_SIGNATURE: &str = "chromeos.signature";
-
 const MAGIC: &[u8] = b"CHROMEOS";
 /// Bytes of the command line, and of the boot parameters behind it, in front of the boot loader stub.
 const CONFIG: u64 = 4096;

@@ -14,6 +14,8 @@ pub struct Foreign {
     pub name: Cow<'static, str>,
     /// Its length in bytes, where it tells.
     pub len: Option<u64>,
+    /// What it is to check something else by, in the plural.
+    pub unchecked: Option<&'static str>,
 }
 
 /// Where a magic number stands, which, and whose.
@@ -51,25 +53,54 @@ const MAGICS: &[(u64, &[u8], &str)] = &[
     (0, b"-----BEGIN ", "PEM text: a key, certificate or signature"),
     (0, b"sign", "signature (\"sign\")"),
     (0, b"\xde\xad\xc0\xde", "OpenWrt's end mark (0xdeadc0de)"),
-    (0, b"~Module signature appended~\n", "mark of an appended signature"),
+    (0, MODULE_MARK, "mark of an appended signature"),
 ];
+
+/// The end of a signature behind a kernel module or a kernel (include/linux/module_signature.h, `MODULE_SIG_STRING`).
+const MODULE_MARK: &[u8] = b"~Module signature appended~\n";
+
+/// What those are to check something by, in the plural.
+const SIGNATURES: &[(&[u8], &str)] =
+    &[(b"AVB0", AVB), (b"AVBf", AVB), (b"sign", "vendors' signatures"), (MODULE_MARK, APPENDED)];
+const AVB: &str = "digests and signatures of Android's verified boot";
+const APPENDED: &str = "appended signatures";
+
+/// Has it a signature at its end, as a kernel module?
+pub fn is_signed_module(bytes: &[u8]) -> bool {
+    bytes.ends_with(MODULE_MARK)
+}
+
+/// The length of a signature of Android's verified boot 1.0: a DER sequence of format version 1, a certificate and more
+/// (AOSP, system/extras/verity, `AndroidVerifiedBootSignature`).
+fn verified_boot_1(bytes: &[u8]) -> Option<u64> {
+    let [0x30, 0x82, high, low, 2, 1, 1, 0x30, 0x82, ..] = bytes else { return None };
+    Some(4 + u64::from(u16::from_be_bytes([*high, *low])))
+}
 
 impl Foreign {
     /// What begins `bytes`, by its magic number.
     pub fn detect(bytes: &[u8]) -> Option<Foreign> {
         let is = |at: u64, magic: &[u8]| slice(bytes, at, len64(magic)) == Some(magic);
-        let (_, magic, name) = MAGICS.iter().find(|(at, magic, _)| is(*at, magic))?;
+        let named = |name: &'static str, len, unchecked| Some(Foreign { name: name.into(), len, unchecked });
+        let Some((_, magic, name)) = MAGICS.iter().find(|(at, magic, _)| is(*at, magic)) else {
+            if let Some(len) = verified_boot_1(bytes) {
+                let len = Some(len).filter(|len| *len <= len64(bytes));
+                return named("signature of Android's verified boot 1.0", len, Some(AVB));
+            }
+            return is_signed_module(bytes).then(|| named("appended signature", Some(len64(bytes)), Some(APPENDED)))?;
+        };
         // `struct squashfs_super_block`, version 4: s_major at 28, bytes_used at 40.
         let cursor = Cursor::little(bytes);
         let is_squashfs_4 = *magic == b"hsqs" && cursor.u16("s_major", 28) == Ok(4);
         let len = cursor.u64("bytes_used", 40).ok().filter(|len| is_squashfs_4 && *len >= 96);
-        Some(Foreign { name: Cow::Borrowed(name), len: len.filter(|len| *len <= len64(bytes)) })
+        let unchecked = SIGNATURES.iter().find(|(signature, _)| signature == magic).map(|(_, what)| *what);
+        named(name, len.filter(|len| *len <= len64(bytes)), unchecked)
     }
 
     /// What all of `bytes` are: by magic number, as padding, as text.
     pub fn describe(bytes: &[u8]) -> Option<Foreign> {
         let len = Some(len64(bytes));
-        let named = |name: &'static str| Some(Foreign { name: name.into(), len });
+        let named = |name: &'static str| Some(Foreign { name: name.into(), len, unchecked: None });
         match bytes.first()? {
             first @ (0 | 0xff) if bytes.iter().all(|byte| byte == first) => {
                 named(if *first == 0 { "zeros (padding)" } else { "0xff bytes (erased flash or padding)" })

@@ -3,6 +3,7 @@
 //! Source: OpenWrt firmware-utils, src/mktplinkfw.c (`struct fw_header`).
 
 use crate::bytes::{Cursor, Endian, FieldError, Problem, len64, slice};
+use md5::{Digest, Md5};
 use std::ops::Range;
 
 /// Bytes of the header, and the version in its first word.
@@ -24,9 +25,40 @@ pub struct TpLink<'a> {
     pub entry: u32,
     /// File offsets of the kernel.
     pub kernel: Range<u64>,
+    /// `fw_length`: bytes of the firmware, or of the flash that it goes to.
+    pub len: u32,
+    /// `rootfs_len`: bytes of the root file system behind the kernel.
+    pub rootfs_len: u32,
+    /// `md5sum1`: see [`TpLink::is_md5_right`].
+    pub md5: [u8; 16],
+    /// Is there a boot loader in it?
+    has_boot: bool,
 }
 
+/// What stands in the place of `md5sum1` while the sum is made (`md5salt_normal`, `md5salt_boot`).
+const SALT: [u8; 16] = [0xdc, 0xd7, 0x3a, 0xa5, 0xc3, 0x95, 0x98, 0xfb, 0xdd, 0xf9, 0xe7, 0xf4, 0x0e, 0xae, 0x47, 0x38];
+const SALT_BOOT: [u8; 16] =
+    [0x8c, 0xef, 0x33, 0x5b, 0xd5, 0xc5, 0xce, 0xfa, 0xa7, 0x9c, 0x28, 0xda, 0xb2, 0xe9, 0x0f, 0x42];
+
 impl<'a> TpLink<'a> {
+    /// File offset of `md5sum1`.
+    pub const MD5_AT: u64 = 0x4c;
+
+    /// Is `md5sum1` the MD5 of what the tool wrote: header and kernel (its option -c), `fw_length` bytes, or the whole file?
+    /// What was put behind it later is in none of them, and where that begins nothing tells.
+    pub fn is_md5_right(&self, bytes: &[u8]) -> bool {
+        let salt = if self.has_boot { SALT_BOOT } else { SALT };
+        let ends = [self.kernel.end, self.len.into(), len64(bytes)];
+        let behind = Self::MD5_AT + 16;
+        ends.into_iter().filter(|end| *end >= HEADER && *end <= len64(bytes)).any(|end| {
+            let mut hash = Md5::new();
+            hash.update(slice(bytes, 0, Self::MD5_AT).unwrap_or_default());
+            hash.update(salt);
+            hash.update(slice(bytes, behind, end - behind).unwrap_or_default());
+            hash.finalize().as_slice() == self.md5
+        })
+    }
+
     /// Is this the header? It has no magic number: the version, a vendor's name in ASCII, and a kernel inside the file, behind
     /// the header, must agree.
     pub fn detect(bytes: &[u8]) -> bool {
@@ -62,6 +94,10 @@ impl<'a> TpLink<'a> {
             load: cursor.u32("kernel_la", 0x74)?,
             entry: cursor.u32("kernel_ep", 0x78)?,
             kernel: start..start + len,
+            len: cursor.u32("fw_length", 0x7c)?,
+            rootfs_len: cursor.u32("rootfs_len", 0x8c)?,
+            md5: cursor.take("md5sum1", Self::MD5_AT, 16)?.first_chunk().copied().unwrap_or_default(),
+            has_boot: cursor.u32("boot_len", 0x94)? != 0,
         })
     }
 }

@@ -624,7 +624,8 @@ impl<'a> Opened<'a> {
         let Some(layer) = parent.and_then(|parent| self.layers.get_mut(parent.0)) else { return };
         if !layer.findings.iter().any(|finding| finding.rule == RULE) {
             let message = format!("not all that is inside was looked at: {why}");
-            layer.findings.push(Finding::new(RULE, Severity::Warning, message));
+            let finding = Finding::new(RULE, Severity::Warning, message);
+            layer.findings.push(finding.not_checked("layers beyond the limits"));
         }
     }
 }
@@ -632,7 +633,9 @@ impl<'a> Opened<'a> {
 fn stream_finding(error: &codec::Error, produced: u64) -> Finding {
     let message = format!("{error}; {produced} bytes came out before");
     match error {
-        codec::Error::TooBig { .. } => Finding::new("layer.limit", Severity::Warning, message),
+        codec::Error::TooBig { .. } => {
+            Finding::new("layer.limit", Severity::Warning, message).not_checked("layers beyond the limits")
+        }
         _ => Finding::new("stream.damaged", Severity::Error, message),
     }
     .with_help(error.help())

@@ -172,7 +172,8 @@ impl Budget {
                  bytes came out, and the file is not worth more"
             );
             let help = "what was not found may be there all the same; cut the stream out and give that to kimage";
-            Finding::new(SEARCH_LIMIT, Severity::Warning, message).with_help(help)
+            let finding = Finding::new(SEARCH_LIMIT, Severity::Warning, message).with_help(help);
+            finding.not_checked("compressed data that the search did not reach")
         })
     }
 }

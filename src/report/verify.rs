@@ -5,7 +5,6 @@
 use super::Style;
 use super::info_text::clean;
 use crate::finding::{Finding, Severity};
-use crate::format::{cros, fit};
 use crate::inspect::verify::{LayerFinding, Verified};
 use crate::inspect::{LayerId, Opened, Space};
 use serde::Serialize;
@@ -39,6 +38,8 @@ pub struct FileVerification {
     errors: usize,
     warnings: usize,
     notes: usize,
+    /// What is there and was not checked, whatever the verdict.
+    unchecked: Vec<&'static str>,
     findings: Vec<FindingReport>,
 }
 
@@ -72,6 +73,7 @@ impl FileVerification {
             errors: verified.count(Severity::Error),
             warnings: verified.count(Severity::Warning),
             notes: verified.count(Severity::Note),
+            unchecked: verified.unchecked(),
             findings: verified.findings.iter().map(|found| finding_report(opened, found)).collect(),
         }
     }
@@ -86,6 +88,7 @@ impl FileVerification {
             errors: 0,
             warnings: 0,
             notes: 0,
+            unchecked: Vec::new(),
             findings: Vec::new(),
         }
     }
@@ -158,17 +161,25 @@ pub fn write_verify_text(
     let (errors, warnings) = (count(Severity::Error, "error"), count(Severity::Warning, "warning"));
     let notes = count(Severity::Note, "note");
     // What was not looked at is no part of "good".
-    let unchecked = verified
-        .findings
-        .iter()
-        .any(|found| [fit::UNCHECKED_SIGNATURE, cros::UNCHECKED_SIGNATURE].contains(&found.finding.rule));
-    let verdict = match (errors.is_empty(), unchecked) {
-        (false, _) => style.paint("bad", "1;31"),
-        (true, true) => style.paint("good but for signatures, which were NOT checked", "1;33"),
-        (true, false) => style.paint("good", "1;32"),
+    let unchecked = listed(&verified.unchecked());
+    let (verdict, unchecked) = match (errors.is_empty(), unchecked.is_empty()) {
+        (false, true) => (style.paint("bad", "1;31"), String::new()),
+        (false, false) => (style.paint("bad", "1;31"), format!("; NOT checked: {unchecked}")),
+        (true, true) => (style.paint("good", "1;32"), String::new()),
+        (true, false) => {
+            (style.paint(&format!("good but for {unchecked}, which were NOT checked"), "1;33"), String::new())
+        }
     };
     let layers = opened.layers().len();
     let layers = if layers == 1 { "1 layer".to_owned() } else { format!("{layers} layers") };
     let claims = if verified.checks == 1 { "1 claim".to_owned() } else { format!("{} claims", verified.checks) };
-    writeln!(out, "{}: {verdict}: {claims} in {layers} checked{errors}{warnings}{notes}", clean(name))
+    writeln!(out, "{}: {verdict}: {claims} in {layers} checked{errors}{warnings}{notes}{unchecked}", clean(name))
+}
+
+/// `one, two and three`.
+fn listed(names: &[&str]) -> String {
+    match names {
+        [names @ .., last] if !names.is_empty() => format!("{} and {last}", names.join(", ")),
+        _ => names.concat(),
+    }
 }

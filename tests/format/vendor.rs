@@ -252,7 +252,10 @@ fn a_kernel_partition_of_chrome_os() {
         assert_eq!(part(&path, "setup"), &bytes[..setup]);
         assert_eq!(part(&path, "cmdline"), b"console=tty0 root=/dev/dm-0");
         let verdict = stdout(&verify(&path));
-        assert!(verdict.contains("good but for signatures, which were NOT checked"), "{verdict}");
+        assert!(
+            verdict.contains("good but for signatures of the Chrome OS partition, which were NOT checked"),
+            "{verdict}"
+        );
         // One byte of the key block's size: an error.
         let mut damaged = fs::read(&path).unwrap();
         damaged[23] = 1;

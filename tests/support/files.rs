@@ -300,7 +300,7 @@ fn android_vendor(version: u32) -> Vec<u8> {
     file
 }
 
-fn android(version: u32) -> Vec<u8> {
+pub fn android(version: u32) -> Vec<u8> {
     let (kernel, ramdisk, dtb) = (gzip(&image64(b"ARM\x64")), gzip(&cpio()), dtb());
     let page = if version >= 3 { 4096 } else { 2048 };
     let mut file = vec![0; page];

@@ -4,12 +4,22 @@ use super::{Algorithm, BootView, Fit, Image, UNCHECKED_SIGNATURE};
 use crate::finding::{Finding, Severity};
 use std::collections::{HashMap, HashSet};
 
+const UNCHECKED_VERITY: &str = "fit.dm_verity_digest";
+const CIPHER: &str = "fit.cipher";
+/// Findings that say that something was not checked, and what.
+const UNCHECKED: &[(&str, &str)] = &[
+    (UNCHECKED_SIGNATURE, "signatures of the FIT"),
+    (UNCHECKED_VERITY, "hash trees of dm-verity"),
+    (CIPHER, "contents of encrypted images"),
+];
+
 impl Fit<'_> {
     /// Compares every hash, and looks for what U-Boot would stumble over.
     pub fn check(&self) -> Vec<Finding> {
         let mut findings = Vec::new();
         let mut add = |rule, severity, at, message: String, help: &'static str| {
-            findings.push(Finding::new(rule, severity, message).at(at).with_help(help));
+            let unchecked = UNCHECKED.iter().find(|(unchecked, _)| *unchecked == rule).map(|(_, what)| *what);
+            findings.push(Finding { unchecked, ..Finding::new(rule, severity, message).at(at).with_help(help) });
         };
         let root = self.tree().root();
         if root.property("timestamp").is_none() {
@@ -41,9 +51,12 @@ impl Fit<'_> {
             } else if node.name() == "dm-verity" && node.property("digest").is_none() {
                 let message = format!("{} asks for a hash tree, but has no digest of one", node.path());
                 add("fit.dm-verity", Severity::Warning, node.at().0, message, "make it with mkimage 2026.10 or newer");
+            } else if node.name() == "dm-verity" {
+                let message = format!("{} has the digest of a hash tree, which was not checked", node.path());
+                add(UNCHECKED_VERITY, Severity::Note, node.at().0, message, "check it with veritysetup verify");
             } else if under("cipher") && node.property("algo").is_some() {
                 let message = format!("{} says that the data is encrypted, which kimage cannot undo", node.path());
-                add("fit.cipher", Severity::Note, node.at().0, message, "");
+                add(CIPHER, Severity::Note, node.at().0, message, "");
             }
         }
         let hashable = self.hashed_bytes();
@@ -145,6 +158,7 @@ impl Image<'_, '_> {
     fn check(&self, hashable: bool) -> Vec<Finding> {
         let mut findings = Vec::new();
         let name = self.name();
+        let mut unknown = Vec::new();
         let mut add = |rule, severity, at, message: String, help: &'static str| {
             findings.push(Finding::new(rule, severity, message).at(at).with_help(help));
         };
@@ -175,7 +189,8 @@ impl Image<'_, '_> {
             };
             let Some(algorithm) = Algorithm::from_name(algo) else {
                 let message = format!("{node} of image {name} has the algorithm {algo:?}, which kimage does not know");
-                add("fit.hash", Severity::Warning, at, message, "use sha256");
+                let finding = Finding::new("fit.hash", Severity::Warning, message).at(at).with_help("use sha256");
+                unknown.push(finding.not_checked("hashes of algorithms that kimage does not know"));
                 continue;
             };
             let want = algorithm.hash(data);
@@ -191,6 +206,7 @@ impl Image<'_, '_> {
                 Some(_) => {}
             }
         }
+        findings.extend(unknown);
         findings
     }
 }

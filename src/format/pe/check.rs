@@ -2,13 +2,28 @@
 //!
 //! Source: the PE Format specification; what UEFI firmware makes of it: EDK2, MdePkg/Library/BasePeCoffLib.
 
-use super::file::{NX_COMPAT, Pe, SECTION_EXECUTE, SECTION_WRITE, Section};
+use super::file::{NX_COMPAT, NoDigest, Pe, SECTION_EXECUTE, SECTION_WRITE, Section};
 use crate::bytes::{Cursor, len64, slice};
 use crate::finding::{Checks, Hex, Rule, Severity};
 
+/// What a verdict calls them.
+const AUTHENTICODE_DIGESTS: &str = "Authenticode digests";
+
 /// What is looked at.
-pub const RULES: &[&Rule] =
-    &[&SECTIONS, &ALIGNMENT, &SIZES, &ENTRY, &KERNEL, &SUBSYSTEM, &CHECKSUM, &CERTIFICATES, &DIGEST, &NX];
+pub const RULES: &[&Rule] = &[
+    &SECTIONS,
+    &ALIGNMENT,
+    &SIZES,
+    &ENTRY,
+    &KERNEL,
+    &SUBSYSTEM,
+    &CHECKSUM,
+    &CERTIFICATES,
+    &DIGEST,
+    &NO_DIGEST,
+    &SIGNATURE,
+    &NX,
+];
 
 const SECTIONS: Rule = Rule {
     id: "pe.sections",
@@ -59,6 +74,18 @@ const DIGEST: Rule = Rule {
     severity: Severity::Error,
     what: "SHA-256 that the signature signs",
     means: "bytes changed after the image was signed: with Secure Boot it is refused",
+};
+const NO_DIGEST: Rule = Rule {
+    id: "pe.no_digest",
+    severity: Severity::Warning,
+    what: "SHA-256 that a signature signs",
+    means: "nobody looked whether it is the one that was signed",
+};
+const SIGNATURE: Rule = Rule {
+    id: "pe.signature",
+    severity: Severity::Note,
+    what: "certificate table",
+    means: "nobody looked whether firmware with Secure Boot takes the signature: sbverify does, with the certificate",
 };
 const NX: Rule = Rule {
     id: "pe.nx",
@@ -187,7 +214,7 @@ impl Pe<'_> {
             let certificates = self.certificates();
             let digest = self.authenticode_sha256();
             let untouched =
-                certificates.iter().all(|one| digest.as_ref().is_some_and(|own| signed_digest(one.data) == Some(own)));
+                certificates.iter().all(|one| digest.as_ref().is_ok_and(|own| signed_digest(one.data) == Some(own)));
             let severity = if untouched { Severity::Warning } else { Severity::Error };
             let kept = self.checksum == computed;
             checks.hold_as(severity, &CHECKSUM, at, kept, Hex(self.checksum.into()), Hex(computed.into()));
@@ -195,6 +222,9 @@ impl Pe<'_> {
         let Some(entry) = self.signed_fields().into_iter().nth(1) else { return };
         let raw = slice(self.bytes(), entry.start, 8).unwrap_or(&[]);
         if raw.iter().all(|byte| *byte == 0) {
+            if self.signed_ranges() == Err(NoDigest::Shared) {
+                checks.not_checked(&NO_DIGEST, self.at + 6, NoDigest::Shared, AUTHENTICODE_DIGESTS);
+            }
             return;
         }
         let len = len64(self.bytes());
@@ -212,16 +242,35 @@ impl Pe<'_> {
             found,
             format!("certificates up to the end of the file, {len:#x}"),
         );
+        let count = u64::try_from(certificates.len()).unwrap_or(u64::MAX);
+        let mut other = 0_u64;
+        let computed = certificates.first().map(|_| self.authenticode_sha256());
         for certificate in &certificates {
             let kept = certificate.revision == 0x200 && certificate.kind == 2;
             let found = format!("revision {:#x}, type {}", certificate.revision, certificate.kind);
             checks.hold(&CERTIFICATES, certificate.at + 4, kept, found, "revision 0x200, type 2 (PKCS #7)");
-            let Some(signed) = signed_digest(certificate.data) else { continue };
-            let computed = self.authenticode_sha256();
+            let Some(signed) = signed_digest(certificate.data) else {
+                other += 1;
+                continue;
+            };
+            let Some(computed) = computed else { continue };
+            if computed == Err(NoDigest::Shared) {
+                checks.not_checked(&NO_DIGEST, certificate.at, NoDigest::Shared, AUTHENTICODE_DIGESTS);
+                continue;
+            }
             let show = |digest: &[u8]| digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-            let kept = computed.as_ref().is_some_and(|computed| computed == signed);
-            let found = computed.map_or_else(|| "none: a section is outside of the file".to_owned(), |d| show(&d));
+            let kept = computed.as_ref().is_ok_and(|computed| computed == signed);
+            let found = computed.map_or_else(|why| why.to_string(), |digest| show(&digest));
             checks.hold(&DIGEST, certificate.at, kept, found, show(signed));
+        }
+        let many = |count: u64| if count == 1 { "1 signature".to_owned() } else { format!("{count} signatures") };
+        if other > 0 {
+            let found = format!("{} without an SHA-256 that kimage knows", many(other));
+            checks.not_checked(&NO_DIGEST, entry.start, found, AUTHENTICODE_DIGESTS);
+        }
+        if !certificates.is_empty() {
+            let found = format!("{} that were not checked against a key", many(count));
+            checks.not_checked(&SIGNATURE, entry.start, found, "Authenticode signatures");
         }
     }
 

@@ -287,15 +287,30 @@ impl<'a> Pe<'a> {
         found
     }
 
-    /// The SHA-256 that Authenticode signs: the headers without checksum and certificate entry, the sections in file
-    /// order, then what is behind them, the certificates left out. `None` when a section lies outside of the
-    /// file, or all of them together are more than four times as long.
-    pub fn authenticode_sha256(&self) -> Option<[u8; 32]> {
+    /// The SHA-256 that Authenticode signs: that of [`Pe::signed_ranges`].
+    ///
+    /// # Errors
+    /// As [`Pe::signed_ranges`].
+    pub fn authenticode_sha256(&self) -> Result<[u8; 32], NoDigest> {
         let mut hasher = Sha256::new();
+        for range in self.signed_ranges()? {
+            hasher.update(slice(self.bytes, range.start, range.end - range.start).ok_or(NoDigest::Outside)?);
+        }
+        Ok(hasher.finalize().into())
+    }
+
+    /// What Authenticode signs: the headers without checksum and certificate entry, the sections in file order, then what is
+    /// behind them, the certificates left out.
+    ///
+    /// # Errors
+    /// [`NoDigest::Outside`] when headers or a section lie outside of the file, [`NoDigest::Shared`] when all of them together
+    /// are more than four times as long.
+    pub fn signed_ranges(&self) -> Result<Vec<Range<u64>>, NoDigest> {
+        let mut ranges = Vec::new();
         let mut put = |range: Range<u64>| {
-            let bytes = slice(self.bytes, range.start, range.end.checked_sub(range.start)?)?;
-            hasher.update(bytes);
-            Some(())
+            let is_inside = range.start <= range.end && range.end <= len64(self.bytes);
+            ranges.push(range);
+            if is_inside { Ok(()) } else { Err(NoDigest::Outside) }
         };
         const MOST_SHARED: u64 = 4;
         let headers_end = u64::from(self.size_of_headers);
@@ -312,23 +327,35 @@ impl<'a> Pe<'a> {
         sections.sort_by_key(|section| section.raw_at);
         let mut hashed = headers_end;
         for section in sections {
-            hashed = hashed.checked_add(section.raw_size.into())?;
+            hashed = hashed.saturating_add(section.raw_size.into());
             // Thousands of sections that share their bytes are nobody's program.
             if hashed > len64(self.bytes).saturating_mul(MOST_SHARED) {
-                return None;
+                return Err(NoDigest::Shared);
             }
             put(section.file_range())?;
         }
         // The specification counts bytes; what sections share or leave out shifts what follows, as it does for firmware.
         let end = match self.certificate_range() {
-            Some(range) => len64(self.bytes).checked_sub(range.end - range.start)?,
+            Some(range) => len64(self.bytes).checked_sub(range.end - range.start).ok_or(NoDigest::Outside)?,
             None => len64(self.bytes),
         };
         if hashed < end {
             put(hashed..end)?;
         }
-        Some(hasher.finalize().into())
+        Ok(ranges)
     }
+}
+
+/// Why an image has no Authenticode digest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NoDigest {
+    /// Something that is signed lies outside of the file.
+    #[error("none: headers, a section or the certificates lie outside of the file")]
+    Outside,
+    /// Its sections together are many times as long as the file.
+    #[error("not computed: sections share their bytes, so that more than four times the file would be hashed")]
+    Shared,
 }
 
 /// The CPU of `Machine`, by its usual name.

@@ -8,7 +8,8 @@ mod file;
 
 pub use check::RULES;
 pub use file::{
-    Certificate, MACHINE_AMD64, NX_COMPAT, Pe, SECTION_EXECUTE, SECTION_READ, SECTION_WRITE, Section, machine_name,
+    Certificate, MACHINE_AMD64, NX_COMPAT, NoDigest, Pe, SECTION_EXECUTE, SECTION_READ, SECTION_WRITE, Section,
+    machine_name,
 };
 
 use crate::bytes::{Cursor, FieldError, Problem};

@@ -68,7 +68,7 @@ pub(super) fn describe_efi<'a>(bytes: &'a [u8], described: &mut Described) -> Op
         }
     }
     described.later(&["authenticode_sha256"], |bytes, _, described| {
-        if let Some(digest) = Pe::parse(bytes).ok().and_then(|pe| pe.authenticode_sha256()) {
+        if let Some(digest) = Pe::parse(bytes).ok().and_then(|pe| pe.authenticode_sha256().ok()) {
             let fact = Fact::new("authenticode_sha256", Value::Bytes(digest.to_vec()));
             described.facts.push(fact.meaning("what a Secure Boot signature signs"));
         }

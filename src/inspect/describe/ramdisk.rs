@@ -127,6 +127,10 @@ pub(super) fn describe_android(bytes: &[u8]) -> Result<Described, FieldError> {
             _ => child,
         });
     }
+    let is_tree = |child: &&Child| child.name.starts_with("dtb");
+    let trees = described.children.iter().filter(is_tree).count();
+    let end = image.sections.last().map_or(header_end, |last| last.at.end).min(len64(bytes));
+    described.behind(bytes, &Behind::read(bytes, end), trees);
     kernel::fill_gaps(&mut described.regions, len64(bytes), "padding", RegionKind::Padding);
     Ok(described)
 }

@@ -85,8 +85,7 @@ pub(super) fn tplink(bytes: &[u8]) -> Result<Described, FieldError> {
     facts.push(Fact::hex("hw_rev", image.hardware.1).at(0x44, 4));
     facts.push(Fact::hex("kernel_load", image.load).at(0x74, 4));
     facts.push(Fact::hex("kernel_entry", image.entry).at(0x78, 4));
-    let md5 = slice(bytes, 0x4c, 16).unwrap_or(&[]);
-    facts.push(Fact::new("md5sum", Value::Bytes(md5.to_vec())).at(0x4c, 16).meaning("not checked by kimage"));
+    facts.push(Fact::new("md5sum", Value::Bytes(image.md5.to_vec())).at(TpLink::MD5_AT, 16));
     described.regions.push(Region::new("header", 0..image.kernel.start, RegionKind::Header));
     described.regions.push(Region::new("kernel", image.kernel.clone(), RegionKind::Data));
     described.children.push(Child::range("kernel", image.kernel.clone()).part("kernel"));

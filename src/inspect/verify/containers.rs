@@ -7,7 +7,6 @@ use crate::codec::Codec;
 use crate::finding::{Checks, Hex, Rule, Severity};
 use crate::format::Format;
 use crate::format::android::BootImage;
-use crate::format::cros;
 use crate::format::image64::Image64;
 use crate::format::pe::Pe;
 use crate::format::trx::Trx;
@@ -26,27 +25,14 @@ pub(super) const RULES: &[&Rule] = &[
     &HCRC,
     &DCRC,
     &UIMAGE_SIZE,
+    &UIMAGE_CSF,
     &UIMAGE_COMP,
     &UIMAGE_ENTRY,
     &UIMAGE_TABLE,
     &ANDROID_ID,
     &TRX_CRC,
-    &TPLINK_MD5,
-    &CHROMEOS_SIGNATURE,
 ];
 
-const TPLINK_MD5: Rule = Rule {
-    id: "tplink.md5sum",
-    severity: Severity::Note,
-    what: "md5sum",
-    means: "nobody looked whether the firmware is whole",
-};
-const CHROMEOS_SIGNATURE: Rule = Rule {
-    id: cros::UNCHECKED_SIGNATURE,
-    severity: Severity::Note,
-    what: "signatures of key block, preamble and body",
-    means: "nobody looked whether the firmware would take them: vbutil_kernel --verify does, with the public key",
-};
 const TRX_CRC: Rule =
     Rule { id: "trx.crc32", severity: Severity::Error, what: "crc32", means: "the boot loader refuses the firmware" };
 const ZIMAGE_LENGTH: Rule = Rule {
@@ -102,6 +88,12 @@ const DCRC: Rule = Rule {
     severity: Severity::Error,
     what: "ih_dcrc, CRC-32 of the data",
     means: "U-Boot refuses the image: \"Bad Data CRC\", unless it is told not to look (verify=no)",
+};
+const UIMAGE_CSF: Rule = Rule {
+    id: "uimage.csf",
+    severity: Severity::Note,
+    what: "signature data behind the image",
+    means: "nobody looked whether the boot ROM would take it",
 };
 const UIMAGE_SIZE: Rule = Rule {
     id: "uimage.size",
@@ -273,6 +265,14 @@ pub(super) fn uimage(opened: &Opened<'_>, layer: &Layer, checks: &mut Checks) {
     let behind = len64(bytes).saturating_sub(end);
     let csf = image.header().kind == kind::FIRMWARE_IVT;
     checks.hold(&UIMAGE_SIZE, 12, behind == 0 || csf, behind, 0);
+    if behind > 0 && csf {
+        checks.not_checked(
+            &UIMAGE_CSF,
+            end,
+            format!("{behind} bytes, not checked"),
+            "signatures of the boot ROM (HABv4)",
+        );
+    }
     let header = image.header();
     if matches!(header.kind, kind::MULTI | kind::SCRIPT) {
         let last = image.file_ranges().last().map_or(68, |range| range.end);
@@ -336,14 +336,4 @@ pub(super) fn android(bytes: &[u8], checks: &mut Checks) {
 pub(super) fn trx(bytes: &[u8], checks: &mut Checks) {
     let Ok(trx) = Trx::parse(bytes) else { return };
     checks.hold(&TRX_CRC, 8, trx.crc32 == trx.computed, Hex(trx.crc32.into()), Hex(trx.computed.into()));
-}
-
-/// What is there and is not checked is said.
-pub(super) fn unchecked(format: Format, checks: &mut Checks) {
-    let (rule, found) = match format {
-        Format::TpLink => (&TPLINK_MD5, "an MD5 sum with a secret of the vendor's, not checked"),
-        Format::ChromeOs => (&CHROMEOS_SIGNATURE, "signatures that were not checked"),
-        _ => return,
-    };
-    checks.hold(rule, None, false, found, "a check that kimage does not make");
 }

@@ -7,6 +7,7 @@
 mod against;
 mod containers;
 mod elf;
+mod signatures;
 mod tree;
 mod x86;
 
@@ -50,6 +51,17 @@ impl Verified {
         self.findings.iter().filter(|found| found.finding.severity == severity).count()
     }
 
+    /// What is there and was not checked, each once, from the outside in.
+    pub fn unchecked(&self) -> Vec<&'static str> {
+        let mut names = Vec::new();
+        for name in self.findings.iter().filter_map(|found| found.finding.unchecked) {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        names
+    }
+
     /// Adds what came of further rules.
     pub fn append(&mut self, other: Verified) {
         self.checks += other.checks;
@@ -60,7 +72,7 @@ impl Verified {
 /// All rules, format by format.
 pub fn rules() -> impl Iterator<Item = &'static Rule> {
     let formats = [format::bzimage::RULES, format::bzimage::STUBBED_RULES, format::pe::RULES];
-    let own = [RULES, x86::RULES, elf::RULES, tree::RULES, containers::RULES, against::RULES];
+    let own = [RULES, x86::RULES, elf::RULES, tree::RULES, containers::RULES, signatures::RULES, against::RULES];
     formats.into_iter().chain(own).flatten().copied()
 }
 
@@ -138,6 +150,7 @@ fn check(opened: &Opened<'_>, layer: &Layer) -> Checks {
             let found = lost.map_or(String::new(), |(what, _)| format!("none, in what is {what} otherwise"));
             checks.hold(&KERNEL_MAGIC, lost.map(|(_, at)| at), lost.is_none(), found, "the one that it had");
             efi(bytes, false, &mut checks);
+            signatures::uki(bytes, &mut checks);
         }
         Kind::Known(Format::UImage) => containers::uimage(opened, layer, &mut checks),
         Kind::Known(Format::Fdt) => {
@@ -148,17 +161,23 @@ fn check(opened: &Opened<'_>, layer: &Layer) -> Checks {
             tree::fdt(bytes, &mut checks);
             tree::fit(opened, layer, &mut checks);
         }
-        Kind::Known(Format::Android) => containers::android(bytes, &mut checks),
+        Kind::Known(Format::Android) => {
+            containers::android(bytes, &mut checks);
+            signatures::android(bytes, &mut checks);
+        }
         Kind::Known(Format::Elf) => {
             elf::check(opened, layer, &mut checks);
             payload(opened, layer, None, &mut checks);
         }
         Kind::Relocs => elf::relocs(opened, layer, &mut checks),
-        // Their readers check all there is.
         Kind::Known(Format::Trx) => containers::trx(bytes, &mut checks),
-        Kind::Known(Format::Compressed(_) | Format::Cpio | Format::KernelImg | Format::DtTable | Format::Mtk) => {}
-        Kind::Known(format @ (Format::TpLink | Format::ChromeOs)) => containers::unchecked(format, &mut checks),
-        Kind::Kernel | Kind::Config | Kind::Data => {}
+        Kind::Known(Format::TpLink) => signatures::tplink(bytes, &mut checks),
+        Kind::Known(Format::ChromeOs) => signatures::chromeos(&mut checks),
+        Kind::Known(Format::Cpio) => signatures::cpio(bytes, &mut checks),
+        // Their readers check all there is.
+        Kind::Known(Format::Compressed(_) | Format::KernelImg | Format::DtTable | Format::Mtk) => {}
+        Kind::Data => signatures::data(bytes, &mut checks),
+        Kind::Kernel | Kind::Config => {}
     }
     checks
 }
