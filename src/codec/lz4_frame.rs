@@ -1,6 +1,6 @@
 //! LZ4's frame format, as `lz4 -9` writes it: the one that U-Boot reads.
 
-use super::sink::Kept;
+use super::sink::ErrorCapture;
 use super::{Codec, Parameters, Result, Sink};
 use crate::bytes::len64;
 use lz4::{BlockMode, BlockSize, ContentChecksum, Decoder, EncoderBuilder, liblz4::BlockChecksum};
@@ -8,7 +8,7 @@ use std::io::Write;
 
 pub(super) fn compress(bytes: &[u8], parameters: &Parameters, out: &mut dyn Write) -> Result<()> {
     let level = parameters.level(Codec::Lz4Frame, 9, 1..=12, "1 to 12")?;
-    let mut kept = Kept::new(out);
+    let mut capture = ErrorCapture::new(out);
     let done = EncoderBuilder::new()
         .level(level)
         .block_size(BlockSize::Max4MB)
@@ -16,12 +16,12 @@ pub(super) fn compress(bytes: &[u8], parameters: &Parameters, out: &mut dyn Writ
         .block_checksum(BlockChecksum::NoBlockChecksum)
         .checksum(ContentChecksum::ChecksumEnabled)
         .auto_flush(true)
-        .build(&mut kept)
+        .build(&mut capture)
         .and_then(|mut encoder| {
             let written = bytes.chunks(4 << 20).try_for_each(|block| encoder.write_all(block));
             written.and_then(|()| encoder.finish().1)
         });
-    kept.result(Codec::Lz4Frame, done)
+    capture.result(Codec::Lz4Frame, done)
 }
 
 /// Checks the checksums of header, blocks and data, as far as the frame has them.

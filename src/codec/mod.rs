@@ -19,9 +19,9 @@ mod lzo;
 mod none;
 mod parallel;
 mod parameters;
-mod recall;
 mod sink;
 mod skippable;
+mod stream_parameters;
 mod xz;
 mod zstd;
 
@@ -181,7 +181,7 @@ impl Codec {
     /// [`Error::Field`] when its headers are damaged or cut off.
     pub fn parameters_of(self, bytes: &[u8]) -> Result<Parameters> {
         let skipped = self.skippable(bytes);
-        recall::parameters(self, behind(bytes, skipped)).map_err(|mut source| {
+        stream_parameters::read(self, behind(bytes, skipped)).map_err(|mut source| {
             source.at.0 += skipped;
             Error::Field { codec: self, source }
         })

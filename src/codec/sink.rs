@@ -103,18 +103,18 @@ fn fill(decoder: &mut impl Read, piece: &mut [u8]) -> (usize, Option<io::Error>)
     (filled, None)
 }
 
-/// Keeps the failure of a writer apart from those of the encoder before it.
-pub(super) struct Kept<'w> {
+/// Captures the failure of a writer, apart from those of the encoder in front of it.
+pub(super) struct ErrorCapture<'w> {
     out: &'w mut dyn Write,
     failure: Option<io::Error>,
 }
 
-impl<'w> Kept<'w> {
+impl<'w> ErrorCapture<'w> {
     pub(super) fn new(out: &'w mut dyn Write) -> Self {
-        Kept { out, failure: None }
+        ErrorCapture { out, failure: None }
     }
 
-    /// What came of `codec`'s encoder.
+    /// The writer's failure, or else the result of the encoder of `codec`.
     pub(super) fn result(self, codec: Codec, done: io::Result<()>) -> Result<()> {
         match self.failure {
             Some(error) => Err(error.into()),
@@ -123,7 +123,7 @@ impl<'w> Kept<'w> {
     }
 }
 
-impl Write for Kept<'_> {
+impl Write for ErrorCapture<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.out.write(bytes).map_err(|error| {
             let kind = error.kind();

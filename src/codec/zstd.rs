@@ -4,7 +4,7 @@
 //! promises no equal bytes across its versions.
 
 use super::parameters::SPLIT_SIZE;
-use super::sink::Kept;
+use super::sink::ErrorCapture;
 use super::{Codec, Error, Parameters, Result, Sink};
 use crate::bytes::len64;
 use std::io::{self, Write};
@@ -22,8 +22,8 @@ const NO_OVERLAP: u32 = 1;
 pub(super) fn compress(bytes: &[u8], parameters: &Parameters, out: &mut dyn Write) -> Result<()> {
     let failed = |error: io::Error| Error::library(Codec::Zstd, error);
     let level = parameters.level(Codec::Zstd, 22, 1..=22, "1 to 22")?;
-    let mut kept = Kept::new(out);
-    let mut encoder = Encoder::new(&mut kept, i32::try_from(level).unwrap_or(22)).map_err(failed)?;
+    let mut capture = ErrorCapture::new(out);
+    let mut encoder = Encoder::new(&mut capture, i32::try_from(level).unwrap_or(22)).map_err(failed)?;
     let mut set = |parameter| encoder.set_parameter(parameter).map_err(failed);
     set(CParameter::ChecksumFlag(true))?;
     let asked = parameters.dictionary.map(window_log).transpose()?;
@@ -39,7 +39,7 @@ pub(super) fn compress(bytes: &[u8], parameters: &Parameters, out: &mut dyn Writ
         set(CParameter::WindowLog(asked.map_or(window, |asked| asked.min(window))))?;
     }
     let done = encoder.write_all(bytes).and_then(|()| encoder.finish().map(|_| ()));
-    kept.result(Codec::Zstd, done)
+    capture.result(Codec::Zstd, done)
 }
 
 /// A window is a power of two.

@@ -1,6 +1,5 @@
 //! What an ELF file says about itself, for reports.
 
-use super::raw::SHT_NULL;
 use super::{Elf, SHT_NOBITS};
 use crate::bytes::len64;
 
@@ -78,22 +77,22 @@ impl Elf<'_> {
     /// is no part of it; behind a kernel it is the relocation table. A truncated file ends there all the same.
     pub fn file_end(&self) -> u64 {
         let sizes = self.encoder();
-        let table = |at: u64, size: u64, count: usize| {
-            let len = u64::try_from(count).unwrap_or(u64::MAX).saturating_mul(size);
-            if len == 0 { 0 } else { at.saturating_add(len) }
-        };
+        let table = |at, size, count: u32| end_of(at, u64::from(count).saturating_mul(size));
         let tables = [
             sizes.file_header_size(),
-            table(self.layout.e_phoff, sizes.program_header_size(), self.segments.len()),
-            table(self.layout.e_shoff, sizes.section_header_size(), self.sections.len()),
+            table(self.layout.e_phoff, sizes.program_header_size(), self.layout.segment_num),
+            table(self.layout.e_shoff, sizes.section_header_size(), self.layout.section_num),
         ];
-        let segments = self.segments.iter().map(|segment| (segment.offset, segment.filesz));
-        let has_bytes = |kind| kind != SHT_NOBITS && kind != SHT_NULL;
-        let sections = self.sections.iter().filter(|section| has_bytes(section.kind));
-        let contents = segments.chain(sections.map(|section| (section.offset, section.size)));
-        let ends = contents.filter(|(_, len)| *len > 0).map(|(at, len)| at.saturating_add(len));
-        ends.chain(tables).max().unwrap_or_default()
+        let segments = self.segments.iter().map(|segment| end_of(segment.offset, segment.filesz));
+        let filled = self.sections.iter().filter(|section| section.is_filled());
+        let sections = filled.map(|section| end_of(section.offset, section.size));
+        segments.chain(sections).chain(tables).max().unwrap_or_default()
     }
+}
+
+/// Where `len` bytes from `at` on end; 0 for none, wherever they are.
+pub(super) fn end_of(at: u64, len: u64) -> u64 {
+    if len == 0 { 0 } else { at.saturating_add(len) }
 }
 
 #[cfg(test)]

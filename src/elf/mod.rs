@@ -1,4 +1,4 @@
-//! Room 4: the kernel as the linker left it.
+//! The kernel as the linker left it.
 //!
 //! [`Elf`] is a validated, lazy view: the headers are checked when it is parsed, section contents and symbols are
 //! looked at when they are asked for, and debug sections of hundreds of megabytes are never touched.
@@ -8,7 +8,6 @@ mod facts;
 mod flatten;
 mod kallsyms;
 mod notes;
-mod passing;
 pub(crate) mod raw;
 mod relocs;
 mod remove;
@@ -16,17 +15,17 @@ mod resymbol;
 mod strings;
 mod strip;
 mod symbols;
+mod trim;
 mod unflatten;
 
 pub use facts::{BANNER, banner_in, is_64_bit_file, release_in};
 pub use flatten::{DEFAULT_MAX_SIZE, FlatImage, FlatOptions, flatten};
 pub use kallsyms::{KernelSymbol, kallsyms};
 pub use notes::Note;
-pub use passing::Passing;
 pub(crate) use relocs::sign_extended;
 pub use relocs::{
     BadReloc, Lists, RelocKind, RelocOptions, RelocTable, list_absolute_relocs, list_absolute_symbols, list_relocs,
-    relocs, relocs_in_passing,
+    relocs, relocs_with_progress,
 };
 pub use remove::{FlagList, RemoveList, SectionFlags};
 pub use resymbol::with_symbols;
@@ -34,6 +33,7 @@ pub(crate) use strings::StringTable;
 pub use strip::{KERNEL_REMOVES, StripOptions, strip};
 pub(crate) use symbols::RawSymbol;
 pub use symbols::{Symbol, Symbols};
+pub use trim::TrimWriter;
 pub use unflatten::{FlatKernel, UnflattenError, unflatten};
 
 use crate::arch::Arch;
@@ -51,7 +51,7 @@ pub const SHF_ALLOC: u64 = object::elf::SHF_ALLOC.0;
 /// `PT_LOAD`.
 pub const PT_LOAD: u32 = object::elf::PT_LOAD.0;
 
-/// The result of the elf room.
+/// The result of this module.
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// What can be wrong with an ELF file, for what was asked of it.
@@ -258,6 +258,11 @@ impl Section<'_> {
     /// Part of the running program?
     pub fn is_alloc(&self) -> bool {
         self.flags & SHF_ALLOC != 0
+    }
+
+    /// Has it bytes in the file?
+    pub(crate) fn is_filled(&self) -> bool {
+        !matches!(self.kind, SHT_NOBITS | raw::SHT_NULL) && self.size > 0
     }
 
     /// For debuggers: not loaded, and of one of the names that GNU's tools know (binutils 2.40, bfd/elf.c,
@@ -523,7 +528,7 @@ impl<'a> Elf<'a> {
     }
 }
 
-/// Where the header has the fields that this room checks.
+/// Where the header has the fields that are checked here.
 struct HeaderFields {
     phoff: u64,
     shoff: u64,

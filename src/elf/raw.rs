@@ -1,8 +1,9 @@
-//! The numbers of the ELF specification that this room acts on, taken from `object`.
+//! The numbers of the ELF specification that kimage acts on, taken from `object`.
 
 use object::elf as spec;
 
 pub(crate) const PN_XNUM: u16 = spec::PN_XNUM;
+pub(crate) use super::SHT_NOBITS;
 pub(crate) const SHT_NULL: u32 = spec::SHT_NULL.0;
 pub(crate) const SHT_PROGBITS: u32 = spec::SHT_PROGBITS.0;
 pub(crate) const SHT_SYMTAB: u32 = spec::SHT_SYMTAB.0;

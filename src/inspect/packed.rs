@@ -2,7 +2,7 @@
 
 use super::{Kind, Opened};
 use crate::codec::{self, Codec};
-use crate::elf::{Elf, Passing};
+use crate::elf::{Elf, TrimWriter};
 use crate::error::Result;
 use crate::format::Format;
 use std::io::{ErrorKind, Write};
@@ -28,9 +28,9 @@ impl PackedKernel<'_> {
     /// # Errors
     /// The writer's own.
     pub fn unpack(&self, out: &mut dyn Write) -> Result<Option<u64>> {
-        let mut passing = Passing::new(out);
-        match self.codec.decompress(self.stream, self.limit, &mut passing) {
-            Ok(_) => Ok(passing.finish().ok()),
+        let mut trim = TrimWriter::new(out);
+        match self.codec.decompress(self.stream, self.limit, &mut trim) {
+            Ok(_) => Ok(trim.finish().ok()),
             Err(codec::Error::Write(error)) if error.kind() != ErrorKind::InvalidData => {
                 Err(codec::Error::Write(error).into())
             }

@@ -5,11 +5,14 @@
 
 use super::{Error, LinkCommand, Result};
 use crate::arch::Arch;
-use crate::bytes::{Cursor, FieldError, Problem, len64, slice};
+use crate::bytes::{Cursor, len64};
 use crate::codec::Codec;
 use crate::elf::Elf;
 use crate::finding::{Finding, Severity};
+use object::archive::{Header, TERMINATOR, THIN_MAGIC};
+use object::pod::from_bytes;
 use std::borrow::Cow;
+use std::mem::{offset_of, size_of};
 
 /// The lines of a text with their offsets; what is no UTF-8 is shown as well as it can be.
 fn lines(text: &[u8]) -> impl Iterator<Item = (u64, Cow<'_, str>)> {
@@ -193,7 +196,7 @@ pub fn check_linker(version: &str, link: &LinkCommand) -> Option<Finding> {
 /// members of thin archives. `archive` reads an archive, `exists` tells whether a file is there.
 ///
 /// # Errors
-/// [`Error::Field`] for a damaged thin archive.
+/// As [`thin_members`].
 pub fn missing_files(
     link: &LinkCommand,
     archive: impl Fn(&str) -> Option<Vec<u8>>,
@@ -217,60 +220,60 @@ pub fn missing_files(
 /// The members of a thin archive, from the archive's own folder; none for other archives, which hold theirs. kbuild's
 /// `lib.a` is thin: the objects stay where they are.
 ///
+/// Read by the structures of the `object` crate (GNU's ar.h), not by its reader: that one does not know the names of
+/// members of an archive inside, and does not tell where an error is.
+///
 /// # Errors
-/// [`Error::Field`] when it is damaged.
+/// [`Error::Line`] for a member's header that says nothing useful, [`Error::Field`] when the archive is truncated.
 pub fn thin_members(archive: &[u8]) -> Result<Vec<String>> {
-    const MAGIC: &[u8] = b"!<thin>\n";
-    if !archive.starts_with(MAGIC) {
+    if !archive.starts_with(&THIN_MAGIC) {
         return Ok(Vec::new());
     }
+    const HEADER: u64 = size_of::<Header>() as u64;
     let cursor = Cursor::little(archive);
     let (mut members, mut names): (_, &[u8]) = (Vec::new(), &[]);
-    let mut at = len64(MAGIC);
+    let mut at = len64(&THIN_MAGIC);
     while at < cursor.len() {
-        // GNU's ar.h: name, time, owner, group, mode, size in decimal, end mark.
-        let header = cursor.take("ar_hdr", at, 60)?;
-        let text = |from, len| slice(header, from, len).unwrap_or_default().trim_ascii_end();
-        if text(58, 2) != b"`" {
-            let found = u64::from(cursor.u16("ar_fmag", at + 58)?);
-            return Err(FieldError::new("ar_fmag", at + 58, Problem::Magic { found, want: 0x0a60 }).into());
+        let start = at;
+        let header = cursor.take("ar_hdr", start, HEADER)?;
+        let Ok((header, _)) = from_bytes::<Header>(header) else { break };
+        let wrong = |field: usize, text: &[u8], want| Error::Line {
+            file: "the thin archive",
+            at: start.saturating_add(u64::try_from(field).unwrap_or(u64::MAX)),
+            found: text.escape_ascii().to_string(),
+            want,
+        };
+        if header.terminator != TERMINATOR {
+            return Err(wrong(offset_of!(Header, terminator), &header.terminator, "ar_fmag, `\\n"));
         }
-        let size = decimal(text(48, 10)).ok_or_else(|| unknown("ar_size", at + 48, "a decimal number"))?;
-        let name = text(0, 16);
-        let data = at + 60;
-        at = data;
+        let size = header.size.trim_ascii_end();
+        let size =
+            decimal(size).ok_or_else(|| wrong(offset_of!(Header, size), size, "ar_size, a decimal number of bytes"))?;
+        let name = header.name.trim_ascii_end();
+        at = start + HEADER;
         // Only the tables lie in the archive itself, each padded to an even size.
         if matches!(name, b"/" | b"//" | b"/SYM64/") {
-            let table = cursor.take("ar_size", data, size)?;
+            let table = cursor.take("ar_size", at, size)?;
             if name == b"//" {
                 names = table;
             }
-            at = data.saturating_add(size).saturating_add(size % 2);
+            at = at.saturating_add(size).saturating_add(size % 2);
             continue;
         }
         let member = match name.strip_prefix(b"/") {
-            None => name.strip_suffix(b"/").unwrap_or(name),
-            Some(index) => {
-                // `/INDEX` in the table of names, `/INDEX:OFFSET` for a member of an archive inside.
-                let index = index.split(|byte| *byte == b':').next().unwrap_or_default();
-                let wrong = || unknown("ar_name", data - 60, "an index into the table of names");
-                let start = decimal(index).ok_or_else(wrong)?;
-                let rest =
-                    len64(names).checked_sub(start).and_then(|len| slice(names, start, len)).ok_or_else(wrong)?;
-                let line = rest.split(|byte| *byte == b'\n').next().unwrap_or_default();
-                line.strip_suffix(b"/").unwrap_or(line)
-            }
+            None => Some(name),
+            // `/INDEX` in the table of names, `/INDEX:OFFSET` for a member of an archive inside.
+            Some(index) => index.split(|byte| *byte == b':').next().and_then(decimal).and_then(|start| {
+                let rest = names.get(usize::try_from(start).ok()?..)?;
+                rest.split(|byte| *byte == b'\n').next()
+            }),
         };
-        let member = std::str::from_utf8(member).ok().filter(|member| !member.is_empty());
-        members.push(member.ok_or_else(|| unknown("ar_name", data - 60, "a file name in UTF-8"))?.to_owned());
+        let member = member.map(|member| member.strip_suffix(b"/").unwrap_or(member));
+        let member = member.and_then(|member| std::str::from_utf8(member).ok()).filter(|member| !member.is_empty());
+        let want = "ar_name, a file name in UTF-8 or an index into the table of names";
+        members.push(member.ok_or_else(|| wrong(offset_of!(Header, name), name, want))?.to_owned());
     }
     Ok(members)
-}
-
-fn unknown(field: &'static str, at: u64, want: &'static str) -> Error {
-    FieldError::new(field, at, Problem::Unknown { found: at, want })
-        .with_help("the archive is damaged: run make")
-        .into()
 }
 
 fn decimal(digits: &[u8]) -> Option<u64> {
@@ -335,10 +338,20 @@ mod tests {
             // Each member's header is whole, or it is an error; never a panic.
             let _ = thin_members(&good.as_bytes()[..cut]);
         }
-        for bad in
-            [header("/99", 1), header("/x", 1), header("/", 99), header("\u{fc}", 1).replace('`', "x"), header("", 1)]
-        {
-            assert!(thin_members(["!<thin>\n", &bad].concat().as_bytes()).is_err(), "{bad}");
+        // A member of an archive that is inside, by GNU ar's `T` with an archive that is not thin.
+        let inside = good.replace(&format!("{:<16}", "/12"), &format!("{:<16}", "/12:132"));
+        assert_eq!(thin_members(inside.as_bytes()).unwrap(), ["mem.stub.o", "sub/long-name.stub.o", "a.o"]);
+        // What is wrong, and where it stands: behind the 8 bytes of the magic number.
+        for (bad, words) in [
+            (header("/99", 1), "at offset 0x8: `/99`, wanted ar_name"),
+            (header("/x", 1), "at offset 0x8: `/x`, wanted ar_name"),
+            (header("", 1), "at offset 0x8: ``, wanted ar_name"),
+            (header("/", 99), "ar_size at offset 0x44: the input ends too early"),
+            (header("a.o/", 1).replace('`', "x"), "at offset 0x42: `x\\n`, wanted ar_fmag"),
+            (header("a.o/", 1).replacen("1  ", "0x1", 1), "at offset 0x38: `0x1`, wanted ar_size"),
+        ] {
+            let error = thin_members(["!<thin>\n", &bad].concat().as_bytes()).unwrap_err().to_string();
+            assert!(error.contains(words), "{error}, wanted {words}");
         }
     }
 

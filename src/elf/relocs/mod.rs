@@ -97,7 +97,7 @@ impl RelocTable {
 /// [`Error::NoRelocs`] when they were cut out of this file, [`Error::RelocNotAllowed`] for one that a decompressor
 /// cannot apply, [`Error::NotForRelocs`] when it is no x86 kernel.
 pub fn relocs(elf: &Elf<'_>, options: RelocOptions) -> Result<RelocTable> {
-    relocs_in_passing(elf, options, drop)
+    relocs_with_progress(elf, options, drop)
 }
 
 /// As [`relocs`], for a mapped file: `passed` is shown every stretch of the file that has been read and will not be read
@@ -105,7 +105,11 @@ pub fn relocs(elf: &Elf<'_>, options: RelocOptions) -> Result<RelocTable> {
 ///
 /// # Errors
 /// As [`relocs`].
-pub fn relocs_in_passing<'a>(elf: &Elf<'a>, options: RelocOptions, passed: impl FnMut(&'a [u8])) -> Result<RelocTable> {
+pub fn relocs_with_progress<'a>(
+    elf: &Elf<'a>,
+    options: RelocOptions,
+    passed: impl FnMut(&'a [u8]),
+) -> Result<RelocTable> {
     let walk = Walk::new(elf)?;
     let kind = match (walk.is_64, options.realmode, options.lists) {
         (false, true, None) => RelocKind::RealMode,

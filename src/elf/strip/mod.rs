@@ -16,7 +16,6 @@ mod segments;
 mod symbols;
 
 use super::encode::{SectionHeader, Writer, string_table};
-use super::raw::SHT_NULL;
 use super::strings::StringTable;
 use super::{Elf, Kind, RemoveList, Result, SHT_NOBITS, Section};
 use crate::bytes::{Align, len64};
@@ -228,7 +227,7 @@ fn contents<'a>(
         })
     };
     let mut order: Vec<&OutputSection<'a>> =
-        kept.iter().filter(|kept| has_bytes(&kept.section) && covered(kept)).collect();
+        kept.iter().filter(|kept| kept.section.is_filled() && covered(kept)).collect();
     order.sort_by_key(|kept| kept.offset);
     for kept in order {
         if kept.offset < reserver.at() {
@@ -247,8 +246,4 @@ fn contents<'a>(
         reserver.fill_to("a segment", end, 0)?;
     }
     Ok(())
-}
-
-fn has_bytes(section: &Section<'_>) -> bool {
-    !matches!(section.kind, SHT_NOBITS | SHT_NULL) && section.size > 0
 }

@@ -42,7 +42,7 @@ pub(crate) fn relocs(args: &Relocs) -> Result<()> {
         return output.write(text.len() as u64, |out| Ok(out.write_all(&text)?));
     }
     let options = RelocOptions { lists: args.lists, realmode: args.realmode };
-    let table = kimage::elf::relocs_in_passing(&elf, options, |bytes| input.forget(bytes))
+    let table = kimage::elf::relocs_with_progress(&elf, options, |bytes| input.forget(bytes))
         .map_err(kimage::Error::from)
         .with_context(|| input.name())?;
     let form = if args.text { RelocForm::Text } else { RelocForm::Binary };

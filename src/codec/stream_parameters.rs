@@ -7,7 +7,7 @@ type Result<T> = std::result::Result<T, FieldError>;
 
 /// Reads the headers of the stream that begins `bytes`. Some parameters leave no trace (the level of all but bzip2): they
 /// stay the kernel's.
-pub(super) fn parameters(codec: Codec, bytes: &[u8]) -> Result<Parameters> {
+pub(super) fn read(codec: Codec, bytes: &[u8]) -> Result<Parameters> {
     let cursor = Cursor::little(bytes);
     let mut found = Parameters::default();
     match codec {
