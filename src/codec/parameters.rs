@@ -46,6 +46,13 @@ impl Default for Parameters {
     }
 }
 
+impl Parameters {
+    /// Do both ask for the same bytes? The number of threads changes none.
+    pub fn gives_same_bytes(&self, other: &Parameters) -> bool {
+        Parameters { threads: 1, ..self.clone() } == Parameters { threads: 1, ..other.clone() }
+    }
+}
+
 /// How LZMA predicts literals (`lc`, `lp`) and matches (`pb`); `lc` + `lp` is at most 4.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Literal {

@@ -56,6 +56,22 @@ pub enum Error {
         /// Its path.
         file: &'static str,
     },
+    /// Files that the link reads are not there.
+    #[error("the link needs {}, which {} not there", files.join(", "), if files.len() == 1 { "is" } else { "are" })]
+    Missing {
+        /// Their paths.
+        files: Vec<String>,
+    },
+    /// The symbol table has none of what was asked for, or not all of it.
+    #[error("{}", if names.is_empty() {
+        "none of the symbols of this header is in the symbol table".to_owned()
+    } else {
+        format!("the symbol table has no {}", names.join(", "))
+    })]
+    NoSymbols {
+        /// The symbols that are missing; none when nothing of a header's own set is there.
+        names: Vec<String>,
+    },
     /// The kernel is not compressed.
     #[error("the build folder is configured for a kernel that is not compressed")]
     Uncompressed,
@@ -185,6 +201,8 @@ impl Error {
                 "x86 and 32-bit ARM have one (x86_64, i386, arm, armeb); other CPUs' images are flat or EFI zboot"
                     .into()
             }
+            Error::Missing { .. } => "give the folder of a finished build, or run make there".into(),
+            Error::NoSymbols { .. } => "".into(),
             Error::Object(_) => "a 32-bit object holds less than 4 GiB".into(),
         }
     }

@@ -1,9 +1,10 @@
 //! Module 9: the kernel's own build (kbuild), from the finished vmlinux on: what it compresses, wraps, links and hands from
 //! link to link, done with a finished build folder as the kernel's Makefiles do it.
 //!
-//! [`Rebuild`] is the whole way. Its parts are commands of their own: [`Piggy`] (mkpiggy and the assembler), [`offsets`]
+//! [`build`] is the whole way. Its parts are commands of their own: [`Piggy`] (mkpiggy and the assembler), [`offsets`]
 //! (`zoffset.h`, `voffset.h`); [`LinkCommand`] and [`tree`] read what the build folder keeps.
 
+mod build;
 mod error;
 mod link;
 mod object;
@@ -14,8 +15,8 @@ pub mod tree;
 mod words;
 mod xz_wrap;
 
+pub use build::{BuildFolder, Built, Image, Place, Request, build};
 pub use error::{Error, LinkError, Result};
 pub use link::LinkCommand;
-pub use offsets::{OffsetHeader, OffsetLine, VOFFSET, ZOFFSET, offsets};
+pub use offsets::{OffsetHeader, OffsetLine, VOFFSET, ZOFFSET, offset_header, offsets};
 pub use piggy::{Piggy, Target};
-pub use rebuild::{Folder, Kernel, Rebuild, RelocsFrom, stream_file};

@@ -4,7 +4,8 @@
 //! symbol sets here are the union of those of Linux 5.10 to 7.2, so every line of any of these kernels stands in the
 //! output, in `nm`'s order (by name, bytewise: kbuild sets `LC_COLLATE=C`).
 
-use crate::elf::{Elf, Result};
+use super::{Error, Result};
+use crate::elf::{self, Elf};
 use std::fmt;
 
 /// Which header.
@@ -79,8 +80,8 @@ impl fmt::Display for OffsetLine {
 /// The lines of the header for `elf`, sorted by name. With `only`, those symbols instead of the header's own set.
 ///
 /// # Errors
-/// [`crate::elf::Error::NoSymbols`] for a stripped file.
-pub fn offsets(elf: &Elf<'_>, header: OffsetHeader, only: Option<&[String]>) -> Result<Vec<OffsetLine>> {
+/// [`elf::Error::NoSymbols`] for a stripped file.
+pub fn offsets(elf: &Elf<'_>, header: OffsetHeader, only: Option<&[String]>) -> elf::Result<Vec<OffsetLine>> {
     let wanted = |name: &[u8]| match only {
         Some(names) => names.iter().any(|other| other.as_bytes() == name),
         None => (header.wants)(name),
@@ -103,6 +104,20 @@ pub fn offsets(elf: &Elf<'_>, header: OffsetHeader, only: Option<&[String]>) -> 
     }
     lines.sort();
     Ok(lines)
+}
+
+/// The text of the header for the ELF file `bytes`, as [`offsets`].
+///
+/// # Errors
+/// As [`offsets`], and [`Error::NoSymbols`] when one of `only` is missing, or all of the header's own set.
+pub fn offset_header(bytes: &[u8], header: OffsetHeader, only: Option<&[String]>) -> Result<String> {
+    let lines = offsets(&Elf::parse(bytes)?, header, only)?;
+    let is_missing = |name: &&String| lines.iter().all(|line| line.name != **name);
+    let names: Vec<String> = only.unwrap_or_default().iter().filter(is_missing).cloned().collect();
+    if !names.is_empty() || lines.is_empty() {
+        return Err(Error::NoSymbols { names });
+    }
+    Ok(lines.iter().map(|line| format!("{line}\n")).collect())
 }
 
 #[cfg(test)]

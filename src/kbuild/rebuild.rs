@@ -1,10 +1,10 @@
-//! From the kernel's own vmlinux to its image, with the decompressor that stands in the kernel's build folder.
-//!
-//! The stages, which are those of `arch/x86/boot/compressed/Makefile` and `arch/arm/boot/compressed/Makefile`:
+//! The stages on the way from the kernel's own vmlinux to its decompressor, which are those of
+//! `arch/x86/boot/compressed/Makefile` and `arch/arm/boot/compressed/Makefile`:
 //! [`Rebuild::new`] reads the folder and checks that it is this kernel's; [`Rebuild::kernel`] makes what is compressed,
 //! [`Rebuild::compress`] compresses it, [`Rebuild::piggy`] wraps it for the link, whose command is [`Rebuild::link`]; the
 //! caller runs that; [`Rebuild::setup`] lets the setup follow the link. The image is then made as always.
 
+use super::build::{BuildFolder, Image, Place};
 use super::xz_wrap::XzWrap;
 use super::{Error, LinkCommand, Piggy, Result, Target, ZOFFSET, offsets, tree};
 use crate::arch::Arch;
@@ -13,7 +13,6 @@ use crate::assemble::{bzimage_setup, describe};
 use crate::bytes::{Patch, len64};
 use crate::codec::{self, Codec, Parameters, size_trailer};
 use crate::elf::{self, Elf};
-use crate::error::Error as Image;
 use crate::finding::{Finding, Severity};
 use crate::format::Format;
 use crate::format::bzimage::{Offsets, follow_link};
@@ -21,50 +20,87 @@ use crate::layout::{Plan, RegionKind, Reserver};
 use crate::payload::{parse_relocs, points_into};
 use crate::stub::Stub;
 use std::io::{self, Write};
+use std::ops::Deref;
 
 /// The files of a build folder that say how its kernel is wrapped; `None` for one that is not there.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Folder<'a> {
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Files<F, N = String> {
     /// `.config`
-    pub config: Option<&'a [u8]>,
+    config: Option<F>,
     /// `compressed/.vmlinux.cmd`
-    pub link: Option<&'a [u8]>,
+    link: Option<F>,
     /// `compressed/piggy.S`
-    pub piggy_s: Option<&'a [u8]>,
+    piggy_s: Option<F>,
     /// `compressed/piggy.o`
-    pub piggy_o: Option<&'a [u8]>,
-    /// The compressed kernel that is linked there: see [`stream_file`].
-    pub stream: Option<&'a [u8]>,
+    piggy_o: Option<F>,
+    /// The path of the compressed kernel that is linked there.
+    pub(super) stream_name: Option<N>,
+    /// That compressed kernel.
+    pub(super) stream: Option<F>,
     /// `scripts/xz_wrap.sh` of the sources: asked only where there is no compressed kernel.
-    pub xz_wrap: Option<&'a [u8]>,
+    xz_wrap: Option<F>,
     /// x86: `voffset.h`
-    pub voffset: Option<&'a [u8]>,
+    pub(super) voffset: Option<F>,
     /// x86: `zoffset.h`
-    pub zoffset: Option<&'a [u8]>,
+    pub(super) zoffset: Option<F>,
     /// x86: `compressed/vmlinux.bin`, the stripped kernel
-    pub stripped: Option<&'a [u8]>,
+    stripped: Option<F>,
     /// x86: `compressed/vmlinux.relocs`
-    pub relocs: Option<&'a [u8]>,
+    relocs: Option<F>,
 }
 
-/// The file in the build folder that holds the compressed kernel.
-///
-/// # Errors
-/// [`Error::Lacks`] when `piggy.S` includes none.
-pub fn stream_file(arch: Arch, piggy_s: Option<&[u8]>) -> Result<Option<String>> {
-    match (arch, piggy_s) {
-        (Arch::Arm, _) => Ok(Some("arch/arm/boot/compressed/piggy_data".to_owned())),
-        (_, Some(text)) => Ok(Some(tree::incbin(text)?)),
-        (_, None) => Ok(None),
+impl<F: Deref<Target = [u8]>> Files<F> {
+    pub(super) fn open<T: BuildFolder<File = F>>(image: Image, folder: &T) -> std::result::Result<Self, T::Error> {
+        let read = |name: &str| folder.read(&image.file(name));
+        // ARM's piggy.S is part of the source, and the same for all codecs.
+        let piggy_s = if image == Image::ZImage { None } else { read("compressed/piggy.S")? };
+        let stream_name = match (image, piggy_s.as_deref()) {
+            (Image::ZImage, _) => Some(image.file("compressed/piggy_data")),
+            (Image::BzImage, Some(text)) => Some(tree::incbin(text).map_err(|error| folder.at(Place::Folder, error))?),
+            (Image::BzImage, None) => None,
+        };
+        Ok(Files {
+            config: folder.read(".config")?,
+            link: read("compressed/.vmlinux.cmd")?,
+            piggy_s,
+            piggy_o: read("compressed/piggy.o")?,
+            stream: stream_name.as_deref().map(|name| folder.read(name)).transpose()?.flatten(),
+            stream_name,
+            // A build in a folder of its own has a link to the sources.
+            xz_wrap: match folder.read("scripts/xz_wrap.sh")? {
+                None => folder.read("source/scripts/xz_wrap.sh")?,
+                script => script,
+            },
+            voffset: read("voffset.h")?,
+            zoffset: read("zoffset.h")?,
+            stripped: read("compressed/vmlinux.bin")?,
+            relocs: read("compressed/vmlinux.relocs")?,
+        })
+    }
+
+    pub(super) fn bytes(&self) -> Files<&[u8], &str> {
+        Files {
+            config: self.config.as_deref(),
+            link: self.link.as_deref(),
+            piggy_s: self.piggy_s.as_deref(),
+            piggy_o: self.piggy_o.as_deref(),
+            stream_name: self.stream_name.as_deref(),
+            stream: self.stream.as_deref(),
+            xz_wrap: self.xz_wrap.as_deref(),
+            voffset: self.voffset.as_deref(),
+            zoffset: self.zoffset.as_deref(),
+            stripped: self.stripped.as_deref(),
+            relocs: self.relocs.as_deref(),
+        }
     }
 }
 
 /// A kernel and the build folder that it is wrapped in.
 #[derive(Debug)]
-pub struct Rebuild<'a> {
+pub(super) struct Rebuild<'a> {
     vmlinux: Elf<'a>,
     arch: Arch,
-    folder: Folder<'a>,
+    folder: Files<&'a [u8], &'a str>,
     link: LinkCommand,
     codec: Codec,
     parameters: Parameters,
@@ -72,16 +108,16 @@ pub struct Rebuild<'a> {
 
 /// What is compressed, and how it came about.
 #[derive(Debug)]
-pub struct Kernel<'a> {
+pub(super) struct Kernel<'a> {
     /// The stripped kernel with its relocations behind it (x86), or the flat one (ARM).
-    pub plan: Plan<'a>,
+    pub(super) plan: Plan<'a>,
     /// The relocation table, and where it was taken from.
-    pub relocs: Option<(Vec<u8>, RelocsFrom)>,
+    pub(super) relocs: Option<(Vec<u8>, RelocsFrom)>,
 }
 
 /// Where a relocation table was taken from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RelocsFrom {
+pub(super) enum RelocsFrom {
     /// Made from the kernel given.
     Vmlinux,
     /// Made from `vmlinux.unstripped` beside it.
@@ -92,7 +128,7 @@ pub enum RelocsFrom {
 
 impl RelocsFrom {
     /// The file.
-    pub fn file(self) -> &'static str {
+    pub(super) fn file(self) -> &'static str {
         match self {
             RelocsFrom::Vmlinux => "this vmlinux",
             RelocsFrom::Unstripped => "vmlinux.unstripped",
@@ -102,29 +138,32 @@ impl RelocsFrom {
 }
 
 impl<'a> Rebuild<'a> {
-    /// Reads the folder's files. `want` is the CPU of the image asked for ([`Arch::X86`] for both x86 CPUs), `linker` replaces
-    /// the folder's own.
+    /// Reads the folder's files. `linker` replaces the folder's own.
     ///
     /// # Errors
     /// [`Error::Image`] when `vmlinux` is not the kernel itself, [`Error::Link`] and others when the folder is not that of a
     /// finished build, [`Error::Refused`] when it is that of another kernel.
-    pub fn new(vmlinux: &'a [u8], want: Arch, folder: Folder<'a>, linker: Option<&str>) -> Result<Self> {
+    pub(super) fn new(
+        vmlinux: &'a [u8],
+        image: Image,
+        folder: Files<&'a [u8], &'a str>,
+        linker: Option<&str>,
+    ) -> Result<Self> {
         const WANT: &str = "the kernel's own vmlinux, at the top of the build folder (an ELF file)";
-        let wrong = |found, help| Error::from(Image::wrong_input("VMLINUX", found, WANT, help));
+        let wrong = |found, help| Error::from(crate::Error::wrong_input("VMLINUX", found, WANT, help));
         if Format::detect(vmlinux) != Some(Format::Elf) {
             let help = "give vmlinux (or vmlinux.unstripped) with its symbols";
             return Err(wrong(describe(vmlinux), help));
         }
-        let vmlinux = Elf::parse(vmlinux).map_err(|error| Image::input("VMLINUX", error))?;
-        let is_x86 = |arch| matches!(arch, Arch::X86 | Arch::X86_64);
-        let arch = match vmlinux.arch() {
-            Some(arch) if arch == want || is_x86(arch) && is_x86(want) => arch,
-            _ => {
-                let help = "an x86 kernel is wrapped by `kimage bzimage`, an ARM one by `kimage zimage`";
-                return Err(wrong("a kernel for another CPU", help));
-            }
+        let vmlinux = Elf::parse(vmlinux).map_err(|error| crate::Error::input("VMLINUX", error))?;
+        let (is_x86, cpus): (_, &[Arch]) = match image {
+            Image::BzImage => (true, &[Arch::X86, Arch::X86_64]),
+            Image::ZImage => (false, &[Arch::Arm]),
         };
-        let is_stub = if is_x86(arch) { Stub::x86(vmlinux.clone()) } else { Stub::arm(vmlinux.clone()) }.is_ok();
+        let help = "an x86 kernel is wrapped by `kimage bzimage`, an ARM one by `kimage zimage`";
+        let arch = vmlinux.arch().filter(|arch| cpus.contains(arch));
+        let arch = arch.ok_or_else(|| wrong("a kernel for another CPU", help))?;
+        let is_stub = if is_x86 { Stub::x86(vmlinux.clone()) } else { Stub::arm(vmlinux.clone()) }.is_ok();
         if is_stub {
             let help = "leave out --build-dir to make an image of a decompressor that is linked already";
             return Err(wrong("the decompressor, with a kernel inside", help));
@@ -132,7 +171,7 @@ impl<'a> Rebuild<'a> {
         let link = need(folder.link, "compressed/.vmlinux.cmd")?;
         let mut link = LinkCommand::parse(link, linker)?;
         let mut findings = Vec::from_iter(tree::check_cpu(&vmlinux, &link));
-        if is_x86(arch) && findings.is_empty() {
+        if is_x86 && findings.is_empty() {
             let text = need(folder.voffset, "arch/x86/boot/voffset.h")?;
             findings = tree::check_voffsets(text, &vmlinux)?;
         }
@@ -157,23 +196,18 @@ impl<'a> Rebuild<'a> {
         Ok(Rebuild { vmlinux, arch, folder, link, codec, parameters })
     }
 
-    /// The CPU.
-    pub fn arch(&self) -> Arch {
-        self.arch
-    }
-
     /// The codec that the folder's decompressor understands.
-    pub fn codec(&self) -> Codec {
+    pub(super) fn codec(&self) -> Codec {
         self.codec
     }
 
     /// What the folder's own compressed kernel was compressed with, as far as it tells.
-    pub fn parameters(&self) -> &Parameters {
+    pub(super) fn parameters(&self) -> &Parameters {
         &self.parameters
     }
 
     /// The link, with this kernel's values in it.
-    pub fn link(&self) -> &LinkCommand {
+    pub(super) fn link(&self) -> &LinkCommand {
         &self.link
     }
 
@@ -182,7 +216,7 @@ impl<'a> Rebuild<'a> {
     /// # Errors
     /// [`Error::Image`] when the kernel cannot be stripped or flattened, or its relocations are needed and not to be had;
     /// [`Error::Refused`] when there are some, but not of this kernel.
-    pub fn kernel(&self, unstripped: Option<&[u8]>) -> Result<Kernel<'a>> {
+    pub(super) fn kernel(&self, unstripped: Option<&[u8]>) -> Result<Kernel<'a>> {
         if self.arch == Arch::Arm {
             return Ok(Kernel { plan: flat(&self.vmlinux, self.arch)?, relocs: None });
         }
@@ -238,7 +272,7 @@ impl<'a> Rebuild<'a> {
     ///
     /// # Errors
     /// [`Error::Image`] for parameters that the codec cannot have.
-    pub fn compress(&self, kernel: &[u8], parameters: &Parameters) -> Result<Vec<u8>> {
+    pub(super) fn compress(&self, kernel: &[u8], parameters: &Parameters) -> Result<Vec<u8>> {
         let mut out = Vec::new();
         self.codec.compress(kernel, parameters, &mut out)?;
         // gzip ends in it.
@@ -252,7 +286,7 @@ impl<'a> Rebuild<'a> {
     ///
     /// # Errors
     /// [`Error::Image`] when it cannot be unpacked, [`Error::Refused`] when something else is in it.
-    pub fn check_payload(&self, payload: &[u8], kernel: &[u8]) -> Result<()> {
+    pub(super) fn check_payload(&self, payload: &[u8], kernel: &[u8]) -> Result<()> {
         let refuse = |message: String, help: &'static str| {
             let finding = Finding::new("tree.payload", Severity::Error, message).with_help(help);
             Error::Refused { findings: vec![finding] }
@@ -288,7 +322,7 @@ impl<'a> Rebuild<'a> {
     ///
     /// # Errors
     /// [`Error::Field`] when the payload is too short or too long.
-    pub fn piggy<'p>(&self, payload: &'p [u8]) -> Result<Plan<'p>> {
+    pub(super) fn piggy<'p>(&self, payload: &'p [u8]) -> Result<Plan<'p>> {
         let target = match self.folder.piggy_o {
             Some(model) => Target::like(&Elf::parse(model)?)?,
             None => Target::new(self.arch, self.vmlinux.endian())?,
@@ -300,14 +334,14 @@ impl<'a> Rebuild<'a> {
     ///
     /// # Errors
     /// [`Error::Image`] when a field that must follow cannot, [`Error::NoFile`] without zoffset.h.
-    pub fn setup(&self, setup: &[u8], linked: &[u8]) -> Result<(Vec<u8>, Vec<Patch>)> {
+    pub(super) fn setup(&self, setup: &[u8], linked: &[u8]) -> Result<(Vec<u8>, Vec<Patch>)> {
         let setup = bzimage_setup(setup)?;
         let old = tree::zoffsets(need(self.folder.zoffset, "arch/x86/boot/zoffset.h")?)?;
         let kernel = tree::voffsets(need(self.folder.voffset, "arch/x86/boot/voffset.h")?)?;
         let new = offsets(&Elf::parse(linked)?, ZOFFSET, None)?;
         let new: Offsets = new.into_iter().map(|line| (line.name, line.value)).collect();
         let (old, kernel) = (Offsets::from_iter(old), Offsets::from_iter(kernel));
-        Ok(follow_link(&setup, &old, &new, &kernel).map_err(Image::BzImage)?)
+        Ok(follow_link(&setup, &old, &new, &kernel).map_err(crate::Error::BzImage)?)
     }
 }
 

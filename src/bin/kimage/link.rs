@@ -1,12 +1,11 @@
 //! Starts the linker that a kernel's build folder names: the one program that kimage runs.
 
-use crate::say;
+use crate::{cleanup, say};
 use anyhow::{Context, Result, anyhow, bail};
-use kimage::finding::Finding;
 use kimage::kbuild::LinkCommand;
-use kimage::kbuild::tree::check_linker;
+use std::fs;
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 /// A linker given by `--ld`: a path is meant from here, not from the build folder; a name is looked up in PATH.
@@ -18,24 +17,30 @@ pub(crate) fn linker(given: &Path) -> Result<String> {
     path.into_os_string().into_string().ok().with_context(|| format!("{}: the path is not UTF-8", given.display()))
 }
 
-/// Does the linker know the folder's CPU?
-pub(crate) fn check(link: &LinkCommand, folder: &Path) -> Result<Option<Finding>> {
-    // What it says of itself, whatever its exit status.
+/// What the linker says of itself, whatever its exit status.
+pub(crate) fn version(link: &LinkCommand, folder: &Path) -> Result<String> {
     let output = run(link.linker(), &["-V".to_owned()], folder)?;
-    Ok(check_linker(&String::from_utf8_lossy(&output.stdout), link))
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Links `piggy` into the file returned, which lies in `temporary`, and gives what the linker said. Only `temporary` is
-/// written to.
-pub(crate) fn link(link: &LinkCommand, folder: &Path, temporary: &Path, piggy: &Path) -> Result<(PathBuf, String)> {
+/// Links `piggy`, and gives the linked file and what the linker said. Only a temporary folder is written to.
+pub(crate) fn link(link: &LinkCommand, folder: &Path, piggy: &[u8]) -> Result<(Vec<u8>, String)> {
+    let made = cleanup::made(|| {
+        let folder = tempfile::tempdir()?;
+        let stray = cleanup::Stray::Folder(folder.path().to_owned());
+        Ok::<_, std::io::Error>((folder, stray))
+    });
+    let (temporary, _watched) = made.context("no temporary folder can be made; name another by TMPDIR")?;
+    let piggy_path = temporary.path().join("piggy.o");
+    fs::write(&piggy_path, piggy).with_context(|| piggy_path.display().to_string())?;
     let text = |path: &Path| {
         path.to_str()
             .map(str::to_owned)
             .with_context(|| format!("{}: the path is not UTF-8: name another folder by TMPDIR", path.display()))
     };
-    let linked = temporary.join("vmlinux");
+    let linked = temporary.path().join("vmlinux");
     let mut link = link.clone();
-    link.set_piggy(&text(piggy)?);
+    link.set_piggy(&text(&piggy_path)?);
     link.set_output(&text(&linked)?);
     let words = link.words();
     let (linker, args) = words.split_first().context("the kept link command is empty")?;
@@ -45,7 +50,8 @@ pub(crate) fn link(link: &LinkCommand, folder: &Path, temporary: &Path, piggy: &
         said.lines().for_each(say::line);
         bail!("the link failed ({}): {} in {}", output.status, words.join(" "), folder.display());
     }
-    Ok((linked, said.trim_end().to_owned()))
+    let bytes = fs::read(&linked).with_context(|| linked.display().to_string())?;
+    Ok((bytes, said.trim_end().to_owned()))
 }
 
 fn run(linker: &str, args: &[String], folder: &Path) -> Result<Output> {

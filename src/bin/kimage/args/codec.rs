@@ -95,8 +95,8 @@ impl CodecOptions {
 
     /// Was anything asked for that changes the bytes?
     pub(crate) fn is_given(&self) -> bool {
-        let default = Parameters { threads: 1, ..Parameters::default() };
-        Parameters { threads: 1, ..self.over(default.clone()) } != default
+        let default = Parameters::default();
+        !self.over(default.clone()).gives_same_bytes(&default)
     }
 }
 

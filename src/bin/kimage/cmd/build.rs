@@ -1,19 +1,19 @@
 //! The image builders.
 
 use super::own;
-use super::rebuild::{Rebuilt, rebuild};
+use super::rebuild::{keep, rebuild};
 use crate::args::{Building, Bzimage, FolderOptions, Image, NameArg, Uimage, YesNo, Zimage};
 use crate::input::Input;
 use crate::output::Output;
 use crate::{say, screen};
 use anyhow::{Context, Result};
 use clap::error::ErrorKind;
-use kimage::arch::Arch;
 use kimage::assemble::{self, Assembled, Padding, UImageRequest};
 use kimage::elf::{FlagList, FlatOptions, RemoveList};
 use kimage::finding::Severity;
 use kimage::format::bzimage::CrcChoice;
 use kimage::format::uimage::Names;
+use kimage::kbuild::{self, Built};
 use kimage::report::{Report, write_json, write_plan, write_text};
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -32,7 +32,7 @@ pub(crate) fn bzimage(args: &Bzimage) -> Result<()> {
                 format!("--build-dir takes the folder's own boot code: {option} needs kimage's own, without it");
             say::usage(ErrorKind::ArgumentConflict, message);
         }
-        let rebuilt = rebuild(&args.vmlinux, Arch::X86, &args.folder)?;
+        let rebuilt = rebuild(&args.vmlinux, kbuild::Image::BzImage, &args.folder)?;
         let mut assembled = assemble::bzimage(&rebuilt.linked, &rebuilt.setup, crc)?;
         assembled.patches.splice(0..0, rebuilt.patches.iter().cloned());
         return finish_rebuilt("bzimage", &args.output, &args.building, assembled, &rebuilt, &args.folder);
@@ -58,7 +58,7 @@ pub(crate) fn zimage(args: &Zimage) -> Result<()> {
     let dtbs = open_all(&args.append_dtb)?;
     let dtb_bytes: Vec<&[u8]> = dtbs.iter().map(|dtb| &**dtb).collect();
     if args.folder.build_dir.is_some() {
-        let rebuilt = rebuild(&args.vmlinux, Arch::Arm, &args.folder)?;
+        let rebuilt = rebuild(&args.vmlinux, kbuild::Image::ZImage, &args.folder)?;
         let assembled =
             assemble::zimage(&rebuilt.linked, &dtb_bytes).map_err(|error| at_input(error, &[("DTB", &refs(&dtbs))]))?;
         return finish_rebuilt("zimage", &args.output, &args.building, assembled, &rebuilt, &args.folder);
@@ -191,13 +191,13 @@ fn finish_rebuilt(
     path: &Path,
     building: &Building,
     mut assembled: Assembled<'_>,
-    rebuilt: &Rebuilt,
+    rebuilt: &Built,
     folder: &FolderOptions,
 ) -> Result<()> {
     assembled.steps.clone_from(&rebuilt.steps);
     assembled.findings.extend(rebuilt.findings.iter().cloned());
-    if let (Some(keep), Some(tree), false) = (&folder.keep, &folder.build_dir, building.plan) {
-        rebuilt.keep(keep, tree, building.sync)?;
+    if let (Some(to), Some(tree), false) = (&folder.keep, &folder.build_dir, building.plan) {
+        keep(rebuilt, to, tree, building.sync)?;
     }
     finish(command, path, building, &assembled)
 }
