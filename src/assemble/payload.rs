@@ -3,7 +3,9 @@
 use crate::arch::Arch;
 use crate::bytes::len64;
 use crate::codec::Bcj;
-use crate::elf::{self, Elf, FlatOptions, KERNEL_REMOVES, RelocOptions, RemoveList, StripOptions, flatten};
+use crate::elf::{
+    self, ARM_REMOVES, Elf, FlatOptions, IMAGE_REMOVES, KERNEL_REMOVES, RelocOptions, RemoveList, StripOptions, flatten,
+};
 use crate::error::{Error, Result};
 use crate::finding::{Finding, Severity};
 use crate::format::Format;
@@ -137,9 +139,8 @@ pub(crate) fn relocs(vmlinux: &Elf<'_>) -> elf::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// As arch/arm/boot/Makefile makes `Image`, and those of arm64 and RISC-V, whose notes go too (Linux 6.12).
+/// As the builds of ARM, arm64 and RISC-V make `Image`.
 pub(crate) fn flat<'a>(vmlinux: &Elf<'a>, arch: Arch) -> elf::Result<Plan<'a>> {
-    const REMOVES: [&str; 3] = [".comment", ".note", ".note.gnu.build-id"];
-    let remove = if arch == Arch::Arm { RemoveList::new([".comment"]) } else { RemoveList::new(REMOVES) }?;
-    Ok(flatten(vmlinux, &FlatOptions { remove, ..FlatOptions::default() })?.plan)
+    let names = if arch == Arch::Arm { &ARM_REMOVES[..] } else { &IMAGE_REMOVES };
+    Ok(flatten(vmlinux, &FlatOptions::without(names)?)?.plan)
 }

@@ -44,6 +44,16 @@ impl Default for FlatOptions {
     }
 }
 
+impl FlatOptions {
+    /// Without these sections, and otherwise as [`FlatOptions::default`]: as a kernel's makefile flattens it.
+    ///
+    /// # Errors
+    /// [`Error::Pattern`] when a name cannot be understood.
+    pub fn without(names: &[&str]) -> Result<Self> {
+        Ok(FlatOptions { remove: RemoveList::new(names)?, ..FlatOptions::default() })
+    }
+}
+
 /// A flat image.
 #[derive(Debug, Clone)]
 pub struct FlatImage<'a> {

@@ -27,10 +27,10 @@ pub use relocs::{
     BadReloc, Lists, RelocKind, RelocOptions, RelocTable, list_absolute_relocs, list_absolute_symbols, list_relocs,
     relocs, relocs_with_progress,
 };
-pub use remove::{FlagList, RemoveList, SectionFlags};
+pub use remove::{ARM_REMOVES, FlagList, IMAGE_REMOVES, KERNEL_REMOVES, RemoveList, SectionFlags, X86_REMOVES};
 pub use resymbol::with_symbols;
 pub(crate) use strings::StringTable;
-pub use strip::{KERNEL_REMOVES, StripOptions, strip};
+pub use strip::{StripOptions, strip};
 pub(crate) use symbols::RawSymbol;
 pub use symbols::{Symbol, Symbols};
 pub use trim::TrimWriter;

@@ -2,6 +2,20 @@
 
 use super::{Error, Result, Section};
 
+/// The sections that kernels carry for `modinfo` and `objcopy` alone, and that their own build leaves out of the
+/// payload: `.comment` always, `.modinfo` where it is kept in `vmlinux.unstripped` (Linux 7.2,
+/// scripts/Makefile.vmlinux).
+pub const KERNEL_REMOVES: [&str; 2] = [".comment", ".modinfo"];
+
+/// What x86's build leaves out of the system behind the setup (arch/x86/boot/Makefile, `OBJCOPYFLAGS_vmlinux.bin`).
+pub const X86_REMOVES: [&str; 2] = [".note", ".comment"];
+
+/// What ARM's build leaves out of `Image` and zImage (arch/arm/boot/Makefile, `OBJCOPYFLAGS`).
+pub const ARM_REMOVES: [&str; 1] = [".comment"];
+
+/// What the builds of arm64 and RISC-V leave out of `Image` (arch/arm64/boot/Makefile, Linux 6.12).
+pub const IMAGE_REMOVES: [&str; 3] = [".comment", ".note", ".note.gnu.build-id"];
+
 /// Section names and patterns, as `objcopy -R` takes them: exact names, the wildcards `*`, `?` and `[…]`, and `!name`
 /// to keep what an earlier pattern removed.
 #[derive(Debug, Clone, Default)]

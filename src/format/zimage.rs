@@ -3,7 +3,7 @@
 //! Source: arch/arm/boot/compressed/head.S (`start`) and vmlinux.lds.S (`.table`), Linux 2.4 to 7.2.
 
 use crate::bytes::{Cursor, Endian, FieldError, Problem, len64, slice};
-use crate::elf::{self, FlatOptions, RemoveList, flatten};
+use crate::elf::{self, ARM_REMOVES, FlatOptions, flatten};
 use crate::finding::Severity;
 use crate::format::fdt::{Behind, Dtb, FDT_MAGIC};
 use crate::layout::{self, Plan, Region, RegionKind, Reserver};
@@ -365,8 +365,7 @@ impl Error {
 /// # Errors
 /// [`Error`]: no zImage header at the front, header and length that disagree, a damaged device tree.
 pub fn plan<'a>(stub: &Stub<'a>, dtbs: &[&'a [u8]]) -> Result<Plan<'a>, Error> {
-    let remove = RemoveList::new([".comment"])?;
-    let flat = flatten(stub.elf(), &FlatOptions { remove, max_size: MAX_SIZE, ..FlatOptions::default() })?;
+    let flat = flatten(stub.elf(), &FlatOptions { max_size: MAX_SIZE, ..FlatOptions::without(&ARM_REMOVES)? })?;
     let (base, flat) = (flat.base.0, flat.plan);
     // The header is in the first section; the table somewhere in the code. A zImage is a few megabytes.
     let bytes = flat.bytes_at(0..flat.len());

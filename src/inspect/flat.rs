@@ -1,6 +1,6 @@
 //! The same kernel as an ELF file and flat.
 
-use crate::elf::{Elf, FlatOptions, RemoveList, flatten};
+use crate::elf::{ARM_REMOVES, Elf, FlatOptions, IMAGE_REMOVES, X86_REMOVES, flatten};
 use crate::layout::Plan;
 
 /// What the kernels' builds make of an ELF file when they make it flat (`objcopy -O binary` with the sections that each CPU
@@ -9,9 +9,8 @@ pub(super) fn flat_forms(bytes: &[u8]) -> Vec<Vec<u8>> {
     let Ok(elf) = Elf::parse(bytes) else { return Vec::new() };
     let whole = |plan: Plan<'_>| plan.bytes_at(0..plan.len());
     let mut all: Vec<Vec<u8>> = Vec::new();
-    for names in [&[".comment"][..], &[".note", ".note.gnu.build-id", ".comment"], &[".note", ".comment"]] {
-        let Ok(remove) = RemoveList::new(names) else { continue };
-        let options = FlatOptions { remove, ..FlatOptions::default() };
+    for names in [&ARM_REMOVES[..], &IMAGE_REMOVES, &X86_REMOVES] {
+        let Ok(options) = FlatOptions::without(names) else { continue };
         all.extend(flatten(&elf, &options).ok().map(|flat| whole(flat.plan)).filter(|flat| !all.contains(flat)));
     }
     all

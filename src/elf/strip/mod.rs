@@ -38,11 +38,6 @@ pub struct StripOptions {
     pub max_size: Option<u64>,
 }
 
-/// The sections that kernels carry for `modinfo` and `objcopy` alone, and that their own build leaves out of the
-/// payload: `.comment` always, `.modinfo` where it is kept in `vmlinux.unstripped` (Linux 7.2,
-/// scripts/Makefile.vmlinux).
-pub const KERNEL_REMOVES: [&str; 2] = [".comment", ".modinfo"];
-
 /// Largest product of the numbers of segments and of sections: a damaged file shall not take minutes.
 const MAX_PAIRS: usize = 1 << 20;
 

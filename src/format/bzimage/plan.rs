@@ -3,7 +3,7 @@
 use super::parse::{Setup, regions};
 use super::raw::{SetupHeader, offset_of};
 use crate::bytes::{Align, FieldError, FieldWriter, Patch, Problem, len64};
-use crate::elf::{self, FlatOptions, RemoveList, flatten};
+use crate::elf::{self, FlatOptions, X86_REMOVES, flatten};
 use crate::format::pe::PeHeader;
 use crate::layout::{self, Plan, Reserver};
 use crate::stub::{self, Stub};
@@ -178,8 +178,7 @@ const RESERVE: u64 = 0x20;
 pub fn plan<'a>(parts: &Parts<'a, '_>) -> Result<Built<'a>, Error> {
     let setup = Setup::parse(&parts.setup)?;
     setup.check_end()?;
-    let remove = RemoveList::new([".note", ".comment"])?;
-    let system = flatten(parts.stub.elf(), &FlatOptions { remove, ..FlatOptions::default() })?.plan;
+    let system = flatten(parts.stub.elf(), &FlatOptions::without(&X86_REMOVES)?)?.plan;
     // build.c's generation left both to be filled in; header.S fills in both since.
     let generation = match () {
         () if setup.is_unassembled() => Generation::Patched,
