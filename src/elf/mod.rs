@@ -41,6 +41,7 @@ use crate::bytes::{Cursor, Endian, FieldError, FileOffset, PhysAddr, Problem, le
 use object::Endianness;
 use object::elf::{FileHeader32, FileHeader64, SectionHeader32, SectionHeader64};
 use object::read::elf::{FileHeader, ProgramHeader, SectionHeader};
+use raw::{EI_CLASS, EI_DATA, EI_VERSION};
 use std::borrow::Cow;
 use std::mem::{offset_of, size_of};
 
@@ -315,19 +316,19 @@ impl<'a> Elf<'a> {
             let problem = Problem::Magic { found: u64::from(magic), want: 0x7f45_4c46 };
             return Err(FieldError::new("e_ident[EI_MAG]", 0, problem).with_help(NOT_ELF).into());
         }
-        let endian = match head.u8("e_ident[EI_DATA]", 5).map_err(|error| error.with_help(NOT_ELF))? {
+        let endian = match head.u8("e_ident[EI_DATA]", EI_DATA).map_err(|error| error.with_help(NOT_ELF))? {
             1 => Endian::Little,
             2 => Endian::Big,
-            found => return Err(unknown("e_ident[EI_DATA]", 5, found, "1 (little-endian) or 2 (big-endian)")),
+            found => return Err(unknown("e_ident[EI_DATA]", EI_DATA, found, "1 (little-endian) or 2 (big-endian)")),
         };
-        match head.u8("e_ident[EI_VERSION]", 6).map_err(|error| error.with_help(NOT_ELF))? {
+        match head.u8("e_ident[EI_VERSION]", EI_VERSION).map_err(|error| error.with_help(NOT_ELF))? {
             1 => {}
-            found => return Err(unknown("e_ident[EI_VERSION]", 6, found, "1 (current)")),
+            found => return Err(unknown("e_ident[EI_VERSION]", EI_VERSION, found, "1 (current)")),
         }
-        match head.u8("e_ident[EI_CLASS]", 4).map_err(|error| error.with_help(NOT_ELF))? {
+        match head.u8("e_ident[EI_CLASS]", EI_CLASS).map_err(|error| error.with_help(NOT_ELF))? {
             1 => Self::parse_class::<FileHeader32<Endianness>>(bytes, endian, false),
             2 => Self::parse_class::<FileHeader64<Endianness>>(bytes, endian, true),
-            found => Err(unknown("e_ident[EI_CLASS]", 4, found, "1 (32-bit) or 2 (64-bit)")),
+            found => Err(unknown("e_ident[EI_CLASS]", EI_CLASS, found, "1 (32-bit) or 2 (64-bit)")),
         }
     }
 

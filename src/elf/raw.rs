@@ -2,6 +2,14 @@
 
 use object::elf as spec;
 
+/// Offsets in the file header that both classes share (gABI, "ELF Header").
+pub(crate) const EI_CLASS: u64 = 4;
+pub(crate) const EI_DATA: u64 = 5;
+pub(crate) const EI_VERSION: u64 = 6;
+pub(crate) const E_TYPE: u64 = 16;
+pub(crate) const E_MACHINE: u64 = 18;
+pub(crate) const E_ENTRY: u64 = 24;
+
 pub(crate) const PN_XNUM: u16 = spec::PN_XNUM;
 pub(crate) use super::SHT_NOBITS;
 pub(crate) const SHT_NULL: u32 = spec::SHT_NULL.0;

@@ -3,6 +3,7 @@
 use super::{Child, Context, Decoded, Described, PAYLOAD, kernel};
 use crate::bytes::{Cursor, Endian, FieldError, Problem, len64, slice};
 use crate::codec::Codec;
+use crate::elf::raw::{E_ENTRY, E_MACHINE, E_TYPE, EI_CLASS, EI_DATA, SHF_EXECINSTR};
 use crate::elf::{Elf, Error, Kind as ElfKind, Note, PT_LOAD, banner_in};
 use crate::format::{Format, wrapper};
 use crate::inspect::{Fact, Kind, Row, Value};
@@ -24,18 +25,17 @@ pub(super) fn describe(bytes: &[u8], context: &Context<'_>) -> Result<Described,
     let title = format!("ELF file, {bits}-bit {order}, {arch}");
     let mut described = Described::new(Kind::Known(Format::Elf), title);
     let facts = &mut described.facts;
-    facts.push(Fact::new("arch", arch).at(18, 2));
-    facts.push(Fact::number("bits", bits).at(4, 1));
-    facts.push(Fact::new("endianness", order).at(5, 1));
+    facts.push(Fact::new("arch", arch).at(E_MACHINE, 2));
+    facts.push(Fact::number("bits", bits).at(EI_CLASS, 1));
+    facts.push(Fact::new("endianness", order).at(EI_DATA, 1));
     let kind = match elf.kind() {
         ElfKind::Relocatable => "relocatable",
         ElfKind::Executable => "executable",
         ElfKind::Dynamic => "shared object",
         ElfKind::Other(_) => "other",
     };
-    facts.push(Fact::new("elf_type", kind).at(16, 2));
-    let width = if elf.is_64() { 8 } else { 4 };
-    facts.push(Fact::hex("entry", elf.entry()).at(24, width));
+    facts.push(Fact::new("elf_type", kind).at(E_TYPE, 2));
+    facts.push(Fact::hex("entry", elf.entry()).at(E_ENTRY, elf.encoder().address_size()));
     if let Some(span) = elf.physical_span() {
         facts.push(Fact::hex("load_address", span.start).meaning("lowest physical address"));
         facts.push(Fact::number("memory_size", span.end - span.start).meaning("bytes of memory, BSS included"));
@@ -213,13 +213,13 @@ fn xen_note(kind: u32) -> &'static str {
 fn regions(elf: &Elf<'_>, bytes: &[u8]) -> Vec<Region> {
     // A map of thousands of sections shows nothing; those of a kernel are some dozens.
     const MOST: usize = 512;
-    let header = if elf.is_64() { 64 } else { 52 };
+    let header = elf.encoder().file_header_size();
     let mut found = vec![Region::new("ELF header", 0..header.min(len64(bytes)), RegionKind::Header)];
     for section in elf.sections().iter().skip(1).take(MOST) {
         if section.size == 0 || elf.contents(section).map_or(true, <[u8]>::is_empty) {
             continue;
         }
-        let kind = if section.flags & 4 != 0 { RegionKind::Code } else { RegionKind::Data };
+        let kind = if section.flags & SHF_EXECINSTR != 0 { RegionKind::Code } else { RegionKind::Data };
         found.push(Region::new(section.name().into_owned(), section.offset..section.offset + section.size, kind));
     }
     // A stripped kernel may have nothing but the names of its sections left.
