@@ -6,7 +6,7 @@ use super::{Error, LinkCommand, Piggy, VOFFSET, ZOFFSET, offsets};
 use crate::assemble::Step;
 use crate::bytes::{Patch, len64};
 use crate::codec::{Codec, Parameters};
-use crate::elf::{Elf, FlatOptions, RemoveList, flatten};
+use crate::elf::{Elf, FlatOptions, X86_REMOVES, flatten};
 use crate::finding::{Finding, Severity};
 use std::ops::Deref;
 
@@ -259,8 +259,7 @@ fn check_link<F: BuildFolder>(link: &LinkCommand, folder: &F) -> Result<(), F::E
 
 /// The system, as it stands behind the setup.
 fn system(linked: &[u8]) -> super::Result<Vec<u8>> {
-    let remove = RemoveList::new([".note", ".comment"])?;
-    let flat = flatten(&Elf::parse(linked)?, &FlatOptions { remove, ..FlatOptions::default() })?;
+    let flat = flatten(&Elf::parse(linked)?, &FlatOptions::without(&X86_REMOVES)?)?;
     Ok(flat.plan.bytes_at(0..flat.plan.len()))
 }
 
