@@ -5,7 +5,7 @@ use super::kallsyms::{KernelSymbol, flat_kallsyms};
 use super::raw::{SHF_EXECINSTR, SHF_WRITE, SHT_PROGBITS};
 use super::{PT_LOAD, SHF_ALLOC, SHT_NOBITS, Section, Segment, banner_in};
 use crate::arch::Arch;
-use crate::bytes::{Cursor, Endian, len64};
+use crate::bytes::{Cursor, Endian, len64, slice};
 use std::collections::BTreeMap;
 
 /// The kernel stays flat.
@@ -60,8 +60,8 @@ pub fn unflatten(bytes: &[u8], arch: Option<Arch>) -> Result<FlatKernel, Unflatt
     };
     let mut error = UnflattenError::NoKallsyms;
     for (is_64, endian) in classes.iter().flat_map(|is_64| [(*is_64, Little), (*is_64, Big)]) {
-        let Some(symbols) = flat_kallsyms(bytes, endian, is_64) else { continue };
-        let Some(base) = base(bytes, &symbols, endian, is_64) else {
+        let Some((symbols, known)) = flat_kallsyms(bytes, endian, is_64) else { continue };
+        let Some(base) = base(bytes, &symbols, known, endian, is_64) else {
             error = UnflattenError::NoStart;
             continue;
         };
@@ -76,14 +76,15 @@ pub fn unflatten(bytes: &[u8], arch: Option<Arch>) -> Result<FlatKernel, Unflatt
     Err(error)
 }
 
-/// The address of the first byte: by the banner, whose symbol kernels with all their symbols have, by the names that linker
+/// The address of the first byte: as it is `known` already, by the banner, whose symbol kernels with all their symbols have, by the names that linker
 /// scripts give to the start, or by the table of exported symbols. Nine of ten functions must then be in the file.
-fn base(bytes: &[u8], symbols: &[KernelSymbol], endian: Endian, is_64: bool) -> Option<u64> {
+fn base(bytes: &[u8], symbols: &[KernelSymbol], known: Option<u64>, endian: Endian, is_64: bool) -> Option<u64> {
     let named = |name: &[u8]| symbols.iter().find(|symbol| symbol.name == name).map(|symbol| symbol.address);
     let by_banner = || named(b"linux_banner")?.checked_sub(u64::try_from(banner_in(bytes)?.start).ok()?);
     let starts: [&[u8]; 4] = [b"_text", b"_start", b"_head", b"stext"];
     let by_name = || starts.into_iter().filter_map(named).min();
-    let base = by_banner().or_else(by_name).or_else(|| by_exports(bytes, symbols, endian, is_64))?;
+    let by_exports = || by_exports(bytes, symbols, endian, is_64).or_else(|| by_near_exports(bytes, symbols, endian));
+    let base = known.or_else(by_banner).or_else(by_name).or_else(by_exports)?;
     // Kernels run in the upper half, those of 64 bits at its very end.
     let is_high = if is_64 { base >> 48 == 0xffff } else { base != 0 };
     let code: Vec<u64> =
@@ -123,6 +124,39 @@ fn by_exports(bytes: &[u8], symbols: &[KernelSymbol], endian: Endian, is_64: boo
             }
         }
         at += width;
+    }
+    votes.into_iter().max_by_key(|(_, count)| *count).filter(|(_, count)| *count >= AGREE).map(|(base, _)| base)
+}
+
+/// The same by `__ksymtab` of kernels with CONFIG_HAVE_ARCH_PREL32_RELOCATIONS (include/linux/export.h, Linux 4.19 to 7.2):
+/// the distances of a function and of its name, 32 bits each, from the places where they stand.
+fn by_near_exports(bytes: &[u8], symbols: &[KernelSymbol], endian: Endian) -> Option<u64> {
+    const AGREE: u32 = 8;
+    const TRIALS: u32 = 64;
+    const MAX_NAME: u64 = 512;
+    let cursor = Cursor::new(bytes, endian);
+    let end = len64(bytes);
+    // Where the distance at `at` leads.
+    let leads_to = |at: u64| {
+        let distance = i32::from_ne_bytes(cursor.u32("distance", at).ok()?.to_ne_bytes());
+        at.checked_add_signed(distance.into()).filter(|place| *place < end)
+    };
+    let code = symbols.iter().filter(|symbol| symbol.class == b'T');
+    let code: BTreeMap<&[u8], u64> = code.map(|symbol| (&symbol.name[..], symbol.address)).collect();
+    let (mut votes, mut tried) = (BTreeMap::new(), 0);
+    for at in (0..end / 4 * 4).step_by(4) {
+        let Some((function, name_at)) = leads_to(at).zip(leads_to(at + 4)) else { continue };
+        if name_at == 0 || function % 4 != 0 || slice(bytes, name_at - 1, 1) != Some(b"\0") {
+            continue;
+        }
+        let name = slice(bytes, name_at, MAX_NAME.min(end - name_at)).unwrap_or_default();
+        let Some(name) = memchr::memchr(0, name).and_then(|len| name.get(..len)) else { continue };
+        let Some(base) = code.get(name).and_then(|address| address.checked_sub(function)) else { continue };
+        *votes.entry(base).or_insert(0_u32) += 1;
+        tried += 1;
+        if tried == TRIALS {
+            break;
+        }
     }
     votes.into_iter().max_by_key(|(_, count)| *count).filter(|(_, count)| *count >= AGREE).map(|(base, _)| base)
 }

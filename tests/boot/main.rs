@@ -3,6 +3,7 @@
 mod boards; // uImages and FITs of Debian's kernels boot on U-Boots of arm64, RISC-V and MIPS boards
 mod fit; // each configuration of a FIT boots, a changed byte is refused
 mod fit_bootm; // `verify`, `fit` and `lint` find what U-Boot's bootm refuses of a FIT
+mod kallsyms; // `extract --symbols` gives the symbols of the running kernel
 mod lint; // what `lint` finds does not boot on a real U-Boot, what it proposes does
 mod lint_uboot; // legacy headers and U-Boot's place in memory are judged as a real U-Boot does
 mod loaders; // bzImage, zImage and uImage reach user space by SeaBIOS, QEMU's loaders and U-Boot

@@ -182,6 +182,11 @@ pub struct Console {
 }
 
 impl Console {
+    /// All of it.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
     /// Fails unless all of these stand there.
     #[track_caller]
     pub fn says(&self, all: &[&str]) -> &Console {

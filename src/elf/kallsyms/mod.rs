@@ -14,12 +14,15 @@
 //! Up to 6.3 the addresses come first, from 6.4 on last. No header leads here: the table of tokens is found by its digits,
 //! which are tokens of their own in every kernel, and everything else by what must stand beside it. Nothing is believed that
 //! the rest does not confirm: the index fits the tokens, the markers fit the names, the addresses are in order.
+//!
+//! A kernel that relocates itself (CONFIG_RELOCATABLE of arm64 and RISC-V) may have its base in a RELA table only.
 
+mod linked;
 mod places;
 
 use super::Elf;
 use crate::bytes::Endian;
-use places::Image;
+use places::{Addresses, Image, Places};
 
 /// A symbol.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,16 +37,25 @@ pub struct KernelSymbol {
 
 /// Reads the symbols of a kernel; `None` when there are none.
 pub fn kallsyms(elf: &Elf<'_>) -> Option<Vec<KernelSymbol>> {
-    symbols(&Image::new(elf))
+    let image = Image::new(elf);
+    symbols(&image, &places::find(&image)?)
 }
 
-/// The same of a flat kernel, of this byte order and class.
-pub(super) fn flat_kallsyms(bytes: &[u8], endian: Endian, is_64: bool) -> Option<Vec<KernelSymbol>> {
-    symbols(&Image::flat(bytes, endian, is_64))
+/// The same of a flat kernel, of this byte order and class, with the address of its first byte where that was needed to
+/// read them. When nothing tells it and tables count from their own place, the symbols' addresses are offsets in the file.
+pub(super) fn flat_kallsyms(bytes: &[u8], endian: Endian, is_64: bool) -> Option<(Vec<KernelSymbol>, Option<u64>)> {
+    let image = Image::flat(bytes, endian, is_64);
+    let places = places::find(&image)?;
+    let mut symbols = symbols(&image, &places)?;
+    if !matches!(places.addresses, Addresses::Distances { .. }) {
+        return Some((symbols, image.base()));
+    }
+    let base = linked::base_by_pointers(&image, &symbols);
+    symbols.iter_mut().for_each(|symbol| symbol.address = symbol.address.wrapping_add(base.unwrap_or(0)));
+    Some((symbols, base))
 }
 
-fn symbols(image: &Image<'_>) -> Option<Vec<KernelSymbol>> {
-    let places = places::find(image)?;
+fn symbols(image: &Image<'_>, places: &Places) -> Option<Vec<KernelSymbol>> {
     let mut at = places.names_at;
     let mut symbols = Vec::new();
     for index in 0..places.count {

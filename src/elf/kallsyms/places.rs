@@ -1,15 +1,18 @@
 //! Where the tables of kallsyms stand.
 
+use super::linked::Rela;
 use crate::bytes::{Cursor, Endian, len64, slice};
 use crate::elf::{Elf, PT_LOAD};
+use std::cell::OnceCell;
 
 /// The kernel that is searched.
 pub(super) struct Image<'a> {
     pub(super) bytes: &'a [u8],
     pub(super) cursor: Cursor<'a>,
     pub(super) is_64: bool,
-    /// File offset, bytes and address of each loaded piece.
-    pub(super) loads: Vec<(u64, u64, u64)>,
+    /// File offset, bytes and address of each loaded piece; `None` of a flat kernel.
+    loads: Option<Vec<(u64, u64, u64)>>,
+    rela: OnceCell<Option<Rela>>,
 }
 
 impl<'a> Image<'a> {
@@ -20,18 +23,30 @@ impl<'a> Image<'a> {
             bytes,
             cursor: Cursor::new(bytes, elf.endian()),
             is_64: elf.is_64(),
-            loads: loads.map(|segment| (segment.offset, segment.filesz, segment.vaddr)).collect(),
+            loads: Some(loads.map(|segment| (segment.offset, segment.filesz, segment.vaddr)).collect()),
+            rela: OnceCell::new(),
         }
     }
 
-    /// A kernel that is flat. Where it runs is not known, so that tables which count from their own place are of no use.
+    /// A kernel that is flat: where it runs is not known.
     pub(super) fn flat(bytes: &'a [u8], endian: Endian, is_64: bool) -> Image<'a> {
-        Image { bytes, cursor: Cursor::new(bytes, endian), is_64, loads: Vec::new() }
+        Image { bytes, cursor: Cursor::new(bytes, endian), is_64, loads: None, rela: OnceCell::new() }
+    }
+
+    /// Is it flat?
+    pub(super) fn is_flat(&self) -> bool {
+        self.loads.is_none()
     }
 
     /// Bytes in a word.
     fn word(&self) -> u64 {
         if self.is_64 { 8 } else { 4 }
+    }
+
+    /// What tables are aligned to: a word; from 7.0 on 4 bytes; up to 4.19 `.align 4` and `.align 8`, which for ARM's
+    /// assembler (and others') are powers of two.
+    fn aligns(&self) -> [u64; 3] {
+        [self.word(), 4, if self.is_64 { 256 } else { 16 }]
     }
 
     fn word_at(&self, at: u64) -> Option<u64> {
@@ -41,12 +56,27 @@ impl<'a> Image<'a> {
         }
     }
 
-    /// The virtual address of a file offset.
-    fn address_of(&self, at: u64) -> Option<u64> {
-        self.loads.iter().find_map(|(offset, len, address)| {
+    /// The virtual address of a file offset; `None` of a flat kernel.
+    pub(super) fn address_of(&self, at: u64) -> Option<u64> {
+        self.loads.iter().flatten().find_map(|(offset, len, address)| {
             let inside = at.checked_sub(*offset).filter(|inside| inside < len)?;
             address.checked_add(inside)
         })
+    }
+}
+
+impl Image<'_> {
+    /// The address of a flat kernel's first byte, when its relocations were needed and told it.
+    pub(super) fn base(&self) -> Option<u64> {
+        self.rela.get()?.as_ref()?.base.get().copied()
+    }
+
+    /// A word that holds an address; where it is zero, what the kernel itself writes there when it starts.
+    fn relocated_word(&self, at: u64) -> Option<u64> {
+        match self.word_at(at)? {
+            0 if self.is_64 => self.rela.get_or_init(|| Rela::find(self)).as_ref()?.value(self, at),
+            word => Some(word),
+        }
     }
 }
 
@@ -71,7 +101,7 @@ pub(super) enum Addresses {
         /// Negative offsets count down from the base, others are addresses (CONFIG_KALLSYMS_ABSOLUTE_PERCPU).
         signed: bool,
     },
-    /// 32 bits each, from the place where they stand; `address` is that of the first.
+    /// 32 bits each, from the place where they stand; `address` is that of the first, in a flat kernel its file offset.
     Distances { at: u64, address: u64 },
 }
 
@@ -171,7 +201,7 @@ fn find_plain(image: &Image<'_>) -> Option<Places> {
         let low = at.saturating_sub(FAR);
         while count_at >= low {
             let count = u64::from(image.cursor.u32("kallsyms_num_syms", count_at).ok()?);
-            for align in [image.word(), 4] {
+            for align in image.aligns() {
                 let names_at = (count_at + 4).next_multiple_of(align);
                 if !SYMBOLS.contains(&count) || names_at > at {
                     continue;
@@ -180,7 +210,7 @@ fn find_plain(image: &Image<'_>) -> Option<Places> {
                 let mut tokens = Tokens { texts, at: len64(image.bytes), end: 0 };
                 let Some(end) = names_fit(image, &tokens, names_at, count, align) else { continue };
                 (tokens.at, tokens.end) = (end, end);
-                if let Some(addresses) = find_addresses(image, &tokens, count_at, count) {
+                if let Some(addresses) = find_addresses(image, &tokens, count_at, count, align) {
                     return Some(Places { count, names_at, tokens, addresses });
                 }
             }
@@ -203,8 +233,8 @@ fn tokens(image: &Image<'_>, zero_at: u64) -> Option<Tokens> {
         lengths.push(len);
         at += len + 1;
     }
-    // The index follows, aligned to a word of either size.
-    [8, 4, 2].into_iter().find_map(|align| {
+    // The index follows, aligned to a word of either size, or more: see `Image::aligns`.
+    [8, 4, 2, 16, 256].into_iter().find_map(|align| {
         let index_at = at.checked_next_multiple_of(align)?;
         let index = (0..256).map(|token| cursor.u16("kallsyms_token_index", index_at + 2 * token).ok().map(u64::from));
         let index: Vec<u64> = index.collect::<Option<_>>()?;
@@ -229,13 +259,12 @@ fn find_rest(image: &Image<'_>, tokens: Tokens) -> Option<Places> {
     while count_at >= low {
         let count = u64::from(image.cursor.u32("kallsyms_num_syms", count_at).ok()?);
         if SYMBOLS.contains(&count) {
-            // Tables are aligned to a word; from 7.0 on to 4 bytes.
-            for align in [image.word(), 4] {
+            for align in image.aligns() {
                 let names_at = (count_at + 4).next_multiple_of(align);
                 if names_fit(image, &tokens, names_at, count, align).is_none() {
                     continue;
                 }
-                if let Some(addresses) = find_addresses(image, &tokens, count_at, count) {
+                if let Some(addresses) = find_addresses(image, &tokens, count_at, count, align) {
                     return Some(Places { count, names_at, tokens, addresses });
                 }
             }
@@ -274,7 +303,7 @@ fn names_fit(image: &Image<'_>, tokens: &Tokens, names_at: u64, count: u64, alig
     Some(marks_at + width * u64::try_from(marks.len()).ok()?)
 }
 
-fn find_addresses(image: &Image<'_>, tokens: &Tokens, count_at: u64, count: u64) -> Option<Addresses> {
+fn find_addresses(image: &Image<'_>, tokens: &Tokens, count_at: u64, count: u64, align: u64) -> Option<Addresses> {
     let size = image.word();
     // From 6.4 on: behind the index, offsets and then the base.
     let at = tokens.end.next_multiple_of(size);
@@ -284,33 +313,43 @@ fn find_addresses(image: &Image<'_>, tokens: &Tokens, count_at: u64, count: u64)
     }
     // From 7.0 on: behind the index, distances from each word itself; 32-bit kernels have addresses there.
     let at = tokens.end.next_multiple_of(4);
+    let address = if image.is_flat() { Some(at) } else { image.address_of(at) };
     let found = match image.is_64 {
-        true => Addresses::Distances { at, address: image.address_of(at).unwrap_or(0) },
-        false => Addresses::Absolute { at },
+        true => address.map(|address| Addresses::Distances { at, address }),
+        false => Some(Addresses::Absolute { at }),
     };
-    if is_in_order(image, &found, count) {
+    if let Some(found) = found.filter(|found| is_in_order(image, found, count)) {
         return Some(found);
     }
     // Up to 6.3: offsets, base, number of symbols; or addresses, number of symbols.
-    let end = count_at / size * size;
-    let base_at = end.checked_sub(size)?;
-    let at = base_at.checked_sub((4 * count).next_multiple_of(size));
+    let align = align.max(size);
+    let end = count_at / align * align;
+    let base_at = end.checked_sub(align)?;
+    let at = base_at.checked_sub((4 * count).next_multiple_of(align));
     if let Some(found) = at.and_then(|at| offsets(image, at, base_at, count)) {
         return Some(found);
     }
-    let found = Addresses::Absolute { at: end.checked_sub(size * count)? };
+    let found = Addresses::Absolute { at: end.checked_sub((size * count).next_multiple_of(align))? };
     is_in_order(image, &found, count).then_some(found)
 }
 
 /// Symbols are sorted by address, and the last one is in the kernel: in the upper half, where there is one.
 fn is_in_order(image: &Image<'_>, addresses: &Addresses, count: u64) -> bool {
+    /// No kernel has more memory than this behind its file.
+    const MAX_BSS: u64 = 1 << 30;
     let last = (0..count).try_fold(0, |last, index| addresses.address(image, index).filter(|address| *address >= last));
-    last.is_some_and(|last| if image.is_64 { last >> 63 == 1 } else { last != 0 })
+    last.is_some_and(|last| match addresses {
+        // Distances that count down would pass for offsets; 64-bit kernels have less than 2 GiB.
+        Addresses::Offsets { base, signed: false, .. } if image.is_64 && last.wrapping_sub(*base) >= NEGATIVE => false,
+        Addresses::Distances { .. } if image.is_flat() => (1..len64(image.bytes) + MAX_BSS).contains(&last),
+        _ if image.is_64 => last >> 63 == 1,
+        _ => last != 0,
+    })
 }
 
 /// Offsets from a base that come to addresses in ascending order.
 fn offsets(image: &Image<'_>, at: u64, base_at: u64, count: u64) -> Option<Addresses> {
-    let base = image.word_at(base_at)?;
+    let base = image.relocated_word(base_at)?;
     let found = [false, true].map(|signed| Addresses::Offsets { at, base, signed });
     found.into_iter().find(|found| base != 0 && is_in_order(image, found, count))
 }
