@@ -71,7 +71,7 @@ impl Form {
         let unit = width * self.align;
         let align = |out: &mut Vec<u8>| out.resize(out.len().next_multiple_of(unit), 0);
         let address = |at: usize| self.base() + u64::try_from(at).unwrap();
-        let narrow = |distance: i64| self.order.word(i32::try_from(distance).unwrap().cast_unsigned());
+        let distance = |from: u64, to: u64| self.order.word(to.wrapping_sub(from) as u32);
         align(&mut out);
         let pointers = out.len();
         match self.addresses {
@@ -84,10 +84,10 @@ impl Form {
                 for (index, (name, _, function)) in
                     symbols.iter().filter(|(_, class, _)| *class == 'T').take(100).enumerate()
                 {
-                    let here = address(pointers + 8 * index).cast_signed();
-                    let name_at = address(names_at + names.len()).cast_signed();
-                    out.extend(narrow(function.cast_signed() - here));
-                    out.extend(narrow(name_at - here - 4));
+                    let here = address(pointers + 8 * index);
+                    let name_at = address(names_at + names.len());
+                    out.extend(distance(here, *function));
+                    out.extend(distance(here + 4, name_at));
                     names.extend(name.bytes().chain([0]));
                 }
                 out.extend(names);
@@ -136,8 +136,8 @@ impl Form {
         }
         if self.addresses == Addresses::Distances {
             for (_, _, symbol) in &symbols {
-                let here = address(out.len()).cast_signed();
-                out.extend(narrow(symbol.cast_signed() - here));
+                let here = address(out.len());
+                out.extend(distance(here, *symbol));
             }
         }
         out.extend(noise(100, 9));
