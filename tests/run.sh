@@ -119,6 +119,8 @@ fi
 if command -v apt-get >/dev/null 2>&1; then
     # Debian's own kernels, which some tests take apart or boot; what is in the cache is not fetched again.
     sh tests/fetch-debian.sh >/dev/null || echo "Some of Debian's kernels could not be fetched" >&2
+    # mkimage of other releases.
+    sh tests/fetch-mkimage.sh >/dev/null || echo "Some release of mkimage could not be fetched" >&2
     # Kernel trees, where nobody has any.
     if [ -z "${KIMAGE_CORPUS:-}" ] && [ ! -d ../shared/corpus ]; then
         sh tests/make-kernels.sh || echo "Some kernel trees could not be made" >&2

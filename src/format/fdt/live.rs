@@ -21,12 +21,26 @@ pub struct Property<'a> {
     pub name: Cow<'a, str>,
     /// Its value. A borrowed one is not copied on the way to the file.
     pub value: Cow<'a, [u8]>,
+    /// What stands behind it up to the next multiple of 4.
+    padding: [u8; 3],
 }
 
 impl<'a> Property<'a> {
     /// A property of these bytes.
     pub fn bytes(name: impl Into<Cow<'a, str>>, value: impl Into<Cow<'a, [u8]>>) -> Self {
-        Property { name: name.into(), value: value.into() }
+        Property { name: name.into(), value: value.into(), padding: [0; 3] }
+    }
+
+    /// Fills the bytes between the value's end and the next multiple of 4, which are zeros otherwise, and which no reader looks
+    /// at; those that are too many are left out.
+    pub fn set_padding(&mut self, bytes: &[u8]) {
+        self.padding.iter_mut().zip(bytes).for_each(|(to, byte)| *to = *byte);
+    }
+
+    /// The bytes between the value's end and the next multiple of 4.
+    pub(super) fn padding(&self) -> &[u8] {
+        let len = self.value.len().next_multiple_of(4) - self.value.len();
+        self.padding.get(..len).unwrap_or_default()
     }
 
     /// A property without value.
@@ -109,7 +123,7 @@ impl<'a> Node<'a> {
     /// Sets a property: in its place when it is there, else **in front** of the others, as libfdt's `fdt_setprop` does.
     pub fn set(&mut self, property: Property<'a>) {
         match self.properties.iter_mut().find(|old| old.name == property.name) {
-            Some(old) => old.value = property.value,
+            Some(old) => *old = property,
             None => self.properties.insert(0, property),
         }
     }

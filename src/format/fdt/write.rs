@@ -190,6 +190,12 @@ impl<'n, 'a> Flat<'n, 'a> {
         HEADER_LEN + (super::len64_of(self.reservations) + 1) * RESERVATION_LEN
     }
 
+    /// Where the first property of the root stands, or would.
+    pub(crate) fn root_properties_at(&self) -> u64 {
+        // A token, and the empty name with its padding.
+        self.structure_at() + 8
+    }
+
     fn strings_at(&self) -> u64 {
         self.structure_at() + self.structure_len
     }
@@ -280,11 +286,12 @@ impl<'n, 'a> Flat<'n, 'a> {
                             out.bytes(std::mem::take(&mut tokens))?;
                             out.bytes(*value)?;
                             // The padding is that of the whole value, which did not go through `tokens`.
-                            tokens.resize(value.len().next_multiple_of(4) - value.len(), 0);
+                            tokens.extend_from_slice(property.padding());
                             return Ok(());
                         }
                         value => tokens.extend_from_slice(value),
                     }
+                    tokens.extend_from_slice(property.padding());
                 }
                 Step::End => word(&mut tokens, token::END_NODE),
             }

@@ -1,7 +1,7 @@
 //! A tree with its data to a FIT, as `mkimage -f` makes it.
 
 use super::edits::{Edits, Place};
-use super::{Algorithm, cut};
+use super::{Algorithm, Layout, cut};
 use crate::bytes::{Align, len64};
 use crate::finding::{Finding, Severity};
 use crate::format::fdt::{self, FDT_MAGIC, Flat, Node, PROPERTY_HEADER, Property, Reservation, Strings};
@@ -9,9 +9,6 @@ use crate::format::zimage::ZImage;
 use crate::layout::{self, Plan, Reserver};
 use std::borrow::Cow;
 use std::collections::HashMap;
-
-/// By how much mkimage enlarges the tree, which it has packed first, until time and hashes fit into it (tools/fit_image.c).
-const STEP: u64 = 1024;
 
 /// What signing a configuration adds to its node (tools/image-host.c, `fit_config_process_sig`).
 const SIGNED_PROPERTIES: [&str; 6] =
@@ -26,22 +23,17 @@ pub struct Options {
     pub external: Option<External>,
     /// Nodes that ask for a signature stay without value; one that has a value loses it when it does not hold any more.
     pub unsigned: bool,
+    /// Whose bytes these are to be.
+    pub layout: Layout,
 }
 
 /// Where external data goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct External {
-    /// Each image, and the end of the tree, is aligned so (`-B`).
-    pub align: Align,
+    /// Each image, and the end of the tree, is aligned so (`-B`); as the [`Layout`] has it when it is `None`.
+    pub align: Option<Align>,
     /// The file offset of the first image (`-p`); directly behind the tree when it is `None`.
     pub position: Option<u64>,
-}
-
-impl Default for External {
-    /// As mkimage: aligned to 4, behind the tree.
-    fn default() -> Self {
-        External { align: Align::new(4).unwrap_or(Align::ONE), position: None }
-    }
 }
 
 /// The tree does not make a FIT.
@@ -159,19 +151,20 @@ pub struct Built<'a> {
 
 /// Plans the FIT of `root`: adds the time, computes every hash, and moves the data out if wished.
 ///
-/// The bytes are those of mkimage 2023.01, which has dtc compile the tree and then edits it in place: where a property is
-/// new it comes first in its node, new names come last among the strings, and the file has the
-/// space that mkimage makes for both.
+/// The bytes are those of mkimage, which has dtc compile the tree and then edits it in place: where a property is
+/// new it comes first in its node, new names come last among the strings, the file has the space that mkimage makes for
+/// both, and what an edit left behind stays where mkimage leaves it.
 ///
 /// # Errors
 /// [`Error`] names the node.
 pub fn plan<'a>(mut root: Node<'a>, reservations: &[Reservation], options: &Options) -> Result<Built<'a>, Error> {
     let mut strings = Strings::default();
-    strings.insert_all(&root)?;
-    let compiled = Flat::new(&root, strings.clone())?.with_reservations(reservations)?.len();
+    let layout = options.layout;
+    let compiled = Compiled::new(&root, &mut strings, reservations)?;
+    let mut filling = Edits::new(compiled.blob.len());
 
-    strings.insert("timestamp")?;
-    root.set(Property::u32("timestamp", options.time));
+    let time = Property::u32("timestamp", options.time);
+    compiled.fill(&mut filling, &mut strings, (&[""], &mut root), time)?;
     let mut findings = Vec::new();
     let images = root.child_mut("images").ok_or(Error::NoImages)?;
     for image in &mut images.children {
@@ -180,23 +173,24 @@ pub fn plan<'a>(mut root: Node<'a>, reservations: &[Reservation], options: &Opti
         let data = data.ok_or_else(|| Error::NoData { path: path.clone() })?;
         for child in &mut image.children {
             if child.name.starts_with("hash") {
-                strings.insert("value")?;
                 let value = hash(child, &data).map_err(|algo| {
                     let path = format!("{path}/{}", child.name);
                     Error::Algorithm { path, algo }
                 })?;
-                child.set(Property::bytes("value", value));
+                let path = ["", "images", &image.name, &child.name.clone()];
+                let value = Property::bytes("value", value);
+                compiled.fill(&mut filling, &mut strings, (&path, child), value)?;
             }
         }
     }
+    let total = layout.room(compiled.blob.len(), filling.most(), &root);
     findings.extend(unfilled(&mut root, options.unsigned)?);
     let boot_cpu = boot_cpu(&root);
-    let needed = Flat::new(&root, strings.clone())?.with_reservations(reservations)?.len();
-    let total = compiled + needed.saturating_sub(compiled).next_multiple_of(STEP);
+    let flat = Flat::new(&root, strings.clone())?.with_reservations(reservations)?.with_boot_cpu(boot_cpu);
+    // Values that were longer before leave what stood at the end.
+    let filled = flat.plan_over(total, filling.left_over(flat.len()..total, &compiled.blob))?;
 
     let Some(external) = options.external else {
-        let flat = Flat::new(&root, strings)?.with_reservations(reservations)?.with_boot_cpu(boot_cpu);
-        let blob = flat.plan(total)?;
         let mut data = Vec::new();
         flat.each_property(&mut |path, property, at| {
             if let ([_, "images", image], "data") = (path, &*property.name) {
@@ -205,55 +199,54 @@ pub fn plan<'a>(mut root: Node<'a>, reservations: &[Reservation], options: &Opti
             }
         });
         data.retain(|(_, at)| !at.is_empty());
-        let regions = cut(blob.regions(), &data, blob.len());
+        let regions = cut(filled.regions(), &data, filled.len());
         let mut out = Reserver::new();
-        out.append(&blob)?;
+        out.append(&filled)?;
         return Ok(Built { plan: out.finish_with(regions), root, findings });
     };
-
-    // mkimage packs the data in first; what it leaves in the free space comes from there.
-    let flat = Flat::new(&root, strings.clone())?.with_reservations(reservations)?;
-    let packed = flat.plan(total)?;
+    // What mkimage's edits leave in the free space comes from the tree with its data in it.
     let mut edits = Edits::new(flat.len());
-    let mut places: HashMap<String, Place> = HashMap::new();
-    flat.each_property(&mut |path, property, at| {
-        let name = &*property.name;
-        if let ["", "images", image] = path {
-            let place =
-                places.entry((*image).to_owned()).or_insert_with(|| Place { first: at.start, properties: Vec::new() });
-            place.properties.push((name.to_owned(), at.end - at.start));
-        }
-    });
+    let mut places = places(&flat, |path| matches!(path, ["", "images", _]));
     drop(flat);
     let mut data: Vec<(String, Cow<'a, [u8]>, u64)> = Vec::new();
-    let mut at = 0;
+    // Where the image before begins, its length, and the alignment of the last.
+    let (mut at, mut len, mut align) = (0_u64, 0, external.align.unwrap_or(Align::ONE));
+    let too_large = || fdt::Error::TooLarge { size: u64::MAX };
     let images = root.child_mut("images").ok_or(Error::NoImages)?;
     for image in &mut images.children {
+        // The alignment is that of the distance from the image before: mkimage 2026.04 puts a tree behind an odd number of words
+        // at such a place.
+        align = external.align.or(Align::new(layout.alignment(image))).unwrap_or(Align::ONE);
         let Some(index) = image.properties.iter().position(|property| property.name == "data") else { continue };
+        at = align.up(len).and_then(|len| at.checked_add(len)).ok_or_else(too_large)?;
         let bytes = image.properties.remove(index).value;
-        let len = len64(&bytes);
+        len = len64(&bytes);
         let narrow = |value: u64| u32::try_from(value).map_err(|_| fdt::Error::TooLarge { size: value });
         let (name, offset) = match external.position {
             Some(position) => ("data-position", position.saturating_add(at)),
             None => ("data-offset", at),
         };
-        let before = places.remove(&*image.name).unwrap_or_default();
+        let before = places.remove(&key(&["", "images", &image.name])).unwrap_or_default();
         let mut place = before.clone();
         edits.delete(&mut place, "data");
         for (name, value) in [(name, narrow(offset)?), ("data-size", narrow(len)?)] {
             let names = strings.bytes().len();
             let name_at = strings.insert(name)?;
-            edits.set(&mut place, name, name_at, strings.bytes().len() > names, value);
-            image.set(Property::u32(name, value));
+            let property = Property::u32(name, value);
+            edits.set(&mut place, &property, name_at, strings.bytes().len() > names);
+            image.set(property);
         }
         edits.done(&place, &before);
         data.push((format!("images/{}", image.name), bytes, at));
-        let too_large = || fdt::Error::TooLarge { size: u64::MAX };
-        at = external.align.up(at.saturating_add(len)).ok_or_else(too_large)?;
     }
+    at = align.up(len).and_then(|len| at.checked_add(len)).ok_or_else(too_large)?;
     let flat = Flat::new(&root, strings)?.with_reservations(reservations)?.with_boot_cpu(boot_cpu);
-    let tree_len = external.align.up(flat.len()).unwrap_or(flat.len());
-    let blob = flat.plan_over(tree_len, edits.left_over(flat.len()..tree_len, &packed))?;
+    let tree_len = align.up(flat.len()).unwrap_or(flat.len());
+    let left_over = match layout.leaves_old_bytes() {
+        true => edits.left_over(flat.len()..tree_len, &filled),
+        false => Vec::new(),
+    };
+    let blob = flat.plan_over(tree_len, left_over)?;
     let start = external.position.unwrap_or(tree_len);
     if start < tree_len {
         return Err(Error::Position { position: start, tree: tree_len });
@@ -272,6 +265,66 @@ pub fn plan<'a>(mut root: Node<'a>, reservations: &[Reservation], options: &Opti
     let ranges = ranges.filter(|(_, at)| !at.is_empty()).collect::<Vec<_>>();
     let regions = cut(blob.regions(), &ranges, out.at());
     Ok(Built { plan: out.finish_with(regions), root, findings })
+}
+
+/// The tree as dtc makes it, before mkimage fills anything in.
+struct Compiled<'a> {
+    blob: Plan<'a>,
+    places: HashMap<String, Place>,
+}
+
+impl<'a> Compiled<'a> {
+    fn new(root: &Node<'a>, strings: &mut Strings, reservations: &[Reservation]) -> Result<Self, Error> {
+        strings.insert_all(root)?;
+        let flat = Flat::new(root, strings.clone())?.with_reservations(reservations)?;
+        let mut places = places(&flat, |path| match path {
+            [_] => true,
+            ["", "images", _, child] => child.starts_with("hash"),
+            _ => false,
+        });
+        places.entry(key(&[""])).or_insert_with(|| Place::empty(flat.root_properties_at()));
+        Ok(Compiled { blob: flat.plan(0)?, places })
+    }
+
+    /// Sets a property of `node`, whose path is `path`, and keeps track of what that moves.
+    fn fill(
+        &self,
+        edits: &mut Edits,
+        strings: &mut Strings,
+        (path, node): (&[&str], &mut Node<'a>),
+        mut property: Property<'a>,
+    ) -> Result<(), Error> {
+        let before = self.places.get(&key(path)).cloned().unwrap_or_default();
+        // What was behind the value's place stays there. No edit came that far yet.
+        let end = before.value_at(&property.name).saturating_add(len64(&property.value));
+        if end % 4 != 0 {
+            property.set_padding(&self.blob.bytes_at(end..end.next_multiple_of(4)));
+        }
+        let names = strings.bytes().len();
+        let name_at = strings.insert(&property.name)?;
+        let mut place = before.clone();
+        edits.set(&mut place, &property, name_at, strings.bytes().len() > names);
+        edits.done(&place, &before);
+        node.set(property);
+        Ok(())
+    }
+}
+
+/// A node in a table of nodes.
+fn key(path: &[&str]) -> String {
+    path.join("/")
+}
+
+/// Where the properties of the nodes are whose path `wanted` takes, and that have any.
+fn places(flat: &Flat<'_, '_>, wanted: impl Fn(&[&str]) -> bool) -> HashMap<String, Place> {
+    let mut places: HashMap<String, Place> = HashMap::new();
+    flat.each_property(&mut |path, property, at| {
+        if wanted(path) {
+            let place = places.entry(key(path)).or_insert_with(|| Place::empty(at.start));
+            place.properties.push((property.name.to_string(), at.end - at.start));
+        }
+    });
+    places
 }
 
 /// The hash that a node asks for; the error is its algorithm.

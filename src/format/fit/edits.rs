@@ -1,12 +1,12 @@
-//! The free space of a tree that was edited in place: what the edits left there.
+//! A tree that is edited in place: how much room that takes, and what the edits leave behind.
 //!
-//! mkimage makes a FIT with its data first and takes the data out afterwards. libfdt moves what stands behind an edit and clears
-//! nothing, so that behind the last block, up to the aligned end, old bytes of data or names stay. Nobody reads them; a FIT
-//! of the same bytes has them. Source: libfdt's fdt_rw.c (`fdt_splice_`, `fdt_delprop`, `fdt_add_property_`), U-Boot
-//! 2023.01, tools/fit_image.c (`fit_extract_data`).
+//! mkimage fills time and hashes into a compiled tree, and takes the data out of it afterwards where it is to stand behind the
+//! tree. libfdt moves what stands behind an edit and clears nothing, so that behind the last block old bytes stay. Nobody
+//! reads them; a FIT of the same bytes has them. Source: libfdt's fdt_rw.c (`fdt_splice_`, `fdt_delprop`,
+//! `fdt_add_property_`, `fdt_resize_property_`), U-Boot 2023.01, tools/fit_image.c (`fit_extract_data`).
 
 use crate::bytes::{len64, slice};
-use crate::format::fdt::{PROPERTY_HEADER, property_len};
+use crate::format::fdt::{PROPERTY_HEADER, Property, property_len};
 use crate::layout::Plan;
 use std::ops::Range;
 
@@ -15,6 +15,20 @@ use std::ops::Range;
 pub(super) struct Place {
     pub(super) first: u64,
     pub(super) properties: Vec<(String, u64)>,
+}
+
+impl Place {
+    /// A node whose properties would begin there.
+    pub(super) fn empty(first: u64) -> Place {
+        Place { first, properties: Vec::new() }
+    }
+
+    /// Where the value of a property begins, or would if it were put in.
+    pub(super) fn value_at(&self, name: &str) -> u64 {
+        let index = self.properties.iter().position(|(known, _)| known == name).unwrap_or(0);
+        let before: u64 = self.properties.iter().take(index).map(|(_, len)| len).sum();
+        self.first.saturating_add(before).saturating_add(PROPERTY_HEADER)
+    }
 }
 
 /// Bytes taken out and put in at one place; all behind it up to the end of the last block moves.
@@ -34,6 +48,7 @@ struct Edit {
 pub(super) struct Edits {
     edits: Vec<Edit>,
     end: u64,
+    most: u64,
     /// Bytes put in and taken out before the node that is being edited.
     put: u64,
     taken: u64,
@@ -42,13 +57,19 @@ pub(super) struct Edits {
 impl Edits {
     /// Of a blob whose last block ends at `end`.
     pub(super) fn new(end: u64) -> Edits {
-        Edits { edits: Vec::new(), end, put: 0, taken: 0 }
+        Edits { edits: Vec::new(), end, most: end, put: 0, taken: 0 }
+    }
+
+    /// The farthest that the last block ever reached.
+    pub(super) fn most(&self) -> u64 {
+        self.most
     }
 
     fn splice(&mut self, at: u64, old: u64, new: u64, bytes: Vec<u8>) {
         let end = (self.end.saturating_sub(old)).saturating_add(new);
         self.edits.push(Edit { at, old, new, end: (self.end, end), bytes });
         self.end = end;
+        self.most = self.most.max(end);
     }
 
     /// Where the property of that number begins, after the edits of the nodes before this one.
@@ -65,15 +86,16 @@ impl Edits {
         self.splice(at, len, 0, Vec::new());
     }
 
-    /// Sets a property of one cell, whose name stands at `name_at` of the names; `name_is_new` when it was just put there.
-    pub(super) fn set(&mut self, place: &mut Place, name: &str, name_at: u32, name_is_new: bool, value: u32) {
-        let value = value.to_be_bytes();
+    /// Sets a property, whose name stands at `name_at` of the names; `name_is_new` when it was just put there.
+    pub(super) fn set(&mut self, place: &mut Place, property: &Property<'_>, name_at: u32, name_is_new: bool) {
+        let (name, value) = (&*property.name, &*property.value);
+        let new = property_len(len64(value));
         if let Some(index) = place.properties.iter().position(|(known, _)| known == name) {
             let at = self.at(place, index).saturating_add(PROPERTY_HEADER);
             let len = place.properties.get(index).map_or(0, |(_, len)| len.saturating_sub(PROPERTY_HEADER));
-            self.splice(at, len, 4, value.to_vec());
+            self.splice(at, len, new - PROPERTY_HEADER, value.to_vec());
             if let Some((_, len)) = place.properties.get_mut(index) {
-                *len = property_len(4);
+                *len = new;
             }
             return;
         }
@@ -81,9 +103,10 @@ impl Edits {
             let ended = [name.as_bytes(), &[0]].concat();
             self.splice(self.end, 0, len64(&ended), ended);
         }
-        let bytes = [3_u32.to_be_bytes(), 4_u32.to_be_bytes(), name_at.to_be_bytes(), value].concat();
-        self.splice(self.at(place, 0), 0, property_len(4), bytes);
-        place.properties.insert(0, (name.to_owned(), property_len(4)));
+        let len = u32::try_from(value.len()).unwrap_or(u32::MAX);
+        let bytes = [&3_u32.to_be_bytes()[..], &len.to_be_bytes(), &name_at.to_be_bytes(), value].concat();
+        self.splice(self.at(place, 0), 0, new, bytes);
+        place.properties.insert(0, (name.to_owned(), new));
     }
 
     /// The node is done; `before` is what it was.
@@ -95,9 +118,12 @@ impl Edits {
 
     /// The bytes of `range`, behind the last block, after all edits of `blob`; zeros behind its end.
     pub(super) fn left_over(&self, range: Range<u64>, blob: &Plan<'_>) -> Vec<u8> {
-        // What is beyond the blob was never written. From the last edit to the first: where did the bytes come from?
-        let range = range.start..range.end.min(blob.len());
+        // What no edit reached was never written. From the last edit to the first: where did the bytes come from?
+        let range = range.start..range.end.min(self.most.max(blob.len()));
         let Ok(len) = usize::try_from(range.end.saturating_sub(range.start)) else { return Vec::new() };
+        if len == 0 {
+            return Vec::new();
+        }
         let mut out = vec![0; len];
         let mut put = |to: u64, bytes: &[u8]| {
             let to = usize::try_from(to.saturating_sub(range.start)).unwrap_or(usize::MAX);

@@ -9,10 +9,12 @@ mod build;
 mod check;
 mod edits;
 mod hash;
+mod layout;
 
 pub use bootm::{BootView, compression_fits};
 pub use build::{Built, Error, External, Options, Unfilled, plan};
 pub use hash::Algorithm;
+pub use layout::Layout;
 
 use crate::bytes::{FieldError, FileOffset, Problem, len64, slice};
 use crate::format::fdt::{Dtb, NodeRef, Tree};

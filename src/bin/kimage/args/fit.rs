@@ -3,15 +3,16 @@
 use super::{Building, NameArg, hex, name};
 use clap::{Args, ValueEnum};
 use kimage::codec::Codec;
-use kimage::format::fit::Algorithm;
+use kimage::format::fit::{Algorithm, Layout};
 use kimage::format::uimage::{ARCH, OS};
 use std::path::PathBuf;
 
 /// U-Boot: kernel, device trees and ramdisk to a FIT (flattened image tree)
 ///
-/// From an image tree source (.its), the same bytes as mkimage -f, without dtc; from a compiled tree (.dtb, .itb), the
-/// same with its hashes made anew; or from the files themselves: one configuration for each device tree, with the
-/// compatible strings of that tree, so that U-Boot finds the one for its board.
+/// From an image tree source (.its), the same bytes as mkimage -f of U-Boot 2023.01, or of the release that --layout
+/// names, without dtc; from a compiled tree (.dtb, .itb), the same with its hashes made anew; or from the files
+/// themselves: one configuration for each device tree, with the compatible strings of that tree, so that U-Boot finds the
+/// one for its board.
 /// The time in the tree is --time, else SOURCE_DATE_EPOCH, else 0: never the clock. kimage does not sign or
 /// encrypt: a source that asks for signatures is refused unless --unsigned is given; sign the result with mkimage -F -k KEYS FILE.
 /// What is not there, or contradicts the data, is refused unless --force is given; what U-Boot would not boot is a warning.
@@ -20,6 +21,7 @@ use std::path::PathBuf;
 Examples:
   kimage fit image.its -o image.itb
   kimage fit image.its -E -B 1000 -o image.itb          data behind the tree, at multiples of 4 KiB
+  kimage fit image.its -E --layout 2026.04              the bytes of that release of mkimage
   kimage fit --kernel zImage --dtb one.dtb --dtb two.dtb --ramdisk initrd.cpio.gz
   kimage fit --kernel Image --compress gzip -a 0x80080000 --dtb board.dtb --hash sha256,crc32
   kimage fit --kernel zImage --dtb base.dtb --overlay hat.dtbo --dtb-load 0x83000000
@@ -84,9 +86,12 @@ pub(crate) struct Fit {
     /// File offset of the first external data, hexadecimal [default: directly behind the tree]
     #[arg(short = 'p', long, value_name = "HEX", value_parser = hex, requires = "external")]
     pub(crate) position: Option<u64>,
-    /// Align external data and the end of the tree, hexadecimal [default: 4]
+    /// Align external data and the end of the tree, hexadecimal [default: 4; device trees 8 from --layout 2026.04 on]
     #[arg(short = 'B', long, value_name = "HEX", value_parser = alignment, requires = "external")]
     pub(crate) align: Option<kimage::bytes::Align>,
+    /// The bytes of this release of mkimage, 2021.01 to 2026.10, or a year for its last one [default: 2023.01]
+    #[arg(long, value_name = "RELEASE", value_parser = layout)]
+    pub(crate) layout: Option<Layout>,
     /// Creation time in seconds since 1970 [default: SOURCE_DATE_EPOCH, else 0]
     #[arg(long, value_name = "SECONDS")]
     pub(crate) time: Option<u32>,
@@ -138,4 +143,8 @@ fn algorithm(text: &str) -> Result<Option<Algorithm>, String> {
 
 fn alignment(text: &str) -> Result<kimage::bytes::Align, String> {
     kimage::bytes::Align::new(hex(text)?).ok_or_else(|| "wanted a power of two, hexadecimal".to_owned())
+}
+
+fn layout(text: &str) -> Result<Layout, String> {
+    Layout::from_release(text).ok_or_else(|| format!("wanted {}", Layout::KNOWN))
 }

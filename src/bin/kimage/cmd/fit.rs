@@ -18,14 +18,12 @@ pub(crate) fn fit(args: &Fit) -> Result<()> {
             return list(names);
         }
     }
-    let external = args
-        .external
-        .then(|| External { align: args.align.unwrap_or(External::default().align), position: args.position });
+    let external = args.external.then_some(External { align: args.align, position: args.position });
     let time = match args.time {
         Some(time) => time,
         None => source_date_epoch()?,
     };
-    let options = Options { time, external, unsigned: args.unsigned };
+    let options = Options { time, external, unsigned: args.unsigned, layout: args.layout.unwrap_or_default() };
     match (&args.source, &args.kernel) {
         (Some(source), _) => from_source(args, source, &options),
         (None, Some(kernel)) => from_files(args, kernel, options),

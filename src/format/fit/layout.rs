@@ -1,0 +1,98 @@
+//! What the bytes of mkimage's FITs depend on, release by release.
+//!
+//! Source: U-Boot's tools/fit_image.c of the releases named here, and FITs of mkimage 2021.01, 2023.01, 2023.10, 2024.01,
+//! 2025.01, 2025.07, 2025.10, 2026.01, 2026.04 and 2026.10-rc5 beside one another. The differences between releases:
+//!
+//! | from    | what it does otherwise |
+//! |---------|------------------------|
+//! | 2024.01 | clears the bytes between a tree and its aligned end, where data is behind the tree (`fit_extract_data`) |
+//! | 2025.10 | makes room for 128 bytes a hash at once, then in steps of 1024 (`fit_estimate_hash_sig_size`) |
+//! | 2026.04 | aligns device trees behind the tree to 8 where no alignment is asked for (`fit_extract_data`) |
+
+use crate::format::fdt::Node;
+
+/// By how much mkimage enlarges the tree, which it has packed first, until time and hashes fit into it.
+const STEP: u64 = 1024;
+
+/// A hash is taken to need so much from 2025.10 on.
+const HASH_ESTIMATE: u64 = 128;
+
+/// The first and the last release whose bytes were compared.
+const FIRST: (u16, u16) = (2021, 1);
+const LAST: (u16, u16) = (2026, 10);
+
+/// A release of mkimage, as year and month, whose bytes a FIT is to have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Layout {
+    release: (u16, u16),
+}
+
+impl Default for Layout {
+    /// 2023.01, that of Debian 12.
+    fn default() -> Self {
+        Layout { release: (2023, 1) }
+    }
+}
+
+impl Layout {
+    /// What [`Layout::from_release`] takes, in words.
+    pub const KNOWN: &'static str = "a release of U-Boot from 2021.01 to 2026.10, or a year for its last release";
+
+    /// The layout of a release of U-Boot, `2025.01` (January, April, July or October); a year alone stands for its last release.
+    /// `None` for what is no release, and for one that was not looked at.
+    pub fn from_release(text: &str) -> Option<Layout> {
+        let (year, month) = text.split_once('.').unwrap_or((text, "10"));
+        let is_number = |text: &str, digits| text.len() == digits && text.bytes().all(|byte| byte.is_ascii_digit());
+        if !is_number(year, 4) || !is_number(month, 2) {
+            return None;
+        }
+        let release = (year.parse().ok()?, month.parse().ok()?);
+        let is_known = (FIRST..=LAST).contains(&release) && matches!(release.1, 1 | 4 | 7 | 10);
+        is_known.then_some(Layout { release })
+    }
+
+    /// Old bytes stay between the tree and its aligned end.
+    pub(super) fn leaves_old_bytes(self) -> bool {
+        self.release < (2024, 1)
+    }
+
+    /// The alignment in bytes of an image of that `type` behind the tree, where none is asked for.
+    pub(super) fn alignment(self, image: &Node<'_>) -> u64 {
+        let is_tree = image.property("type").is_some_and(|kind| *kind.value == *b"flat_dt\0");
+        if is_tree && self.release >= (2026, 4) { 8 } else { 4 }
+    }
+
+    /// The size of the file while time and hashes are filled in: `compiled` bytes before that, and at most `most` in between.
+    pub(super) fn room(self, compiled: u64, most: u64, root: &Node<'_>) -> u64 {
+        let first = match self.release >= (2025, 10) {
+            true => compiled.saturating_add(HASH_ESTIMATE.saturating_mul(hashes(root))),
+            false => compiled,
+        };
+        first.saturating_add(most.saturating_sub(first).next_multiple_of(STEP))
+    }
+}
+
+/// The nodes that mkimage takes for hashes of images: by name and depth alone.
+fn hashes(root: &Node<'_>) -> u64 {
+    let third = root.children.iter().flat_map(|first| &first.children).flat_map(|second| &second.children);
+    third.map(|node| u64::from(node.name.starts_with("hash"))).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn releases() {
+        let known = |text: &str| Layout::from_release(text).map(|layout| layout.release);
+        assert_eq!(known("2021.01"), Some((2021, 1)));
+        assert_eq!(known("2026.10"), Some((2026, 10)));
+        assert_eq!(known("2025"), Some((2025, 10)));
+        assert_eq!(known("2023.01"), Some(Layout::default().release));
+        for text in
+            ["", "2020.10", "2027.01", "2025.1", "2025.02", "2025.13", "25.01", "2025.01-rc1", "+025.01", "2025.+1"]
+        {
+            assert_eq!(known(text), None, "{text}");
+        }
+    }
+}
