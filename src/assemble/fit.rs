@@ -1,7 +1,6 @@
 //! The FIT journey: from files, or from an image tree that is there already.
 
 use super::kernel::Kernel;
-use super::uimage::{OS_LINUX, arch_ids, comp_id};
 use super::{Assembled, Derived, Facts, Step};
 use crate::codec::Codec;
 use crate::error::{Error, Result};
@@ -10,6 +9,7 @@ use crate::format::Format;
 use crate::format::fdt::{Dtb, Node, Property, Reservation, Tree};
 use crate::format::fit::{self, Algorithm, BootView, Fit, Options};
 use crate::format::uimage::{ARCH, COMPRESSION, OS};
+use crate::format::uimage::{OS_LINUX, arch_ids, comp_id};
 
 /// A file of a FIT, with the name that messages and descriptions have for it.
 #[derive(Debug, Clone, Copy)]

@@ -1,16 +1,16 @@
 //! What a boot loader is to unpack or run: the kernel as a flat file, compressed if wished.
 
 use super::Step;
-use super::uimage::{comp_id, header_arch};
 use crate::arch::Arch;
 use crate::bytes::len64;
 use crate::codec::{Codec, Parameters};
 use crate::elf::{self, BANNER, Elf, FlatOptions, PT_LOAD, RemoveList, flatten, release_in};
 use crate::error::{Error, Result};
 use crate::finding::{Finding, Severity};
-use crate::format::Format;
 use crate::format::bzimage::Setup;
+use crate::format::uimage::comp_id;
 use crate::format::zimage::{self, ZImage};
+use crate::format::{Format, header_arch};
 use std::borrow::Cow;
 
 /// A kernel larger than this is not searched further for its banner.

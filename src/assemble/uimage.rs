@@ -9,9 +9,11 @@ use crate::elf::Elf;
 use crate::error::{Error, Result};
 use crate::finding::{Finding, Severity};
 use crate::format::Format;
-use crate::format::bzimage::Setup;
 use crate::format::fdt::FDT_MAGIC;
-use crate::format::uimage::{self, ARCH, COMPRESSION, HEADER_LEN, Header, NAME_LEN, TYPE, kind};
+use crate::format::header_arch;
+use crate::format::uimage::{
+    self, ARCH, COMP_NONE, COMPRESSION, HEADER_LEN, Header, NAME_LEN, TYPE, arch_ids, comp_id, kind,
+};
 use crate::format::zimage::{self, ZImage};
 use crate::layout::{Plan, Region, RegionKind, Reserver};
 use std::ops::Range;
@@ -65,7 +67,6 @@ pub struct Derived {
 
 pub(super) use crate::format::uimage::OS_LINUX;
 const OS_TEE: u8 = 26;
-const COMP_NONE: u8 = 0;
 /// `struct optee_header` (U-Boot, include/tee/optee.h): magic, length, and where the load address stands in it.
 const OPTEE_MAGIC: &[u8] = b"OPTE";
 const OPTEE_HEADER_LEN: u32 = 28;
@@ -190,62 +191,6 @@ impl DataFacts {
             _ => facts.arch = header_arch(data),
         }
         facts
-    }
-}
-
-pub(super) fn header_arch(data: &[u8]) -> Option<(Arch, &'static str)> {
-    match Format::detect(data)? {
-        Format::ZImage => Some((Arch::Arm, "the ARM zImage header")),
-        Format::Image64(arch) => Some((arch, "the Image header")),
-        Format::BzImage => {
-            // XLF_KERNEL_64, protocol 2.12: the kernel has a 64-bit entry point.
-            let is_64 =
-                Setup::parse(data).is_ok_and(|setup| setup.has(0x20c) && setup.header().xloadflags.get() & 1 != 0);
-            Some((if is_64 { Arch::X86_64 } else { Arch::X86 }, "the bzImage header"))
-        }
-        Format::Elf => Elf::parse(data).ok()?.arch().map(|arch| (arch, "the ELF header")),
-        _ => None,
-    }
-}
-
-/// The numbers of [`ARCH`] under which U-Boots of this CPU take an image; the first is the proper one.
-pub(super) fn arch_ids(arch: Arch) -> &'static [u8] {
-    match arch {
-        Arch::X86 => &[3],
-        // A 64-bit kernel may be meant for a 32-bit U-Boot.
-        Arch::X86_64 => &[24, 3],
-        Arch::Arm => &[2],
-        Arch::Arm64 => &[22],
-        Arch::Riscv => &[26],
-        Arch::Mips => &[5],
-        // U-Boot knows one MIPS (IH_ARCH_DEFAULT, include/image.h), as the kernel's own uImage has it; a 64-bit U-Boot
-        // says "Unsupported Architecture" to 6.
-        Arch::Mips64 => &[5, 6],
-        Arch::PowerPc => &[7],
-        Arch::M68k => &[12],
-        Arch::MicroBlaze => &[14],
-        Arch::Xtensa => &[25],
-        Arch::Sh => &[9],
-        Arch::Arc => &[23],
-        Arch::Nios2 => &[15],
-        Arch::OpenRisc => &[21],
-        Arch::Sparc => &[10],
-        Arch::Sparc64 => &[11, 10],
-        Arch::S390 => &[8],
-    }
-}
-
-/// The number of [`COMPRESSION`]; `None` for what U-Boot has no number for.
-pub(super) fn comp_id(codec: Codec) -> Option<u8> {
-    match codec {
-        Codec::Gzip => Some(1),
-        Codec::Bzip2 => Some(2),
-        Codec::Lzma => Some(3),
-        Codec::Lzo => Some(4),
-        Codec::Lz4Frame | Codec::Lz4Legacy => Some(5),
-        Codec::Zstd => Some(6),
-        Codec::None => Some(COMP_NONE),
-        Codec::Xz => None,
     }
 }
 

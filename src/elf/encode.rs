@@ -1,6 +1,7 @@
 //! Writes the structures of an ELF file, of either class and byte order: the one place where such bytes are made. What
 //! a file consists of, and where in it, is the caller's business.
 
+use super::raw;
 use super::symbols::RawSymbol;
 use super::{Section, Segment};
 use crate::bytes::Endian;
@@ -15,15 +16,7 @@ pub(crate) type Encoder = object::write::elf::Encoder<Endianness>;
 /// The encoder of a class and byte order. Not for relocations of little-endian 64-bit MIPS, which have a form of their
 /// own.
 pub(crate) fn encoder(is_64: bool, endian: Endian) -> Encoder {
-    Encoder::new(order(endian), is_64, spec::EM_NONE)
-}
-
-/// The byte order in the words of the `object` crate.
-pub(super) fn order(endian: Endian) -> Endianness {
-    match endian {
-        Endian::Little => Endianness::Little,
-        Endian::Big => Endianness::Big,
-    }
+    Encoder::new(raw::order(endian), is_64, spec::EM_NONE)
 }
 
 /// The header of a string table without address.

@@ -1,5 +1,7 @@
 //! The numbers of the ELF specification that kimage acts on, taken from `object`.
 
+use crate::bytes::Endian;
+use object::Endianness;
 use object::elf as spec;
 
 /// Offsets in the file header that both classes share (gABI, "ELF Header").
@@ -76,3 +78,11 @@ pub(crate) const SHT_INIT_ARRAY: u32 = spec::SHT_INIT_ARRAY.0;
 pub(crate) const SHT_FINI_ARRAY: u32 = spec::SHT_FINI_ARRAY.0;
 pub(crate) const SHT_PREINIT_ARRAY: u32 = spec::SHT_PREINIT_ARRAY.0;
 pub(crate) const STT_TLS: u8 = spec::STT_TLS.0;
+
+/// The byte order in the words of the `object` crate.
+pub(super) fn order(endian: Endian) -> Endianness {
+    match endian {
+        Endian::Little => Endianness::Little,
+        Endian::Big => Endianness::Big,
+    }
+}

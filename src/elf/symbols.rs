@@ -5,7 +5,7 @@ use super::raw::{
     SHT_SYMTAB_SHNDX, STB_GNU_UNIQUE, STB_LOCAL, STB_WEAK, STT_COMMON, STT_FILE, STT_GNU_IFUNC, STT_OBJECT,
     STT_SECTION,
 };
-use super::{Elf, Error, Result, SHT_NOBITS, encode, name_at};
+use super::{Elf, Error, Result, SHT_NOBITS, name_at, raw};
 use crate::bytes::{FieldError, Problem};
 use object::elf::{Sym32, Sym64};
 use object::pod::slice_from_bytes;
@@ -125,7 +125,7 @@ impl<'a> SymbolTable<'a> {
             entries: if elf.is_64() { Entries::Class64(entries(table)) } else { Entries::Class32(entries(table)) },
             strings: elf.contents(strings)?,
             extended: extended.map_or(Ok(&[][..]), |section| elf.contents(section).map(entries))?,
-            order: encode::order(elf.endian()),
+            order: raw::order(elf.endian()),
         })
     }
 

@@ -29,6 +29,22 @@ use crate::codec::Codec;
 use crate::elf::Elf;
 use crate::finding::Severity;
 
+/// The CPU that the header of a kernel is for, and which header says so; `None` where none does.
+pub(crate) fn header_arch(data: &[u8]) -> Option<(Arch, &'static str)> {
+    match Format::detect(data)? {
+        Format::ZImage => Some((Arch::Arm, "the ARM zImage header")),
+        Format::Image64(arch) => Some((arch, "the Image header")),
+        Format::BzImage => {
+            // XLF_KERNEL_64, protocol 2.12: the kernel has a 64-bit entry point.
+            let is_64 = bzimage::Setup::parse(data)
+                .is_ok_and(|setup| setup.has(0x20c) && setup.header().xloadflags.get() & 1 != 0);
+            Some((if is_64 { Arch::X86_64 } else { Arch::X86 }, "the bzImage header"))
+        }
+        Format::Elf => Elf::parse(data).ok()?.arch().map(|arch| (arch, "the ELF header")),
+        _ => None,
+    }
+}
+
 /// Is it wrong, or doubtful, to enter a kernel as U-Boot has loaded it, uncompressed, `offset` bytes behind its first byte (`None`:
 /// in front of it)? Says why; `None` when all is well, or when nothing can be known.
 ///

@@ -660,11 +660,6 @@ fn in_order(mut regions: Vec<Region>, len: u64) -> Vec<Region> {
     regions
 }
 
-/// One region for all of it.
-pub(super) fn whole(bytes: &[u8], name: &'static str, kind: RegionKind) -> Vec<Region> {
-    if bytes.is_empty() { Vec::new() } else { vec![Region::new(name, 0..len64(bytes), kind)] }
-}
-
 impl Fact {
     /// The value's text, as `--field` prints it.
     pub fn text(&self) -> String {

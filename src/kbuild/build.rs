@@ -1,6 +1,7 @@
 //! The whole way from the kernel's own vmlinux to the linked decompressor and its setup.
 
-use super::rebuild::{Files, Kernel, Rebuild};
+use super::folder::{BuildFolder, Files, Image, Place};
+use super::rebuild::{Kernel, Rebuild};
 use super::tree::{check_linker, missing_files, voffsets, zoffsets};
 use super::{Error, LinkCommand, Piggy, VOFFSET, ZOFFSET, offsets};
 use crate::assemble::Step;
@@ -8,26 +9,6 @@ use crate::bytes::{Patch, len64};
 use crate::codec::{Codec, Parameters};
 use crate::elf::{Elf, FlatOptions, X86_REMOVES, flatten};
 use crate::finding::{Finding, Severity};
-use std::ops::Deref;
-
-/// The image that the kernel is built into.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Image {
-    /// x86, 32 or 64 bits.
-    BzImage,
-    /// 32-bit ARM.
-    ZImage,
-}
-
-impl Image {
-    /// The path of `name` in the build folder: under `arch/*/boot`.
-    pub(super) fn file(self, name: &str) -> String {
-        match self {
-            Image::BzImage => format!("arch/x86/boot/{name}"),
-            Image::ZImage => format!("arch/arm/boot/{name}"),
-        }
-    }
-}
 
 /// What is to be built.
 #[allow(missing_debug_implementations, reason = "a function has nothing to show")]
@@ -44,59 +25,6 @@ pub struct Request<'a> {
     pub payload: Option<(&'a [u8], String)>,
     /// Makes the parameters to compress with out of those of the folder's own compressed kernel.
     pub parameters: &'a dyn Fn(Parameters) -> Parameters,
-}
-
-/// Where something is wrong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place<'a> {
-    /// In the vmlinux given.
-    Kernel,
-    /// In the payload given.
-    Payload,
-    /// In the build folder, or in what it says.
-    Folder,
-    /// In this file of the build folder.
-    File(&'a str),
-}
-
-/// A finished build folder of the kernel, as the caller can reach it. Names are paths from the folder's top. It is only
-/// read.
-pub trait BuildFolder {
-    /// The bytes of a file.
-    type File: Deref<Target = [u8]>;
-    /// What the folder's own functions fail with.
-    type Error: From<Error>;
-
-    /// The file `name`; `None` when it is not there.
-    ///
-    /// # Errors
-    /// The caller's own.
-    fn read(&self, name: &str) -> Result<Option<Self::File>, Self::Error>;
-
-    /// Is there a file `name`, for the linker to read?
-    fn has(&self, name: &str) -> bool;
-
-    /// What the linker of `command` prints for `-V`.
-    ///
-    /// # Errors
-    /// The caller's own.
-    fn linker_version(&self, command: &LinkCommand) -> Result<String, Self::Error>;
-
-    /// Runs `command` with the object `piggy` linked in place of the folder's, and its output written elsewhere. Gives the
-    /// linked file and what the linker said.
-    ///
-    /// # Errors
-    /// The caller's own; when the link fails.
-    fn link(&self, command: &LinkCommand, piggy: &[u8]) -> Result<(Vec<u8>, String), Self::Error>;
-
-    /// Tells where `error` is.
-    fn at(&self, place: Place<'_>, error: Error) -> Self::Error;
-
-    /// Compresses, which may take a while: `work` does it.
-    fn compressing<T>(&self, codec: Codec, work: impl FnOnce() -> T) -> T {
-        let _ = codec;
-        work()
-    }
 }
 
 /// What an image is made of, and how it came about.

@@ -6,6 +6,7 @@
 
 mod build;
 mod error;
+mod folder;
 mod link;
 mod object;
 mod offsets;
@@ -15,8 +16,9 @@ pub mod tree;
 mod words;
 mod xz_wrap;
 
-pub use build::{BuildFolder, Built, Image, Place, Request, build};
+pub use build::{Built, Request, build};
 pub use error::{Error, LinkError, Result};
+pub use folder::{BuildFolder, Image, Place};
 pub use link::LinkCommand;
 pub use offsets::{OffsetHeader, OffsetLine, VOFFSET, ZOFFSET, offset_header, offsets};
 pub use piggy::{Piggy, Target};

@@ -4,7 +4,7 @@
 //! [`Rebuild::compress`] compresses it, [`Rebuild::piggy`] wraps it for the link, whose command is [`Rebuild::link`]; the
 //! caller runs that; [`Rebuild::setup`] lets the setup follow the link. The image is then made as always.
 
-use super::build::{BuildFolder, Image, Place};
+use super::folder::{Files, Image};
 use super::xz_wrap::XzWrap;
 use super::{Error, LinkCommand, Piggy, Result, Target, ZOFFSET, offsets, tree};
 use crate::arch::Arch;
@@ -20,80 +20,6 @@ use crate::layout::{Plan, RegionKind, Reserver};
 use crate::payload::{parse_relocs, points_into};
 use crate::stub::Stub;
 use std::io::{self, Write};
-use std::ops::Deref;
-
-/// The files of a build folder that say how its kernel is wrapped; `None` for one that is not there.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Files<F, N = String> {
-    /// `.config`
-    config: Option<F>,
-    /// `compressed/.vmlinux.cmd`
-    link: Option<F>,
-    /// `compressed/piggy.S`
-    piggy_s: Option<F>,
-    /// `compressed/piggy.o`
-    piggy_o: Option<F>,
-    /// The path of the compressed kernel that is linked there.
-    pub(super) stream_name: Option<N>,
-    /// That compressed kernel.
-    pub(super) stream: Option<F>,
-    /// `scripts/xz_wrap.sh` of the sources: asked only where there is no compressed kernel.
-    xz_wrap: Option<F>,
-    /// x86: `voffset.h`
-    pub(super) voffset: Option<F>,
-    /// x86: `zoffset.h`
-    pub(super) zoffset: Option<F>,
-    /// x86: `compressed/vmlinux.bin`, the stripped kernel
-    stripped: Option<F>,
-    /// x86: `compressed/vmlinux.relocs`
-    relocs: Option<F>,
-}
-
-impl<F: Deref<Target = [u8]>> Files<F> {
-    pub(super) fn open<T: BuildFolder<File = F>>(image: Image, folder: &T) -> std::result::Result<Self, T::Error> {
-        let read = |name: &str| folder.read(&image.file(name));
-        // ARM's piggy.S is part of the source, and the same for all codecs.
-        let piggy_s = if image == Image::ZImage { None } else { read("compressed/piggy.S")? };
-        let stream_name = match (image, piggy_s.as_deref()) {
-            (Image::ZImage, _) => Some(image.file("compressed/piggy_data")),
-            (Image::BzImage, Some(text)) => Some(tree::incbin(text).map_err(|error| folder.at(Place::Folder, error))?),
-            (Image::BzImage, None) => None,
-        };
-        Ok(Files {
-            config: folder.read(".config")?,
-            link: read("compressed/.vmlinux.cmd")?,
-            piggy_s,
-            piggy_o: read("compressed/piggy.o")?,
-            stream: stream_name.as_deref().map(|name| folder.read(name)).transpose()?.flatten(),
-            stream_name,
-            // A build in a folder of its own has a link to the sources.
-            xz_wrap: match folder.read("scripts/xz_wrap.sh")? {
-                None => folder.read("source/scripts/xz_wrap.sh")?,
-                script => script,
-            },
-            voffset: read("voffset.h")?,
-            zoffset: read("zoffset.h")?,
-            stripped: read("compressed/vmlinux.bin")?,
-            relocs: read("compressed/vmlinux.relocs")?,
-        })
-    }
-
-    pub(super) fn bytes(&self) -> Files<&[u8], &str> {
-        Files {
-            config: self.config.as_deref(),
-            link: self.link.as_deref(),
-            piggy_s: self.piggy_s.as_deref(),
-            piggy_o: self.piggy_o.as_deref(),
-            stream_name: self.stream_name.as_deref(),
-            stream: self.stream.as_deref(),
-            xz_wrap: self.xz_wrap.as_deref(),
-            voffset: self.voffset.as_deref(),
-            zoffset: self.zoffset.as_deref(),
-            stripped: self.stripped.as_deref(),
-            relocs: self.relocs.as_deref(),
-        }
-    }
-}
 
 /// A kernel and the build folder that it is wrapped in.
 #[derive(Debug)]

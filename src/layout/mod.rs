@@ -47,6 +47,11 @@ impl Region {
     pub fn new(name: impl Into<Cow<'static, str>>, at: Range<u64>, kind: RegionKind) -> Self {
         Region { name: name.into(), at, kind }
     }
+
+    /// One region for all of `bytes`; none where there are none.
+    pub fn whole(bytes: &[u8], name: &'static str, kind: RegionKind) -> Vec<Region> {
+        if bytes.is_empty() { Vec::new() } else { vec![Region::new(name, 0..crate::bytes::len64(bytes), kind)] }
+    }
 }
 
 /// Where the bytes of a piece come from.

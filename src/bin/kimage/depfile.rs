@@ -32,9 +32,9 @@ fn noted(list: &Mutex<Vec<PathBuf>>) -> Vec<PathBuf> {
     list.lock().map(|list| list.clone()).unwrap_or_default()
 }
 
-/// Writes what was noted to `file`, in the syntax that Make includes and Ninja reads with `deps = gcc`: one rule with the
+/// What was noted, for `file`, in the syntax that Make includes and Ninja reads with `deps = gcc`: one rule with the
 /// outputs and the inputs, and one without recipe for each input, so that Make does not stop when one goes away.
-pub(crate) fn write(file: &Path) -> Result<()> {
+pub(crate) fn text(file: &Path) -> Result<String> {
     let outputs = noted(&WRITTEN);
     if outputs.is_empty() {
         bail!("--depfile {}: no file was written; name one with -o", file.display());
@@ -69,8 +69,7 @@ pub(crate) fn write(file: &Path) -> Result<()> {
         text.push_str(input);
         text.push_str(":\n");
     }
-    let output = crate::output::Output { path: file, sync: false, is_text: true };
-    output.write_unnoted(text.len() as u64, |out| Ok(out.write_all(text.as_bytes())?))
+    Ok(text)
 }
 
 fn names(paths: &[PathBuf]) -> Result<Vec<String>> {

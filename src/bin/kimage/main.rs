@@ -20,6 +20,7 @@ mod screen;
 use anyhow::{Context, Result};
 use clap::Parser;
 use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -34,10 +35,16 @@ fn main() -> ExitCode {
 
 fn run(cli: args::Cli) -> Result<()> {
     let dependencies = cli.depfile.clone();
-    let done = cmd::run(cli).and_then(|()| dependencies.as_deref().map_or(Ok(()), depfile::write));
+    let done = cmd::run(cli).and_then(|()| dependencies.as_deref().map_or(Ok(()), write_depfile));
     // Whatever came of it: it came of files that were others at the end.
     input::are_unchanged().and(done)?;
     fd::closed(std::io::stdout()).context("standard output cannot be written")
+}
+
+fn write_depfile(path: &Path) -> Result<()> {
+    let text = depfile::text(path)?;
+    let output = output::Output { path, sync: false, is_text: true };
+    output.write_unnoted(text.len() as u64, |out| Ok(out.write_all(text.as_bytes())?))
 }
 
 /// Help and version, which clap has for an error too; with any other, this is the end.

@@ -1,5 +1,6 @@
 //! Files out: written beside the target, then renamed. A failure leaves the old file as it was.
 
+use crate::draft::Draft;
 use crate::place::{Folder, Place, find};
 use crate::screen::Screen;
 use crate::{fd, input, say};
@@ -98,7 +99,7 @@ impl Output<'_> {
             }
             Place::Replace(entry) => entry,
         };
-        let draft = entry.draft()?;
+        let draft = Draft::new(entry).context("no file can be made in its folder")?;
         let value = fill(draft.file(), len, write)?;
         input::are_unchanged()?;
         for lost in draft.put(self.sync)? {

@@ -4,7 +4,6 @@
 //! looked at is what is written. In a folder where everybody may put files (sticky and writable for all, as /tmp), links and
 //! pipes of somebody else are refused, whatever fs.protected_symlinks and fs.protected_fifos say (proc_sys_fs(5)).
 
-use crate::draft::Draft;
 use anyhow::{Context, Result, anyhow, bail};
 use rustix::fs::{CWD, FileType, Mode, OFlags, PROC_SUPER_MAGIC, Stat};
 use rustix::io::Errno;
@@ -157,11 +156,6 @@ impl Entry {
     pub(crate) fn open(&self) -> Result<File> {
         let file = rustix::fs::openat(&self.folder, &self.name, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty());
         Ok(file.context("cannot be opened")?.into())
-    }
-
-    /// A file that is to take this place.
-    pub(crate) fn draft(&self) -> Result<Draft<'_>> {
-        Draft::new(self).context("no file can be made in its folder")
     }
 }
 

@@ -3,7 +3,8 @@
 //! Local symbols come first. The names of files and of sections are debugging symbols and go, save the section
 //! symbols that a relocation needs; so do symbols of sections that are left out. The string table is made anew.
 
-use super::super::encode::{Writer, order};
+use super::super::encode::Writer;
+use super::super::raw::order;
 use super::super::raw::{
     SHF_TLS, SHN_ABS, SHN_COMMON, SHN_LORESERVE, SHN_UNDEF, SHT_REL, SHT_RELA, SHT_SYMTAB, STB_GLOBAL, STB_GNU_UNIQUE,
     STB_LOCAL, STB_WEAK, STT_FILE, STT_GNU_IFUNC, STT_SECTION, STT_TLS,

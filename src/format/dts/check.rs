@@ -1,7 +1,7 @@
 //! What dtc calls an error of the tree (dtc 1.6.1, checks.c, those of `ERROR`), in its order.
 
 use super::resolve::Resolver;
-use super::tree::{Label, NodeId, SourceNode};
+use super::tree::{Label, NodeId};
 use super::{Error, Part};
 use std::collections::{HashMap, HashSet};
 
@@ -110,12 +110,6 @@ fn labels(resolver: &Resolver<'_, '_, '_>, live: &[NodeId]) -> Result<(), Error>
     Ok(())
 }
 
-/// True when the property gives the node's phandle as a number, not as a reference to the node itself.
-pub(super) fn is_explicit(node: &SourceNode, name: &str) -> bool {
-    let refers = |(_, part): &(super::Place, Part)| matches!(part, Part::Phandle(_));
-    node.property(name).is_some_and(|property| !property.value.parts.iter().any(refers))
-}
-
 fn explicit_phandle(resolver: &mut Resolver<'_, '_, '_>, id: NodeId) -> Result<(), Error> {
     let tree = &resolver.source.tree;
     let node = tree.node(id);
@@ -127,7 +121,7 @@ fn explicit_phandle(resolver: &mut Resolver<'_, '_, '_>, id: NodeId) -> Result<(
         let Ok(cell) = <[u8; 4]>::try_from(value.as_slice()) else {
             return fail(format!("{name} has {} bytes", value.len()), "a phandle is one cell");
         };
-        if !is_explicit(node, name) {
+        if !node.is_explicit(name) {
             let to_itself = property.value.parts.iter().all(|(_, part)| match part {
                 Part::Phandle(reference) => tree.find(reference) == Some(id),
                 _ => true,

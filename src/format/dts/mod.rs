@@ -70,7 +70,9 @@ impl Source {
     /// # Errors
     /// [`Error`] where a reference leads nowhere, or a file has not the bytes that are asked for.
     pub fn tree<'a>(&self, files: &[&'a [u8]]) -> Result<Resolved<'a>, Error> {
-        resolve::resolve(self, files)
+        let mut resolver = resolve::Resolver::new(self, files);
+        check::check(&mut resolver)?;
+        resolver.resolved()
     }
 }
 

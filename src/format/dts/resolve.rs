@@ -1,7 +1,7 @@
 //! Nodes with names to a tree with numbers: labels become phandles and paths, files become bytes.
 
 use super::tree::{NodeId, ROOT, SourceNode};
-use super::{Error, Part, Place, Reference, Source, SourceValue, check};
+use super::{Error, Part, Place, Reference, Source, SourceValue};
 use crate::bytes::{len64, slice};
 use crate::format::fdt::{Node, Property, Reservation};
 use std::borrow::Cow;
@@ -14,28 +14,6 @@ pub struct Resolved<'a> {
     pub root: Node<'a>,
     /// `/memreserve/`.
     pub reservations: Vec<Reservation>,
-}
-
-pub(super) fn resolve<'a>(source: &Source, files: &[&'a [u8]]) -> Result<Resolved<'a>, Error> {
-    let mut resolver = Resolver {
-        source,
-        files,
-        redundant_names: HashMap::new(),
-        phandles: HashMap::new(),
-        used: HashSet::new(),
-        next: 1,
-        referenced: HashSet::new(),
-    };
-    check::check(&mut resolver)?;
-    resolver.number_references()?;
-    let root = resolver.node(ROOT)?;
-    match root {
-        Some(root) => Ok(Resolved { root, reservations: source.reservations.clone() }),
-        None => {
-            let place = source.tree.node(ROOT).place;
-            Err(resolver.error(place, "the root node is deleted".to_owned(), "delete the nodes in it"))
-        }
-    }
 }
 
 pub(super) struct Resolver<'s, 'f, 'a> {
@@ -52,7 +30,32 @@ pub(super) struct Resolver<'s, 'f, 'a> {
     referenced: HashSet<NodeId>,
 }
 
-impl<'a> Resolver<'_, '_, 'a> {
+impl<'s, 'f, 'a> Resolver<'s, 'f, 'a> {
+    pub(super) fn new(source: &'s Source, files: &'f [&'a [u8]]) -> Self {
+        Resolver {
+            source,
+            files,
+            redundant_names: HashMap::new(),
+            phandles: HashMap::new(),
+            used: HashSet::new(),
+            next: 1,
+            referenced: HashSet::new(),
+        }
+    }
+
+    /// The tree, once it is checked.
+    pub(super) fn resolved(mut self) -> Result<Resolved<'a>, Error> {
+        self.number_references()?;
+        let root = self.node(ROOT)?;
+        match root {
+            Some(root) => Ok(Resolved { root, reservations: self.source.reservations.clone() }),
+            None => {
+                let place = self.source.tree.node(ROOT).place;
+                Err(self.error(place, "the root node is deleted".to_owned(), "delete the nodes in it"))
+            }
+        }
+    }
+
     pub(super) fn error(&self, place: Place, message: String, help: &'static str) -> Error {
         let file = self.source.texts.get(place.text).cloned().unwrap_or_default();
         Error { file, line: place.line, column: place.column, message, help: help.into() }
@@ -93,7 +96,7 @@ impl<'a> Resolver<'_, '_, 'a> {
         }
         // dtc adds a property to each node that was referred to, behind all others.
         let phandle = self.phandles.get(&id).copied();
-        let has_own = ["phandle", "linux,phandle"].iter().any(|name| check::is_explicit(source, name));
+        let has_own = ["phandle", "linux,phandle"].iter().any(|name| source.is_explicit(name));
         if let Some(phandle) = phandle.filter(|_| !has_own && source.property("phandle").is_none()) {
             out.properties.push(Property::u32("phandle", phandle));
         }

@@ -3,7 +3,7 @@
 //! The marks decide bytes: what was deleted and is set again stands where it stood before, and a deletion in the block that
 //! makes a node deletes nothing in it. Source: dtc 1.6.1, livetree.c (`merge_nodes`, `delete_node`, `get_node_by_ref`).
 
-use super::{Place, Reference, SourceValue};
+use super::{Part, Place, Reference, SourceValue};
 use std::collections::HashMap;
 
 /// A node of a [`SourceTree`].
@@ -50,6 +50,12 @@ pub(super) struct Label {
 }
 
 impl SourceNode {
+    /// True when the property gives the node's phandle as a number, not as a reference to the node itself.
+    pub(super) fn is_explicit(&self, name: &str) -> bool {
+        let refers = |(_, part): &(Place, Part)| matches!(part, Part::Phandle(_));
+        self.property(name).is_some_and(|property| !property.value.parts.iter().any(refers))
+    }
+
     /// Its name without the unit address.
     pub(super) fn base_name(&self) -> &str {
         self.name.split('@').next().unwrap_or_default()

@@ -4,7 +4,8 @@
 
 mod names;
 
-pub use names::{ARCH, COMPRESSION, Name, Names, OS, TYPE};
+pub use names::{ARCH, COMP_NONE, COMPRESSION, Name, Names, OS, TYPE};
+pub(crate) use names::{arch_ids, comp_id};
 
 use crate::bytes::{Align, Cursor, Endian, FieldError, Problem, len64, slice};
 use crate::finding::{Finding, Severity};
@@ -101,7 +102,6 @@ impl Header {
     /// U-Boots before 2015 leave an image alone whose load address is that of its header: its first byte is then 64 bytes
     /// further on. `moved` says that this is not so.
     pub fn entered(&self, data: &[u8], moved: bool) -> Option<(Severity, &'static str)> {
-        const COMP_NONE: u8 = 0;
         const ARCH_ARM64: u8 = 22;
         if self.comp != COMP_NONE {
             return None;

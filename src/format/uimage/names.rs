@@ -3,6 +3,9 @@
 //! Source: U-Boot's include/image.h and boot/image.c, August 2026. Names are matched without regard to case, as mkimage
 //! does; a number that U-Boot reserves without giving it a short name has none here either.
 
+use crate::arch::Arch;
+use crate::codec::Codec;
+
 /// A number in a header field and what it is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Name {
@@ -191,6 +194,50 @@ pub const TYPE: Names = Names {
         name(47, "amlimage", "Amlogic Boot Image"),
     ],
 };
+
+/// The numbers of [`ARCH`] under which U-Boots of this CPU take an image; the first is the proper one.
+pub(crate) fn arch_ids(arch: Arch) -> &'static [u8] {
+    match arch {
+        Arch::X86 => &[3],
+        // A 64-bit kernel may be meant for a 32-bit U-Boot.
+        Arch::X86_64 => &[24, 3],
+        Arch::Arm => &[2],
+        Arch::Arm64 => &[22],
+        Arch::Riscv => &[26],
+        Arch::Mips => &[5],
+        // U-Boot knows one MIPS (IH_ARCH_DEFAULT, include/image.h), as the kernel's own uImage has it; a 64-bit U-Boot
+        // says "Unsupported Architecture" to 6.
+        Arch::Mips64 => &[5, 6],
+        Arch::PowerPc => &[7],
+        Arch::M68k => &[12],
+        Arch::MicroBlaze => &[14],
+        Arch::Xtensa => &[25],
+        Arch::Sh => &[9],
+        Arch::Arc => &[23],
+        Arch::Nios2 => &[15],
+        Arch::OpenRisc => &[21],
+        Arch::Sparc => &[10],
+        Arch::Sparc64 => &[11, 10],
+        Arch::S390 => &[8],
+    }
+}
+
+/// `IH_COMP_NONE`, a number of [`COMPRESSION`].
+pub const COMP_NONE: u8 = 0;
+
+/// The number of [`COMPRESSION`]; `None` for what U-Boot has no number for.
+pub(crate) fn comp_id(codec: Codec) -> Option<u8> {
+    match codec {
+        Codec::Gzip => Some(1),
+        Codec::Bzip2 => Some(2),
+        Codec::Lzma => Some(3),
+        Codec::Lzo => Some(4),
+        Codec::Lz4Frame | Codec::Lz4Legacy => Some(5),
+        Codec::Zstd => Some(6),
+        Codec::None => Some(COMP_NONE),
+        Codec::Xz => None,
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -44,7 +44,7 @@ pub(super) fn describe(bytes: &[u8], context: &Context<'_>) -> Result<Described,
     let image = match image {
         Ok(image) => image,
         Err(error) => {
-            described.regions = crate::inspect::opened::whole(bytes, "setup", crate::layout::RegionKind::Header);
+            described.regions = crate::layout::Region::whole(bytes, "setup", crate::layout::RegionKind::Header);
             let finding = Finding::new(DAMAGED, Severity::Error, error.to_string()).at(error.at.0);
             described.findings.push(finding.with_help(error.help));
             return Ok(described);

@@ -11,7 +11,7 @@ use crate::layout::{Region, RegionKind};
 /// Nothing is decompressed yet: what the stream's own header says.
 pub(super) fn describe(codec: Codec, bytes: &[u8], context: &Context<'_>) -> Described {
     let mut described = Described::new(Kind::Known(Format::Compressed(codec)), format!("{} stream", codec.name()));
-    described.regions = crate::inspect::opened::whole(bytes, "stream", RegionKind::Payload);
+    described.regions = Region::whole(bytes, "stream", RegionKind::Payload);
     described.facts.push(Fact::new("codec", codec.name()));
     stream_header(codec, bytes, &mut described);
     if is_payload(context) {

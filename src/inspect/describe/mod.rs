@@ -102,7 +102,7 @@ impl Described {
     /// What could not be read: all its bytes, and why.
     pub(super) fn damaged(kind: Kind, bytes: &[u8], finding: Finding) -> Described {
         let mut described = Described::new(kind, format!("damaged: begins as {}", name(kind)));
-        described.regions = super::opened::whole(bytes, "data", RegionKind::Data);
+        described.regions = Region::whole(bytes, "data", RegionKind::Data);
         described.findings.push(finding);
         described
     }
@@ -267,14 +267,14 @@ pub(super) fn split(data: &[u8], name: &str, kind: Option<Kind>) -> Vec<Child> {
 fn data(kind: Kind, bytes: &[u8]) -> Described {
     let what = Foreign::describe(bytes).map_or_else(|| name(kind).into(), |foreign| foreign.name);
     let mut described = Described::new(kind, what);
-    described.regions = super::opened::whole(bytes, "data", RegionKind::Data);
+    described.regions = Region::whole(bytes, "data", RegionKind::Data);
     described
 }
 
 fn config(bytes: &[u8]) -> Described {
     use super::Fact;
     let mut described = Described::new(Kind::Config, "kernel configuration");
-    described.regions = super::opened::whole(bytes, "config", RegionKind::Data);
+    described.regions = Region::whole(bytes, "config", RegionKind::Data);
     let (set, modules) = kernel::config_options(bytes);
     described.facts.push(Fact::number("options", set).meaning("options that are set"));
     described.facts.push(Fact::number("modules", modules).meaning("of them built as modules"));

@@ -20,7 +20,7 @@ fn parse(bytes: &[u8]) -> Result<FoundRelocs, FieldError> {
 pub(super) fn describe(bytes: &[u8]) -> Result<Described, FieldError> {
     let FoundRelocs { table, .. } = parse(bytes)?;
     let mut described = Described::new(Kind::Relocs, "relocation table");
-    described.regions = crate::inspect::opened::whole(bytes, "relocs", RegionKind::Data);
+    described.regions = crate::layout::Region::whole(bytes, "relocs", RegionKind::Data);
     let RelocTable { kind, addresses32, inverse32, addresses64, .. } = &table;
     let count = |list: &[u32]| u64::try_from(list.len()).unwrap_or(u64::MAX);
     let all = count(addresses32) + count(inverse32) + count(addresses64);

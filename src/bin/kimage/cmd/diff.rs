@@ -14,7 +14,7 @@ pub(crate) fn diff(args: &Diff) -> Result<()> {
         // Two files or --schema: the command line has seen to it.
         return screen::print(|out| out.write_all(DIFF_JSON_SCHEMA.as_bytes()));
     };
-    super::build::one_stdin(&args.files);
+    super::common::one_stdin(&args.files);
     let (left, right) = (Input::open(left)?, Input::open(right)?);
     let limits = args.opening.limits();
     let names = [&*left.name(), &*right.name()];

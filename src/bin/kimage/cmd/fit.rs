@@ -1,6 +1,6 @@
 //! `fit`: from a source, from a compiled tree, or from the files.
 
-use super::build::{at_input, finish, list, one_stdin, open_all, refs, source_date_epoch};
+use super::common::{at_input, finish, list, one_stdin, open_all, refs, source_date_epoch};
 use crate::args::{Fit, NameArg};
 use crate::input::Input;
 use crate::say;

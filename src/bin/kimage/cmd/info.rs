@@ -13,7 +13,7 @@ pub(crate) fn info(args: &Info) -> Result<()> {
     if args.schema {
         return screen::print(|out| out.write_all(report::INFO_JSON_SCHEMA.as_bytes()));
     }
-    super::build::one_stdin(&args.files);
+    super::common::one_stdin(&args.files);
     if let Some(field) = &args.field {
         return print_field(args, field);
     }

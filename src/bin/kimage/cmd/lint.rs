@@ -1,6 +1,6 @@
 //! `lint`: board file, environment and image to findings.
 
-use super::build::one_stdin;
+use super::common::one_stdin;
 use crate::args::Lint;
 use crate::input::Input;
 use crate::{say, screen};

@@ -3,6 +3,7 @@
 mod bench;
 mod build;
 mod codec;
+mod common;
 mod diff;
 mod elf;
 mod extract;

@@ -1,6 +1,6 @@
 //! `kimage bzimage` around kimage's own boot stub.
 
-use super::build::{at_input, finish, only_with_folder, open_all};
+use super::common::{at_input, finish, only_with_folder, open_all};
 use crate::args::{Bzimage, YesNo};
 use crate::input::Input;
 use crate::say;

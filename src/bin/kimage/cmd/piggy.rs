@@ -1,6 +1,6 @@
 //! `piggy`.
 
-use super::build::one_stdin;
+use super::common::one_stdin;
 use crate::args::{Piggy as Args, PiggyArch};
 use crate::input::Input;
 use crate::output::Output;

@@ -16,7 +16,7 @@ pub(crate) fn verify(args: &Verify) -> Result<()> {
         return screen::print(|out| out.write_all(VERIFY_JSON_SCHEMA.as_bytes()));
     }
     let all: Vec<_> = args.files.iter().chain(&args.against).cloned().collect();
-    super::build::one_stdin(&all);
+    super::common::one_stdin(&all);
     let limits = args.opening.limits();
     let reference = args.against.as_deref().map(Input::open).transpose()?;
     let reference = match &reference {

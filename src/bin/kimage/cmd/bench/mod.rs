@@ -4,7 +4,7 @@ mod one;
 
 pub(crate) use one::bench_one;
 
-use super::build::at_input;
+use super::common::at_input;
 use crate::args::{Bench, Direction, Variant};
 use crate::input::Input;
 use crate::output::Output;

@@ -1,0 +1,102 @@
+//! What commands that make a file have in common.
+
+use crate::args::{Building, FolderOptions};
+use crate::input::Input;
+use crate::output::Output;
+use crate::{say, screen};
+use anyhow::{Context, Result};
+use clap::error::ErrorKind;
+use kimage::assemble::Assembled;
+use kimage::finding::Severity;
+use kimage::format::uimage::Names;
+use kimage::report::{Report, write_json, write_plan, write_text};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+pub(crate) fn list(names: Names) -> Result<()> {
+    screen::print(|out| names.all().try_for_each(|name| writeln!(out, "{:<22}{}", name.short, name.long)))
+}
+
+/// Standard input can be read once.
+pub(crate) fn one_stdin<'p>(paths: impl IntoIterator<Item = &'p PathBuf>) {
+    if paths.into_iter().filter(|path| *path == Path::new("-")).count() > 1 {
+        say::usage(ErrorKind::ArgumentConflict, "`-` (standard input) can be given for one file only");
+    }
+}
+
+pub(crate) fn open_all(paths: &[PathBuf]) -> Result<Vec<Input>> {
+    paths.iter().map(|path| Input::open(path)).collect()
+}
+
+pub(crate) fn refs(inputs: &[Input]) -> Vec<&Input> {
+    inputs.iter().collect()
+}
+
+/// <https://reproducible-builds.org/specs/source-date-epoch/>; 0 when it is not set, never the clock.
+pub(crate) fn source_date_epoch() -> Result<u32> {
+    let Some(value) = std::env::var_os("SOURCE_DATE_EPOCH").filter(|value| !value.is_empty()) else { return Ok(0) };
+    value.to_str().and_then(|text| text.parse().ok()).with_context(|| {
+        format!(
+            "SOURCE_DATE_EPOCH is {value:?}, wanted seconds since 1970 that fit ih_time's 32 bits: set it right, unset it, \
+             or give --time"
+        )
+    })
+}
+
+/// The error with the path of the input that it is about.
+pub(crate) fn at_input(error: kimage::Error, inputs: &[(&str, &[&Input])]) -> anyhow::Error {
+    let path = error.which().and_then(|(which, index)| {
+        let (_, files) = inputs.iter().find(|(name, _)| *name == which)?;
+        Some(files.get(index)?.name())
+    });
+    match path {
+        Some(path) => anyhow::Error::new(error).context(path),
+        None => error.into(),
+    }
+}
+
+/// What means nothing without `--build-dir`. (clap would not ask for an option that the second file excludes.)
+pub(super) fn only_with_folder(folder: &FolderOptions, compresses: bool) {
+    let given = [
+        ("--payload", folder.payload.is_some()),
+        ("--ld", folder.ld.is_some()),
+        ("--keep", folder.keep.is_some()),
+        ("--level and the like", folder.codec.is_given() && !compresses),
+    ];
+    if let Some((option, _)) = given.into_iter().find(|(_, given)| *given) {
+        let done = if compresses { "linked" } else { "compressed or linked" };
+        let message = format!("nothing is {done} here: {option} needs --build-dir");
+        say::usage(ErrorKind::ArgumentConflict, message);
+    }
+}
+
+pub(crate) fn finish(command: &'static str, path: &Path, building: &Building, assembled: &Assembled<'_>) -> Result<()> {
+    let output = Output { path, sync: building.sync, is_text: false };
+    if output.is_stdout() && building.json && !building.plan {
+        let message = "image and report cannot both go to standard output: name a file with -o, or leave out --json";
+        say::usage(ErrorKind::ArgumentConflict, message);
+    }
+    let emitted = if building.plan {
+        assembled.emit(io::sink())?
+    } else {
+        output.write(assembled.plan.len(), |out| Ok(assembled.emit(out)?))?
+    };
+    let name = output.name();
+    let report = Report::new(command, &name, assembled, emitted, !building.plan);
+    if building.plan && !building.json {
+        screen::print(|out| write_plan(&report, out))?;
+        assembled.findings.iter().for_each(say::finding);
+    } else if building.json {
+        screen::print(|out| write_json(&report, out))?;
+    } else if !building.quiet {
+        for finding in assembled.findings.iter().filter(|finding| finding.severity > Severity::Note) {
+            say::finding(finding);
+        }
+        // In one piece, so that parallel builds do not mix their lines. A closed standard error is no reason to fail: the
+        // image is written.
+        let mut text = Vec::new();
+        write_text(&report, &mut text)?;
+        screen::print_error(&String::from_utf8_lossy(&text));
+    }
+    Ok(())
+}
