@@ -299,38 +299,44 @@ fn setup_type_max(image: &BzImage<'_>) -> Option<u32> {
 /// The kernel laid out, with the relocation table that was given, stands behind it, or can be made from it.
 fn lay_out(payload: &[u8], origin: &Origin, request: &OwnRequest<'_>) -> Result<(Kernel, Vec<Finding>)> {
     let elf = Elf::parse(payload).map_err(|error| Error::input("VMLINUX", error))?;
-    let mut made = Vec::new();
     let mut findings = Vec::new();
     let behind = match (request.relocs, &origin.table) {
         (Some(_), _) => None,
         (None, Some(table)) => Some(table.clone()).filter(|table| !table.is_empty()),
         (None, None) => relocs_behind(&elf).map_err(|error| Error::input("VMLINUX", error))?.map(|found| found.range),
     };
-    let table = match (request.relocs, behind) {
-        (Some(given), _) => {
-            parse_relocs(given, 0, elf.is_64()).map_err(|error| Error::input("RELOCS", error))?;
-            Some(given)
-        }
-        (None, Some(range)) => {
-            parse_relocs(payload, range.start, elf.is_64()).map_err(|error| Error::input("VMLINUX", error))?;
-            slice(payload, range.start, range.end - range.start)
-        }
-        (None, None) => match elf::relocs(&elf, RelocOptions::default()) {
-            Ok(table) => {
-                emit_relocs(&table, RelocForm::Binary, &mut made)?;
-                Some(&*made)
-            }
-            Err(elf::Error::RelocNotAllowed(bad)) => {
-                let message = format!("the kernel cannot be moved, and is left where it was linked: {bad}");
-                findings.push(Finding::new("bzimage.relocs", Severity::Warning, message));
-                None
-            }
-            // Without, it is a kernel that is not moved.
-            Err(_) => None,
-        },
+    let lay = |table: Option<&[u8]>| kernel(&elf, table, request.max_memory).map_err(Error::Kernel);
+    if let Some(table) = request.relocs {
+        let found = parse_relocs(table, 0, elf.is_64()).map_err(|error| Error::input("RELOCS", error))?;
+        let kernel = lay(Some(table))?;
+        kernel.check_table(&found.table).map_err(Error::Kernel)?;
+        return Ok((kernel, findings));
+    }
+    if let Some(range) = behind {
+        let found = parse_relocs(payload, range.start, elf.is_64()).map_err(|error| Error::input("VMLINUX", error))?;
+        let kernel = lay(slice(payload, range.start, range.end - range.start))?;
+        kernel.check_table(&found.table).map_err(Error::Kernel)?;
+        return Ok((kernel, findings));
+    }
+    let immovable = |why: &dyn std::fmt::Display| {
+        let message = format!("the kernel cannot be moved, and is left where it was linked: {why}");
+        Finding::new("bzimage.relocs", Severity::Warning, message)
     };
-    let kernel = kernel(&elf, table, request.max_memory).map_err(Error::Kernel)?;
-    Ok((kernel, findings))
+    match elf::relocs(&elf, RelocOptions::default()) {
+        Ok(table) => {
+            let mut made = Vec::new();
+            emit_relocs(&table, RelocForm::Binary, &mut made)?;
+            let kernel = lay(Some(&made))?;
+            match kernel.check_table(&table) {
+                Ok(()) => return Ok((kernel, findings)),
+                Err(error) => findings.push(immovable(&error)),
+            }
+        }
+        Err(elf::Error::RelocNotAllowed(bad)) => findings.push(immovable(&bad)),
+        // Without, it is a kernel that is not moved.
+        Err(_) => {}
+    }
+    Ok((lay(None)?, findings))
 }
 
 /// A compressed kernel.

@@ -6,11 +6,11 @@
 //! a linker left between them is gone. The table is last, as in the kernel's own payloads, behind all that is cleared.
 
 use crate::arch::Arch;
-use crate::bytes::{Endian, PhysAddr, len64, slice};
+use crate::bytes::{Endian, PhysAddr, VirtAddr, len64, slice};
 use crate::codec;
 use crate::elf::encode::{FileHeader, FileHeaderLayout, SectionHeader, Writer, encoder, string_table};
 use crate::elf::raw::{PT_INTERP, PT_NOTE};
-use crate::elf::{self, Elf, PT_LOAD, Segment};
+use crate::elf::{self, Elf, PT_LOAD, RelocTable, Segment};
 use std::borrow::Cow;
 
 /// Bytes of the headers, and by how much the segments stand later in the file than in memory.
@@ -92,6 +92,12 @@ pub enum Error {
         /// `e_entry`.
         entry: PhysAddr,
     },
+    /// The relocation table is not this kernel's.
+    #[error("the relocation table names the address {at}, which is not in the kernel's memory")]
+    NotItsTable {
+        /// The first such address, a virtual one.
+        at: VirtAddr,
+    },
     /// It would take too much memory.
     #[error("the kernel takes {need} bytes of memory, more than {max}")]
     TooLarge {
@@ -120,6 +126,7 @@ impl Error {
             }
             Error::Overlap { .. } => "give each segment its own physical addresses (LMA, p_paddr)".into(),
             Error::NoEntry { .. } => "let the linker script say ENTRY(symbol), a symbol in a loaded section".into(),
+            Error::NotItsTable { .. } => "give the vmlinux.relocs that its own build made, or none".into(),
             Error::TooLarge { .. } => {
                 "allow it with --max-memory; physical addresses far apart take memory, too".into()
             }
@@ -162,6 +169,24 @@ impl Kernel {
     /// Has it a relocation table?
     pub fn has_relocs(&self) -> bool {
         len64(&self.bytes) > self.elf_len
+    }
+
+    /// Is all that `table` names in the kernel's memory? Who moves a kernel refuses any other table, and the boot stub does
+    /// so when it is too late (Linux: arch/x86/boot/compressed/misc.c,
+    /// `handle_relocations`, "relocation outside of kernel").
+    ///
+    /// # Errors
+    /// [`Error::NotItsTable`].
+    pub fn check_table(&self, table: &RelocTable) -> Result<()> {
+        let lists = [(&table.addresses64, 8), (&table.inverse32, 4), (&table.addresses32, 4)];
+        for (word, width) in lists.into_iter().flat_map(|(list, width)| list.iter().map(move |word| (*word, width))) {
+            let address = if self.is_64 { elf::sign_extended(word) } else { u64::from(word) };
+            let at = address.wrapping_sub(self.virt_offset).wrapping_sub(self.load_min);
+            if at.checked_add(width).filter(|end| *end <= self.span).is_none() {
+                return Err(Error::NotItsTable { at: VirtAddr(address) });
+            }
+        }
+        Ok(())
     }
 }
 

@@ -12,5 +12,7 @@ mod uimage_kernel; // `uimage vmlinux` gives what objcopy, a compressor and mkim
 
 #[path = "../support/elf.rs"]
 mod elf_builder;
+#[path = "../support/simulated.rs"]
+mod simulated;
 #[path = "../support/mod.rs"]
 mod support;

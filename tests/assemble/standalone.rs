@@ -3,139 +3,18 @@
 //!
 //! The stub's code for that is the library's (`kimage::stub`), so the memory is a simulated one.
 
+use crate::simulated::{Load, elf, pack, simulate, wanted};
 use crate::support::{self, Tree, read, testdata};
-use kimage::Error;
-use kimage::assemble::{OwnRequest, bzimage_own};
+use kimage::assemble::OwnRequest;
 use kimage::codec::{Bcj, Codec, Parameters as CodecParameters};
 use kimage::elf::Elf;
 use kimage::format::bzimage::BzImage;
 use kimage::payload::relocs_behind;
-use kimage::stub::builtin::{BootStub, Unpacker};
 use kimage::stub::load::{relocate, segments};
-use kimage::stub::memory::{Span, Taken, check_place};
-use kimage::stub::parameters::{BITS32, PLAIN, Parameters, RELOCATABLE, RELOCS, WORDS};
+use kimage::stub::parameters::{BITS32, Parameters, RELOCATABLE, RELOCS};
 use proptest::prelude::*;
 
 const CODECS: [Codec; 5] = [Codec::Lz4Legacy, Codec::Gzip, Codec::Zstd, Codec::Xz, Codec::None];
-
-#[derive(Debug, Clone)]
-struct Load {
-    vaddr: u64,
-    paddr: u64,
-    bytes: Vec<u8>,
-    memsz: u64,
-}
-
-/// An ELF file of these segments, in this order, with these program headers in this order.
-fn elf(is_64: bool, entry: u64, loads: &[Load]) -> Vec<u8> {
-    let word = |out: &mut Vec<u8>, value: u64| match is_64 {
-        true => out.extend(value.to_le_bytes()),
-        false => out.extend((value as u32).to_le_bytes()),
-    };
-    let (header, program) = if is_64 { (64_u16, 56_u16) } else { (52, 32) };
-    let mut out = vec![0x7f, b'E', b'L', b'F', if is_64 { 2 } else { 1 }, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0];
-    out.extend(if is_64 { 62_u16 } else { 3 }.to_le_bytes());
-    out.extend(1_u32.to_le_bytes());
-    word(&mut out, entry);
-    word(&mut out, header.into());
-    word(&mut out, 0);
-    out.extend([0; 4]);
-    for half in [header, program, loads.len() as u16, 0, 0, 0] {
-        out.extend(half.to_le_bytes());
-    }
-    let mut offset = usize::from(header) + loads.len() * usize::from(program);
-    for load in loads {
-        out.extend(1_u32.to_le_bytes());
-        if is_64 {
-            out.extend(7_u32.to_le_bytes());
-        }
-        for value in [offset as u64, load.vaddr, load.paddr, load.bytes.len() as u64, load.memsz] {
-            word(&mut out, value);
-        }
-        if !is_64 {
-            out.extend(7_u32.to_le_bytes());
-        }
-        word(&mut out, 1);
-        offset += load.bytes.len();
-    }
-    loads.iter().for_each(|load| out.extend(&load.bytes));
-    out
-}
-
-/// What the stub would find and do; fails where it would refuse.
-struct Simulated {
-    parameters: Parameters,
-    memory: Vec<u8>,
-    entry: usize,
-}
-
-fn parameters(image: &BzImage<'_>, codec: Codec) -> Parameters {
-    let unpacker = match codec {
-        Codec::Gzip => Unpacker::Gzip,
-        Codec::Zstd => Unpacker::Zstd,
-        Codec::Xz => Unpacker::Xz,
-        _ => Unpacker::Lz4,
-    };
-    let stub = BootStub::read(unpacker.elf()).unwrap();
-    let at = image.setup().padded_len() + stub.parameters_at;
-    let block = &image.bytes()[at as usize..][..WORDS * 8];
-    let words: Vec<u64> = block.chunks(8).map(|word| u64::from_le_bytes(word.try_into().unwrap())).collect();
-    Parameters::from_words(words[..].try_into().unwrap()).unwrap()
-}
-
-fn simulate(file: &[u8], codec: Codec, load: u64, delta: u64) -> Simulated {
-    let image = BzImage::parse(file).unwrap();
-    let header = image.setup().header();
-    let p = parameters(&image, codec);
-    // The loader goes by the header.
-    assert_eq!(u64::from(header.init_size.get()), p.init_size);
-    assert_eq!(header.pref_address.get(), p.load_min);
-    assert_eq!(u64::from(header.kernel_alignment.get()), p.align);
-    assert_eq!(header.relocatable_kernel != 0, p.has(RELOCATABLE));
-    assert_eq!(u64::from(header.syssize.get()) * 16, p.file_len);
-    assert_eq!(file.len() as u64, image.setup().padded_len() + p.file_len);
-
-    // There is memory for the file, and what init_size asks for, and not a byte more.
-    let at = if p.has(RELOCATABLE) { load.next_multiple_of(p.align).max(p.load_min) } else { p.load_min };
-    let ram = [Span::new(load, p.file_len), Span::new(at, p.init_size)];
-    let around = [Span { start: 0, end: at.min(load) }, Span::new(at + p.init_size, 1 << 20)];
-    let taken = around.map(|span| Taken { name: "something", span });
-    assert_eq!(check_place(&p, load, &ram, &taken), Ok(at));
-    let short = [Span::new(load, p.file_len), Span::new(at, p.init_size - 1)];
-    assert!(check_place(&p, load, &short, &[]).is_err() || p.file_len + load >= at + p.init_size);
-
-    let system = &file[image.setup().padded_len() as usize..];
-    let payload = &system[p.payload_at as usize..][..p.payload_len as usize];
-    let mut unpacked = Vec::new();
-    let codec = if p.has(PLAIN) { Codec::None } else { Codec::identify(payload).unwrap() };
-    codec.decompress_one(payload, p.unpacked_len, &mut unpacked).unwrap();
-    assert_eq!(unpacked.len() as u64, p.unpacked_len);
-    let mut memory = vec![0xaa; p.run_at as usize];
-    memory[..unpacked.len()].copy_from_slice(&unpacked);
-    let (image, table) = memory.split_at_mut(p.elf_len.max(p.span) as usize);
-    let entry = segments(image, &p).unwrap();
-    let table_len = p.unpacked_len.saturating_sub(p.elf_len.max(p.span)) as usize;
-    relocate(image, &table[..table_len], &p, delta).unwrap();
-    memory.truncate(p.span as usize);
-    Simulated { parameters: p, memory, entry }
-}
-
-/// The memory that the program headers ask for.
-fn wanted(loads: &[Load]) -> Vec<u8> {
-    let start = loads.iter().map(|load| load.paddr).min().unwrap();
-    let end = loads.iter().map(|load| load.paddr + load.memsz).max().unwrap();
-    let mut memory = vec![0; (end - start) as usize];
-    for load in loads {
-        memory[(load.paddr - start) as usize..][..load.bytes.len()].copy_from_slice(&load.bytes);
-    }
-    memory
-}
-
-fn pack(kernel: &[u8], request: &OwnRequest<'_>) -> Result<Vec<u8>, Error> {
-    let mut out = Vec::new();
-    bzimage_own(kernel, request)?.emit(&mut out)?;
-    Ok(out)
-}
 
 fn request(codec: Codec) -> OwnRequest<'static> {
     let parameters = CodecParameters { level: (codec == Codec::Zstd).then_some(1), ..CodecParameters::default() };
@@ -366,6 +245,37 @@ fn refusals() {
     ] {
         let error = pack(&kernel, &request).unwrap_err();
         assert!(format!("{error}: {}", error.help()).contains(says), "{says}: {error}: {}", error.help());
+    }
+}
+
+/// What the stub would stop at is refused: a table that names what is not in the kernel, given or behind it.
+#[test]
+fn tables_of_other_kernels() {
+    for is_64 in [false, true] {
+        let at = 0x20_0000;
+        let kernel = elf(is_64, at, &[Load { vaddr: at, paddr: at, bytes: vec![0x90; 64], memsz: 4096 }]);
+        let table = |address: u32| {
+            let lists = if is_64 { vec![0, address, 0, 0x20_0010] } else { vec![0, address] };
+            lists.into_iter().flat_map(u32::to_le_bytes).collect::<Vec<u8>>()
+        };
+        let last = 0x20_1000 - if is_64 { 8 } else { 4 };
+        for (address, is_inside) in
+            [(0x20_0000, true), (last, true), (last + 1, false), (0x1f_ffff, false), (0xf000_0000, false)]
+        {
+            let table = table(address);
+            let given = OwnRequest { relocs: Some(&table), ..request(Codec::None) };
+            for made in [pack(&kernel, &given), pack(&[&kernel[..], &table].concat(), &request(Codec::None))] {
+                match made {
+                    Ok(image) if is_inside => {
+                        assert!(simulate(&image, Codec::None, 0x10_0000, 0x40_0000).parameters.has(RELOCS))
+                    }
+                    Err(error) if !is_inside => {
+                        assert!(error.to_string().contains("not in the kernel's memory"), "{error}")
+                    }
+                    other => panic!("{address:#x}: {:?}", other.map(|image| image.len())),
+                }
+            }
+        }
     }
 }
 
