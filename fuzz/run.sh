@@ -1,38 +1,74 @@
 #!/bin/sh
-# Fuzzes every target SECONDS long (10), two at a time; coverage is measured with the stable toolchain.
-# usage: fuzz/run.sh [SECONDS [TARGET ...]]. The corpus stays in fuzz/corpus (KIMAGE_FUZZ_CORPUS), a crash in crash-*.
+# Coverage-guided fuzzing of the library with the stable toolchain; fuzz/ is a workspace that nothing else builds.
+#
+#   fuzz/run.sh [SECONDS [TARGET ...]]    every target that long (10), two at a time
+#
+# One line a target: executions, edges covered, inputs in the corpus. A crash, a run of more than 10 s and a use of more than
+# 1 GiB end it with status 1, and with the words how to run that input again; mend the kind, and put a small file or test with
+# a name that says what it was into tests/. Each run begins with the seeds that src/seeds.rs makes, and with what earlier runs
+# left in fuzz/corpus (KIMAGE_FUZZ_CORPUS). KIMAGE_FUZZ_JOBS=1: one at a time. KIMAGE_FUZZ_FLAGS: more for libFuzzer, like
+# -runs=1000000. The targets are in src/targets.rs; dict/TARGET.dict has words that an input may need.
 set -eu
 cd "$(dirname "$0")"
+all='inspect lint elf images dts fit uimage codecs pack texts standalone unxz lzma2'
 seconds=${1:-10}
 [ $# -eq 0 ] || shift
-[ $# -gt 0 ] || set -- inspect elf dts fit uimage codecs
-corpus=${KIMAGE_FUZZ_CORPUS:-corpus}
+[ $# -gt 0 ] || set -- $all
+corpus=${KIMAGE_FUZZ_CORPUS:-$PWD/corpus}
+jobs=${KIMAGE_FUZZ_JOBS:-2}
+artifacts=$PWD/artifacts
+target=$(dirname "$PWD")/target/fuzz
+mkdir -p "$corpus" "$artifacts"
 export RUSTC_BOOTSTRAP=1
 sancov='-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=3 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters'
 sancov="$sancov -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1"
 host=$(rustc -vV | sed -n 's/^host: //p')
-# Build scripts have nobody to report their coverage to: flags for the target only.
-RUSTFLAGS="$sancov --cfg fuzzing" cargo build --locked --release --target "$host"
-binary=target/$host/release/kimage-fuzz
+# Build scripts have nobody to report their coverage to: flags for the target only. Nothing that others build is touched.
+CARGO_TARGET_DIR=$target RUSTFLAGS="$sancov --cfg fuzzing" cargo build --locked --release --target "$host" --quiet
+library=$target/$host/release/kimage-fuzz
+
 one() {
+    log=$corpus/$1.log
     mkdir -p "$corpus/$1"
-    # The seeds: what the tests generated and keep, and nothing else.
-    find ../testdata -type f -size -64k -exec cp -n {} "$corpus/$1/" \;
-    if ! TARGET=$1 "$binary" -max_total_time="$seconds" -max_len=65536 -timeout=10 -rss_limit_mb=1024 \
-        -artifact_prefix="crash-$1-" "$corpus/$1" >"$corpus/$1.log" 2>&1; then
-        tail -30 "$corpus/$1.log"
+    TARGET=$1 KIMAGE_FUZZ_SEEDS="$corpus/$1" "$library" 2>"$log" || { cat "$log"; return 1; }
+    case $1 in
+        unxz | lzma2) binary=$library-unxz ;;
+        *) binary=$library ;;
+    esac
+    # A page of what a reader reads is enough to reach all of it, and more of it is slow.
+    case $1 in
+        inspect | lint | elf | images) len=65536 ;;
+        fit | uimage | codecs | standalone) len=16384 ;;
+        *) len=4096 ;;
+    esac
+    dict=dict/$1.dict
+    case $1 in
+        lint | images | uimage | codecs) dict=dict/inspect.dict ;;
+    esac
+    [ ! -f "$dict" ] || dict=-dict=$dict
+    [ "${dict#-}" != "$dict" ] || dict=
+    # shellcheck disable=SC2086
+    if ! TARGET=$1 "$binary" -max_total_time="$seconds" -max_len=$len -timeout=10 -rss_limit_mb=1024 -print_final_stats=1 \
+        $dict ${KIMAGE_FUZZ_FLAGS:-} -artifact_prefix="$artifacts/$1-" "$corpus/$1" >"$log" 2>&1; then
+        tail -40 "$log"
+        input=$(sed -n 's/.*Test unit written to //p' "$log" | tail -1)
+        echo "$1: FAILED; again: TARGET=$1 $binary ${input:-INPUT}"
         return 1
     fi
-    echo "$1: $(tail -1 "$corpus/$1.log")"
+    runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
+    sed -n "s/.* cov: \([0-9]*\).* corp: \([0-9]*\).*/$1: $runs executions, \1 edges, \2 inputs/p" "$log" | tail -1
 }
+
 status=0
 while [ $# -gt 0 ]; do
-    one "$1" & first=$!
-    shift
-    if [ $# -gt 0 ]; then
-        one "$1" || status=1
+    pids=
+    for _ in $(seq "$jobs"); do
+        [ $# -gt 0 ] || break
+        one "$1" & pids="$pids $!"
         shift
-    fi
-    wait "$first" || status=1
+    done
+    for pid in $pids; do
+        wait "$pid" || status=1
+    done
 done
 exit $status

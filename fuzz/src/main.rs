@@ -1,82 +1,50 @@
 //! Coverage-guided fuzzing of the library, one target a process: `TARGET=inspect kimage-fuzz CORPUS` (see run.sh).
+//! With `KIMAGE_FUZZ_SEEDS=FOLDER` it writes the target's seeds there instead.
 #![no_main]
 
-use kimage::assemble;
-use kimage::codec::Codec;
-use kimage::elf::{Elf, FlatOptions, RelocOptions, StripOptions, flatten, relocs, strip};
-use kimage::format::dts::Source;
-use kimage::inspect::{Limits, diff::diff, map::map, open, verify::verify};
+#[path = "../../tests/support/elf.rs"]
+mod elf;
+#[path = "../../tests/support/files.rs"]
+mod files;
+mod seeds;
+#[path = "../../tests/support/simulated.rs"]
+mod simulated;
+mod stub;
+mod targets;
+
+/// What the modules of the tests want of their crate.
+mod support {
+    use std::path::{Path, PathBuf};
+
+    pub fn read(path: &Path) -> Vec<u8> {
+        std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    }
+
+    pub fn testdata(name: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata").join(name)
+    }
+}
+
 use libfuzzer_sys::fuzz_target;
 use std::sync::OnceLock;
 
-/// Bytes that may come out of anything.
-const MOST: u64 = 4 << 20;
+static TARGET: OnceLock<fn(&[u8])> = OnceLock::new();
 
-fn inspect(bytes: &[u8]) {
-    let limits = Limits { size: MOST, layers: 64, ..Limits::default() };
-    let Ok(opened) = open(bytes, &limits) else { return };
-    let _ = (verify(&opened), map(&opened), diff(&opened, &opened));
-    for layer in opened.layers() {
-        assert_eq!(opened.bytes(layer).len() as u64, layer.size());
+fn initialize() {
+    let wanted = std::env::var("TARGET").unwrap_or_default();
+    if let Some(folder) = std::env::var_os("KIMAGE_FUZZ_SEEDS") {
+        seeds::write(&wanted, folder.as_ref()).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+        std::process::exit(0);
     }
+    let Some((_, target)) = targets::ALL.iter().find(|(name, _)| *name == wanted) else {
+        eprintln!("TARGET={wanted}: known are {}", targets::ALL.map(|(name, _)| name).join(" "));
+        std::process::exit(2);
+    };
+    let _ = TARGET.set(*target);
 }
 
-fn elf(bytes: &[u8]) {
-    let Ok(elf) = Elf::parse(bytes) else { return };
-    if let Ok(plan) = strip(&elf, &StripOptions::default()) {
-        if plan.len() <= MOST {
-            let _ = plan.emit(std::io::sink());
-        }
+fuzz_target!(init: initialize(), |bytes: &[u8]| {
+    if let Some(target) = TARGET.get() {
+        target(bytes);
     }
-    let _ = flatten(&elf, &FlatOptions { max_size: MOST, ..FlatOptions::default() });
-    let _ = relocs(&elf, RelocOptions::default());
-    let _ = elf.symbols().map(|symbols| symbols.count());
-}
-
-fn dts(bytes: &[u8]) {
-    let Ok(source) = Source::parse("fuzz.dts", bytes, &mut |_, _| Err(std::io::ErrorKind::NotFound.into())) else { return };
-    let files = vec![&b"file"[..]; source.files().len()];
-    let _ = source.tree(&files);
-}
-
-fn fit(bytes: &[u8]) {
-    if let Ok(image) = assemble::fit_from_blob(bytes, &Default::default(), true) {
-        if image.plan.len() <= MOST {
-            let _ = image.emit(std::io::sink());
-        }
-    }
-}
-
-fn uimage(bytes: &[u8]) {
-    if let Ok(image) = assemble::uimage(&Default::default(), &[bytes], &[]) {
-        if image.plan.len() <= MOST {
-            let _ = image.emit(std::io::sink());
-        }
-    }
-}
-
-/// What unpacks must unpack the same with the same limit, and never to more.
-fn codecs(bytes: &[u8]) {
-    for codec in Codec::ALL {
-        let mut out = Vec::new();
-        if let Ok(inflated) = codec.decompress(bytes, MOST, &mut out) {
-            assert_eq!(inflated.produced, out.len() as u64);
-            assert!(inflated.consumed <= bytes.len() as u64);
-        }
-        assert!(out.len() as u64 <= MOST);
-        let _ = codec.parameters_of(bytes);
-    }
-}
-
-const TARGETS: &[(&str, fn(&[u8]))] =
-    &[("inspect", inspect), ("elf", elf), ("dts", dts), ("fit", fit), ("uimage", uimage), ("codecs", codecs)];
-
-fuzz_target!(|bytes: &[u8]| {
-    static TARGET: OnceLock<fn(&[u8])> = OnceLock::new();
-    let target = TARGET.get_or_init(|| {
-        let wanted = std::env::var("TARGET").unwrap_or_default();
-        let known = TARGETS.iter().find(|(name, _)| *name == wanted);
-        known.unwrap_or_else(|| panic!("TARGET={wanted}: known are {:?}", TARGETS.iter().map(|one| one.0).collect::<Vec<_>>())).1
-    });
-    target(bytes);
 });
