@@ -256,6 +256,11 @@ impl Section<'_> {
         }
     }
 
+    /// Does `sh_link` name the section with this index?
+    pub(crate) fn links_to(&self, index: usize) -> bool {
+        usize::try_from(self.link) == Ok(index)
+    }
+
     /// Part of the running program?
     pub fn is_alloc(&self) -> bool {
         self.flags & SHF_ALLOC != 0
@@ -481,6 +486,11 @@ impl<'a> Elf<'a> {
         let at = u64::try_from(index.saturating_mul(before).saturating_add(field)).unwrap_or(u64::MAX);
         let problem = Problem::Unknown { found: found.into(), want };
         FieldError::new(format!("sh_link of {name}"), self.layout.e_shoff.saturating_add(at), problem)
+    }
+
+    /// The section with this index, as `sh_link`, `sh_info` and symbols name it.
+    pub(crate) fn section_at(&self, index: u32) -> Option<&Section<'a>> {
+        self.sections.get(usize::try_from(index).ok()?)
     }
 
     /// The first section of this name.

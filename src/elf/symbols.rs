@@ -115,10 +115,9 @@ impl<'a> SymbolTable<'a> {
         let found = sections.find(|(_, section)| section.kind == SHT_SYMTAB && section.size > 0);
         let (index, section) = found.ok_or(Error::NoSymbols)?;
         let table = elf.contents(section)?;
-        let strings = usize::try_from(section.link).ok().and_then(|link| elf.sections().get(link));
+        let strings = elf.section_at(section.link);
         let strings = strings.ok_or_else(|| elf.bad_link(index, "the index of a string table"))?;
-        let is_ours = |link: u32| usize::try_from(link) == Ok(index);
-        let extended = elf.sections().iter().find(|other| other.kind == SHT_SYMTAB_SHNDX && is_ours(other.link));
+        let extended = elf.sections().iter().find(|other| other.kind == SHT_SYMTAB_SHNDX && other.links_to(index));
         Ok(SymbolTable {
             index,
             at: section.offset,
@@ -129,9 +128,9 @@ impl<'a> SymbolTable<'a> {
         })
     }
 
-    /// Is this the index of the table's section?
-    pub(crate) fn is_index(&self, link: u32) -> bool {
-        usize::try_from(link) == Ok(self.index)
+    /// The index of the table's section.
+    pub(crate) fn index(&self) -> usize {
+        self.index
     }
 
     /// How many symbols there are, with the null symbol.
@@ -267,9 +266,7 @@ impl<'a> Elf<'a> {
     }
 
     fn section_class(&self, index: u32) -> char {
-        let Some(section) = usize::try_from(index).ok().and_then(|index| self.sections().get(index)) else {
-            return '?';
-        };
+        let Some(section) = self.section_at(index) else { return '?' };
         if let Some(class) = class_by_name(section.name) {
             return class;
         }

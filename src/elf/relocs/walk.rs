@@ -58,7 +58,7 @@ impl<'e, 'a> Walk<'e, 'a> {
         let want = if self.is_64 { SHT_RELA } else { SHT_REL };
         let sections = self.elf.sections();
         sections.iter().enumerate().filter(move |(_, section)| section.kind == want).filter_map(|(index, section)| {
-            let target = sections.get(usize::try_from(section.info).ok()?)?;
+            let target = self.elf.section_at(section.info)?;
             // Notes are read before anything moves.
             (target.is_alloc() && target.kind != SHT_NOTE).then_some((index, section, target))
         })
@@ -80,7 +80,7 @@ impl<'e, 'a> Walk<'e, 'a> {
         const AT_A_TIME: usize = 1 << 15;
         let size = if self.is_64 { 24 } else { 8 };
         for (index, section, target) in self.sections() {
-            if !self.symbols.is_index(section.link) {
+            if !section.links_to(self.symbols.index()) {
                 return Err(self.elf.bad_link(index, "the index of the symbol table").into());
             }
             for block in self.elf.contents(section)?.chunks(size * AT_A_TIME) {
@@ -171,7 +171,7 @@ impl<'e, 'a> Walk<'e, 'a> {
             Some(ABS) => b"ABSOLUTE",
             Some(COMMON) => b"COMMON",
             index => {
-                let section = index.and_then(|index| self.elf.sections().get(usize::try_from(index).ok()?));
+                let section = index.and_then(|index| self.elf.section_at(index));
                 section.map_or(b"<noname>", |section| section.name)
             }
         }

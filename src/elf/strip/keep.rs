@@ -107,10 +107,7 @@ impl Reader<'_, '_> {
 
     /// Is this a string table of which nobody knows yet what it is for, as long as one of the symbol tables is unknown?
     fn searches(&self, index: usize) -> bool {
-        let names = |table: usize| {
-            let link = self.elf.sections().get(table).map(|section| section.link);
-            link.and_then(|link| usize::try_from(link).ok()) == Some(index)
-        };
+        let names = |table: usize| self.elf.sections().get(table).is_some_and(|section| section.links_to(index));
         let tables = [self.symtab, self.dynsym];
         index != self.elf.names_index() && tables.contains(&None) && !tables.into_iter().flatten().any(names)
     }
@@ -118,16 +115,13 @@ impl Reader<'_, '_> {
 
 /// Tables that describe the file itself: they are made anew, or go with the symbols.
 fn is_bookkeeping(elf: &Elf<'_>, index: usize, section: &Section<'_>, symtab: Option<usize>) -> bool {
-    let is_symtab = |link: u32| symtab.is_some() && usize::try_from(link).ok() == symtab;
     match section.kind {
         SHT_SYMTAB | SHT_SYMTAB_SHNDX => true,
         SHT_STRTAB if section.flags & SHF_ALLOC == 0 => {
-            let of_symbols = |other: &Section<'_>| {
-                matches!(other.kind, SHT_SYMTAB) && usize::try_from(other.link).ok() == Some(index)
-            };
+            let of_symbols = |other: &Section<'_>| other.kind == SHT_SYMTAB && other.links_to(index);
             elf.names_index() == index || elf.sections().iter().any(of_symbols)
         }
-        SHT_REL | SHT_RELA => is_symtab(section.link) && is_of_the_linker(elf, section),
+        SHT_REL | SHT_RELA => symtab.is_some_and(|symtab| section.links_to(symtab)) && is_of_the_linker(elf, section),
         _ => false,
     }
 }
@@ -135,18 +129,14 @@ fn is_bookkeeping(elf: &Elf<'_>, index: usize, section: &Section<'_>, symtab: Op
 /// Relocations against the symbol table say how a section was linked; those against another table, or that are loaded,
 /// are the program's own data.
 fn is_of_the_linker(elf: &Elf<'_>, relocs: &Section<'_>) -> bool {
-    let target = usize::try_from(relocs.info).ok().and_then(|info| elf.sections().get(info));
-    let sensible =
-        relocs.info != 0 && target.is_some_and(|target| !matches!(target.kind, SHT_REL | SHT_RELA | SHT_NULL));
+    let target = elf.section_at(relocs.info).filter(|_| relocs.info != 0);
+    let sensible = target.is_some_and(|target| !matches!(target.kind, SHT_REL | SHT_RELA | SHT_NULL));
     relocs.flags & SHF_ALLOC == 0 && sensible
 }
 
 /// Did the linker keep relocations, be they of debug sections or none at all?
 pub(super) fn has_relocs(elf: &Elf<'_>) -> bool {
-    let is_symtab = |link: u32| {
-        let table = usize::try_from(link).ok().and_then(|link| elf.sections().get(link));
-        table.is_some_and(|table| table.kind == SHT_SYMTAB)
-    };
+    let is_symtab = |link: u32| elf.section_at(link).is_some_and(|table| table.kind == SHT_SYMTAB);
     let kept = |section: &&Section<'_>| matches!(section.kind, SHT_REL | SHT_RELA) && is_symtab(section.link);
     elf.sections().iter().filter(kept).any(|section| is_of_the_linker(elf, section))
 }
