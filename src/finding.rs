@@ -1,4 +1,4 @@
-//! Room 2: what is wrong (or worth knowing) but readable. Findings are collected, never thrown.
+//! What is wrong (or worth knowing) but readable. Findings are collected, never thrown.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -47,26 +47,26 @@ pub struct Finding {
     /// What should stand there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wanted: Option<String>,
-    /// What it means for booting; may be empty.
-    #[serde(skip_serializing_if = "str::is_empty")]
-    pub means: &'static str,
+    /// What it means for booting.
+    #[serde(rename = "means", skip_serializing_if = "str::is_empty")]
+    pub consequence: &'static str,
     /// What is there and was not checked, in the plural, as a verdict names it: `signatures of the FIT`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unchecked: Option<&'static str>,
 }
 
 impl Finding {
-    /// A finding without offset and advice.
-    pub fn new(rule: &'static str, severity: Severity, message: impl Into<String>) -> Self {
-        let message = message.into();
-        let help = Cow::Borrowed("");
-        Finding { rule, severity, offset: None, message, help, found: None, wanted: None, means: "", unchecked: None }
-    }
-
     /// The same finding, which says that `what` (in the plural) was not checked: no verdict passes over it.
     #[must_use]
     pub fn not_checked(mut self, what: &'static str) -> Self {
         self.unchecked = Some(what);
+        self
+    }
+
+    /// The same finding where it matters more, or less, than its rule says.
+    #[must_use]
+    pub fn with_severity(mut self, severity: Severity) -> Self {
+        self.severity = severity;
         self
     }
 
@@ -85,18 +85,60 @@ impl Finding {
     }
 }
 
-/// A rule that the claims of a file are held to.
-#[derive(Debug, PartialEq, Eq)]
+/// What findings are about: each is of one rule, and each rule stands once, in the module that knows the format.
+///
+/// `kimage explain` prints them ([`crate::report::rules`] lists all).
+#[derive(Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Rule {
-    /// Stable id, `layer.what`.
+    /// Stable id, `format.field_name`.
     pub id: &'static str,
-    /// How much a breach matters.
+    /// How much a breach matters, where the finding does not say otherwise.
     pub severity: Severity,
     /// What is looked at: a field by its name in the specification, or a few words.
     pub what: &'static str,
     /// What a breach means for booting.
-    pub means: &'static str,
+    pub consequence: &'static str,
+    /// What to do about it.
+    pub help: &'static str,
 }
+
+impl Rule {
+    /// A finding with the rule's severity and help, without an offset.
+    pub fn finding(&self, message: impl Into<String>) -> Finding {
+        Finding {
+            rule: self.id,
+            severity: self.severity,
+            offset: None,
+            message: message.into(),
+            help: Cow::Borrowed(self.help),
+            found: None,
+            wanted: None,
+            consequence: self.consequence,
+            unchecked: None,
+        }
+    }
+}
+
+/// Declares rules and the list of them, so that none is left out of the registry:
+/// `NAME = id, severity, what is looked at, consequence, help;`.
+macro_rules! rules {
+    ($(#[$doc:meta])* $vis:vis $list:ident:
+     $($(#[$rule_doc:meta])* $rule_vis:vis $name:ident =
+       $id:literal, $severity:ident, $what:literal, $consequence:literal, $help:literal;)*) => {
+        $(#[doc = concat!("`", $id, "`: ", $what, ".")]
+        $(#[$rule_doc])*
+        $rule_vis const $name: $crate::finding::Rule = $crate::finding::Rule {
+            id: $id,
+            severity: $crate::finding::Severity::$severity,
+            what: $what,
+            consequence: $consequence,
+            help: $help,
+        };)*
+        $(#[$doc])*
+        $vis const $list: &[&$crate::finding::Rule] = &[$(&$name),*];
+    };
+}
+pub(crate) use rules;
 
 /// Rules applied, and the findings where they were not kept.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -134,9 +176,8 @@ impl Checks {
         }
         let (found, wanted) = (found.to_string(), wanted.to_string());
         let message = format!("{}: found {found}, wanted {wanted}", rule.what);
-        let finding = Finding::new(rule.id, severity, message);
         let (found, wanted) = (Some(found), Some(wanted));
-        self.findings.push(Finding { offset: at.into(), found, wanted, means: rule.means, ..finding });
+        self.findings.push(Finding { severity, offset: at.into(), found, wanted, ..rule.finding(message) });
     }
 
     /// Notes that `what` (in the plural, as a verdict names it) is there and was not checked.
@@ -148,8 +189,8 @@ impl Checks {
         what: &'static str,
     ) {
         self.count += 1;
-        let finding = Finding::new(rule.id, rule.severity, format!("{}: {found}", rule.what)).not_checked(what);
-        self.findings.push(Finding { offset: at.into(), means: rule.means, ..finding });
+        let finding = rule.finding(format!("{}: {found}", rule.what)).not_checked(what);
+        self.findings.push(Finding { offset: at.into(), ..finding });
     }
 
     /// Adds what rules that are held elsewhere found.

@@ -272,19 +272,18 @@ impl<'r, 'a> Builder<'r, 'a> {
         };
         if kernel.codec.is_none() && matches!(kernel.format, Some(Format::Compressed(_))) {
             let message = "U-Boot has no word for this compression: the kernel is labelled `none`";
-            let help = "compress with gzip, bzip2, lzma, lzo, lz4 or zstd instead";
-            self.findings.push(Finding::new("fit.compression", Severity::Warning, message).with_help(help));
+            self.findings.push(fit::rules::CODEC_UNNAMED.finding(message));
         }
         if kernel.codec == Some(Codec::Lz4Legacy) {
             let message =
                 "the kernel is in LZ4's legacy frame, which the kernel's build makes but U-Boot does not read";
             let help = "compress with `lz4 -9` (without -l), or give the kernel uncompressed with --compress lz4";
-            self.findings.push(Finding::new("fit.lz4-legacy", Severity::Warning, message).with_help(help));
+            self.findings.push(fit::rules::LZ4_LEGACY.finding(message).with_help(help));
         }
         let end = load.checked_add(kernel.len());
         if kind == "kernel" && kernel.codec.is_none() && !end.is_some_and(|end| (load..end).contains(&entry)) {
             let message = format!("-e {entry:#x} is outside of the kernel ({load:#x}..{:#x})", end.unwrap_or(u64::MAX));
-            let finding = Finding::new("fit.entry", Severity::Error, message);
+            let finding = fit::rules::ENTRY.finding(message);
             self.findings.push(finding.with_help("change -e or -a"));
         }
         let description = kernel.release.map_or_else(|| name.to_owned(), |release| format!("Linux-{release}"));
@@ -394,7 +393,7 @@ impl<'r, 'a> Builder<'r, 'a> {
             let message =
                 "U-Boot enlarges the device tree in place to apply an overlay, over what follows it in the FIT";
             let help = "say where the device tree is copied to first: --dtb-load HEX";
-            self.findings.push(Finding::new("fit.overlay", Severity::Warning, message).with_help(help));
+            self.findings.push(fit::rules::OVERLAY.finding(message).with_help(help));
         }
         let mut node = Node::new("configurations");
         node = node.with(Property::string("default", &self.default_name(&names)?));
@@ -416,7 +415,7 @@ impl<'r, 'a> Builder<'r, 'a> {
                     .collect();
                 let message = format!("--default {wanted}: there is no such configuration");
                 let help = format!("change --default to one of: {}", known.join(", "));
-                let finding = Finding::new("fit.default", Severity::Error, message).with_help(help);
+                let finding = fit::rules::DEFAULT.finding(message).with_help(help);
                 Err(Error::Contradiction { findings: vec![finding] })
             }
         }

@@ -6,7 +6,7 @@ use crate::bytes::len64;
 use crate::codec::{Codec, Parameters};
 use crate::elf::{self, BANNER, Elf, FlatOptions, PT_LOAD, RemoveList, flatten, release_in};
 use crate::error::{Error, Result};
-use crate::finding::{Finding, Severity};
+use crate::finding::Finding;
 use crate::format::bzimage::Setup;
 use crate::format::uimage::comp_id;
 use crate::format::zimage::{self, ZImage};
@@ -160,7 +160,7 @@ impl<'a> Kernel<'a> {
         }
         let message = "no symbol __appended_dtb tells whether the kernel looks for a device tree behind its end";
         let help = "it does if its .config says CONFIG_MIPS_RAW_APPENDED_DTB=y";
-        Some(Finding::new("kernel.appended_dtb", Severity::Warning, message).with_help(help))
+        Some(super::rules::KERNEL_APPENDED_DTB.finding(message).with_help(help))
     }
 
     /// What to say when its own addresses are taken.
@@ -170,7 +170,7 @@ impl<'a> Kernel<'a> {
             "the ELF file of an ARM kernel names virtual addresses: {load:#x} is right only if the RAM begins there"
         );
         let help = "give the address with -a: usually 0x8000 behind the start of the RAM";
-        Some(Finding::new("kernel.virtual", Severity::Warning, message).with_help(help))
+        Some(super::rules::KERNEL_VIRTUAL.finding(message).with_help(help))
     }
 
     /// Does it start without a load address (`kernel_noload`)?

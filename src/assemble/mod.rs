@@ -7,19 +7,21 @@ mod kernel;
 mod own;
 mod pad;
 pub(crate) mod payload;
+mod rules;
 mod uimage;
 
 pub use fit::{FitFacts, FitFile, FitImage, FitRequest, fit, fit_from_blob, fit_from_tree};
 pub use own::{DEFAULT_MAX_MEMORY, OwnRequest, bzimage_own, is_for_own_stub};
 pub use pad::{Padding, pad};
 pub use payload::{Payload, PayloadForm, payload, payload_as_is};
+pub use rules::RULES;
 pub use uimage::{Derived, UImageRequest, uimage};
 
 use crate::arch::Arch;
 use crate::bytes::{Patch, PhysAddr, len64};
 use crate::elf::{Elf, FlatOptions, flatten};
 use crate::error::{Error, Result};
-use crate::finding::{Finding, Severity};
+use crate::finding::Finding;
 use crate::format::bzimage::{self, BzImage, CrcChoice, Generation, Parts, Setup};
 use crate::format::zimage::{self, ZImage};
 use crate::format::{Format, uimage::Header};
@@ -232,14 +234,8 @@ pub fn zimage<'a>(vmlinux: &'a [u8], dtbs: &[&'a [u8]]) -> Result<Assembled<'a>>
     let trees = plan.regions().len().saturating_sub(1);
     let mut findings = Vec::new();
     if trees > 0 && !looks_for_appended_dtb(&plan, kernel_len) {
-        findings.push(
-            Finding::new(
-                "zimage.appended-dtb",
-                Severity::Warning,
-                "the decompressor holds no device tree magic number: it does not seem to look behind itself",
-            )
-            .with_help("an appended tree needs CONFIG_ARM_APPENDED_DTB=y; without it the kernel ignores the tree"),
-        );
+        let message = "the decompressor holds no device tree magic number: it does not seem to look behind itself";
+        findings.push(rules::APPENDED_DTB.finding(message));
     }
     Ok(Assembled {
         plan,

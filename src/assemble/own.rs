@@ -1,11 +1,12 @@
 //! The journey of a kernel into a bzImage around kimage's own boot stub: any kernel in, no build tree needed.
 
+use super::rules;
 use super::{Assembled, Facts, describe, is_setup_alone};
 use crate::bytes::{Cursor, FieldError, Problem, len64, slice};
 use crate::codec::{Bcj, Codec, Parameters as CodecParameters, size_trailer};
 use crate::elf::{self, Elf, RelocOptions};
 use crate::error::{Error, Result};
-use crate::finding::{Finding, Severity};
+use crate::finding::Finding;
 use crate::format::Format;
 use crate::format::bzimage::{BzImage, Inherited, NO_RELEASE, OwnParts, OwnSetup, Stubbed, plan_own};
 use crate::payload::flat;
@@ -76,9 +77,6 @@ impl Default for OwnRequest<'_> {
 /// `xloadflags`: five levels of page tables may be on at the entry.
 const XLF_5LEVEL_ENABLED: u16 = 1 << 6;
 
-/// Id of the finding that the setup of an image asked for an APM BIOS.
-const APM: &str = "bzimage.apm";
-
 /// What is known about a kernel that comes out of an image.
 #[derive(Debug, Default)]
 struct Origin {
@@ -114,7 +112,7 @@ pub fn is_for_own_stub(vmlinux: &[u8]) -> bool {
 pub fn bzimage_own<'a>(vmlinux: &'a [u8], request: &OwnRequest<'a>) -> Result<Assembled<'a>> {
     let (payload, origin) = take_out(vmlinux, request.max_memory)?;
     let (kernel, mut findings) = lay_out(&payload, &origin, request)?;
-    let of_setup = |finding: &Finding| request.setup.is_some() && finding.rule == APM;
+    let of_setup = |finding: &Finding| request.setup.is_some() && finding.rule == rules::APM.id;
     findings.splice(0..0, origin.findings.iter().filter(|finding| !of_setup(finding)).cloned());
     drop(payload);
     let packed = pack(&kernel, request)?;
@@ -139,7 +137,7 @@ pub fn bzimage_own<'a>(vmlinux: &'a [u8], request: &OwnRequest<'a>) -> Result<As
     }
     if request.kaslr && !has_relocs {
         let message = "there is no relocation table: the kernel's addresses will not be chosen at random";
-        findings.push(Finding::new("bzimage.no-relocs", Severity::Note, message));
+        findings.push(rules::NO_RELOCS.finding(message));
     }
     let version = origin.version.unwrap_or_else(|| match &kernel.release {
         Some(release) => format!("{release} (kimage)"),
@@ -225,7 +223,7 @@ fn take_out(vmlinux: &[u8], max_memory: u64) -> Result<(Cow<'_, [u8]>, Origin)> 
                 "the kernel has no ELF headers, which would say how much memory it takes: {} MiB are set aside behind it",
                 flat::BSS >> 20
             );
-            origin.findings.push(Finding::new("bzimage.flat", Severity::Warning, message));
+            origin.findings.push(rules::FLAT.finding(message));
             origin.is_movable = Some(false);
             Ok((Cow::Owned(flat::as_elf(&kernel, address).map_err(Error::Kernel)?), origin))
         }
@@ -268,7 +266,7 @@ fn not_kept(image: &BzImage<'_>) -> Vec<Finding> {
     }
     let message =
         "the image's own setup asks for an APM BIOS, kimage's does not: the kernel will say that there is none";
-    vec![Finding::new(APM, Severity::Warning, message).with_help("give its setup.bin, too, to keep it")]
+    vec![rules::APM.finding(message).with_help("give its setup.bin, too, to keep it")]
 }
 
 /// Where the relocation table is in what comes out of an image of ours; the stub reads it there.
@@ -320,7 +318,7 @@ fn lay_out(payload: &[u8], origin: &Origin, request: &OwnRequest<'_>) -> Result<
     }
     let immovable = |why: &dyn std::fmt::Display| {
         let message = format!("the kernel cannot be moved, and is left where it was linked: {why}");
-        Finding::new("bzimage.relocs", Severity::Warning, message)
+        rules::NOT_MOVABLE.finding(message)
     };
     match elf::relocs(&elf, RelocOptions::default()) {
         Ok(table) => {

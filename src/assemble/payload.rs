@@ -7,7 +7,7 @@ use crate::elf::{
     self, ARM_REMOVES, Elf, FlatOptions, IMAGE_REMOVES, KERNEL_REMOVES, RelocOptions, RemoveList, StripOptions, flatten,
 };
 use crate::error::{Error, Result};
-use crate::finding::{Finding, Severity};
+use crate::finding::Finding;
 use crate::format::Format;
 use crate::layout::Plan;
 use crate::payload::{RelocForm, emit_relocs};
@@ -61,14 +61,15 @@ pub fn payload(input: &[u8]) -> Result<Payload<'_>> {
         let behind = len64(input) - elf.file_end();
         let message =
             format!("{behind} bytes stand behind the ELF file: this is what a kernel's build compresses already");
-        let finding = Finding::new("payload.ready", Severity::Note, message);
+        let finding = super::rules::READY.finding(message);
         return Ok(Payload { findings: vec![finding], ..payload_as_is(input) });
     }
     let mut findings = Vec::new();
     if Stub::x86(elf.clone()).is_ok() || Stub::arm(elf.clone()).is_ok() {
         let message = "this is the decompressor with the compressed kernel inside, which hardly gets smaller";
         findings.push(
-            Finding::new("payload.decompressor", Severity::Warning, message)
+            super::rules::DECOMPRESSOR
+                .finding(message)
                 .with_help("give the kernel itself: vmlinux at the top of the build folder"),
         );
     }
@@ -98,10 +99,7 @@ pub fn payload_as_is(input: &[u8]) -> Payload<'_> {
     let mut findings = Vec::new();
     if let Some(format @ Format::Compressed(_)) = Format::detect(input) {
         let message = format!("the input is {} already, which hardly gets smaller", format.name());
-        findings.push(
-            Finding::new("payload.compressed", Severity::Warning, message)
-                .with_help("decompress it first: kimage decompress"),
-        );
+        findings.push(super::rules::COMPRESSED.finding(message).with_help("decompress it first: kimage decompress"));
     }
     Payload { bytes: Cow::Borrowed(input), form: PayloadForm::AsIs, bcj: Bcj::of(input), findings }
 }
@@ -116,7 +114,8 @@ fn relocs_if_any(elf: &Elf<'_>, findings: &mut Vec<Finding>) -> elf::Result<Opti
             let message =
                 "this file has no relocations: the payload is without the table of a kernel that can be moved";
             findings.push(
-                Finding::new("payload.no-relocs", Severity::Note, message)
+                super::rules::PAYLOAD_NO_RELOCS
+                    .finding(message)
                     .with_help("where the kernel's build leaves a vmlinux.unstripped, give that one"),
             );
             Ok(None)

@@ -7,6 +7,7 @@ use crate::bytes::Cursor;
 use crate::codec::Codec;
 use crate::elf::Elf;
 use crate::error::{Error, Result};
+use crate::finding::Rule;
 use crate::finding::{Finding, Severity};
 use crate::format::Format;
 use crate::format::fdt::FDT_MAGIC;
@@ -133,8 +134,7 @@ fn misplaced_trees(plan: &Plan<'_>) -> Vec<Finding> {
     };
     let found = plan.regions().iter().filter(tree).map(|region| {
         let message = format!("the device tree {} is at offset {:#x}, not on 8 bytes", region.name, region.at.start);
-        let help = "let U-Boot copy it (`setenv fdt_high`), or pad the file before it by 4 bytes";
-        Finding::new("uimage.dtb-alignment", Severity::Warning, message).with_help(help)
+        uimage::rules::DTB_ALIGNMENT.finding(message)
     });
     found.collect()
 }
@@ -217,12 +217,12 @@ impl Decided {
         self.derived.push(Derived { field, value: value.into(), from });
     }
 
-    fn error(&mut self, rule: &'static str, message: String, help: String) {
-        self.findings.push(Finding::new(rule, Severity::Error, message).with_help(help));
+    fn error(&mut self, rule: &Rule, message: String, help: String) {
+        self.findings.push(rule.finding(message).with_severity(Severity::Error).with_help(help));
     }
 
-    fn warn(&mut self, rule: &'static str, message: impl Into<String>, help: &'static str) {
-        self.findings.push(Finding::new(rule, Severity::Warning, message).with_help(help));
+    fn warn(&mut self, rule: &Rule, message: impl Into<String>, help: &'static str) {
+        self.findings.push(rule.finding(message).with_help(help));
     }
 
     /// The kernel as it goes into the image, when it does not go in as it is.
@@ -252,7 +252,7 @@ impl Decided {
         };
         if let Some(message) = contradiction {
             let message = format!("{message}: --compress does not go with it");
-            self.error("uimage.compress", message, "leave out --compress".to_owned());
+            self.error(&uimage::rules::COMPRESS, message, "leave out --compress".to_owned());
             return Ok(None);
         }
         let compress = match request.compress {
@@ -307,7 +307,7 @@ impl Decided {
                 }
                 None => {
                     self.warn(
-                        "uimage.compression",
+                        &uimage::rules::CODEC_UNNAMED,
                         format!("U-Boot has no number for {}: the image is labelled `none`", codec.name()),
                         "compress with gzip, bzip2, lzma, lzo, lz4 or zstd instead",
                     );
@@ -325,12 +325,9 @@ impl Decided {
         let mut given = |value: u64, option: &'static str| {
             address32(value).unwrap_or_else(|| {
                 self.findings.push(
-                    Finding::new(
-                        "uimage.address",
-                        Severity::Error,
-                        format!("{option} {value:#x} does not fit the header's 32 bits"),
-                    )
-                    .with_help(format!("change {option} (a FIT can hold 64-bit addresses)")),
+                    uimage::rules::ADDRESS
+                        .finding(format!("{option} {value:#x} does not fit the header's 32 bits"))
+                        .with_help(format!("change {option} (a FIT can hold 64-bit addresses)")),
                 );
                 // What mkimage does without a word.
                 u32::try_from(value & u64::from(u32::MAX)).unwrap_or_default()
@@ -371,14 +368,14 @@ impl Decided {
         };
         if request.load.is_none() && elf_load.is_none() && facts.tee.is_none() && kind == kind::KERNEL {
             self.warn(
-                "uimage.load",
+                &uimage::rules::LOAD,
                 "no load address: the image says 0, where U-Boot will copy the kernel to",
                 "give the address with -a",
             );
         }
         if kind == kind::KERNEL_NOLOAD && packed && matches!(facts.arch, Some((Arch::Arm64, _))) {
             self.warn(
-                "uimage.noload",
+                &uimage::rules::NOLOAD,
                 "U-Boot looks for an arm64 kernel that is not loaded in the compressed data, and refuses it",
                 "leave out --compress, or -T and give the address with -a",
             );
@@ -393,7 +390,7 @@ impl Decided {
         if let Some(name) = &request.name {
             if name.len() > NAME_LEN && !request.truncate_name {
                 self.error(
-                    "uimage.name",
+                    &uimage::rules::NAME,
                     format!("the name has {} bytes, the header has room for {NAME_LEN}", name.len()),
                     "shorten -n, or cut the name with --truncate-name".to_owned(),
                 );
@@ -414,7 +411,7 @@ impl Decided {
             Some((room, rest)) if room.iter().all(|byte| *byte == 0xff) => rest,
             _ => {
                 self.error(
-                    "uimage.xip",
+                    &uimage::rules::XIP,
                     "the first 64 bytes of the data are not all 0xff, so the header cannot take their place".to_owned(),
                     "leave out -x, or link the program with 64 bytes of 0xff in front".to_owned(),
                 );
@@ -427,17 +424,21 @@ impl Decided {
         if !uimage::is_legacy_kind(header.kind) {
             let name = TYPE.short(header.kind).unwrap_or("?");
             self.error(
-                "uimage.type",
+                &uimage::rules::TYPE,
                 format!("type {name} is not one of U-Boot's legacy images: mkimage gives it a header of its own"),
                 "change -T, or make it with mkimage".to_owned(),
             );
         }
         if plans.iter().any(Plan::is_empty) && !request.empty {
-            self.error("uimage.empty", "the data is empty".to_owned(), "give a file with something in it".to_owned());
+            self.error(
+                &uimage::rules::EMPTY,
+                "the data is empty".to_owned(),
+                "give a file with something in it".to_owned(),
+            );
         }
         if plans.len() > 1 && header.kind != kind::MULTI {
             self.error(
-                "uimage.files",
+                &uimage::rules::FILES,
                 format!("{} files, but only type multi holds more than one", plans.len()),
                 "say -T multi, or give one file".to_owned(),
             );
@@ -446,7 +447,7 @@ impl Decided {
         if matches!(facts.arch, Some((Arch::Mips64, _))) && is_kernel(header.kind) && header.load >> 31 == 1 {
             // Seen with U-Boot's malta64el, which faults at 0x81260000.
             self.warn(
-                "uimage.mips64",
+                &uimage::rules::MIPS64,
                 "a 64-bit U-Boot takes the load address without its sign and faults: only a 32-bit one boots this",
                 "for a 64-bit U-Boot make a FIT (kimage fit): its addresses have 64 bits",
             );
@@ -455,14 +456,14 @@ impl Decided {
         self.check_entry(request, header, facts, first, plans);
         if facts.tee.is_some() && request.load.is_none() && !first.starts_with(OPTEE_MAGIC) {
             self.warn(
-                "uimage.optee",
+                &uimage::rules::OPTEE,
                 "the data does not begin with an OP-TEE header (OPTE), but the addresses were read from it",
                 "give the addresses with -a and -e, or wrap tee.bin",
             );
         }
         if facts.format == Some(Format::Elf) && is_kernel(header.kind) {
             self.warn(
-                "uimage.elf",
+                &uimage::rules::ELF,
                 "the data is an ELF file, which U-Boot copies as it stands instead of loading its segments",
                 "leave out -C: it is flattened, and compressed as --compress says",
             );
@@ -473,7 +474,7 @@ impl Decided {
         let Some((arch, from)) = facts.arch.filter(|(arch, _)| !arch_ids(*arch).contains(&header.arch)) else { return };
         let given = ARCH.short(header.arch).unwrap_or("?");
         let want = arch_ids(arch).first().and_then(|id| ARCH.short(*id)).unwrap_or("?");
-        self.error("uimage.arch", format!("-A {given}, but {from} says {arch}"), format!("change -A to {want}"));
+        self.error(&uimage::rules::ARCH, format!("-A {given}, but {from} says {arch}"), format!("change -A to {want}"));
     }
 
     fn check_compression(&mut self, header: &Header, facts: &DataFacts) {
@@ -493,7 +494,7 @@ impl Decided {
                 if is_kernel(header.kind) {
                     let want = COMPRESSION.short(id).unwrap_or("?");
                     self.error(
-                        "uimage.compression",
+                        &uimage::rules::COMP,
                         format!("-C none, but the data is {is}: U-Boot would start the compressed bytes"),
                         format!("change -C to {want}"),
                     );
@@ -503,7 +504,7 @@ impl Decided {
             id => {
                 let want = id.and_then(|id| COMPRESSION.short(id)).unwrap_or("none");
                 self.error(
-                    "uimage.compression",
+                    &uimage::rules::COMP,
                     format!("-C {given}, but the data is {is}"),
                     format!("change -C to {want}, or compress the data first"),
                 );
@@ -511,7 +512,7 @@ impl Decided {
         }
         if found == Some(Codec::Lz4Legacy) {
             self.warn(
-                "uimage.lz4-legacy",
+                &uimage::rules::LZ4_LEGACY,
                 "the data is in LZ4's legacy frame, which the kernel reads but U-Boot does not",
                 "compress with `lz4 -9` (without -l)",
             );
@@ -548,17 +549,15 @@ impl Decided {
             let what = if header.kind == kind::KERNEL_NOLOAD { "an offset into the data, " } else { "" };
             let end = if range.end == u64::MAX { String::new() } else { format!("{:#x}", range.end) };
             self.error(
-                "uimage.entry",
+                &uimage::rules::ENTRY,
                 format!("-e {entry:#x} is outside of the image ({what}{:#x}..{end})", range.start),
                 "change -e or -a".to_owned(),
             );
         } else if let Some((_, why)) = header.entered(first, false).filter(|_| !request.xip) {
             let first = if header.kind == kind::KERNEL_NOLOAD { 0 } else { load };
             let message = format!("-e {entry:#x} is not the first byte of the kernel, {first:#x}: {why}");
-            self.findings.push(
-                Finding::new("uimage.entry", Severity::Warning, message)
-                    .with_help(format!("leave out -e, or say -e {first:#x}")),
-            );
+            self.findings
+                .push(uimage::rules::ENTRY.finding(message).with_help(format!("leave out -e, or say -e {first:#x}")));
         }
     }
 }

@@ -19,11 +19,13 @@ mod flat;
 pub mod map;
 mod opened;
 mod packed;
+mod rules;
 pub mod verify;
 
 pub use fact::{Fact, Facts, Row, Value, hex, utc};
 pub use opened::{FactFound, Opened, open};
 pub use packed::PackedKernel;
+pub use rules::RULES;
 
 use crate::finding::Finding;
 use crate::format::Format;
@@ -144,12 +146,9 @@ impl Layer {
 
     /// True when it could not be read for what it claims to be.
     pub fn is_damaged(&self) -> bool {
-        self.findings.iter().any(|finding| finding.rule == DAMAGED)
+        self.findings.iter().any(|finding| finding.rule == rules::DAMAGED.id)
     }
 }
-
-/// The rule of a layer that could not be read.
-pub const DAMAGED: &str = "layer.damaged";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Buffer {

@@ -1,13 +1,13 @@
 //! Peeling: one layer after the other, from the outside in.
 
 use super::describe::{self, Child, Content, Context, Decoded, Described, Later, PartAt, initrd};
-use super::{Buffer, DAMAGED, Fact, FoundBy, Kind, Layer, LayerId, Limits, Part, Space, Value};
+use super::{Buffer, Fact, FoundBy, Kind, Layer, LayerId, Limits, Part, Space, Value, rules};
 use crate::arch::Arch;
 use crate::bytes::{len64, slice};
 use crate::codec::{self, Inflated};
 use crate::elf::Elf;
 use crate::error::{Error, Result};
-use crate::finding::{Finding, Severity};
+use crate::finding::Finding;
 use crate::format::Format;
 use crate::format::cpio::{self, Cpio};
 use crate::layout::{Region, RegionKind};
@@ -435,8 +435,7 @@ impl<'a> Opened<'a> {
         }
         let name = self.layer_name(parent, &child.name);
         let described = describe::describe(kind, bytes, &mut self.context(&name, parent)).unwrap_or_else(|error| {
-            let finding =
-                Finding::new(DAMAGED, Severity::Error, error.to_string()).at(error.at.0).with_help(error.help);
+            let finding = rules::DAMAGED.finding(error.to_string()).at(error.at.0).with_help(error.help);
             Described::damaged(kind, bytes, finding)
         });
         let id = LayerId(self.layers.len());
@@ -620,12 +619,10 @@ impl<'a> Opened<'a> {
     }
 
     fn note_limit(&mut self, parent: Option<LayerId>, why: &'static str) {
-        const RULE: &str = "layer.limit";
         let Some(layer) = parent.and_then(|parent| self.layers.get_mut(parent.0)) else { return };
-        if !layer.findings.iter().any(|finding| finding.rule == RULE) {
+        if !layer.findings.iter().any(|finding| finding.rule == rules::LIMIT.id) {
             let message = format!("not all that is inside was looked at: {why}");
-            let finding = Finding::new(RULE, Severity::Warning, message);
-            layer.findings.push(finding.not_checked("layers beyond the limits"));
+            layer.findings.push(rules::LIMIT.finding(message).not_checked("layers beyond the limits"));
         }
     }
 }
@@ -633,10 +630,8 @@ impl<'a> Opened<'a> {
 fn stream_finding(error: &codec::Error, produced: u64) -> Finding {
     let message = format!("{error}; {produced} bytes came out before");
     match error {
-        codec::Error::TooBig { .. } => {
-            Finding::new("layer.limit", Severity::Warning, message).not_checked("layers beyond the limits")
-        }
-        _ => Finding::new("stream.damaged", Severity::Error, message),
+        codec::Error::TooBig { .. } => rules::LIMIT.finding(message).not_checked("layers beyond the limits"),
+        _ => rules::STREAM_DAMAGED.finding(message),
     }
     .with_help(error.help())
 }

@@ -8,7 +8,7 @@ use crate::assemble::Step;
 use crate::bytes::{Patch, len64};
 use crate::codec::{Codec, Parameters};
 use crate::elf::{Elf, FlatOptions, X86_REMOVES, flatten};
-use crate::finding::{Finding, Severity};
+use crate::finding::Finding;
 
 /// What is to be built.
 #[allow(missing_debug_implementations, reason = "a function has nothing to show")]
@@ -83,7 +83,7 @@ pub fn build<F: BuildFolder>(request: &Request<'_>, folder: &F) -> Result<Built,
     let piggy = piggy.bytes_at(0..piggy.len());
     let (linked, warnings) = folder.link(rebuild.link(), &piggy)?;
     if !warnings.is_empty() {
-        built.findings.push(Finding::new("tree.link", Severity::Warning, warnings));
+        built.findings.push(super::rules::LINK.finding(warnings));
     }
     let name = files.stream_name.clone().unwrap_or_else(|| image.file("compressed/vmlinux.bin"));
     let text = match image {
@@ -217,5 +217,5 @@ fn other_stream(stream: Option<&[u8]>, payload: &[u8], is_asked: bool) -> Option
         stream.len()
     );
     let help = "for the same bytes as the build, give the folder's own by --payload";
-    Some(Finding::new("tree.stream", Severity::Note, message).with_help(help))
+    Some(super::rules::STREAM.finding(message).with_help(help))
 }

@@ -10,7 +10,7 @@ use crate::arch::Arch;
 use crate::bytes::{Cursor, Endian, FieldError, Problem, len64};
 use crate::codec::Codec;
 use crate::elf::Elf;
-use crate::finding::{Finding, Severity};
+use crate::finding::Finding;
 use crate::layout::Plan;
 use ::object::elf as spec;
 
@@ -123,7 +123,7 @@ impl<'a> Piggy<'a> {
                     (gzip ends in it; for the others kbuild appends it, as `kimage compress --with-size` does)";
         let mut findings = Vec::new();
         let mut warn = |message: String| {
-            findings.push(Finding::new("piggy.output_len", Severity::Warning, message).at(at).with_help(help));
+            findings.push(super::rules::OUTPUT_LEN.finding(message).at(at).with_help(help));
         };
         let codec = Codec::detect(self.data);
         // An .xz file alone ends in its footer magic (xz file format 1.2.0, 2.1.2.4).

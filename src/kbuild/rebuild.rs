@@ -13,7 +13,6 @@ use crate::assemble::{bzimage_setup, describe};
 use crate::bytes::{Patch, len64};
 use crate::codec::{self, Codec, Parameters, size_trailer};
 use crate::elf::{self, Elf};
-use crate::finding::{Finding, Severity};
 use crate::format::Format;
 use crate::format::bzimage::{Offsets, follow_link};
 use crate::layout::{Plan, RegionKind, Reserver};
@@ -105,7 +104,7 @@ impl<'a> Rebuild<'a> {
             if folder.config.is_some_and(|config| tree::is_set(config, "XIP_KERNEL")) {
                 let message = "the build folder is configured for a kernel that runs from flash (CONFIG_XIP_KERNEL=y)";
                 let help = "such a kernel is not compressed: `kimage image vmlinux -R .comment` makes xipImage";
-                findings.push(Finding::new("tree.xip", Severity::Error, message).with_help(help));
+                findings.push(super::rules::XIP.finding(message).with_help(help));
             }
             link.set_defsym("_kernel_bss_size", tree::kernel_bss_size(&vmlinux)?);
         }
@@ -185,7 +184,7 @@ impl<'a> Rebuild<'a> {
         }
         let message = "the relocations in compressed/vmlinux.relocs of the build folder are not those of this vmlinux";
         let help = "give the vmlinux that still has its relocations (vmlinux.unstripped), or put that beside it";
-        Err(Error::Refused { findings: vec![Finding::new("tree.relocs", Severity::Error, message).with_help(help)] })
+        Err(Error::Refused { findings: vec![super::rules::RELOCS.finding(message).with_help(help)] })
     }
 
     /// Is the table of this kernel, by what it points to?
@@ -214,7 +213,7 @@ impl<'a> Rebuild<'a> {
     /// [`Error::Image`] when it cannot be unpacked, [`Error::Refused`] when something else is in it.
     pub(super) fn check_payload(&self, payload: &[u8], kernel: &[u8]) -> Result<()> {
         let refuse = |message: String, help: &'static str| {
-            let finding = Finding::new("tree.payload", Severity::Error, message).with_help(help);
+            let finding = super::rules::PAYLOAD.finding(message).with_help(help);
             Error::Refused { findings: vec![finding] }
         };
         let (found, want) = (Codec::detect(payload), self.codec);

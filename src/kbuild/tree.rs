@@ -3,12 +3,12 @@
 //! A kernel that is wrapped again gets that folder's decompressor, into which its addresses (`voffset.h`) and its codec
 //! (`CONFIG_KERNEL_…`) are compiled. Everything here takes the texts and bytes of files and opens none.
 
-use super::{Error, LinkCommand, Result};
+use super::{Error, LinkCommand, Result, rules};
 use crate::arch::Arch;
 use crate::bytes::{Cursor, len64};
 use crate::codec::Codec;
 use crate::elf::Elf;
-use crate::finding::{Finding, Severity};
+use crate::finding::Finding;
 use object::archive::{Header, TERMINATOR, THIN_MAGIC};
 use object::pod::from_bytes;
 use std::borrow::Cow;
@@ -85,7 +85,7 @@ pub fn check_voffsets(text: &[u8], vmlinux: &Elf<'_>) -> Result<Vec<Finding>> {
         Some(found) => Some(format!("{name} is at {found:#x} in this vmlinux, voffset.h has it at {value:#x}")),
         None => Some(format!("this vmlinux has no symbol {name}, which voffset.h has at {value:#x}")),
     };
-    let finding = |text| Finding::new("tree.voffset", Severity::Error, text).with_help(help);
+    let finding = |text| rules::VOFFSET.finding(text).with_help(help);
     Ok(wanted.into_iter().filter_map(message).map(finding).collect())
 }
 
@@ -163,7 +163,7 @@ pub fn check_cpu(vmlinux: &Elf<'_>, link: &LinkCommand) -> Option<Finding> {
         |arch: Option<Arch>| arch.map_or_else(|| format!("e_machine {}", vmlinux.machine()), |arch| arch.to_string());
     (found != Some(want)).then(|| {
         let message = format!("this vmlinux is for {}, the build folder links for {want}", name(found));
-        Finding::new("tree.cpu", Severity::Error, message).with_help("give the folder that this vmlinux was built in")
+        rules::CPU.finding(message)
     })
 }
 
@@ -181,12 +181,7 @@ pub fn check_linker(version: &str, link: &LinkCommand) -> Option<Finding> {
     (!good).then(|| {
         let linker = link.linker();
         let knows = list.split_whitespace().collect::<Vec<_>>().join(", ");
-        Finding::new(
-            "tree.linker",
-            Severity::Error,
-            format!("the linker {linker} does not know the emulation {want}, only {knows}"),
-        )
-        .with_help(
+        rules::LINKER.finding(format!("the linker {linker} does not know the emulation {want}, only {knows}")).with_help(
             "name a linker for this CPU with --ld, as arm-linux-gnueabihf-ld (Debian: binutils-arm-linux-gnueabihf)",
         )
     })

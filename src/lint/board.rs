@@ -1,6 +1,6 @@
 //! What a board file says.
 
-use crate::finding::{Finding, Severity};
+use crate::finding::Finding;
 use crate::format::uimage::ARCH;
 use serde::Deserialize;
 use std::fmt;
@@ -192,8 +192,7 @@ impl Environment {
                 Ok(number) => *field = Some(number),
                 Err(_) => {
                     let message = format!("{name}={text} is no hexadecimal number: the board file's value counts");
-                    let help = "give what U-Boot itself computes: printenv after the script ran";
-                    findings.push(Finding::new("lint.env", Severity::Warning, message).with_help(help));
+                    findings.push(super::rules::ENV.finding(message));
                 }
             }
         }

@@ -2,11 +2,13 @@
 //! of the kernels (Documentation/arch/arm/booting.rst, arm64/booting.rst, riscv/boot.rst, x86/boot.rst;
 //! arch/arm/boot/compressed/head.S and misc.c).
 
+use super::rules;
 use super::{Board, Files, codec_word, format_word};
 use crate::arch::Arch;
 use crate::bytes::{Align, Cursor, len64};
 use crate::codec::Codec;
 use crate::error::{Error, Result};
+use crate::finding::Rule;
 use crate::finding::{Finding, Severity};
 use crate::format::Format;
 use crate::format::bzimage::BzImage;
@@ -83,8 +85,6 @@ const LARGE_PAGE: Align = match Align::new(2 << 20) {
 };
 /// What U-Boot takes an arm64 Image without a size (Linux before 3.17) for.
 const OLD_IMAGE: (u64, u64) = (0x8_0000, 16 << 20);
-/// The finding that a kernel is not started where it can be mapped.
-pub(super) const ALIGN: &str = "lint.align";
 /// No kernel unpacks to more.
 const UNPACK_LIMIT: u64 = 1 << 30;
 
@@ -151,23 +151,23 @@ impl Boot<'_> {
         self.uses.push(Use { what: what.into(), start, size, role, guarded: false });
     }
 
-    fn error(&mut self, rule: &'static str, message: String, help: String) {
-        self.findings.push(Finding::new(rule, Severity::Error, message).with_help(help));
+    fn error(&mut self, rule: &Rule, message: String, help: String) {
+        self.findings.push(rule.finding(message).with_severity(Severity::Error).with_help(help));
     }
 
-    fn warn(&mut self, rule: &'static str, message: String, help: &'static str) {
-        self.findings.push(Finding::new(rule, Severity::Warning, message).with_help(help));
+    fn warn(&mut self, rule: &Rule, message: String, help: &'static str) {
+        self.findings.push(rule.finding(message).with_severity(Severity::Warning).with_help(help));
     }
 
-    fn note(&mut self, rule: &'static str, message: &'static str) {
-        self.findings.push(Finding::new(rule, Severity::Note, message));
+    fn note(&mut self, rule: &Rule, message: &'static str) {
+        self.findings.push(rule.finding(message).with_severity(Severity::Note));
     }
 
     fn missing(&mut self, variable: &str) {
         let message = format!("neither board file nor environment says {variable}");
         let help = "leave the file out if the board does not load it; else set it in [env] of a board file of your own \
                     (--board NAME --show prints one to start from), or by --uboot-env";
-        self.error("lint.env", message, help.to_owned());
+        self.error(&rules::ENV, message, help.to_owned());
     }
 
     /// Where the RAM begins; kernels count from there.
@@ -182,7 +182,7 @@ impl Boot<'_> {
             let known = self.board.loader.formats.join(", ");
             let name = format.map_or("no image that kimage knows", Format::name);
             self.error(
-                "lint.format",
+                &rules::FORMAT,
                 format!("this is {name}, which the boot loader does not start"),
                 format!("give it one of: {known}"),
             );
@@ -233,10 +233,10 @@ impl Boot<'_> {
             kind => {
                 let name = TYPE.long(kind).map_or_else(|| format!("number {kind}"), str::to_owned);
                 if kind == kind::STANDALONE && !is_linux {
-                    return self.note("lint.type", "a standalone program does what it likes with the memory");
+                    return self.note(&rules::TYPE, "a standalone program does what it likes with the memory");
                 }
                 let message = format!("the type of the image is {name}, which bootm does not start as a kernel");
-                return self.error("lint.type", message, "make it with -T kernel".to_owned());
+                return self.error(&rules::TYPE, message, "make it with -T kernel".to_owned());
             }
         };
         if header.os != OS_LINUX {
@@ -244,10 +244,10 @@ impl Boot<'_> {
             if is_linux || header.os == 0 || OS.long(header.os).is_none() {
                 let message =
                     format!("the image says that it is for {name}: U-Boot does not start it as Linux is started");
-                self.error("lint.os", message, "make it with -O linux".to_owned());
+                self.error(&rules::OS, message, "make it with -O linux".to_owned());
             } else {
                 let message = format!("the image is for {name}: whether this U-Boot starts that is not known");
-                self.warn("lint.os", message, "look for CONFIG_BOOTM_... in U-Boot's configuration");
+                self.warn(&rules::OS, message, "look for CONFIG_BOOTM_... in U-Boot's configuration");
             }
         }
         let moved = header.kind != kind::KERNEL_NOLOAD && u64::from(header.load) != at;
@@ -259,7 +259,7 @@ impl Boot<'_> {
                 false => format!("the kernel is entered at {entry:#x}, not at its first byte, {load:#x}: {why}"),
             };
             let help = format!("make it with -e {:#x}", if noload { 0 } else { load });
-            self.findings.push(Finding::new("lint.entry", severity, message).with_help(help));
+            self.findings.push(rules::ENTRY.finding(message).with_severity(severity).with_help(help));
         }
         let arch = ARCH.short(header.arch).unwrap_or("?");
         let load = (header.kind != kind::KERNEL_NOLOAD).then_some(u64::from(header.load));
@@ -271,7 +271,7 @@ impl Boot<'_> {
         let wanted = fit.default().or(names.first().copied());
         let Some(configuration) = fit.configurations().find(|it| Some(it.name()) == wanted) else {
             let help = "add a configuration".to_owned();
-            self.error("lint.fit", "the FIT has no configuration to boot".to_owned(), help);
+            self.error(&rules::FIT, "the FIT has no configuration to boot".to_owned(), help);
             return Ok(());
         };
         self.findings.extend(BootView::of_fit(fit).bootm(Some(configuration.name())));
@@ -303,7 +303,7 @@ impl Boot<'_> {
         if !codecs.iter().any(|known| known == comp) {
             let message = format!("the kernel is compressed with {comp}, which the boot loader does not unpack");
             let known = codecs.join(", ");
-            self.error("lint.codec", message, format!("compress it with one of: {known}"));
+            self.error(&rules::CODEC, message, format!("compress it with one of: {known}"));
         }
     }
 
@@ -314,7 +314,7 @@ impl Boot<'_> {
         let same = arch == board || (arch.starts_with("x86") && board.starts_with("x86"));
         if !same {
             let message = format!("the kernel is for {arch}, the boot loader runs on {board}");
-            self.error("lint.arch", message, format!("take a kernel that was built for {board}"));
+            self.error(&rules::ARCH, message, format!("take a kernel that was built for {board}"));
         }
         same
     }
@@ -356,9 +356,12 @@ impl Boot<'_> {
             let message = "U-Boot wants an arm64 kernel that is not loaded to be uncompressed: it looks for the header of \
                            the Image and says \"Bad Linux ARM64 Image magic!\"";
             let help = "give it a load address (-a) and the type kernel";
-            self.error("lint.noload", message.to_owned(), help.to_owned());
+            self.error(&rules::NOLOAD, message.to_owned(), help.to_owned());
         } else {
-            self.note("lint.noload", "U-Boot itself looks for a place to unpack the kernel to, in four times its size");
+            self.note(
+                &rules::NOLOAD_PLACE,
+                "U-Boot itself looks for a place to unpack the kernel to, in four times its size",
+            );
         }
     }
 
@@ -369,7 +372,7 @@ impl Boot<'_> {
             if u64::from(found) > max {
                 let message = format!("the LZMA dictionary has {found} bytes, the boot loader takes up to {max}");
                 self.error(
-                    "lint.lzma-dictionary",
+                    &rules::LZMA_DICTIONARY,
                     message,
                     format!("compress it with `kimage compress lzma --dict-size {max}`, and say -C lzma"),
                 );
@@ -378,7 +381,7 @@ impl Boot<'_> {
         if self.unpacked.is_none() {
             let mut kernel = Vec::new();
             if let Err(error) = codec.decompress_one(data, UNPACK_LIMIT, &mut kernel) {
-                self.error("lint.codec", format!("the kernel cannot be unpacked: {error}"), error.help().into_owned());
+                self.error(&rules::CODEC, format!("the kernel cannot be unpacked: {error}"), error.help().into_owned());
                 return false;
             }
             *self.unpacked = Some(kernel);
@@ -387,7 +390,7 @@ impl Boot<'_> {
         if let Some(max) = max.filter(|max| size > *max) {
             let message = format!("the kernel unpacks to {size} bytes, {limit} is {max}");
             let help = "raise it in U-Boot's configuration, or make the kernel smaller";
-            self.error("lint.bootm-len", message, help.to_owned());
+            self.error(&rules::BOOTM_LEN, message, help.to_owned());
         }
         self.add(Role::Unpacked, "the unpacked kernel", to, size);
         true
@@ -419,9 +422,8 @@ impl Boot<'_> {
                     }
                 }
             }
-            _ => {
-                self.note("lint.bss", "the kernel has no header: how much memory it takes behind its data is not known")
-            }
+            _ => self
+                .note(&rules::BSS, "the kernel has no header: how much memory it takes behind its data is not known"),
         }
     }
 
@@ -435,11 +437,11 @@ impl Boot<'_> {
             let message = format!(
                 "started at {at:#x} the kernel takes {bank:#x} for the start of the RAM: the {lost} bytes below are lost"
             );
-            self.warn("lint.zimage-bank", message, "start it in the first 128 MiB of the RAM");
+            self.warn(&rules::ZIMAGE_BANK, message, "start it in the first 128 MiB of the RAM");
         }
         let Some(table) = table else {
             self.note(
-                "lint.zimage",
+                &rules::ZIMAGE,
                 "the zImage has no size table (Linux before 4.15): how much it unpacks is not known",
             );
             return self.add(Role::Running, "the decompressor", at, len);
@@ -461,7 +463,7 @@ impl Boot<'_> {
             // U-Boot leaves it where it is.
             if at % LARGE_PAGE.bytes() != 0 {
                 let message = format!("the RISC-V kernel is started at {at:#x}, which is no multiple of 2 MiB");
-                self.error(ALIGN, message, "have it started at a multiple of 2 MiB".to_owned());
+                self.error(&rules::ALIGN, message, "have it started at a multiple of 2 MiB".to_owned());
             }
             return self.add(Role::Running, "the running kernel", at, size);
         }

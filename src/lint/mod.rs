@@ -5,10 +5,12 @@
 
 mod board;
 mod memory;
+mod rules;
 mod shipped;
 
 pub use board::{Area, Board, Environment, Loader};
 pub use memory::{Role, Use, memory};
+pub use rules::RULES;
 pub use shipped::SHIPPED;
 
 use crate::bytes::{Align, len64};
@@ -56,7 +58,7 @@ pub fn lint(board: &Board, files: &Files<'_>) -> Result<Linted> {
         let help = proposal(&mut way, files, problem, &mut unpacked)?;
         findings.push(problem.finding(board).with_help(help));
     }
-    for finding in findings.iter_mut().filter(|finding| finding.rule == memory::ALIGN) {
+    for finding in findings.iter_mut().filter(|finding| finding.rule == rules::ALIGN.id) {
         if let Some(help) = aligned(&mut way, files, &mut unpacked)? {
             finding.help = help.into();
         }
@@ -77,11 +79,11 @@ impl Problem<'_> {
     fn finding(&self, board: &Board) -> Finding {
         let one = self.one;
         match self.other {
-            Some(other) => Finding::new("lint.overlap", Severity::Error, format!("{one} and {other} overlap")),
+            Some(other) => rules::OVERLAP.finding(format!("{one} and {other} overlap")),
             None => {
                 let ram: Vec<String> = board.ram.iter().map(Area::to_string).collect();
                 let message = format!("{one} is outside of the RAM ({})", ram.join(", "));
-                Finding::new("lint.ram", Severity::Error, message)
+                rules::RAM.finding(message)
             }
         }
     }
@@ -275,8 +277,7 @@ fn limits(board: &Board, files: &Files<'_>) -> Vec<Finding> {
     for (what, max) in limits {
         if size > max {
             let message = format!("the image has {size} bytes, {what} may have {max}");
-            let help = "compress it harder (xz, lzma), or leave drivers out";
-            findings.push(Finding::new("lint.size", Severity::Error, message).with_help(help));
+            findings.push(rules::SIZE.finding(message));
         }
     }
     findings

@@ -9,7 +9,8 @@
 use crate::bytes::{len64, slice};
 use crate::codec::{self, Codec, Inflated};
 use crate::elf::{BANNER, release_in};
-use crate::finding::{Finding, Severity};
+use crate::finding::Finding;
+use crate::finding::rules;
 use std::cell::Cell;
 use std::io::{self, Write};
 use std::ops::Range;
@@ -69,8 +70,14 @@ pub fn kernel_end(bytes: &[u8], codec: Codec, at: &Range<u64>, tried: &Tried) ->
     tried.has_release.then(|| size_behind(bytes, codec, at, tried).unwrap_or(at.end))
 }
 
-/// The rule of a search that was not finished.
-pub const SEARCH_LIMIT: &str = "layer.search_limit";
+rules! {
+    /// The rules of searches.
+    pub RULES:
+    /// A search was not finished.
+    pub(crate) SEARCH_LIMIT = "layer.search_limit", Warning, "work of a search",
+        "what was not looked at may hold a kernel, or be damaged",
+        "what was not found may be there all the same; cut the stream out and give that to kimage";
+}
 
 /// Work that any file is worth.
 const LEAST: u64 = 64 << 20;
@@ -171,9 +178,7 @@ impl Budget {
                 "the search for compressed data was not finished: {tried} places that begin as such data were tried, {decoded} \
                  bytes came out, and the file is not worth more"
             );
-            let help = "what was not found may be there all the same; cut the stream out and give that to kimage";
-            let finding = Finding::new(SEARCH_LIMIT, Severity::Warning, message).with_help(help);
-            finding.not_checked("compressed data that the search did not reach")
+            SEARCH_LIMIT.finding(message).not_checked("compressed data that the search did not reach")
         })
     }
 }
@@ -284,7 +289,7 @@ mod tests {
         assert_eq!(tries.count(), 10);
         assert!(budget.search(Codec::Gzip, &stream, u64::MAX, |_| true, |_| Some(())).is_none());
         let finding = budget.finding().unwrap();
-        assert_eq!((finding.rule, finding.severity), (SEARCH_LIMIT, Severity::Warning));
+        assert_eq!((finding.rule, finding.severity), (SEARCH_LIMIT.id, SEARCH_LIMIT.severity));
         assert!(budget.finding().is_none());
     }
 

@@ -7,6 +7,7 @@ mod info_text;
 mod json;
 mod map_svg;
 mod map_text;
+mod rules;
 mod svg;
 mod text;
 mod verify;
@@ -18,6 +19,10 @@ pub use info_text::{Style, write_info_text};
 pub use json::write_json;
 pub use map_svg::map_svg;
 pub use map_text::write_map_text;
+pub use rules::{
+    CODEC_TRAILER, CODEC_TRAILING, OUTPUT_OWNER, RULES_JSON_SCHEMA, rules, write_rule_text, write_rules_json,
+    write_rules_list,
+};
 pub use text::{write_plan, write_text};
 pub use verify::{
     FileVerification, VERIFY_JSON_SCHEMA, VERIFY_SCHEMA, Verification, write_verify_json, write_verify_text,

@@ -132,7 +132,7 @@ pub fn write_verify_text(
     mut out: impl Write,
 ) -> io::Result<()> {
     for found in &verified.findings {
-        let Finding { rule, severity, message, means, help, offset, .. } = &found.finding;
+        let Finding { rule, severity, message, consequence, help, offset, .. } = &found.finding;
         let code = match severity {
             Severity::Error => "1;31",
             Severity::Warning => "1;33",
@@ -147,7 +147,7 @@ pub fn write_verify_text(
         };
         writeln!(out, "{}: {label} {} [{rule}]", clean(name), clean(message))?;
         writeln!(out, "    {}", style.paint(&place, "2"))?;
-        for words in [*means, help] {
+        for words in [*consequence, help] {
             if !words.is_empty() {
                 writeln!(out, "    {}", clean(words))?;
             }

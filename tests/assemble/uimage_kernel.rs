@@ -109,7 +109,7 @@ fn as_objcopy_compressor_and_mkimage() {
             run_ok(kimage().arg("uimage").arg(path("vmlinux")).args(["--compress", comp, "-o"]).arg(path("ours")));
             let ours = fs::read(path("ours")).unwrap();
             let image = UImage::parse(&ours).unwrap();
-            assert_eq!(image.check(), []);
+            assert!(support::wrong_checksums(&ours).is_empty());
             assert_eq!((image.header().load, image.header().entry), (load, entry), "{name}");
             fs::write(path("packed"), image.files().next().unwrap()).unwrap();
             let unpacked =

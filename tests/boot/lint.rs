@@ -157,9 +157,9 @@ fn uimages() {
     assert_eq!(rules_of(&board, &make("over", "40f00000", "gzip")), ["lint.overlap", "lint.bss"]);
     assert_eq!(rules_of(&board, &make("codec", "40008000", "zstd")), ["lint.codec", "lint.bss"]);
     let dict = rules_of(&board, &make("dict", "40008000", "lzma"));
-    assert_eq!(dict, ["lint.codec", "lint.lzma-dictionary", "lint.bss"]);
+    assert_eq!(dict, ["lint.codec", "lint.lzma_dictionary", "lint.bss"]);
     let short = Board { env: Environment { bootm_len: Some(0x10_0000), ..board.env.clone() }, ..board.clone() };
-    assert_eq!(rules_of(&short, &make("long", "40008000", "gzip")), ["lint.bootm-len", "lint.bss"]);
+    assert_eq!(rules_of(&short, &make("long", "40008000", "gzip")), ["lint.bootm_len", "lint.bss"]);
     let other = Board { arch: "mips".to_owned(), ..board.clone() };
     assert_eq!(rules_of(&other, &make("other", "40008000", "gzip")), ["lint.arch"]);
 }

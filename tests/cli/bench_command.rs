@@ -96,7 +96,7 @@ fn the_payload_is_what_the_build_compressed() {
                 "{}",
                 tree.name
             );
-            assert_eq!(bare.findings[0].rule, "payload.no-relocs");
+            assert_eq!(bare.findings[0].rule, "payload.no_relocs");
         }
     }
 }
@@ -104,7 +104,7 @@ fn the_payload_is_what_the_build_compressed() {
 #[test]
 fn what_hardly_gets_smaller_is_noticed() {
     let rules = |payload: kimage::assemble::Payload<'_>| -> Vec<&str> {
-        payload.findings.iter().map(|finding| finding.rule).filter(|rule| *rule != "payload.no-relocs").collect()
+        payload.findings.iter().map(|finding| finding.rule).filter(|rule| *rule != "payload.no_relocs").collect()
     };
     for name in ["vmlinux", "arm-vmlinux"] {
         let decompressor = support::read(&testdata("tiny").join(name));

@@ -206,7 +206,7 @@ fn what_u_boot_would_refuse_is_found() {
     let rules: Vec<&str> = findings.iter().map(|finding| finding.rule).collect();
     let want = [
         "fit.timestamp",
-        "fit.unit-address",
+        "fit.unit_address",
         "fit.hash",
         "fit.hash",
         "fit.data",

@@ -244,8 +244,7 @@ fn firmware_with_ivt() {
             "11223380",
         ];
         let image = same(dir.path(), &mkimage, "1", &options, &[&data], &[]);
-        let parsed = UImage::parse(&image).unwrap();
-        assert!(parsed.check().is_empty());
+        assert!(support::wrong_checksums(&image).is_empty());
     }
 }
 

@@ -457,7 +457,7 @@ fn uimage_comes_back(header: &Header, plan: &Plan<'_>, files: &[Vec<u8>]) -> Vec
         let name = if listed { format!("data[{index}]") } else { "data".to_owned() };
         assert_eq!(region(&parsed.regions(), &name, &bytes), Some(&file[..]), "{header:?}");
     }
-    assert_eq!(parsed.check(), [], "{header:?}");
+    assert_eq!(support::wrong_checksums(&bytes), Vec::<&str>::new(), "{header:?}");
     // The fields where U-Boot's image.h has them.
     let be32 = |at: usize| u32::from_be_bytes(bytes[at..at + 4].try_into().unwrap());
     assert_eq!([0, 8, 12, 16, 20].map(be32), [0x2705_1956, header.time, size, header.load, header.entry]);
@@ -472,8 +472,9 @@ fn uimage_comes_back(header: &Header, plan: &Plan<'_>, files: &[Vec<u8>]) -> Vec
 fn change_is_noticed(image: &[u8], at: usize, xor: u8) {
     let mut bad = image.to_vec();
     bad[at] ^= xor;
-    if let Ok(parsed) = UImage::parse(&bad) {
-        assert!(!parsed.check().is_empty(), "byte {at:#x} changed by {xor:#04x} of {image:02x?}");
+    if UImage::parse(&bad).is_ok() {
+        let found = support::wrong_checksums(&bad);
+        assert!(!found.is_empty(), "byte {at:#x} changed by {xor:#04x} of {image:02x?}");
     }
 }
 

@@ -8,10 +8,9 @@ use crate::support::{self, corpus, kimage, missing, read, run, run_ok, stdout, t
 use kimage::finding::Severity;
 use kimage::format::bzimage::{BzImage, CrcState};
 use kimage::format::pe::Pe;
-use kimage::inspect::verify::{rules, verify};
+use kimage::inspect::verify::verify;
 use kimage::inspect::{Limits, Opened, open};
 use kimage::report::{FileVerification, Style, VERIFY_JSON_SCHEMA, Verification, write_verify_json, write_verify_text};
-use std::collections::BTreeSet;
 use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -281,20 +280,6 @@ fn a_foreign_relocation_table_is_found() {
         let opened = open(&packed, &Limits::default()).unwrap();
         let found = verify(&opened).findings;
         assert!(found.iter().any(|found| found.finding.rule == rule), "{rule}: {found:#?}");
-    }
-}
-
-#[test]
-fn rules_have_ids_of_their_own() {
-    let ids: Vec<&str> = rules().map(|rule| rule.id).collect();
-    let unique: BTreeSet<&str> = ids.iter().copied().collect();
-    assert_eq!(ids.len(), unique.len(), "{ids:?}");
-    for rule in rules() {
-        let (layer, what) = rule.id.split_once('.').unwrap();
-        let is_word =
-            |word: &str| word.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
-        assert!(is_word(layer) && is_word(what) && !rule.what.is_empty(), "{rule:?}");
-        assert!(!rule.means.is_empty() && !rule.means.ends_with('.'), "{rule:?}");
     }
 }
 

@@ -6,7 +6,6 @@
 use kimage::codec::{Codec, Parameters};
 use kimage::elf::{Elf, StripOptions, strip};
 use kimage::inspect::{Limits, Opened, diff::diff, map::map, open, verify::verify};
-use kimage::payload::search::SEARCH_LIMIT;
 use std::time::{Duration, Instant};
 
 const LONG: Duration = Duration::from_secs(60);
@@ -56,7 +55,7 @@ fn overlapping_zstd(count: usize) -> Vec<u8> {
 #[test]
 fn overlapping_streams_end_with_a_word() {
     for count in [1, 3000] {
-        read(&zimage(&overlapping_zstd(count)), |opened| assert!(has(opened, SEARCH_LIMIT), "{count} frames"));
+        read(&zimage(&overlapping_zstd(count)), |opened| assert!(has(opened, "layer.search_limit"), "{count} frames"));
     }
 }
 
@@ -64,7 +63,7 @@ fn overlapping_streams_end_with_a_word() {
 fn heads_of_streams_end_with_a_word() {
     for magic in [&[0x1f, 0x8b, 8, 0][..], b"BZh9", &[0x28, 0xb5, 0x2f, 0xfd], b"\xfd7zXZ\0\0\x04"] {
         read(&zimage(&magic.repeat(8_000_000 / magic.len())), |opened| {
-            assert!(has(opened, SEARCH_LIMIT), "{magic:x?}");
+            assert!(has(opened, "layer.search_limit"), "{magic:x?}");
         });
     }
 }
@@ -83,7 +82,7 @@ fn a_kernel_behind_false_heads_is_found() {
     // The file is worth more than the stream alone: 16 for each byte, and 64 MiB.
     body.resize(body.len().max(4 << 20), 0);
     let opened = open(&zimage(&body), &Limits::default()).map(|opened| {
-        assert!(!has(&opened, SEARCH_LIMIT));
+        assert!(!has(&opened, "layer.search_limit"));
         opened.layers().iter().filter_map(|layer| opened.contents(layer.id)).any(|data| data == kernel)
     });
     assert!(opened.unwrap());

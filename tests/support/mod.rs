@@ -325,6 +325,13 @@ pub fn assert_same(what: &str, got: &[u8], want: &[u8]) {
     }
 }
 
+/// The rules of a uImage's checksums that `kimage verify` finds broken.
+pub fn wrong_checksums(image: &[u8]) -> Vec<&'static str> {
+    let opened = kimage::inspect::open(image, &kimage::inspect::Limits::default()).unwrap();
+    let found = kimage::inspect::verify::verify(&opened).findings.into_iter().map(|found| found.finding.rule);
+    found.filter(|rule| ["uimage.hcrc", "uimage.dcrc"].contains(rule)).collect()
+}
+
 /// A file of testdata.
 pub fn testdata(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata").join(name)

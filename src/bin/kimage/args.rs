@@ -12,7 +12,7 @@ mod vendor;
 pub(crate) use bench::{Bench, BenchOne, Direction, Variant};
 pub(crate) use codec::{CodecOptions, Compress, Decompress};
 pub(crate) use fit::Fit;
-pub(crate) use inspect::{Diff, Extract, Info, Map, Verify};
+pub(crate) use inspect::{Diff, Explain, Extract, Info, Map, Verify};
 pub(crate) use lint::Lint;
 pub(crate) use manual::{Completions, Man};
 pub(crate) use own::Own;
@@ -76,6 +76,7 @@ pub(crate) enum Command {
     Info(Info),
     Extract(Extract),
     Verify(Verify),
+    Explain(Explain),
     Diff(Diff),
     Map(Map),
     Bench(Bench),

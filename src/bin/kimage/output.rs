@@ -6,7 +6,7 @@ use crate::screen::Screen;
 use crate::{fd, input, say};
 use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use kimage::finding::{Finding, Severity};
+use kimage::report::OUTPUT_OWNER;
 use kimage::report::STDOUT;
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Write};
@@ -103,7 +103,7 @@ impl Output<'_> {
         let value = fill(draft.file(), len, write)?;
         input::are_unchanged()?;
         for lost in draft.put(self.sync)? {
-            say::finding(&Finding::new("output.owner", Severity::Warning, format!("{} {lost}", self.name())));
+            say::finding(&OUTPUT_OWNER.finding(format!("{} {lost}", self.name())));
         }
         Ok(value)
     }

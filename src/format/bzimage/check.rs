@@ -7,115 +7,61 @@ use super::parse::{BzImage, Setup};
 use super::raw::{FIELDS, offset_of};
 use super::stubbed::{NO_RELEASE, Stubbed};
 use crate::bytes::{Align, Cursor, len64, slice};
-use crate::finding::{Checks, Hex, Rule, Severity};
+use crate::finding::{Checks, Hex, Severity, rules};
 use crate::format::pe::Pe;
 
-/// What is looked at in the image alone. What its payload says is not: that is for whoever has decompressed it.
-pub const RULES: &[&Rule] = &[
-    &CRC,
-    &LENGTH,
-    &TRAILER,
-    &VERSION,
-    &JUMP,
-    &CONSTANT,
-    &RDEV,
-    &ALIGNMENT,
-    &FLAGS,
-    &HEAP,
-    &HANDOVER,
-    &INFO,
-    &PAYLOAD,
-    &TEXT,
-    &CRC_SIGNED,
-];
-
-const CRC: Rule = Rule {
-    id: "bzimage.crc32",
-    severity: Severity::Error,
-    what: "CRC-32 at the end",
-    means: "bytes changed after the image was built; no boot loader checks this CRC, so it may boot or crash",
-};
-const LENGTH: Rule = Rule {
-    id: "bzimage.length",
-    severity: Severity::Error,
-    what: "end of the protected-mode code by setup_sects and syssize",
-    means: "a boot loader loads too little or too much of the kernel",
-};
-const TRAILER: Rule = Rule {
-    id: "bzimage.trailer",
-    severity: Severity::Error,
-    what: "bytes behind the protected-mode code",
-    means: "no boot loader loads them: either they are not part of the kernel, or syssize is wrong",
-};
-const VERSION: Rule = Rule {
-    id: "bzimage.version",
-    severity: Severity::Error,
-    what: "version",
-    means: "a boot loader fills in the header by the rules of another protocol version",
-};
-const JUMP: Rule = Rule {
-    id: "bzimage.jump",
-    severity: Severity::Error,
-    what: "jump",
-    means: "a boot loader that enters the real-mode code runs into the middle of the header or of the code; others do not \
-            look at it beyond the length of the header that it tells",
-};
-const CONSTANT: Rule = Rule {
-    id: "bzimage.constant",
-    severity: Severity::Error,
-    what: "header field",
-    means: "no kernel's build writes this value: the header was damaged or edited",
-};
-const RDEV: Rule = Rule {
-    id: "bzimage.rdev",
-    severity: Severity::Note,
-    what: "header field",
-    means: "not what a kernel's build writes unless it is told to, but what the command rdev could set; the command line \
-            overrides it",
-};
-const ALIGNMENT: Rule = Rule {
-    id: "bzimage.alignment",
-    severity: Severity::Error,
-    what: "kernel_alignment",
-    means: "a boot loader that relocates the kernel may put it where it cannot run",
-};
-const FLAGS: Rule = Rule {
-    id: "bzimage.flags",
-    severity: Severity::Error,
-    what: "xloadflags",
-    means: "a boot loader may enter the kernel by an entry point that it does not have",
-};
-const HEAP: Rule = Rule {
-    id: "bzimage.heap",
-    severity: Severity::Error,
-    what: "heap_end_ptr",
-    means: "the real-mode code takes memory for its heap that is not free",
-};
-const HANDOVER: Rule = Rule {
-    id: "bzimage.handover",
-    severity: Severity::Error,
-    what: "handover_offset",
-    means: "a boot loader that uses the EFI handover protocol jumps to a place that is no code",
-};
-const INFO: Rule = Rule {
-    id: "bzimage.kernel_info",
-    severity: Severity::Error,
-    what: "kernel_info",
-    means: "boot loaders that read it, as for setup_data above 2 MiB or for TXT, read something else",
-};
-const PAYLOAD: Rule = Rule {
-    id: "bzimage.payload",
-    severity: Severity::Error,
-    what: "payload_offset and payload_length",
-    means: "boot loaders that unpack the kernel themselves (Xen, Cloud Hypervisor) fail; the kernel's own decompressor does \
-            not look at them",
-};
-const TEXT: Rule = Rule {
-    id: "bzimage.kernel_version",
-    severity: Severity::Error,
-    what: "kernel_version",
-    means: "boot loaders and `file` show a wrong version; it boots all the same",
-};
+rules! {
+    /// What is looked at in the image alone. What its payload says is not: that is for whoever has decompressed it.
+    pub RULES:
+    CRC = "bzimage.crc32", Error, "CRC-32 at the end",
+        "bytes changed after the image was built; no boot loader checks this CRC, so it may boot or crash",
+        "copy the image again; if the change is yours, it can be ignored";
+    LENGTH = "bzimage.length", Error, "end of the protected-mode code by setup_sects and syssize",
+        "a boot loader loads too little or too much of the kernel",
+        "copy the image again, whole";
+    TRAILER = "bzimage.trailer", Error, "bytes behind the protected-mode code",
+        "no boot loader loads them: either they are not part of the kernel, or syssize is wrong",
+        "cut them off, or copy the image again";
+    VERSION = "bzimage.version", Error, "version",
+        "a boot loader fills in the header by the rules of another protocol version",
+        "take the setup and the protected-mode code from the same build";
+    JUMP = "bzimage.jump", Error, "jump",
+        "a boot loader that enters the real-mode code runs into the middle of the header or of the code; others do \
+         not look at it beyond the length of the header that it tells",
+        "take the setup from the kernel's build";
+    CONSTANT = "bzimage.constant", Error, "header field",
+        "no kernel's build writes this value: the header was damaged or edited",
+        "copy the image again; if the change is yours, know that no build has it";
+    RDEV = "bzimage.rdev", Note, "header field",
+        "not what a kernel's build writes unless it is told to, but what the command rdev could set; the command \
+         line overrides it",
+        "nothing, if it was meant";
+    ALIGNMENT = "bzimage.alignment", Error, "kernel_alignment",
+        "a boot loader that relocates the kernel may put it where it cannot run",
+        "build the image again; a header that was edited is to be put back";
+    FLAGS = "bzimage.flags", Error, "xloadflags",
+        "a boot loader may enter the kernel by an entry point that it does not have",
+        "take the setup and the decompressor from the same build";
+    HEAP = "bzimage.heap", Error, "heap_end_ptr",
+        "the real-mode code takes memory for its heap that is not free",
+        "build the image again; a header that was edited is to be put back";
+    HANDOVER = "bzimage.handover", Error, "handover_offset",
+        "a boot loader that uses the EFI handover protocol jumps to a place that is no code",
+        "build the image again with the zoffset.h of this decompressor";
+    pub(crate) INFO = "bzimage.kernel_info", Error, "kernel_info",
+        "boot loaders that read it, as for setup_data above 2 MiB or for TXT, read something else",
+        "build the image again with the zoffset.h of this decompressor";
+    PAYLOAD = "bzimage.payload", Error, "payload_offset and payload_length",
+        "boot loaders that unpack the kernel themselves (Xen, Cloud Hypervisor) fail; the kernel's own decompressor \
+         does not look at them",
+        "build the image again with the zoffset.h of this decompressor";
+    TEXT = "bzimage.kernel_version", Error, "kernel_version",
+        "boot loaders and `file` show a wrong version; it boots all the same",
+        "take the setup from the kernel's build";
+    CRC_SIGNED = "bzimage.crc32_signed", Note, "CRC-32 at the end",
+        "this CRC was broken by signing, and is right without the signature; no boot loader checks it",
+        "nothing";
+}
 
 /// What came of holding a bzImage to its CRC-32.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -302,13 +248,6 @@ impl BzImage<'_> {
         }
     }
 }
-
-const CRC_SIGNED: Rule = Rule {
-    id: "bzimage.crc32_signed",
-    severity: Severity::Note,
-    what: "CRC-32 at the end",
-    means: "this CRC was broken by signing, and is right without the signature; no boot loader checks it",
-};
 
 /// Up to Linux 3.2 the build put the device of the building machine's root into the image; 3.6 has the next protocol.
 pub const LAST_ROOT_DEV: u16 = 0x20a;

@@ -13,6 +13,7 @@ mod relink;
 mod scan;
 mod stubbed;
 
+pub(crate) use check::INFO as KERNEL_INFO_RULE;
 pub use check::{CrcState, LAST_ROOT_DEV, RULES, StoredCrc};
 pub use init_size::{MemoryOf, init_size};
 pub use own::{Inherited, OwnBuilt, OwnError, OwnParts, OwnSetup, plan as plan_own};

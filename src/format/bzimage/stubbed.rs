@@ -5,47 +5,33 @@
 use super::parse::BzImage;
 use super::raw::offset_of;
 use crate::bytes::{Cursor, len64, slice};
-use crate::finding::{Checks, Rule, Severity};
+use crate::finding::{Checks, rules};
 use crate::layout::usize_or_max;
 use crate::stub::builtin::{BootStub, Unpacker};
 use crate::stub::load;
 use crate::stub::memory::{self, Layout, Sizes, align_up};
 use crate::stub::parameters::{self, Parameters, RELOCATABLE};
 
-/// Rules of images around our own boot stub.
-pub const STUBBED_RULES: &[&Rule] = &[&HEADER, &PLACES, &MEMORY, &KERNEL, &STUB];
-
-const HEADER: Rule = Rule {
-    id: "bzimage.stub_header",
-    severity: Severity::Error,
-    what: "header field and the boot stub's parameters",
-    means: "a boot loader and the boot stub go by different numbers: the stub stops with a message, or what the loader put \
-            into memory is overwritten",
-};
-const PLACES: Rule = Rule {
-    id: "bzimage.stub_places",
-    severity: Severity::Error,
-    what: "the boot stub's parameters",
-    means: "the boot stub looks for payload, command line or RAM disk where they are not",
-};
-const MEMORY: Rule = Rule {
-    id: "bzimage.stub_memory",
-    severity: Severity::Error,
-    what: "memory that the boot stub takes",
-    means: "kernel, boot stub, payload and built-in RAM disk overwrite each other, or memory that is not theirs",
-};
-const KERNEL: Rule = Rule {
-    id: "bzimage.stub_kernel",
-    severity: Severity::Error,
-    what: "the kernel, put into place as the boot stub does it",
-    means: "the boot stub stops with this message instead of starting the kernel",
-};
-const STUB: Rule = Rule {
-    id: "bzimage.stub",
-    severity: Severity::Note,
-    what: "code of the boot stub",
-    means: "another version of kimage made the image, or the code is damaged",
-};
+rules! {
+    /// Rules of images around our own boot stub.
+    pub STUBBED_RULES:
+    HEADER = "bzimage.stub_header", Error, "header field and the boot stub's parameters",
+        "a boot loader and the boot stub go by different numbers: the stub stops with a message, or what the loader \
+         put into memory is overwritten",
+        "make the image again with kimage bzimage";
+    PLACES = "bzimage.stub_places", Error, "the boot stub's parameters",
+        "the boot stub looks for payload, command line or RAM disk where they are not",
+        "make the image again with kimage bzimage";
+    MEMORY = "bzimage.stub_memory", Error, "memory that the boot stub takes",
+        "kernel, boot stub, payload and built-in RAM disk overwrite each other, or memory that is not theirs",
+        "make the image again with kimage bzimage";
+    KERNEL = "bzimage.stub_kernel", Error, "the kernel, put into place as the boot stub does it",
+        "the boot stub stops with this message instead of starting the kernel",
+        "make the image again with kimage bzimage from a kernel that is whole";
+    STUB = "bzimage.stub", Note, "code of the boot stub",
+        "another version of kimage made the image, or the code is damaged",
+        "make the image again with this kimage to be sure";
+}
 
 /// `LToP`, the first word of `struct kernel_info`; and its length.
 const KERNEL_INFO: u32 = u32::from_le_bytes(*b"LToP");

@@ -3,9 +3,9 @@
 //! Source: U-Boot's boot/image-fit.c (`fit_image_load`, `fit_conf_find_compat`) and boot/bootm.c (`bootm_find_os`), 2023.01, each
 //! line also seen on that U-Boot in QEMU. What another boot loader reads (SPL: `firmware` and `loadables`) is not held to it.
 
-use super::{Configuration, Fit};
+use super::{Configuration, Fit, rules};
 use crate::codec::Codec;
-use crate::finding::{Finding, Severity};
+use crate::finding::{Finding, Rule, Severity};
 use crate::format::entered;
 use crate::format::fdt::{Dtb, Node};
 use crate::format::uimage::{ARCH, COMPRESSION, OS, TYPE, kind};
@@ -158,24 +158,18 @@ impl<'v> BootView<'v> {
         let mut findings = Vec::new();
         if !self.description {
             let message = "the root node has no description";
-            let help = "add a description: U-Boot takes none without";
-            findings.push(Finding::new("fit.description", Severity::Error, message).with_help(help));
+            findings.push(rules::DESCRIPTION.finding(message));
         }
         let known: HashSet<&str> = self.configurations.iter().map(|configuration| configuration.name).collect();
         if let Some(default) = self.default.filter(|default| !known.contains(default)) {
             let message = format!("the default configuration {default} is not there");
-            let help = "change `default` to one of the configurations";
-            findings.push(Finding::new("fit.default", Severity::Error, message).with_help(help));
+            findings.push(rules::DEFAULT.finding(message));
         }
         let images = self.by_name();
         for configuration in &self.configurations {
             for name in configuration.all.iter().map(|name| bare(name)).filter(|name| !images.contains_key(name)) {
                 let message = format!("configuration {} wants image {name}, which is not there", configuration.name);
-                let help = "change the name to that of an image";
-                findings.push(placed(
-                    Finding::new("fit.configuration", Severity::Error, message).with_help(help),
-                    configuration.at,
-                ));
+                findings.push(placed(rules::CONFIGURATION.finding(message), configuration.at));
             }
         }
         findings
@@ -197,8 +191,7 @@ impl<'v> BootView<'v> {
                 format!("{} data", codec.name())
             });
             let message = format!("image {} says compression {word}, but is {is}", image.name);
-            let help = "change `compression`, or compress the data first";
-            Some(placed(Finding::new("fit.compression", Severity::Error, message).with_help(help), image.at))
+            Some(placed(rules::COMPRESSION.finding(message), image.at))
         });
         found.collect()
     }
@@ -228,11 +221,7 @@ impl<'v> BootView<'v> {
                 let overlays = !trees.is_empty() && trees.iter().all(|tree| tree.data.is_none_or(may_be_overlay));
                 if is_default || !overlays {
                     let message = format!("configuration {} has no kernel", configuration.name);
-                    let help = "add `kernel`: bootm says \"Could not find subimage node type 'kernel'\", or the like";
-                    findings.push(placed(
-                        Finding::new("fit.kernel", Severity::Error, message).with_help(help),
-                        configuration.at,
-                    ));
+                    findings.push(placed(rules::KERNEL.finding(message), configuration.at));
                 }
             }
             // Of several kernels the first boots.
@@ -257,7 +246,7 @@ impl<'v> BootView<'v> {
         let mut first: HashMap<Vec<String>, &str> = HashMap::new();
         let mut findings = Vec::new();
         let mut warn = |at: Option<u64>, message: String, help: &'static str| {
-            findings.push(placed(Finding::new("fit.compatible", Severity::Warning, message).with_help(help), at));
+            findings.push(placed(rules::COMPATIBLE.finding(message).with_help(help), at));
         };
         for configuration in &self.configurations {
             let name = configuration.name;
@@ -307,8 +296,8 @@ enum Role {
 impl ImageView<'_> {
     fn check(&self, role: Role, findings: &mut Vec<Finding>) {
         let name = self.name;
-        let mut add = |rule, severity, message: String, help: String| {
-            findings.push(placed(Finding::new(rule, severity, message).with_help(help), self.at));
+        let mut add = |rule: &Rule, severity, message: String, help: String| {
+            findings.push(placed(rule.finding(message).with_severity(severity).with_help(help), self.at));
         };
         let (what, kinds, word) = match role {
             Role::Kernel => ("kernel", &[kind::KERNEL, kind::KERNEL_NOLOAD][..], "kernel"),
@@ -322,19 +311,18 @@ impl ImageView<'_> {
             // U-Boot's own SPL looks at no type of a U-Boot.
             let severity = if os == Some(OS_U_BOOT) { Severity::Warning } else { Severity::Error };
             let message = format!("type of the {what} {name}: found {}, wanted \"{word}\"", says(self.kind));
-            add("fit.type", severity, message, format!("say type = \"{word}\": bootm refuses the image"));
+            add(&rules::TYPE, severity, message, format!("say type = \"{word}\": bootm refuses the image"));
         }
         if role != Role::Tree && os.is_none_or(|os| !BOOTED_OS.contains(&os)) {
             let severity = if os.is_some_and(|os| os != 0) { Severity::Warning } else { Severity::Error };
             let message = format!("os of the {what} {name}: found {}, wanted one that bootm starts", says(self.os));
-            add("fit.os", severity, message, "say os = \"linux\": bootm refuses the image".to_owned());
+            add(&rules::OS, severity, message, rules::OS.help.to_owned());
         }
         let arch = self.arch.and_then(|arch| ARCH.id(arch));
         // Of a device tree and a ramdisk it does not look at it.
         if role == Role::Kernel && arch.is_none_or(|arch| arch == 0) {
             let message = format!("arch of the {what} {name}: found {}, wanted a CPU's name", says(self.arch));
-            let help = "say arch = \"arm64\", or the like: bootm refuses the image (\"Unsupported Architecture\")";
-            add("fit.arch", Severity::Error, message, help.to_owned());
+            add(&rules::ARCH, Severity::Error, message, rules::ARCH.help.to_owned());
         }
         let compression = self.compression.and_then(|word| COMPRESSION.id(word));
         // A ramdisk is not unpacked, and without a word a device tree is not either.
@@ -345,7 +333,7 @@ impl ImageView<'_> {
                 says(self.compression)
             );
             add(
-                "fit.codec",
+                &rules::CODEC,
                 Severity::Error,
                 message,
                 format!("say compression = \"none\", or one of: {}", known.join(", ")),
@@ -358,8 +346,7 @@ impl ImageView<'_> {
                 if let Some(data) = self.data.filter(|data| plain && !Dtb::detect(data)) {
                     let magic: Vec<String> = data.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
                     let message = format!("the device tree {name} is none: it begins with {}", magic.join(" "));
-                    let help = "compile the source first: dtc -O dtb; bootm says \"Subimage data is not a FDT\"";
-                    add("fit.fdt", Severity::Error, message, help.to_owned());
+                    add(&rules::FDT, Severity::Error, message, rules::FDT.help.to_owned());
                 }
             }
             Role::Ramdisk => {}
@@ -371,7 +358,7 @@ impl ImageView<'_> {
         kind: Option<u8>,
         arch: Option<u8>,
         compression: Option<u8>,
-        add: &mut impl FnMut(&'static str, Severity, String, String),
+        add: &mut impl FnMut(&Rule, Severity, String, String),
     ) {
         let name = self.name;
         let noload = kind == Some(kind::KERNEL_NOLOAD);
@@ -379,13 +366,11 @@ impl ImageView<'_> {
         let severity = if noload { Severity::Warning } else { Severity::Error };
         if self.load.is_none() {
             let message = format!("the kernel {name} has no load address of one or two cells");
-            let help = "add load = <0xADDRESS>, <0> for kernel_noload: bootm says \"Can't get image load address!\"";
-            add("fit.load", severity, message, help.to_owned());
+            add(&rules::LOAD, severity, message, rules::LOAD.help.to_owned());
         }
         if self.entry.is_none() && !arch.is_some_and(|arch| ENTERED_BY_SETUP.contains(&arch)) {
             let message = format!("the kernel {name} has no entry point of one or two cells");
-            let help = "add entry = <0xADDRESS>, <0> for kernel_noload: bootm says \"Can't get entry point property!\"";
-            add("fit.entry", severity, message, help.to_owned());
+            add(&rules::ENTRY, severity, message, rules::ENTRY.help.to_owned());
         }
         let (Some(entry), Some(data), Some(0)) = (self.entry, self.data, compression) else { return };
         // Of what is not loaded the entry point is an offset.
@@ -397,7 +382,7 @@ impl ImageView<'_> {
         if let Some((severity, why)) = entered(data, entry.checked_sub(load)) {
             let message =
                 format!("the kernel {name} is entered at {entry:#x}, not at its first byte, {load:#x}: {why}");
-            add("fit.entry", severity, message, format!("say entry = <{load:#x}>"));
+            add(&rules::ENTRY, severity, message, format!("say entry = <{load:#x}>"));
         }
     }
 }

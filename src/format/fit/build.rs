@@ -351,8 +351,7 @@ fn taken_for_appended(pair: &[(String, Cow<'_, [u8]>, u64)]) -> Option<Finding> 
         return None;
     }
     let message = format!("{tree} stands directly behind {kernel}, which takes it for a device tree appended to it");
-    let help = "put the device trees before the kernel, or apart from it: -B 1000";
-    Some(Finding::new("fit.appended-dtb", Severity::Warning, message).with_help(help))
+    Some(super::rules::APPENDED_DTB.finding(message))
 }
 
 /// Nodes that ask for signatures, ciphers and hash trees: kimage holds no keys.
@@ -369,7 +368,7 @@ fn unfilled(root: &mut Node<'_>, unsigned: bool) -> Result<Vec<Finding>, Error> 
                 let fail = |what| Err(Error::Unfilled { path: path.clone(), what });
                 let sign = "sign it afterwards: mkimage -F -k KEYS FILE";
                 let mut say = |severity, message: String, help: &'static str| {
-                    findings.push(Finding::new(super::UNCHECKED_SIGNATURE, severity, message).with_help(help));
+                    findings.push(super::rules::SIGNATURE.finding(message).with_severity(severity).with_help(help));
                 };
                 let has = |name: &str| child.property(name).is_some();
                 if child.name.starts_with("signature") {

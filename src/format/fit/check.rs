@@ -1,62 +1,50 @@
 //! What can be wrong with a FIT that can be read.
 
-use super::{Algorithm, BootView, Fit, Image, UNCHECKED_SIGNATURE};
+use super::{Algorithm, BootView, Fit, Image, rules};
 use crate::finding::{Finding, Severity};
 use std::collections::{HashMap, HashSet};
-
-const UNCHECKED_VERITY: &str = "fit.dm_verity_digest";
-const CIPHER: &str = "fit.cipher";
-/// Findings that say that something was not checked, and what.
-const UNCHECKED: &[(&str, &str)] = &[
-    (UNCHECKED_SIGNATURE, "signatures of the FIT"),
-    (UNCHECKED_VERITY, "hash trees of dm-verity"),
-    (CIPHER, "contents of encrypted images"),
-];
 
 impl Fit<'_> {
     /// Compares every hash, and looks for what U-Boot would stumble over.
     pub fn check(&self) -> Vec<Finding> {
         let mut findings = Vec::new();
-        let mut add = |rule, severity, at, message: String, help: &'static str| {
-            let unchecked = UNCHECKED.iter().find(|(unchecked, _)| *unchecked == rule).map(|(_, what)| *what);
-            findings.push(Finding { unchecked, ..Finding::new(rule, severity, message).at(at).with_help(help) });
-        };
+        let mut add = |finding: Finding, at| findings.push(finding.at(at));
         let root = self.tree().root();
         if root.property("timestamp").is_none() {
-            let help = "make it with kimage fit or mkimage -f: U-Boot built with CONFIG_TIMESTAMP takes none without";
-            add("fit.timestamp", Severity::Warning, root.at().0, "the root node has no timestamp".to_owned(), help);
+            add(rules::TIMESTAMP.finding("the root node has no timestamp"), root.at().0);
         }
         let is_signed = self.tree().nodes().any(|node| node.name().starts_with("signature"));
         for node in self.tree().nodes() {
             let under = |name: &str| node.name().starts_with(name);
             if node.name().contains('@') {
                 let message = format!("the name of node {} has a unit address", node.path());
-                let help = "change @ to - in the name: U-Boot from 2021.04 on refuses it (CVE-2021-27138)";
                 // What reads no signatures may well take it.
                 let severity = if is_signed { Severity::Error } else { Severity::Warning };
-                add("fit.unit-address", severity, node.at().0, message, help);
+                add(rules::UNIT_ADDRESS.finding(message).with_severity(severity), node.at().0);
             } else if under("signature") && node.property("algo").is_some() {
                 let (message, help) = match node.property("value") {
-                    Some(_) => (
-                        format!("{} is a signature, which was not checked", node.path()),
-                        "check it with fit_check_sign",
-                    ),
+                    Some(_) => {
+                        (format!("{} is a signature, which was not checked", node.path()), rules::SIGNATURE.help)
+                    }
                     None => {
                         let help =
                             "sign it: mkimage -F -k KEYS FILE; a board that wants a signature refuses it as it is";
                         (format!("{} is to be a signature, but has no value", node.path()), help)
                     }
                 };
-                add(UNCHECKED_SIGNATURE, Severity::Note, node.at().0, message, help);
+                add(
+                    rules::SIGNATURE.finding(message).with_help(help).not_checked("signatures of the FIT"),
+                    node.at().0,
+                );
             } else if node.name() == "dm-verity" && node.property("digest").is_none() {
                 let message = format!("{} asks for a hash tree, but has no digest of one", node.path());
-                add("fit.dm-verity", Severity::Warning, node.at().0, message, "make it with mkimage 2026.10 or newer");
+                add(rules::DM_VERITY.finding(message), node.at().0);
             } else if node.name() == "dm-verity" {
                 let message = format!("{} has the digest of a hash tree, which was not checked", node.path());
-                add(UNCHECKED_VERITY, Severity::Note, node.at().0, message, "check it with veritysetup verify");
+                add(rules::DM_VERITY_DIGEST.finding(message).not_checked("hash trees of dm-verity"), node.at().0);
             } else if under("cipher") && node.property("algo").is_some() {
                 let message = format!("{} says that the data is encrypted, which kimage cannot undo", node.path());
-                add(CIPHER, Severity::Note, node.at().0, message, "");
+                add(rules::CIPHER.finding(message).not_checked("contents of encrypted images"), node.at().0);
             }
         }
         let hashable = self.hashed_bytes();
@@ -65,8 +53,7 @@ impl Fit<'_> {
             let message = format!(
                 "no hash was checked: images share their bytes, so that {bytes} are hashed of a file of {have}"
             );
-            let help = "no tool makes such a file: give each image data of its own";
-            findings.push(Finding::new("fit.hash_limit", Severity::Error, message).with_help(help));
+            findings.push(rules::HASH_LIMIT.finding(message));
         }
         for image in self.images() {
             findings.extend(image.check(hashable.is_ok()));
@@ -88,7 +75,7 @@ impl Fit<'_> {
         let overlap = |pair: &[(std::ops::Range<u64>, String)]| match pair {
             [(first, one), (second, other)] if second.start < first.end && first != second => {
                 let message = format!("the data of image {other} begins inside of that of {one}");
-                Some(Finding::new("fit.overlap", Severity::Warning, message).at(second.start))
+                Some(rules::OVERLAP.finding(message).at(second.start))
             }
             _ => None,
         };
@@ -96,7 +83,7 @@ impl Fit<'_> {
         let inside = self.images().filter_map(|image| match image.placement() {
             Ok(Some(super::Placement::Position(at))) if at.start < tree_end => {
                 let message = format!("the external data of image {} begins inside of the tree", image.name());
-                Some(Finding::new("fit.overlap", Severity::Error, message).at(at.start))
+                Some(rules::OVERLAP.finding(message).with_severity(Severity::Error).at(at.start))
             }
             _ => None,
         });
@@ -109,7 +96,7 @@ impl Fit<'_> {
         }
         let at = self.tree().find("/configurations").map_or(0, |node| node.at().0);
         let message = "no configuration is the default: U-Boot boots only one that is named, or that suits its board";
-        Some(Finding::new("fit.default", Severity::Note, message).at(at).with_help("add `default`"))
+        Some(rules::NO_DEFAULT.finding(message).at(at))
     }
 
     /// Signatures of configurations list the nodes that they sign: one that does not list the configuration that it is in
@@ -125,8 +112,7 @@ impl Fit<'_> {
                 let Some(hashed) = list("hashed-nodes") else {
                     let message = format!("{} has a value, but no hashed-nodes", signature.path());
                     let help = "sign it again: U-Boot says \"Can't get hashed-nodes property\"";
-                    let finding = Finding::new("fit.hashed-nodes", Severity::Error, message);
-                    findings.push(finding.at(signature.at().0).with_help(help));
+                    findings.push(rules::HASHED_NODES.finding(message).at(signature.at().0).with_help(help));
                     continue;
                 };
                 let hashed: HashSet<&str> = hashed.into_iter().collect();
@@ -142,10 +128,7 @@ impl Fit<'_> {
                     });
                     if !hashed.contains(&*wanted) || !is_hashed {
                         let message = format!("{} does not sign {wanted}, which it stands for", signature.path());
-                        let help = "the configuration was changed after it was signed, or is a forged one: do not boot it; sign it \
-                                    again if the change is yours";
-                        let finding = Finding::new("fit.hashed-nodes", Severity::Error, message);
-                        findings.push(finding.at(signature.at().0).with_help(help));
+                        findings.push(rules::HASHED_NODES.finding(message).at(signature.at().0));
                     }
                 }
             }
@@ -159,37 +142,26 @@ impl Image<'_, '_> {
         let mut findings = Vec::new();
         let name = self.name();
         let mut unknown = Vec::new();
-        let mut add = |rule, severity, at, message: String, help: &'static str| {
-            findings.push(Finding::new(rule, severity, message).at(at).with_help(help));
-        };
+        let mut add = |finding: Finding, at| findings.push(finding.at(at));
         if let Err(error) = self.placement() {
-            findings.push(
-                Finding::new("fit.data", Severity::Error, error.to_string()).at(error.at.0).with_help(error.help),
-            );
+            findings.push(rules::DATA.finding(error.to_string()).at(error.at.0).with_help(error.help));
             return findings;
         }
         let Some(data) = self.data() else {
-            let help = "a tree source names the file with /incbin/; make the FIT with kimage fit or mkimage -f";
-            let at = self.node().at().0;
-            add("fit.data", Severity::Error, at, format!("image {name} has no data"), help);
+            add(rules::DATA.finding(format!("image {name} has no data")), self.node().at().0);
             return findings;
         };
         for hash in self.hashes().filter(|hash| hashable && !hash.ignored) {
             let (node, at) = (hash.node, hash.at.0);
             let Some(algo) = hash.algo else {
-                let help = "add `algo`";
-                add(
-                    "fit.hash",
-                    Severity::Error,
-                    at,
-                    format!("{node} of image {name} does not say its algorithm"),
-                    help,
-                );
+                let message = format!("{node} of image {name} does not say its algorithm");
+                add(rules::HASH.finding(message).with_help("add `algo`"), at);
                 continue;
             };
             let Some(algorithm) = Algorithm::from_name(algo) else {
                 let message = format!("{node} of image {name} has the algorithm {algo:?}, which kimage does not know");
-                let finding = Finding::new("fit.hash", Severity::Warning, message).at(at).with_help("use sha256");
+                let finding =
+                    rules::HASH.finding(message).with_severity(Severity::Warning).at(at).with_help("use sha256");
                 unknown.push(finding.not_checked("hashes of algorithms that kimage does not know"));
                 continue;
             };
@@ -197,11 +169,11 @@ impl Image<'_, '_> {
             match hash.value {
                 None => {
                     let message = format!("{node} of image {name} has no value");
-                    add("fit.hash", Severity::Error, at, message, "make the FIT with kimage fit or mkimage -f");
+                    add(rules::HASH.finding(message).with_help("make the FIT with kimage fit or mkimage -f"), at);
                 }
                 Some(value) if value != want => {
                     let message = format!("{algo} of image {name}: found {}, wanted {}", hex(value), hex(&want));
-                    add("fit.hash", Severity::Error, at, message, "the data or the hash is damaged: copy it again");
+                    add(rules::HASH.finding(message), at);
                 }
                 Some(_) => {}
             }

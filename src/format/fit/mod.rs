@@ -10,20 +10,19 @@ mod check;
 mod edits;
 mod hash;
 mod layout;
+pub(crate) mod rules;
 
 pub use bootm::{BootView, compression_fits};
 pub use build::{Built, Error, External, Options, Unfilled, plan};
 pub use hash::Algorithm;
 pub use layout::Layout;
+pub use rules::RULES;
 
 use crate::bytes::{FieldError, FileOffset, Problem, len64, slice};
 use crate::format::fdt::{Dtb, NodeRef, Tree};
 use crate::layout::{Region, RegionKind};
 use std::collections::HashMap;
 use std::ops::Range;
-
-/// The finding that says that a signature is there and was not checked, or is missing: no verdict may pass over it.
-pub const UNCHECKED_SIGNATURE: &str = "fit.signature";
 
 /// A FIT.
 #[derive(Debug, Clone)]

@@ -4,95 +4,52 @@
 
 use super::file::{NX_COMPAT, NoDigest, Pe, SECTION_EXECUTE, SECTION_WRITE, Section};
 use crate::bytes::{Cursor, len64, slice};
-use crate::finding::{Checks, Hex, Rule, Severity};
+use crate::finding::{Checks, Hex, Severity, rules};
 
 /// What a verdict calls them.
 const AUTHENTICODE_DIGESTS: &str = "Authenticode digests";
 
-/// What is looked at.
-pub const RULES: &[&Rule] = &[
-    &SECTIONS,
-    &ALIGNMENT,
-    &SIZES,
-    &ENTRY,
-    &KERNEL,
-    &SUBSYSTEM,
-    &CHECKSUM,
-    &CERTIFICATES,
-    &DIGEST,
-    &NO_DIGEST,
-    &SIGNATURE,
-    &NX,
-];
-
-const SECTIONS: Rule = Rule {
-    id: "pe.sections",
-    severity: Severity::Error,
-    what: "section table",
-    means: "UEFI firmware refuses the image, or loads a section from the wrong place",
-};
-const ALIGNMENT: Rule = Rule {
-    id: "pe.alignment",
-    severity: Severity::Error,
-    what: "alignment",
-    means: "strict UEFI firmware and signing tools refuse the image",
-};
-const SIZES: Rule = Rule {
-    id: "pe.sizes",
-    severity: Severity::Error,
-    what: "size",
-    means: "UEFI firmware sets aside too little memory for the image, or signs and hashes other bytes than the header says",
-};
-const ENTRY: Rule = Rule {
-    id: "pe.entry",
-    severity: Severity::Error,
-    what: "AddressOfEntryPoint",
-    means: "UEFI firmware jumps to a place that is no code",
-};
-const KERNEL: Rule = Rule {
-    id: "pe.constant",
-    severity: Severity::Error,
-    what: "PE header field",
-    means: "no kernel's build writes this value: the header was damaged or edited",
-};
-const SUBSYSTEM: Rule =
-    Rule { id: "pe.subsystem", severity: Severity::Error, what: "Subsystem", means: "UEFI firmware does not start it" };
-const CHECKSUM: Rule = Rule {
-    id: "pe.checksum",
-    severity: Severity::Error,
-    what: "CheckSum",
-    means: "bytes changed after the sum was made; firmware does not check this sum itself",
-};
-const CERTIFICATES: Rule = Rule {
-    id: "pe.certificates",
-    severity: Severity::Error,
-    what: "certificate table",
-    means: "UEFI firmware does not find the signature: with Secure Boot the image is refused",
-};
-const DIGEST: Rule = Rule {
-    id: "pe.digest",
-    severity: Severity::Error,
-    what: "SHA-256 that the signature signs",
-    means: "bytes changed after the image was signed: with Secure Boot it is refused",
-};
-const NO_DIGEST: Rule = Rule {
-    id: "pe.no_digest",
-    severity: Severity::Warning,
-    what: "SHA-256 that a signature signs",
-    means: "nobody looked whether it is the one that was signed",
-};
-const SIGNATURE: Rule = Rule {
-    id: "pe.signature",
-    severity: Severity::Note,
-    what: "certificate table",
-    means: "nobody looked whether firmware with Secure Boot takes the signature: sbverify does, with the certificate",
-};
-const NX: Rule = Rule {
-    id: "pe.nx",
-    severity: Severity::Warning,
-    what: "NX_COMPAT",
-    means: "firmware that keeps its promise of write-xor-execute memory refuses the image",
-};
+rules! {
+    /// What is looked at.
+    pub RULES:
+    SECTIONS = "pe.sections", Error, "section table",
+        "UEFI firmware refuses the image, or loads a section from the wrong place",
+        "take the image as it was built; a tool that added a section made it wrong";
+    ALIGNMENT = "pe.alignment", Error, "alignment",
+        "strict UEFI firmware and signing tools refuse the image",
+        "build it again with a linker or objcopy that keeps SectionAlignment and FileAlignment";
+    SIZES = "pe.sizes", Error, "size",
+        "UEFI firmware sets aside too little memory for the image, or signs and hashes other bytes than the header \
+         says",
+        "take the image as it was built; a tool that changed it left the size as it was";
+    ENTRY = "pe.entry", Error, "AddressOfEntryPoint",
+        "UEFI firmware jumps to a place that is no code",
+        "take the image as it was built";
+    KERNEL = "pe.constant", Error, "PE header field",
+        "no kernel's build writes this value: the header was damaged or edited",
+        "take the image as it was built; if the change is yours, know that no kernel has it";
+    SUBSYSTEM = "pe.subsystem", Error, "Subsystem",
+        "UEFI firmware does not start it",
+        "build the image again; Subsystem is 10 in an EFI application";
+    CHECKSUM = "pe.checksum", Error, "CheckSum",
+        "bytes changed after the sum was made; firmware does not check this sum itself",
+        "take the image as it was built, or have the sum made again (sbsign does so)";
+    CERTIFICATES = "pe.certificates", Error, "certificate table",
+        "UEFI firmware does not find the signature: with Secure Boot the image is refused",
+        "sign the image again";
+    DIGEST = "pe.digest", Error, "SHA-256 that the signature signs",
+        "bytes changed after the image was signed: with Secure Boot it is refused",
+        "sign the image again if the change is yours; else take it from where it was signed";
+    NO_DIGEST = "pe.no_digest", Warning, "SHA-256 that a signature signs",
+        "nobody looked whether it is the one that was signed",
+        "check it with the tool that signed the image (sbverify, osslsigncode)";
+    SIGNATURE = "pe.signature", Note, "certificate table",
+        "nobody looked whether firmware with Secure Boot takes the signature: sbverify does, with the certificate",
+        "check it with sbverify --cert";
+    NX = "pe.nx", Warning, "NX_COMPAT",
+        "firmware that keeps its promise of write-xor-execute memory refuses the image",
+        "clear NX_COMPAT, or link the sections apart";
+}
 
 impl Pe<'_> {
     /// Holds the headers to the rules. `is_kernel`: a kernel's own header.S made it, as in bzImage, zImage and `Image`.

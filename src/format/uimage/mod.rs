@@ -3,12 +3,14 @@
 //! Source: U-Boot's include/image.h (`struct legacy_img_hdr`), boot/image.c, tools/default_image.c and tools/mkimage.c.
 
 mod names;
+pub(crate) mod rules;
 
 pub use names::{ARCH, COMP_NONE, COMPRESSION, Name, Names, OS, TYPE};
 pub(crate) use names::{arch_ids, comp_id};
+pub use rules::RULES;
 
 use crate::bytes::{Align, Cursor, Endian, FieldError, Problem, len64, slice};
-use crate::finding::{Finding, Severity};
+use crate::finding::Severity;
 use crate::format::entered;
 use crate::layout::{self, Plan, Region, RegionKind, Reserver};
 use std::borrow::Cow;
@@ -225,19 +227,6 @@ impl<'a> UImage<'a> {
         let data = slice(self.bytes, HEADER_LEN, data_end(&self.raw) - HEADER_LEN).unwrap_or(&[]);
         let header = (self.raw.hcrc.get(), crc32fast::hash(raw.as_bytes()));
         (header, (self.raw.dcrc.get(), crc32fast::hash(data)))
-    }
-
-    /// Compares both checksums.
-    pub fn check(&self) -> Vec<Finding> {
-        let mut findings = Vec::new();
-        let (header, data) = self.checksums();
-        for (rule, at, (found, want)) in [("uimage.hcrc", 4, header), ("uimage.dcrc", 24, data)] {
-            if found != want {
-                let message = format!("checksum: found {found:08x}, wanted {want:08x}");
-                findings.push(Finding::new(rule, Severity::Error, message).at(at));
-            }
-        }
-        findings
     }
 
     /// What the image consists of.

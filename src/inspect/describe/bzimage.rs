@@ -2,10 +2,9 @@
 
 use super::{Child, Context, Decoded, Described, PartAt, pe};
 use crate::bytes::{Cursor, Field, FieldError};
-use crate::finding::{Finding, Severity};
 use crate::format::Format;
 use crate::format::bzimage::{BzImage, CrcState, FIELDS, LAST_ROOT_DEV, Setup, Stubbed};
-use crate::inspect::{DAMAGED, Fact, Kind, Value};
+use crate::inspect::{Fact, Kind, Value, rules};
 use crate::stub::parameters::{CMDLINE_OVERRIDES, KASLR, LEN};
 use std::borrow::Cow;
 
@@ -45,7 +44,7 @@ pub(super) fn describe(bytes: &[u8], context: &Context<'_>) -> Result<Described,
         Ok(image) => image,
         Err(error) => {
             described.regions = crate::layout::Region::whole(bytes, "setup", crate::layout::RegionKind::Header);
-            let finding = Finding::new(DAMAGED, Severity::Error, error.to_string()).at(error.at.0);
+            let finding = rules::DAMAGED.finding(error.to_string()).at(error.at.0);
             described.findings.push(finding.with_help(error.help));
             return Ok(described);
         }
@@ -238,7 +237,7 @@ fn kernel_info(setup: &Setup<'_>, bytes: &[u8], start: u64, described: &mut Desc
     let words: Option<Vec<u32>> = (0..4).map(|index| cursor.u32("kernel_info", at + 4 * index).ok()).collect();
     let Some([KERNEL_INFO, size, total, setup_type]) = words.as_deref() else {
         let message = format!("kernel_info_offset leads to {at:#x}, where no kernel_info begins");
-        described.findings.push(Finding::new("bzimage.kernel_info", Severity::Error, message).at(0x268));
+        described.findings.push(crate::format::bzimage::KERNEL_INFO_RULE.finding(message).at(0x268));
         return;
     };
     let fact = Fact::hex("kernel_info", at).meaning(format!("{size} bytes, {total} with what it points to"));

@@ -3,14 +3,13 @@
 use super::{Child, Described, PartAt, kernel, pe};
 use crate::arch::Arch;
 use crate::bytes::{FieldError, len64, slice};
-use crate::finding::{Finding, Severity};
 use crate::format::fdt::Behind;
 use crate::format::image64::Image64;
 use crate::format::pe::Pe;
 use crate::format::uki::{self, Role};
 use crate::format::zboot::Zboot;
 use crate::format::{Format, pe::Section};
-use crate::inspect::{DAMAGED, Fact, Kind, Row, Value};
+use crate::inspect::{Fact, Kind, Row, Value, rules};
 use crate::layout::{Region, RegionKind};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -152,7 +151,7 @@ fn uki_sections(image: &Pe<'_>, described: &mut Described) {
             let name = String::from_utf8_lossy(section.name()).into_owned();
             let message =
                 format!("section {name} is at {:#x} to {:#x}, beyond the end of the file", range.start, range.end);
-            described.findings.push(Finding::new(DAMAGED, Severity::Error, message).at(section.at));
+            described.findings.push(rules::DAMAGED.finding(message).at(section.at));
             continue;
         };
         let start = u64::from(section.raw_at);
@@ -200,7 +199,7 @@ fn uki_sections(image: &Pe<'_>, described: &mut Described) {
     if let Some(section) = shared {
         let name = String::from_utf8_lossy(section.name()).into_owned();
         let message = format!("section {name} shares bytes of the file with one before it, and is not looked at");
-        described.findings.push(Finding::new("uki.overlap", Severity::Error, message).at(section.at));
+        described.findings.push(rules::UKI_OVERLAP.finding(message).at(section.at));
     }
     if !profiles.is_empty() {
         described.facts.push(Fact::new("profiles", Value::Table(profiles)).meaning("to choose from at boot"));

@@ -2,7 +2,6 @@
 
 use super::{Child, Described};
 use crate::bytes::{FieldError, len64};
-use crate::finding::{Finding, Severity};
 use crate::format::Format;
 use crate::format::fdt::{Behind, Dtb, NodeRef, PropertyRef};
 use crate::format::fit::{Algorithm, Configuration, Fit, Image, Placement};
@@ -79,7 +78,7 @@ pub(super) fn describe_fit(bytes: &[u8]) -> Result<Described, FieldError> {
             Ok(Some(placement)) => placement.range().clone(),
             Ok(None) => continue,
             Err(error) => {
-                let finding = Finding::new("fit.data", Severity::Error, error.to_string()).at(error.at.0);
+                let finding = crate::format::fit::rules::DATA.finding(error.to_string()).at(error.at.0);
                 described.findings.push(finding.with_help(error.help));
                 continue;
             }

@@ -8,10 +8,11 @@
 use super::Child;
 use crate::bytes::{len64, slice};
 use crate::codec::Codec;
-use crate::finding::{Finding, Severity};
+use crate::finding::Finding;
 use crate::format::Format;
 use crate::format::cpio::Cpio;
 use crate::inspect::Kind;
+use crate::inspect::rules;
 use crate::layout::{Region, RegionKind};
 use std::ops::Range;
 
@@ -49,9 +50,7 @@ pub(in crate::inspect) fn no_archive() -> Finding {
 }
 
 fn junk(message: impl Into<String>) -> Finding {
-    let help = "the kernel unpacks what stands before it and says \"Initramfs unpacking failed\"; built into the kernel, it \
-                makes it panic";
-    Finding::new("initramfs.junk", Severity::Warning, message).with_help(help)
+    rules::INITRAMFS_JUNK.finding(message)
 }
 
 /// What stands in the chain `bytes` from `end` on. `inside`: these are the contents of a compressed segment, in which

@@ -1,8 +1,8 @@
 //! The EFI side of an image: facts that bzImage, Image, zboot and UKI share.
 
 use super::Described;
-use crate::finding::{Finding, Severity};
 use crate::format::pe::{NX_COMPAT, Pe, machine_name};
+use crate::inspect::rules;
 use crate::inspect::{Fact, Row, Value};
 
 /// Adds what the PE header of `bytes` says. An image without one adds nothing; one that is damaged, a finding.
@@ -13,7 +13,7 @@ pub(super) fn describe_efi<'a>(bytes: &'a [u8], described: &mut Described) -> Op
     let pe = match Pe::parse(bytes) {
         Ok(pe) => pe,
         Err(error) => {
-            let finding = Finding::new("pe.damaged", Severity::Error, error.to_string()).at(error.at.0);
+            let finding = rules::PE_DAMAGED.finding(error.to_string()).at(error.at.0);
             described.findings.push(finding.with_help(error.help));
             return None;
         }

@@ -2,11 +2,11 @@
 
 use super::{Child, Described, kernel};
 use crate::bytes::{FieldError, len64, slice};
-use crate::finding::{Finding, Severity};
 use crate::format::Format;
 use crate::format::android::BootImage;
 use crate::format::cpio::{Cpio, archive_len};
 use crate::format::fdt::Behind;
+use crate::inspect::rules;
 use crate::inspect::{Fact, Kind, Row, Value};
 use crate::layout::{Region, RegionKind};
 
@@ -28,7 +28,7 @@ pub(super) fn describe_cpio(bytes: &[u8]) -> Result<Described, FieldError> {
                 }
             }
             Err(error) => {
-                let finding = Finding::new("cpio.damaged", Severity::Error, error.to_string()).at(error.at.0);
+                let finding = rules::CPIO_DAMAGED.finding(error.to_string()).at(error.at.0);
                 described.findings.push(finding.with_help(error.help));
             }
         }

@@ -2,9 +2,9 @@
 
 use super::{Child, Context, Decoded, Described, pe};
 use crate::bytes::{FieldError, len64, slice};
-use crate::finding::{Finding, Severity};
 use crate::format::Format;
 use crate::format::zimage::ZImage;
+use crate::inspect::rules;
 use crate::inspect::{Fact, Kind};
 use crate::layout::{Region, RegionKind};
 use crate::payload::search::{Found, find_stream, kernel_end, size_behind};
@@ -45,8 +45,7 @@ pub(super) fn describe(bytes: &[u8], context: &Context<'_>) -> Result<Described,
         None => {
             regions.push(Region::new("zImage", 0..end, RegionKind::Code));
             let message = "no compressed kernel was found in it";
-            let help = "the kernel may be compressed with a codec that kimage does not read, or be damaged";
-            described.findings.push(Finding::new("zimage.payload", Severity::Warning, message).with_help(help));
+            described.findings.push(rules::ZIMAGE_NO_PAYLOAD.finding(message));
         }
     }
     regions.retain(|region| !region.at.is_empty());
@@ -55,7 +54,7 @@ pub(super) fn describe(bytes: &[u8], context: &Context<'_>) -> Result<Described,
     described.behind(bytes, image.behind(), 0);
     // A tree that is damaged; anything else is none of the decompressor's business.
     if let Some(error) = ZImage::parse(bytes).err().filter(|_| image.has_damaged_dtb()) {
-        let finding = Finding::new("zimage.trailer", Severity::Warning, error.to_string());
+        let finding = rules::ZIMAGE_TRAILER.finding(error.to_string());
         described.findings.push(finding.at(error.at.0).with_help(error.help));
     }
     pe::describe_efi(bytes, &mut described);

@@ -3,7 +3,7 @@
 use super::{LayerFinding, Verified};
 use crate::bytes::len64;
 use crate::elf::{Elf, KERNEL_REMOVES, RelocOptions, RemoveList, StripOptions, relocs, strip};
-use crate::finding::{Checks, Rule, Severity};
+use crate::finding::{Checks, rules};
 use crate::format::pe::Pe;
 use crate::inspect::flat::flat_forms;
 use crate::inspect::{LayerId, Opened, hex};
@@ -11,29 +11,22 @@ use crate::layout::Plan;
 use crate::payload::{RelocForm, emit_relocs, parse_relocs, points_into};
 use std::borrow::Cow;
 
-pub(super) const RULES: &[&Rule] = &[&HAS_KERNEL, &SAME_KERNEL, &SAME_RELOCS, &RELOCS_UNKNOWN];
-
-const HAS_KERNEL: Rule =
-    Rule { id: "against.none", severity: Severity::Error, what: "kernel to compare", means: "nothing was compared" };
-const SAME_KERNEL: Rule = Rule {
-    id: "against.kernel",
-    severity: Severity::Error,
-    what: "kernel",
-    means: "the image boots another kernel than this one",
-};
-const SAME_RELOCS: Rule = Rule {
-    id: "against.relocs",
-    severity: Severity::Error,
-    what: "relocations",
-    means: "the image boots this kernel, but does not survive being moved (KASLR)",
-};
-const RELOCS_UNKNOWN: Rule = Rule {
-    id: "against.relocs_unknown",
-    severity: Severity::Note,
-    what: "relocations",
-    means: "this vmlinux has lost them, so they could not be compared (the build leaves them in vmlinux.unstripped); what the \
-            image's relocations point to fits the kernel",
-};
+rules! {
+    pub(super) RULES:
+    HAS_KERNEL = "against.none", Error, "kernel to compare",
+        "nothing was compared",
+        "give a file with a kernel in it";
+    SAME_KERNEL = "against.kernel", Error, "kernel",
+        "the image boots another kernel than this one",
+        "make the image again from this vmlinux";
+    SAME_RELOCS = "against.relocs", Error, "relocations",
+        "the image boots this kernel, but does not survive being moved (KASLR)",
+        "make the image again from this vmlinux";
+    RELOCS_UNKNOWN = "against.relocs_unknown", Note, "relocations",
+        "this vmlinux has lost them, so they could not be compared (the build leaves them in vmlinux.unstripped); \
+         what the image's relocations point to fits the kernel",
+        "give vmlinux.unstripped of the same build to compare them";
+}
 
 /// Holds the kernel in `image` against `reference`: the kernel's own vmlinux, which is stripped as the kernel's build does, or
 /// another image, whose kernel is taken out.

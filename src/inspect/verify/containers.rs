@@ -4,127 +4,46 @@ use super::{payload, unsigned_len};
 use crate::arch::Arch;
 use crate::bytes::{Cursor, Endian, len64, slice};
 use crate::codec::Codec;
-use crate::finding::{Checks, Hex, Rule, Severity};
+use crate::finding::{Checks, Hex, Severity, rules};
 use crate::format::Format;
 use crate::format::android::BootImage;
 use crate::format::image64::Image64;
 use crate::format::pe::Pe;
 use crate::format::trx::Trx;
-use crate::format::uimage::{COMPRESSION, MAGIC, UImage, kind};
+use crate::format::uimage::{self, COMPRESSION, MAGIC, UImage, kind};
 use crate::format::zimage::ZImage;
 use crate::inspect::{Kind, Layer, Opened, hex};
 
-pub(super) const RULES: &[&Rule] = &[
-    &ZIMAGE_LENGTH,
-    &ZIMAGE_DTB,
-    &ZIMAGE_TABLE,
-    &ZIMAGE_PAYLOAD,
-    &IMAGE_CONSTANT,
-    &IMAGE_SIZE,
-    &ZBOOT_CONSTANT,
-    &HCRC,
-    &DCRC,
-    &UIMAGE_SIZE,
-    &UIMAGE_CSF,
-    &UIMAGE_COMP,
-    &UIMAGE_ENTRY,
-    &UIMAGE_TABLE,
-    &ANDROID_ID,
-    &TRX_CRC,
-];
-
-const TRX_CRC: Rule =
-    Rule { id: "trx.crc32", severity: Severity::Error, what: "crc32", means: "the boot loader refuses the firmware" };
-const ZIMAGE_LENGTH: Rule = Rule {
-    id: "zimage.length",
-    severity: Severity::Error,
-    what: "what follows the end by the header",
-    means: "the decompressor looks for an appended device tree just there: what is there is none, or is damaged",
-};
-const ZIMAGE_DTB: Rule = Rule {
-    id: "zimage.dtb",
-    severity: Severity::Warning,
-    what: "place of the appended device tree",
-    means: "the kernel's decompressor looks right behind the image and nowhere else: it does not find the tree",
-};
-const ZIMAGE_TABLE: Rule = Rule {
-    id: "zimage.table",
-    severity: Severity::Error,
-    what: "size table",
-    means: "boot loaders (kexec) reckon with a wrong size of the kernel: device tree or RAM disk may be overwritten",
-};
-const ZIMAGE_PAYLOAD: Rule = Rule {
-    id: "zimage.payload",
-    severity: Severity::Error,
-    what: "compressed kernel",
-    means: "no stream in the image decodes to what its size table says: the payload is damaged, or the table is",
-};
-const IMAGE_CONSTANT: Rule = Rule {
-    id: "image.constant",
-    severity: Severity::Error,
-    what: "header field",
-    means: "no kernel's build writes this value: the header was damaged or edited",
-};
-const IMAGE_SIZE: Rule = Rule {
-    id: "image.size",
-    severity: Severity::Error,
-    what: "image_size",
-    means: "a boot loader sets aside too little memory for the kernel, or more than it needs",
-};
-const ZBOOT_CONSTANT: Rule = Rule {
-    id: "zboot.constant",
-    severity: Severity::Error,
-    what: "header field",
-    means: "boot loaders that unpack the kernel themselves do not know what to do with it",
-};
-const HCRC: Rule = Rule {
-    id: "uimage.hcrc",
-    severity: Severity::Error,
-    what: "ih_hcrc, CRC-32 of the header",
-    means: "U-Boot refuses the image: \"Bad Header Checksum\"",
-};
-const DCRC: Rule = Rule {
-    id: "uimage.dcrc",
-    severity: Severity::Error,
-    what: "ih_dcrc, CRC-32 of the data",
-    means: "U-Boot refuses the image: \"Bad Data CRC\", unless it is told not to look (verify=no)",
-};
-const UIMAGE_CSF: Rule = Rule {
-    id: "uimage.csf",
-    severity: Severity::Note,
-    what: "signature data behind the image",
-    means: "nobody looked whether the boot ROM would take it",
-};
-const UIMAGE_SIZE: Rule = Rule {
-    id: "uimage.size",
-    severity: Severity::Warning,
-    what: "bytes behind the data by ih_size",
-    means: "U-Boot neither checks nor loads them",
-};
-const UIMAGE_COMP: Rule = Rule {
-    id: "uimage.comp",
-    severity: Severity::Error,
-    what: "ih_comp",
-    means: "U-Boot fails to decompress the data, or starts compressed data as a program",
-};
-const UIMAGE_ENTRY: Rule = Rule {
-    id: "uimage.entry",
-    severity: Severity::Warning,
-    what: "ih_ep",
-    means: "U-Boot jumps to an address where the kernel does not begin",
-};
-const UIMAGE_TABLE: Rule = Rule {
-    id: "uimage.table",
-    severity: Severity::Error,
-    what: "table of files",
-    means: "U-Boot takes other bytes for the files than were put in",
-};
-const ANDROID_ID: Rule = Rule {
-    id: "android.id",
-    severity: Severity::Note,
-    what: "id, the SHA-1 of the sections",
-    means: "a section was changed after mkbootimg, or another tool made the image; few boot loaders look at it",
-};
+rules! {
+    pub(super) RULES:
+    TRX_CRC = "trx.crc32", Error, "crc32",
+        "the boot loader refuses the firmware",
+        "copy the file again, whole, or have the sum made again (OpenWrt: otrx, trx)";
+    ZIMAGE_LENGTH = "zimage.length", Error, "what follows the end by the header",
+        "the decompressor looks for an appended device tree just there: what is there is none, or is damaged",
+        "cut it off, or append a device tree that is whole";
+    ZIMAGE_DTB = "zimage.dtb", Warning, "place of the appended device tree",
+        "the kernel's decompressor looks right behind the image and nowhere else: it does not find the tree",
+        "append the device tree right behind the end of the zImage, without padding";
+    ZIMAGE_TABLE = "zimage.table", Error, "size table",
+        "boot loaders (kexec) reckon with a wrong size of the kernel: device tree or RAM disk may be overwritten",
+        "take the zImage as it was built";
+    ZIMAGE_PAYLOAD = "zimage.payload", Error, "compressed kernel",
+        "no stream in the image decodes to what its size table says: the payload is damaged, or the table is",
+        "copy the zImage again";
+    IMAGE_CONSTANT = "image.constant", Error, "header field",
+        "no kernel's build writes this value: the header was damaged or edited",
+        "copy the image again; if the change is yours, know that no build has it";
+    IMAGE_SIZE = "image.size", Error, "image_size",
+        "a boot loader sets aside too little memory for the kernel, or more than it needs",
+        "copy the image again, whole";
+    ZBOOT_CONSTANT = "zboot.constant", Error, "header field",
+        "boot loaders that unpack the kernel themselves do not know what to do with it",
+        "copy the image again";
+    ANDROID_ID = "android.id", Note, "id, the SHA-1 of the sections",
+        "a section was changed after mkbootimg, or another tool made the image; few boot loaders look at it",
+        "nothing, if the change was meant; mkbootimg makes the id again";
+}
 
 pub(super) fn zimage(opened: &Opened<'_>, layer: &Layer, checks: &mut Checks) {
     let bytes = opened.bytes(layer);
@@ -259,19 +178,15 @@ pub(super) fn uimage(opened: &Opened<'_>, layer: &Layer, checks: &mut Checks) {
     let magic = Cursor::new(bytes, Endian::Big).u32("ih_magic", 0).unwrap_or(MAGIC);
     let Ok(image) = UImage::parse_magic(bytes, magic) else { return };
     let (header, data) = image.checksums();
-    checks.hold(&HCRC, 4, header.0 == header.1, Hex(header.0.into()), Hex(header.1.into()));
-    checks.hold(&DCRC, 24, data.0 == data.1, Hex(data.0.into()), Hex(data.1.into()));
+    checks.hold(&uimage::rules::HCRC, 4, header.0 == header.1, Hex(header.0.into()), Hex(header.1.into()));
+    checks.hold(&uimage::rules::DCRC, 24, data.0 == data.1, Hex(data.0.into()), Hex(data.1.into()));
     let end = 64 + u64::from(image.size());
     let behind = len64(bytes).saturating_sub(end);
     let csf = image.header().kind == kind::FIRMWARE_IVT;
-    checks.hold(&UIMAGE_SIZE, 12, behind == 0 || csf, behind, 0);
+    checks.hold(&uimage::rules::SIZE, 12, behind == 0 || csf, behind, 0);
     if behind > 0 && csf {
-        checks.not_checked(
-            &UIMAGE_CSF,
-            end,
-            format!("{behind} bytes, not checked"),
-            "signatures of the boot ROM (HABv4)",
-        );
+        let what = "signatures of the boot ROM (HABv4)";
+        checks.not_checked(&uimage::rules::CSF, end, format!("{behind} bytes, not checked"), what);
     }
     let header = image.header();
     if matches!(header.kind, kind::MULTI | kind::SCRIPT) {
@@ -279,7 +194,7 @@ pub(super) fn uimage(opened: &Opened<'_>, layer: &Layer, checks: &mut Checks) {
         let found = format!("files up to {last:#x}");
         // The last file is not padded, but some tools do.
         checks.hold(
-            &UIMAGE_TABLE,
+            &uimage::rules::TABLE,
             64,
             (last..last + 4).contains(&end),
             found,
@@ -307,17 +222,17 @@ pub(super) fn uimage(opened: &Opened<'_>, layer: &Layer, checks: &mut Checks) {
         (None, kind::KERNEL | kind::KERNEL_NOLOAD | kind::STANDALONE) => name == "none" || first.is_none(),
         _ => true,
     };
-    checks.hold(&UIMAGE_COMP, 31, kept, name, wanted.unwrap_or("none"));
+    checks.hold(&uimage::rules::COMP, 31, kept, name, wanted.unwrap_or("none"));
     let (load, entry) = (u64::from(header.load), u64::from(header.entry));
     if header.kind == kind::KERNEL && name == "none" && !(load..load + u64::from(image.size())).contains(&entry) {
         let wanted = format!("{load:#x} to {:#x}", load + u64::from(image.size()));
-        checks.hold(&UIMAGE_ENTRY, 20, false, Hex(entry), wanted);
+        checks.hold(&uimage::rules::ENTRY, 20, false, Hex(entry), wanted);
     } else if matches!(header.kind, kind::KERNEL | kind::KERNEL_NOLOAD) {
         let found = header.entered(image.files().next().unwrap_or(&[]), false);
-        let (severity, why) = found.unwrap_or((UIMAGE_ENTRY.severity, ""));
+        let (severity, why) = found.unwrap_or((uimage::rules::ENTRY.severity, ""));
         let first = if header.kind == kind::KERNEL { load } else { 0 };
         let wanted = format!("{first:#x}, its first byte: {why}");
-        checks.hold_as(severity, &UIMAGE_ENTRY, 20, found.is_none(), Hex(entry), wanted);
+        checks.hold_as(severity, &uimage::rules::ENTRY, 20, found.is_none(), Hex(entry), wanted);
     }
 }
 

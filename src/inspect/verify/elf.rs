@@ -2,49 +2,33 @@
 
 use crate::bytes::len64;
 use crate::elf::{Elf, Kind as ElfKind, Lists, PT_LOAD, RelocKind};
-use crate::finding::{Checks, Hex, Rule, Severity};
+use crate::finding::{Checks, Hex, rules};
 use crate::format::Format;
 use crate::inspect::{Kind, Layer, Opened};
 use crate::payload::{parse_relocs, points_into};
 
-pub(super) const RULES: &[&Rule] = &[&SEGMENTS, &ENTRY, &ALIGN, &NOTES, &SORTED, &INSIDE];
-
-const SEGMENTS: Rule = Rule {
-    id: "elf.segments",
-    severity: Severity::Error,
-    what: "program header",
-    means: "a loader reads beyond the end of the file, or loads one part of the kernel over another",
-};
-const ENTRY: Rule = Rule {
-    id: "elf.entry",
-    severity: Severity::Error,
-    what: "e_entry",
-    means: "a loader jumps to a place that is not part of the kernel",
-};
-const ALIGN: Rule = Rule {
-    id: "elf.align",
-    severity: Severity::Error,
-    what: "p_align",
-    means: "the decompressor of a 64-bit kernel stops with \"Alignment of LOAD segment isn't multiple of 2MB\"",
-};
-const NOTES: Rule = Rule {
-    id: "elf.notes",
-    severity: Severity::Warning,
-    what: "PT_NOTE segment",
-    means: "notes of different alignment stand in one segment: nobody finds the build id or the PVH entry behind that place",
-};
-const SORTED: Rule = Rule {
-    id: "relocs.sorted",
-    severity: Severity::Error,
-    what: "relocation table",
-    means: "the kernel's build sorts each list: this table is damaged, and the kernel does not survive being moved",
-};
-const INSIDE: Rule = Rule {
-    id: "relocs.inside",
-    severity: Severity::Error,
-    what: "relocation table",
-    means: "it is not the table of this kernel: the kernel does not survive being moved (KASLR)",
-};
+rules! {
+    pub(super) RULES:
+    SEGMENTS = "elf.segments", Error, "program header",
+        "a loader reads beyond the end of the file, or loads one part of the kernel over another",
+        "copy the file again, whole";
+    ENTRY = "elf.entry", Error, "e_entry",
+        "a loader jumps to a place that is not part of the kernel",
+        "link the kernel again, with ENTRY() in one of its segments";
+    ALIGN = "elf.align", Error, "p_align",
+        "the decompressor of a 64-bit kernel stops with \"Alignment of LOAD segment isn't multiple of 2MB\"",
+        "link the kernel again with -z max-page-size=0x200000";
+    NOTES = "elf.notes", Warning, "PT_NOTE segment",
+        "notes of different alignment stand in one segment: nobody finds the build id or the PVH entry behind that \
+         place",
+        "link the kernel so that notes of one alignment stand together";
+    SORTED = "relocs.sorted", Error, "relocation table",
+        "the kernel's build sorts each list: this table is damaged, and the kernel does not survive being moved",
+        "take the table from the build of this kernel";
+    INSIDE = "relocs.inside", Error, "relocation table",
+        "it is not the table of this kernel: the kernel does not survive being moved (KASLR)",
+        "take the table from the build of this kernel";
+}
 
 pub(super) fn check(opened: &Opened<'_>, layer: &Layer, checks: &mut Checks) {
     let Ok(elf) = Elf::parse(opened.bytes(layer)) else { return };

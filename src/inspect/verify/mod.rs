@@ -13,13 +13,14 @@ mod x86;
 
 pub use against::against;
 
-use super::{DAMAGED, Kind, Layer, LayerId, Opened};
+use super::rules::{DAMAGED, LIMIT, STREAM_DAMAGED};
+use super::{Kind, Layer, LayerId, Opened};
 use crate::bytes::{Cursor, len64};
 use crate::codec::Codec;
-use crate::finding::{Checks, Finding, Rule, Severity};
+use crate::finding::{Checks, Finding, Rule, Severity, rules};
+use crate::format::Format;
 use crate::format::bzimage::{BzImage, Stubbed};
 use crate::format::pe::{E_LFANEW, Pe};
-use crate::format::{self, Format};
 use crate::layout::Region;
 
 /// A finding, and the layer it is about.
@@ -69,46 +70,29 @@ impl Verified {
     }
 }
 
-/// All rules, format by format.
-pub fn rules() -> impl Iterator<Item = &'static Rule> {
-    let formats = [format::bzimage::RULES, format::bzimage::STUBBED_RULES, format::pe::RULES];
-    let own = [RULES, x86::RULES, elf::RULES, tree::RULES, containers::RULES, signatures::RULES, against::RULES];
-    formats.into_iter().chain(own).flatten().copied()
+rules! {
+    ACROSS:
+    PE_HEADER = "pe.header", Error, "MS-DOS header",
+        "UEFI firmware does not take the file for a program",
+        "copy the image again; if a tool took the header off, it is for BIOS boot loaders alone";
+    KERNEL_MAGIC = "pe.kernel_magic", Error, "magic number of a kernel",
+        "UEFI firmware starts this image; other boot loaders do not know it for a kernel",
+        "copy the image again";
+    PAYLOAD_CODEC = "payload.codec", Error, "beginning of the payload",
+        "the decompressor fails, or boot loaders that unpack the kernel themselves do",
+        "copy the image again; an encrypted or foreign payload is not known to kimage";
+    PAYLOAD_LENGTH = "payload.length", Error, "length of the payload",
+        "the length in the header is not that of the stream: boot loaders that unpack the kernel themselves may fail",
+        "build the image again with the zoffset.h of this decompressor";
+    PAYLOAD_SIZE = "payload.size", Error, "size behind the stream",
+        "the decompressor sets aside the wrong amount of memory, and looks for relocations in the wrong place: the \
+         kernel does not boot",
+        "append the size as the kernel's build does (kimage compress --with-size)";
 }
 
-const RULES: &[&Rule] = &[&PE_HEADER, &KERNEL_MAGIC, &PAYLOAD_CODEC, &PAYLOAD_LENGTH, &PAYLOAD_SIZE];
-
-const PE_HEADER: Rule = Rule {
-    id: "pe.header",
-    severity: Severity::Error,
-    what: "MS-DOS header",
-    means: "UEFI firmware does not take the file for a program",
-};
-const KERNEL_MAGIC: Rule = Rule {
-    id: "pe.kernel_magic",
-    severity: Severity::Error,
-    what: "magic number of a kernel",
-    means: "UEFI firmware starts this image; other boot loaders do not know it for a kernel",
-};
-const PAYLOAD_CODEC: Rule = Rule {
-    id: "payload.codec",
-    severity: Severity::Error,
-    what: "beginning of the payload",
-    means: "the decompressor fails, or boot loaders that unpack the kernel themselves do",
-};
-const PAYLOAD_LENGTH: Rule = Rule {
-    id: "payload.length",
-    severity: Severity::Error,
-    what: "length of the payload",
-    means: "the length in the header is not that of the stream: boot loaders that unpack the kernel themselves may fail",
-};
-const PAYLOAD_SIZE: Rule = Rule {
-    id: "payload.size",
-    severity: Severity::Error,
-    what: "size behind the stream",
-    means: "the decompressor sets aside the wrong amount of memory, and looks for relocations in the wrong place: the \
-            kernel does not boot",
-};
+/// The rules of [`verify`] and [`against`] that do not stand with a format.
+pub const RULES: [&[&Rule]; 7] =
+    [ACROSS, x86::RULES, elf::RULES, tree::RULES, containers::RULES, signatures::RULES, against::RULES];
 
 /// Holds every layer of a file that was taken apart ([`super::open`]) to its claims.
 pub fn verify(opened: &Opened<'_>) -> Verified {
@@ -230,7 +214,8 @@ fn payload(opened: &Opened<'_>, layer: &Layer, at: impl Into<Option<u64>>, check
         checks.hold(&PAYLOAD_CODEC, payload.in_parent.start, false, found, "the magic number of a codec");
         return;
     };
-    if payload.findings.iter().any(|finding| matches!(finding.rule, DAMAGED | "stream.damaged" | "layer.limit")) {
+    let stopped = [&DAMAGED, &STREAM_DAMAGED, &LIMIT].map(|rule| rule.id);
+    if payload.findings.iter().any(|finding| stopped.contains(&finding.rule)) {
         return;
     }
     let has = |name: &str| payload.regions.iter().find(|region| region.name == name);

@@ -2,7 +2,7 @@
 //! passes over them.
 
 use crate::bytes::{len64, slice};
-use crate::finding::{Checks, Hex, Rule, Severity};
+use crate::finding::{Checks, Hex, rules};
 use crate::format::android::BootImage;
 use crate::format::cpio::Cpio;
 use crate::format::foreign::{Foreign, is_signed_module};
@@ -10,66 +10,35 @@ use crate::format::pe::Pe;
 use crate::format::tplink::TpLink;
 use crate::format::uki::{self, Role};
 
-pub(super) const RULES: &[&Rule] = &[
-    &TPLINK_MD5,
-    &TPLINK_ROOTFS,
-    &CHROMEOS_SIGNATURE,
-    &CPIO_CHECK,
-    &MODULE_SIGNATURE,
-    &ANDROID_SIGNATURE,
-    &DATA_SIGNATURE,
-    &PCRSIG,
-];
-
-const TPLINK_MD5: Rule = Rule {
-    id: "tplink.md5sum",
-    severity: Severity::Note,
-    what: "md5sum",
-    means: "nobody knows whether the firmware is whole: it was damaged, or changed after the sum was made",
-};
-const TPLINK_ROOTFS: Rule = Rule {
-    id: "tplink.rootfs_len",
-    severity: Severity::Warning,
-    what: "bytes behind the kernel",
-    means: "the file was cut off: the kernel does not find all of its root file system",
-};
-const CHROMEOS_SIGNATURE: Rule = Rule {
-    id: "chromeos.signature",
-    severity: Severity::Note,
-    what: "signatures of key block, preamble and body",
-    means: "nobody looked whether the firmware would take them: vbutil_kernel --verify does, with the public key",
-};
-const CPIO_CHECK: Rule = Rule {
-    id: "cpio.c_check",
-    severity: Severity::Error,
-    what: "c_check",
-    means: "the file was damaged: Linux 5.18 and newer unpack nothing more (\"bad data checksum\"), older ones do not look",
-};
-const MODULE_SIGNATURE: Rule = Rule {
-    id: "cpio.module_signature",
-    severity: Severity::Note,
-    what: "kernel modules",
-    means: "nobody looked whether the kernel would take them: where it wants signatures (CONFIG_MODULE_SIG_FORCE, lockdown), \
-            it may refuse them",
-};
-const ANDROID_SIGNATURE: Rule = Rule {
-    id: "android.signature",
-    severity: Severity::Note,
-    what: "signature of the boot image",
-    means: "nobody looked whether it is that of these bytes: avbtool verify_image does",
-};
-const DATA_SIGNATURE: Rule = Rule {
-    id: "data.signature",
-    severity: Severity::Note,
-    what: "data",
-    means: "nobody looked whether it is that of these bytes",
-};
-const PCRSIG: Rule = Rule {
-    id: "uki.pcrsig",
-    severity: Severity::Note,
-    what: ".pcrsig",
-    means: "nobody looked whether these values come out when the image is booted: systemd-measure calculates them",
-};
+rules! {
+    pub(super) RULES:
+    TPLINK_MD5 = "tplink.md5sum", Note, "md5sum",
+        "nobody knows whether the firmware is whole: it was damaged, or changed after the sum was made",
+        "copy the file again, whole; the vendor's own tool knows other sums (mktplinkfw -i)";
+    TPLINK_ROOTFS = "tplink.rootfs_len", Warning, "bytes behind the kernel",
+        "the file was cut off: the kernel does not find all of its root file system",
+        "copy the file again, whole";
+    CHROMEOS_SIGNATURE = "chromeos.signature", Note, "signatures of key block, preamble and body",
+        "nobody looked whether the firmware would take them: vbutil_kernel --verify does, with the public key",
+        "check them with vbutil_kernel --verify and the public key";
+    CPIO_CHECK = "cpio.c_check", Error, "c_check",
+        "the file was damaged: Linux 5.18 and newer unpack nothing more (\"bad data checksum\"), older ones do not \
+         look",
+        "make the archive again, or copy the file again, whole";
+    MODULE_SIGNATURE = "cpio.module_signature", Note, "kernel modules",
+        "nobody looked whether the kernel would take them: where it wants signatures (CONFIG_MODULE_SIG_FORCE, \
+         lockdown), it may refuse them",
+        "check them on the machine that they are for, or with modinfo and the key";
+    ANDROID_SIGNATURE = "android.signature", Note, "signature of the boot image",
+        "nobody looked whether it is that of these bytes: avbtool verify_image does",
+        "check it with avbtool verify_image";
+    DATA_SIGNATURE = "data.signature", Note, "data",
+        "nobody looked whether it is that of these bytes",
+        "check it with the tool that made it";
+    PCRSIG = "uki.pcrsig", Note, ".pcrsig",
+        "nobody looked whether these values come out when the image is booted: systemd-measure calculates them",
+        "compare them with what systemd-measure calculates";
+}
 
 const MODULE_SIGNATURES: &str = "signatures of kernel modules";
 

@@ -2,45 +2,28 @@
 
 use crate::bytes::{Cursor, Endian, len64, slice};
 use crate::codec::Codec;
-use crate::finding::{Checks, Rule, Severity};
+use crate::finding::{Checks, Severity, rules};
 use crate::format::Format;
 use crate::format::fdt::{Behind, Dtb};
 use crate::format::fit::{Fit, compression_fits};
 use crate::inspect::{Kind, Layer, Opened};
 use std::collections::HashMap;
 
-pub(super) const RULES: &[&Rule] = &[&HEADER, &BLOCKS, &ROOT, &TOTAL, &COMPRESSION];
-
-const HEADER: Rule = Rule {
-    id: "dtb.header",
-    severity: Severity::Error,
-    what: "header field",
-    means: "U-Boot and the kernel refuse the tree, or read it by the rules of another version",
-};
-const BLOCKS: Rule = Rule {
-    id: "dtb.blocks",
-    severity: Severity::Error,
-    what: "blocks of the tree",
-    means: "nodes, properties or their names are read from the wrong place",
-};
-const ROOT: Rule = Rule {
-    id: "dtb.root_name",
-    severity: Severity::Error,
-    what: "name of the root node",
-    means: "U-Boot refuses a FIT with such a tree (FIT_FULL_CHECK), and libfdt's fdt_check_full any tree",
-};
-const TOTAL: Rule = Rule {
-    id: "dtb.totalsize",
-    severity: Severity::Warning,
-    what: "bytes behind totalsize",
-    means: "nobody who reads the tree sees them",
-};
-const COMPRESSION: Rule = Rule {
-    id: "fit.compression",
-    severity: Severity::Error,
-    what: "compression of an image",
-    means: "U-Boot fails to decompress the image",
-};
+rules! {
+    pub(super) RULES:
+    HEADER = "dtb.header", Error, "header field",
+        "U-Boot and the kernel refuse the tree, or read it by the rules of another version",
+        "compile the tree again with dtc";
+    BLOCKS = "dtb.blocks", Error, "blocks of the tree",
+        "nodes, properties or their names are read from the wrong place",
+        "compile the tree again with dtc";
+    ROOT = "dtb.root_name", Error, "name of the root node",
+        "U-Boot refuses a FIT with such a tree (FIT_FULL_CHECK), and libfdt's fdt_check_full any tree",
+        "compile the tree again with dtc";
+    TOTAL = "dtb.totalsize", Warning, "bytes behind totalsize",
+        "nobody who reads the tree sees them",
+        "cut them off, if nobody put them there on purpose";
+}
 
 /// The header's fields are (Devicetree Specification 0.4, 5.2): magic, totalsize, off_dt_struct, off_dt_strings,
 /// off_mem_rsvmap, version, last_comp_version, boot_cpuid_phys, size_dt_strings, size_dt_struct.
@@ -102,7 +85,7 @@ pub(super) fn fit(opened: &Opened<'_>, layer: &Layer, checks: &mut Checks) {
         let Some(kept) = compression_fits(image.text("compression").unwrap_or(""), found) else { continue };
         let text = found.map_or("data", Codec::name);
         let found_text = format!("{} for {text}, image {}", image.text("compression").unwrap_or(""), image.name());
-        checks.hold(&COMPRESSION, None, kept, found_text, "what its data begins as");
+        checks.hold(&crate::format::fit::rules::COMPRESSION, None, kept, found_text, "what its data begins as");
     }
 }
 

@@ -4,52 +4,35 @@ use super::{kernel, payload};
 use crate::bytes::len64;
 use crate::codec::Codec;
 use crate::elf::Elf;
-use crate::finding::{Checks, Hex, Rule, Severity};
+use crate::finding::{Checks, Hex, rules};
 use crate::format::Format;
 use crate::format::bzimage::{BzImage, FIELDS, MemoryOf, Stubbed, init_size};
 use crate::format::pe::Pe;
 use crate::inspect::{Kind, Layer, Opened};
 use crate::stub::parameters::{PLAIN, RELOCS as HAS_TABLE};
 
-pub(super) const RULES: &[&Rule] = &[&CLASS, &ADDRESS, &INIT_SIZE, &RELEASE, &RELOCS, &SECTIONS];
-
-const CLASS: Rule = Rule {
-    id: "bzimage.class",
-    severity: Severity::Error,
-    what: "xloadflags, XLF_KERNEL_64",
-    means: "a boot loader enters a 32-bit kernel in 64-bit mode, or refuses a 64-bit one",
-};
-const ADDRESS: Rule = Rule {
-    id: "bzimage.pref_address",
-    severity: Severity::Error,
-    what: "pref_address",
-    means: "a boot loader sets aside memory where the kernel does not go",
-};
-const INIT_SIZE: Rule = Rule {
-    id: "bzimage.init_size",
-    severity: Severity::Error,
-    what: "init_size",
-    means: "a boot loader sets aside too little memory, so that the decompressor overwrites itself or an initial RAM disk; \
-            or more than there is",
-};
-const RELEASE: Rule = Rule {
-    id: "bzimage.release",
-    severity: Severity::Error,
-    what: "release in the setup",
-    means: "setup and kernel are not of the same build: it boots at most by chance",
-};
-const RELOCS: Rule = Rule {
-    id: "bzimage.relocs",
-    severity: Severity::Error,
-    what: "relocations behind the kernel",
-    means: "a 32-bit kernel that may be loaded anywhere cannot run anywhere but at its link address",
-};
-const SECTIONS: Rule = Rule {
-    id: "bzimage.pe_layout",
-    severity: Severity::Error,
-    what: "end of the last PE section",
-    means: "UEFI firmware loads another part of the file than other boot loaders do",
-};
+rules! {
+    pub(super) RULES:
+    CLASS = "bzimage.class", Error, "xloadflags, XLF_KERNEL_64",
+        "a boot loader enters a 32-bit kernel in 64-bit mode, or refuses a 64-bit one",
+        "take the setup from the build of this kernel";
+    ADDRESS = "bzimage.pref_address", Error, "pref_address",
+        "a boot loader sets aside memory where the kernel does not go",
+        "take the setup from the build of this kernel";
+    INIT_SIZE = "bzimage.init_size", Error, "init_size",
+        "a boot loader sets aside too little memory, so that the decompressor overwrites itself or an initial RAM \
+         disk; or more than there is",
+        "build the image again with the zoffset.h and voffset.h of this kernel";
+    RELEASE = "bzimage.release", Error, "release in the setup",
+        "setup and kernel are not of the same build: it boots at most by chance",
+        "take the setup from the build of this kernel";
+    RELOCS = "bzimage.relocs", Error, "relocations behind the kernel",
+        "a 32-bit kernel that may be loaded anywhere cannot run anywhere but at its link address",
+        "build the image again with the kernel's relocations, or not relocatable";
+    SECTIONS = "bzimage.pe_layout", Error, "end of the last PE section",
+        "UEFI firmware loads another part of the file than other boot loaders do",
+        "build the image again; a tool that changed it left one of the two as it was";
+}
 
 pub(super) fn check(opened: &Opened<'_>, layer: &Layer, checks: &mut Checks) {
     let bytes = opened.bytes(layer);

@@ -333,7 +333,7 @@ doors! {
     };
     UIMAGE "UImage::parse" |input| {
         let image = UImage::parse(input)?;
-        shown((image.regions(), image.header(), image.files().collect::<Vec<_>>(), image.check()))
+        shown((image.regions(), image.header(), image.files().collect::<Vec<_>>(), image.checksums()))
     };
     DTB "Dtb::parse" |input| {
         let blob = Dtb::parse_at(input, 0)?;

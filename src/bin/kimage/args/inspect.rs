@@ -132,6 +132,30 @@ pub(crate) struct Verify {
     pub(crate) opening: Opening,
 }
 
+/// What a finding is about: the rule, what a breach of it means, and what to do
+///
+/// Findings of every command name the rule that they are about, in brackets or as `rule` in JSON. Without RULE, lists all
+/// rules.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  kimage explain bzimage.init_size
+  kimage explain fit
+  kimage explain --json | jq -r '.rules[] | [.id, .severity] | @tsv'
+
+A format's name stands for all of its rules. --schema prints the JSON Schema of the JSON form.")]
+pub(crate) struct Explain {
+    /// Ids of rules, or names of formats
+    #[arg(value_name = "RULE")]
+    pub(crate) rules: Vec<String>,
+    /// Print one JSON document
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Print the JSON Schema of --json
+    #[arg(long, conflicts_with_all = ["rules", "json"])]
+    pub(crate) schema: bool,
+}
+
 /// Two kernel files: what differs, layer by layer, and why
 ///
 /// Compares header fields, sections, codec and its parameters, the decompressed kernels with their symbols' addresses, the

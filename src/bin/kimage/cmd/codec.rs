@@ -6,7 +6,8 @@ use crate::output::Output;
 use crate::say;
 use anyhow::{Context, Result, anyhow};
 use kimage::codec::{self, Codec, Parameters, SPLIT_SIZE, size_trailer};
-use kimage::finding::{Finding, Severity};
+use kimage::finding::Finding;
+use kimage::report::{CODEC_TRAILER, CODEC_TRAILING};
 use std::io::{self, Write};
 
 pub(crate) fn compress(args: &Compress) -> Result<()> {
@@ -99,13 +100,13 @@ fn trailing(codec: Codec, behind: &[u8], at: usize, produced: u64) -> Finding {
         let says = u32::from_le_bytes(trailer);
         if u64::from(says) == produced & u64::from(u32::MAX) {
             let message = format!("the 4 bytes at offset {at:#x} are the kernel's size trailer: {says}");
-            return Finding::new("codec.trailer", Severity::Note, message);
+            return CODEC_TRAILER.finding(message);
         }
         let message = format!(
             "4 bytes follow the {} stream, at offset {at:#x}: {says:#x}, not the {produced} of its data",
             codec.name()
         );
-        return Finding::new("codec.trailing", Severity::Warning, message);
+        return CODEC_TRAILING.finding(message);
     }
     let first: Vec<String> = behind.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
     let count = behind.len();
@@ -116,7 +117,7 @@ fn trailing(codec: Codec, behind: &[u8], at: usize, produced: u64) -> Finding {
         first.join(" "),
         if count > 8 { " ..." } else { "" }
     );
-    Finding::new("codec.trailing", Severity::Warning, message)
+    CODEC_TRAILING.finding(message)
 }
 
 /// Counts what passes through.

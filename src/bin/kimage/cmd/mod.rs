@@ -6,6 +6,7 @@ mod codec;
 mod common;
 mod diff;
 mod elf;
+mod explain;
 mod extract;
 mod fit;
 mod info;
@@ -41,6 +42,7 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
         Command::Info(args) => info::info(&args),
         Command::Extract(args) => extract::extract(&args),
         Command::Verify(args) => verify::verify(&args),
+        Command::Explain(args) => explain::explain(&args),
         Command::Diff(args) => diff::diff(&args),
         Command::Map(args) => map::map(&args),
         Command::Bench(args) => bench::bench(&args),

@@ -1,0 +1,41 @@
+//! What is noticed while an image is made.
+
+use crate::finding::rules;
+
+rules! {
+    /// The rules of builders.
+    pub RULES:
+    pub(super) READY = "payload.ready", Note, "bytes behind the ELF file",
+        "this is what a kernel's build compresses already: it is taken as it is",
+        "nothing, if that was meant";
+    pub(super) DECOMPRESSOR = "payload.decompressor", Warning, "the kernel",
+        "a compressed kernel is compressed once more, and hardly gets smaller",
+        "give the kernel itself: vmlinux at the top of the build folder";
+    pub(super) COMPRESSED = "payload.compressed", Warning, "the kernel",
+        "a compressed kernel is compressed once more, and hardly gets smaller",
+        "decompress it first: kimage decompress";
+    pub(super) PAYLOAD_NO_RELOCS = "payload.no_relocs", Note, "relocations",
+        "the payload is without the table of a kernel that can be moved",
+        "where the kernel's build leaves a vmlinux.unstripped, give that one";
+    pub(super) NO_RELOCS = "bzimage.no_relocs", Note, "relocations",
+        "the kernel's addresses are not chosen at random (KASLR)",
+        "give the vmlinux that still has its relocations (vmlinux.unstripped), or the table";
+    pub(super) NOT_MOVABLE = "bzimage.not_movable", Warning, "relocations",
+        "the kernel stays where it was linked: its addresses are not chosen at random (KASLR)",
+        "";
+    pub(super) FLAT = "bzimage.flat", Warning, "memory behind the kernel's data",
+        "the kernel has no ELF headers, which would say how much memory it takes",
+        "";
+    pub(super) APM = "bzimage.apm", Warning, "APM BIOS of the image's own setup",
+        "the kernel says that there is none",
+        "give its setup.bin, too, to keep it";
+    pub(super) APPENDED_DTB = "zimage.appended_dtb", Warning, "device tree magic number in the decompressor",
+        "the kernel may not look for a device tree behind itself",
+        "an appended tree needs CONFIG_ARM_APPENDED_DTB=y; without it the kernel ignores the tree";
+    pub(super) KERNEL_APPENDED_DTB = "kernel.appended_dtb", Warning, "symbol __appended_dtb",
+        "whether the kernel looks for a device tree behind its end is not known",
+        "it does if its .config says CONFIG_MIPS_RAW_APPENDED_DTB=y";
+    pub(super) KERNEL_VIRTUAL = "kernel.virtual", Warning, "addresses of an ARM kernel's ELF file",
+        "U-Boot loads the kernel to the wrong place, unless the RAM begins there",
+        "give the address with -a: usually 0x8000 behind the start of the RAM";
+}

@@ -1,0 +1,97 @@
+//! What can be wrong with a FIT: as it is read, and as it is made.
+
+use crate::finding::rules;
+
+rules! {
+    /// The rules of FITs.
+    pub RULES:
+    pub(crate) DESCRIPTION = "fit.description", Error, "description of the root node",
+        "U-Boot refuses a FIT without a description",
+        "add a description";
+    pub(crate) TIMESTAMP = "fit.timestamp", Warning, "timestamp of the root node",
+        "U-Boot that is built with CONFIG_TIMESTAMP refuses a FIT without a timestamp",
+        "make it with kimage fit or mkimage -f";
+    pub(crate) UNIT_ADDRESS = "fit.unit_address", Warning, "@ in the name of a node",
+        "U-Boot from 2021.04 on refuses signed FITs with such nodes (CVE-2021-27138)",
+        "change @ to - in the name: U-Boot from 2021.04 on refuses it (CVE-2021-27138)";
+    pub(crate) DEFAULT = "fit.default", Error, "default configuration",
+        "U-Boot finds no configuration to boot, unless one is named",
+        "change `default` to one of the configurations";
+    pub(crate) NO_DEFAULT = "fit.no_default", Note, "default configuration",
+        "U-Boot boots only a configuration that is named, or that suits its board",
+        "add `default`";
+    pub(crate) CONFIGURATION = "fit.configuration", Error, "images of a configuration",
+        "U-Boot cannot boot this configuration: an image that it names is not there",
+        "change the name to that of an image";
+    pub(crate) COMPATIBLE = "fit.compatible", Warning, "compatible of a configuration",
+        "U-Boot that chooses a configuration by its board does not find this one, or finds another",
+        "add `compatible`, or the device tree's own";
+    pub(crate) KERNEL = "fit.kernel", Error, "kernel of a configuration",
+        "bootm has nothing to start: \"Could not find subimage node type 'kernel'\", or the like",
+        "add `kernel`: bootm says \"Could not find subimage node type 'kernel'\", or the like";
+    pub(crate) TYPE = "fit.type", Error, "type of an image",
+        "bootm refuses the image in this role",
+        "say what the image is: type = \"kernel\", \"flat_dt\" or \"ramdisk\"";
+    pub(crate) OS = "fit.os", Error, "os of an image",
+        "bootm refuses the image",
+        "say os = \"linux\": bootm refuses the image";
+    pub(crate) ARCH = "fit.arch", Error, "arch of an image",
+        "bootm refuses the image: \"Unsupported Architecture\"",
+        "say arch = \"arm64\", or the like: bootm refuses the image (\"Unsupported Architecture\")";
+    pub(crate) CODEC = "fit.codec", Error, "compression of an image",
+        "U-Boot does not know the word, and refuses the image",
+        "say compression = \"none\", or the codec's name";
+    pub(crate) COMPRESSION = "fit.compression", Error, "compression of an image",
+        "U-Boot fails to decompress the image",
+        "change `compression`, or compress the data first";
+    pub(crate) CODEC_UNNAMED = "fit.codec_unnamed", Warning, "compression of the kernel",
+        "U-Boot starts the compressed bytes: it has no word for this codec",
+        "compress with gzip, bzip2, lzma, lzo, lz4 or zstd instead";
+    pub(crate) LZ4_LEGACY = "fit.lz4_legacy", Warning, "compression of the kernel",
+        "U-Boot does not read LZ4's legacy frame",
+        "compress with `lz4 -9` (without -l), or give the kernel uncompressed";
+    pub(crate) FDT = "fit.fdt", Error, "data of a device tree",
+        "bootm refuses it: \"Subimage data is not a FDT\"",
+        "compile the source first: dtc -O dtb; bootm says \"Subimage data is not a FDT\"";
+    pub(crate) LOAD = "fit.load", Error, "load address",
+        "bootm says \"Can't get image load address!\"",
+        "add load = <0xADDRESS>, <0> for kernel_noload: bootm says \"Can't get image load address!\"";
+    pub(crate) ENTRY = "fit.entry", Error, "entry point",
+        "bootm jumps to an address where the kernel does not begin, or finds none",
+        "add entry = <0xADDRESS>, <0> for kernel_noload: bootm says \"Can't get entry point property!\"";
+    pub(crate) OVERLAY = "fit.overlay", Warning, "device tree that overlays are applied to",
+        "U-Boot enlarges it in place, over what follows it in the FIT",
+        "say where the device tree is copied to first: its load address";
+    pub(crate) APPENDED_DTB = "fit.appended_dtb", Warning, "place of a device tree",
+        "the zImage before it takes it for a device tree appended to it",
+        "put the device trees before the kernel, or the data apart from each other (external data, aligned)";
+    pub(crate) DATA = "fit.data", Error, "data of an image",
+        "the image cannot be read: it is not there, or not all of it",
+        "a tree source names the file with /incbin/; make the FIT with kimage fit or mkimage -f";
+    pub(crate) OVERLAP = "fit.overlap", Warning, "place of an image's data",
+        "images share bytes: a change of one is one of the other",
+        "make the FIT again";
+    pub(crate) HASH = "fit.hash", Error, "hash of an image",
+        "U-Boot refuses the image: \"Bad Data Hash\", unless it is told not to look (verify=no)",
+        "the data or the hash is damaged: copy it again";
+    pub(crate) HASH_LIMIT = "fit.hash_limit", Error, "hashes of images that share their bytes",
+        "nobody looked whether the images are whole",
+        "no tool makes such a file: give each image data of its own";
+    /// A signature that nobody has checked: kimage holds no keys.
+    pub(crate) SIGNATURE = "fit.signature", Note, "signature",
+        "nobody looked whether a board would take it",
+        "check it with fit_check_sign";
+    pub(crate) HASHED_NODES = "fit.hashed_nodes", Error, "hashed-nodes of a signature",
+        "the signature does not cover what the configuration boots (CVE-2020-10648)",
+        "the configuration was changed after it was signed, or is a forged one: do not boot it; sign it again if the change is \
+         yours";
+    pub(crate) CIPHER = "fit.cipher", Note, "cipher",
+        "kimage cannot look into the data",
+        "check the FIT before it is encrypted";
+    pub(crate) DM_VERITY_DIGEST = "fit.dm_verity_digest", Note, "digest of dm-verity",
+        "nobody looked whether it is that of the root file system",
+        "check it with veritysetup verify";
+    pub(crate) DM_VERITY = "fit.dm_verity", Warning, "dm-verity",
+        "the root file system cannot be checked: there is no digest",
+        "make it with mkimage 2026.10 or newer";
+}

@@ -1,0 +1,37 @@
+//! What is noticed while a file is taken apart.
+
+use crate::finding::rules;
+
+rules! {
+    /// The rules of [`super::open`].
+    pub RULES:
+    /// A layer that could not be read.
+    pub(crate) DAMAGED = "layer.damaged", Error, "headers of a layer",
+        "what reads this format fails, or reads something else than was meant",
+        "copy the file again, whole";
+    pub(crate) LIMIT = "layer.limit", Warning, "what is inside of a layer",
+        "not all was looked at: what was not may be damaged",
+        "cut it out and look at it by itself, or allow more (--limit)";
+    pub(crate) STREAM_DAMAGED = "stream.damaged", Error, "compressed stream",
+        "what unpacks it stops there: the kernel does not boot",
+        "copy the file again, whole";
+    pub(crate) CPIO_DAMAGED = "cpio.damaged", Error, "entries of an archive",
+        "the kernel unpacks what stands before it and says \"Initramfs unpacking failed\"",
+        "make the archive again";
+    pub(crate) INITRAMFS_JUNK = "initramfs.junk", Warning, "bytes behind an archive of the RAM disk",
+        "the kernel stops unpacking there",
+        "the kernel unpacks what stands before it and says \"Initramfs unpacking failed\"; built into the kernel, it makes it \
+         panic";
+    pub(crate) PE_DAMAGED = "pe.damaged", Error, "PE header",
+        "UEFI firmware does not start it",
+        "copy the image again, whole";
+    pub(crate) UKI_OVERLAP = "uki.overlap", Error, "place of a section",
+        "two sections share bytes: a change of one is one of the other",
+        "make the UKI again";
+    pub(crate) ZIMAGE_NO_PAYLOAD = "zimage.no_payload", Warning, "compressed kernel",
+        "whether the zImage is whole is not known: no stream in it decodes to a kernel",
+        "the kernel may be compressed with a codec that kimage does not read, or be damaged";
+    pub(crate) ZIMAGE_TRAILER = "zimage.trailer", Warning, "device tree behind the zImage",
+        "the kernel does not find a device tree that it can use",
+        "append the device tree again";
+}

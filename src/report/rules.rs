@@ -1,0 +1,71 @@
+//! The rules that findings are about, and their texts: `kimage explain`.
+
+use super::Style;
+use super::info_text::clean;
+use crate::finding::{Rule, rules};
+use crate::format::{bzimage, fit, pe, uimage};
+use crate::{assemble, inspect, kbuild, lint, payload};
+use serde::Serialize;
+use std::io::{self, Write};
+
+rules! {
+    /// The rules of what the command does with its files.
+    RULES:
+    pub CODEC_TRAILER = "codec.trailer", Note, "four bytes behind a stream",
+        "they are the size that a kernel's build appends, and no part of the stream",
+        "nothing";
+    pub CODEC_TRAILING = "codec.trailing", Warning, "bytes behind a stream",
+        "they were not decompressed",
+        "look at them with kimage info, if they should be part of the stream";
+    pub OUTPUT_OWNER = "output.owner", Warning, "owner and permissions of a file that is replaced",
+        "the new file has others than the old one",
+        "set them again, or run kimage as the owner";
+}
+
+/// The JSON Schema of [`write_rules_json`].
+pub const RULES_JSON_SCHEMA: &str = include_str!("rules.schema.json");
+
+/// All rules, format by format; no two have the same id.
+pub fn rules() -> impl Iterator<Item = &'static Rule> {
+    let formats = [bzimage::RULES, bzimage::STUBBED_RULES, pe::RULES, uimage::RULES, fit::RULES];
+    let making = [payload::search::RULES, kbuild::RULES, assemble::RULES];
+    let looking = [inspect::RULES, lint::RULES, RULES];
+    formats.into_iter().chain(making).chain(inspect::verify::RULES.iter().copied()).chain(looking).flatten().copied()
+}
+
+#[derive(Serialize)]
+struct Explained<'r> {
+    schema: u32,
+    command: &'static str,
+    rules: &'r [&'r Rule],
+}
+
+/// Writes rules as one JSON document, with a newline behind it.
+///
+/// # Errors
+/// The writer's own.
+pub fn write_rules_json(rules: &[&Rule], out: impl Write) -> io::Result<()> {
+    super::write_json(&Explained { schema: 1, command: "explain", rules }, out)
+}
+
+/// Writes a list of rules: one line each.
+///
+/// # Errors
+/// The writer's own.
+pub fn write_rules_list(rules: &[&Rule], mut out: impl Write) -> io::Result<()> {
+    let width = rules.iter().map(|rule| rule.id.len()).max().unwrap_or(0);
+    rules.iter().try_for_each(|rule| writeln!(out, "{:<width$}  {:<8} {}", rule.id, rule.severity.name(), rule.what))
+}
+
+/// Writes what a rule looks at, what a breach means and what to do.
+///
+/// # Errors
+/// The writer's own.
+pub fn write_rule_text(rule: &Rule, style: Style, mut out: impl Write) -> io::Result<()> {
+    writeln!(out, "{} ({})", style.paint(rule.id, "1"), rule.severity.name())?;
+    let lines = [("looks at", rule.what), ("means", rule.consequence), ("to do", rule.help)];
+    for (label, words) in lines.into_iter().filter(|(_, words)| !words.is_empty()) {
+        writeln!(out, "  {label:<9} {}", clean(words))?;
+    }
+    Ok(())
+}
