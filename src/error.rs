@@ -94,6 +94,9 @@ pub enum Error {
     /// An ELF file is damaged, or has not what was asked for.
     #[error(transparent)]
     Elf(#[from] elf::Error),
+    /// A kernel has no symbols of its own that can be read.
+    #[error(transparent)]
+    Unflatten(#[from] elf::UnflattenError),
     /// Data could not be compressed or decompressed.
     #[error(transparent)]
     Codec(#[from] codec::Error),
@@ -183,7 +186,7 @@ impl Error {
                 .into(),
             Error::Elf(error) => error.help(),
             Error::Codec(error) => error.help(),
-            Error::Layout(_) => "".into(),
+            Error::Unflatten(_) | Error::Layout(_) => "".into(),
         }
     }
 }

@@ -6,6 +6,7 @@ use crate::codec::Codec;
 use crate::error::{Error, Result};
 use crate::finding::{Finding, Severity};
 use crate::format::Format;
+use crate::format::dts::Source;
 use crate::format::fdt::{Dtb, Node, Property, Reservation, Tree};
 use crate::format::fit::{self, Algorithm, BootView, Fit, Options};
 use crate::format::uimage::{ARCH, COMPRESSION, OS};
@@ -104,6 +105,20 @@ pub fn fit_from_tree<'a>(
     assembled(root, reservations, options, force, Vec::new(), Vec::new())
 }
 
+/// The FIT of a tree source, with the bytes of [`Source::files`] in the same order.
+///
+/// # Errors
+/// [`Error::Source`] where the source refers to what is not there; as [`fit_from_tree`].
+pub fn fit_from_source<'a>(
+    source: &Source,
+    files: &[&'a [u8]],
+    options: &Options,
+    force: bool,
+) -> Result<Assembled<'a>> {
+    let tree = source.tree(files)?;
+    fit_from_tree(tree.root, &tree.reservations, options, force)
+}
+
 /// The FIT of a compiled tree: its hashes are made anew, external data is taken in first.
 ///
 /// # Errors
@@ -116,6 +131,11 @@ pub fn fit_from_blob<'a>(bytes: &'a [u8], options: &Options, force: bool) -> Res
     }
     let reservations = fit.dtb().reservations().map_err(fail)?;
     assembled(fit.to_node(), &reservations, options, force, Vec::new(), Vec::new())
+}
+
+/// Is it a compiled tree, for [`fit_from_blob`]?
+pub fn is_tree_blob(bytes: &[u8]) -> bool {
+    Dtb::detect(bytes)
 }
 
 impl<'a> Fit<'a> {

@@ -10,19 +10,28 @@ pub(crate) mod payload;
 mod rules;
 mod uimage;
 
-pub use fit::{FitFacts, FitFile, FitImage, FitRequest, fit, fit_from_blob, fit_from_tree};
+pub use fit::{
+    FitFacts, FitFile, FitImage, FitRequest, fit, fit_from_blob, fit_from_source, fit_from_tree, is_tree_blob,
+};
 pub use own::{DEFAULT_MAX_MEMORY, OwnRequest, bzimage_own, is_for_own_stub};
 pub use pad::{Padding, pad};
 pub use payload::{Payload, PayloadForm, payload, payload_as_is};
 pub use rules::RULES;
 pub use uimage::{Derived, UImageRequest, uimage};
 
+// What the requests are made of.
+pub use crate::elf::{DEFAULT_MAX_SIZE, FlagList, FlatOptions, RemoveList, SectionFlags};
+pub use crate::format::bzimage::CrcChoice;
+pub use crate::format::dts::Source;
+pub use crate::format::fit::{Algorithm, External, Layout as FitLayout, Options as FitOptions};
+pub use crate::format::uimage::{ARCH, COMPRESSION, Names, OS, TYPE};
+
 use crate::arch::Arch;
 use crate::bytes::{Patch, PhysAddr, len64};
-use crate::elf::{Elf, FlatOptions, flatten};
+use crate::elf::{Elf, flatten};
 use crate::error::{Error, Result};
 use crate::finding::Finding;
-use crate::format::bzimage::{self, BzImage, CrcChoice, Generation, Parts, Setup};
+use crate::format::bzimage::{self, BzImage, Generation, Parts, Setup};
 use crate::format::zimage::{self, ZImage};
 use crate::format::{Format, uimage::Header};
 use crate::layout::{Emitted, Plan, RegionKind};

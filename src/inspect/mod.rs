@@ -20,12 +20,14 @@ pub mod map;
 mod opened;
 mod packed;
 mod rules;
+mod symbols;
 pub mod verify;
 
 pub use fact::{Fact, Facts, Row, Value, hex, utc};
 pub use opened::{FactFound, Opened, open};
 pub use packed::PackedKernel;
 pub use rules::RULES;
+pub use symbols::WithSymbols;
 
 use crate::finding::Finding;
 use crate::format::Format;

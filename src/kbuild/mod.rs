@@ -14,6 +14,7 @@ mod piggy;
 mod rebuild;
 mod rules;
 pub mod tree;
+mod vmlinux;
 mod words;
 mod xz_wrap;
 
@@ -24,3 +25,7 @@ pub use link::LinkCommand;
 pub use offsets::{OffsetHeader, OffsetLine, VOFFSET, ZOFFSET, offset_header, offsets};
 pub use piggy::{Piggy, Target};
 pub use rules::RULES;
+pub use vmlinux::{Listing, list, relocs, strip};
+
+pub use crate::elf::{KERNEL_REMOVES, Lists, RelocOptions, RemoveList, StripOptions};
+pub use crate::payload::RelocForm;

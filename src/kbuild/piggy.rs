@@ -69,6 +69,14 @@ impl Target {
         Ok(target)
     }
 
+    /// Objects that link with the ELF file `bytes`, as [`Target::like`].
+    ///
+    /// # Errors
+    /// As [`Target::like`], and [`Error::Image`] when it is no ELF file.
+    pub fn like_file(bytes: &[u8]) -> Result<Self> {
+        Target::like(&Elf::parse(bytes)?)
+    }
+
     /// The CPU.
     pub fn arch(&self) -> Arch {
         self.arch

@@ -170,3 +170,25 @@ fn no_file_outgrows_its_room() {
         assert!(lines <= 800, "{} has {lines} lines: split it by responsibility", path.display());
     }
 }
+
+/// What the binary may name of the library: what does a command's work, and the words that all of them share.
+const FOR_THE_BINARY: &[&str] =
+    &["assemble", "inspect", "kbuild", "lint", "report", "arch", "bytes", "codec", "error", "finding"];
+
+#[test]
+fn the_binary_reaches_no_deeper_than_the_works() {
+    let floors = floors();
+    let mut wrong = Vec::new();
+    let mut seen = 0;
+    for path in sources(&src().join("bin")) {
+        let code = code(&path).replace("use crate::", "use binary::").replace("kimage::", "crate::");
+        for named in named_rooms(&code, floors.keys().copied()) {
+            seen += 1;
+            if !FOR_THE_BINARY.contains(&named) {
+                wrong.push(format!("{} names {named}", path.display()));
+            }
+        }
+    }
+    assert!(seen > 40, "the test reads no imports");
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}

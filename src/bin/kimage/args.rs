@@ -19,8 +19,8 @@ pub(crate) use own::Own;
 pub(crate) use vendor::Vendor;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use kimage::elf::{DEFAULT_MAX_SIZE, Lists, SectionFlags};
-use kimage::format::uimage::{ARCH, COMPRESSION, Names, OS, TYPE};
+use kimage::assemble::{ARCH, COMPRESSION, DEFAULT_MAX_SIZE, Names, OS, SectionFlags, TYPE};
+use kimage::kbuild::Lists;
 use std::path::PathBuf;
 
 /// Turns a linked kernel into the file a boot loader wants.

@@ -2,9 +2,8 @@
 
 use super::{Building, NameArg, hex, name};
 use clap::{Args, ValueEnum};
+use kimage::assemble::{ARCH, Algorithm, FitLayout as Layout, OS};
 use kimage::codec::Codec;
-use kimage::format::fit::{Algorithm, Layout};
-use kimage::format::uimage::{ARCH, OS};
 use std::path::PathBuf;
 
 /// U-Boot: kernel, device trees and ramdisk to a FIT (flattened image tree)

@@ -6,9 +6,7 @@ use crate::output::Output;
 use crate::place::Folder;
 use crate::{say, screen};
 use anyhow::{Context, Result, anyhow, bail};
-use kimage::arch::Arch;
 use kimage::bytes::printable;
-use kimage::elf::{self, Elf, kallsyms};
 use kimage::inspect::{Opened, Part, open};
 use kimage::report::{self, FileInfo, write_info_json};
 use std::io::Write;
@@ -24,11 +22,10 @@ pub(crate) fn extract(args: &Extract) -> Result<()> {
         }
         let Some(part) = opened.part(name) else { return no_such_part(&input, &opened, name) };
         let output = Output { path: &args.output, sync: args.sync, is_text: is_text(&part) };
-        let bytes = opened.part_bytes(&part);
         if args.symbols {
-            return with_symbols(bytes, opened.arch_of(part.layer), &output)
-                .with_context(|| format!("{}: {}", input.name(), part.name));
+            return with_symbols(&opened, &part, &output).with_context(|| format!("{}: {}", input.name(), part.name));
         }
+        let bytes = opened.part_bytes(&part);
         return output.write(bytes.len() as u64, |out| Ok(out.write_all(bytes)?));
     }
     let opened = open(&input, &limits).with_context(|| input.name())?;
@@ -65,24 +62,15 @@ fn unpack(opened: &mut Opened<'_>, args: &Extract) -> Result<bool> {
 }
 
 /// Writes the kernel with the symbol table that its own kallsyms make.
-fn with_symbols(kernel: &[u8], arch: Option<Arch>, output: &Output<'_>) -> Result<()> {
-    let (wrapped, found);
-    let kernel = if Elf::detect(kernel) {
-        found = kallsyms(&Elf::parse(kernel).map_err(kimage::Error::from)?).ok_or(elf::UnflattenError::NoKallsyms);
-        kernel
-    } else {
-        let without = |error| anyhow!("{error}: leave out --symbols");
-        let flat = elf::unflatten(kernel, arch).map_err(without)?;
-        wrapped = flat.elf(kernel).map_err(without)?;
-        found = Ok(flat.symbols);
-        &wrapped
-    };
-    let elf = Elf::parse(kernel).map_err(kimage::Error::from)?;
-    let symbols = found.map_err(|error| anyhow!("{error}: leave out --symbols"))?;
-    let plan = elf::with_symbols(&elf, &symbols).map_err(kimage::Error::from)?;
+fn with_symbols(opened: &Opened<'_>, part: &Part, output: &Output<'_>) -> Result<()> {
+    let kernel = opened.with_symbols(part).map_err(|error| match error {
+        kimage::Error::Unflatten(error) => anyhow!("{error}: leave out --symbols"),
+        error => error.into(),
+    })?;
+    let plan = kernel.plan()?;
     output.write(plan.len(), |out| Ok(plan.emit(out).map(|_| ())?))?;
     if !output.is_stdout() {
-        say::line(&format!("{} symbols from kallsyms", symbols.len()));
+        say::line(&format!("{} symbols from kallsyms", kernel.count()));
     }
     Ok(())
 }

@@ -6,10 +6,7 @@ use crate::input::Input;
 use crate::say;
 use anyhow::Result;
 use clap::error::ErrorKind;
-use kimage::assemble::{self, FitFile, FitRequest};
-use kimage::format::dts::Source;
-use kimage::format::fdt::Dtb;
-use kimage::format::fit::{External, Options};
+use kimage::assemble::{self, External, FitFile, FitOptions as Options, FitRequest, Source};
 use std::path::{Path, PathBuf};
 
 pub(crate) fn fit(args: &Fit) -> Result<()> {
@@ -36,7 +33,7 @@ pub(crate) fn fit(args: &Fit) -> Result<()> {
 
 fn from_source(args: &Fit, path: &Path, options: &Options) -> Result<()> {
     let source = Input::open(path)?;
-    if Dtb::detect(&source) {
+    if assemble::is_tree_blob(&source) {
         let assembled = assemble::fit_from_blob(&source, options, args.force)
             .map_err(|error| anyhow::Error::new(error).context(source.name()))?;
         return finish("fit", &args.output, &args.building, &assembled);
@@ -53,9 +50,11 @@ fn from_source(args: &Fit, path: &Path, options: &Options) -> Result<()> {
     let paths: Vec<PathBuf> = source.files().iter().map(|file| found(&file.name, &file.from, &args.include)).collect();
     let files = open_all(&paths)?;
     let bytes: Vec<&[u8]> = files.iter().map(|file| &**file).collect();
-    let tree = source.tree(&bytes).map_err(kimage::Error::from)?;
-    let assembled = assemble::fit_from_tree(tree.root, &tree.reservations, options, args.force)
-        .map_err(|error| anyhow::Error::new(error).context(name.clone()))?;
+    let assembled = assemble::fit_from_source(&source, &bytes, options, args.force).map_err(|error| match error {
+        // It tells file and line itself.
+        kimage::Error::Source(_) => error.into(),
+        error => anyhow::Error::new(error).context(name.clone()),
+    })?;
     finish("fit", &args.output, &args.building, &assembled)
 }
 

@@ -9,7 +9,6 @@ use anyhow::{Context, Result};
 use clap::error::ErrorKind;
 use kimage::arch::Arch;
 use kimage::bytes::Endian;
-use kimage::elf::Elf;
 use kimage::kbuild::{Piggy, Target};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -41,8 +40,7 @@ pub(crate) fn piggy(args: &Args) -> Result<()> {
 fn target(args: &Args) -> Result<Target> {
     if let Some(like) = &args.like {
         let model = Input::open(like)?;
-        let elf = Elf::parse(&model).map_err(kimage::Error::from).with_context(|| model.name())?;
-        return Target::like(&elf).with_context(|| model.name());
+        return Target::like_file(&model).with_context(|| model.name());
     }
     let (arch, endian) = match args.arch {
         Some(PiggyArch::I386) => (Arch::X86, Endian::Little),
