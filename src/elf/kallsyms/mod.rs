@@ -17,12 +17,17 @@
 //!
 //! A kernel that relocates itself (CONFIG_RELOCATABLE of arm64 and RISC-V) may have its base in a RELA table only.
 
+mod image;
 mod linked;
 mod places;
 
 use super::Elf;
 use crate::bytes::Endian;
-use places::{Addresses, Image, Places};
+use image::Image;
+use places::{Addresses, Places};
+
+/// Kernels begin at a multiple of this.
+const PAGE: u64 = 0x1000;
 
 /// A symbol.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,0 +1,164 @@
+//! The kernel that is searched, and the relocations that it applies to itself.
+
+use super::PAGE;
+use crate::bytes::{Cursor, Endian, len64};
+use crate::elf::{Elf, PT_LOAD};
+use std::cell::OnceCell;
+use std::collections::BTreeSet;
+
+/// The kernel that is searched.
+pub(super) struct Image<'a> {
+    pub(super) bytes: &'a [u8],
+    pub(super) cursor: Cursor<'a>,
+    pub(super) is_64: bool,
+    /// File offset, bytes and address of each loaded piece; `None` of a flat kernel.
+    loads: Option<Vec<(u64, u64, u64)>>,
+    rela: OnceCell<Option<Rela>>,
+}
+
+impl<'a> Image<'a> {
+    pub(super) fn new(elf: &Elf<'a>) -> Image<'a> {
+        let bytes = elf.bytes();
+        let loads = elf.segments().iter().filter(|segment| segment.kind == PT_LOAD);
+        Image {
+            bytes,
+            cursor: Cursor::new(bytes, elf.endian()),
+            is_64: elf.is_64(),
+            loads: Some(loads.map(|segment| (segment.offset, segment.filesz, segment.vaddr)).collect()),
+            rela: OnceCell::new(),
+        }
+    }
+
+    /// A kernel that is flat: where it runs is not known.
+    pub(super) fn flat(bytes: &'a [u8], endian: Endian, is_64: bool) -> Image<'a> {
+        Image { bytes, cursor: Cursor::new(bytes, endian), is_64, loads: None, rela: OnceCell::new() }
+    }
+
+    /// Is it flat?
+    pub(super) fn is_flat(&self) -> bool {
+        self.loads.is_none()
+    }
+
+    /// Bytes in a word.
+    pub(super) fn word(&self) -> u64 {
+        if self.is_64 { 8 } else { 4 }
+    }
+
+    /// What tables are aligned to: a word; from 7.0 on 4 bytes; up to 4.19 `.align 4` and `.align 8`, which for ARM's
+    /// assembler (and others') are powers of two.
+    pub(super) fn aligns(&self) -> [u64; 3] {
+        [self.word(), 4, if self.is_64 { 256 } else { 16 }]
+    }
+
+    pub(super) fn word_at(&self, at: u64) -> Option<u64> {
+        match self.is_64 {
+            true => self.cursor.u64("word", at).ok(),
+            false => self.cursor.u32("word", at).ok().map(u64::from),
+        }
+    }
+
+    /// The virtual address of a file offset; `None` of a flat kernel.
+    pub(super) fn address_of(&self, at: u64) -> Option<u64> {
+        self.loads.iter().flatten().find_map(|(offset, len, address)| {
+            let inside = at.checked_sub(*offset).filter(|inside| inside < len)?;
+            address.checked_add(inside)
+        })
+    }
+}
+
+impl Image<'_> {
+    /// The address of a flat kernel's first byte, when its relocations were needed and told it.
+    pub(super) fn base(&self) -> Option<u64> {
+        self.rela.get()?.as_ref()?.base.get().copied()
+    }
+
+    /// A word that holds an address; where it is zero, what the kernel itself writes there when it starts.
+    pub(super) fn relocated_word(&self, at: u64) -> Option<u64> {
+        match self.word_at(at)? {
+            0 if self.is_64 => self.rela.get_or_init(|| Rela::find(self)).as_ref()?.value(self, at),
+            word => Some(word),
+        }
+    }
+}
+
+/// The relocations of a 64-bit kernel that moves itself: Elf64_Rela, all relative (arch/arm64/kernel/pi/relocate.c and
+/// arch/riscv/mm/init.c, Linux 7.2). The linker leaves their places zero. Those of RELR have their value in place and
+/// need no help.
+#[derive(Debug)]
+struct Rela {
+    /// Place and value, both virtual addresses.
+    entries: Vec<(u64, u64)>,
+    /// The address of a flat kernel's first byte, when they told it.
+    base: OnceCell<u64>,
+}
+
+/// Bytes of an entry.
+const ENTRY_LEN: u64 = 24;
+/// A run of fewer entries proves nothing.
+const LEAST: usize = 64;
+
+/// `r_info` of relative relocations: R_AARCH64_RELATIVE, R_RISCV_RELATIVE.
+const RELATIVE: [u64; 2] = [0x403, 3];
+
+impl Rela {
+    /// The longest run of relative relocations; no header leads to it.
+    fn find(image: &Image<'_>) -> Option<Rela> {
+        let word = |at| image.cursor.u64("Elf64_Rela", at).ok();
+        let (mut best_at, mut best_len) = (0, 0);
+        for phase in [0, 8, 16] {
+            let (mut at, mut run) = (phase, (0, 0_u64));
+            while let Some(info) = word(at + 8) {
+                let is_more = RELATIVE.contains(&info) && (run.1 == 0 || run.0 == info);
+                run = if is_more { (info, run.1 + 1) } else { (0, 0) };
+                if run.1 > best_len {
+                    (best_at, best_len) = (at + ENTRY_LEN - run.1 * ENTRY_LEN, run.1);
+                }
+                at += ENTRY_LEN;
+            }
+        }
+        let entry = |index| Some((word(best_at + index * ENTRY_LEN)?, word(best_at + index * ENTRY_LEN + 16)?));
+        let entries: Vec<_> = (0..best_len).map_while(entry).collect();
+        (entries.len() >= LEAST).then_some(Rela { entries, base: OnceCell::new() })
+    }
+
+    /// What is written to the word at this file offset.
+    fn value(&self, image: &Image<'_>, at: u64) -> Option<u64> {
+        let place = match image.is_flat() {
+            true => self.base(image, at)?.checked_add(at)?,
+            false => image.address_of(at)?,
+        };
+        let value = self.entries.iter().find(|entry| entry.0 == place).map(|entry| entry.1);
+        if let Some(base) = value.and_then(|_| place.checked_sub(at)).filter(|_| image.is_flat()) {
+            self.base.get_or_init(|| base);
+        }
+        value
+    }
+
+    /// The address of a flat kernel's first byte, if one of the relocations is for the word at file offset `at`: the one
+    /// address for which all places are in the file and empty.
+    fn base(&self, image: &Image<'_>, at: u64) -> Option<u64> {
+        const SAMPLE: usize = 512;
+        let step = (self.entries.len() / SAMPLE).max(1);
+        let word = |at| image.cursor.u64("relocation", at).ok();
+        let fits = |base: &u64| {
+            let (mut inside, mut all) = (0, 0);
+            let is_empty = self.entries.iter().step_by(step).all(|(place, value)| {
+                all += 1;
+                // Some are for the start-up code in front of the kernel's first byte (arm64).
+                let Some(found) = place.checked_sub(*base).and_then(word) else { return true };
+                inside += 1;
+                found == 0 || found == *value
+            });
+            is_empty && inside >= all / 10 * 9
+        };
+        let middle = self.entries.get(self.entries.len() / 2)?.0;
+        // At most as many as the file has pages.
+        let may_be = |base: &u64| {
+            base % PAGE == 0 && middle.checked_sub(*base).is_some_and(|offset| offset < len64(image.bytes))
+        };
+        let candidates = self.entries.iter().filter_map(|entry| entry.0.checked_sub(at)).filter(may_be);
+        let candidates: BTreeSet<u64> = candidates.collect();
+        let mut fitting = candidates.into_iter().filter(fits);
+        fitting.next().filter(|_| fitting.next().is_none())
+    }
+}
