@@ -100,11 +100,25 @@ impl<'a> Opened<'a> {
         let child = Child::new("file", Content::Range(whole.clone()));
         let child = match describe::detect(bytes, limits) {
             Some(kind) => child.kind(kind),
-            None if describe::is_flat_kernel(bytes) => child.kind(Kind::Kernel).scanned(),
-            None => return Err(Error::UnknownFormat { found: first_bytes(bytes) }),
+            None => match opened.without_header() {
+                Some(kind) => child.kind(kind).scanned(),
+                None => return Err(Error::UnknownFormat { found: first_bytes(bytes) }),
+            },
         };
         opened.add(None, Space::File, Buffer::Input, whole.clone(), whole, child);
         Ok(opened)
+    }
+
+    /// What a file is that has no header: a kernel, or data with images in the middle.
+    fn without_header(&self) -> Option<Kind> {
+        let images = describe::images_within(self.input, &self.limits, &self.budget);
+        // The banner may be that of a kernel in an image; a kernel may have device trees built in.
+        let banner = describe::banner_at(self.input).filter(|_| describe::is_flat_kernel(self.input));
+        let is_inside = |image: &describe::Within| banner.is_some_and(|banner| image.at.contains(&banner));
+        match banner {
+            Some(_) if !images.iter().any(is_inside) => Some(Kind::Kernel),
+            _ => (!images.is_empty()).then_some(Kind::Data),
+        }
     }
 
     /// Reads the next layer, or takes a closer look at one that is there; `None` when there is nothing left.

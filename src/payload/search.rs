@@ -161,6 +161,11 @@ impl Budget {
         Some((verdict, data))
     }
 
+    /// Counts the work of a search that decodes nothing.
+    pub fn spend(&self, work: u64) {
+        self.work.set(self.work.get().saturating_sub(work));
+    }
+
     /// False when nothing is left: a search that would go on ends.
     pub fn is_left(&self) -> bool {
         let is_left = self.work.get() > 0;
@@ -175,10 +180,10 @@ impl Budget {
         self.cut_short.replace(false).then(|| {
             let (tried, decoded) = (self.tried.get(), self.decoded.get());
             let message = format!(
-                "the search for compressed data was not finished: {tried} places that begin as such data were tried, {decoded} \
-                 bytes came out, and the file is not worth more"
+                "the search for what no header leads to was not finished: {tried} places that begin as compressed data were \
+                 tried, {decoded} bytes came out, and the file is not worth more"
             );
-            SEARCH_LIMIT.finding(message).not_checked("compressed data that the search did not reach")
+            SEARCH_LIMIT.finding(message).not_checked("data that the search did not reach")
         })
     }
 }

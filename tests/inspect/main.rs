@@ -13,6 +13,7 @@ mod parts; // the parts of UKIs and boot images
 mod unchecked; // no verdict passes over a signature or a sum that was not checked
 mod verify; // what kernels' builds and Debian made has no error; a changed byte gives one
 mod wild; // published images, held to the truth in testdata/wild.toml
+mod within; // images in the middle of unknown data are found by their headers alone
 mod work; // small files made to cost much: every reading ends soon and says what was not done
 
 #[path = "../support/elf.rs"]

@@ -2,9 +2,9 @@
 
 #![allow(clippy::single_range_in_vec_init, reason = "one range is as good as several")]
 
-use crate::files;
 use crate::schema;
 use crate::support::{self, corpus, kimage, missing, read, run, run_ok, stdout, tempdir, testdata};
+use crate::{elf_builder, files};
 use kimage::finding::Severity;
 use kimage::format::bzimage::{BzImage, CrcState};
 use kimage::format::pe::Pe;
@@ -340,4 +340,67 @@ fn exit_status_and_streams() {
     assert_eq!(run(kimage().arg("verify")).status.code(), Some(2));
     let printed = run_ok(kimage().args(["verify", "--schema"])).stdout;
     assert_eq!(printed, VERIFY_JSON_SCHEMA.as_bytes());
+}
+
+/// `p_align` of 2 MiB is what a decompressor demands that has the words for it, and no other.
+#[test]
+fn alignment_that_the_decompressor_demands() {
+    let mut kernel = files::kernel();
+    let align = 64 + 48;
+    let verdict = |kernel: &[u8], words: &[u8]| {
+        let mut elf = elf_builder::Builder::new(true, false, 62);
+        let text = elf.section(".head.text", 1, 6, 0, &[0x90; 512]);
+        elf.section(".rodata..compressed", 1, 2, 0x1000, &files::gzip(kernel));
+        elf.section(".rodata", 1, 2, 0x10_0000, words);
+        elf.segment(1, text..text + 1, 0);
+        let bytes = elf.build();
+        let opened = open(&bytes, &Limits::default()).unwrap();
+        assert!(opened.layers().iter().any(|layer| layer.name == "vmlinux"), "the kernel was found");
+        verify(&opened).findings.into_iter().filter(|found| found.finding.rule == "elf.align").count()
+    };
+    let (with, without) =
+        (&b"\0Alignment of LOAD segment isn't multiple of 2MB\n\0"[..], &b"\0Destination address too large\n\0"[..]);
+    assert_eq!((verdict(&kernel, with), verdict(&kernel, without)), (0, 0));
+    kernel[align..align + 8].copy_from_slice(&0x1000_u64.to_le_bytes());
+    assert_eq!((verdict(&kernel, with), verdict(&kernel, without)), (1, 0));
+}
+
+/// Too little by every formula is an error; by less than the gap between two, not known; as much as the newest asks for is enough.
+/// The formulas of protocol 2.15 (Linux 5.5 to 5.8, and from 5.9 on) are 64 KiB apart.
+#[test]
+fn memory_that_no_formula_tells() {
+    // The setup of a build, a decompressor that is nothing but its payload, and no EFI side that tells its memory.
+    let built = files::bzimage();
+    assert_eq!(built[0x206..0x208], [0x0f, 2]);
+    let setup = (usize::from(built[0x1f1]) + 1) * 512;
+    let payload = files::gzip(&files::kernel());
+    let mut code = [vec![0x90; 0x400], payload.clone(), vec![0x90; 4096]].concat();
+    code.resize(code.len().next_multiple_of(16), 0x90);
+    let mut image = [&built[..setup], &code[..]].concat();
+    image[..2].fill(0);
+    let words = [(0x1f4, code.len() / 16), (0x248, 0x400), (0x24c, payload.len()), (0x258, 0x100_0000)];
+    for (at, value) in words {
+        image[at..at + 4].copy_from_slice(&u32::try_from(value).unwrap().to_le_bytes());
+    }
+    let mut classes: Vec<(&str, u32)> = Vec::new();
+    for size in (0..8_u32 << 20).step_by(0x1000) {
+        image[0x260..0x264].copy_from_slice(&size.to_le_bytes());
+        let opened = open(&image, &Limits::default()).unwrap();
+        let verified = verify(&opened);
+        let has = |rule: &str| verified.findings.iter().any(|found| found.finding.rule == rule);
+        let unknown = verified.unchecked().contains(&"values of init_size");
+        let class = match (has("bzimage.init_size"), unknown) {
+            (true, false) => "wrong",
+            (false, true) => "unknown",
+            (false, false) => "enough",
+            (true, true) => panic!("{size:#x}: both"),
+        };
+        match classes.last_mut() {
+            Some((last, count)) if *last == class => *count += 1,
+            _ => classes.push((class, 1)),
+        }
+    }
+    let names: Vec<&str> = classes.iter().map(|(class, _)| *class).collect();
+    assert_eq!(names, ["wrong", "unknown", "enough", "wrong"], "{classes:?}");
+    assert_eq!(classes[1].1, 65_536 / 0x1000, "{classes:?}");
 }

@@ -95,7 +95,7 @@ pub fn kernel() -> Vec<u8> {
     file
 }
 
-fn bzimage() -> Vec<u8> {
+pub fn bzimage() -> Vec<u8> {
     let (vmlinux, setup) = (tiny("vmlinux"), tiny("setup.bin"));
     emit(&assemble::bzimage(&vmlinux, &setup, CrcChoice::ByGeneration).unwrap().plan)
 }

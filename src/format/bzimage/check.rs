@@ -63,6 +63,13 @@ rules! {
         "nothing";
 }
 
+/// Does the decompressor in `image` stop at a kernel whose segments are not aligned to 2 MiB? Those of 64-bit kernels from Linux
+/// 4.16 on do, and those of stable kernels before it that took the change (4.4.155, 4.9.154, 4.14.333): who looks has the words
+/// to say so (arch/x86/boot/compressed/misc.c, `parse_elf`).
+pub fn demands_large_alignment(image: &[u8]) -> bool {
+    memchr::memmem::find(image, b"Alignment of LOAD segment isn't multiple of 2MB").is_some()
+}
+
 /// What came of holding a bzImage to its CRC-32.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StoredCrc {

@@ -4,7 +4,6 @@
 
 use super::parse::BzImage;
 use crate::bytes::{Align, slice};
-use std::ops::RangeInclusive;
 
 /// Bytes that the decompressor needs beyond the unpacked kernel so as not to overtake what it reads, for `unpacked` bytes: Linux
 /// 2.6.31 to 2.6.37, 2.6.38 to 4.12, 4.13 to 5.8, and from 5.9 on.
@@ -43,22 +42,37 @@ pub fn init_size(memory: &MemoryOf) -> Option<u64> {
     init_size_with(newest_extra(memory.unpacked), memory)
 }
 
+/// What `init_size` may be where the decompressor's memory is not known, and nothing tells which formula an image was made by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InitSizeBounds {
+    /// Less is too little by every formula that an image of this protocol can have been made by.
+    pub least: u64,
+    /// As much or more is enough by each of them.
+    pub enough: u64,
+    /// More is too much by each of them.
+    pub most: u64,
+}
+
 impl BzImage<'_> {
-    /// What `init_size` may be when the decompressor's memory is not known: by the oldest and by the newest formula that an image
-    /// of this protocol can have been made with. `memory.decompressor` is not used.
-    pub fn init_size_range(&self, memory: &MemoryOf) -> RangeInclusive<u64> {
+    /// Bounds of `init_size`. `memory.decompressor` is not used.
+    pub fn init_size_bounds(&self, memory: &MemoryOf) -> InitSizeBounds {
         // Heap (4 MiB with bzip2), stack and page tables of the decompressor, behind its code.
         const MOST: u64 = 6 << 20;
         let extra = extra(memory.unpacked);
-        let oldest = match self.setup().version() {
-            ..=0x20a => extra[0],
-            0x20b..=0x20e => extra[1],
-            _ => extra[2],
+        let (oldest, newest) = match self.setup().version() {
+            ..=0x20a => (extra[0], extra[1]),
+            0x20b..=0x20e => (extra[1], extra[2]),
+            _ => (extra[2], extra[3]),
         };
         let (start, end) = self.system_range();
         let with =
             |extra, decompressor| init_size_with(extra, &MemoryOf { decompressor, ..*memory }).unwrap_or(u64::MAX);
-        with(oldest, self.decompressor_end() - start)..=with(newest_extra(memory.unpacked), end - start + MOST)
+        let decompressor = self.decompressor_end() - start;
+        InitSizeBounds {
+            least: with(oldest, decompressor),
+            enough: with(newest, decompressor),
+            most: with(newest_extra(memory.unpacked), end - start + MOST),
+        }
     }
 
     /// The least that the decompressor's `_end` can be: the end of the code. Linkers put sections that no script names (`.got`,

@@ -14,8 +14,8 @@ mod scan;
 mod stubbed;
 
 pub(crate) use check::INFO as KERNEL_INFO_RULE;
-pub use check::{CrcState, LAST_ROOT_DEV, RULES, StoredCrc};
-pub use init_size::{MemoryOf, init_size};
+pub use check::{CrcState, LAST_ROOT_DEV, RULES, StoredCrc, demands_large_alignment};
+pub use init_size::{InitSizeBounds, MemoryOf, init_size};
 pub use own::{Inherited, OwnBuilt, OwnError, OwnParts, OwnSetup, plan as plan_own};
 pub use parse::{BzImage, Setup};
 pub use plan::{Built, CrcChoice, Error, Generation, Parts, plan};

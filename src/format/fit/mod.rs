@@ -142,6 +142,12 @@ impl<'a> Fit<'a> {
         if bytes > len64(self.bytes).saturating_mul(MOST) { Err(bytes) } else { Ok(bytes) }
     }
 
+    /// Where the FIT ends, external data included.
+    pub fn end(&self) -> u64 {
+        let external = self.images().filter_map(|image| Some(image.placement().ok()??.range().end));
+        external.fold(len64(self.dtb().bytes()), u64::max)
+    }
+
     /// The image of that name.
     pub fn image(&self, name: &str) -> Option<Image<'_, 'a>> {
         let node = self.tree.find("/images")?.child(name)?;

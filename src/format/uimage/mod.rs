@@ -93,9 +93,64 @@ pub struct Header {
 impl Header {
     /// The name as text.
     pub fn name(&self) -> Cow<'_, str> {
-        let end = self.name.iter().position(|byte| *byte == 0).unwrap_or(NAME_LEN);
-        String::from_utf8_lossy(self.name.get(..end).unwrap_or(&self.name))
+        String::from_utf8_lossy(self.split_name().0)
     }
+
+    /// The name in front of its first NUL, and what is behind that.
+    fn split_name(&self) -> (&[u8], &[u8]) {
+        let end = self.name.iter().position(|byte| *byte == 0).unwrap_or(NAME_LEN);
+        self.name.split_at_checked(end).unwrap_or((&self.name, &[]))
+    }
+
+    /// The name, if it is a text: without control characters, not empty where something stands behind its NUL.
+    pub fn text(&self) -> Option<&str> {
+        let (name, behind) = self.split_name();
+        let text = std::str::from_utf8(name).ok()?;
+        let is_empty = text.is_empty() && behind.iter().any(|byte| *byte != 0);
+        (!is_empty && !text.chars().any(char::is_control)).then_some(text)
+    }
+
+    /// What stands behind a name that is a text: zeros, but for vendors who have data there.
+    pub fn behind_text(&self) -> Option<&[u8]> {
+        let (_, behind) = self.split_name();
+        self.text().map(|_| behind).filter(|behind| behind.iter().any(|byte| *byte != 0))
+    }
+
+    /// What Asus has in the place of a name.
+    pub fn board(&self) -> Option<Board<'_>> {
+        if self.text().is_some() {
+            return None;
+        }
+        let [kernel, kernel_minor, fs, fs_minor, rest @ ..] = &self.name;
+        let versions = [kernel, kernel_minor, fs, fs_minor];
+        let (product, hardware) = rest.split_first_chunk::<12>()?;
+        let end = product.iter().position(|byte| *byte == 0).unwrap_or(product.len());
+        let (product, padding) = product.split_at_checked(end)?;
+        let is_name = product.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_+.".contains(byte));
+        let product = std::str::from_utf8(product).ok().filter(|product| is_name && product.len() >= 2)?;
+        let is_padded = padding.iter().all(|byte| *byte == 0);
+        // Numbers, not letters.
+        let are_small = versions.iter().all(|version| **version < 0x20);
+        (is_padded && are_small).then_some(Board {
+            kernel: (*kernel, *kernel_minor),
+            fs: (*fs, *fs_minor),
+            product,
+            hardware,
+        })
+    }
+}
+
+/// What Asus's routers have in the place of a name: `TAIL` of the tools in their published sources (asustrx, mkimage).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Board<'a> {
+    /// Major and minor version of the kernel, as the vendor counts.
+    pub kernel: (u8, u8),
+    /// The same of the file system.
+    pub fs: (u8, u8),
+    /// Name of the product.
+    pub product: &'a str,
+    /// Versions of the hardware that it suits: pairs of major and minor, least and greatest, padded with zeros.
+    pub hardware: &'a [u8],
 }
 
 impl Header {
@@ -160,6 +215,13 @@ impl<'a> UImage<'a> {
     /// True when `bytes` begin with the magic number.
     pub fn detect(bytes: &[u8]) -> bool {
         bytes.starts_with(&MAGIC.to_be_bytes())
+    }
+
+    /// The length of the image that begins `bytes`, which may have less, if these are `magic` and a header whose CRC-32 is right.
+    pub fn announced_len(bytes: &[u8], magic: u32) -> Option<u64> {
+        let (raw, _) = RawHeader::read_from_prefix(bytes).ok()?;
+        let computed = crc32fast::hash(RawHeader { hcrc: 0.into(), ..raw }.as_bytes());
+        (raw.magic.get() == magic && raw.hcrc.get() == computed).then(|| data_end(&raw))
     }
 
     /// Reads header and file table. Checksums are not compared here: see [`UImage::check`].

@@ -49,6 +49,11 @@ pub(in crate::inspect) fn is_flat(bytes: &[u8]) -> bool {
     bytes.iter().take(VECTORS).any(|byte| *byte != 0) && has_banner(bytes)
 }
 
+/// Where the banner stands that makes it one.
+pub(in crate::inspect) fn banner_at(bytes: &[u8]) -> Option<u64> {
+    banner_in(bytes).and_then(|at| u64::try_from(at.start).ok())
+}
+
 /// Has it the banner as the compiler puts it there, unlike that in a log or a document? That is a text with a line end and
 /// a NUL, alone: behind a NUL, or where an array of characters begins, behind whatever code or data.
 pub(super) fn has_banner(bytes: &[u8]) -> bool {

@@ -14,9 +14,11 @@ mod relocs;
 mod rpi;
 mod uimage;
 mod vendor;
+mod within;
 mod zimage;
 
-pub(super) use kernel::is_flat as is_flat_kernel;
+pub(super) use kernel::{banner_at, is_flat as is_flat_kernel};
+pub(super) use within::{Within, images as images_within};
 
 pub(super) use behind::behind_children;
 pub(super) use compressed::{PAYLOAD, behind_stream, expected_size, is_part, stream_facts, stream_regions};
@@ -228,7 +230,7 @@ pub(super) fn describe(kind: Kind, bytes: &[u8], context: &mut Context<'_>) -> R
         Kind::Kernel => Ok(kernel::describe_flat(bytes)),
         Kind::Relocs => relocs::describe(bytes),
         Kind::Config => Ok(config(bytes)),
-        Kind::Data => Ok(data(kind, bytes)),
+        Kind::Data => Ok(data(kind, bytes, context)),
     }
 }
 
@@ -264,10 +266,11 @@ pub(super) fn split(data: &[u8], name: &str, kind: Option<Kind>) -> Vec<Child> {
     }
 }
 
-fn data(kind: Kind, bytes: &[u8]) -> Described {
+fn data(kind: Kind, bytes: &[u8], context: &Context<'_>) -> Described {
     let what = Foreign::describe(bytes).map_or_else(|| name(kind).into(), |foreign| foreign.name);
     let mut described = Described::new(kind, what);
     described.regions = Region::whole(bytes, "data", RegionKind::Data);
+    described.within(bytes, context);
     described
 }
 

@@ -129,8 +129,11 @@ pub(super) fn describe_android(bytes: &[u8]) -> Result<Described, FieldError> {
     }
     let is_tree = |child: &&Child| child.name.starts_with("dtb");
     let trees = described.children.iter().filter(is_tree).count();
+    // The last section goes up to the end of its page, too.
     let end = image.sections.last().map_or(header_end, |last| last.at.end).min(len64(bytes));
-    described.behind(bytes, &Behind::read(bytes, end), trees);
+    let page_end = end.next_multiple_of(image.page_size).min(len64(bytes));
+    let is_filled = slice(bytes, end, page_end - end).is_some_and(|rest| rest.iter().all(|byte| *byte == 0));
+    described.behind(bytes, &Behind::read(bytes, if is_filled { page_end } else { end }), trees);
     kernel::fill_gaps(&mut described.regions, len64(bytes), "padding", RegionKind::Padding);
     Ok(described)
 }

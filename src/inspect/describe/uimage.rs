@@ -1,12 +1,39 @@
 //! U-Boot legacy image.
 
 use super::{Child, Context, Described};
-use crate::bytes::{FieldError, slice};
+use crate::bytes::{FieldError, len64, slice};
 use crate::codec::Codec;
 use crate::format::Format;
 use crate::format::fdt::Behind;
-use crate::format::uimage::{ARCH, COMPRESSION, Names, OS, TRAILER, TYPE, UImage, kind};
-use crate::inspect::{Fact, Kind, utc};
+use crate::format::uimage::{ARCH, COMPRESSION, Header, Names, OS, TRAILER, TYPE, UImage, kind};
+use crate::inspect::{Fact, Facts, Kind, Value, utc};
+
+/// The name, or what a vendor has in its place.
+fn names(header: &Header, facts: &mut Facts) {
+    const AT: u64 = 32;
+    if let Some(text) = header.text() {
+        facts.push(Fact::new("ih_name", text).at(AT, 32));
+        if let Some(behind) = header.behind_text() {
+            let fact = Fact::new("ih_name_rest", Value::Bytes(behind.to_vec())).meaning("behind the name's NUL");
+            let len = len64(behind);
+            facts.push(fact.at(AT + 32 - len, len));
+        }
+        return;
+    }
+    let fact = Fact::new("ih_name", Value::Bytes(header.name.to_vec())).at(AT, 32);
+    let Some(board) = header.board() else {
+        facts.push(fact.meaning("no text, but data of a vendor's"));
+        return;
+    };
+    facts.push(fact.meaning("no text, but data as Asus lays them out"));
+    let version = |(major, minor): (u8, u8)| format!("{major}.{minor}");
+    facts.push(Fact::new("vendor_product", board.product).at(AT + 4, 12));
+    facts.push(Fact::new("vendor_kernel_version", version(board.kernel)).at(AT, 2));
+    facts.push(Fact::new("vendor_fs_version", version(board.fs)).at(AT + 2, 2));
+    if board.hardware.iter().any(|byte| *byte != 0) {
+        facts.push(Fact::new("vendor_hardware", Value::Bytes(board.hardware.to_vec())).at(AT + 16, 16));
+    }
+}
 
 pub(super) fn describe(bytes: &[u8], context: &Context<'_>) -> Result<Described, FieldError> {
     let magic = context.limits.uimage_magic.filter(|magic| bytes.starts_with(&magic.to_be_bytes()));
@@ -26,7 +53,7 @@ pub(super) fn describe(bytes: &[u8], context: &Context<'_>) -> Result<Described,
     let (hcrc, dcrc) = image.checksums();
     let right = |pair: (u32, u32)| if pair.0 == pair.1 { "right".to_owned() } else { format!("wanted {:#x}", pair.1) };
     facts.push(Fact::hex("ih_magic", magic.unwrap_or(crate::format::uimage::MAGIC)).at(0, 4));
-    facts.push(Fact::new("ih_name", header.name().into_owned()).at(32, 32));
+    names(&header, facts);
     facts.push(Fact::number("ih_time", header.time).meaning(utc(header.time.into())).at(8, 4));
     facts.push(Fact::number("ih_size", image.size()).meaning("bytes of data").at(12, 4));
     facts.push(Fact::hex("ih_load", header.load).meaning("load address").at(16, 4));

@@ -3,7 +3,7 @@
 use crate::bytes::len64;
 use crate::elf::{Elf, Kind as ElfKind, Lists, PT_LOAD, RelocKind};
 use crate::finding::{Checks, Hex, rules};
-use crate::format::Format;
+use crate::format::{Format, bzimage};
 use crate::inspect::{Kind, Layer, Opened};
 use crate::payload::{parse_relocs, points_into};
 
@@ -61,8 +61,10 @@ pub(super) fn check(opened: &Opened<'_>, layer: &Layer, checks: &mut Checks) {
     let unread = elf.unread_notes();
     checks.hold(&NOTES, unread, unread.is_none(), "bytes that are no note", "notes to its end");
     let payload = layer.parent.and_then(|id| opened.layer(id)).and_then(|payload| payload.parent);
-    let image = payload.and_then(|id| opened.layer(id)).filter(|image| image.kind == Kind::Known(Format::BzImage));
-    if elf.is_64() && image.is_some_and(|image| super::is_from_kernel_build(opened.bytes(image))) {
+    let is_image = |image: &&Layer| matches!(image.kind, Kind::Known(Format::BzImage | Format::Elf));
+    let image = payload.and_then(|id| opened.layer(id)).filter(is_image);
+    // Not every decompressor looks (Linux 4.16 and newer do, and some stable ones before): the one that does has the words.
+    if elf.is_64() && image.is_some_and(|image| bzimage::demands_large_alignment(opened.bytes(image))) {
         for segment in &loads {
             let align = segment.align;
             checks.hold(&ALIGN, None, align > 0 && align % (2 << 20) == 0, Hex(align), "a multiple of 0x200000");

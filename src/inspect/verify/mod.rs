@@ -21,7 +21,7 @@ use crate::finding::{Checks, Finding, Rule, Severity, rules};
 use crate::format::Format;
 use crate::format::bzimage::{BzImage, Stubbed};
 use crate::format::pe::{E_LFANEW, Pe};
-use crate::layout::Region;
+use crate::layout::{Region, RegionKind};
 
 /// A finding, and the layer it is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,6 +88,9 @@ rules! {
         "the decompressor sets aside the wrong amount of memory, and looks for relocations in the wrong place: the \
          kernel does not boot",
         "append the size as the kernel's build does (kimage compress --with-size)";
+    UNEXPLAINED = "data.unexplained", Note, "data around the images",
+        "no header tells what they are: nobody looked whether they are whole",
+        "";
 }
 
 /// The rules of [`verify`] and [`against`] that do not stand with a format.
@@ -160,10 +163,22 @@ fn check(opened: &Opened<'_>, layer: &Layer) -> Checks {
         Kind::Known(Format::Cpio) => signatures::cpio(bytes, &mut checks),
         // Their readers check all there is.
         Kind::Known(Format::Compressed(_) | Format::KernelImg | Format::DtTable | Format::Mtk) => {}
-        Kind::Data => signatures::data(bytes, &mut checks),
+        Kind::Data => {
+            signatures::data(bytes, &mut checks);
+            unexplained(layer, &mut checks);
+        }
         Kind::Kernel | Kind::Config => {}
     }
     checks
+}
+
+/// A file that nothing explains but images in the middle of it.
+fn unexplained(layer: &Layer, checks: &mut Checks) {
+    let is_between = |region: &&Region| region.kind == RegionKind::Data && region.name.starts_with("data");
+    let len: u64 = layer.regions.iter().filter(is_between).map(|region| region.at.end - region.at.start).sum();
+    if layer.parent.is_none() && len > 0 {
+        checks.not_checked(&UNEXPLAINED, None, format!("{len} bytes"), "data that no header explains");
+    }
 }
 
 /// A bzImage for which the rules of a kernel's build hold: not around our own boot stub, and no other program.

@@ -23,6 +23,9 @@ rules! {
         "a boot loader sets aside too little memory, so that the decompressor overwrites itself or an initial RAM \
          disk; or more than there is",
         "build the image again with the zoffset.h and voffset.h of this kernel";
+    FORMULA = "bzimage.init_size_formula", Note, "init_size",
+        "whether a boot loader sets aside enough memory depends on the kernel's version, which nothing tells",
+        "build the image again with the zoffset.h and voffset.h of this kernel, if it stops while it is unpacked";
     RELEASE = "bzimage.release", Error, "release in the setup",
         "setup and kernel are not of the same build: it boots at most by chance",
         "take the setup from the build of this kernel";
@@ -113,12 +116,20 @@ fn check_init_size(image: &BzImage<'_>, pe: Option<&Pe<'_>>, memory: MemoryOf, i
         checks.hold(&INIT_SIZE, at, found == wanted, Hex(found), format!("{wanted:#x} by the formula of header.S"));
         return;
     }
-    let range = image.init_size_range(&memory);
+    let bounds = image.init_size_bounds(&memory);
+    let range = bounds.least..=bounds.most;
     // A 32-bit decompressor did not end at a page before Linux 4.7.
     let whole = is_64 || image.setup().has(0x20f);
     let kept = range.contains(&found) && (found % 0x1000 == 0 || !whole);
     let pages = if whole { "whole pages, " } else { "" };
     checks.hold(&INIT_SIZE, at, kept, Hex(found), format!("{pages}{:#x} to {:#x}", range.start(), range.end()));
+    if kept && found < bounds.enough {
+        let found = format!(
+            "found {found:#x}, not known whether it is enough: {:#x} by the oldest formula of such an image, {:#x} by the newest",
+            bounds.least, bounds.enough
+        );
+        checks.not_checked(&FORMULA, at, found, "values of init_size");
+    }
 }
 
 fn codec_of(layer: &Layer) -> Option<Codec> {

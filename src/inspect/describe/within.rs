@@ -1,0 +1,154 @@
+//! Images in the middle of data that no header explains: a dump of a flash memory, a vendor's firmware. Their headers decide: a
+//! uImage by the CRC-32 of its header, a device tree or a FIT by its structure.
+
+use super::{Child, Context, Described};
+use crate::bytes::{len64, slice};
+use crate::format::Format;
+use crate::format::fdt::{Behind, Dtb, FDT_MAGIC};
+use crate::format::fit::Fit;
+use crate::format::uimage::{self, UImage};
+use crate::inspect::{Kind, Limits};
+use crate::layout::{Region, RegionKind};
+use crate::payload::search::Budget;
+use memchr::memmem;
+use std::ops::Range;
+
+/// What a candidate costs by itself.
+const EACH: u64 = 64;
+
+/// An image that was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::inspect) struct Within {
+    pub(in crate::inspect) at: Range<u64>,
+    pub(in crate::inspect) format: Format,
+}
+
+/// Every image, in order; none of them inside of another.
+pub(in crate::inspect) fn images(bytes: &[u8], limits: &Limits, budget: &Budget) -> Vec<Within> {
+    let mut magics: Vec<Magic> = vec![Magic::new(FDT_MAGIC, tree), Magic::new(uimage::MAGIC, legacy)];
+    magics.extend(limits.uimage_magic.map(|magic| Magic::new(magic, legacy)));
+    let (mut found, mut from) = (Vec::new(), 0);
+    while budget.is_left() {
+        let next = magics.iter_mut().filter_map(|magic| Some((magic.next(bytes, from)?, magic.number, magic.read)));
+        let Some((start, number, read)) = next.min_by_key(|(start, ..)| *start) else { break };
+        let rest = slice(bytes, start, len64(bytes) - start).unwrap_or_default();
+        from = start + 1;
+        budget.spend(EACH);
+        match read(rest, number) {
+            Tried::Is(format, len) => {
+                let end = start.saturating_add(len).min(len64(bytes));
+                found.push(Within { at: start..end, format });
+                from = end.max(from);
+            }
+            Tried::No(work) => budget.spend(work),
+        }
+    }
+    found
+}
+
+/// What came of looking at a candidate.
+enum Tried {
+    /// An image, and its length.
+    Is(Format, u64),
+    /// None, and what it cost to see that.
+    No(u64),
+}
+
+/// A magic number, where it stands next, and who reads what begins with it.
+struct Magic {
+    number: u32,
+    read: fn(&[u8], u32) -> Tried,
+    /// Nothing is in front of it.
+    at: Option<u64>,
+    is_searched: bool,
+}
+
+impl Magic {
+    fn new(number: u32, read: fn(&[u8], u32) -> Tried) -> Magic {
+        Magic { number, read, at: None, is_searched: false }
+    }
+
+    /// The first one at `from` or behind.
+    fn next(&mut self, bytes: &[u8], from: u64) -> Option<u64> {
+        if !self.is_searched || self.at.is_some_and(|at| at < from) {
+            let rest = slice(bytes, from, len64(bytes).saturating_sub(from)).unwrap_or_default();
+            let at = memmem::find(rest, &self.number.to_be_bytes());
+            self.at = at.and_then(|at| u64::try_from(at).ok()).map(|at| from + at);
+            self.is_searched = true;
+        }
+        self.at
+    }
+}
+
+/// An image that is cut off is one, too: its header is right.
+fn legacy(bytes: &[u8], magic: u32) -> Tried {
+    match UImage::announced_len(bytes, magic) {
+        Some(len) => Tried::Is(Format::UImage, len),
+        None => Tried::No(0),
+    }
+}
+
+fn tree(bytes: &[u8], _: u32) -> Tried {
+    let Ok(dtb) = Dtb::parse_at(bytes, 0) else { return Tried::No(0) };
+    let len = len64(dtb.bytes());
+    if dtb.tree().is_err() {
+        return Tried::No(len);
+    }
+    match Fit::detect(bytes).then(|| Fit::parse(bytes)) {
+        Some(Ok(fit)) => Tried::Is(Format::Fit, fit.end()),
+        _ => Tried::Is(Format::Fdt, len),
+    }
+}
+
+/// Does anybody ask for what is in these data? Where a file, or all that a file decompresses to, is nothing that is known.
+fn is_asked_for(context: &Context<'_>) -> bool {
+    match context.parent {
+        None => true,
+        Some(Kind::Known(Format::Compressed(_))) => context.outer == "file",
+        Some(_) => false,
+    }
+}
+
+impl Described {
+    /// Adds the images that are in the middle of data, and what lies between them.
+    pub(super) fn within(&mut self, bytes: &[u8], context: &Context<'_>) {
+        if !is_asked_for(context) {
+            return;
+        }
+        let found = images(bytes, context.limits, context.budget);
+        if found.is_empty() {
+            return;
+        }
+        let count = if found.len() == 1 { "an image".to_owned() } else { format!("{} images", found.len()) };
+        self.title = format!("{}, with {count} in it", self.title);
+        self.regions.clear();
+        let (mut at, mut trees, mut others, mut gaps) = (0, 0_u64, 0_u64, 0_u64);
+        let end = len64(bytes);
+        for Within { at: range, format } in found {
+            self.gap(bytes, at..range.start, &mut gaps);
+            at = range.end;
+            let is_tree = format == Format::Fdt;
+            let counter = if is_tree { &mut trees } else { &mut others };
+            let name = if is_tree { format!("dtb[{counter}]") } else { format!("image[{counter}]") };
+            *counter += 1;
+            self.regions.push(Region::new(name.clone(), range.clone(), RegionKind::Data));
+            let child = Child::range(name, range).kind(Kind::Known(format)).scanned();
+            self.children.push(if is_tree { child } else { child.part("image") });
+        }
+        self.gap(bytes, at..end, &mut gaps);
+    }
+
+    fn gap(&mut self, bytes: &[u8], at: Range<u64>, count: &mut u64) {
+        if at.is_empty() {
+            return;
+        }
+        let gap = slice(bytes, at.start, at.end - at.start).unwrap_or_default();
+        let is_padding = Behind::padding_len(gap) == len64(gap);
+        let (name, kind) = if is_padding { ("padding", RegionKind::Padding) } else { (UNEXPLAINED, RegionKind::Data) };
+        self.regions.push(Region::new(format!("{name}[{count}]"), at, kind));
+        *count += 1;
+    }
+}
+
+/// The regions that nothing explains.
+const UNEXPLAINED: &str = "data";
