@@ -1,8 +1,8 @@
 //! `kimage diff`: the reason is found, and not only its consequences.
 
-use crate::files;
 use crate::schema;
 use crate::support::{self, Tree, kimage, run, run_ok, stdout, tempdir, testdata};
+use crate::{elf_builder, files};
 use kimage::codec::{Codec, Parameters};
 use kimage::inspect::diff::{Aspect, Diff, diff};
 use kimage::inspect::{Limits, open};
@@ -169,4 +169,50 @@ fn exit_status() {
         assert_eq!(run(kimage().arg("diff").args(args)).status.code(), Some(2), "{args:?}");
     }
     assert_eq!(run_ok(kimage().args(["diff", "--schema"])).stdout, DIFF_JSON_SCHEMA.as_bytes());
+}
+
+/// A kernel of Linux 6.1 or newer as its build leaves its texts: a weak banner without number and time, the whole one, the format
+/// of /proc/version with the compiler and the builder, and the fields of `init_uts_ns`.
+fn two_banners(builder: &str, version: &str, time: &str, code: u8) -> Vec<u8> {
+    let tools = "gcc (Debian 12.2.0-14) 12.2.0, GNU ld (GNU Binutils for Debian) 2.40";
+    let mut text = vec![0x90; 999];
+    text.extend([code, 0]);
+    let mut string = |words: String, room: usize| {
+        let mut words = words.into_bytes();
+        words.resize(room, 0);
+        text.extend(words);
+    };
+    string(format!("Linux version 6.1.0 ({builder}) ({tools}) # SMP PREEMPT_DYNAMIC\n"), 256);
+    string(format!("Linux version 6.1.0 ({builder}) ({tools}) {version} {time}\n"), 256);
+    string(format!("%s version %s ({builder}) ({tools}) %s\n"), 256);
+    for field in ["Linux", "(none)", "6.1.0", &format!("{version} {time}"), "x86_64"] {
+        string(field.to_owned(), 65);
+    }
+    let mut elf = elf_builder::Builder::new(true, false, 62);
+    let section = elf.section(".text", 1, 6, 0xffff_ffff_8100_0000, &text);
+    elf.segment(1, section..section + 1, 0x100_0000);
+    elf.build()
+}
+
+#[test]
+fn the_cause_where_a_kernel_has_two_banners() {
+    let (builder, version) = ("someone@somewhere", "#1 SMP PREEMPT_DYNAMIC");
+    let (monday, tuesday) = ("Mon Jan  1 00:00:00 UTC 2024", "Tue Jan  2 03:04:05 UTC 2024");
+    let kernel = two_banners(builder, version, monday, 1);
+    let of = |other: &[u8]| {
+        let found = compare(&kernel, other);
+        assert_eq!(found, compare(&kernel, other));
+        let ids: Vec<String> = ids(&found).into_iter().map(str::to_owned).collect();
+        ids
+    };
+    assert_eq!(of(&kernel), [""; 0]);
+    assert_eq!(of(&two_banners(builder, version, tuesday, 1)), ["time"]);
+    // A time zone of another length, a builder of another length, one who has the name of what stands everywhere.
+    assert_eq!(of(&two_banners(builder, version, "Tue Jan  2 03:04:05 CEST 2024", 1)), ["time"]);
+    assert_eq!(of(&two_banners("u@h", version, monday, 1)), ["builder"]);
+    assert_eq!(of(&two_banners("Linux@Debian", version, monday, 1)), ["builder"]);
+    assert_eq!(of(&two_banners(builder, "#12 SMP PREEMPT_DYNAMIC", monday, 1)), ["number"]);
+    // Code that differs is not passed over.
+    assert_eq!(of(&two_banners(builder, version, tuesday, 2)), ["time", "code"]);
+    assert_eq!(of(&two_banners(builder, version, monday, 2)), ["code"]);
 }

@@ -203,11 +203,20 @@ fn builds(left: &[u8], right: &[u8], pairs: &[Pair], causes: &mut Vec<Cause>) {
     // Who, where and when stand in a few texts; what compilers and options change is everywhere.
     let texts = |banner: &Banner| {
         let (user, host) = banner.builder.split_once('@').unwrap_or(("", ""));
+        // Short words stand everywhere.
+        let is_word = |word: &&str| word.len() > 3;
+        let words = [host, user].into_iter().filter(is_word).map(str::to_owned);
         let version = format!("{} {}", banner.number, banner.time);
-        [version, banner.builder.clone(), host.to_owned(), user.to_owned()]
+        [version, banner.builder.clone()]
+            .into_iter()
+            .filter(|text| text.len() > 2)
+            .chain(words)
+            .collect::<Vec<String>>()
     };
-    let plain = |bytes: &[u8], texts: &[String]| blanked(bytes, texts);
-    let only_texts = plain(left, &texts(&one)) == plain(right, &texts(&other));
+    // Those of both, in both: the name of one may be any word in the other.
+    let mut all: Vec<String> = texts(&one).into_iter().chain(texts(&other)).collect();
+    all.sort_by_key(|text| std::cmp::Reverse(text.len()));
+    let only_texts = without(left, &all) == without(right, &all);
     let is_deep =
         causes.iter().any(|cause| matches!(cause.id, "config" | "compiler" | "linker" | "release" | "initramfs"));
     if only_texts {
@@ -232,13 +241,21 @@ fn builds(left: &[u8], right: &[u8], pairs: &[Pair], causes: &mut Vec<Cause>) {
     }
 }
 
-/// The kernel with these texts, and the build id that follows from them, blanked.
-fn blanked(bytes: &[u8], texts: &[String]) -> Vec<u8> {
+/// The kernel without these texts, and with the build id that follows from them blanked. What follows a text up to its NUL
+/// closes up, and NULs take its place: a longer one leaves less of the padding behind it.
+fn without(bytes: &[u8], texts: &[String]) -> Vec<u8> {
+    /// No banner is longer.
+    const LONGEST: usize = 2048;
     let mut out = bytes.to_vec();
-    for text in texts.iter().filter(|text| text.len() > 3) {
-        let places: Vec<usize> = memchr::memmem::find_iter(bytes, text.as_bytes()).collect();
-        for at in places {
-            out.get_mut(at..at + text.len()).unwrap_or_default().fill(b' ');
+    for text in texts {
+        let places: Vec<usize> = memchr::memmem::find_iter(&out, text.as_bytes()).collect();
+        // From the back, so that none moves before its turn.
+        for at in places.into_iter().rev() {
+            let rest = out.get_mut(at..).unwrap_or_default();
+            let end = rest.iter().take(LONGEST).position(|byte| *byte == 0).unwrap_or(text.len());
+            let rest = rest.get_mut(..end).unwrap_or_default();
+            rest.rotate_left(text.len().min(end));
+            rest.get_mut(end - text.len().min(end)..).unwrap_or_default().fill(0);
         }
     }
     const NOTE: &[u8] = b"\x14\0\0\0\x03\0\0\0GNU\0";
