@@ -81,7 +81,7 @@ pub(super) fn cpio(bytes: &[u8], checks: &mut Checks) {
     if let Some((entry, found, sum)) = first {
         let name = String::from_utf8_lossy(entry.name);
         let others = if wrong > 1 { format!("; {} more of {sums} are wrong", wrong - 1) } else { String::new() };
-        let wanted = format!("{:#x}, the sum of its bytes{others}", sum);
+        let wanted = format!("{sum:#x}, the sum of its bytes{others}");
         checks.hold(&CPIO_CHECK, entry.check_at(), false, format!("{} for {name}", Hex(found.into())), wanted);
     } else if sums > 0 {
         checks.hold(&CPIO_CHECK, None, true, "", "");
