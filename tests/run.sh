@@ -49,6 +49,7 @@ needs='
     /usr/include/libelf.h:libelf-dev
     /usr/include/openssl/ssl.h:libssl-dev
     arm-linux-gnueabihf-gcc:gcc-arm-linux-gnueabihf
+    /usr/arm-linux-gnueabihf/include/stdio.h:libc6-dev-armhf-cross
     rsvg-convert:librsvg2-bin
     pzstd:zstd
     bzip2:bzip2

@@ -1,0 +1,235 @@
+//! Every command of README, docs/ and the other Markdown files is run, or stands in a list here with the reason why it
+//! cannot be; a reason that no command needs any more fails, too.
+//!
+//! A command is a line of a block that is indented or fenced as `sh`, and a code span that begins with `kimage` and goes on. The
+//! commands of one block run one after the other in one folder, each span in a folder of its own. The folder has a file for
+//! each name that the documents use, small ones made here; what only a real kernel has is shown on a tree of the corpus.
+
+use crate::files;
+use crate::support::{self, kimage_path, put, run, stderr, stdout, tempdir, testdata};
+use kimage::codec::Codec;
+use kimage::format::fdt::{Flat, Node, Property, Strings};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// What these commands begin with, and why they are not run here.
+const NOT_RUN: &[(&str, &str)] = &[
+    ("sh tests/run.sh", "this test is part of it"),
+    ("bash .ci/run", "this test is part of it"),
+    ("cargo test", "this test is part of it"),
+    ("KIMAGE_UPDATE=1 cargo test", "it would rewrite what other tests compare with"),
+    ("cargo bench", "minutes of measuring; `cargo test --benches` shows that they run"),
+    ("cargo install", "it would change the machine; `cargo build` makes the same program"),
+    ("cargo run --example", "tests/inspect/examples.rs runs both"),
+    ("sh fuzz/run.sh", "a fuzzer has no end"),
+];
+
+/// What only a kernel's own build has: commands with these words get one of these trees.
+const REAL: &[(&str, &str)] = &[
+    ("kimage zimage vmlinux --build-dir", "arm"),
+    ("--build-dir", "x86_64-xz"),
+    ("kimage relocs", "x86_64-xz"),
+    ("kimage voffset", "x86_64-xz"),
+    ("--against vmlinux", "x86_64-xz"),
+    // The kernels of the corpus have no kallsyms.
+    ("--symbols", DEBIAN),
+];
+const DEBIAN: &str = "bookworm-amd64-cloud-amd64";
+
+/// The documents: every Markdown file that says what to type.
+fn documents() -> Vec<(String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut found: Vec<PathBuf> =
+        ["README.md", "CONTRIBUTING.md", "benches/README.md", "testdata/README.md", "testdata/pipelines/README.md"]
+            .map(|name| root.join(name))
+            .to_vec();
+    found.extend(fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path()));
+    found.sort();
+    let name = |path: &Path| path.strip_prefix(root).unwrap().display().to_string();
+    found.iter().map(|path| (name(path), fs::read_to_string(path).unwrap())).collect()
+}
+
+/// The commands of a document: blocks, whose commands belong together.
+fn commands(text: &str) -> Vec<Vec<String>> {
+    let mut blocks: Vec<Vec<String>> = Vec::new();
+    let mut prose = String::new();
+    let mut fence: Option<&str> = None;
+    let mut open = false;
+    let mut before = "";
+    for line in text.lines() {
+        if let Some(language) = line.strip_prefix("```") {
+            fence = if fence.is_some() { None } else { Some(language.trim()) };
+            open = false;
+        } else if fence.is_some_and(|language| language == "sh") || fence.is_none() && line.starts_with("    ") {
+            // The second line of an item of a list is indented by two.
+            open &= !before.is_empty();
+            let command = line.split(" # ").next().unwrap_or_default().trim();
+            match blocks.last_mut().filter(|_| open) {
+                Some(block) => block.push(command.to_owned()),
+                None => blocks.push(vec![command.to_owned()]),
+            }
+            open = true;
+        } else if fence.is_none() {
+            open = false;
+            prose += line;
+            prose += " ";
+        }
+        before = line;
+    }
+    // Of a table's cell: an escaped bar is a bar.
+    let spans = prose.split('`').skip(1).step_by(2).map(|span| span.replace("\\|", "|"));
+    blocks.extend(spans.filter(|span| is_whole(span)).map(|span| vec![span]));
+    blocks
+}
+
+/// A command of ours that can be typed as it stands: with what it works on, and without a place for something else.
+fn is_whole(span: &str) -> bool {
+    let words: Vec<&str> = span.split_whitespace().collect();
+    let placeholder = |word: &&str| word.len() > 1 && word.chars().all(|c| c.is_ascii_uppercase());
+    words.len() > 2 && words[0] == "kimage" && !words.iter().any(placeholder) && !span.contains('…')
+}
+
+/// A folder with a file for every name that the documents use.
+fn folder() -> tempfile::TempDir {
+    let temp = tempdir();
+    let dir = temp.path();
+    for sub in ["arch/x86/boot/compressed", "arch/arm/boot/compressed", "old", "new"] {
+        fs::create_dir_all(dir.join(sub)).unwrap();
+    }
+    for (name, from) in [
+        ("vmlinux", "kernel"),
+        ("a.elf", "kernel"),
+        ("arch/x86/boot/compressed/vmlinux", "vmlinux"),
+        ("arch/x86/boot/setup.elf", "setup.elf"),
+        ("arch/x86/boot/setup.bin", "setup.bin"),
+        ("arch/arm/boot/compressed/vmlinux", "arm-vmlinux"),
+    ] {
+        fs::copy(testdata("tiny").join(from), dir.join(name)).unwrap();
+    }
+    let tree = |model: &str| {
+        let root = Node::new("")
+            .with(Property::string("model", model))
+            .with(Property::strings("compatible", [model]))
+            .with_child(Node::new("chosen"));
+        let mut out = Vec::new();
+        Flat::new(&root, Strings::default()).unwrap().plan(0).unwrap().emit(&mut out).unwrap();
+        out
+    };
+    for name in ["board.dtb", "one.dtb", "two.dtb"] {
+        put(dir, name, &tree(&format!("tiny,{name}")));
+    }
+    let (zimage, arm64, kernel) = (files::zimage(), files::image64(b"ARM\x64"), files::kernel());
+    put(dir, "zImage", &zimage);
+    put(dir, "zImage-dtb", &[zimage, tree("tiny,board")].concat());
+    put(dir, "Image", &arm64);
+    put(dir, "kernel.elf", &kernel);
+    put(dir, "uki.efi", &files::uki());
+    put(dir, "initrd", &files::cpio());
+    put(dir, "initrd.cpio.gz", &files::gzip(&files::cpio()));
+    put(dir, "boot.cmd", b"echo hello\n");
+    put(dir, "vmlinux.bin", &kernel);
+    put(dir, "vmlinux.bin.gz", &files::gzip(&kernel));
+    put(dir, "kernel.lzma", &files::packed(Codec::Lzma, &[0x55; 4096]));
+    put(
+        dir,
+        "image.its",
+        b"/dts-v1/;\n/ { description = \"tiny\"; images { kernel-1 { data = /incbin/(\"zImage\"); type = \"kernel\";\
+          arch = \"arm\"; os = \"linux\"; compression = \"none\"; load = <0x80008000>; entry = <0x80008000>;\
+          hash-1 { algo = \"sha256\"; }; }; }; configurations { default = \"conf-1\"; conf-1 { kernel = \"kernel-1\"; }; }; };",
+    );
+    for (options, name) in [("", "vmlinuz"), ("", "old/bzImage"), (" --compress lz4", "new/bzImage")] {
+        let from = if name == "vmlinuz" { "kernel.elf" } else { "vmlinux" };
+        shell(dir, &format!("kimage bzimage {from} --quiet{options} -o {name}")).unwrap();
+    }
+    fs::copy(dir.join("old/bzImage"), dir.join("bzImage")).unwrap();
+    std::os::unix::fs::symlink(testdata(""), dir.join("testdata")).unwrap();
+    shell(dir, "kimage uimage --empty -A mips -T filesystem --quiet -o fake").unwrap();
+    temp
+}
+
+/// Runs a command in that folder, by the shell, with the kimage under test; what it said, where it failed.
+fn shell(dir: &Path, command: &str) -> Result<(), String> {
+    let program = Path::new(kimage_path()).parent().unwrap();
+    let path = std::env::join_paths(
+        [program.to_owned()].into_iter().chain(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())),
+    );
+    let mut shell = Command::new("bash");
+    shell.args(["-o", "pipefail", "-ec", command]).current_dir(dir).env("PATH", path.unwrap());
+    let output = run(shell.stdin(std::process::Stdio::null()));
+    // Two files that differ: that is what its status says.
+    let wanted = if command == "kimage diff old/bzImage new/bzImage" { 1 } else { 0 };
+    let as_wanted = output.status.code() == Some(wanted);
+    as_wanted.then_some(()).ok_or_else(|| format!("{}\n{}{}", output.status, stdout(&output), stderr(&output)))
+}
+
+/// Puts what only a real kernel has into the folder; false, said loudly, where there is none.
+fn make_real(dir: &Path, traits: &str) -> bool {
+    let replace = |name: &str, to: &Path| {
+        // No link: a command may write to it.
+        fs::copy(to, dir.join(name)).unwrap();
+    };
+    if traits == DEBIAN {
+        let kernel = support::debian_kernel(DEBIAN);
+        kernel.iter().for_each(|kernel| replace("vmlinuz", kernel));
+        return kernel.is_some();
+    }
+    let Some(tree) = support::tree(traits) else { return false };
+    // The build folder is only read.
+    let _ = fs::remove_file(dir.join("linux"));
+    std::os::unix::fs::symlink(&tree.dir, dir.join("linux")).unwrap();
+    replace("vmlinux", &tree.unstripped());
+    if tree.is_arm() {
+        support::tool("arm-linux-gnueabihf-ld", "binutils-arm-linux-gnueabihf").is_some()
+    } else {
+        replace("vmlinuz", &tree.path("arch/x86/boot/bzImage"));
+        support::tool("ld", "binutils").is_some()
+    }
+}
+
+#[test]
+fn every_command_runs() {
+    let (mut wrong, mut ran, mut used) = (Vec::new(), 0, vec![false; NOT_RUN.len()]);
+    for (document, text) in documents() {
+        for block in commands(&text) {
+            let folder = folder();
+            let dir = folder.path();
+            for command in block {
+                if let Some(at) = NOT_RUN.iter().position(|(start, _)| command.starts_with(start)) {
+                    used[at] = true;
+                    continue;
+                }
+                // Of the same source; an optimised one takes minutes to build.
+                let command = command.replace("cargo run --locked --release -- ", "kimage ");
+                let real = REAL.iter().find(|(words, _)| command.contains(words));
+                let qemu = command.starts_with("qemu-system-x86_64");
+                if real.is_some_and(|(_, traits)| !make_real(dir, traits))
+                    || qemu && support::tool("qemu-system-x86_64", "qemu-system-x86").is_none()
+                {
+                    continue; // no gap: make_real() and tool() say so
+                }
+                match shell(dir, &command) {
+                    Ok(()) => ran += 1,
+                    Err(said) => wrong.push(format!("{document}: {command}\n{said}")),
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{} commands fail:\n{}", wrong.len(), wrong.join("\n"));
+    println!("{ran} commands ran");
+    assert!(ran > 60, "{ran}: the search no longer finds the commands");
+    for ((start, why), used) in NOT_RUN.iter().zip(used) {
+        assert!(used, "no document has a command that begins with {start} any more ({why})");
+    }
+}
+
+/// The search finds what a reader would type, and nothing else.
+#[test]
+fn the_search_sees() {
+    let text = "Use `kimage info FILE`, `kimage`, `kimage info x` or `kimage\ninfo y`.\n\n    kimage a b   # why\n    \
+                kimage c d\n\n| `old \\| x` | `kimage e f \\| g` |\n```text\nkimage no no\n```\n```sh\nkimage h i\n```\n";
+    let found = commands(text);
+    let want: &[&[&str]] =
+        &[&["kimage a b", "kimage c d"], &["kimage h i"], &["kimage info x"], &["kimage info y"], &["kimage e f | g"]];
+    assert_eq!(found, want);
+}
