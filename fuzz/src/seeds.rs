@@ -38,7 +38,7 @@ fn of(target: &str) -> Vec<Vec<u8>> {
         .concat(),
         "dts" => SOURCES.iter().map(|text| format!("/dts-v1/;\n{text}\n").into_bytes()).collect(),
         "fit" => [
-            chosen(&[&[0, 0], &[2, 0], &[0x16, 0], &[0x2b, 0], &[0x21, 0]], &[fits(), blobs()].concat()),
+            chosen(&[&[0, 0], &[2, 0], &[0x16, 0], &[0x2b, 0], &[0x21, 0], &[0x82, 0]], &[fits(), blobs()].concat()),
             chosen(&[&[0x40, 0], &[0x41, 0x7e], &[0x43, 0x19]], &kernels()),
         ]
         .concat(),
@@ -380,10 +380,10 @@ fn fits() -> Vec<Vec<u8>> {
             })
             .collect();
         let resolved = source.tree(&files).unwrap();
-        let external = Some(External { align: Align::new(8).unwrap(), position: None });
-        let placed = Some(External { align: Align::new(4).unwrap(), position: Some(0x1000) });
+        let external = Some(External { align: Align::new(8), position: None });
+        let placed = Some(External { align: Align::new(4), position: Some(0x1000) });
         for external in [None, external, placed] {
-            let options = Options { time: 1_700_000_000, external, unsigned: true };
+            let options = Options { time: 1_700_000_000, external, unsigned: true, ..Options::default() };
             if let Ok(made) = fit_from_tree(resolved.root.clone(), &resolved.reservations, &options, true) {
                 all.push(emitted(&made.plan));
             }

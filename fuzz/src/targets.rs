@@ -11,7 +11,7 @@ use kimage::elf::{
 use kimage::format::bzimage::CrcChoice;
 use kimage::format::dts::{Resolved, Source};
 use kimage::format::fdt::{Dtb, Flat, Node, Strings};
-use kimage::format::fit::{Algorithm, External, Fit, Options};
+use kimage::format::fit::{Algorithm, External, Fit, Layout, Options};
 use kimage::inspect::{Limits, Opened, PARTS, diff::diff, map::map, open, verify::verify};
 use kimage::kbuild::{LinkCommand, Target, VOFFSET, ZOFFSET, offsets, tree};
 use kimage::lint::{Board, Files, SHIPPED, lint as lint_boot};
@@ -172,10 +172,15 @@ fn dts(bytes: &[u8]) {
 
 fn fit_options(how: u8) -> Options {
     let external = |_| External {
-        align: [4, 8, 64, 512].map(|align| Align::new(align).unwrap())[usize::from(how >> 2 & 3)],
+        align: [None, Align::new(4), Align::new(64), Align::new(512)][usize::from(how >> 2 & 3)],
         position: (how & 0x10 != 0).then_some(0x2000),
     };
-    Options { time: 1, external: (how & 2 != 0).then_some(()).map(external), unsigned: how & 0x20 != 0 }
+    Options {
+        time: 1,
+        external: (how & 2 != 0).then_some(()).map(external),
+        unsigned: how & 0x20 != 0,
+        layout: Layout::from_release(if how & 0x80 == 0 { "2023" } else { "2026" }).unwrap(),
+    }
 }
 
 /// An image tree that was compiled already, or files; what comes out has hashes that are right.
