@@ -22,6 +22,9 @@ pub(crate) const SHT_GROUP: u32 = spec::SHT_GROUP.0;
 pub(crate) const SHF_WRITE: u64 = spec::SHF_WRITE.0;
 pub(crate) const SHF_EXECINSTR: u64 = spec::SHF_EXECINSTR.0;
 pub(crate) const SHF_TLS: u64 = spec::SHF_TLS.0;
+pub(crate) const PF_X: u32 = spec::PF_X.0;
+pub(crate) const PF_W: u32 = spec::PF_W.0;
+pub(crate) const PF_R: u32 = spec::PF_R.0;
 pub(crate) const PT_NULL: u32 = spec::PT_NULL.0;
 pub(crate) const PT_TLS: u32 = spec::PT_TLS.0;
 /// What [`super::Symbol::section`] adds to reserved section indices.

@@ -2,7 +2,7 @@
 
 use super::encode::{FileHeader, FileHeaderLayout, SectionHeader, Writer, encoder, string_table};
 use super::kallsyms::{KernelSymbol, flat_kallsyms};
-use super::raw::{SHF_EXECINSTR, SHF_WRITE, SHT_PROGBITS};
+use super::raw::{PF_R, PF_W, PF_X, SHF_EXECINSTR, SHF_WRITE, SHT_PROGBITS};
 use super::{PT_LOAD, SHF_ALLOC, SHT_NOBITS, Section, Segment, banner_in};
 use crate::arch::Arch;
 use crate::bytes::{Cursor, Endian, len64, slice};
@@ -190,8 +190,7 @@ impl FlatKernel {
     /// [`UnflattenError::NoStart`] when it would end behind the last 32-bit address.
     pub fn elf(&self, bytes: &[u8]) -> Result<Vec<u8>, UnflattenError> {
         const NAMES: &[u8] = b"\0.kernel\0.bss\0.shstrtab\0";
-        // PF_R | PF_W | PF_X.
-        const ALL: u32 = 7;
+        const ALL: u32 = PF_R | PF_W | PF_X;
         const DATA: u64 = SHF_WRITE | SHF_ALLOC;
         let encoder = encoder(self.is_64, self.endian);
         let offset = PAGE + self.base % PAGE;
@@ -241,5 +240,41 @@ impl FlatKernel {
         out.section(&section(SHT_NOBITS, DATA, end, offset + len, memory - len).header(9));
         out.section(&string_table(encoder, 14, names_at, len64(NAMES)));
         out.finish().map_err(|_| UnflattenError::NoStart)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every class and byte order, read by another reader.
+    #[test]
+    fn a_flat_kernel_in_an_elf_file() {
+        let bytes = [0x5a; 0x321];
+        for (is_64, endian) in
+            [true, false].into_iter().flat_map(|is_64| [(is_64, Endian::Little), (is_64, Endian::Big)])
+        {
+            let base = if is_64 { 0xffff_ffff_8020_0100 } else { 0xc020_0100 };
+            let kernel =
+                FlatKernel { arch: Arch::PowerPc, is_64, endian, base, end: base + 0x1000, symbols: Vec::new() };
+            let file = kernel.elf(&bytes).unwrap();
+            let elf = goblin::elf::Elf::parse(&file).unwrap();
+            assert_eq!((elf.is_64, elf.little_endian, elf.entry), (is_64, endian == Endian::Little, base));
+            assert_eq!(elf.header.e_machine, if is_64 { 21 } else { 20 });
+            let [load] = &elf.program_headers[..] else { panic!("{:?}", elf.program_headers) };
+            assert_eq!((load.p_type, load.p_flags, load.p_vaddr, load.p_paddr), (1, 7, base, base));
+            assert_eq!((load.p_offset, load.p_filesz, load.p_memsz, load.p_align), (0x1100, 0x321, 0x1000, 0x1000));
+            assert_eq!(file[0x1100..0x1100 + 0x321], bytes);
+            let names: Vec<_> =
+                elf.section_headers.iter().map(|section| elf.shdr_strtab.get_at(section.sh_name)).collect();
+            assert_eq!(names, [Some(""), Some(".kernel"), Some(".bss"), Some(".shstrtab")]);
+            let bss = &elf.section_headers[2];
+            assert_eq!((bss.sh_type, bss.sh_addr, bss.sh_size), (8, base + 0x321, 0x1000 - 0x321));
+        }
+        let arch = Arch::Arm;
+        let (base, end) = (0xffff_f000, 0x1_0000_1000);
+        let high = FlatKernel { arch, is_64: false, endian: Endian::Little, base, end, symbols: Vec::new() };
+        assert!(high.elf(&bytes).is_ok());
+        assert_eq!(high.elf(&[0; 0x1001]), Err(UnflattenError::NoStart), "its BSS would begin behind the last address");
     }
 }

@@ -6,6 +6,7 @@
 
 use super::{Kind, Layer, LayerId, Opened, Space};
 use crate::bytes::len64;
+use crate::elf::raw::PF_X;
 use crate::elf::{Elf, PT_LOAD};
 use crate::format::Format;
 use crate::format::android::BootImage;
@@ -350,7 +351,7 @@ fn segments(elf: &Elf<'_>) -> Vec<Span> {
     for (index, segment) in loads.iter().enumerate() {
         let file = segment.paddr.saturating_add(segment.filesz.min(segment.memsz));
         let end = segment.paddr.saturating_add(segment.memsz);
-        let paint = if segment.flags & 1 != 0 { Paint::Code } else { Paint::Data };
+        let paint = if segment.flags & PF_X != 0 { Paint::Code } else { Paint::Data };
         if file > segment.paddr {
             spans.push(Span::new(format!("segment {index}"), segment.paddr..file, paint));
         }

@@ -3,6 +3,7 @@
 use super::kernel::Error;
 use crate::bytes::{Endian, len64};
 use crate::elf::encode::{FileHeader, FileHeaderLayout, Writer, encoder};
+use crate::elf::raw::{PF_R, PF_W, PF_X};
 use crate::elf::{PT_LOAD, Segment};
 
 /// Bytes of memory behind a flat kernel for its BSS and first page tables: i386 maps 8 MiB in all before it knows better.
@@ -37,8 +38,7 @@ pub fn as_elf(flat: &[u8], address: u64) -> Result<Vec<u8>, Error> {
     out.file_header(&header, &FileHeaderLayout { e_phoff, segment_num: 1, ..FileHeaderLayout::default() });
     out.segment(&Segment {
         kind: PT_LOAD,
-        // PF_R | PF_W | PF_X.
-        flags: 7,
+        flags: PF_R | PF_W | PF_X,
         offset: HEADERS,
         vaddr: address,
         paddr: address,

@@ -3,7 +3,7 @@
 use super::{Child, Context, Decoded, Described, PAYLOAD, kernel};
 use crate::bytes::{Cursor, Endian, FieldError, Problem, len64, slice};
 use crate::codec::Codec;
-use crate::elf::raw::{E_ENTRY, E_MACHINE, E_TYPE, EI_CLASS, EI_DATA, SHF_EXECINSTR};
+use crate::elf::raw::{E_ENTRY, E_MACHINE, E_TYPE, EI_CLASS, EI_DATA, PF_R, PF_W, PF_X, SHF_EXECINSTR};
 use crate::elf::{Elf, Error, Kind as ElfKind, Note, PT_LOAD, banner_in};
 use crate::format::{Format, wrapper};
 use crate::inspect::{Fact, Kind, Row, Value};
@@ -146,7 +146,10 @@ fn cut_out(regions: &mut Vec<Region>, inner: Region) {
 }
 
 fn permissions(flags: u32) -> String {
-    [(4, 'r'), (2, 'w'), (1, 'x')].iter().map(|(bit, letter)| if flags & bit != 0 { *letter } else { '-' }).collect()
+    [(PF_R, 'r'), (PF_W, 'w'), (PF_X, 'x')]
+        .iter()
+        .map(|(bit, letter)| if flags & bit != 0 { *letter } else { '-' })
+        .collect()
 }
 
 fn describe_notes(elf: &Elf<'_>, notes: &[Note<'_>], described: &mut Described) {
