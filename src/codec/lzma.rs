@@ -117,29 +117,30 @@ pub(super) fn detect(bytes: &[u8]) -> bool {
 /// Does the first of it decode, whatever the header says of dictionary and size?
 pub(super) fn decodes(bytes: &[u8]) -> bool {
     const ENOUGH: u64 = 64 << 10;
-    // The first byte of the range coder is always zero (lzma_rc_reset, range_decoder.h); zeros behind it would decode to
-    // zeros without end, which no encoder writes.
-    let starts =
-        matches!(bytes.get(HEADER_LEN..HEADER_LEN + 5), Some([0, code @ ..]) if code.iter().any(|byte| *byte != 0));
-    let Some(header) = Header::parse(bytes).filter(|header| starts && header.has_properties() && header.size > 0)
-    else {
-        return false;
-    };
+    let Some(header) = beginning(bytes) else { return false };
     match Codec::Lzma.decompress_one(bytes, ENOUGH, &mut io::sink()) {
         Ok(inflated) => header.size == u64::MAX || inflated.produced == header.size,
         Err(error) => matches!(error, Error::TooBig { .. }),
     }
 }
 
-/// Where streams with other than the usual properties may begin.
+/// The header, if something may be behind it.
+fn beginning(bytes: &[u8]) -> Option<Header> {
+    // The first byte of the range coder is always zero (lzma_rc_reset, range_decoder.h); zeros behind it would decode to
+    // zeros without end, which no encoder writes.
+    let starts =
+        matches!(bytes.get(HEADER_LEN..HEADER_LEN + 5), Some([0, code @ ..]) if code.iter().any(|byte| *byte != 0));
+    Header::parse(bytes).filter(|header| starts && header.has_properties() && header.size > 0)
+}
+
+/// Where streams with other than the usual properties may begin: nothing is decoded, so that whoever tries can count.
 pub(super) fn unusual(bytes: &[u8]) -> impl Iterator<Item = usize> {
     bytes.windows(HEADER_LEN + 1).enumerate().filter_map(move |(at, head)| {
         // The quick test: a dictionary of whole 64 KiB, a size below 4 GiB or none, the zero of the range coder.
         let quick =
             matches!(head, [_, 0, 0, _, _, _, _, _, _, 0, 0, 0, 0, 0] | [_, 0, 0, _, _, .., 0xff, 0xff, 0xff, 0xff, 0]);
-        let header =
-            Header::parse(head).filter(|header| quick && header.properties != USUAL && header.is_plausible())?;
-        (header.size > 0 && bytes.get(at..).is_some_and(decodes)).then_some(at)
+        let header = quick.then(|| beginning(bytes.get(at..)?)).flatten()?;
+        (header.properties != USUAL && header.is_plausible()).then_some(at)
     })
 }
 

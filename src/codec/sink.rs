@@ -15,16 +15,28 @@ pub(super) struct Sink<'w> {
     produced: u64,
     /// Where the current stream begins in the input, for errors.
     base: u64,
+    /// How much had come out when it began, and how much came out of the one before it.
+    started: u64,
+    before: u64,
 }
 
 impl<'w> Sink<'w> {
+    /// The most that comes out of a small stream, in bytes.
+    pub(super) const SMALL: u64 = 64 << 10;
+
     pub(super) fn new(codec: Codec, limit: u64, out: &'w mut dyn Write) -> Self {
-        Sink { out, codec, limit, produced: 0, base: 0 }
+        Sink { out, codec, limit, produced: 0, base: 0, started: 0, before: u64::MAX }
     }
 
     /// Says where in the input the next stream begins.
     pub(super) fn begin(&mut self, base: u64) {
-        self.base = base;
+        self.before = if base > self.base { self.produced - self.started } else { u64::MAX };
+        (self.base, self.started) = (base, self.produced);
+    }
+
+    /// Does the current stream follow one out of which little came?
+    pub(super) fn is_behind_small(&self) -> bool {
+        self.before <= Self::SMALL
     }
 
     /// Bytes put so far.

@@ -16,6 +16,7 @@ use crate::format::fit::{BootView, Fit};
 use crate::format::image64::Image64;
 use crate::format::uimage::{ARCH, COMPRESSION, HEADER_LEN, OS, OS_LINUX, TYPE, UImage, kind};
 use crate::format::zimage::ZImage;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 /// What a piece of memory is used for.
@@ -93,19 +94,46 @@ const UNPACK_LIMIT: u64 = 1 << 30;
 /// # Errors
 /// When the image is damaged.
 pub fn memory(board: &Board, files: &Files<'_>) -> Result<(Vec<Use>, Vec<Finding>)> {
-    boot(board, files, None, &mut None)
+    boot(board, files, None, &mut Decoded::default())
 }
 
-/// As [`memory`], with the kernel loaded to `load` whatever its header says; `unpacked` keeps the kernel, which is the same
-/// wherever it goes.
+/// What decoding tells of the kernel, which is the same wherever it goes: done once, whatever comes of it.
+#[derive(Debug, Default)]
+pub(super) struct Decoded {
+    /// The kernel, or what is wrong with its stream and what helps.
+    kernel: Option<std::result::Result<Vec<u8>, (String, String)>>,
+    is_linux: Option<bool>,
+    /// Work so far, in steps of about a nanosecond.
+    work: u64,
+}
+
+impl Decoded {
+    fn spend(&mut self, each: u64, count: usize) {
+        const STEP: u64 = 500;
+        let count = u64::try_from(count).unwrap_or(u64::MAX);
+        self.work = self.work.saturating_add(each.saturating_mul(count).saturating_mul(STEP));
+    }
+
+    /// Is there no more work that a file is worth? Proposals are found by trying, and a FIT can have any number of images
+    /// that are not where they should be.
+    pub(super) fn is_used_up(&self) -> bool {
+        const WORTH: u64 = 1 << 30;
+        self.work >= WORTH
+    }
+}
+
+/// As [`memory`], with the kernel loaded to `load` whatever its header says.
 pub(super) fn boot(
     board: &Board,
     files: &Files<'_>,
     load: Option<u64>,
-    unpacked: &mut Option<Vec<u8>>,
+    decoded: &mut Decoded,
 ) -> Result<(Vec<Use>, Vec<Finding>)> {
-    let mut boot = Boot { board, load, unpacked, uses: Vec::new(), findings: Vec::new() };
+    let mut boot = Boot { board, load, decoded, uses: Vec::new(), findings: Vec::new() };
     boot.image(files.image)?;
+    let uses = boot.uses.len();
+    boot.decoded.spend(10, 1);
+    boot.decoded.spend(1, uses);
     for (bytes, at, role, what, variable) in [
         (files.dtb, board.env.fdt_addr_r, Role::DeviceTree, "the device tree", "fdt_addr_r"),
         (files.ramdisk, board.env.ramdisk_addr_r, Role::Ramdisk, "the ramdisk", "ramdisk_addr_r"),
@@ -141,7 +169,7 @@ struct Packed<'a> {
 struct Boot<'b> {
     board: &'b Board,
     load: Option<u64>,
-    unpacked: &'b mut Option<Vec<u8>>,
+    decoded: &'b mut Decoded,
     uses: Vec<Use>,
     findings: Vec<Finding>,
 }
@@ -221,7 +249,7 @@ impl Boot<'_> {
         let header = image.header();
         let data = image.files().next().unwrap_or(&[]);
         let comp = COMPRESSION.short(header.comp).unwrap_or("?");
-        let is_linux = is_linux(data, comp);
+        let is_linux = *self.decoded.is_linux.get_or_insert_with(|| is_linux(data, comp));
         let start = match header.kind {
             kind::KERNEL | kind::KERNEL_NOLOAD => at.saturating_add(HEADER_LEN),
             // The table of sizes stands in front.
@@ -275,15 +303,30 @@ impl Boot<'_> {
             return Ok(());
         };
         self.findings.extend(BootView::of_fit(fit).bootm(Some(configuration.name())));
-        for (role, what) in [("fdt", "the device tree of the FIT"), ("ramdisk", "the ramdisk of the FIT")] {
-            for image in configuration.images(role).iter().filter_map(|name| fit.image(name)) {
-                if let (Some(load), Some(data)) = (image.load(), image.data()) {
-                    let role = if role == "fdt" { Role::DeviceTree } else { Role::Ramdisk };
-                    self.add(role, what, load, len64(data));
-                }
+        // By name, since each of thousands may be asked for; of two of one name the first counts.
+        let mut images = HashMap::new();
+        for image in fit.images() {
+            images.entry(image.name()).or_insert(image);
+        }
+        self.decoded.spend(4, images.len());
+        let named = |role: &str, most| {
+            let mut names = configuration.images(role);
+            names.truncate(most);
+            // One that is named again is loaded to the same place.
+            let mut seen = HashSet::new();
+            names.retain(|name| seen.insert(*name));
+            names.into_iter().filter_map(|name| images.get(name)).collect::<Vec<_>>()
+        };
+        let trees =
+            named("fdt", usize::MAX).into_iter().map(|image| (image, Role::DeviceTree, "the device tree of the FIT"));
+        // Of several kernels and ramdisks, U-Boot takes the first (boot/image-fit.c, fit_image_load).
+        let ramdisk = named("ramdisk", 1).into_iter().map(|image| (image, Role::Ramdisk, "the ramdisk of the FIT"));
+        for (image, role, what) in trees.chain(ramdisk) {
+            if let (Some(load), Some(data)) = (image.load(), image.data()) {
+                self.add(role, what, load, len64(data));
             }
         }
-        for image in configuration.images("kernel").iter().filter_map(|name| fit.image(name)) {
+        for image in named("kernel", 1) {
             let placement = image.placement().map_err(|error| Error::input("IMAGE", error))?;
             let (Some(data), Some(placement)) = (image.data(), placement) else { continue };
             let start = at.saturating_add(placement.range().start);
@@ -378,15 +421,19 @@ impl Boot<'_> {
                 );
             }
         }
-        if self.unpacked.is_none() {
+        let kernel = self.decoded.kernel.get_or_insert_with(|| {
             let mut kernel = Vec::new();
-            if let Err(error) = codec.decompress_one(data, UNPACK_LIMIT, &mut kernel) {
-                self.error(&rules::CODEC, format!("the kernel cannot be unpacked: {error}"), error.help().into_owned());
+            let done = codec.decompress_one(data, UNPACK_LIMIT, &mut kernel);
+            done.map(|_| kernel).map_err(|error| (error.to_string(), error.help().into_owned()))
+        });
+        let size = match kernel {
+            Ok(kernel) => len64(kernel),
+            Err((error, help)) => {
+                let (message, help) = (format!("the kernel cannot be unpacked: {error}"), help.clone());
+                self.error(&rules::CODEC, message, help);
                 return false;
             }
-            *self.unpacked = Some(kernel);
-        }
-        let size = self.unpacked.as_deref().map_or(0, len64);
+        };
         if let Some(max) = max.filter(|max| size > *max) {
             let message = format!("the kernel unpacks to {size} bytes, {limit} is {max}");
             let help = "raise it in U-Boot's configuration, or make the kernel smaller";
@@ -398,9 +445,9 @@ impl Boot<'_> {
 
     fn running_unpacked(&mut self, at: u64) {
         // Taken out while it is looked at.
-        if let Some(kernel) = self.unpacked.take() {
+        if let Some(Ok(kernel)) = self.decoded.kernel.take() {
             self.running(&kernel, at);
-            *self.unpacked = Some(kernel);
+            self.decoded.kernel = Some(Ok(kernel));
         }
     }
 

@@ -13,6 +13,8 @@ pub use memory::{Role, Use, memory};
 pub use rules::RULES;
 pub use shipped::SHIPPED;
 
+use memory::Decoded;
+
 use crate::bytes::{Align, len64};
 use crate::codec::Codec;
 use crate::error::Result;
@@ -49,17 +51,17 @@ const PROPOSED: u64 = 2 << 20;
 /// # Errors
 /// [`crate::Error`] when the image is damaged; what is not right for the board is a finding.
 pub fn lint(board: &Board, files: &Files<'_>) -> Result<Linted> {
-    let mut unpacked = None;
-    let (mut uses, mut findings) = memory::boot(board, files, None, &mut unpacked)?;
+    let mut decoded = Decoded::default();
+    let (mut uses, mut findings) = memory::boot(board, files, None, &mut decoded)?;
     findings.extend(limits(board, files));
     // Each proposal stands on those before it, so that who follows them all gets there.
     let mut way = Way { board: board.clone(), load: None };
     for problem in &problems(board, &uses) {
-        let help = proposal(&mut way, files, problem, &mut unpacked)?;
+        let help = proposal(&mut way, files, problem, &mut decoded)?;
         findings.push(problem.finding(board).with_help(help));
     }
     for finding in findings.iter_mut().filter(|finding| finding.rule == rules::ALIGN.id) {
-        if let Some(help) = aligned(&mut way, files, &mut unpacked)? {
+        if let Some(help) = aligned(&mut way, files, &mut decoded)? {
             finding.help = help.into();
         }
     }
@@ -93,10 +95,18 @@ fn problems<'u>(board: &Board, uses: &'u [Use]) -> Vec<Problem<'u>> {
     let inside = |using: &Use| board.ram.iter().any(|area| area.start <= using.start && using.end() <= area.end());
     let outside = uses.iter().filter(|using| !matches!(using.role, Role::Reserved | Role::Loader) && !inside(using));
     let mut found: Vec<_> = outside.map(|one| Problem { one, other: None }).collect();
-    for (index, one) in uses.iter().enumerate() {
-        let others = uses.iter().skip(index + 1).filter(|other| one.overlaps(other) && clash(board, one, other));
-        found.extend(others.map(|other| Problem { one, other: Some(other) }));
+    // Of device trees there can be thousands, and they may lie where others do: only the rest is looked at pair by pair.
+    let is_tree = |(_, using): &(usize, &Use)| using.role == Role::DeviceTree;
+    let (trees, others): (Vec<_>, Vec<_>) = uses.iter().enumerate().partition(is_tree);
+    let mut pairs = Vec::new();
+    for (index, (at, one)) in others.iter().enumerate() {
+        let rest = others.iter().skip(index + 1).chain(&trees);
+        let clashing = rest.filter(|(_, other)| one.overlaps(other) && clash(board, one, other));
+        pairs.extend(clashing.map(|(other, _)| ((*at).min(*other), (*at).max(*other))));
     }
+    pairs.sort_unstable();
+    let both = |(one, other): (usize, usize)| Some(Problem { one: uses.get(one)?, other: Some(uses.get(other)?) });
+    found.extend(pairs.into_iter().filter_map(both));
     found
 }
 
@@ -185,8 +195,8 @@ impl Way {
     }
 
     /// The uses of the memory, how many problems they have, and how many errors and warnings there are beside these.
-    fn walk(&self, files: &Files<'_>, unpacked: &mut Option<Vec<u8>>) -> Result<(Vec<Use>, usize, [usize; 2])> {
-        let (uses, findings) = memory::boot(&self.board, files, self.load, unpacked)?;
+    fn walk(&self, files: &Files<'_>, decoded: &mut Decoded) -> Result<(Vec<Use>, usize, [usize; 2])> {
+        let (uses, findings) = memory::boot(&self.board, files, self.load, decoded)?;
         let count = |severity| findings.iter().filter(|finding| finding.severity >= severity).count();
         let problems = problems(&self.board, &uses).len();
         Ok((uses, problems, [count(Severity::Error), count(Severity::Warning)]))
@@ -194,8 +204,12 @@ impl Way {
 }
 
 /// The way out: an address with which this problem is gone and no other has come, found by trying.
-fn proposal(way: &mut Way, files: &Files<'_>, problem: &Problem<'_>, unpacked: &mut Option<Vec<u8>>) -> Result<String> {
-    let (uses, count, beside) = way.walk(files, unpacked)?;
+fn proposal(way: &mut Way, files: &Files<'_>, problem: &Problem<'_>, decoded: &mut Decoded) -> Result<String> {
+    const NOT_SOUGHT: &str = "move it to where nothing is: among so many, kimage did not look for a place";
+    if decoded.is_used_up() {
+        return Ok(NOT_SOUGHT.to_owned());
+    }
+    let (uses, count, beside) = way.walk(files, decoded)?;
     let is_this = |it: &Problem<'_>| {
         it.one.what == problem.one.what && it.other.map(|other| &other.what) == problem.other.map(|other| &other.what)
     };
@@ -217,8 +231,11 @@ fn proposal(way: &mut Way, files: &Files<'_>, problem: &Problem<'_>, unpacked: &
     for (free, quiet) in [(true, true), (true, false), (false, false)] {
         for change in &changes {
             for start in &starts {
+                if decoded.is_used_up() {
+                    return Ok(NOT_SOUGHT.to_owned());
+                }
                 let (changed, words) = way.with(*change, *start);
-                let Ok((uses, problems, [errors, warnings])) = changed.walk(files, unpacked) else { continue };
+                let Ok((uses, problems, [errors, warnings])) = changed.walk(files, decoded) else { continue };
                 let [errors_before, warnings_before] = beside;
                 let kept = problems < count && errors <= errors_before && (!quiet || warnings <= warnings_before);
                 let moves = |using: &Use| change.moves(using.role);
@@ -239,9 +256,9 @@ fn proposal(way: &mut Way, files: &Files<'_>, problem: &Problem<'_>, unpacked: &
 }
 
 /// The way out for a kernel that must be started at a multiple of 2 MiB: the nearest one that brings no other problem.
-fn aligned(way: &mut Way, files: &Files<'_>, unpacked: &mut Option<Vec<u8>>) -> Result<Option<String>> {
+fn aligned(way: &mut Way, files: &Files<'_>, decoded: &mut Decoded) -> Result<Option<String>> {
     const TRIES: u64 = 256;
-    let (uses, count, [errors_before, _]) = way.walk(files, unpacked)?;
+    let (uses, count, [errors_before, _]) = way.walk(files, decoded)?;
     let place = |role| uses.iter().find(|using| using.role == role).map(|using| using.start);
     let (Some(image), Some(running)) = (place(Role::Image), place(Role::Running)) else { return Ok(None) };
     let align = Align::new(PROPOSED).unwrap_or(Align::PAGE);
@@ -251,11 +268,11 @@ fn aligned(way: &mut Way, files: &Files<'_>, unpacked: &mut Option<Vec<u8>>) -> 
         let behind = if change == Change::Kernel { running.saturating_sub(image) } else { 0 };
         for step in 0..TRIES {
             let to = first.saturating_add(step * PROPOSED).saturating_sub(behind);
-            if !way.board.ram.iter().any(|area| (area.start..area.end()).contains(&to)) {
+            if decoded.is_used_up() || !way.board.ram.iter().any(|area| (area.start..area.end()).contains(&to)) {
                 break;
             }
             let (changed, words) = way.with(change, to);
-            let tried = changed.walk(files, unpacked);
+            let tried = changed.walk(files, decoded);
             if tried.is_ok_and(|(_, problems, [errors, _])| problems <= count && errors < errors_before) {
                 *way = changed;
                 return Ok(Some(words));

@@ -17,6 +17,8 @@ mod wild; // published images, held to the truth in testdata/wild.toml
 mod within; // images in the middle of unknown data are found by their headers alone
 mod work; // small files made to cost much: every reading ends soon and says what was not done
 
+#[path = "../support/costly.rs"]
+mod costly;
 #[path = "../support/elf.rs"]
 mod elf_builder;
 #[path = "../support/files.rs"]

@@ -3,6 +3,7 @@
 //! Work is counted where it can be (what a finding says was tried); the times are for a loaded machine without optimised
 //! code, some twenty times what a release needs. What they guard against takes minutes or hours.
 
+use crate::costly;
 use kimage::codec::{Codec, Parameters};
 use kimage::elf::{Elf, StripOptions, strip};
 use kimage::inspect::{Limits, Opened, diff::diff, map::map, open, verify::verify};
@@ -23,46 +24,19 @@ fn has(opened: &Opened<'_>, rule: &str) -> bool {
     opened.layers().iter().flat_map(|layer| &layer.findings).any(|finding| finding.rule == rule)
 }
 
-fn zimage(body: &[u8]) -> Vec<u8> {
-    let mut bytes = vec![0; 64];
-    let end = 64 + body.len() as u32;
-    for (at, word) in [(0x24, 0x016f_2818_u32), (0x28, 0), (0x2c, end), (0x30, 0x0403_0201)] {
-        bytes[at..at + 4].copy_from_slice(&word.to_le_bytes());
-    }
-    bytes.extend_from_slice(body);
-    bytes
-}
-
-/// `count` zstd frames, the raw block at the head of each of which has the next one in it; all end in 1 GiB of zeros.
-fn overlapping_zstd(count: usize) -> Vec<u8> {
-    let block = |last: u32, kind: u32, size: u32| (last | kind << 1 | size << 3).to_le_bytes()[..3].to_vec();
-    let head = [0x28, 0xb5, 0x2f, 0xfd, 0, 0x58];
-    let mut body = Vec::new();
-    for _ in 1..count {
-        body.extend_from_slice(&head);
-        body.extend_from_slice(&block(0, 0, 6));
-    }
-    body.extend_from_slice(&head);
-    for _ in 0..8192 {
-        body.extend_from_slice(&block(0, 1, 128 << 10));
-        body.push(0);
-    }
-    body.extend_from_slice(&block(0, 3, 0));
-    body.extend_from_slice(&[0; 8]);
-    body
-}
-
 #[test]
 fn overlapping_streams_end_with_a_word() {
     for count in [1, 3000] {
-        read(&zimage(&overlapping_zstd(count)), |opened| assert!(has(opened, "layer.search_limit"), "{count} frames"));
+        read(&costly::zimage(&costly::overlapping_zstd(count)), |opened| {
+            assert!(has(opened, "layer.search_limit"), "{count} frames")
+        });
     }
 }
 
 #[test]
 fn heads_of_streams_end_with_a_word() {
     for magic in [&[0x1f, 0x8b, 8, 0][..], b"BZh9", &[0x28, 0xb5, 0x2f, 0xfd], b"\xfd7zXZ\0\0\x04"] {
-        read(&zimage(&magic.repeat(8_000_000 / magic.len())), |opened| {
+        read(&costly::zimage(&magic.repeat(8_000_000 / magic.len())), |opened| {
             assert!(has(opened, "layer.search_limit"), "{magic:x?}");
         });
     }
@@ -81,7 +55,7 @@ fn a_kernel_behind_false_heads_is_found() {
     Codec::Zstd.compress(&kernel, &parameters, &mut body).unwrap();
     // The file is worth more than the stream alone: 16 for each byte, and 64 MiB.
     body.resize(body.len().max(4 << 20), 0);
-    let opened = open(&zimage(&body), &Limits::default()).map(|opened| {
+    let opened = open(&costly::zimage(&body), &Limits::default()).map(|opened| {
         assert!(!has(&opened, "layer.search_limit"));
         opened.layers().iter().filter_map(|layer| opened.contents(layer.id)).any(|data| data == kernel)
     });
@@ -91,82 +65,27 @@ fn a_kernel_behind_false_heads_is_found() {
 /// Sections of an EFI application that all are the same archive.
 #[test]
 fn sections_over_one_archive() {
-    let entry = |name: &[u8]| {
-        let mut head = b"070701".to_vec();
-        for word in [1, 0o100_644, 0, 0, 1, 0, 0, 0, 0, 0, 0, name.len() + 1, 0] {
-            head.extend_from_slice(format!("{word:08x}").as_bytes());
-        }
-        head.extend_from_slice(name);
-        head.push(0);
-        head.resize(head.len().next_multiple_of(4), 0);
-        head
-    };
-    let archive = [entry(b"a").repeat(20_000), entry(b"TRAILER!!!")].concat();
-    for (name, count) in [(b".initrd\0", 1000_u32), (b".linux\0\0", 60_000)] {
-        let headers = 64 + 24 + 152 + 40 * count;
-        let mut bytes = vec![0; 64];
-        bytes[..2].copy_from_slice(b"MZ");
-        bytes[0x3c] = 64;
-        bytes.extend_from_slice(b"PE\0\0\x64\x86");
-        bytes.extend_from_slice(&(count as u16).to_le_bytes());
-        bytes.extend_from_slice(&[0; 12]);
-        bytes.extend_from_slice(&[152, 0, 6, 2]);
-        let mut optional = vec![0; 152];
-        optional[..2].copy_from_slice(&[0x0b, 2]);
-        for (at, word) in [(32, 0x1000), (36, 512), (60, headers), (68, 10), (108, 5)] {
-            optional[at..at + 4].copy_from_slice(&u32::to_le_bytes(word));
-        }
-        bytes.extend_from_slice(&optional);
-        for _ in 0..count {
-            bytes.extend_from_slice(name);
-            for word in [archive.len() as u32, 0x1000, archive.len() as u32, headers, 0, 0, 0, 0x4000_0040] {
-                bytes.extend_from_slice(&word.to_le_bytes());
-            }
-        }
-        bytes.extend_from_slice(&archive);
+    for (name, count) in [(b".initrd\0", 1000), (b".linux\0\0", 60_000)] {
+        let bytes = costly::sections(name, count, &costly::archive(20_000));
         read(&bytes, |opened| assert!(opened.layers().len() <= Limits::default().layers));
     }
 }
 
 #[test]
 fn many_files_in_a_uimage() {
-    use kimage::format::uimage::{Header, kind, name_bytes, plan};
-    use kimage::layout::Plan;
-    let plans: Vec<Plan<'_>> = (0..40_000).map(|_| Plan::of("data", b"1234")).collect();
-    let header =
-        Header { time: 0, load: 0, entry: 0, os: 5, arch: 2, kind: kind::MULTI, comp: 0, name: name_bytes(b"") };
-    let mut bytes = Vec::new();
-    plan(&header, &plans).unwrap().emit(&mut bytes).unwrap();
-    read(&bytes, |opened| {
+    read(&costly::multi(40_000), |opened| {
         assert_eq!(opened.parts().iter().filter(|part| part.name.starts_with("image[")).count(), 40_000)
     });
 }
 
 #[test]
 fn many_images_and_shared_bytes_in_a_fit() {
-    use kimage::format::fdt::{Flat, Node, Property, Strings};
-    let fit = |count: u32, data: usize| {
-        let mut images = Node::new("images");
-        for index in 0..count {
-            let hash = Node::new("hash-1")
-                .with(Property::string("algo", "sha256"))
-                .with(Property::bytes("value", &[0; 32][..]));
-            let image = Node::new(format!("image-{index}")).with(Property::u32("data-offset", 0));
-            images = images.with_child(image.with(Property::u32("data-size", data as u32)).with_child(hash));
-        }
-        let root = Node::new("").with_child(images);
-        let flat = Flat::new(&root, Strings::default()).unwrap();
-        let mut bytes = Vec::new();
-        flat.plan(flat.len().next_multiple_of(4)).unwrap().emit(&mut bytes).unwrap();
-        bytes.resize(bytes.len() + data, 7);
-        bytes
-    };
     let count =
         |opened: &Opened<'_>, rule| verify(opened).findings.iter().filter(|one| one.finding.rule == rule).count();
     // Each image is looked at, and each hash is wrong.
-    read(&fit(20_000, 4), |opened| assert_eq!(count(opened, "fit.hash"), 20_000));
+    read(&costly::fit(20_000, 4), |opened| assert_eq!(count(opened, "fit.hash"), 20_000));
     // A thousand times the same megabytes are hashed by nobody, which is an error and is said.
-    read(&fit(1000, 4 << 20), |opened| {
+    read(&costly::fit(1000, 4 << 20), |opened| {
         assert_eq!((count(opened, "fit.hash_limit"), count(opened, "fit.hash")), (1, 0))
     });
 }
@@ -174,11 +93,7 @@ fn many_images_and_shared_bytes_in_a_fit() {
 #[test]
 fn many_members_are_one_stream() {
     for (codec, count) in [(Codec::Gzip, 400_000), (Codec::Bzip2, 40_000)] {
-        let mut member = Vec::new();
-        codec.compress(b"", &Parameters::default(), &mut member).unwrap();
-        let mut last = Vec::new();
-        codec.compress(b"end", &Parameters::default(), &mut last).unwrap();
-        read(&[member.repeat(count - 1), last].concat(), |opened| {
+        read(&costly::members(codec, count), |opened| {
             let streams = opened.layers()[0].facts.get("streams").map(|fact| fact.text());
             assert_eq!(streams, Some(count.to_string()), "{}", codec.name());
         });
@@ -187,13 +102,7 @@ fn many_members_are_one_stream() {
 
 #[test]
 fn nested_streams_end_at_the_limit() {
-    let mut data = b"inside".to_vec();
-    for _ in 0..200 {
-        let mut outer = Vec::new();
-        Codec::Gzip.compress(&data, &Parameters::default(), &mut outer).unwrap();
-        data = outer;
-    }
-    read(&data, |opened| assert!(has(opened, "layer.limit")));
+    read(&costly::nested(200), |opened| assert!(has(opened, "layer.limit")));
 }
 
 /// A segment of 12 KiB that asks for an offset at three quarters of a GiB, by its alignment: strip refuses unless it is told to

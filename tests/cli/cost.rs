@@ -1,0 +1,149 @@
+//! Small files that are made to cost much, given to the command: CPU time and memory of the whole process stay in bounds, and
+//! the work grows with the file, not with its square.
+//!
+//! The bounds are 2 seconds and 256 MiB beyond the file and what its headers honestly ask for; a build without optimisation
+//! gets more time.
+
+use crate::costly;
+use crate::support::{kimage, run_ok, tempdir};
+use kimage::codec::Codec;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+/// What a run cost.
+#[derive(Debug, Clone, Copy)]
+struct Cost {
+    status: i32,
+    cpu: Duration,
+    /// Bytes, the mapped file among them.
+    peak: u64,
+}
+
+/// Runs it, and has the system tell what it cost: CPU time, since others are at work on the machine.
+#[allow(unsafe_code, reason = "no safe call tells a child's resources")]
+fn cost(command: &mut Command) -> Cost {
+    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let (mut status, pid) = (0, child.id().try_into().unwrap());
+    // SAFETY: plain numbers, which the call fills; the child is waited for here and nowhere else.
+    let (done, usage) = unsafe {
+        let mut usage: libc::rusage = std::mem::zeroed();
+        (libc::wait4(pid, &mut status, 0, &mut usage), usage)
+    };
+    assert_eq!(done, pid);
+    assert!(libc::WIFEXITED(status), "{command:?} ended by signal {}", libc::WTERMSIG(status));
+    let time = |time: libc::timeval| Duration::new(time.tv_sec as u64, 1000 * time.tv_usec as u32);
+    let cpu = time(usage.ru_utime) + time(usage.ru_stime);
+    Cost { status: libc::WEXITSTATUS(status), cpu, peak: (usage.ru_maxrss as u64) << 10 }
+}
+
+/// Debug builds take some fifteen times as long, and the machine may be busy.
+const LONGEST: Duration = Duration::from_secs(if cfg!(debug_assertions) { 40 } else { 2 });
+const MOST: u64 = 256 << 20;
+
+const READING: &[&[&str]] = &[
+    &["info"],
+    &["info", "--json"],
+    &["verify"],
+    &["map"],
+    &["extract"],
+    &["diff", "@"],
+    &["lint", "--board", "qemu-arm64-virt"],
+];
+
+/// Each of `commands` on the file, `@` for it once more.
+#[track_caller]
+fn costs(file: &Path, commands: &[&[&str]], asked: u64) -> Vec<(String, Cost)> {
+    let allowed = MOST + asked + fs::metadata(file).unwrap().len();
+    let cost = |words: &&[&str]| {
+        let mut command = kimage();
+        words.iter().for_each(|word| {
+            command.arg(if *word == "@" { file.as_os_str() } else { word.as_ref() });
+        });
+        let cost = cost(command.arg(file));
+        let name = words.join(" ");
+        println!("{:<24} {name:<20} {:?} {} MiB", file.file_name().unwrap().display(), cost.cpu, cost.peak >> 20);
+        assert!(matches!(cost.status, 0 | 1), "{name}: {cost:?}");
+        assert!(cost.cpu < LONGEST, "{name}: {cost:?}");
+        assert!(cost.peak < allowed, "{name}: {} MiB of {}", cost.peak >> 20, allowed >> 20);
+        (name, cost)
+    };
+    commands.iter().map(cost).collect()
+}
+
+/// The reading commands on what `make` makes of a number and of a quarter of it: bounds, and no more than linear.
+#[track_caller]
+fn bounded(name: &str, full: usize, commands: &[&[&str]], make: impl Fn(usize) -> Vec<u8>) {
+    let dir = tempdir();
+    let run = |count: usize| {
+        let file = dir.path().join(format!("{name}-{count}"));
+        fs::write(&file, make(count)).unwrap();
+        costs(&file, commands, 0)
+    };
+    for ((name, few), (_, many)) in run(full / 4).into_iter().zip(run(full)) {
+        // Four times as much, and once more for what a loaded machine adds.
+        let most = 8 * few.cpu + Duration::from_millis(500);
+        assert!(many.cpu < most, "{name}: {:?} for a quarter, {:?} for all", few.cpu, many.cpu);
+    }
+}
+
+#[test]
+fn tables_of_many_entries() {
+    let ramdisk = costly::archive(10);
+    bounded("vendor_boot", 40_000, READING, |count| costly::vendor_boot(count, &ramdisk));
+    bounded("multi", 40_000, READING, costly::multi);
+    bounded("fit", 20_000, READING, |count| costly::fit(count as u32, 4));
+    bounded("cpio", 80_000, READING, costly::archive);
+}
+
+#[test]
+fn sections_of_elf_and_pe() {
+    let archive = costly::archive(20_000);
+    bounded("linux", 65_000, READING, |count| costly::sections(b".linux\0\0", count as u32, &archive));
+    bounded("initrd", 1000, READING, |count| costly::sections(b".initrd\0", count as u32, &archive));
+    bounded("elf", 60_000, READING, costly::elf);
+    let out = tempdir();
+    let out = out.path().join("out").display().to_string();
+    bounded("elf", 60_000, &[&["strip", "-o", &out], &["image", "-o", &out]], costly::elf);
+}
+
+#[test]
+fn streams_beside_and_inside_each_other() {
+    let mut commands = READING.to_vec();
+    commands.push(&["decompress", "-o", "/dev/null"]);
+    bounded("gzip", 400_000, &commands, |count| costly::members(Codec::Gzip, count));
+    bounded("bzip2", 40_000, &commands, |count| costly::members(Codec::Bzip2, count));
+    bounded("nested", 200, &commands, costly::nested);
+}
+
+#[test]
+fn heads_of_streams_without_end() {
+    bounded("zstd", 3000, READING, |count| costly::zimage(&costly::overlapping_zstd(count)));
+    bounded("lzma", 500_000, READING, |count| costly::zimage(&costly::lzma_heads(count)));
+    bounded("gzip", 2_000_000, READING, |count| costly::zimage(&[0x1f, 0x8b, 8, 0].repeat(count)));
+}
+
+/// What is on a board is tried by placing it: there may be any number of images, and each may be in the way.
+#[test]
+fn lint_of_many_images() {
+    let lint: &[&[&str]] = &[&["lint", "--board", "qemu-arm64-virt"], &["verify"], &["info"]];
+    bounded("trees", 4000, lint, |count| costly::fit_of_trees(count as u32));
+}
+
+/// A stream that comes to much more than it is passes by in pieces.
+#[test]
+fn streams_that_swell() {
+    const ZEROS: u64 = 300 << 20;
+    let dir = tempdir();
+    // Made by the command: what this process holds, the system counts for its children too.
+    let zeros = dir.path().join("zeros");
+    fs::File::create(&zeros).unwrap().set_len(ZEROS).unwrap();
+    for codec in ["gzip", "bzip2", "zstd"] {
+        let bare = dir.path().join(codec);
+        run_ok(kimage().args(["compress", codec, "--level", "1", "-q", "-o"]).arg(&bare).arg(&zeros));
+        costs(&bare, &[&["decompress", "-o", "/dev/null"]], 0);
+        // Held, and looked at.
+        costs(&bare, &[&["info"]], ZEROS);
+    }
+}
