@@ -531,7 +531,8 @@ fn the_kernel_copies_what_passes_through() {
         (fs::read(&out).unwrap(), count("copy_file_range"), count("write"))
     };
     let (by_kernel, copies, writes) = fit(None);
-    assert!(copies == 1 && writes <= 3, "{copies} copies, {writes} writes");
+    // One up to the next 64 KiB of the output, and one for the rest.
+    assert!(copies == 2 && writes <= 3, "{copies} copies, {writes} writes");
     assert!(by_kernel.ends_with(&bytes));
     for refused in ["error=EXDEV", "error=EINVAL", "error=ENOSYS", "error=EPERM", "retval=0", "error=EINTR:when=1"] {
         assert!(fit(Some(refused)).0 == by_kernel, "{refused}");
