@@ -18,8 +18,17 @@ const SCAN_LIMIT: u64 = 1 << 30;
 /// Few other things in a decompressor look like the start of its payload; more than this are a trap.
 const MAX_PAYLOADS: usize = 16;
 
-/// Zeros between the sections of a kernel, all together; real ones have less than two MiB.
-const MAX_HOLES: u64 = 64 << 20;
+/// Why a kernel cannot be put together in memory.
+pub(super) fn not_flat(which: &'static str, error: elf::Error) -> Error {
+    match error {
+        elf::Error::TooLarge { .. } | elf::Error::SectionTooLarge { .. } => {
+            let found = "an ELF file with holes of more than 64 MiB between its sections";
+            let help = "leave out what does not belong to the kernel: kimage image VMLINUX -R SECTION, and give that";
+            Error::wrong_input(which, found, "a kernel", help)
+        }
+        error => Error::input(which, error),
+    }
+}
 
 /// A kernel ready for its container.
 #[derive(Debug)]
@@ -70,16 +79,8 @@ impl<'a> Kernel<'a> {
                 // The kernel is put together in memory: its load addresses must not say how much.
                 let remove = elf.arch().map_or(&[][..], |arch| arch.left_out_of_flat());
                 let remove = RemoveList::new(remove.iter().copied()).map_err(|error| Error::input(which, error))?;
-                let max_size = len64(data).saturating_add(MAX_HOLES);
-                let options = FlatOptions { remove, max_size, ..FlatOptions::default() };
-                let flat = flatten(&elf, &options).map_err(|error| match error {
-                    elf::Error::TooLarge { .. } | elf::Error::SectionTooLarge { .. } => {
-                        let found = "an ELF file with holes of more than 64 MiB between its sections";
-                        let help = "leave out what does not belong to the kernel: kimage image VMLINUX -R SECTION, and give that";
-                        Error::wrong_input(which, found, "a kernel", help)
-                    }
-                    error => Error::input(which, error),
-                })?;
+                let options = FlatOptions { remove, ..FlatOptions::default() }.in_memory(&elf);
+                let flat = flatten(&elf, &options).map_err(|error| not_flat(which, error))?;
                 kernel.arch = elf.arch().map(|arch| (arch, "the ELF header"));
                 // The first segment: the page of the vectors has an address of its own in every kernel.
                 let loaded = elf.segments().iter().filter(|segment| segment.kind == PT_LOAD);

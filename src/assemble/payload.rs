@@ -1,5 +1,6 @@
 //! What a kernel's build compresses, out of the top vmlinux.
 
+use super::kernel::not_flat;
 use crate::arch::Arch;
 use crate::bytes::len64;
 use crate::codec::Bcj;
@@ -91,7 +92,7 @@ pub fn payload(input: &[u8]) -> Result<Payload<'_>> {
 }
 
 fn failed(error: elf::Error) -> Error {
-    Error::input("VMLINUX", error)
+    not_flat("VMLINUX", error)
 }
 
 /// Any file as it is.
@@ -141,5 +142,5 @@ pub(crate) fn relocs(vmlinux: &Elf<'_>) -> elf::Result<Vec<u8>> {
 /// As the builds of ARM, arm64 and RISC-V make `Image`.
 pub(crate) fn flat<'a>(vmlinux: &Elf<'a>, arch: Arch) -> elf::Result<Plan<'a>> {
     let names = if arch == Arch::Arm { &ARM_REMOVES[..] } else { &IMAGE_REMOVES };
-    Ok(flatten(vmlinux, &FlatOptions::without(names)?)?.plan)
+    Ok(flatten(vmlinux, &FlatOptions::without(names)?.in_memory(vmlinux))?.plan)
 }

@@ -14,6 +14,10 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Default of [`FlatOptions::max_size`]: 1 GiB.
 pub const DEFAULT_MAX_SIZE: u64 = 1 << 30;
 
+/// Zeros between the sections of a kernel, all together; real ones have less than two MiB. What asks for more gets it only
+/// where somebody said how much may come out.
+pub(super) const MOST_ZEROS: u64 = 64 << 20;
+
 /// How to flatten.
 #[derive(Debug, Clone)]
 pub struct FlatOptions {
@@ -51,6 +55,13 @@ impl FlatOptions {
     /// [`Error::Pattern`] when a name cannot be understood.
     pub fn without(names: &[&str]) -> Result<Self> {
         Ok(FlatOptions { remove: RemoveList::new(names)?, ..FlatOptions::default() })
+    }
+
+    /// For an image of `elf` that is put together in memory, of which load addresses must not say how much it is: at most
+    /// 64 MiB more than the file.
+    #[must_use]
+    pub fn in_memory(self, elf: &Elf<'_>) -> Self {
+        FlatOptions { max_size: crate::bytes::len64(elf.bytes()).saturating_add(MOST_ZEROS), ..self }
     }
 }
 

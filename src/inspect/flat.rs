@@ -11,7 +11,12 @@ pub(super) fn flat_forms(bytes: &[u8]) -> Vec<Vec<u8>> {
     let mut all: Vec<Vec<u8>> = Vec::new();
     for names in [&ARM_REMOVES[..], &IMAGE_REMOVES, &X86_REMOVES] {
         let Ok(options) = FlatOptions::without(names) else { continue };
-        all.extend(flatten(&elf, &options).ok().map(|flat| whole(flat.plan)).filter(|flat| !all.contains(flat)));
+        all.extend(
+            flatten(&elf, &options.in_memory(&elf))
+                .ok()
+                .map(|flat| whole(flat.plan))
+                .filter(|flat| !all.contains(flat)),
+        );
     }
     all
 }

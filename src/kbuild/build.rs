@@ -187,7 +187,8 @@ fn check_link<F: BuildFolder>(link: &LinkCommand, folder: &F) -> Result<(), F::E
 
 /// The system, as it stands behind the setup.
 fn system(linked: &[u8]) -> super::Result<Vec<u8>> {
-    let flat = flatten(&Elf::parse(linked)?, &FlatOptions::without(&X86_REMOVES)?)?;
+    let elf = Elf::parse(linked)?;
+    let flat = flatten(&elf, &FlatOptions::without(&X86_REMOVES)?.in_memory(&elf))?;
     Ok(flat.plan.bytes_at(0..flat.plan.len()))
 }
 

@@ -16,14 +16,12 @@ mod segments;
 mod symbols;
 
 use super::encode::{SectionHeader, Writer, string_table};
+use super::flatten::MOST_ZEROS;
 use super::strings::StringTable;
 use super::{Elf, Kind, RemoveList, Result, SHT_NOBITS, Section};
 use crate::bytes::{Align, len64};
 use crate::layout::{Plan, RegionKind, Reserver};
 use model::{OutputSection, OutputSegment, cannot, ehsize, finish, headers_end, word_align};
-
-/// Bytes that the output may be longer than the input, unless said otherwise: zeros between sections.
-const MOST_ZEROS: u64 = 64 << 20;
 
 /// How to strip.
 #[derive(Debug, Clone, Default)]

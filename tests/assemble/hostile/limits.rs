@@ -140,3 +140,33 @@ fn many_payloads_take_no_time() {
     }
     assert!(within_limits("gzip magics", &["uimage"], &bytes));
 }
+
+/// Nor are 600 MiB between two sections, where a kernel is held against what its build would make of it.
+#[test]
+fn no_memory_for_what_lies_between_sections() {
+    let mut far = Builder::new(true, false, 183);
+    let at = 0xffff_8000_0800_0000;
+    let banner = b"code Linux version 6.1.0-far (someone@somewhere) #1\n\0";
+    let text = far.section(".text", SHT_PROGBITS, SHF_ALLOC | SHF_EXECINSTR, at, banner);
+    let data = far.section(".data", SHT_PROGBITS, SHF_ALLOC | SHF_WRITE, at + (600 << 20), b"data");
+    far.segment(PT_LOAD, text..text + 1, 0x4000_0000);
+    far.segment(PT_LOAD, data..data + 1, 0x4000_0000 + (600 << 20));
+    let far = far.build();
+    let error = assemble::payload(&far).unwrap_err().to_string();
+    assert!(error.contains("holes of more than 64 MiB between its sections"), "{error}");
+
+    let Some(prlimit) = tool("prlimit", "util-linux") else { return };
+    let mut flat = vec![0; 64];
+    flat[16..18].copy_from_slice(&[0, 1]);
+    flat[56..60].copy_from_slice(b"ARM\x64");
+    flat.extend(&banner[5..]);
+    let dir = tempdir();
+    fs::write(dir.path().join("far"), far).unwrap();
+    fs::write(dir.path().join("flat"), flat).unwrap();
+    for args in [vec!["verify", "flat", "--against", "far"], vec!["diff", "far", "flat"]] {
+        let mut command = Command::new(&prlimit);
+        command.args(["--as=268435456", "--cpu=10", "--core=0", "--"]).arg(support::kimage_path());
+        let output = run(command.args(&args).current_dir(dir.path()));
+        assert_eq!(output.status.code(), Some(1), "{args:?}: {}", stderr(&output));
+    }
+}
