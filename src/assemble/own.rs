@@ -212,10 +212,15 @@ fn take_out(vmlinux: &[u8], max_memory: u64) -> Result<(Cow<'_, [u8]>, Origin)> 
                 return Ok((kernel, origin));
             }
             let Some(address) =
-                at.and_then(|at| image.flat_kernel_address(&at)).or_else(|| image.bare_kernel_address())
+                at.and_then(|at| image.flat_kernel_address(&at, &kernel)).or_else(|| image.bare_kernel_address())
             else {
-                let help = "its decompressor does not say where it goes (Linux 2.6.20 to 2.6.25); give a newer image, or a \
-                            vmlinux";
+                let help = match image.is_64_bit(Some(&kernel)) {
+                    Some(true) => {
+                        "it is entered in 64-bit mode (Linux 2.6.21 to 2.6.25), for which it needs page tables and ELF headers; \
+                         give its vmlinux, or a newer image"
+                    }
+                    _ => "its decompressor does not say where it goes; give its vmlinux, or a newer image",
+                };
                 let found = "a bzImage whose kernel has no ELF headers";
                 return Err(Error::wrong_input("VMLINUX", found, WANT, help));
             };

@@ -297,3 +297,92 @@ fn a_crc_that_signing_broke_is_a_note() {
         }
     }
 }
+
+/// A kernel of one page that says so when it is entered as those of Linux 2.6.20 to 2.6.25 must be: at its address, in 32-bit mode,
+/// with `%ebx` 0 and the boot parameters in `%esi`.
+fn speaking_kernel(address: u32, words: &str) -> Vec<u8> {
+    let mut kernel = vec![0x85, 0xdb, 0x75, 0x1d]; // test %ebx, %ebx; jne 33
+    kernel.extend([0x81, 0xbe, 2, 2, 0, 0]); // cmpl $"HdrS", 0x202(%esi)
+    kernel.extend(b"HdrS");
+    kernel.extend([0x75, 0x11, 0xbe]); // jne 33; mov $words, %esi
+    kernel.extend((address + 64).to_le_bytes());
+    kernel.extend([0x66, 0xba, 0xf8, 0x03]); // mov $0x3f8, %dx
+    kernel.extend([0xac, 0x84, 0xc0, 0x74, 3, 0xee, 0xeb, 0xf8]); // lodsb; test %al, %al; jz 33; out %al, %dx; jmp 25
+    kernel.extend([0xf4, 0xeb, 0xfd]); // hlt; jmp 33
+    assert_eq!(kernel.len(), 36);
+    kernel.resize(64, 0);
+    kernel.extend(words.bytes());
+    kernel.extend(b"\n\0");
+    kernel.resize(512, 0);
+    kernel.extend(b"\0\0\0\0Linux version 2.6.22.6 (u@h) (gcc version 4.1.2) #1 Mon Jan 1 00:00:00 UTC 2007\n\0");
+    kernel.extend((0..40_000_u32).map(|at| at.wrapping_mul(0x9e37_79b9).to_le_bytes()[3]));
+    kernel
+}
+
+/// The setup of an older protocol, and the protected-mode code behind it.
+fn old_image(version: u16, code: &[u8]) -> Vec<u8> {
+    let mut setup = read(&testdata("tiny").join("setup.bin"));
+    setup.resize(setup.len().next_multiple_of(512), 0);
+    setup[..2].fill(0);
+    setup[0x1f1] = u8::try_from(setup.len() / 512 - 1).unwrap();
+    setup[0x206..0x208].copy_from_slice(&version.to_le_bytes());
+    let mut code = code.to_vec();
+    code.resize(code.len().next_multiple_of(16), 0);
+    setup[0x1f4..0x1f8].copy_from_slice(&u32::try_from(code.len() / 16).unwrap().to_le_bytes());
+    [setup, code].concat()
+}
+
+/// Protocol 2.06 around a decompressor that has what Linux 2.6.22's says of the address in front of the payload and behind it.
+fn image_of_2_6_22(kernel: &[u8], front: &[u8], behind: &[u8]) -> Vec<u8> {
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    packed.write_all(kernel).unwrap();
+    old_image(0x206, &[&[0xfc, 0xfa][..], front, &packed.finish().unwrap(), behind].concat())
+}
+
+/// Flat kernels of Linux 2.6.20 to 2.6.25: their decompressors name the address in two ways, by whether they may be moved. QEMU is
+/// the oracle: the kernel itself says whether it was entered rightly.
+#[test]
+fn flat_kernels_of_2_6_20_to_2_6_25_are_entered_as_they_want() {
+    let dir = tempdir();
+    let qemu = tool("qemu-system-x86_64", "qemu-system-x86");
+    let end: &[u8] = &[0x83, 0xc4, 0x14, 0x59, 0x31, 0xdb, 0xff, 0xe5];
+    for address in [0x10_0000_u32, 0x80_0000] {
+        let bytes = address.to_le_bytes();
+        let fixed = [&[0xbd][..], &bytes, &[0x8d, 0x83, 0x10, 0x7d, 0x27, 0, 0xff, 0xe0]].concat();
+        let moved = [&[0x59, 0x89, 0xef, 0x01, 0xcf, 0x89, 0xeb, 0x81, 0xeb][..], &bytes, &[0x74, 0], end].concat();
+        for (name, front, behind) in [("fixed", &fixed[..], end), ("moved", &[0x90][..], &moved[..])] {
+            let words = format!("ENTERED {name} AT {address:#x}");
+            let kernel = speaking_kernel(address, &words);
+            let old = dir.path().join("old");
+            std::fs::write(&old, image_of_2_6_22(&kernel, front, behind)).unwrap();
+            let new = dir.path().join(name);
+            run_ok(kimage().arg("bzimage").arg(&old).arg("-o").arg(&new));
+            let Some(qemu) = &qemu else { continue };
+            let mut command = Command::new(qemu);
+            command.args(["-M", "pc", "-cpu", "max", "-m", "64", "-display", "none", "-serial", "stdio", "-no-reboot"]);
+            machine::Machine::start(name, command.arg("-kernel").arg(&new)).wait_for(&words);
+        }
+    }
+    // A kernel that is not compressed at all, as tccboot loads it: where its image is loaded.
+    let words = "ENTERED bare";
+    let kernel = speaking_kernel(0x10_0000, words);
+    let (old, new) = (dir.path().join("old"), dir.path().join("bare"));
+    std::fs::write(&old, old_image(0x203, &kernel)).unwrap();
+    run_ok(kimage().arg("bzimage").arg(&old).arg("-o").arg(&new));
+    if let Some(qemu) = &qemu {
+        let mut command = Command::new(qemu);
+        command.args(["-M", "pc", "-cpu", "max", "-m", "64", "-display", "none", "-serial", "stdio", "-no-reboot"]);
+        machine::Machine::start(words, command.arg("-kernel").arg(&new)).wait_for(words);
+    }
+    // Nothing says where it goes, or it is entered in 64-bit mode: refused, each with its reason.
+    let long_mode = [0xb9, 0x80, 0, 0, 0xc0, 0x0f, 0x32, 0x0f, 0xba, 0xe8, 8, 0x0f, 0x30];
+    let named = [0xbd, 0, 0, 0x10, 0, 0x8d, 0x83, 0, 0, 0, 0, 0xff, 0xe0];
+    for (front, reason) in
+        [(vec![0x90], "does not say where it goes"), ([&long_mode[..], &named].concat(), "64-bit mode")]
+    {
+        let old = dir.path().join("old");
+        std::fs::write(&old, image_of_2_6_22(&speaking_kernel(0x10_0000, ""), &front, end)).unwrap();
+        let output = run(kimage().arg("bzimage").arg(&old).arg("-o").arg(dir.path().join("none")));
+        assert!(!output.status.success() && stderr(&output).contains(reason), "{}", stderr(&output));
+    }
+}

@@ -27,20 +27,36 @@ impl BzImage<'_> {
         self.setup().is_loaded_high().then(|| self.setup().header().code32_start.get().into())
     }
 
-    /// Where a kernel without ELF headers is put and entered, as the decompressor says it: its last instruction is
-    /// `ljmp $0x10, $address` up to Linux 2.6.19 (2.6.20 on x86-64). `payload`: the stream, which is no code.
-    pub fn flat_kernel_address(&self, payload: &Range<u64>) -> Option<u64> {
-        const LOWEST: u32 = 0x10_0000;
+    /// Where a kernel without ELF headers is put and entered in 32-bit mode, as the decompressor says it
+    /// (arch/i386/boot/compressed/head.S, later arch/x86/boot/compressed/head_32.S). Its last instruction is
+    /// `ljmp $0x10, $address` up to Linux 2.6.19 (2.6.20 on x86-64). From 2.6.20 to 2.6.25 it is `jmp *%ebp`; i386 code that must
+    /// not be moved has `mov $address, %ebp` in front of its jump to the copy of itself, and code that may be moved finds out
+    /// how far it was: `mov %ebp, %ebx; sub $address, %ebx`. 64-bit kernels of that age are entered in 64-bit mode: `None`.
+    ///
+    /// `payload`: the stream, which is no code. `flat`: what it decompresses to.
+    pub fn flat_kernel_address(&self, payload: &Range<u64>, flat: &[u8]) -> Option<u64> {
+        const LONGEST: usize = 13;
         let (start, end) = self.system_range();
-        [start..payload.start, payload.end..end].into_iter().find_map(|code| {
-            let code = slice(self.bytes(), code.start, code.end.checked_sub(code.start)?)?;
-            code.windows(7).find_map(|window| match window {
-                [0xea, a, b, c, d, 0x10, 0x00] => {
-                    let address = u32::from_le_bytes([*a, *b, *c, *d]);
-                    (address >= LOWEST && address % 0x1000 == 0).then_some(u64::from(address))
-                }
-                _ => None,
-            })
+        let code = |at: Range<u64>| slice(self.bytes(), at.start, at.end.checked_sub(at.start)?);
+        let pieces = [code(start..payload.start)?, code(payload.end..end)?];
+        let find = |read: fn(&[u8]) -> Option<[u8; 4]>| {
+            let mut places = pieces.iter().flat_map(|code| (0..code.len()).filter_map(|at| code.get(at..)));
+            places.find_map(|code| kernel_address(read(code.get(..LONGEST).unwrap_or(code))?))
+        };
+        let far = find(|code| match code {
+            [0xea, a, b, c, d, 0x10, 0x00, ..] => Some([*a, *b, *c, *d]),
+            _ => None,
+        });
+        // xor %ebx, %ebx; jmp *%ebp.
+        let is_near = pieces.iter().any(|code| memchr::memmem::find(code, &[0x31, 0xdb, 0xff, 0xe5]).is_some());
+        if far.is_some() || !is_near || self.is_64_bit(Some(flat)) == Some(true) {
+            return far;
+        }
+        find(|code| match code {
+            // mov $address, %ebp; lea relocated(%ebx), %eax; jmp *%eax.
+            [0xbd, a, b, c, d, 0x8d, 0x83, _, _, _, _, 0xff, 0xe0] => Some([*a, *b, *c, *d]),
+            [0x89, 0xeb, 0x81, 0xeb, a, b, c, d, ..] => Some([*a, *b, *c, *d]),
+            _ => None,
         })
     }
 
@@ -67,6 +83,13 @@ impl BzImage<'_> {
         let system = slice(self.bytes(), start, end - start).unwrap_or(&[]);
         Some(head(flat) || head(system))
     }
+}
+
+/// An address that a kernel can be at.
+fn kernel_address(word: [u8; 4]) -> Option<u64> {
+    const LOWEST: u32 = 0x10_0000;
+    let address = u32::from_le_bytes(word);
+    (address >= LOWEST && address % 0x1000 == 0).then_some(address.into())
 }
 
 /// The class of the ELF file that a payload is, or decompresses to.
