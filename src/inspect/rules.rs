@@ -28,9 +28,11 @@ rules! {
     pub(crate) UKI_OVERLAP = "uki.overlap", Error, "place of a section",
         "two sections share bytes: a change of one is one of the other",
         "make the UKI again";
-    pub(crate) ZIMAGE_NO_PAYLOAD = "zimage.no_payload", Warning, "compressed kernel",
-        "whether the zImage is whole is not known: no stream in it decodes to a kernel",
-        "the kernel may be compressed with a codec that kimage does not read, or be damaged";
+    /// With a size table the zImage contradicts itself; without one it may be packed in a way that kimage does not read.
+    pub(crate) ZIMAGE_PAYLOAD = "zimage.payload", Error, "compressed kernel",
+        "no stream in the zImage decodes to a kernel, of the size in its table where it has one: it does not boot, or is \
+         packed in a way that kimage does not know",
+        "copy the zImage again";
     pub(crate) ZIMAGE_TRAILER = "zimage.trailer", Warning, "device tree behind the zImage",
         "the kernel does not find a device tree that it can use",
         "append the device tree again";

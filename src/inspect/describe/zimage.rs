@@ -2,6 +2,7 @@
 
 use super::{Child, Context, Decoded, Described, pe};
 use crate::bytes::{FieldError, len64, slice};
+use crate::finding::Severity;
 use crate::format::Format;
 use crate::format::zimage::ZImage;
 use crate::inspect::rules;
@@ -45,7 +46,10 @@ pub(super) fn describe(bytes: &[u8], context: &Context<'_>) -> Result<Described,
         None => {
             regions.push(Region::new("zImage", 0..end, RegionKind::Code));
             let message = "no compressed kernel was found in it";
-            described.findings.push(rules::ZIMAGE_NO_PAYLOAD.finding(message));
+            let help = "the kernel may be compressed with a codec that kimage does not read, or be damaged";
+            described
+                .findings
+                .push(rules::ZIMAGE_PAYLOAD.finding(message).with_severity(Severity::Warning).with_help(help));
         }
     }
     regions.retain(|region| !region.at.is_empty());

@@ -12,7 +12,7 @@ use crate::format::pe::Pe;
 use crate::format::trx::Trx;
 use crate::format::uimage::{self, COMPRESSION, MAGIC, UImage, kind};
 use crate::format::zimage::ZImage;
-use crate::inspect::{Kind, Layer, Opened, hex};
+use crate::inspect::{Kind, Layer, Opened, hex, rules};
 
 rules! {
     pub(super) RULES:
@@ -28,9 +28,6 @@ rules! {
     ZIMAGE_TABLE = "zimage.table", Error, "size table",
         "boot loaders (kexec) reckon with a wrong size of the kernel: device tree or RAM disk may be overwritten",
         "take the zImage as it was built";
-    ZIMAGE_PAYLOAD = "zimage.payload", Error, "compressed kernel",
-        "no stream in the image decodes to what its size table says: the payload is damaged, or the table is",
-        "copy the zImage again";
     IMAGE_CONSTANT = "image.constant", Error, "header field",
         "no kernel's build writes this value: the header was damaged or edited",
         "copy the image again; if the change is yours, know that no build has it";
@@ -64,7 +61,7 @@ pub(super) fn zimage(opened: &Opened<'_>, layer: &Layer, checks: &mut Checks) {
     zimage_table(&image, bytes, checks);
     let has_payload = opened.children(layer.id).any(|child| child.name == "payload");
     if image.table().is_some() {
-        checks.hold(&ZIMAGE_PAYLOAD, None, has_payload, "none", "one of the size in the table");
+        checks.hold(&rules::ZIMAGE_PAYLOAD, None, has_payload, "none", "one of the size in the table");
     }
     payload(opened, layer, None, checks);
 }
