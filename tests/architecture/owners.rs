@@ -1,0 +1,54 @@
+//! Each fact of a format on disk has one owner: nobody else spells it, everybody asks.
+
+use super::layers::{code, sources, src};
+
+/// What only the owner may write in code, comments and unit tests aside; the owner's files, by how their paths begin.
+const FACTS: &[(&[&str], &[&str])] = &[
+    // ELF: the magic number, the sizes of the headers of either class, the reader and the encoder. Two cannot ask: codec
+    // lies below elf, and stub/load.rs is part of the boot stub, which has no reader.
+    (
+        &["\\x7fELF", "b'E', b'L', b'F'", "0x464c_457f", "0x7f45_4c46", "0x7f454c46"],
+        &["elf/", "codec/parameters.rs", "stub/load.rs"],
+    ),
+    (&["(64, 56, 64)", "(52, 32, 40)", "(64_u64, 56_u64", "object::read", "object::write"], &["elf/"]),
+    // The sections that kernels' makefiles leave out.
+    (&["\".comment\"", "\".note.gnu.build-id\"", "\".modinfo\""], &["elf/remove.rs"]),
+    // The names of debug sections.
+    (&["\".zdebug\"", "\".gnu.linkonce.wi.\""], &["elf/mod.rs"]),
+];
+
+/// The files of `all` (by path, with their text) that spell what is another's.
+fn strangers<'f>(all: impl Iterator<Item = (&'f str, &'f str)>) -> Vec<String> {
+    let mut found = Vec::new();
+    for (path, text) in all {
+        for (words, owners) in FACTS.iter().filter(|(_, owners)| !owners.iter().any(|owner| path.starts_with(owner))) {
+            let spelt = words.iter().filter(|word| text.contains(**word));
+            found.extend(spelt.map(|word| format!("{path} spells {word}, which is for {}", owners.join(", "))));
+        }
+    }
+    found
+}
+
+#[test]
+fn facts_are_spelt_by_their_owners_only() {
+    let files: Vec<(String, String)> = sources(&src())
+        .into_iter()
+        .map(|path| (path.strip_prefix(src()).unwrap().to_str().unwrap().to_owned(), code(&path)))
+        .collect();
+    let found = strangers(files.iter().map(|(path, text)| (&path[..], &text[..])));
+    assert!(found.is_empty(), "{found:#?}");
+    // A fact that its owner does not spell any more guards nothing.
+    for (words, owners) in FACTS {
+        let is_owned = |path: &str| owners.iter().any(|owner| path.starts_with(owner));
+        let mut owned = files.iter().filter(|(path, _)| is_owned(path));
+        assert!(owned.any(|(_, text)| words.iter().any(|word| text.contains(word))), "{words:?}");
+    }
+}
+
+#[test]
+fn the_check_sees_a_stranger() {
+    let see = |path, text| strangers([(path, text)].into_iter()).len();
+    assert_eq!(see("inspect/map.rs", "let sizes = (64, 56, 64);"), 1);
+    assert_eq!(see("elf/encode.rs", "use object::write::elf::Encoder;"), 0);
+    assert_eq!(see("codec/parameters.rs", "[0x7f, b'E', b'L', b'F']"), 0);
+}
