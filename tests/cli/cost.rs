@@ -22,7 +22,7 @@ struct Cost {
 }
 
 /// Runs it, and has the system tell what it cost: CPU time, since others are at work on the machine.
-#[allow(unsafe_code, reason = "no safe call tells a child's resources")]
+#[allow(unsafe_code, clippy::zombie_processes, reason = "no safe call tells a child's resources: wait4 waits for it")]
 fn cost(command: &mut Command) -> Cost {
     let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let (mut status, pid) = (0, child.id().try_into().unwrap());
@@ -63,7 +63,12 @@ fn costs(file: &Path, commands: &[&[&str]], asked: u64) -> Vec<(String, Cost)> {
         });
         let cost = cost(command.arg(file));
         let name = words.join(" ");
-        println!("{:<24} {name:<20} {:?} {} MiB", file.file_name().unwrap().display(), cost.cpu, cost.peak >> 20);
+        println!(
+            "{:<24} {name:<20} {:?} {} MiB",
+            file.file_name().unwrap().to_string_lossy(),
+            cost.cpu,
+            cost.peak >> 20
+        );
         assert!(matches!(cost.status, 0 | 1), "{name}: {cost:?}");
         assert!(cost.cpu < LONGEST, "{name}: {cost:?}");
         assert!(cost.peak < allowed, "{name}: {} MiB of {}", cost.peak >> 20, allowed >> 20);
