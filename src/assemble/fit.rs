@@ -1,6 +1,6 @@
 //! The FIT journey: from files, or from an image tree that is there already.
 
-use super::kernel::Kernel;
+use super::kernel::{Kernel, cut_off};
 use super::{Assembled, Derived, Facts, Step};
 use crate::codec::Codec;
 use crate::error::{Error, Result};
@@ -116,7 +116,7 @@ pub fn fit_from_source<'a>(
     force: bool,
 ) -> Result<Assembled<'a>> {
     let tree = source.tree(files)?;
-    fit_from_tree(tree.root, &tree.reservations, options, force)
+    assembled(tree.root, &tree.reservations, options, force, Vec::new(), tree.findings)
 }
 
 /// The FIT of a compiled tree: its hashes are made anew, external data is taken in first.
@@ -241,6 +241,12 @@ impl<'r, 'a> Builder<'r, 'a> {
         let Some(file) = request.kernel else {
             return Err(Error::Underivable { field: "kernel", option: "--kernel FILE, or give an image tree source" });
         };
+        self.findings.extend(empty("kernel", file));
+        if let Some(error) = cut_off(Format::detect(file.bytes), file.bytes) {
+            let message = format!("{} is cut off: {error}", file.name);
+            let finding = super::rules::FIT_TRUNCATED.finding(message);
+            self.findings.push(finding.with_help(error.help));
+        }
         let mut kernel = Kernel::read("KERNEL", file.bytes, &[], request.compress)?;
         self.steps.append(&mut kernel.steps);
         let wide = self.kernel(kernel, file.name)?;
@@ -338,6 +344,7 @@ impl<'r, 'a> Builder<'r, 'a> {
 
     /// An image that is handed on as it is.
     fn add_file(&mut self, name: String, file: FitFile<'a>, kind: &str, load: Option<u64>) {
+        self.findings.extend(empty(kind, file));
         let mut node = Node::new(name)
             .with(Property::string("description", file.name))
             .with(Property::bytes("data", file.bytes))
@@ -440,6 +447,12 @@ impl<'r, 'a> Builder<'r, 'a> {
             }
         }
     }
+}
+
+/// A file without a byte, which nobody boots; `role` is what it is for.
+fn empty(role: &str, file: FitFile<'_>) -> Option<Finding> {
+    let message = format!("{} ({role}) is empty", file.name);
+    file.bytes.is_empty().then(|| super::rules::FIT_EMPTY.finding(message))
 }
 
 /// A device tree blob, read to its end: a damaged one would not boot.

@@ -2,12 +2,12 @@
 
 use super::Step;
 use crate::arch::Arch;
-use crate::bytes::len64;
+use crate::bytes::{FieldError, Problem, len64};
 use crate::codec::{Codec, Parameters};
 use crate::elf::{self, BANNER, Elf, FlatOptions, PT_LOAD, RemoveList, flatten, release_in};
 use crate::error::{Error, Result};
 use crate::finding::Finding;
-use crate::format::bzimage::Setup;
+use crate::format::bzimage::{BzImage, Setup};
 use crate::format::uimage::comp_id;
 use crate::format::zimage::{self, ZImage};
 use crate::format::{Format, header_arch};
@@ -189,6 +189,16 @@ impl<'a> Kernel<'a> {
 /// at an odd place behind the header, and U-Boot leaves it there.
 pub(super) fn needs_no_load(format: Option<Format>) -> bool {
     matches!(format, Some(Format::ZImage | Format::Image64(Arch::Arm64)))
+}
+
+/// What a kernel's own header proves to be missing of it. An `Image` says how much memory it needs, not how long its file is.
+pub(super) fn cut_off(format: Option<Format>, data: &[u8]) -> Option<FieldError> {
+    let error = match format? {
+        Format::ZImage => ZImage::parse_alone(data).err()?,
+        Format::BzImage => BzImage::parse(data).err()?,
+        _ => return None,
+    };
+    matches!(error.problem, Problem::Truncated { .. }).then_some(error)
 }
 
 /// The kernel's release, read from the data or from inside its compressed payload.

@@ -22,7 +22,7 @@ pub use uimage::{Derived, UImageRequest, uimage};
 // What the requests are made of.
 pub use crate::elf::{DEFAULT_MAX_SIZE, FlagList, FlatOptions, RemoveList, SectionFlags};
 pub use crate::format::bzimage::CrcChoice;
-pub use crate::format::dts::Source;
+pub use crate::format::dts::{Error as SourceError, File as SourceFile, Source};
 pub use crate::format::fit::{Algorithm, External, Layout as FitLayout, Options as FitOptions};
 pub use crate::format::uimage::{ARCH, COMPRESSION, Names, OS, TYPE};
 
@@ -218,12 +218,25 @@ fn is_setup_alone(bytes: &[u8]) -> bool {
     Setup::parse(bytes).is_ok_and(|setup| len64(bytes) <= setup.padded_len())
 }
 
+/// Files that are to be appended as device trees are no files of another kind; a FIT is a device tree blob, but no board's.
+fn trees_of_boards(dtbs: &[&[u8]]) -> Result<()> {
+    for (index, bytes) in dtbs.iter().enumerate() {
+        if let Some(found) = Format::detect(bytes).filter(|found| *found != Format::Fdt) {
+            let help = "give the .dtb file of the board, as dtc makes it";
+            let source = Error::wrong_input("DTB", found.name(), "the device tree blob of a board", help);
+            return Err(Error::Part { which: "DTB", index, source: Box::new(source) });
+        }
+    }
+    Ok(())
+}
+
 /// ARM zImage out of the linked decompressor, or out of a zImage, with device trees appended.
 ///
 /// # Errors
 /// [`Error`] says what the input is instead, or which header field of it or of a device tree is wrong.
 pub fn zimage<'a>(vmlinux: &'a [u8], dtbs: &[&'a [u8]]) -> Result<Assembled<'a>> {
     const WANT: &str = "arch/arm/boot/compressed/vmlinux (an ELF file) or a zImage";
+    trees_of_boards(dtbs)?;
     let plan = match Format::detect(vmlinux) {
         Some(Format::Elf) => {
             let elf = Elf::parse(vmlinux).map_err(|error| Error::input("VMLINUX", error))?;

@@ -35,6 +35,15 @@ rules! {
     pub(super) KERNEL_APPENDED_DTB = "kernel.appended_dtb", Warning, "symbol __appended_dtb",
         "whether the kernel looks for a device tree behind its end is not known",
         "it does if its .config says CONFIG_MIPS_RAW_APPENDED_DTB=y";
+    pub(super) FIT_EMPTY = "fit.empty", Error, "a file of a FIT",
+        "there is nothing to boot in it",
+        "give a file with something in it";
+    pub(super) FIT_TRUNCATED = "fit.truncated", Error, "length by the kernel's own header",
+        "the kernel does not boot: its end is missing",
+        "copy it again from the build tree";
+    pub(super) UIMAGE_TRUNCATED = "uimage.truncated", Error, "length by the kernel's own header",
+        "the kernel does not boot: its end is missing",
+        "copy it again from the build tree";
     pub(super) KERNEL_VIRTUAL = "kernel.virtual", Warning, "addresses of an ARM kernel's ELF file",
         "U-Boot loads the kernel to the wrong place, unless the RAM begins there",
         "give the address with -a: usually 0x8000 behind the start of the RAM";

@@ -1,6 +1,6 @@
 //! The uImage journey: what is not given is read from the data, and what contradicts the data is found.
 
-use super::kernel::{Kernel, needs_no_load, release};
+use super::kernel::{Kernel, cut_off, needs_no_load, release};
 use super::{Assembled, Facts};
 use crate::arch::Arch;
 use crate::bytes::Cursor;
@@ -79,6 +79,7 @@ const OPTEE_LOAD_AT: u64 = 16;
 /// for what could not be found out.
 pub fn uimage<'a>(request: &UImageRequest, files: &[&'a [u8]], dtbs: &[&'a [u8]]) -> Result<Assembled<'a>> {
     let first = files.first().copied().unwrap_or(&[]);
+    super::trees_of_boards(dtbs)?;
     let mut facts = DataFacts::read(request, first);
     let mut decided = Decided::default();
     let kernel = decided.kernel(request, &facts, first, dtbs)?;
@@ -434,6 +435,13 @@ impl Decided {
                 &uimage::rules::EMPTY,
                 "the data is empty".to_owned(),
                 "give a file with something in it".to_owned(),
+            );
+        }
+        if let Some(error) = cut_off(facts.format, first) {
+            self.error(
+                &super::rules::UIMAGE_TRUNCATED,
+                format!("the kernel is cut off: {error}"),
+                error.help.to_string(),
             );
         }
         if plans.len() > 1 && header.kind != kind::MULTI {

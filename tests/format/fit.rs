@@ -381,7 +381,7 @@ fn bad_inputs_get_help() {
     fs::write(dir.join("no-images.its"), "/dts-v1/;\n/ { };\n").unwrap();
     for (options, words) in [
         (&["nothing.its"][..], &["nothing.its: /images/a has no data", "/incbin/"][..]),
-        (&["missing.its"], &["gone: cannot be opened"]),
+        (&["missing.its"], &["missing.its:2:34: gone cannot be read", "-i DIR"]),
         (&["algo.its"], &["/images/a/hash: unknown algorithm \"sha3\"", "sha256"]),
         (&["syntax.its"], &["syntax.its:2:25: found \"7;\", wanted a value"]),
         (&["no-images.its"], &["no node /images", "/configurations"]),
@@ -402,5 +402,116 @@ fn bad_inputs_get_help() {
             assert!(text.contains(words), "{options:?}: no {words:?} in\n{text}");
         }
         assert!(!dir.join("out.itb").exists(), "{options:?}");
+    }
+}
+
+/// What is empty or cut is refused, or let through by `--force`; what is no device tree of a board is not appended.
+#[test]
+fn empty_and_cut_files_are_refused() {
+    let dir = tempdir();
+    let dir = dir.path();
+    let tiny = |name| support::testdata("tiny").join(name);
+    run_ok(kimage().args(["zimage", "-q"]).arg(tiny("arm-vmlinux")).arg("-o").arg(dir.join("zImage")));
+    let bzimage = |command: &mut Command| drop(run_ok(command.arg("-q").arg("-o").arg(dir.join("bzImage"))));
+    bzimage(kimage().arg("bzimage").args([tiny("vmlinux"), tiny("setup.bin")]));
+    for (whole, cut) in [("zImage", "cut"), ("bzImage", "bzcut")] {
+        let bytes = fs::read(dir.join(whole)).unwrap();
+        fs::write(dir.join(cut), &bytes[..bytes.len() - 100]).unwrap();
+    }
+    fs::write(dir.join("empty"), []).unwrap();
+    let run = |arguments: &[&str]| {
+        let output = support::run(kimage().current_dir(dir).args(arguments));
+        (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    let fit = ["fit", "-o", "out", "-A", "arm", "-a", "80008000"];
+    let uimage = ["uimage", "-o", "out", "-A", "arm", "-a", "80008000"];
+    for (command, more, words) in [
+        (&fit[..], &["--kernel", "empty"][..], "empty (kernel) is empty"),
+        (&fit, &["--kernel", "zImage", "--ramdisk", "empty"], "empty (ramdisk) is empty"),
+        (&fit, &["--kernel", "zImage", "--loadable", "empty"], "empty (firmware) is empty"),
+        (&fit, &["--kernel", "cut"], "cut is cut off: end at offset 0x2c"),
+        (&uimage, &["empty"], "the data is empty"),
+        (&uimage, &["cut"], "the kernel is cut off: end at offset 0x2c"),
+        (&["uimage", "-o", "out", "-a", "100000"], &["bzcut"], "the kernel is cut off: syssize at offset 0x1f4"),
+    ] {
+        let arguments = [command, more].concat();
+        let (status, said) = run(&arguments);
+        assert!(status == 1 && said.contains(words), "{arguments:?}: {status} {said}");
+        let (status, said) = run(&[&arguments[..], &["--force"]].concat());
+        assert!(status == 0 && said.contains(words), "{arguments:?} --force: {status} {said}");
+    }
+    assert_eq!(run(&[&fit[..], &["--kernel", "zImage"]].concat()).0, 0);
+    fs::rename(dir.join("out"), dir.join("a.itb")).unwrap();
+    for command in [&["zimage", "zImage"][..], &["uimage", "zImage"]] {
+        for (file, words) in [("a.itb", "a.itb: this is a U-Boot FIT"), ("zImage", "zImage: this is")] {
+            let (status, said) = run(&[command, &["-o", "out", "--append-dtb", file]].concat());
+            assert!(status == 1 && said.contains(words), "{command:?} {file}: {status} {said}");
+            assert!(said.contains("the device tree blob of a board"), "{said}");
+        }
+    }
+}
+
+/// A file that is not found is said with its place, and where it may be looked for; one that is too short with what was taken.
+#[test]
+fn files_that_a_source_names() {
+    let dir = tempdir();
+    let dir = dir.path();
+    fs::write(dir.join("f"), "0123456789").unwrap();
+    let image = |incbin: &str| {
+        format!(
+            "/dts-v1/;\n/ {{ images {{ k {{ data = {incbin}; type = \"firmware\"; }}; }}; configurations {{ }}; }};\n"
+        )
+    };
+    let fit = |source: &str| {
+        fs::write(dir.join("a.its"), source).unwrap();
+        let output = support::run(kimage().current_dir(dir).args(["fit", "--force", "a.its", "-o", "out"]));
+        (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    for source in [image("/incbin/(\"nowhere\")"), "/dts-v1/;\n/include/ \"nowhere\"\n".to_owned()] {
+        let (status, said) = fit(&source);
+        assert!(status == 1 && said.contains("a.its:2:") && said.contains("nowhere cannot be read"), "{status} {said}");
+        assert!(said.contains("-i DIR"), "{said}");
+    }
+    let (status, said) = fit(&image("/incbin/(\"f\", 4, 100)"));
+    assert!(
+        status == 0 && said.contains("f has 10 bytes; /incbin/ asks for 100 bytes from offset 4"),
+        "{status} {said}"
+    );
+    let made = fs::read(dir.join("out")).unwrap();
+    assert_eq!(Fit::parse(&made).unwrap().image("k").unwrap().data(), Some(&b"456789"[..]));
+}
+
+/// Ten times the configurations take no more than some ten times as long.
+#[test]
+fn thousands_of_configurations() {
+    let dir = tempdir();
+    let dir = dir.path();
+    let mut times = Vec::new();
+    for count in [400, 4000] {
+        let tree = |n: usize| {
+            format!(
+                "fdt-{n} {{ data = [d00dfeed]; type = \"firmware\"; arch = \"arm\"; compression = \"none\"; hash-1 {{ algo = \"crc32\"; }}; }};\n"
+            )
+        };
+        let configuration = |n: usize| format!("c{n} {{ firmware = \"fdt-{n}\"; compatible = \"x,b{n}\"; }};\n");
+        let images: String = (0..count).map(tree).collect();
+        let configurations: String = (0..count).map(configuration).collect();
+        let text = format!(
+            "/dts-v1/;\n/ {{ images {{ {images} }}; configurations {{ default = \"c0\"; {configurations} }}; }};\n"
+        );
+        fs::write(dir.join("a.its"), text).unwrap();
+        for command in [&["fit", "-q", "--force", "a.its", "-o", "a.itb"][..], &["info", "a.itb"], &["verify", "a.itb"]]
+        {
+            let started = std::time::Instant::now();
+            let output = support::run(kimage().current_dir(dir).args(command));
+            assert!(output.status.code().is_some_and(|code| code < 2), "{command:?}");
+            times.push((command[0], started.elapsed()));
+        }
+    }
+    let (few, many) = times.split_at(3);
+    for ((command, few), (_, many)) in few.iter().zip(many) {
+        // A few tenths of a second are nothing to go by; quadratic would be a hundred times.
+        let bound = few.as_secs_f64().max(0.05) * 30.0;
+        assert!(many.as_secs_f64() < bound, "{command}: {few:?} for 400, {many:?} for 4,000");
     }
 }

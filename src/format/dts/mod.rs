@@ -9,8 +9,8 @@
 //! strings, `/incbin/` with offset and length, `/include/` and the line marks of a C preprocessor. What dtc calls an error of
 //! the tree (names, labels and phandles that are there twice or wrong) is one here.
 //!
-//! Refused, by name, are `/plugin/`, a deleted root node, and an `/incbin/` of more bytes than the file has (of which dtc takes
-//! what is there without a word).
+//! Refused, by name, are `/plugin/` and a deleted root node (of which dtc makes a blob that nobody can read). Of an `/incbin/` of
+//! more bytes than the file has, what is there is taken, as by dtc, which does not say so: [`Resolved::findings`] does.
 //!
 //! Source: Devicetree Specification 0.4, appendix A, and the behaviour of dtc 1.6.1, which `tests/format/its.rs` and
 //! `tests/format/its_dtc.rs` compare with; from dtc 1.7 the references `&{label/path}`.
@@ -24,7 +24,16 @@ mod tree;
 
 pub use resolve::Resolved;
 
+use crate::finding::rules;
 use std::borrow::Cow;
+
+rules! {
+    /// The rules of sources.
+    pub RULES:
+    SHORT = "dts.incbin", Warning, "a part of a file (/incbin/)",
+        "the value has fewer bytes than the source asks for",
+        "change offset and length, or give the whole file";
+}
 
 /// Gets an included text: see [`Source::parse`].
 pub type Include<'i> = dyn FnMut(&str, &str) -> std::io::Result<(String, Vec<u8>)> + 'i;
@@ -46,6 +55,10 @@ pub struct File {
     pub name: String,
     /// The text file that names it: the name is relative to that one's folder.
     pub from: String,
+    /// Where it is named first: the line, from 1.
+    pub line: usize,
+    /// The column in bytes, from 1.
+    pub column: usize,
 }
 
 impl Source {

@@ -2,7 +2,7 @@
 
 use super::scan::{Scanner, is_label, is_name};
 use super::tree::{Label, NodeId, ROOT, SourceNode, SourceProperty, SourceTree};
-use super::{Error, File, Include, Part, Reference, Source, SourceValue};
+use super::{Error, File, Include, Part, Place, Reference, Source, SourceValue};
 use crate::format::fdt::{MAX_DEPTH, Reservation};
 
 pub(super) struct Parser<'i> {
@@ -282,11 +282,12 @@ impl<'i> Parser<'i> {
             len = Some(self.number()?);
         }
         self.scan.expect(")")?;
-        let file = File { name, from: self.scan.text_name().to_owned() };
-        let index = match self.files.iter().position(|known| *known == file) {
+        let from = self.scan.text_name();
+        let index = match self.files.iter().position(|known| known.name == name && known.from == from) {
             Some(index) => index,
             None => {
-                self.files.push(file);
+                let (from, Place { line, column, .. }) = (from.to_owned(), place);
+                self.files.push(File { name, from, line, column });
                 self.files.len() - 1
             }
         };

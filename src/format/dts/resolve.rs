@@ -1,8 +1,10 @@
 //! Nodes with names to a tree with numbers: labels become phandles and paths, files become bytes.
 
+use super::SHORT;
 use super::tree::{NodeId, ROOT, SourceNode};
 use super::{Error, Part, Place, Reference, Source, SourceValue};
 use crate::bytes::{len64, slice};
+use crate::finding::Finding;
 use crate::format::fdt::{Node, Property, Reservation};
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -14,6 +16,8 @@ pub struct Resolved<'a> {
     pub root: Node<'a>,
     /// `/memreserve/`.
     pub reservations: Vec<Reservation>,
+    /// What dtc passes over without a word.
+    pub findings: Vec<Finding>,
 }
 
 pub(super) struct Resolver<'s, 'f, 'a> {
@@ -28,6 +32,7 @@ pub(super) struct Resolver<'s, 'f, 'a> {
     next: u32,
     /// The nodes that a reference leads to.
     referenced: HashSet<NodeId>,
+    findings: Vec<Finding>,
 }
 
 impl<'s, 'f, 'a> Resolver<'s, 'f, 'a> {
@@ -40,6 +45,7 @@ impl<'s, 'f, 'a> Resolver<'s, 'f, 'a> {
             used: HashSet::new(),
             next: 1,
             referenced: HashSet::new(),
+            findings: Vec::new(),
         }
     }
 
@@ -48,7 +54,9 @@ impl<'s, 'f, 'a> Resolver<'s, 'f, 'a> {
         self.number_references()?;
         let root = self.node(ROOT)?;
         match root {
-            Some(root) => Ok(Resolved { root, reservations: self.source.reservations.clone() }),
+            Some(root) => {
+                Ok(Resolved { root, reservations: self.source.reservations.clone(), findings: self.findings })
+            }
             None => {
                 let place = self.source.tree.node(ROOT).place;
                 Err(self.error(place, "the root node is deleted".to_owned(), "delete the nodes in it"))
@@ -70,6 +78,10 @@ impl<'s, 'f, 'a> Resolver<'s, 'f, 'a> {
                     continue;
                 }
                 for (place, part) in &property.value.parts {
+                    if let Part::File(index, offset, Some(len)) = part {
+                        let short = self.short(*place, *index, *offset, *len);
+                        self.findings.extend(short);
+                    }
                     let (Part::Phandle(reference) | Part::Path(reference)) = part else { continue };
                     let target = self.target(*place, reference)?;
                     self.referenced.insert(target);
@@ -163,15 +175,35 @@ impl<'s, 'f, 'a> Resolver<'s, 'f, 'a> {
         self.next
     }
 
+    /// As dtc reads it: what is there of the bytes that are asked for. An offset is a signed number of 64 bits there, a length
+    /// one of 32 bits, or all ones where none is given.
     fn file(&self, place: Place, index: usize, offset: u64, len: Option<u64>) -> Result<&'a [u8], Error> {
         let bytes = self.files.get(index).copied().unwrap_or(&[]);
         let have = len64(bytes);
-        let wanted = len.or_else(|| have.checked_sub(offset));
-        wanted.and_then(|len| slice(bytes, offset, len)).ok_or_else(|| {
-            let name = self.source.files.get(index).map_or("", |file| file.name.as_str());
-            let asked = len.map_or_else(String::new, |len| format!("{len} bytes "));
-            let message = format!("{name} has {have} bytes; /incbin/ asks for {asked}from offset {offset}");
-            self.error(place, message, "change offset and length, or give the whole file")
-        })
+        let len = len.unwrap_or(u64::MAX);
+        if i64::try_from(offset).is_err() || (len != u64::MAX && u32::try_from(len).is_err()) {
+            let message = self.asked(index, offset, len);
+            return Err(self.error(place, message, "change offset and length, or give the whole file"));
+        }
+        let start = offset.min(have);
+        let end = offset.saturating_add(len).clamp(start, have);
+        Ok(slice(bytes, start, end - start).unwrap_or(&[]))
+    }
+
+    /// What to say where a file has fewer bytes than are asked for.
+    fn short(&self, place: Place, index: usize, offset: u64, len: u64) -> Option<Finding> {
+        let have = len64(self.files.get(index).copied().unwrap_or(&[]));
+        if len == u64::MAX || offset.checked_add(len).is_some_and(|end| end <= have) {
+            return None;
+        }
+        let message = format!("{}: what is there is taken", self.asked(index, offset, len));
+        let error = self.error(place, message, "");
+        Some(SHORT.finding(error.to_string()))
+    }
+
+    fn asked(&self, index: usize, offset: u64, len: u64) -> String {
+        let have = len64(self.files.get(index).copied().unwrap_or(&[]));
+        let name = self.source.files.get(index).map_or("", |file| file.name.as_str());
+        format!("{name} has {have} bytes; /incbin/ asks for {len} bytes from offset {offset}")
     }
 }

@@ -6,8 +6,12 @@ use crate::input::Input;
 use crate::say;
 use anyhow::Result;
 use clap::error::ErrorKind;
-use kimage::assemble::{self, External, FitFile, FitOptions as Options, FitRequest, Source};
+use kimage::assemble::{self, External, FitFile, FitOptions as Options, FitRequest, Source, SourceError, SourceFile};
+use std::io;
 use std::path::{Path, PathBuf};
+
+/// The way out where a file is not there that the source names.
+const NOT_FOUND: &str = "correct the name in the source, or say in which folder the file is: -i DIR";
 
 pub(crate) fn fit(args: &Fit) -> Result<()> {
     for arg in [args.arch, args.os] {
@@ -39,16 +43,33 @@ fn from_source(args: &Fit, path: &Path, options: &Options) -> Result<()> {
         return finish("fit", &args.output, &args.building, &assembled);
     }
     let name = if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() };
+    let mut not_found = false;
     let source = Source::parse(&name, &source, &mut |name, from| {
         let path = found(name, from, &args.include);
-        let text = std::fs::read(&path)?;
+        let text = std::fs::read(&path).inspect_err(|error| not_found |= error.kind() == io::ErrorKind::NotFound)?;
         crate::depfile::read(&path);
         Ok((path.display().to_string(), text))
     })
-    .map_err(kimage::Error::from)?;
+    .map_err(|mut error| {
+        if not_found {
+            error.help = NOT_FOUND.into();
+        }
+        kimage::Error::from(error)
+    })?;
     // Each file is opened once, however often the source names it.
     let paths: Vec<PathBuf> = source.files().iter().map(|file| found(&file.name, &file.from, &args.include)).collect();
-    let files = open_all(&paths)?;
+    let named = source.files().iter().zip(&paths);
+    let open = |(file, path): (&SourceFile, &PathBuf)| {
+        Input::open(path).map_err(|error| match error.chain().find_map(|cause| cause.downcast_ref::<io::Error>()) {
+            Some(cause) if cause.kind() == io::ErrorKind::NotFound => {
+                let message = format!("{} cannot be read: {cause}", file.name);
+                let (file, line, column) = (file.from.clone(), file.line, file.column);
+                kimage::Error::from(SourceError { file, line, column, message, help: NOT_FOUND.into() }).into()
+            }
+            _ => error,
+        })
+    };
+    let files = named.map(open).collect::<Result<Vec<Input>>>()?;
     let bytes: Vec<&[u8]> = files.iter().map(|file| &**file).collect();
     let assembled = assemble::fit_from_source(&source, &bytes, options, args.force).map_err(|error| match error {
         // It tells file and line itself.
