@@ -13,7 +13,7 @@ use kimage::assemble::{self, UImageRequest};
 use kimage::elf::{Elf, FlatOptions, flatten};
 use kimage::format::bzimage::CrcChoice;
 use kimage::format::uimage::kind;
-use kimage::stub::{VOFFSET, offsets};
+use kimage::kbuild::{VOFFSET, offsets};
 use std::hint::black_box;
 use std::io;
 use support::Tree;

@@ -13,6 +13,7 @@ use std::process::ExitCode;
 /// A guest's memory, from address 0.
 #[derive(Debug)]
 pub struct Guest {
+    /// Its bytes.
     pub memory: Vec<u8>,
     /// Where the CPU begins: a physical address.
     pub entry: u64,

@@ -252,7 +252,7 @@ impl<'a> Rebuild<'a> {
             Some(model) => Target::like(&Elf::parse(model)?)?,
             None => Target::new(self.arch, self.vmlinux.endian())?,
         };
-        Ok(Piggy::new(payload)?.object(&target)?)
+        Piggy::new(payload)?.object(&target)
     }
 
     /// x86: `setup` for the decompressor `linked`, and its fields that changed.

@@ -163,6 +163,27 @@ fn every_test_file_is_part_of_a_test_binary() {
     }
 }
 
+/// What a merge or an editor leaves behind does not come back.
+#[test]
+fn no_strays() {
+    fn look(folder: &Path, strays: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+            let path = entry.path();
+            let name = entry.file_name().into_string().unwrap();
+            if [".orig", ".rej", ".bak", ".swp", "~"].iter().any(|end| name.ends_with(end)) {
+                strays.push(path);
+            } else if path.is_dir() && name != "target" {
+                look(&path, strays);
+            }
+        }
+    }
+    let (root, mut strays) = (Path::new(env!("CARGO_MANIFEST_DIR")), Vec::new());
+    for folder in ["src", "tests", "benches", "examples", "docs", "testdata"] {
+        look(&root.join(folder), &mut strays);
+    }
+    assert!(strays.is_empty(), "{strays:#?}");
+}
+
 #[test]
 fn no_file_outgrows_its_room() {
     for path in sources(&src()) {

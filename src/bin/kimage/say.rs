@@ -26,15 +26,12 @@ pub(crate) fn error(error: &anyhow::Error) {
         Some(kbuild::Error::Image(ours)) => Some(ours),
         _ => error.chain().find_map(|cause| cause.downcast_ref::<kimage::Error>()),
     };
-    match ours {
-        Some(kimage::Error::Contradiction { findings }) => {
-            findings.iter().for_each(finding);
-            if findings.iter().any(|finding| ["uimage.", "fit."].iter().any(|one| finding.rule.starts_with(one))) {
-                labelled("help", HELP, "to go ahead all the same, say --force");
-            }
-            return;
+    if let Some(kimage::Error::Contradiction { findings }) = ours {
+        findings.iter().for_each(finding);
+        if findings.iter().any(|finding| ["uimage.", "fit."].iter().any(|one| finding.rule.starts_with(one))) {
+            labelled("help", HELP, "to go ahead all the same, say --force");
         }
-        _ => {}
+        return;
     }
     if let Some(kbuild::Error::Refused { findings }) = build {
         // The context is the path.

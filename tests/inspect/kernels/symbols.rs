@@ -55,7 +55,7 @@ impl Form {
         // At irregular distances, as functions have them.
         let steps = noise(usize::try_from(COUNT).unwrap(), 3);
         let place = |n: u64| 32 * n + u64::from(steps[usize::try_from(n).unwrap()] % 8) * 4;
-        let class = |n: u64| if n.is_multiple_of(3) { 't' } else { 'T' };
+        let class = |n: u64| if n % 3 == 0 { 't' } else { 'T' };
         let function = |n| (format!("{cpu}_function_{n}"), class(n), self.base() + place(n));
         let first = match self.addresses {
             Addresses::Exported | Addresses::Relocated => "_stext",
