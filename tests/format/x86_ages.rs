@@ -357,7 +357,7 @@ fn flat_kernels_of_2_6_20_to_2_6_25_are_entered_as_they_want() {
             std::fs::write(&old, image_of_2_6_22(&kernel, front, behind)).unwrap();
             let new = dir.path().join(name);
             run_ok(kimage().arg("bzimage").arg(&old).arg("-o").arg(&new));
-            let Some(qemu) = &qemu else { continue };
+            let Some(qemu) = &qemu else { continue }; // no gap: said where it was looked for
             let mut command = Command::new(qemu);
             command.args(["-M", "pc", "-cpu", "max", "-m", "64", "-display", "none", "-serial", "stdio", "-no-reboot"]);
             machine::Machine::start(name, command.arg("-kernel").arg(&new)).wait_for(&words);
