@@ -1,5 +1,5 @@
-//! The xz decoder of the boot stub beside liblzma. A separate program, for without the library there is little to keep
-//! count of, and a run takes a tenth of the time.
+//! The xz decoder of the boot stub beside liblzma. A separate program: without the library there are few counters to clear and
+//! to look at after each run, which here are short.
 #![no_main]
 
 #[path = "../../src/bootstub/src/crc32.rs"]
