@@ -163,7 +163,7 @@ impl Error {
                 "kimage looked for: x86 bzImage and zImage, ARM zImage, arm64 and RISC-V Image, \
                  EFI zboot, UKI and other EFI files, uImage, FIT, device tree, ELF, cpio, Android boot.img and \
                  vendor_boot.img, Raspberry Pi kernel.img, QCDT and DTBH tables, MediaTek, TRX and TP-Link headers, Chrome OS partitions, gzip, bzip2, lzma, xz, lzop, lz4 and zstd streams, and the banner of a kernel without a \
-                 header; a uImage with a vendor's magic number needs --magic"
+                 header; a uImage with a vendor's magic number needs `request.magic`"
                     .into()
             }
             Error::Part { source, .. } => source.help(),
@@ -180,7 +180,7 @@ impl Error {
                 .iter()
                 .map(|finding| &*finding.help)
                 .filter(|help| !help.is_empty())
-                .chain(std::iter::once("to go ahead all the same, say --force"))
+                .chain(std::iter::once("to go ahead all the same, say `request.force`"))
                 .collect::<Vec<_>>()
                 .join("; ")
                 .into(),

@@ -239,7 +239,10 @@ impl<'r, 'a> Builder<'r, 'a> {
     fn root(&mut self) -> Result<Node<'a>> {
         let request = self.request;
         let Some(file) = request.kernel else {
-            return Err(Error::Underivable { field: "kernel", option: "--kernel FILE, or give an image tree source" });
+            return Err(Error::Underivable {
+                field: "kernel",
+                option: "`request.kernel` FILE, or give an image tree source",
+            });
         };
         self.findings.extend(empty("kernel", file));
         if let Some(error) = cut_off(Format::detect(file.bytes), file.bytes) {
@@ -303,7 +306,8 @@ impl<'r, 'a> Builder<'r, 'a> {
         if kernel.codec == Some(Codec::Lz4Legacy) {
             let message =
                 "the kernel is in LZ4's legacy frame, which the kernel's build makes but U-Boot does not read";
-            let help = "compress with `lz4 -9` (without -l), or give the kernel uncompressed with --compress lz4";
+            let help =
+                "compress with `lz4 -9` (without -l), or give the kernel uncompressed with `request.compress` lz4";
             self.findings.push(fit::rules::LZ4_LEGACY.finding(message).with_help(help));
         }
         let end = load.checked_add(kernel.len());
@@ -370,7 +374,7 @@ impl<'r, 'a> Builder<'r, 'a> {
         let mut configurations = Vec::new();
         let mut names: Vec<(String, &str)> = Vec::new();
         for (index, file) in request.dtbs.iter().enumerate() {
-            let tree = device_tree("--dtb", index, *file)?;
+            let tree = device_tree("DTB", index, *file)?;
             let root = tree.root();
             let number = index + 1;
             self.add_file(format!("fdt-{number}"), *file, "flat_dt", request.dtb_load);
@@ -409,7 +413,7 @@ impl<'r, 'a> Builder<'r, 'a> {
             node.properties.extend(extra.iter().cloned());
         }
         for (index, file) in request.overlays.iter().enumerate() {
-            device_tree("--overlay", index, *file)?;
+            device_tree("OVERLAY", index, *file)?;
             let name = format!("overlay-{}", index + 1);
             self.add_file(format!("fdt-{name}"), *file, "flat_dt", None);
             let node = Node::new(name.clone()).with(Property::string("description", file.name));
@@ -419,7 +423,7 @@ impl<'r, 'a> Builder<'r, 'a> {
         if !request.overlays.is_empty() && request.dtb_load.is_none() {
             let message =
                 "U-Boot enlarges the device tree in place to apply an overlay, over what follows it in the FIT";
-            let help = "say where the device tree is copied to first: --dtb-load HEX";
+            let help = "say where the device tree is copied to first: `request.dtb_load` HEX";
             self.findings.push(fit::rules::OVERLAY.finding(message).with_help(help));
         }
         let mut node = Node::new("configurations");
@@ -440,8 +444,8 @@ impl<'r, 'a> Builder<'r, 'a> {
                     .iter()
                     .map(|(name, file)| if file.is_empty() { name.clone() } else { format!("{name} ({file})") })
                     .collect();
-                let message = format!("--default {wanted}: there is no such configuration");
-                let help = format!("change --default to one of: {}", known.join(", "));
+                let message = format!("`request.default` {wanted}: there is no such configuration");
+                let help = format!("change `request.default` to one of: {}", known.join(", "));
                 let finding = fit::rules::DEFAULT.finding(message).with_help(help);
                 Err(Error::Contradiction { findings: vec![finding] })
             }

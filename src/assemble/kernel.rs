@@ -98,7 +98,7 @@ impl<'a> Kernel<'a> {
                 kernel.arch = header_arch(&head).map(|(arch, _)| (arch, "the header inside the compressed stream"));
                 kernel.codec = comp_id(codec).map(|_| codec);
                 if compress.is_some_and(|wanted| wanted != Codec::None) {
-                    let help = "leave out --compress, or give the kernel before it was compressed";
+                    let help = "leave out `request.compress`, or give the kernel before it was compressed";
                     return Err(Error::wrong_input(
                         "KERNEL",
                         Format::Compressed(codec).name(),
@@ -136,7 +136,7 @@ impl<'a> Kernel<'a> {
             if low(symbol.value) != end {
                 let found = "a kernel whose __appended_dtb is not at the end of its file";
                 let help = "with CONFIG_MIPS_ELF_APPENDED_DTB the tree goes into the ELF file: objcopy --update-section \
-                            .appended_dtb=DTB vmlinux, and no --append-dtb";
+                            .appended_dtb=DTB vmlinux, and no `request.dtbs`";
                 return Err(Error::wrong_input(
                     which,
                     found,

@@ -27,7 +27,7 @@ pub fn pad<'a>(mut image: Assembled<'a>, padding: &Padding<'a>) -> Result<Assemb
     let need = image.plan.len().saturating_add(crate::bytes::len64(tail));
     let have = padding.pad_to.unwrap_or(need);
     if need > have {
-        return Err(layout::Error::DoesNotFit { what: "the image, in --pad-to,".into(), need, have }.into());
+        return Err(layout::Error::DoesNotFit { what: "the image, in `request.pad_to`,".into(), need, have }.into());
     }
     let whole = padding.align.map_or(Some(have), |align| align.up(have));
     let too_long = || layout::Error::DoesNotFit { what: "the padding".into(), need: u64::MAX, have };

@@ -152,8 +152,8 @@ fn with_dtbs<'a>(data: &'a [u8], dtbs: &[&'a [u8]]) -> Result<Plan<'a>> {
     if !ZImage::detect(data) {
         let found = super::describe(data);
         let help = "an ARM zImage carries device trees behind it, and a MIPS kernel before it is compressed: give that, \
-                    with --compress, or leave out --append-dtb";
-        return Err(Error::wrong_input("DATA", found, "an ARM zImage or a MIPS vmlinux, for --append-dtb", help));
+                    with `request.compress`, or leave out `request.dtbs`";
+        return Err(Error::wrong_input("DATA", found, "an ARM zImage or a MIPS vmlinux, for `request.dtbs`", help));
     }
     let image = ZImage::parse(data).map_err(|error| Error::input("DATA", error))?;
     zimage::plan_append(&image, dtbs).map_err(Error::ZImage)
@@ -252,8 +252,8 @@ impl Decided {
             _ => None,
         };
         if let Some(message) = contradiction {
-            let message = format!("{message}: --compress does not go with it");
-            self.error(&uimage::rules::COMPRESS, message, "leave out --compress".to_owned());
+            let message = format!("{message}: `request.compress` does not go with it");
+            self.error(&uimage::rules::COMPRESS, message, "leave out `request.compress`".to_owned());
             return Ok(None);
         }
         let compress = match request.compress {
@@ -378,7 +378,7 @@ impl Decided {
             self.warn(
                 &uimage::rules::NOLOAD,
                 "U-Boot looks for an arm64 kernel that is not loaded in the compressed data, and refuses it",
-                "leave out --compress, or -T and give the address with -a",
+                "leave out `request.compress`, or -T and give the address with -a",
             );
         }
         (load, entry)
@@ -393,7 +393,7 @@ impl Decided {
                 self.error(
                     &uimage::rules::NAME,
                     format!("the name has {} bytes, the header has room for {NAME_LEN}", name.len()),
-                    "shorten -n, or cut the name with --truncate-name".to_owned(),
+                    "shorten -n, or cut the name with `request.truncate_name`".to_owned(),
                 );
             }
             return uimage::name_bytes(name);
@@ -473,7 +473,7 @@ impl Decided {
             self.warn(
                 &uimage::rules::ELF,
                 "the data is an ELF file, which U-Boot copies as it stands instead of loading its segments",
-                "leave out -C: it is flattened, and compressed as --compress says",
+                "leave out -C: it is flattened, and compressed as `request.compress` says",
             );
         }
     }

@@ -101,10 +101,12 @@ impl Error {
             Error::Damaged { .. } => "make or fetch the file again".into(),
             Error::Truncated { .. } => "fetch the whole file again".into(),
             Error::Field { source, .. } => source.help.clone(),
-            Error::TooBig { .. } => "if that much is right, raise --limit".into(),
+            Error::TooBig { .. } => "if that much is right, raise `request.limit`".into(),
             Error::Range { option, .. } => format!("change {option}, or leave it out for the kernel's value").into(),
             Error::NotForCodec { option, known_to, .. } => format!("leave out {option}; it is for {known_to}").into(),
-            Error::Trailer { .. } => "leave out --with-size: a kernel's decompressor takes less than 4 GiB".into(),
+            Error::Trailer { .. } => {
+                "leave out `request.with_size`: a kernel's decompressor takes less than 4 GiB".into()
+            }
             Error::Library { .. } | Error::Write(_) => "".into(),
         }
     }

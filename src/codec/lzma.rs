@@ -44,9 +44,15 @@ pub(super) fn options(
     // lc + lp is at most 4: the one that is not given makes room for the one that is.
     let lc = bits.lc.unwrap_or_else(|| 3.min(4_u32.saturating_sub(bits.lp.unwrap_or(0))));
     let lp = bits.lp.unwrap_or(0);
-    options.literal_context_bits(in_range(codec, "--lc", lc, 0..=4, "0 to 4")?);
-    options.literal_position_bits(in_range(codec, "--lp", lp, 0..=4_u32.saturating_sub(lc), "0 to 4 minus --lc")?);
-    options.position_bits(in_range(codec, "--pb", bits.pb.unwrap_or(2), 0..=4, "0 to 4")?);
+    options.literal_context_bits(in_range(codec, "`request.lc`", lc, 0..=4, "0 to 4")?);
+    options.literal_position_bits(in_range(
+        codec,
+        "`request.lp`",
+        lp,
+        0..=4_u32.saturating_sub(lc),
+        "0 to 4 minus `request.lc`",
+    )?);
+    options.position_bits(in_range(codec, "`request.pb`", bits.pb.unwrap_or(2), 0..=4, "0 to 4")?);
     Ok(options)
 }
 

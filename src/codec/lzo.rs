@@ -42,7 +42,7 @@ const FILTER: u32 = 0x800;
 const CRC32_HEADER: u32 = 0x1000;
 
 pub(super) fn compress(bytes: &[u8], parameters: &Parameters, out: &mut dyn Write) -> Result<()> {
-    in_range(Codec::Lzo, "--level", parameters.level.unwrap_or(LEVEL.into()), 9..=9, "only 9")?;
+    in_range(Codec::Lzo, "`request.level`", parameters.level.unwrap_or(LEVEL.into()), 9..=9, "only 9")?;
     let mut header = Vec::new();
     for version in [VERSION, LIBRARY_VERSION, NEEDED_VERSION] {
         header.extend(version.to_be_bytes());

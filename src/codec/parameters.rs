@@ -149,14 +149,18 @@ impl Parameters {
     pub(super) fn check(&self, codec: Codec) -> Result<()> {
         let lzma_like = matches!(codec, Codec::Lzma | Codec::Xz);
         let given = [
-            ("--level", self.level.is_some() && codec == Codec::None, "the codecs that compress"),
-            ("--dict-size", self.dictionary.is_some() && !lzma_like && codec != Codec::Zstd, "lzma, xz and zstd"),
-            ("--bcj", self.bcj.is_some() && codec != Codec::Xz, "xz"),
-            ("--lc", self.literal.lc.is_some() && !lzma_like, "lzma and xz"),
-            ("--lp", self.literal.lp.is_some() && !lzma_like, "lzma and xz"),
-            ("--pb", self.literal.pb.is_some() && !lzma_like, "lzma and xz"),
-            ("--split", self.split && !matches!(codec, Codec::Xz | Codec::Zstd), "xz and zstd"),
-            ("--best", self.best && codec != Codec::Gzip, "gzip"),
+            ("`request.level`", self.level.is_some() && codec == Codec::None, "the codecs that compress"),
+            (
+                "`request.dictionary`",
+                self.dictionary.is_some() && !lzma_like && codec != Codec::Zstd,
+                "lzma, xz and zstd",
+            ),
+            ("`request.bcj`", self.bcj.is_some() && codec != Codec::Xz, "xz"),
+            ("`request.lc`", self.literal.lc.is_some() && !lzma_like, "lzma and xz"),
+            ("`request.lp`", self.literal.lp.is_some() && !lzma_like, "lzma and xz"),
+            ("`request.pb`", self.literal.pb.is_some() && !lzma_like, "lzma and xz"),
+            ("`request.split`", self.split && !matches!(codec, Codec::Xz | Codec::Zstd), "xz and zstd"),
+            ("`request.best`", self.best && codec != Codec::Gzip, "gzip"),
         ];
         match given.into_iter().find(|(_, wrong, _)| *wrong) {
             Some((option, _, known_to)) => Err(Error::NotForCodec { codec, option, known_to }),
@@ -172,7 +176,7 @@ impl Parameters {
         range: RangeInclusive<u32>,
         allowed: &'static str,
     ) -> Result<u32> {
-        in_range(codec, "--level", self.level.unwrap_or(kernel), range, allowed)
+        in_range(codec, "`request.level`", self.level.unwrap_or(kernel), range, allowed)
     }
 
     /// The dictionary in bytes, or the kernel's.
@@ -185,8 +189,8 @@ impl Parameters {
     ) -> Result<u32> {
         let Some(value) = self.dictionary else { return Ok(kernel) };
         match u32::try_from(value) {
-            Ok(size) => in_range(codec, "--dict-size", size, range, allowed),
-            Err(_) => Err(Error::Range { codec, option: "--dict-size", value, allowed }),
+            Ok(size) => in_range(codec, "`request.dictionary`", size, range, allowed),
+            Err(_) => Err(Error::Range { codec, option: "`request.dictionary`", value, allowed }),
         }
     }
 
@@ -230,9 +234,9 @@ mod tests {
     fn what_a_codec_does_not_know_is_refused() {
         let split = Parameters { split: true, ..Parameters::default() };
         assert!(split.check(Codec::Xz).is_ok());
-        assert_eq!(split.check(Codec::Gzip).unwrap_err().to_string(), "--split means nothing to gzip");
+        assert_eq!(split.check(Codec::Gzip).unwrap_err().to_string(), "`request.split` means nothing to gzip");
         let level = Parameters { level: Some(10), ..Parameters::default() };
         let error = level.level(Codec::Gzip, 9, 1..=9, "1 to 9").unwrap_err();
-        assert_eq!(error.to_string(), "--level 10 for gzip: allowed are 1 to 9");
+        assert_eq!(error.to_string(), "`request.level` 10 for gzip: allowed are 1 to 9");
     }
 }

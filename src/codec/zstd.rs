@@ -49,7 +49,7 @@ fn window_log(window: u64) -> Result<u32> {
         return Ok(log);
     }
     let allowed = "the powers of two from 1 KiB to 128 MiB";
-    Err(Error::Range { codec: Codec::Zstd, option: "--dict-size", value: window, allowed })
+    Err(Error::Range { codec: Codec::Zstd, option: "`request.dictionary`", value: window, allowed })
 }
 
 /// Checks the checksum and the size where the frame has them.

@@ -160,17 +160,17 @@ impl Error {
             Error::Damaged { .. } => DAMAGED.into(),
             Error::NoSymbols => "give the file as the linker left it, before `strip` or `objcopy -S`".into(),
             Error::NothingToLoad => {
-                "give a linked executable; if --remove-section took everything, remove fewer sections".into()
+                "give a linked executable; if `request.remove` took everything, remove fewer sections".into()
             }
             Error::TooLarge { low, high, .. } => format!(
-                "leave out the section that does not belong in the image (--remove-section {low} or \
-                 --remove-section {high}), or allow the size with --max-size"
+                "leave out the section that does not belong in the image (`request.remove` {low} or \
+                 `request.remove` {high}), or allow the size with `request.max_size`"
             )
             .into(),
             Error::SectionTooLarge { section, .. } => {
-                format!("leave it out (--remove-section {section}), or allow the size with --max-size").into()
+                format!("leave it out (`request.remove` {section}), or allow the size with `request.max_size`").into()
             }
-            Error::PadTooFar { .. } => "lower --pad-to, or allow the size with --max-size".into(),
+            Error::PadTooFar { .. } => "lower `request.pad_to`, or allow the size with `request.max_size`".into(),
             Error::Pattern { .. } => "use a section name, with * ? or [abc] as wildcards".into(),
             Error::CannotStrip { help, .. } => help.clone(),
             Error::NoRelocs => "give vmlinux.unstripped where the build leaves one, or take \

@@ -11,7 +11,7 @@ rules! {
         "copy the file again, whole";
     pub(crate) LIMIT = "layer.limit", Warning, "what is inside of a layer",
         "not all was looked at: what was not may be damaged",
-        "cut it out and look at it by itself, or allow more (--limit)";
+        "cut it out and look at it by itself, or allow more (`request.limit`)";
     pub(crate) STREAM_DAMAGED = "stream.damaged", Error, "compressed stream",
         "what unpacks it stops there: the kernel does not boot",
         "copy the file again, whole";

@@ -217,6 +217,6 @@ fn other_stream(stream: Option<&[u8]>, payload: &[u8], is_asked: bool) -> Option
         payload.len(),
         stream.len()
     );
-    let help = "for the same bytes as the build, give the folder's own by --payload";
+    let help = "for the same bytes as the build, give the folder's own by `request.payload`";
     Some(super::rules::STREAM.finding(message).with_help(help))
 }

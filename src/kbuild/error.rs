@@ -196,7 +196,7 @@ impl Error {
             }
             Error::OtherStream { .. } => "the folder is of an unfinished build: run make there".into(),
             Error::TwoCodecs { .. } => "the configuration was changed after the build: run make once more".into(),
-            Error::Path { .. } => "name the file in another way with --path".into(),
+            Error::Path { .. } => "name the file in another way with `request.path`".into(),
             Error::WrongCpu { .. } => {
                 "x86 and 32-bit ARM have one (x86_64, i386, arm, armeb); other CPUs' images are flat or EFI zboot"
                     .into()
@@ -219,7 +219,7 @@ impl LinkError {
                 "kimage splits kbuild's kept command into words itself and never starts a shell: build the kernel with \
                  plain linker flags, or repair the .cmd file"
             }
-            LinkError::NotALinker { .. } => "name the linker with --ld",
+            LinkError::NotALinker { .. } => "name the linker with `request.linker`",
             LinkError::Option { .. } => "build the kernel's decompressor without this option",
         }
     }

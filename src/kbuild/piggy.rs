@@ -128,7 +128,7 @@ impl<'a> Piggy<'a> {
     pub fn check(&self) -> Vec<Finding> {
         let at = self.input_len().saturating_sub(4);
         let help = "the uncompressed size must follow the compressed data, as 32 bits, little-endian \
-                    (gzip ends in it; for the others kbuild appends it, as `kimage compress --with-size` does)";
+                    (gzip ends in it; for the others kbuild appends it, as `kimage compress` does with `request.with_size`)";
         let mut findings = Vec::new();
         let mut warn = |message: String| {
             findings.push(super::rules::OUTPUT_LEN.finding(message).at(at).with_help(help));

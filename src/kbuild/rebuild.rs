@@ -90,7 +90,7 @@ impl<'a> Rebuild<'a> {
         let arch = arch.ok_or_else(|| wrong("a kernel for another CPU", help))?;
         let is_stub = if is_x86 { Stub::x86(vmlinux.clone()) } else { Stub::arm(vmlinux.clone()) }.is_ok();
         if is_stub {
-            let help = "leave out --build-dir to make an image of a decompressor that is linked already";
+            let help = "leave out `request.build_dir` to make an image of a decompressor that is linked already";
             return Err(wrong("the decompressor, with a kernel inside", help));
         }
         let link = need(folder.link, "compressed/.vmlinux.cmd")?;
@@ -220,7 +220,7 @@ impl<'a> Rebuild<'a> {
         if found != Some(want) {
             let found = found.map_or("no stream that kimage knows", Codec::name);
             let message = format!("the payload is {found}, the folder's decompressor understands {} only", want.name());
-            return Err(refuse(message, "compress the kernel with that codec, or leave out --payload"));
+            return Err(refuse(message, "compress the kernel with that codec, or leave out `request.payload`"));
         }
         let mut compare = Compare { want: kernel, at: 0, differs: None };
         let inflated = want.decompress_one(payload, len64(kernel).saturating_add(1), &mut compare);
@@ -238,7 +238,10 @@ impl<'a> Rebuild<'a> {
         let trailer = Piggy::new(payload)?.output_len();
         if u64::from(trailer) != len64(kernel) {
             let message = format!("the payload's last four bytes say {trailer} bytes, it unpacks to {}", kernel.len());
-            return Err(refuse(message, "the size must follow the stream: `kimage compress --with-size` adds it"));
+            return Err(refuse(
+                message,
+                "the size must follow the stream: `kimage compress` adds it with `request.with_size`",
+            ));
         }
         Ok(())
     }

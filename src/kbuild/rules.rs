@@ -31,5 +31,5 @@ rules! {
         "give the folder's own compressed kernel for the same bytes";
     pub(super) OUTPUT_LEN = "piggy.output_len", Warning, "last four bytes of the compressed kernel",
         "the decompressor takes them for the size of the kernel, and sets aside the wrong amount of memory",
-        "append the size as kbuild does (kimage compress --with-size)";
+        "append the size as kbuild does (kimage compress `request.with_size`)";
 }

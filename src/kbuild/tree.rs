@@ -182,7 +182,7 @@ pub fn check_linker(version: &str, link: &LinkCommand) -> Option<Finding> {
         let linker = link.linker();
         let knows = list.split_whitespace().collect::<Vec<_>>().join(", ");
         rules::LINKER.finding(format!("the linker {linker} does not know the emulation {want}, only {knows}")).with_help(
-            "name a linker for this CPU with --ld, as arm-linux-gnueabihf-ld (Debian: binutils-arm-linux-gnueabihf)",
+            "name a linker for this CPU with `request.linker`, as arm-linux-gnueabihf-ld (Debian: binutils-arm-linux-gnueabihf)",
         )
     })
 }

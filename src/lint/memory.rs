@@ -194,7 +194,7 @@ impl Boot<'_> {
     fn missing(&mut self, variable: &str) {
         let message = format!("neither board file nor environment says {variable}");
         let help = "leave the file out if the board does not load it; else set it in [env] of a board file of your own \
-                    (--board NAME --show prints one to start from), or by --uboot-env";
+                    (`request.board` NAME `request.show` prints one to start from), or by `request.environment`";
         self.error(&rules::ENV, message, help.to_owned());
     }
 
@@ -417,7 +417,7 @@ impl Boot<'_> {
                 self.error(
                     &rules::LZMA_DICTIONARY,
                     message,
-                    format!("compress it with `kimage compress lzma --dict-size {max}`, and say -C lzma"),
+                    format!("compress it with `kimage compress lzma`, `request.dictionary` {max}, and say -C lzma"),
                 );
             }
         }

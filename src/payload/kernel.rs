@@ -113,7 +113,7 @@ impl Error {
     pub fn help(&self) -> Cow<'static, str> {
         match self {
             Error::Elf(error) => error.help(),
-            Error::Packed(codec::Error::TooBig { .. }) => "allow it with --max-memory".into(),
+            Error::Packed(codec::Error::TooBig { .. }) => "allow it with `request.max_memory`".into(),
             Error::Packed(error) => error.help(),
             Error::WrongCpu { .. } => "for an ARM kernel use `kimage zimage`, for others `kimage image`".into(),
             Error::NotLinked | Error::Interpreter | Error::NothingToLoad => {
@@ -128,7 +128,7 @@ impl Error {
             Error::NoEntry { .. } => "let the linker script say ENTRY(symbol), a symbol in a loaded section".into(),
             Error::NotItsTable { .. } => "give the vmlinux.relocs that its own build made, or none".into(),
             Error::TooLarge { .. } => {
-                "allow it with --max-memory; physical addresses far apart take memory, too".into()
+                "allow it with `request.max_memory`; physical addresses far apart take memory, too".into()
             }
         }
     }

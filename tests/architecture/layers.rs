@@ -213,3 +213,29 @@ fn the_binary_reaches_no_deeper_than_the_works() {
     assert!(seen > 40, "the test reads no imports");
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
+
+/// Options of other programs that the library has to name.
+const OF_OTHERS: &[&str] = &["emit-relocs", "update-section", "verify", "cert", "armthumb"];
+
+/// The library names fields; which option sets one is the binary's business (src/bin/kimage/options.rs).
+#[test]
+fn the_library_names_no_option() {
+    let mut wrong = Vec::new();
+    for path in sources(&src()) {
+        // The options of ld are what it reads.
+        if room_of(&path).is_none() || path.ends_with("kbuild/link.rs") {
+            continue;
+        }
+        let code = code(&path);
+        for (at, _) in code.match_indices("--") {
+            let before = code[..at].chars().next_back().unwrap_or(' ');
+            let name: String =
+                code[at + 2..].chars().take_while(|char| char.is_ascii_lowercase() || *char == '-').collect();
+            let is_option = name.starts_with(|char: char| char.is_ascii_lowercase());
+            if is_option && " \"(`".contains(before) && !OF_OTHERS.contains(&name.as_str()) {
+                wrong.push(format!("{}: --{name}", path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}

@@ -12,6 +12,7 @@ mod draft;
 mod fd;
 mod input;
 mod link;
+mod options;
 mod output;
 mod place;
 mod say;

@@ -28,9 +28,7 @@ pub(crate) fn error(error: &anyhow::Error) {
     };
     if let Some(kimage::Error::Contradiction { findings }) = ours {
         findings.iter().for_each(finding);
-        if findings.iter().any(|finding| ["uimage.", "fit."].iter().any(|one| finding.rule.starts_with(one))) {
-            labelled("help", HELP, "to go ahead all the same, say --force");
-        }
+        labelled("help", HELP, "to go ahead all the same, say --force");
         return;
     }
     if let Some(kbuild::Error::Refused { findings }) = build {

@@ -4,7 +4,7 @@
 //! ([`is_printable`]), line breaks and tabs apart, which reports are made of; names and texts within a line are to be made
 //! [`printable`](kimage::bytes::printable) by those who put them there.
 
-use crate::fd;
+use crate::{fd, options};
 use anyhow::{Context, Result};
 use kimage::bytes::is_printable;
 use kimage::report::Style;
@@ -15,7 +15,7 @@ use std::io::{self, ErrorKind, IsTerminal, Write};
 /// A reader that went away has seen enough: that is no failure, and the command goes on to whatever its verdict is.
 pub(crate) fn print(write: impl FnOnce(&mut Screen<io::StdoutLock<'static>>) -> io::Result<()>) -> Result<()> {
     fd::check_stdout().context("standard output")?;
-    let mut screen = Screen::new(io::stdout().lock(), style().colour);
+    let mut screen = Screen { is_ours: true, ..Screen::new(io::stdout().lock(), style().colour) };
     write(&mut screen).and_then(|()| screen.flush()).context("standard output")
 }
 
@@ -30,7 +30,7 @@ pub(crate) fn pass(bytes: &[u8]) -> Result<()> {
 
 /// Prints to standard error. Nobody there to read it is no failure.
 pub(crate) fn print_error(text: &str) {
-    let mut screen = Screen::new(io::stderr().lock(), colour_on_stderr());
+    let mut screen = Screen { is_ours: true, ..Screen::new(io::stderr().lock(), colour_on_stderr()) };
     let _ = screen.write_all(text.as_bytes()).and_then(|()| screen.flush());
 }
 
@@ -57,6 +57,8 @@ pub(crate) struct Screen<W: Write> {
     to: W,
     colour: bool,
     text: Vec<u8>,
+    /// It is what kimage has to tell, not the bytes of a file: options are named in place of fields.
+    is_ours: bool,
     /// The reader went away.
     gone: bool,
 }
@@ -64,7 +66,7 @@ pub(crate) struct Screen<W: Write> {
 impl<W: Write> Screen<W> {
     /// `colour` lets the colours of reports pass, nothing else.
     pub(crate) fn new(to: W, colour: bool) -> Screen<W> {
-        Screen { to, colour, text: Vec::new(), gone: false }
+        Screen { to, colour, text: Vec::new(), is_ours: false, gone: false }
     }
 
     /// Lets out what is gathered, but for a character at its end that may have only begun.
@@ -75,6 +77,7 @@ impl<W: Write> Screen<W> {
             self.text = gathered.split_off(end);
         }
         let escaped = escaped(&gathered, self.colour);
+        let escaped = if self.is_ours { options::named(&escaped) } else { escaped.into() };
         self.send(escaped.as_bytes())
     }
 

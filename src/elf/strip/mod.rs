@@ -55,7 +55,10 @@ pub fn strip<'a>(elf: &Elf<'a>, options: &StripOptions) -> Result<Plan<'a>> {
     if !options.smallest && elf.arch().and_then(|arch| arch.facts().objcopy).is_none() {
         let cpu = elf.arch().map_or_else(|| format!("of ELF machine {}", elf.machine()), |arch| arch.to_string());
         let why = format!("its CPU is {cpu}, for which kimage was never compared with objcopy");
-        return Err(cannot(why, "use the objcopy for this CPU, or --smallest, which keeps what is loaded and no more"));
+        return Err(cannot(
+            why,
+            "use the objcopy for this CPU, or `request.smallest`, which keeps what is loaded and no more",
+        ));
     }
     if elf.layout().e_phoff != ehsize(elf) {
         let why = "its program headers do not follow the ELF header";
@@ -83,7 +86,7 @@ pub fn strip<'a>(elf: &Elf<'a>, options: &StripOptions) -> Result<Plan<'a>> {
     if tables.headers_at > max {
         let why = format!("the output would be {} bytes, more than {max}", tables.headers_at);
         let help = "its sections lie too far apart: the file is damaged, or needs another linker script; if that much is \
-                    right, allow it with --max-size";
+                    right, allow it with `request.max_size`";
         return Err(cannot(why, help));
     }
     let head = headers::head(elf, &maps, if options.smallest { 0 } else { tables.count }, tables.headers_at)?;

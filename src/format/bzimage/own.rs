@@ -168,7 +168,9 @@ impl OwnError {
             OwnError::OldSetup { .. } => "leave SETUP out: then kimage's own is used".into(),
             OwnError::BuiltIn(error) => error.help(),
             OwnError::Cmdline { .. } => "shorten it".into(),
-            OwnError::TooLarge { .. } => "allow it with --max-memory, or pass the initrd by the boot loader".into(),
+            OwnError::TooLarge { .. } => {
+                "allow it with `request.max_memory`, or pass the initrd by the boot loader".into()
+            }
             OwnError::Layout(_) => "".into(),
         }
     }

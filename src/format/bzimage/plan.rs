@@ -157,7 +157,9 @@ impl Error {
             Error::Layout(_) => "".into(),
             Error::Mixed { .. } => "give both files from the same build of the same kernel".into(),
             Error::SetupTooLong { .. } => "give arch/x86/boot/setup.bin or setup.elf, not a whole image".into(),
-            Error::UnknownRelease { .. } => "say --crc yes (kernels before 6.15) or --crc no (6.15 and later)".into(),
+            Error::UnknownRelease { .. } => {
+                "say `request.crc` yes (kernels before 6.15) or `request.crc` no (6.15 and later)".into()
+            }
             Error::Unfollowed { .. } => {
                 "setup.bin and zoffset.h of the build folder are not of one build: run make there".into()
             }

@@ -22,7 +22,7 @@ impl<'i> Parser<'i> {
         self.scan.space()?;
         if !self.scan.looking_at("/dts-v1/") {
             let place = self.scan.place();
-            let help = "an image tree source begins with /dts-v1/;, a kernel is given with --kernel";
+            let help = "an image tree source begins with /dts-v1/;, a kernel is given with `request.kernel`";
             return Err(self.scan.error(place, "this is no device tree source", help));
         }
         while self.scan.skip("/dts-v1/")? {

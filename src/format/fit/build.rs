@@ -122,10 +122,10 @@ impl Error {
             }
             Error::Unfilled { what, .. } => match what {
                 Unfilled::Signature => {
-                    "make it without for now (--unsigned) and sign it afterwards: mkimage -F -k KEYS FILE; or take the node out"
+                    "make it without for now (`request.unsigned`) and sign it afterwards: mkimage -F -k KEYS FILE; or take the node out"
                 }
                 Unfilled::StaleSignature => {
-                    "take the signature away (--unsigned) and sign it again: mkimage -F -k KEYS FILE; or use the signed file as it is"
+                    "take the signature away (`request.unsigned`) and sign it again: mkimage -F -k KEYS FILE; or use the signed file as it is"
                 }
                 Unfilled::Cipher => "take the node out, or make it with mkimage -f SOURCE -k KEYS",
                 Unfilled::Verity => "take the node out, or make it with mkimage 2026.10 or newer",
@@ -386,7 +386,7 @@ fn unfilled(root: &mut Node<'_>, unsigned: bool) -> Result<Vec<Finding>, Error> 
                         }
                         (true, _) => return fail(Unfilled::StaleSignature),
                         (false, _) if unsigned => {
-                            say(Severity::Note, format!("{path} is left without value (--unsigned)"), sign)
+                            say(Severity::Note, format!("{path} is left without value (`request.unsigned`)"), sign)
                         }
                         (false, _) => return fail(Unfilled::Signature),
                     }

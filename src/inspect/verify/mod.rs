@@ -87,7 +87,7 @@ rules! {
     PAYLOAD_SIZE = "payload.size", Error, "size behind the stream",
         "the decompressor sets aside the wrong amount of memory, and looks for relocations in the wrong place: the \
          kernel does not boot",
-        "append the size as the kernel's build does (kimage compress --with-size)";
+        "append the size as the kernel's build does (kimage compress `request.with_size`)";
     UNEXPLAINED = "data.unexplained", Note, "data around the images",
         "no header tells what they are: nobody looked whether they are whole",
         "";

@@ -161,9 +161,9 @@ mod tests {
             ("xz-fast", "`fast` is no level"),
             ("xz-1-2", "`2` is one too many"),
             ("xz-split-split", "`split` is one too many"),
-            ("gzip-10", "--level 10 for gzip: allowed are 1 to 9"),
-            ("gzip-split", "--split means nothing to gzip"),
-            ("none-1", "--level means nothing to none"),
+            ("gzip-10", "`request.level` 10 for gzip: allowed are 1 to 9"),
+            ("gzip-split", "`request.split` means nothing to gzip"),
+            ("none-1", "`request.level` means nothing to none"),
             ("zstd-99999999999", "too large"),
         ] {
             let error = Variant::parse(wrong).unwrap_err();

@@ -118,7 +118,7 @@ fn from_files(args: &Fit, kernel: &Path, options: Options) -> Result<()> {
     };
     let kernels = refs(&kernels);
     let assembled = assemble::fit(&request).map_err(|error| {
-        at_input(error, &[("KERNEL", &kernels), ("--dtb", &refs(&dtbs)), ("--overlay", &refs(&overlays))])
+        at_input(error, &[("KERNEL", &kernels), ("DTB", &refs(&dtbs)), ("OVERLAY", &refs(&overlays))])
     })?;
     finish("fit", &args.output, &args.building, &assembled)
 }
