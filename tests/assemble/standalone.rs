@@ -220,7 +220,7 @@ fn refusals() {
         (elf(true, 0x20_0000, &[load(0x20_0000, 4097), load(0x20_1000, 16)]), "overlap at physical address 0x201000"),
         (elf(true, 0x40_0000, &good), "entry point 0x400000"),
         (elf(true, 0x20_0000, &[]), "no PT_LOAD"),
-        (elf(true, 0x20_0000, &[load(0x20_0000, 16), load(0x2_0000_0000, 16)]), "--max-memory"),
+        (elf(true, 0x20_0000, &[load(0x20_0000, 16), load(0x2_0000_0000, 16)]), "`request.max_memory`"),
         (elf(true, 0x20_0000, &[load(0x20_0000, 3)]), "p_filesz is more than p_memsz"),
         (arm, "is for ARM"),
         (object, "not linked yet"),
@@ -239,7 +239,7 @@ fn refusals() {
     for (request, says) in [
         (OwnRequest { parameters: for_arm, ..request(Codec::Xz) }, "branch converter of another CPU"),
         (OwnRequest { cmdline: &[b'a'; 2048], ..request(Codec::Gzip) }, "the kernel reads at most 2047"),
-        (OwnRequest { initrd: vec![&[0; 2 << 20]], max_memory: 2 << 20, ..request(Codec::Gzip) }, "--max-memory"),
+        (OwnRequest { initrd: vec![&[0; 2 << 20]], max_memory: 2 << 20, ..request(Codec::Gzip) }, "`request.max_memory`"),
         (OwnRequest { relocs: Some(&[0; 8]), ..request(Codec::Bzip2) }, "take gzip, lz4, xz, zstd or none"),
         (OwnRequest { relocs: Some(&[0; 5]), ..request(Codec::Gzip) }, "vmlinux.relocs"),
     ] {
