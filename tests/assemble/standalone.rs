@@ -239,7 +239,10 @@ fn refusals() {
     for (request, says) in [
         (OwnRequest { parameters: for_arm, ..request(Codec::Xz) }, "branch converter of another CPU"),
         (OwnRequest { cmdline: &[b'a'; 2048], ..request(Codec::Gzip) }, "the kernel reads at most 2047"),
-        (OwnRequest { initrd: vec![&[0; 2 << 20]], max_memory: 2 << 20, ..request(Codec::Gzip) }, "`request.max_memory`"),
+        (
+            OwnRequest { initrd: vec![&[0; 2 << 20]], max_memory: 2 << 20, ..request(Codec::Gzip) },
+            "`request.max_memory`",
+        ),
         (OwnRequest { relocs: Some(&[0; 8]), ..request(Codec::Bzip2) }, "take gzip, lz4, xz, zstd or none"),
         (OwnRequest { relocs: Some(&[0; 5]), ..request(Codec::Gzip) }, "vmlinux.relocs"),
     ] {
