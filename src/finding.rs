@@ -148,8 +148,8 @@ pub struct Checks {
 }
 
 impl Checks {
-    /// Holds what was `found` at the offset `at` to `rule`.
-    pub fn hold(
+    /// Applies `rule` to what was `found` at the offset `at`: a finding, unless it is `kept`.
+    pub fn expect(
         &mut self,
         rule: &'static Rule,
         at: impl Into<Option<u64>>,
@@ -157,11 +157,11 @@ impl Checks {
         found: impl fmt::Display,
         wanted: impl fmt::Display,
     ) {
-        self.hold_as(rule.severity, rule, at, kept, found, wanted);
+        self.expect_as(rule.severity, rule, at, kept, found, wanted);
     }
 
     /// The same, where a breach matters more or less than the rule says.
-    pub fn hold_as(
+    pub fn expect_as(
         &mut self,
         severity: Severity,
         rule: &'static Rule,

@@ -124,7 +124,7 @@ impl BzImage<'_> {
         if !self.setup().has(0x204) && self.setup().is_loaded_high() {
             return self.length_of_16_bits(checks);
         }
-        checks.hold(&LENGTH, offset_of("syssize"), start < end && end <= len, Hex(end), format!("at most {len:#x}"));
+        checks.expect(&LENGTH, offset_of("syssize"), start < end && end <= len, Hex(end), format!("at most {len:#x}"));
         if end == len {
             return;
         }
@@ -143,7 +143,7 @@ impl BzImage<'_> {
             None => (false, Severity::Error),
         };
         let found = format!("{} bytes at {end:#x}", behind.len());
-        checks.hold_as(severity, &TRAILER, end, kept, found, "none, or a table of certificates");
+        checks.expect_as(severity, &TRAILER, end, kept, found, "none, or a table of certificates");
     }
 
     /// Where the last section of the EFI side ends in the file.
@@ -166,11 +166,11 @@ impl BzImage<'_> {
         let behind = (further * 16).checked_sub(15).and_then(|len| slice(self.bytes(), end.checked_sub(len)?, len));
         if found != have && behind.is_some_and(|behind| behind.iter().all(|byte| *byte == 0)) {
             let found = format!("{} bytes of zeros or more", behind.map_or(0, len64));
-            checks.hold_as(Severity::Warning, &TRAILER, end, false, found, "none");
+            checks.expect_as(Severity::Warning, &TRAILER, end, false, found, "none");
             return;
         }
         let wanted = format!("{have:#x}, the lower 16 bits of the length up to the file's end, in paragraphs");
-        checks.hold(&LENGTH, offset_of("syssize"), found == have, Hex(found), wanted);
+        checks.expect(&LENGTH, offset_of("syssize"), found == have, Hex(found), wanted);
     }
 
     /// The CRC-32 at the end of the protected-mode code, held against the bytes in front of it. `None` when there is none:
@@ -210,10 +210,10 @@ impl BzImage<'_> {
         match state {
             CrcState::None => {}
             CrcState::BrokenBySigning => {
-                checks.hold(&CRC_SIGNED, at, false, Hex(stored.into()), format!("{computed:#x} of these bytes"));
+                checks.expect(&CRC_SIGNED, at, false, Hex(stored.into()), format!("{computed:#x} of these bytes"));
             }
             CrcState::Right | CrcState::Wrong => {
-                checks.hold(&CRC, at, state == CrcState::Right, Hex(stored.into()), Hex(computed.into()));
+                checks.expect(&CRC, at, state == CrcState::Right, Hex(stored.into()), Hex(computed.into()));
             }
         }
     }
@@ -230,7 +230,7 @@ impl BzImage<'_> {
             let is_none = at == 0 && size == 0;
             let kept = is_none && !setup.is_linux() || size > 0 && at + size <= len;
             let severity = if is_none { Severity::Warning } else { Severity::Error };
-            checks.hold_as(severity, &PAYLOAD, offset_of("payload_offset"), kept, found, wanted);
+            checks.expect_as(severity, &PAYLOAD, offset_of("payload_offset"), kept, found, wanted);
         }
         let offset = u64::from(header.handover_offset.get());
         let is_said = setup.is_linux() || setup.has(0x20c) && header.xloadflags.get() & 0xc != 0;
@@ -242,7 +242,7 @@ impl BzImage<'_> {
             let inside = payload..payload + u64::from(header.payload_length.get());
             let kept = entry < len && !inside.contains(&entry);
             let wanted = format!("below {len:#x}, outside of the payload");
-            checks.hold(&HANDOVER, offset_of("handover_offset"), kept, Hex(offset), wanted);
+            checks.expect(&HANDOVER, offset_of("handover_offset"), kept, Hex(offset), wanted);
         }
         let offset = u64::from(header.kernel_info_offset.get());
         if setup.has(0x20f) && offset != 0 {
@@ -251,7 +251,7 @@ impl BzImage<'_> {
             let word = |index: u64| cursor.u32("kernel_info", at + 4 * index).ok();
             let kept = word(0) == Some(0x506f_544c) && word(1) >= Some(16) && word(2) >= word(1);
             let found = format!("offset {offset:#x} with {:x?}", word(0).unwrap_or(0));
-            checks.hold(&INFO, offset_of("kernel_info_offset"), kept, found, "LToP and two sizes there");
+            checks.expect(&INFO, offset_of("kernel_info_offset"), kept, found, "LToP and two sizes there");
         }
     }
 }
@@ -316,7 +316,7 @@ fn header(setup: &Setup<'_>, stubbed: bool, checks: &mut Checks) {
         Some((field.at, raw.iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte))))
     };
     let version = setup.version();
-    checks.hold(
+    checks.expect(
         &VERSION,
         offset_of("version"),
         (0x200..=0x20f).contains(&version),
@@ -334,10 +334,10 @@ fn header(setup: &Setup<'_>, stubbed: bool, checks: &mut Checks) {
         let real = begins.and_then(|begins| u64::try_from(begins).ok()).map(|begins| 0x202 + begins);
         let kept = jump & 0xff == 0xeb && real.map_or(target >= least, |real| target == real);
         let wanted = format!("0xeb and the distance to {:#x}", real.unwrap_or(least));
-        checks.hold(&JUMP, at, kept, Hex(jump), wanted);
+        checks.expect(&JUMP, at, kept, Hex(jump), wanted);
         // Every byte of the header in front of the code is a field, and vice versa.
         if let (Some(real), 0x20f) = (real, version) {
-            checks.hold(&VERSION, offset_of("version"), real == least, "2.15", format!("a header up to {real:#x}"));
+            checks.expect(&VERSION, offset_of("version"), real == least, "2.15", format!("a header up to {real:#x}"));
         } else if let Some(real) = real {
             let wanted = format!("the version whose header ends at {real:#x}");
             // A header that is longer is one of a younger protocol, unless it says nothing there.
@@ -346,18 +346,18 @@ fn header(setup: &Setup<'_>, stubbed: bool, checks: &mut Checks) {
                 .filter_map(|field| slice(setup.bytes(), field.at, u64::try_from(field.width).ok()?))
                 .all(|raw| raw.iter().all(|byte| *byte == 0));
             let kept = real < least + 4 || real < least + 8 && says_nothing;
-            checks.hold(&VERSION, offset_of("version"), kept, Hex(version.into()), wanted);
+            checks.expect(&VERSION, offset_of("version"), kept, Hex(version.into()), wanted);
         }
     }
     for (name, allowed, wanted) in CONSTANTS {
         if let Some((at, value)) = value(name) {
             let found = format!("{name} {value:#x}");
-            checks.hold_as(strict, &CONSTANT, at, allowed(value, version), found, wanted);
+            checks.expect_as(strict, &CONSTANT, at, allowed(value, version), found, wanted);
         }
     }
     for (name, allowed, wanted) in FREE {
         if let Some((at, value)) = value(name) {
-            checks.hold(&RDEV, at, allowed(value, version), format!("{name} {value:#x}"), wanted);
+            checks.expect(&RDEV, at, allowed(value, version), format!("{name} {value:#x}"), wanted);
         }
     }
     load_fields(setup, strict, checks);
@@ -368,7 +368,7 @@ fn header(setup: &Setup<'_>, stubbed: bool, checks: &mut Checks) {
         let text = setup.kernel_version().unwrap_or_default();
         let kept = text.starts_with(|c: char| c.is_ascii_digit()) || stubbed && text == NO_RELEASE;
         let found = format!("{pointer:#x}, where {:?} stands", text.chars().take(20).collect::<String>());
-        checks.hold_as(strict, &TEXT, offset_of("kernel_version"), kept, found, "a text that begins with a release");
+        checks.expect_as(strict, &TEXT, offset_of("kernel_version"), kept, found, "a text that begins with a release");
     }
 }
 
@@ -377,23 +377,23 @@ fn header(setup: &Setup<'_>, stubbed: bool, checks: &mut Checks) {
 fn foreign_header(setup: &Setup<'_>, checks: &mut Checks) {
     let (header, version) = (setup.header(), setup.version());
     let is_known = version >= 0x200;
-    checks.hold(&VERSION, offset_of("version"), is_known, Hex(version.into()), "0x200 or more");
+    checks.expect(&VERSION, offset_of("version"), is_known, Hex(version.into()), "0x200 or more");
     let fields = FIELDS.iter().filter(|field| setup.has(field.since));
     let least = fields.map(|field| field.at + u64::try_from(field.width).unwrap_or(0)).max().unwrap_or(0);
     let jump = u64::from(header.jump.get());
     let kept = jump & 0xff != 0xeb || 0x202 + (jump >> 8) >= least;
     let wanted = format!("0xeb and a distance to {least:#x} or more");
-    checks.hold_as(Severity::Warning, &JUMP, offset_of("jump"), kept, Hex(jump), wanted);
+    checks.expect_as(Severity::Warning, &JUMP, offset_of("jump"), kept, Hex(jump), wanted);
     if setup.has(0x205) && header.relocatable_kernel != 0 {
         let alignment = header.kernel_alignment.get();
         let kept = alignment.is_power_of_two();
-        checks.hold(&ALIGNMENT, offset_of("kernel_alignment"), kept, Hex(alignment.into()), "a power of two");
+        checks.expect(&ALIGNMENT, offset_of("kernel_alignment"), kept, Hex(alignment.into()), "a power of two");
     }
     if header.kernel_version.get() != 0 {
         let found = Hex(header.kernel_version.get().into());
         let kept = setup.kernel_version().is_some();
         let wanted = "a pointer to a text in the setup";
-        checks.hold_as(Severity::Warning, &TEXT, offset_of("kernel_version"), kept, found, wanted);
+        checks.expect_as(Severity::Warning, &TEXT, offset_of("kernel_version"), kept, found, wanted);
     }
 }
 
@@ -403,15 +403,15 @@ fn load_fields(setup: &Setup<'_>, strict: Severity, checks: &mut Checks) {
     // The other bits are for the boot loader, and for the kernel's own use.
     let kept = header.loadflags & !1 == 0;
     let found = format!("loadflags {:#x}", header.loadflags);
-    checks.hold_as(strict, &CONSTANT, offset_of("loadflags"), kept, found, "0x1 (LOADED_HIGH)");
+    checks.expect_as(strict, &CONSTANT, offset_of("loadflags"), kept, found, "0x1 (LOADED_HIGH)");
     let code = header.code32_start.get();
     let want = if high { 0x10_0000 } else { 0x1000 };
     let found = format!("code32_start {code:#x}");
-    checks.hold_as(strict, &CONSTANT, offset_of("code32_start"), code == want, found, Hex(want.into()));
+    checks.expect_as(strict, &CONSTANT, offset_of("code32_start"), code == want, found, Hex(want.into()));
     if let Ok(sentinel) = Cursor::little(setup.bytes()).u16("sentinel", 0x1ef) {
         if setup.has(0x20c) {
             let found = format!("sentinel {sentinel:#x}");
-            checks.hold_as(strict, &CONSTANT, 0x1ef, sentinel == 0xffff, found, "0xffff");
+            checks.expect_as(strict, &CONSTANT, 0x1ef, sentinel == 0xffff, found, "0xffff");
         }
     }
 }
@@ -439,7 +439,7 @@ fn heap(setup: &Setup<'_>, checks: &mut Checks) {
     });
     if let Some((end, stack)) = end.zip(stack) {
         let want = (end + stack).saturating_sub(0x200);
-        checks.hold(&HEAP, at, found == want, Hex(found), Hex(want));
+        checks.expect(&HEAP, at, found == want, Hex(found), Hex(want));
     }
 }
 
@@ -450,7 +450,7 @@ fn alignment(setup: &Setup<'_>, stubbed: bool, checks: &mut Checks) {
     }
     let alignment = u64::from(header.kernel_alignment.get());
     let kept = alignment.is_power_of_two() && alignment >= Align::PAGE.bytes();
-    checks.hold(&ALIGNMENT, offset_of("kernel_alignment"), kept, Hex(alignment), "a power of two from 0x1000 on");
+    checks.expect(&ALIGNMENT, offset_of("kernel_alignment"), kept, Hex(alignment), "a power of two from 0x1000 on");
     if !setup.has(0x20a) {
         return;
     }
@@ -466,11 +466,11 @@ fn alignment(setup: &Setup<'_>, stubbed: bool, checks: &mut Checks) {
     };
     let kept = wants.contains(&min) && 1_u64.checked_shl(min.into()).is_some_and(|least| least <= alignment);
     let found = format!("min_alignment {min} for {alignment:#x}");
-    checks.hold(&ALIGNMENT, offset_of("min_alignment"), kept, found, format!("one of {wants:?}"));
+    checks.expect(&ALIGNMENT, offset_of("min_alignment"), kept, found, format!("one of {wants:?}"));
     let address = header.pref_address.get();
     let kept = alignment > 0 && address % alignment == 0;
     let found = format!("pref_address {address:#x}");
-    checks.hold(&ALIGNMENT, offset_of("pref_address"), kept, found, format!("a multiple of {alignment:#x}"));
+    checks.expect(&ALIGNMENT, offset_of("pref_address"), kept, found, format!("a multiple of {alignment:#x}"));
 }
 
 /// `xloadflags` in header.S.
@@ -480,7 +480,7 @@ fn flags(setup: &Setup<'_>, is_linux: bool, stubbed: bool, checks: &mut Checks) 
     }
     let (header, at) = (setup.header(), offset_of("xloadflags"));
     let flags = header.xloadflags.get();
-    let mut wants = |kept: bool, wanted: &str| checks.hold(&FLAGS, at, kept, Hex(flags.into()), wanted);
+    let mut wants = |kept: bool, wanted: &str| checks.expect(&FLAGS, at, kept, Hex(flags.into()), wanted);
     let is_64 = flags & 1 != 0;
     wants(flags >> 8 == 0, "no bits above 7, which mean nothing");
     wants(is_64 || flags & 0b1111_1010 == 0, "bit 0 (XLF_KERNEL_64) with bits 1, 3 to 7");

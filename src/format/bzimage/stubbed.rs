@@ -91,16 +91,22 @@ impl Stubbed {
             ("init_size", header.init_size.get().into(), p.init_size),
         ] {
             let found_text = format!("{field} {found:#x}");
-            checks.hold(&HEADER, offset_of(field), found == wanted, found_text, format!("{wanted:#x} as in the stub"));
+            checks.expect(
+                &HEADER,
+                offset_of(field),
+                found == wanted,
+                found_text,
+                format!("{wanted:#x} as in the stub"),
+            );
         }
         // Behind the stream its size, unless the codec has it in its own trailer.
         let trailer = places.checked_sub(p.payload_len);
         let found = format!("a payload of {:#x} bytes in a place of {places:#x}", p.payload_len);
-        checks.hold(&PLACES, self.at, matches!(trailer, Some(0 | 4)), found, "0 or 4 bytes between the two");
+        checks.expect(&PLACES, self.at, matches!(trailer, Some(0 | 4)), found, "0 or 4 bytes between the two");
         let ends = [p.cmdline_at.checked_add(p.cmdline_len), p.initrd_at.checked_add(p.initrd_len)];
         let kept = matches!(ends, [Some(cmdline), Some(disk)] if cmdline <= p.initrd_at && disk <= p.file_len);
         let found = format!("command line at {:#x}, RAM disk at {:#x}", p.cmdline_at, p.initrd_at);
-        checks.hold(&PLACES, self.at, kept, found, format!("one behind the other, inside {:#x} bytes", p.file_len));
+        checks.expect(&PLACES, self.at, kept, found, format!("one behind the other, inside {:#x} bytes", p.file_len));
         let sizes = Sizes {
             unpacked: p.unpacked_len,
             span: p.span,
@@ -118,8 +124,8 @@ impl Stubbed {
             format!("the stub at {run_at:#x}, a RAM disk at {initrd_to:#x}, {init_size:#x} in all")
         };
         let wanted_text = wanted.map_or_else(|| "sizes that add up".to_owned(), text);
-        checks.hold(&MEMORY, self.at, wanted == Some(found), text(found), wanted_text);
-        checks.hold(&STUB, image.system_range().0, self.unpacker.is_some(), "none of this version", "one of them");
+        checks.expect(&MEMORY, self.at, wanted == Some(found), text(found), wanted_text);
+        checks.expect(&STUB, image.system_range().0, self.unpacker.is_some(), "none of this version", "one of them");
         checks
     }
 
@@ -129,7 +135,7 @@ impl Stubbed {
         let p = &self.parameters;
         let found = format!("{} unpacked bytes", unpacked.len());
         let kept = len64(unpacked) == p.unpacked_len;
-        checks.hold(&KERNEL, self.at, kept, found, p.unpacked_len);
+        checks.expect(&KERNEL, self.at, kept, found, p.unpacked_len);
         let end = p.elf_len.max(p.span);
         // Damaged numbers are not to cost more memory than there is in the file.
         let most = len64(unpacked).saturating_add(1 << 30);
@@ -141,7 +147,7 @@ impl Stubbed {
         let (kernel, table) = memory.split_at_mut(usize_or_max(end));
         let moved = align_up(1, p.align).unwrap_or(0);
         let done = load::segments(kernel, p).and_then(|_| load::relocate(kernel, table, p, moved));
-        checks.hold(
+        checks.expect(
             &KERNEL,
             self.at,
             done.is_ok(),

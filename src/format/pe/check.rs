@@ -66,7 +66,7 @@ impl Pe<'_> {
         self.check_sections(strict, &mut checks);
         self.check_sizes(strict, &mut checks);
         let optional = self.optional_at();
-        checks.hold(
+        checks.expect(
             &SUBSYSTEM,
             optional + 68,
             (10..=12).contains(&self.subsystem),
@@ -76,12 +76,18 @@ impl Pe<'_> {
         let holds =
             |section: &&Section| section.flags & SECTION_EXECUTE != 0 && memory(section).contains(&self.entry.into());
         let kept = self.sections.iter().any(|section| holds(&section));
-        checks.hold(&ENTRY, optional + 16, kept, Hex(self.entry.into()), "an address inside an executable section");
+        checks.expect(&ENTRY, optional + 16, kept, Hex(self.entry.into()), "an address inside an executable section");
         let both = SECTION_EXECUTE | SECTION_WRITE;
         let mixed = self.sections.iter().find(|section| section.flags & both == both);
         if self.dll_characteristics & NX_COMPAT != 0 {
             let found = mixed.map_or(String::new(), |section| format!("section {} is both", name(section)));
-            checks.hold(&NX, optional + 70, mixed.is_none(), found, "no section that is both writable and executable");
+            checks.expect(
+                &NX,
+                optional + 70,
+                mixed.is_none(),
+                found,
+                "no section that is both writable and executable",
+            );
         }
         self.check_signature(&mut checks);
         if is_kernel {
@@ -98,12 +104,12 @@ impl Pe<'_> {
             let range = section.file_range();
             let found = format!("{} at {:#x} to {:#x}", name(section), range.start, range.end);
             let wanted = format!("a range behind {raw_end:#x}, inside the file's {len:#x} bytes");
-            checks.hold(&SECTIONS, section.at + 20, range.start >= raw_end && range.end <= len, found, wanted);
+            checks.expect(&SECTIONS, section.at + 20, range.start >= raw_end && range.end <= len, found, wanted);
             raw_end = raw_end.max(range.end);
             if self.file_alignment.is_power_of_two() {
                 let found = format!("{} at {:#x}", name(section), section.raw_at);
                 let wanted = format!("a multiple of FileAlignment, {:#x}", self.file_alignment);
-                checks.hold_as(
+                checks.expect_as(
                     strict,
                     &ALIGNMENT,
                     section.at + 20,
@@ -116,7 +122,7 @@ impl Pe<'_> {
         for section in &self.sections {
             let range = memory(section);
             let found = format!("{} at {:#x} to {:#x} in memory", name(section), range.start, range.end);
-            checks.hold(
+            checks.expect(
                 &SECTIONS,
                 section.at + 12,
                 range.start >= memory_end,
@@ -131,7 +137,7 @@ impl Pe<'_> {
             let kept = section.virtual_address % self.section_alignment == 0;
             let found = format!("{} at {:#x} in memory", name(section), section.virtual_address);
             let wanted = format!("a multiple of SectionAlignment, {:#x}", self.section_alignment);
-            checks.hold_as(strict, &ALIGNMENT, section.at + 12, kept, found, wanted);
+            checks.expect_as(strict, &ALIGNMENT, section.at + 12, kept, found, wanted);
         }
     }
 
@@ -140,10 +146,10 @@ impl Pe<'_> {
         let (file, memory_alignment) = (self.file_alignment, self.section_alignment);
         let kept = file.is_power_of_two() && (0x20..=0x10000).contains(&file);
         let found = format!("FileAlignment {file:#x}");
-        checks.hold(&ALIGNMENT, optional + 36, kept, found, "a power of two from 0x200 to 0x10000");
+        checks.expect(&ALIGNMENT, optional + 36, kept, found, "a power of two from 0x200 to 0x10000");
         let kept = memory_alignment.is_power_of_two() && memory_alignment >= file;
         let found = format!("SectionAlignment {memory_alignment:#x}");
-        checks.hold(&ALIGNMENT, optional + 32, kept, found, "a power of two, not less than FileAlignment");
+        checks.expect(&ALIGNMENT, optional + 32, kept, found, "a power of two, not less than FileAlignment");
         let end = self.sections.iter().map(|section| memory(section).end).max().unwrap_or(0);
         let size = u64::from(self.size_of_image);
         // The specification wants a multiple of SectionAlignment; loaders take what the sections need.
@@ -152,13 +158,13 @@ impl Pe<'_> {
         let severity = if size < end { Severity::Error } else { strict };
         // Others may ask for more memory than their sections take.
         let kept = size == end || size == rounded || strict < Severity::Error && size > end;
-        checks.hold_as(severity, &SIZES, optional + 56, kept, found, format!("{end:#x}, the end of the sections"));
+        checks.expect_as(severity, &SIZES, optional + 56, kept, found, format!("{end:#x}, the end of the sections"));
         let headers = u64::from(self.size_of_headers);
         let first = self.sections.iter().filter(|section| section.raw_size > 0).map(|section| section.raw_at).min();
         let first = first.map_or(len64(self.bytes()), u64::from);
         let kept = (self.headers_end()..=first).contains(&headers);
         let found = format!("SizeOfHeaders {headers:#x}");
-        checks.hold(&SIZES, optional + 60, kept, found, format!("{:#x} to {first:#x}", self.headers_end()));
+        checks.expect(&SIZES, optional + 60, kept, found, format!("{:#x} to {first:#x}", self.headers_end()));
     }
 
     /// The sum and the table that signing adds.
@@ -174,7 +180,7 @@ impl Pe<'_> {
                 certificates.iter().all(|one| digest.as_ref().is_ok_and(|own| signed_digest(one.data) == Some(own)));
             let severity = if untouched { Severity::Warning } else { Severity::Error };
             let kept = self.checksum == computed;
-            checks.hold_as(severity, &CHECKSUM, at, kept, Hex(self.checksum.into()), Hex(computed.into()));
+            checks.expect_as(severity, &CHECKSUM, at, kept, Hex(self.checksum.into()), Hex(computed.into()));
         }
         let Some(entry) = self.signed_fields().into_iter().nth(1) else { return };
         let raw = slice(self.bytes(), entry.start, 8).unwrap_or(&[]);
@@ -192,7 +198,7 @@ impl Pe<'_> {
         let kept =
             range.end == len && range.start % 8 == 0 && !certificates.is_empty() && range.start + whole == range.end;
         let found = format!("{} certificates at {:#x} to {:#x}", certificates.len(), range.start, range.end);
-        checks.hold(
+        checks.expect(
             &CERTIFICATES,
             entry.start,
             kept,
@@ -205,7 +211,7 @@ impl Pe<'_> {
         for certificate in &certificates {
             let kept = certificate.revision == 0x200 && certificate.kind == 2;
             let found = format!("revision {:#x}, type {}", certificate.revision, certificate.kind);
-            checks.hold(&CERTIFICATES, certificate.at + 4, kept, found, "revision 0x200, type 2 (PKCS #7)");
+            checks.expect(&CERTIFICATES, certificate.at + 4, kept, found, "revision 0x200, type 2 (PKCS #7)");
             let Some(signed) = signed_digest(certificate.data) else {
                 other += 1;
                 continue;
@@ -218,7 +224,7 @@ impl Pe<'_> {
             let show = |digest: &[u8]| digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
             let kept = computed.as_ref().is_ok_and(|computed| computed == signed);
             let found = computed.map_or_else(|why| why.to_string(), |digest| show(&digest));
-            checks.hold(&DIGEST, certificate.at, kept, found, show(signed));
+            checks.expect(&DIGEST, certificate.at, kept, found, show(signed));
         }
         let many = |count: u64| if count == 1 { "1 signature".to_owned() } else { format!("{count} signatures") };
         if other > 0 {
@@ -238,7 +244,7 @@ impl Pe<'_> {
         let word = |at: u64| u64::from(cursor.u32("PE header", at).unwrap_or(0));
         let mut equal = |field: &str, at: u64, found: u64, wanted: &[u64]| {
             let text: Vec<String> = wanted.iter().map(|value| format!("{value:#x}")).collect();
-            checks.hold(&KERNEL, at, wanted.contains(&found), format!("{field} {found:#x}"), text.join(" or "));
+            checks.expect(&KERNEL, at, wanted.contains(&found), format!("{field} {found:#x}"), text.join(" or "));
         };
         let directories = optional + if self.is_plus { 112 } else { 96 };
         equal("TimeDateStamp", self.at + 8, self.time.into(), &[0]);
@@ -325,7 +331,7 @@ impl Pe<'_> {
         let size = u64::from(self.size_of_image);
         let [text, rest @ ..] = self.sections.as_slice() else { return };
         let mut equal = |field: &str, at: u64, found: u64, wanted: u64| {
-            checks.hold(&KERNEL, at, found == wanted, format!("{field} {found:#x}"), format!("{wanted:#x}"));
+            checks.expect(&KERNEL, at, found == wanted, format!("{field} {found:#x}"), format!("{wanted:#x}"));
         };
         equal("SizeOfCode", optional + 4, word(optional + 4), size);
         equal("SizeOfInitializedData", optional + 8, word(optional + 8), 0);
@@ -340,9 +346,9 @@ impl Pe<'_> {
             let range = section.file_range();
             let found = format!("{} at {:#x} to {:#x}", name(section), range.start, range.end);
             let kept = range.end <= size && section.virtual_address == section.raw_at;
-            checks.hold(&SECTIONS, section.at + 20, kept, found, "a range inside the file, the same in memory");
+            checks.expect(&SECTIONS, section.at + 20, kept, found, "a range inside the file, the same in memory");
         }
-        checks.hold(
+        checks.expect(
             &SUBSYSTEM,
             optional + 68,
             (10..=12).contains(&self.subsystem),
@@ -350,7 +356,7 @@ impl Pe<'_> {
             "10 (EFI application)",
         );
         let kept = (self.headers_end()..size).contains(&self.entry.into());
-        checks.hold(
+        checks.expect(
             &ENTRY,
             optional + 16,
             kept,

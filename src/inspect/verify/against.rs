@@ -41,8 +41,8 @@ pub fn against(image: &Opened<'_>, reference: &Opened<'_>) -> Verified {
 fn compare(image: &Opened<'_>, reference: &Opened<'_>, checks: &mut Checks) -> Option<LayerId> {
     let part = |opened: &Opened<'_>, name: &str| opened.parts().iter().find(|part| part.name == name).cloned();
     let (have, want) = (part(image, "vmlinux"), part(reference, "vmlinux"));
-    checks.hold(&HAS_KERNEL, None, have.is_some(), "none in the image", "a kernel");
-    checks.hold(&HAS_KERNEL, None, want.is_some(), "none in what it is held against", "a kernel");
+    checks.expect(&HAS_KERNEL, None, have.is_some(), "none in the image", "a kernel");
+    checks.expect(&HAS_KERNEL, None, want.is_some(), "none in what it is held against", "a kernel");
     let (have, want) = (have?, want?);
     let (kernel, other) = (unsigned(image.part_bytes(&have)), unsigned(reference.part_bytes(&want)));
     // The one of the two that the build made something of, and what it can have made of the other.
@@ -71,7 +71,7 @@ fn compare(image: &Opened<'_>, reference: &Opened<'_>, checks: &mut Checks) -> O
         }
         _ => (None, String::new(), String::new()),
     };
-    checks.hold(&SAME_KERNEL, at, kept, found, wanted);
+    checks.expect(&SAME_KERNEL, at, kept, found, wanted);
     if kept {
         compare_relocs(image, reference, &other, checks);
     }
@@ -102,12 +102,12 @@ fn compare_relocs(image: &Opened<'_>, reference: &Opened<'_>, vmlinux: &[u8], ch
                 let table = parse_relocs(table, 0, elf.is_64()).ok()?.table;
                 Some(points_into(&elf, &table).is_right())
             });
-            checks.hold(&SAME_RELOCS, None, fits == Some(true), "a table that does not fit", "one of this kernel");
-            checks.hold(&RELOCS_UNKNOWN, None, fits != Some(true), show(&found), "those of the vmlinux");
+            checks.expect(&SAME_RELOCS, None, fits == Some(true), "a table that does not fit", "one of this kernel");
+            checks.expect(&RELOCS_UNKNOWN, None, fits != Some(true), show(&found), "those of the vmlinux");
         }
         // A vmlinux that was linked with --emit-relocs says nothing of whether the image should have a table.
         (None, Some(_)) if is_vmlinux => {}
-        _ => checks.hold(&SAME_RELOCS, None, found == wanted, show(&found), show(&wanted)),
+        _ => checks.expect(&SAME_RELOCS, None, found == wanted, show(&found), show(&wanted)),
     }
 }
 

@@ -53,15 +53,15 @@ pub(super) fn zimage(opened: &Opened<'_>, layer: &Layer, checks: &mut Checks) {
         .map_or(String::new(), |rest| format!("{} bytes at {:#x}", rest.end - rest.start, rest.start));
     // Without a tree there the kernel takes that of its boot loader: whatever else is there does no harm.
     let severity = if image.has_damaged_dtb() { Severity::Error } else { Severity::Warning };
-    checks.hold_as(severity, &ZIMAGE_LENGTH, 0x2c, behind.rest.is_none(), found, "nothing, device trees, or padding");
+    checks.expect_as(severity, &ZIMAGE_LENGTH, 0x2c, behind.rest.is_none(), found, "nothing, device trees, or padding");
     if let Some(first) = behind.trees.first() {
         let found = format!("padding, and the first device tree at {:#x}", first.start);
-        checks.hold(&ZIMAGE_DTB, first.start, first.start == end, found, format!("a device tree at {end:#x}"));
+        checks.expect(&ZIMAGE_DTB, first.start, first.start == end, found, format!("a device tree at {end:#x}"));
     }
     zimage_table(&image, bytes, checks);
     let has_payload = opened.children(layer.id).any(|child| child.name == "payload");
     if image.table().is_some() {
-        checks.hold(&rules::ZIMAGE_PAYLOAD, None, has_payload, "none", "one of the size in the table");
+        checks.expect(&rules::ZIMAGE_PAYLOAD, None, has_payload, "none", "one of the size in the table");
     }
     payload(opened, layer, None, checks);
 }
@@ -71,7 +71,7 @@ fn zimage_table(image: &ZImage<'_>, bytes: &[u8], checks: &mut Checks) {
     let cursor = Cursor::new(bytes, order);
     let word = |at: u64| cursor.u32("zImage", at).unwrap_or(0);
     let mark = word(0x30);
-    checks.hold(
+    checks.expect(
         &ZIMAGE_TABLE,
         0x30,
         mark == 0x0403_0201 || mark == 0x0102_0304 || image.table().is_none() && !has_tag(bytes, order),
@@ -80,24 +80,24 @@ fn zimage_table(image: &ZImage<'_>, bytes: &[u8], checks: &mut Checks) {
     );
     let Some(table) = image.table() else {
         let found = "its tag, and no mark at 0x34 that says where it is";
-        checks.hold(&ZIMAGE_TABLE, 0x34, !has_tag(bytes, order), found, "0x45454545");
+        checks.expect(&ZIMAGE_TABLE, 0x34, !has_tag(bytes, order), found, "0x45454545");
         return;
     };
     let (at, words) = (table.at, table.words);
-    checks.hold(&ZIMAGE_TABLE, at, matches!(words, 2 | 4 | 6), format!("{words} words"), "2, 4 or 6");
+    checks.expect(&ZIMAGE_TABLE, at, matches!(words, 2 | 4 | 6), format!("{words} words"), "2, 4 or 6");
     let last = word(table.end_at);
-    checks.hold(&ZIMAGE_TABLE, at, last == 0, format!("{last:#x} at its end"), "0");
+    checks.expect(&ZIMAGE_TABLE, at, last == 0, format!("{last:#x} at its end"), "0");
     if let (Some(text), Some(malloc)) = (table.text_offset, table.malloc_size) {
         // PAGE_OFFSET + TEXT_OFFSET, where the page tables must fit below.
         let kept = text % 0x8000 == 0 && text < 64 << 20;
-        checks.hold(
+        checks.expect(
             &ZIMAGE_TABLE,
             at + 16,
             kept,
             format!("TEXT_OFFSET {text:#x}"),
             "a multiple of 0x8000 below 64 MiB",
         );
-        checks.hold(&ZIMAGE_TABLE, at + 20, malloc == 65536, format!("MALLOC_SIZE {malloc}"), "65536");
+        checks.expect(&ZIMAGE_TABLE, at + 20, malloc == 65536, format!("MALLOC_SIZE {malloc}"), "65536");
     }
 }
 
@@ -112,7 +112,7 @@ pub(super) fn image64(bytes: &[u8], checks: &mut Checks) {
     let cursor = Cursor::little(bytes);
     let word = |at: u64| cursor.u32("Image", at).unwrap_or(0);
     let mut constant = |name: &str, at: u64, kept: bool, found: u64, wanted: &str| {
-        checks.hold(&IMAGE_CONSTANT, at, kept, format!("{name} {found:#x}"), wanted);
+        checks.expect(&IMAGE_CONSTANT, at, kept, format!("{name} {found:#x}"), wanted);
     };
     let offset = image.text_offset;
     if image.arch == Arch::Arm64 {
@@ -139,13 +139,19 @@ pub(super) fn image64(bytes: &[u8], checks: &mut Checks) {
     }
     let len = unsigned_len(slice(bytes, 0, image.extent(bytes).0).unwrap_or(bytes));
     let found = image.image_size;
-    checks.hold(&IMAGE_SIZE, 16, found >= len, found, format!("the file's {len} bytes at least"));
+    checks.expect(&IMAGE_SIZE, 16, found >= len, found, format!("the file's {len} bytes at least"));
     if let Some(pe) = Pe::parse(bytes).ok().filter(|_| is_mz) {
         let wanted = u64::from(pe.size_of_image);
-        checks.hold(&IMAGE_SIZE, 16, found == wanted, Hex(found), format!("{wanted:#x}, SizeOfImage of the PE header"));
+        checks.expect(
+            &IMAGE_SIZE,
+            16,
+            found == wanted,
+            Hex(found),
+            format!("{wanted:#x}, SizeOfImage of the PE header"),
+        );
         let end = pe.sections.iter().map(|section| section.file_range().end).max().unwrap_or(0);
         let wanted = format!("{end:#x}, where the PE sections end");
-        checks.hold(&IMAGE_SIZE, None, end == len || bytes.len() > 1 << 30, format!("{len:#x} bytes"), wanted);
+        checks.expect(&IMAGE_SIZE, None, end == len || bytes.len() > 1 << 30, format!("{len:#x} bytes"), wanted);
     }
 }
 
@@ -153,12 +159,12 @@ pub(super) fn zboot(opened: &Opened<'_>, layer: &Layer, checks: &mut Checks) {
     let cursor = Cursor::little(opened.bytes(layer));
     for (name, at) in [("upper half of e_magic", 0), ("reserved word", 16), ("reserved word", 20)] {
         let value = cursor.u32("zboot", at).unwrap_or(0) >> if at == 0 { 16 } else { 0 };
-        checks.hold(&ZBOOT_CONSTANT, at, value == 0, format!("{name} {value:#x}"), "0");
+        checks.expect(&ZBOOT_CONSTANT, at, value == 0, format!("{name} {value:#x}"), "0");
     }
     let codec = crate::format::zboot::Zboot::parse(opened.bytes(layer)).ok().map(|image| (image.tag(), image.codec()));
     if let Some((tag, codec)) = codec {
         let found = format!("compression type {:?}", String::from_utf8_lossy(tag));
-        checks.hold(
+        checks.expect(
             &ZBOOT_CONSTANT,
             24,
             codec.is_some(),
@@ -175,12 +181,12 @@ pub(super) fn uimage(opened: &Opened<'_>, layer: &Layer, checks: &mut Checks) {
     let magic = Cursor::new(bytes, Endian::Big).u32("ih_magic", 0).unwrap_or(MAGIC);
     let Ok(image) = UImage::parse_magic(bytes, magic) else { return };
     let (header, data) = image.checksums();
-    checks.hold(&uimage::rules::HCRC, 4, header.0 == header.1, Hex(header.0.into()), Hex(header.1.into()));
-    checks.hold(&uimage::rules::DCRC, 24, data.0 == data.1, Hex(data.0.into()), Hex(data.1.into()));
+    checks.expect(&uimage::rules::HCRC, 4, header.0 == header.1, Hex(header.0.into()), Hex(header.1.into()));
+    checks.expect(&uimage::rules::DCRC, 24, data.0 == data.1, Hex(data.0.into()), Hex(data.1.into()));
     let end = 64 + u64::from(image.size());
     let behind = len64(bytes).saturating_sub(end);
     let csf = image.header().kind == kind::FIRMWARE_IVT;
-    checks.hold(&uimage::rules::SIZE, 12, behind == 0 || csf, behind, 0);
+    checks.expect(&uimage::rules::SIZE, 12, behind == 0 || csf, behind, 0);
     if behind > 0 && csf {
         let what = "signatures of the boot ROM (HABv4)";
         checks.not_checked(&uimage::rules::CSF, end, format!("{behind} bytes, not checked"), what);
@@ -190,7 +196,7 @@ pub(super) fn uimage(opened: &Opened<'_>, layer: &Layer, checks: &mut Checks) {
         let last = image.file_ranges().last().map_or(68, |range| range.end);
         let found = format!("files up to {last:#x}");
         // The last file is not padded, but some tools do.
-        checks.hold(
+        checks.expect(
             &uimage::rules::TABLE,
             64,
             (last..last + 4).contains(&end),
@@ -219,17 +225,17 @@ pub(super) fn uimage(opened: &Opened<'_>, layer: &Layer, checks: &mut Checks) {
         (None, kind::KERNEL | kind::KERNEL_NOLOAD | kind::STANDALONE) => name == "none" || first.is_none(),
         _ => true,
     };
-    checks.hold(&uimage::rules::COMP, 31, kept, name, wanted.unwrap_or("none"));
+    checks.expect(&uimage::rules::COMP, 31, kept, name, wanted.unwrap_or("none"));
     let (load, entry) = (u64::from(header.load), u64::from(header.entry));
     if header.kind == kind::KERNEL && name == "none" && !(load..load + u64::from(image.size())).contains(&entry) {
         let wanted = format!("{load:#x} to {:#x}", load + u64::from(image.size()));
-        checks.hold(&uimage::rules::ENTRY, 20, false, Hex(entry), wanted);
+        checks.expect(&uimage::rules::ENTRY, 20, false, Hex(entry), wanted);
     } else if matches!(header.kind, kind::KERNEL | kind::KERNEL_NOLOAD) {
         let found = header.entered(image.files().next().unwrap_or(&[]), false);
         let (severity, why) = found.unwrap_or((uimage::rules::ENTRY.severity, ""));
         let first = if header.kind == kind::KERNEL { load } else { 0 };
         let wanted = format!("{first:#x}, its first byte: {why}");
-        checks.hold_as(severity, &uimage::rules::ENTRY, 20, found.is_none(), Hex(entry), wanted);
+        checks.expect_as(severity, &uimage::rules::ENTRY, 20, found.is_none(), Hex(entry), wanted);
     }
 }
 
@@ -242,10 +248,10 @@ pub(super) fn android(bytes: &[u8], checks: &mut Checks) {
     };
     let computed = image.computed_id(bytes);
     let is_right = digest == computed && rest.iter().all(|byte| *byte == 0);
-    checks.hold(&ANDROID_ID, ID_AT, is_right, hex(image.id), hex(&computed));
+    checks.expect(&ANDROID_ID, ID_AT, is_right, hex(image.id), hex(&computed));
 }
 
 pub(super) fn trx(bytes: &[u8], checks: &mut Checks) {
     let Ok(trx) = Trx::parse(bytes) else { return };
-    checks.hold(&TRX_CRC, 8, trx.crc32 == trx.computed, Hex(trx.crc32.into()), Hex(trx.computed.into()));
+    checks.expect(&TRX_CRC, 8, trx.crc32 == trx.computed, Hex(trx.crc32.into()), Hex(trx.computed.into()));
 }

@@ -41,13 +41,13 @@ pub(super) fn check(opened: &Opened<'_>, layer: &Layer, checks: &mut Checks) {
         let end = segment.offset.saturating_add(segment.filesz);
         let found = format!("bytes {:#x} to {end:#x} of the file for {:#x} of memory", segment.offset, segment.memsz);
         let wanted = format!("no more than the file's {len:#x}, and no more than memory");
-        checks.hold(&SEGMENTS, None, end <= len && segment.filesz <= segment.memsz, found, wanted);
+        checks.expect(&SEGMENTS, None, end <= len && segment.filesz <= segment.memsz, found, wanted);
     }
     loads.sort_by_key(|segment| segment.paddr);
     for (one, next) in loads.iter().zip(loads.iter().skip(1)) {
         let end = one.paddr.saturating_add(one.memsz);
         let found = format!("a segment at physical address {:#x}", next.paddr);
-        checks.hold(&SEGMENTS, None, next.paddr >= end, found, format!("at {end:#x} or above"));
+        checks.expect(&SEGMENTS, None, next.paddr >= end, found, format!("at {end:#x} or above"));
     }
     if elf.entry() != 0 && !loads.is_empty() {
         let entry = elf.entry();
@@ -56,10 +56,10 @@ pub(super) fn check(opened: &Opened<'_>, layer: &Layer, checks: &mut Checks) {
             let within = |base: u64| entry.checked_sub(base).is_some_and(|distance| distance < segment.memsz);
             within(segment.vaddr) || within(segment.paddr)
         });
-        checks.hold(&ENTRY, 24, kept, Hex(entry), "an address in a segment");
+        checks.expect(&ENTRY, 24, kept, Hex(entry), "an address in a segment");
     }
     let unread = elf.unread_notes();
-    checks.hold(&NOTES, unread, unread.is_none(), "bytes that are no note", "notes to its end");
+    checks.expect(&NOTES, unread, unread.is_none(), "bytes that are no note", "notes to its end");
     let payload = layer.parent.and_then(|id| opened.layer(id)).and_then(|payload| payload.parent);
     let is_image = |image: &&Layer| matches!(image.kind, Kind::Known(Format::BzImage | Format::Elf));
     let image = payload.and_then(|id| opened.layer(id)).filter(is_image);
@@ -67,7 +67,7 @@ pub(super) fn check(opened: &Opened<'_>, layer: &Layer, checks: &mut Checks) {
     if elf.is_64() && image.is_some_and(|image| bzimage::demands_large_alignment(opened.bytes(image))) {
         for segment in &loads {
             let align = segment.align;
-            checks.hold(&ALIGN, None, align > 0 && align % (2 << 20) == 0, Hex(align), "a multiple of 0x200000");
+            checks.expect(&ALIGN, None, align > 0 && align % (2 << 20) == 0, Hex(align), "a multiple of 0x200000");
         }
     }
 }
@@ -83,12 +83,12 @@ pub(super) fn relocs(opened: &Opened<'_>, layer: &Layer, checks: &mut Checks) {
     for (name, list) in lists {
         let unsorted = list.windows(2).find(|pair| pair.first() > pair.last());
         let found = unsorted.map_or(String::new(), |pair| format!("{pair:#x?} in the {name} list").replace('\n', ""));
-        checks.hold(&SORTED, None, unsorted.is_none(), found, "rising addresses");
+        checks.expect(&SORTED, None, unsorted.is_none(), found, "rising addresses");
     }
     let agreement = points_into(&elf, &table);
     let found = format!("{} of {} addresses in the kernel", agreement.inside(), agreement.checked());
     let lists = if table.kind == RelocKind::Kernel64(Lists::Three) { "three lists" } else { "its lists" };
-    checks.hold(
+    checks.expect(
         &INSIDE,
         None,
         table.is_empty() || agreement.is_right(),

@@ -135,7 +135,7 @@ fn check(opened: &Opened<'_>, layer: &Layer) -> Checks {
         Kind::Known(Format::Uki | Format::Pe) => {
             let lost = lost_magic(bytes);
             let found = lost.map_or(String::new(), |(what, _)| format!("none, in what is {what} otherwise"));
-            checks.hold(&KERNEL_MAGIC, lost.map(|(_, at)| at), lost.is_none(), found, "the one that it had");
+            checks.expect(&KERNEL_MAGIC, lost.map(|(_, at)| at), lost.is_none(), found, "the one that it had");
             efi(bytes, false, &mut checks);
             signatures::uki(bytes, &mut checks);
         }
@@ -193,7 +193,13 @@ fn efi(bytes: &[u8], is_kernel: bool, checks: &mut Checks) {
     let is_mz = bytes.starts_with(b"MZ");
     let found =
         if is_mz { format!("MZ, and no PE header at {lfanew:#x}") } else { "a PE header without MZ".to_owned() };
-    checks.hold(&PE_HEADER, if is_mz { E_LFANEW } else { 0 }, is_mz == leads, found, "MZ and a PE header, or neither");
+    checks.expect(
+        &PE_HEADER,
+        if is_mz { E_LFANEW } else { 0 },
+        is_mz == leads,
+        found,
+        "MZ and a PE header, or neither",
+    );
     if let Some(pe) = Pe::parse(bytes).ok().filter(|_| is_mz) {
         checks.append(pe.check(is_kernel));
     }
@@ -226,7 +232,7 @@ fn payload(opened: &Opened<'_>, layer: &Layer, at: impl Into<Option<u64>>, check
     let Some(payload) = opened.children(layer.id).find(|child| child.name == "payload") else { return };
     let Kind::Known(Format::Compressed(codec)) = payload.kind else {
         let found = format!("{:02x?}", opened.bytes(payload).get(..4).unwrap_or(&[]));
-        checks.hold(&PAYLOAD_CODEC, payload.in_parent.start, false, found, "the magic number of a codec");
+        checks.expect(&PAYLOAD_CODEC, payload.in_parent.start, false, found, "the magic number of a codec");
         return;
     };
     let stopped = [&DAMAGED, &STREAM_DAMAGED, &LIMIT].map(|rule| rule.id);
@@ -240,7 +246,7 @@ fn payload(opened: &Opened<'_>, layer: &Layer, at: impl Into<Option<u64>>, check
         if codec != Codec::Gzip && rest.at.end - rest.at.start == 4 {
             let word = Cursor::little(opened.bytes(payload)).u32("size", rest.at.start).unwrap_or(0);
             let produced = payload.facts.get("decompressed_size").map_or(String::new(), super::Fact::text);
-            checks.hold(&PAYLOAD_SIZE, start + rest.at.start, false, word, produced);
+            checks.expect(&PAYLOAD_SIZE, start + rest.at.start, false, word, produced);
             return;
         }
     }
@@ -251,8 +257,8 @@ fn payload(opened: &Opened<'_>, layer: &Layer, at: impl Into<Option<u64>>, check
         (_, None) if has("size").is_none() => len + 4,
         _ => len,
     };
-    checks.hold(&PAYLOAD_LENGTH, at, wanted == len, len, wanted);
-    checks.hold(&PAYLOAD_SIZE, start + len, true, "", "");
+    checks.expect(&PAYLOAD_LENGTH, at, wanted == len, len, wanted);
+    checks.expect(&PAYLOAD_SIZE, start + len, true, "", "");
 }
 
 /// The decompressed kernel in the payload of `layer`.

@@ -45,13 +45,13 @@ const MODULE_SIGNATURES: &str = "signatures of kernel modules";
 pub(super) fn tplink(bytes: &[u8], checks: &mut Checks) {
     let Ok(image) = TpLink::parse(bytes) else { return };
     if image.is_md5_right(bytes) {
-        checks.hold(&TPLINK_MD5, TpLink::MD5_AT, true, "", "");
+        checks.expect(&TPLINK_MD5, TpLink::MD5_AT, true, "", "");
     } else {
         let found = "neither that of header and kernel, nor of fw_length, nor of the whole file";
         checks.not_checked(&TPLINK_MD5, TpLink::MD5_AT, found, "MD5 sums of firmware");
     }
     let (have, wanted) = (len64(bytes).saturating_sub(image.kernel.end), u64::from(image.rootfs_len));
-    checks.hold(&TPLINK_ROOTFS, 0x8c, have >= wanted, have, format!("{wanted} at least, by rootfs_len"));
+    checks.expect(&TPLINK_ROOTFS, 0x8c, have >= wanted, have, format!("{wanted} at least, by rootfs_len"));
 }
 
 pub(super) fn chromeos(checks: &mut Checks) {
@@ -82,9 +82,9 @@ pub(super) fn cpio(bytes: &[u8], checks: &mut Checks) {
         let name = String::from_utf8_lossy(entry.name);
         let others = if wrong > 1 { format!("; {} more of {sums} are wrong", wrong - 1) } else { String::new() };
         let wanted = format!("{sum:#x}, the sum of its bytes{others}");
-        checks.hold(&CPIO_CHECK, entry.check_at(), false, format!("{} for {name}", Hex(found.into())), wanted);
+        checks.expect(&CPIO_CHECK, entry.check_at(), false, format!("{} for {name}", Hex(found.into())), wanted);
     } else if sums > 0 {
-        checks.hold(&CPIO_CHECK, None, true, "", "");
+        checks.expect(&CPIO_CHECK, None, true, "", "");
     }
     if modules > 0 {
         let found = format!("{modules} with a signature, not checked");

@@ -37,37 +37,37 @@ pub(super) fn fdt(bytes: &[u8], checks: &mut Checks) {
     let (version, compatible) = (dtb.version(), word(6));
     // Trees of old versions are whole, and what read them read them: how much it matters is a question of the reader's age.
     let severity = if version < 16 { Severity::Warning } else { Severity::Error };
-    checks.hold_as(severity, &HEADER, 20, matches!(version, 16 | 17), format!("version {version}"), "17");
+    checks.expect_as(severity, &HEADER, 20, matches!(version, 16 | 17), format!("version {version}"), "17");
     let kept = (1..=16).contains(&compatible);
-    checks.hold(&HEADER, 24, kept, format!("last_comp_version {compatible}"), "16");
+    checks.expect(&HEADER, 24, kept, format!("last_comp_version {compatible}"), "16");
     let cpu = dtb.boot_cpu();
-    checks.hold(&HEADER, 28, cpu < 1 << 24, format!("boot_cpuid_phys {cpu:#x}"), "the number of a CPU");
+    checks.expect(&HEADER, 28, cpu < 1 << 24, format!("boot_cpuid_phys {cpu:#x}"), "the number of a CPU");
     if version >= 17 {
         let closing = (word(2) + word(9)).checked_sub(4).and_then(|at| cursor.u32("end", at).ok());
         let found = format!("{:#x} as its last token", closing.unwrap_or(0));
-        checks.hold(&BLOCKS, 36, closing == Some(9), found, "9 (FDT_END)");
+        checks.expect(&BLOCKS, 36, closing == Some(9), found, "9 (FDT_END)");
     }
     if version >= 3 {
         let end = word(3) + word(8);
         let ends = word(8) == 0 || slice(bytes, end - 1, 1) == Some(&[0]);
-        checks.hold(&BLOCKS, 32, ends, "names that go beyond size_dt_strings", "a NUL at the end");
+        checks.expect(&BLOCKS, 32, ends, "names that go beyond size_dt_strings", "a NUL at the end");
     }
     match dtb.blocks() {
         Ok(blocks) => {
             let mut end = 0;
             for block in blocks {
                 let found = format!("{} at {:#x}", block.name, block.at.start);
-                checks.hold(&BLOCKS, 8, block.at.start >= end, found, format!("{end:#x} or behind"));
+                checks.expect(&BLOCKS, 8, block.at.start >= end, found, format!("{end:#x} or behind"));
                 end = block.at.end;
             }
             let total = len64(dtb.bytes());
-            checks.hold(&BLOCKS, 4, end <= total, format!("blocks up to {end:#x}"), format!("{total:#x} at most"));
+            checks.expect(&BLOCKS, 4, end <= total, format!("blocks up to {end:#x}"), format!("{total:#x} at most"));
         }
-        Err(error) => checks.hold(&BLOCKS, 16, false, error, "a list that ends with an entry of zeros"),
+        Err(error) => checks.expect(&BLOCKS, 16, false, error, "a list that ends with an entry of zeros"),
     }
     if let Ok(tree) = dtb.tree() {
         let name = tree.root_name();
-        checks.hold(&ROOT, word(2) + 4, matches!(name, "" | "/"), format!("{name:?}"), "none");
+        checks.expect(&ROOT, word(2) + 4, matches!(name, "" | "/"), format!("{name:?}"), "none");
     }
 }
 
@@ -85,7 +85,7 @@ pub(super) fn fit(opened: &Opened<'_>, layer: &Layer, checks: &mut Checks) {
         let Some(kept) = compression_fits(image.text("compression").unwrap_or(""), found) else { continue };
         let text = found.map_or("data", Codec::name);
         let found_text = format!("{} for {text}, image {}", image.text("compression").unwrap_or(""), image.name());
-        checks.hold(&crate::format::fit::rules::COMPRESSION, None, kept, found_text, "what its data begins as");
+        checks.expect(&crate::format::fit::rules::COMPRESSION, None, kept, found_text, "what its data begins as");
     }
 }
 
@@ -93,5 +93,5 @@ pub(super) fn fit(opened: &Opened<'_>, layer: &Layer, checks: &mut Checks) {
 pub(super) fn trailer(bytes: &[u8], checks: &mut Checks) {
     let total = Cursor::new(bytes, Endian::Big).u32("totalsize", 4).map_or(0, u64::from);
     let rest = Behind::read(bytes, total).rest.unwrap_or(0..0);
-    checks.hold(&TOTAL, 4, rest.is_empty(), rest.end - rest.start, 0);
+    checks.expect(&TOTAL, 4, rest.is_empty(), rest.end - rest.start, 0);
 }

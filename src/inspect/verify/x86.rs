@@ -66,7 +66,7 @@ pub(super) fn check(opened: &Opened<'_>, layer: &Layer, checks: &mut Checks) {
         .filter(|_| image.setup().is_linux())
         .and_then(|pe| pe.sections.iter().map(|section| section.file_range().end).max())
     {
-        checks.hold(&SECTIONS, offset_of("syssize"), last == end, Hex(last), format!("{end:#x}, where syssize ends"));
+        checks.expect(&SECTIONS, offset_of("syssize"), last == end, Hex(last), format!("{end:#x}, where syssize ends"));
     }
     // A payload that is not compressed is the kernel itself.
     let plain = packed.filter(|payload| payload.kind == Kind::Known(Format::Elf));
@@ -78,21 +78,21 @@ pub(super) fn check(opened: &Opened<'_>, layer: &Layer, checks: &mut Checks) {
         let bits = |wide: bool| if wide { "64 bits" } else { "32 bits" };
         // Our own boot stub is entered in 64-bit mode for any kernel.
         let wanted = elf.is_64() || stubbed.is_some();
-        checks.hold(&CLASS, offset_of("xloadflags"), flag == wanted, bits(flag), bits(wanted));
+        checks.expect(&CLASS, offset_of("xloadflags"), flag == wanted, bits(flag), bits(wanted));
     }
     if let (true, Some(release)) = (setup.release().is_some(), vmlinux.facts.get("release")) {
         let found = setup.release().unwrap_or_default();
         let wanted = release.text();
-        checks.hold(&RELEASE, offset_of("kernel_version"), found == wanted, found, wanted);
+        checks.expect(&RELEASE, offset_of("kernel_version"), found == wanted, found, wanted);
     }
     let stub_has_table = stubbed.as_ref().is_some_and(|stubbed| stubbed.parameters.has(HAS_TABLE));
     let relocs =
         stub_has_table || opened.layers().iter().any(|other| other.parent == vmlinux.parent && other.name == "relocs");
     let needed = !elf.is_64() && setup.has(0x205) && header.relocatable_kernel != 0;
-    checks.hold(&RELOCS, offset_of("relocatable_kernel"), relocs || !needed, "none", "a table");
+    checks.expect(&RELOCS, offset_of("relocatable_kernel"), relocs || !needed, "none", "a table");
     if let (true, Some(span)) = (setup.has(0x20a), elf.physical_span()) {
         let address = header.pref_address.get();
-        checks.hold(&ADDRESS, offset_of("pref_address"), address == span.start, Hex(address), Hex(span.start));
+        checks.expect(&ADDRESS, offset_of("pref_address"), address == span.start, Hex(address), Hex(span.start));
         let outputs = vmlinux.parent.and_then(|id| opened.contents(id)).map_or(0, len64);
         let compressed = u64::from(header.payload_length.get());
         let memory = span.end - span.start;
@@ -113,7 +113,7 @@ fn check_init_size(image: &BzImage<'_>, pe: Option<&Pe<'_>>, memory: MemoryOf, i
     let known = pe.filter(|pe| pe.file_alignment >= 0x200 && !pe.is_one_piece());
     if let Some(decompressor) = known.and_then(|pe| u64::from(pe.size_of_image).checked_sub(start)) {
         let wanted = init_size(&MemoryOf { decompressor, ..memory }).unwrap_or(u64::MAX);
-        checks.hold(&INIT_SIZE, at, found == wanted, Hex(found), format!("{wanted:#x} by the formula of header.S"));
+        checks.expect(&INIT_SIZE, at, found == wanted, Hex(found), format!("{wanted:#x} by the formula of header.S"));
         return;
     }
     let bounds = image.init_size_bounds(&memory);
@@ -122,7 +122,7 @@ fn check_init_size(image: &BzImage<'_>, pe: Option<&Pe<'_>>, memory: MemoryOf, i
     let whole = is_64 || image.setup().has(0x20f);
     let kept = range.contains(&found) && (found % 0x1000 == 0 || !whole);
     let pages = if whole { "whole pages, " } else { "" };
-    checks.hold(&INIT_SIZE, at, kept, Hex(found), format!("{pages}{:#x} to {:#x}", range.start(), range.end()));
+    checks.expect(&INIT_SIZE, at, kept, Hex(found), format!("{pages}{:#x} to {:#x}", range.start(), range.end()));
     if kept && found < bounds.enough {
         let found = format!(
             "found {found:#x}, not known whether it is enough: {:#x} by the oldest formula of such an image, {:#x} by the newest",
