@@ -4,7 +4,7 @@
 #     sh tests/fetch-debian.sh [CACHE]
 #
 # CACHE (default: KIMAGE_DEBIAN, else debian in KIMAGE_CACHE, which is ~/.cache/kimage) comes to hold a folder SUITE-ARCH-PACKAGE for each, with what the
-# package has in /boot: vmlinuz and config. What is there already is not fetched again. Needs apt and dpkg-deb; no
+# package has in /boot: vmlinuz and config; and a folder of programs that are wrapped like a kernel and are none. What is there already is not fetched again. Needs apt and dpkg-deb; no
 # root, and nothing of this machine's own apt is touched. Kernels are GPL-2.0: test data only, never committed.
 set -eu
 cache=${1:-${KIMAGE_DEBIAN:-${KIMAGE_CACHE:-$HOME/.cache/kimage}/debian}}
@@ -37,7 +37,7 @@ failed=0
 . "$(dirname "$0")/debian-apt.sh"
 
 count=0
-for folder in "$cache"/*-*-*; do if [ -d "$folder" ]; then count=$((count + 1)); fi; done
+for folder in "$cache"/*-*-*; do if [ -d "$folder" ] && [ "${folder%-programs}" = "$folder" ]; then count=$((count + 1)); fi; done
 # Said beforehand, once.
 [ "$count" -ge 14 ] || echo "Fetching up to $((14 - count)) of Debian's kernels into $cache: 40 MB each of packages, 12 MB kept" >&2
 
@@ -83,4 +83,29 @@ while read -r suite arch meta; do
 done <<LIST
 $kernels
 LIST
+
+# Programs that boot as a kernel does (tests/inspect/programs.rs).
+fetch_programs() {
+    folder=$cache/bookworm-amd64-programs
+    if [ -d "$folder" ]; then
+        echo "there already: $folder"
+        return 0
+    fi
+    update_apt bookworm amd64 || return 1
+    rm -rf "$work/deb" "$work/new"
+    mkdir "$work/deb" "$work/new"
+    (cd "$work/deb" && private_apt bookworm amd64 apt-get download memtest86+ ipxe syslinux-common >"$work/log" 2>&1) || {
+        cat "$work/log" >&2
+        return 1
+    }
+    for package in "$work"/deb/*.deb; do
+        dpkg-deb -x "$package" "$work/deb/root"
+    done
+    for file in boot/ipxe.lkrn boot/ipxe.efi boot/memtest86+ia32.bin boot/memtest86+x64.bin boot/memtest86+x64.efi \
+        usr/lib/ipxe/snponly.efi usr/lib/ipxe/ipxe.pxe usr/lib/syslinux/memdisk; do
+        cp "$work/deb/root/$file" "$work/new/" || return 1
+    done
+    mv "$work/new" "$folder"
+}
+fetch_programs || { echo "NOT FETCHED: memtest86+, ipxe, syslinux-common" >&2; failed=1; }
 exit $failed

@@ -501,7 +501,7 @@ impl<'a> Opened<'a> {
             first.space != Space::File && matches!(first.space, Space::Inside(around) if first.parent == Some(around));
         let whole = first.size();
         let end = start.saturating_add(len).min(whole);
-        let next = initrd::next(self.bytes(first), end, inside);
+        let next = initrd::next(self.bytes(first), end, is_archive, inside);
         let place = (first.parent, first.in_parent.clone());
         let at_place = |part: &Part| Some(part.layer) == place.0 && part.at == place.1;
         let is_initrd = !inside

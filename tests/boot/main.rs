@@ -3,6 +3,7 @@
 mod boards; // uImages and FITs of Debian's kernels boot on U-Boots of arm64, RISC-V and MIPS boards
 mod fit; // each configuration of a FIT boots, a changed byte is refused
 mod fit_bootm; // `verify`, `fit` and `lint` find what U-Boot's bootm refuses of a FIT
+mod initrd; // a running kernel unpacks what `verify` calls good of a chain of RAM disks, and no more
 mod kallsyms; // `extract --symbols` gives the symbols of the running kernel
 mod lint; // what `lint` finds does not boot on a real U-Boot, what it proposes does
 mod lint_uboot; // legacy headers and U-Boot's place in memory are judged as a real U-Boot does

@@ -11,6 +11,7 @@ mod initrd; // initial RAM disks are read segment by segment, as the kernel unpa
 mod kernels; // kernels of ARM, MIPS, PowerPC, RISC-V and SuperH in every wrapping of their builds
 mod map; // no byte is left out, the memory is that of the header
 mod parts; // the parts of UKIs and boot images
+mod programs; // memtest86+, iPXE and memdisk are told for what they are, without a false word
 mod unchecked; // no verdict passes over a signature or a sum that was not checked
 mod verify; // what kernels' builds and Debian made has no error; a changed byte gives one
 mod wild; // published images, held to the truth in testdata/wild.toml

@@ -53,9 +53,9 @@ fn junk(message: impl Into<String>) -> Finding {
     rules::INITRAMFS_JUNK.finding(message)
 }
 
-/// What stands in the chain `bytes` from `end` on. `inside`: these are the contents of a compressed segment, in which
-/// there are archives alone.
-pub(in crate::inspect) fn next(bytes: &[u8], end: u64, inside: bool) -> Next {
+/// What stands in the chain `bytes` from `end` on, where an `archive` that is not compressed ended, or a stream. `inside`:
+/// these are the contents of a compressed segment, in which there are archives alone.
+pub(in crate::inspect) fn next(bytes: &[u8], end: u64, archive: bool, inside: bool) -> Next {
     let rest = slice(bytes, end, len64(bytes).saturating_sub(end)).unwrap_or_default();
     let zeros = rest.iter().take_while(|byte| **byte == 0).count();
     let start = end + u64::try_from(zeros).unwrap_or(0);
@@ -79,6 +79,11 @@ pub(in crate::inspect) fn next(bytes: &[u8], end: u64, inside: bool) -> Next {
             next.segment = Some(segment.kind(Kind::Known(Format::Cpio)));
         }
         Some(Format::Compressed(codec)) if !inside => {
+            // The zeros behind an archive are that archive's padding (`do_reset`: "broken padding").
+            if archive && start % 4 != 0 {
+                let message = format!("a stream at offset {start:#x}, behind an archive, not at a multiple of 4");
+                next.finding = Some(junk(message).at(start));
+            }
             if codec == Codec::Lz4Frame {
                 let message = "a segment in lz4's newer frame format: the kernel reads the legacy one (lz4 -l)";
                 next.finding = Some(junk(message).at(start));
