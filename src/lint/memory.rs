@@ -12,7 +12,7 @@ use crate::finding::Rule;
 use crate::finding::{Finding, Severity};
 use crate::format::Format;
 use crate::format::bzimage::BzImage;
-use crate::format::fit::{BootView, Fit};
+use crate::format::fit::{BootView, Configuration, Fit};
 use crate::format::image64::Image64;
 use crate::format::uimage::{ARCH, COMPRESSION, HEADER_LEN, OS, OS_LINUX, TYPE, UImage, kind};
 use crate::format::zimage::ZImage;
@@ -120,6 +120,46 @@ impl Decoded {
         const WORTH: u64 = 1 << 30;
         self.work >= WORTH
     }
+}
+
+/// What is to be said of a FIT's configurations beside the one whose memory is looked at: where U-Boot chooses by `compatible`
+/// (CONFIG_FIT_BEST_MATCH), or the script by name, another may be taken.
+pub(super) fn other_configurations(image: &[u8]) -> Vec<Finding> {
+    let Some(fit) = Some(image).filter(|image| Fit::detect(image)).and_then(|image| Fit::parse(image).ok()) else {
+        return Vec::new();
+    };
+    let Some(chosen) = chosen(&fit) else { return Vec::new() };
+    let view = BootView::of_fit(&fit);
+    let own: HashSet<String> =
+        view.bootm(Some(chosen.name())).into_iter().map(|finding| format!("{finding:?}")).collect();
+    let mut findings = view.bootm(None);
+    findings.retain(|finding| !own.contains(&format!("{finding:?}")));
+    findings.iter_mut().for_each(|finding| finding.severity = finding.severity.min(Severity::Warning));
+
+    let loaded: HashSet<_> = fit.images().filter(|image| image.load().is_some()).map(|image| image.name()).collect();
+    let takes = |configuration: &Configuration<'_, '_>| -> Vec<String> {
+        let kernel = configuration.images("kernel").into_iter().take(1);
+        let placed = ["fdt", "ramdisk"].into_iter().flat_map(|role| configuration.images(role));
+        kernel.chain(placed.filter(|name| loaded.contains(*name))).map(str::to_owned).collect()
+    };
+    let taken = takes(&chosen);
+    let others = fit.configurations().filter(|it| !it.images("kernel").is_empty() && takes(it) != taken);
+    let others: Vec<&str> = others.map(|it| it.name()).collect();
+    if let Some(first) = others.first() {
+        let and_more = if others.len() > 1 { format!(" and {} more", others.len() - 1) } else { String::new() };
+        findings.push(rules::CONFIGURATION.finding(format!(
+            "the memory is that of configuration {}; those that take other images have not been placed: {first}{and_more}",
+            chosen.name()
+        )));
+    }
+    findings
+}
+
+/// The configuration that boots if nobody names another: the default one, or the first.
+fn chosen<'f, 'a>(fit: &'f Fit<'a>) -> Option<Configuration<'f, 'a>> {
+    let first = || fit.configurations().next().map(|first| first.name());
+    let wanted = fit.default().or_else(first);
+    fit.configurations().find(|it| Some(it.name()) == wanted)
 }
 
 /// As [`memory`], with the kernel loaded to `load` whatever its header says.
@@ -295,9 +335,7 @@ impl Boot<'_> {
     }
 
     fn fit(&mut self, fit: &Fit<'_>, at: u64) -> Result<()> {
-        let names: Vec<&str> = fit.configurations().map(|configuration| configuration.name()).collect();
-        let wanted = fit.default().or(names.first().copied());
-        let Some(configuration) = fit.configurations().find(|it| Some(it.name()) == wanted) else {
+        let Some(configuration) = chosen(fit) else {
             let help = "add a configuration".to_owned();
             self.error(&rules::FIT, "the FIT has no configuration to boot".to_owned(), help);
             return Ok(());

@@ -54,6 +54,7 @@ pub fn lint(board: &Board, files: &Files<'_>) -> Result<Linted> {
     let mut decoded = Decoded::default();
     let (mut uses, mut findings) = memory::boot(board, files, None, &mut decoded)?;
     findings.extend(limits(board, files));
+    findings.extend(memory::other_configurations(files.image));
     // Each proposal stands on those before it, so that who follows them all gets there.
     let mut way = Way { board: board.clone(), load: None };
     for problem in &problems(board, &uses) {

@@ -32,6 +32,9 @@ rules! {
     pub(crate) FIT = "lint.fit", Error, "configurations of the FIT",
         "there is nothing to boot",
         "add a configuration";
+    pub(crate) CONFIGURATION = "lint.configuration", Note, "other configurations of the FIT",
+        "their images may need memory that is not free",
+        "check the board with each of them as the default one";
     pub(crate) CODEC = "lint.codec", Error, "compression of the kernel",
         "the boot loader cannot unpack the kernel",
         "compress it with a codec that the boot loader knows";

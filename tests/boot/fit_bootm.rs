@@ -260,3 +260,45 @@ fn best_match() {
         assert!(good && found.contains(words), "{found}");
     }
 }
+
+/// The board may choose another configuration than the default one: a mistake in that one is told by `verify` as an error, by
+/// `lint` as a warning, and a part of the memory that only that one takes is named.
+#[test]
+fn every_configuration_that_may_be_chosen() {
+    let dir = folder();
+    let dir = dir.path();
+    let other = "kernel = \"kernel-2\"; fdt = \"fdt-1\"; compatible = \"linux,dummy-virt\";";
+    let two = |kernel: &str| {
+        source(KERNEL, TREE, BOTH)
+            .replace("fdt-1 {", &format!("kernel-2 {{ data = /incbin/(\"k\"); {kernel} }}; fdt-1 {{"))
+            .replace("}; }; };", &format!("}}; conf-2 {{ {other} }}; }}; }};"))
+    };
+    fs::write(dir.join("env"), "kernel_addr_r=44000000\nfdt_high=ffffffffffffffff\n").unwrap();
+    let lint = || {
+        let output =
+            run(kimage().current_dir(dir).args(["lint", "x.itb", "--board", "qemu-arm64-virt", "--uboot-env", "env"]));
+        (output.status.success(), stdout(&output) + &stderr(&output))
+    };
+    assert!(fit(dir, &two(KERNEL), &["--force"]).0);
+    assert!(verify(dir, "x.itb").0);
+    let (good, found) = lint();
+    assert!(good && found.contains("other images have not been placed: conf-2"), "{found}");
+    assert!(fit(dir, &two(&KERNEL.replace("os = \"linux\";", "")), &["--force"]).0);
+    let (good, found) = verify(dir, "x.itb");
+    assert!(!good && found.contains("[fit.os]"), "{found}");
+    let (good, found) = lint();
+    assert!(good && found.contains("warning: os of the kernel kernel-2"), "{found}");
+
+    // The real U-Boot: the default one boots by its name; without one the board's own is taken, and refused.
+    let Some(board) = Board::arm64(256) else { return };
+    for (command, words) in
+        [("bootm 44000000#conf-1", "Starting kernel"), ("bootm 44000000", "Using 'conf-2' configuration")]
+    {
+        let mut machine = board.start(command, &[(&dir.join("x.itb"), 0x4400_0000)]);
+        machine.type_keys(&format!("{command}\r"));
+        machine.wait_for(words);
+        if words.contains("conf-2") {
+            machine.wait_for("No Unknown OS AArch64 Kernel Image Image");
+        }
+    }
+}
