@@ -7,7 +7,7 @@ rules! {
     pub RULES:
     pub(super) READY = "payload.ready", Note, "bytes behind the ELF file",
         "this is what a kernel's build compresses already: it is taken as it is",
-        "nothing, if that was meant";
+        "";
     pub(super) DECOMPRESSOR = "payload.decompressor", Warning, "the kernel",
         "a compressed kernel is compressed once more, and hardly gets smaller",
         "give the kernel itself: vmlinux at the top of the build folder";

@@ -13,7 +13,7 @@ rules! {
     RULES:
     pub CODEC_TRAILER = "codec.trailer", Note, "four bytes behind a stream",
         "they are the size that a kernel's build appends, and no part of the stream",
-        "nothing";
+        "";
     pub CODEC_TRAILING = "codec.trailing", Warning, "bytes behind a stream",
         "they were not decompressed",
         "look at them with kimage info, if they should be part of the stream";

@@ -35,7 +35,7 @@ rules! {
     RDEV = "bzimage.rdev", Note, "header field",
         "not what a kernel's build writes unless it is told to, but what the command rdev could set; the command \
          line overrides it",
-        "nothing, if it was meant";
+        "";
     ALIGNMENT = "bzimage.alignment", Error, "kernel_alignment",
         "a boot loader that relocates the kernel may put it where it cannot run",
         "build the image again; a header that was edited is to be put back";
@@ -60,7 +60,7 @@ rules! {
         "take the setup from the kernel's build";
     CRC_SIGNED = "bzimage.crc32_signed", Note, "CRC-32 at the end",
         "this CRC was broken by signing, and is right without the signature; no boot loader checks it",
-        "nothing";
+        "";
 }
 
 /// Does the decompressor in `image` stop at a kernel whose segments are not aligned to 2 MiB? Those of 64-bit kernels from Linux

@@ -39,7 +39,7 @@ rules! {
         "copy the image again";
     ANDROID_ID = "android.id", Note, "id, the SHA-1 of the sections",
         "a section was changed after mkbootimg, or another tool made the image; few boot loaders look at it",
-        "nothing, if the change was meant; mkbootimg makes the id again";
+        "mkbootimg makes the id again";
 }
 
 pub(super) fn zimage(opened: &Opened<'_>, layer: &Layer, checks: &mut Checks) {
