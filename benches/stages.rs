@@ -1,4 +1,4 @@
-//! `cargo bench --bench stages [-- NAME]`: what each stage of a journey costs by itself, in memory.
+//! `cargo bench --bench stages [-- NAME]`: what each stage of a pipeline costs by itself, in memory.
 //!
 //! On the kernels of the corpus, and on generated files, which show how a stage grows.
 

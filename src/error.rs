@@ -1,4 +1,4 @@
-//! Room 7: the error of the journeys, made of the rooms' errors.
+//! Layer 7: the error of what lies above, made of the errors below.
 
 use crate::bytes::FieldError;
 use crate::finding::Finding;
@@ -7,10 +7,10 @@ use crate::payload::kernel;
 use crate::{codec, elf, layout, stub};
 use std::borrow::Cow;
 
-/// The result of a journey.
+/// The result of what can fail with [`enum@Error`].
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// Why a journey ended early.
+/// Why a file could not be written or read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

@@ -1,6 +1,6 @@
 //! Turns a linked kernel into the file a boot loader wants.
 //!
-//! # Two journeys through the same rooms
+//! # Two pipelines over the same modules
 //!
 //! ```text
 //! out:  vmlinux bytes > elf::Elf > stub::Stub ─┐
@@ -10,12 +10,12 @@
 //! in:   image bytes > inspect::open > format::x::parse, layer by layer ┘ regions()
 //! ```
 //!
-//! A [`layout::Region`] is the common coin: what a plan promises, a parser finds in the bytes that were written.
+//! Both speak of [`layout::Region`]s: what a plan promises, a parser finds in the bytes that were written.
 //! Sizes come first, then offsets, then header bytes, then digests; nothing is changed after it was written.
 //!
-//! # The rooms
+//! # The layers
 //!
-//! A room uses only rooms above it in this list (`tests/architecture/layers.rs` holds everybody to it). The library takes `&[u8]`
+//! A module uses only modules above it in this list (`tests/architecture/layers.rs` holds everybody to it). The library takes `&[u8]`
 //! and [`std::io::Write`]; paths, clock, environment, terminal and exit codes are the business of the binary.
 //!
 //! 1. [`bytes`]: measuring bytes. Offsets, the bounds-checked cursor, field errors, header writers.
@@ -28,19 +28,19 @@
 //!    table behind it.
 //! 6. [`mod@format`]: one container, one file: bzImage, zImage, uImage, `Image`, zboot, device tree, FIT, PE, UKI, cpio,
 //!    boot.img; device tree source.
-//! 7. [`error`]: the error of the journeys, made of the rooms' errors.
-//! 8. [`assemble`]: the journey out; [`assemble::bzimage_own`] goes the whole way from the kernel's own vmlinux with
-//!    kimage's own boot stub, [`assemble::payload()`] as far as the bytes that are compressed. [`inspect`]: the journey in; [`inspect::verify`] holds what it finds to its claims,
-//!    [`inspect::diff`] compares two files, [`inspect::map`] is the picture of one. [`mod@lint`]: will it boot on that
-//!    board?
+//! 7. [`error`]: the error of what follows, made of the errors of the modules above.
+//! 8. [`assemble`]: writing; [`assemble::bzimage_own`] goes the whole way from the kernel's own vmlinux with kimage's own
+//!    boot stub, [`assemble::payload()`] as far as the bytes that are compressed. [`inspect`]: reading;
+//!    [`inspect::verify`] checks what it finds against its claims, [`inspect::diff`] compares two files, [`inspect::map`]
+//!    is the picture of one. [`mod@lint`]: will it boot on that board?
 //! 9. [`kbuild`]: the kernel's own build with the decompressor of a build folder: `piggy.S` and its object, `zoffset.h` and
 //!    `voffset.h`, the link.
-//! 10. [`report`]: saying it, for people and for programs: as text, JSON and pictures. What was measured is a report of
+//! 10. [`report`]: results for people and for programs: as text, JSON and pictures. What was measured is a report of
 //!     its own ([`report::BenchReport`]).
 //!
 //! # Errors and findings
 //!
-//! A parser fails with a [`bytes::FieldError`]: field, offset, found, wanted, help. A room's error adds what the room
+//! A parser fails with a [`bytes::FieldError`]: field, offset, found, wanted, help. A module's error adds what it
 //! knows, [`Error`] which input it is about; the binary adds the path. What could be read but is not right is a
 //! [`finding::Finding`] and is collected.
 //!

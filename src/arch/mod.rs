@@ -1,4 +1,4 @@
-//! Room 2: what differs from CPU to CPU. Facts only: no input, no output, no container.
+//! Layer 2: what differs from CPU to CPU. Facts only: no input, no output, no container.
 
 pub mod x86;
 
@@ -101,7 +101,7 @@ const ALL: &[Arch] = &[
 ];
 
 impl Arch {
-    /// The facts of this CPU; the only `match` over [`Arch`] in the house.
+    /// The facts of this CPU, in one place.
     pub const fn facts(self) -> ArchFacts {
         match self {
             Arch::X86 => facts("i386", &[3], None).objcopy(0x1000, true, false),

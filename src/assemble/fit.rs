@@ -1,4 +1,4 @@
-//! The FIT journey: from files, or from an image tree that is there already.
+//! A FIT, from files, or from an image tree that is there already.
 
 use super::kernel::{Kernel, cut_off};
 use super::{Assembled, Derived, Facts, Step};

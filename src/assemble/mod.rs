@@ -1,6 +1,6 @@
-//! Room 8: the journey out. Bytes in, plan, ready to emit.
+//! Layer 8: writing. Bytes in, plan, ready to emit.
 //!
-//! Each function is a table of contents of one image; the decisions live in the rooms below.
+//! Each function is a table of contents of one image; the decisions live in the layers below.
 
 mod fit;
 mod kernel;

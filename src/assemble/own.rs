@@ -1,4 +1,4 @@
-//! The journey of a kernel into a bzImage around kimage's own boot stub: any kernel in, no build tree needed.
+//! A kernel to a bzImage around kimage's own boot stub: any kernel in, no build tree needed.
 
 use super::rules;
 use super::{Assembled, Facts, describe, is_setup_alone};

@@ -1,4 +1,4 @@
-//! The uImage journey: what is not given is read from the data, and what contradicts the data is found.
+//! A uImage: what is not given is read from the data, and what contradicts the data is found.
 
 use super::kernel::{Kernel, cut_off, needs_no_load, release};
 use super::{Assembled, Facts};

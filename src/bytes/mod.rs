@@ -1,4 +1,4 @@
-//! Room 1: measuring bytes. Knows no format.
+//! Layer 1: measuring bytes. Knows no format.
 //!
 //! The newtypes say which space a number lives in, [`Cursor`] is the only reader of untrusted bytes, and every
 //! failure of it is a [`FieldError`]: the field, the offset, what was found, what was wanted and the way out.

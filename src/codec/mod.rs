@@ -1,4 +1,4 @@
-//! Room 2: bytes to fewer bytes and back.
+//! Layer 2: bytes to fewer bytes and back.
 //!
 //! [`Codec::detect`] knows the magic of every codec a kernel is packed with. One file a codec holds its two
 //! directions, `compress` and `decompress`; the only `match` over them is here. By default a codec is told what the

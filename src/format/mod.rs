@@ -1,4 +1,4 @@
-//! Room 6: one container, one file (or one folder, when it has outgrown a file).
+//! Layer 6: one container, one file (or one folder, when it has outgrown a file).
 //!
 //! Inside each the order is: records, the view, `parse`, `regions`, `plan`. [`Format::detect`] tells the containers apart by
 //! what their headers say.

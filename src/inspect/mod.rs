@@ -1,4 +1,4 @@
-//! Room 8: the journey in: detect, parse, peel.
+//! Layer 8: reading: detect, parse, peel.
 //!
 //! [`open`] takes a file apart into its [`Layer`]s: a uImage holds a zImage, which holds a gzip stream, which holds a
 //! kernel, which holds its configuration. Each layer says what it is, where it stands, what it consists of

@@ -1,7 +1,7 @@
-//! Room 3: what goes where.
+//! Layer 3: what goes where.
 //!
 //! A builder reserves sizes with [`Reserver`], which hands out offsets; the finished [`Plan`] is then written in one
-//! pass by [`Plan::emit`]. A [`Region`] is the common coin of both journeys: what a plan promises, a parser finds.
+//! pass by [`Plan::emit`]. What a plan promises, a parser finds as [`Region`]s.
 
 mod emit;
 mod reserve;

@@ -1,4 +1,4 @@
-//! Room 8: will it boot there? The memory that a boot really takes, on a board that a file describes.
+//! Layer 8: will it boot there? The memory that a boot really takes, on a board that a file describes.
 //!
 //! [`Board`] is what the file says ([`SHIPPED`] are there already), [`memory`] computes the uses of the memory by U-Boot's and the kernels' own rules,
 //! [`lint`] compares them.

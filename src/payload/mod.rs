@@ -1,4 +1,4 @@
-//! Room 5: what an image carries.
+//! Layer 5: what an image carries.
 
 mod agreement;
 pub mod flat;

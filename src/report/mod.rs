@@ -1,4 +1,4 @@
-//! Room 9: saying it. One model, one writer a form.
+//! Layer 10: reports. One model, one writer a form.
 
 mod bench;
 mod diff;

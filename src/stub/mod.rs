@@ -1,4 +1,4 @@
-//! Room 5: the code that unpacks the payload.
+//! Layer 5: the code that unpacks the payload.
 //!
 //! A [`Stub`] is a decompressor that is already linked around its payload: `arch/x86/boot/compressed/vmlinux` or
 //! `arch/arm/boot/compressed/vmlinux`. It is recognised by its symbols, never by its name.
@@ -18,7 +18,7 @@ use crate::elf::{self, Elf};
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-/// The result of the stub room.
+/// The result of this module.
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// The file is not a linked decompressor.

@@ -1,12 +1,12 @@
-//! The architecture is a test: no room names a room that lies above it, only the binary touches paths and the clock,
-//! and no file outgrows its room.
+//! The architecture is a test: no layer names one that lies above it, only the binary touches paths and the clock, and
+//! no file grows too long.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The rooms, lowest first; those in one line may use what is below the line, not each other.
-const ROOMS: &[&[&str]] = &[
+/// The layers, lowest first; those in one line may use what is below the line, not each other.
+const LAYERS: &[&[&str]] = &[
     &["bytes"],
     &["codec", "arch", "finding"],
     &["layout"],
@@ -44,28 +44,28 @@ pub(crate) fn code(path: &Path) -> String {
     body.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
 }
 
-/// The room of a file of the library; `None` for lib.rs and the binary.
-fn room_of(path: &Path) -> Option<String> {
+/// The layer of a file of the library; `None` for lib.rs and the binary.
+fn layer_of(path: &Path) -> Option<String> {
     let inside = path.strip_prefix(src()).unwrap();
     let first = inside.components().next()?.as_os_str().to_str()?;
     let name = first.strip_suffix(".rs").unwrap_or(first);
     (name != "lib" && name != "bin").then(|| name.to_owned())
 }
 
-fn floors() -> BTreeMap<&'static str, usize> {
-    let floor = |(floor, rooms): (usize, &&'static [&'static str])| {
-        rooms.iter().map(move |room| (*room, floor)).collect::<Vec<_>>()
+fn heights() -> BTreeMap<&'static str, usize> {
+    let height = |(height, layers): (usize, &&'static [&'static str])| {
+        layers.iter().map(move |layer| (*layer, height)).collect::<Vec<_>>()
     };
-    ROOMS.iter().enumerate().flat_map(floor).collect()
+    LAYERS.iter().enumerate().flat_map(height).collect()
 }
 
-/// The rooms that `text` names by `crate::room` or inside `use crate::{room…, room…}`.
-fn named_rooms<'r>(text: &str, rooms: impl Iterator<Item = &'r str>) -> Vec<&'r str> {
+/// The layers that `text` names by `crate::layer` or inside `use crate::{layer…, layer…}`.
+fn named_layers<'r>(text: &str, layers: impl Iterator<Item = &'r str>) -> Vec<&'r str> {
     let grouped: String =
         text.split("use crate::{").skip(1).filter_map(|rest| rest.split(';').next()).collect::<Vec<_>>().join(",");
-    rooms
-        .filter(|room| {
-            let direct = format!("crate::{room}");
+    layers
+        .filter(|layer| {
+            let direct = format!("crate::{layer}");
             let names = |text: &str, word: &str| {
                 text.match_indices(word).any(|(at, _)| {
                     let before = text[..at].chars().next_back().unwrap_or(' ');
@@ -73,22 +73,23 @@ fn named_rooms<'r>(text: &str, rooms: impl Iterator<Item = &'r str>) -> Vec<&'r 
                     !before.is_alphanumeric() && before != '_' && !after.is_alphanumeric() && after != '_'
                 })
             };
-            let in_group = grouped.split([',', '{', '}']).any(|part| part.trim().split("::").next() == Some(room));
+            let in_group = grouped.split([',', '{', '}']).any(|part| part.trim().split("::").next() == Some(layer));
             names(text, &direct) || in_group
         })
         .collect()
 }
 
 #[test]
-fn no_room_names_a_later_room() {
-    let floors = floors();
+fn no_layer_names_a_later_one() {
+    let heights = heights();
     let mut wrong = Vec::new();
     for path in sources(&src()) {
-        let Some(room) = room_of(&path) else { continue }; // no gap: not in a room
-        let own = *floors.get(room.as_str()).unwrap_or_else(|| panic!("{}: a room that has no floor", path.display()));
-        for named in named_rooms(&code(&path), floors.keys().copied()) {
-            if named != room && floors[named] >= own {
-                wrong.push(format!("{} (room {room}) names {named}", path.display()));
+        let Some(layer) = layer_of(&path) else { continue }; // no gap: not in a layer
+        let own =
+            *heights.get(layer.as_str()).unwrap_or_else(|| panic!("{}: a layer that has no height", path.display()));
+        for named in named_layers(&code(&path), heights.keys().copied()) {
+            if named != layer && heights[named] >= own {
+                wrong.push(format!("{} (layer {layer}) names {named}", path.display()));
             }
         }
     }
@@ -98,8 +99,8 @@ fn no_room_names_a_later_room() {
 /// The test above would be worthless if it could not see.
 #[test]
 fn the_check_sees_both_ways_of_naming() {
-    let rooms = ["bytes", "format", "elf"];
-    let see = |text| named_rooms(text, rooms.iter().copied());
+    let layers = ["bytes", "format", "elf"];
+    let see = |text| named_layers(text, layers.iter().copied());
     assert_eq!(see("use crate::format::pe;"), ["format"]);
     assert_eq!(see("let x = crate::elf::Elf::parse(b);"), ["elf"]);
     assert_eq!(see("use crate::{bytes::len64, elf};"), ["bytes", "elf"]);
@@ -108,19 +109,19 @@ fn the_check_sees_both_ways_of_naming() {
 }
 
 #[test]
-fn lib_docs_map_every_room() {
+fn lib_docs_map_every_layer() {
     let text = fs::read_to_string(src().join("lib.rs")).unwrap();
-    for room in ROOMS.iter().copied().flatten() {
-        let linked = text.contains(&format!("[`{room}`]")) || text.contains(&format!("[`mod@{room}`]"));
-        assert!(linked, "the map in lib.rs does not show {room}");
-        assert!(text.contains(&format!("pub mod {room};")), "lib.rs does not declare {room}");
+    for layer in LAYERS.iter().copied().flatten() {
+        let linked = text.contains(&format!("[`{layer}`]")) || text.contains(&format!("[`mod@{layer}`]"));
+        assert!(linked, "the map in lib.rs does not show {layer}");
+        assert!(text.contains(&format!("pub mod {layer};")), "lib.rs does not declare {layer}");
     }
 }
 
 #[test]
 fn only_the_binary_knows_paths_clock_environment_and_terminal() {
     for path in sources(&src()) {
-        if room_of(&path).is_none() {
+        if layer_of(&path).is_none() {
             continue;
         }
         let code = code(&path);
@@ -185,7 +186,7 @@ fn no_strays() {
 }
 
 #[test]
-fn no_file_outgrows_its_room() {
+fn no_file_is_too_long() {
     for path in sources(&src()) {
         let lines = fs::read_to_string(&path).unwrap().lines().count();
         assert!(lines <= 800, "{} has {lines} lines: split it by responsibility", path.display());
@@ -198,12 +199,12 @@ const FOR_THE_BINARY: &[&str] =
 
 #[test]
 fn the_binary_reaches_no_deeper_than_the_works() {
-    let floors = floors();
+    let heights = heights();
     let mut wrong = Vec::new();
     let mut seen = 0;
     for path in sources(&src().join("bin")) {
         let code = code(&path).replace("use crate::", "use binary::").replace("kimage::", "crate::");
-        for named in named_rooms(&code, floors.keys().copied()) {
+        for named in named_layers(&code, heights.keys().copied()) {
             seen += 1;
             if !FOR_THE_BINARY.contains(&named) {
                 wrong.push(format!("{} names {named}", path.display()));
@@ -223,7 +224,7 @@ fn the_library_names_no_option() {
     let mut wrong = Vec::new();
     for path in sources(&src()) {
         // The options of ld are what it reads.
-        if room_of(&path).is_none() || path.ends_with("kbuild/link.rs") {
+        if layer_of(&path).is_none() || path.ends_with("kbuild/link.rs") {
             continue;
         }
         let code = code(&path);

@@ -508,7 +508,7 @@ proptest! {
         }
     }
 
-    /// Through the whole journey, with everything given: nothing of the data may leak into the header.
+    /// Through the whole pipeline, with everything given: nothing of the data may leak into the header.
     #[test]
     fn uimage_by_request(header in header(), len in 1..5000_usize, script in any::<bool>(), count in 1..=6_usize) {
         let kind = match (script, count) {

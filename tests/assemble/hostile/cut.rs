@@ -135,7 +135,7 @@ fn appended_trees_cut_at_every_length() {
     }
 }
 
-/// Headers that are not a journey's input by themselves: absent before the magic number, the same behind their end.
+/// Headers that are no command's input by themselves: absent before the magic number, the same behind their end.
 #[test]
 fn headers_cut_at_every_length() {
     let mut image64 = vec![7; 200];

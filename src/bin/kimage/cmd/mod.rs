@@ -1,4 +1,4 @@
-//! One function a command: arguments to one journey to a report.
+//! One function a command: arguments to one call of the library to a report.
 
 mod bench;
 mod build;
