@@ -255,6 +255,35 @@ fn against_the_kernel_it_was_made_of() {
     }
 }
 
+/// Packing lays a kernel without section headers out anew, and a kernel without a banner is one all the same: what is held
+/// against it is what is loaded. A byte of that is found where it differs, and so is another entry point.
+#[test]
+fn against_kernels_that_were_laid_out_anew() {
+    let dir = tempdir();
+    let real = support::tree("6.1-x86_64").map(|tree| tree.read("vmlinux"));
+    let made = [("tiny", read(&testdata("tiny/kernel"))), ("sectionless", files::kernel())];
+    // `e_entry` of a 64-bit file.
+    const ENTRY: usize = 0x18;
+    for (name, vmlinux) in made.into_iter().chain(real.map(|bytes| ("6.1", bytes))) {
+        let (path, image) = (dir.path().join(name), dir.path().join(format!("{name}.bzImage")));
+        fs::write(&path, &vmlinux).unwrap();
+        for codec in ["gzip", "none"] {
+            run_ok(kimage().args(["bzimage", "--compress", codec, "-q", "-o"]).arg(&image).arg(&path));
+            run_ok(kimage().args(["verify", "--against"]).arg(&path).arg(&image));
+        }
+        let elf = kimage::elf::Elf::parse(&vmlinux).unwrap();
+        let load = elf.segments().iter().find(|segment| segment.kind == 1 && segment.filesz > 0x200).unwrap();
+        for at in [ENTRY, (load.offset + load.filesz - 1) as usize, (load.offset + 0x100) as usize] {
+            let mut other = vmlinux.clone();
+            other[at] ^= 0x10;
+            fs::write(&path, &other).unwrap();
+            let output = run(kimage().args(["verify", "--against"]).arg(&path).arg(&image));
+            assert_eq!(output.status.code(), Some(1), "{name}, {at:#x}: {}", stdout(&output));
+            assert!(stdout(&output).contains("[against.kernel]"), "{name}, {at:#x}: {}", stdout(&output));
+        }
+    }
+}
+
 /// A relocation table of another kernel, or one out of order, is found inside the compressed payload.
 #[test]
 fn a_foreign_relocation_table_is_found() {

@@ -1,9 +1,8 @@
 //! Why two kernels differ: reasons in the order of a kernel's build, without their consequences.
 
 use super::{Aspect, Pair};
-use crate::bytes::slice;
-use crate::elf::{Elf, PT_LOAD, banner_in};
-use crate::inspect::flat::is_same_kernel;
+use crate::elf::banner_in;
+use crate::inspect::flat::{is_loaded_alike, is_same_kernel};
 use crate::inspect::{Kind, Layer, LayerId, Opened};
 
 /// A reason why two files differ.
@@ -119,17 +118,6 @@ pub fn causes(left: &Opened<'_>, right: &Opened<'_>, pairs: &[Pair]) -> Vec<Caus
         });
     }
     causes
-}
-
-/// Do two ELF files bring the same bytes to the same places in memory?
-fn is_loaded_alike(left: &[u8], right: &[u8]) -> bool {
-    fn loads<'a>(elf: &Elf<'_>, bytes: &'a [u8]) -> Option<Vec<([u64; 3], &'a [u8])>> {
-        let loads = elf.segments().iter().filter(|segment| segment.kind == PT_LOAD && segment.memsz > 0);
-        loads.map(|one| Some(([one.paddr, one.vaddr, one.memsz], slice(bytes, one.offset, one.filesz)?))).collect()
-    }
-    let (Ok(one), Ok(other)) = (Elf::parse(left), Elf::parse(right)) else { return false };
-    let (ones, others) = (loads(&one, left), loads(&other, right));
-    one.entry() == other.entry() && ones == others && ones.is_some_and(|loads| !loads.is_empty())
 }
 
 /// The layer of the kernel itself.

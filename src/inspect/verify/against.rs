@@ -4,9 +4,12 @@ use super::{LayerFinding, Verified};
 use crate::bytes::len64;
 use crate::elf::{Elf, KERNEL_REMOVES, RelocOptions, RemoveList, StripOptions, relocs, strip};
 use crate::finding::{Checks, rules};
+use crate::format::Format;
 use crate::format::pe::Pe;
-use crate::inspect::flat::flat_forms;
-use crate::inspect::{LayerId, Opened, hex};
+use crate::inspect::describe::PAYLOAD;
+use crate::inspect::flat::{flat_forms, is_loaded_alike};
+use crate::inspect::rules::LIMIT;
+use crate::inspect::{Kind, Layer, LayerId, Opened, hex};
 use crate::layout::Plan;
 use crate::payload::{RelocForm, emit_relocs, parse_relocs, points_into};
 use std::borrow::Cow;
@@ -29,7 +32,8 @@ rules! {
 }
 
 /// Holds the kernel in `image` against `reference`: the kernel's own vmlinux, which is stripped as the kernel's build does, or
-/// another image, whose kernel is taken out.
+/// another image, whose kernel is taken out. Kernels are the same that come to the same memory, however their files are
+/// laid out.
 pub fn against(image: &Opened<'_>, reference: &Opened<'_>) -> Verified {
     let mut checks = Checks::default();
     let layer = compare(image, reference, &mut checks).unwrap_or(LayerId(0));
@@ -39,19 +43,19 @@ pub fn against(image: &Opened<'_>, reference: &Opened<'_>) -> Verified {
 }
 
 fn compare(image: &Opened<'_>, reference: &Opened<'_>, checks: &mut Checks) -> Option<LayerId> {
-    let part = |opened: &Opened<'_>, name: &str| opened.parts().iter().find(|part| part.name == name).cloned();
-    let (have, want) = (part(image, "vmlinux"), part(reference, "vmlinux"));
-    checks.expect(&HAS_KERNEL, None, have.is_some(), "none in the image", "a kernel");
-    checks.expect(&HAS_KERNEL, None, want.is_some(), "none in what it is held against", "a kernel");
-    let (have, want) = (have?, want?);
-    let (kernel, other) = (unsigned(image.part_bytes(&have)), unsigned(reference.part_bytes(&want)));
+    let (have, want) = (kernel(image), kernel(reference));
+    checks.expect(&HAS_KERNEL, None, have.is_some(), none("the image", image), "a kernel");
+    checks.expect(&HAS_KERNEL, None, want.is_some(), none("what it is held against", reference), "a kernel");
+    let ((have, kernel), (want, other)) = (have?, want?);
+    let (kernel, other) = (unsigned(kernel), unsigned(other));
     // The one of the two that the build made something of, and what it can have made of the other.
     let (made, from) = match (Elf::detect(&kernel), Elf::detect(&other)) {
         (true, false) => (&other, &kernel),
         _ => (&kernel, &other),
     };
     let candidates = as_built(from, Elf::detect(made));
-    let kept = candidates.iter().any(|candidate| candidate == made);
+    // Another layout of the file, as packing makes it of one without section headers, is no other kernel.
+    let kept = candidates.iter().any(|candidate| candidate == made) || is_loaded_alike(&kernel, &other);
     let nearest = candidates.iter().max_by_key(|candidate| same_len(candidate, made));
     let (at, found, wanted) = match nearest {
         Some(nearest) if !kept => {
@@ -61,7 +65,7 @@ fn compare(image: &Opened<'_>, reference: &Opened<'_>, checks: &mut Checks) -> O
                 let fact = opened.layer(id).and_then(|layer| layer.facts.get("build_id"));
                 fact.map_or_else(|| "none".to_owned(), super::super::Fact::text)
             };
-            let (found, wanted) = (build(image, have.layer), build(reference, want.layer));
+            let (found, wanted) = (build(image, have), build(reference, want));
             let bytes = format!("{} bytes, the first difference at {at:#x}{place}; build id {found}", kernel.len());
             (
                 Some(at),
@@ -75,7 +79,28 @@ fn compare(image: &Opened<'_>, reference: &Opened<'_>, checks: &mut Checks) -> O
     if kept {
         compare_relocs(image, reference, &other, checks);
     }
-    Some(have.layer)
+    Some(have)
+}
+
+/// The kernel: the part of that name; without a banner, which makes it one, what a decompressor unpacks, or the ELF file
+/// that was given for one.
+fn kernel<'o>(opened: &'o Opened<'_>) -> Option<(LayerId, &'o [u8])> {
+    if let Some(part) = opened.parts().iter().find(|part| part.name == "vmlinux") {
+        return Some((part.layer, opened.part_bytes(part)));
+    }
+    let mut payloads = opened.layers().iter().filter(|layer| layer.name == PAYLOAD);
+    let layer = match payloads.next() {
+        Some(Layer { id, kind: Kind::Known(Format::Compressed(_)), .. }) => opened.children(*id).next()?,
+        Some(plain) => plain,
+        None => opened.layer(LayerId(0)).filter(|layer| layer.kind == Kind::Known(Format::Elf))?,
+    };
+    Some((layer.id, opened.bytes(layer)))
+}
+
+/// What is said of a file in which no kernel was found.
+fn none(of: &str, opened: &Opened<'_>) -> String {
+    let is_cut = opened.layers().iter().any(|layer| layer.findings.iter().any(|finding| finding.rule == LIMIT.id));
+    if is_cut { format!("none in as much of {of} as was looked at") } else { format!("none in {of}") }
 }
 
 fn compare_relocs(image: &Opened<'_>, reference: &Opened<'_>, vmlinux: &[u8], checks: &mut Checks) {
