@@ -47,7 +47,7 @@ fn inspect(bytes: &[u8]) {
     }
     let style = report::Style::default();
     let _ = report::write_info_text("fuzz", &opened, style, sink());
-    let _ = report::write_info_json(&report::Info::new(vec![report::FileInfo::new("fuzz", &opened)]), sink());
+    let _ = report::write_files_json("info", &[report::FileInfo::new("fuzz", &opened)], sink());
     let _ = report::write_verify_text("fuzz", &opened, &verified, style, sink());
     let _ = report::write_map_text("fuzz", &map, 80, style, sink());
     let _ = report::map_svg("fuzz", &map);

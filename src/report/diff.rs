@@ -1,6 +1,4 @@
 //! The report of `kimage diff`: what differs between two files, and why.
-//!
-//! The JSON form is described by [`DIFF_JSON_SCHEMA`].
 
 use super::Style;
 use super::info_text::clean;
@@ -9,16 +7,8 @@ use crate::inspect::{LayerId, Opened};
 use serde::Serialize;
 use std::io::{self, Write};
 
-/// Version of the JSON form; grows when a field changes its meaning or goes away.
-pub const DIFF_SCHEMA: u32 = 1;
-
-/// The JSON Schema of [`write_diff_json`].
-pub const DIFF_JSON_SCHEMA: &str = include_str!("diff.schema.json");
-
 #[derive(Debug, Serialize)]
 struct Report<'r> {
-    schema: u32,
-    command: &'static str,
     files: [&'r str; 2],
     same: bool,
     layers: Vec<LayerReport<'r>>,
@@ -48,9 +38,8 @@ pub fn write_diff_json(names: [&str; 2], diff: &Diff, out: impl Write) -> io::Re
         LayerReport { path, left: *left, right: *right, same: changes.is_empty(), changes, more: *more }
     });
     let layers = layers.collect();
-    let (schema, command, same) = (DIFF_SCHEMA, "diff", diff.is_same());
-    let report = Report { schema, command, files: names, same, layers, causes: &diff.causes };
-    super::write_json(&report, out)
+    let report = Report { files: names, same: diff.is_same(), layers, causes: &diff.causes };
+    super::write_json("diff", &report, out)
 }
 
 /// Writes what differs between the files of these names: `-` lines are the first file's, `+` lines the second's.

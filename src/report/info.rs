@@ -1,26 +1,9 @@
 //! The report of `kimage info`: the layers of files, for people and for programs.
-//!
-//! The JSON form is described by [`INFO_JSON_SCHEMA`].
 
 use crate::finding::Finding;
 use crate::inspect::{Facts, Layer, LayerId, Opened, Part, Space};
 use crate::layout::{Region, RegionKind};
 use serde::Serialize;
-use std::io::{self, Write};
-
-/// Version of the JSON form; grows when a field changes its meaning or goes away.
-pub const INFO_SCHEMA: u32 = 1;
-
-/// The JSON Schema (draft 2020-12) of the JSON form.
-pub const INFO_JSON_SCHEMA: &str = include_str!("info.schema.json");
-
-/// What is known of some files.
-#[derive(Debug, Serialize)]
-pub struct Info {
-    schema: u32,
-    command: &'static str,
-    files: Vec<FileInfo>,
-}
 
 /// What is known of one file.
 #[derive(Debug, Serialize)]
@@ -73,13 +56,6 @@ struct PartInfo {
     size: u64,
 }
 
-impl Info {
-    /// A report of these files, in their order.
-    pub fn new(files: Vec<FileInfo>) -> Info {
-        Info { schema: INFO_SCHEMA, command: "info", files }
-    }
-}
-
 impl FileInfo {
     /// What `opened` found in the file called `name`.
     pub fn new(name: &str, opened: &Opened<'_>) -> FileInfo {
@@ -129,12 +105,4 @@ fn region_info(region: &Region) -> RegionInfo {
 fn part_info(part: &Part) -> PartInfo {
     let Part { name, what, layer, at } = part;
     PartInfo { name: name.clone(), what: what.to_string(), layer: *layer, offset: at.start, size: at.end - at.start }
-}
-
-/// Writes the report as one JSON document, with a newline behind it.
-///
-/// # Errors
-/// The writer's own.
-pub fn write_info_json(info: &Info, out: impl Write) -> io::Result<()> {
-    super::write_json(info, out)
 }

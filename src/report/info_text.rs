@@ -1,6 +1,6 @@
 //! The report of `kimage info` for people: a tree of layers.
 
-use crate::finding::Finding;
+use super::finding::{Shown, write_finding};
 use crate::inspect::{Fact, FoundBy, Kind, Layer, Opened, Space, Value};
 use std::io::{self, Write};
 
@@ -32,7 +32,7 @@ pub fn write_info_text(name: &str, opened: &Opened<'_>, style: Style, mut out: i
             write_fact(fact, &indent, style, &mut out)?;
         }
         for finding in &layer.findings {
-            write_finding(finding, &indent, style, &mut out)?;
+            write_finding(finding, Shown::Below(&format!("{indent}  ")), style, &mut out)?;
         }
     }
     Ok(())
@@ -89,16 +89,6 @@ fn cell(value: &Value) -> String {
         Value::Text(text) => clean(text),
         other => clean(&other.to_string()),
     }
-}
-
-fn write_finding(finding: &Finding, indent: &str, style: Style, out: &mut impl Write) -> io::Result<()> {
-    let label = style.paint(&format!("{}:", finding.severity.name()), "1;33");
-    let at = finding.offset.map_or_else(String::new, |at| format!(" [offset {at:#x}]"));
-    writeln!(out, "{indent}  {label} {}{at}", clean(&finding.message))?;
-    if !finding.help.is_empty() {
-        writeln!(out, "{indent}  help: {}", clean(&finding.help))?;
-    }
-    Ok(())
 }
 
 /// Text from a file, in one line and without what deceives.

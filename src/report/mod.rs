@@ -2,9 +2,11 @@
 
 mod bench;
 mod diff;
+mod finding;
 mod info;
 mod info_text;
 mod json;
+mod lint;
 mod map_svg;
 mod map_text;
 mod rules;
@@ -13,20 +15,19 @@ mod text;
 mod verify;
 
 pub use bench::{BenchReport, Conditions, Cost, Failed, Measured, pareto_front, write_bench_svg, write_bench_text};
-pub use diff::{DIFF_JSON_SCHEMA, DIFF_SCHEMA, write_diff_json, write_diff_text};
-pub use info::{FileInfo, INFO_JSON_SCHEMA, INFO_SCHEMA, Info, write_info_json};
+pub use diff::{write_diff_json, write_diff_text};
+pub use finding::{Shown, label, write_finding};
+pub use info::FileInfo;
 pub use info_text::{Style, write_info_text};
-pub use json::write_json;
+pub use json::{SCHEMA, json_schema, write_files_json, write_json};
+pub use lint::{write_lint_json, write_lint_text};
 pub use map_svg::map_svg;
 pub use map_text::write_map_text;
 pub use rules::{
-    CODEC_TRAILER, CODEC_TRAILING, OUTPUT_OWNER, RULES_JSON_SCHEMA, rules, write_rule_text, write_rules_json,
-    write_rules_list,
+    CODEC_TRAILER, CODEC_TRAILING, OUTPUT_OWNER, rules, write_rule_text, write_rules_json, write_rules_list,
 };
 pub use text::{write_plan, write_text};
-pub use verify::{
-    FileVerification, VERIFY_JSON_SCHEMA, VERIFY_SCHEMA, Verification, write_verify_json, write_verify_text,
-};
+pub use verify::{FileVerification, write_verify_text};
 
 use crate::assemble::{Assembled, Derived, Facts, FitFacts, Step};
 use crate::bytes::Patch;
@@ -36,17 +37,12 @@ use crate::format::uimage::{ARCH, COMPRESSION, Names, OS, TYPE};
 use crate::layout::{Emitted, Region, RegionKind};
 use serde::Serialize;
 
-/// Version of the JSON form; grows when a field changes its meaning or goes away.
-pub const SCHEMA: u32 = 1;
-
 /// The name of an output that is not a file.
 pub const STDOUT: &str = "standard output";
 
 /// What a building command did.
 #[derive(Debug, Serialize)]
 pub struct Report<'r> {
-    schema: u32,
-    command: &'static str,
     output: &'r str,
     size: u64,
     /// False for a plan.
@@ -125,17 +121,9 @@ enum ImageReport<'r> {
 }
 
 impl<'r> Report<'r> {
-    /// The report of `command`, which wrote `assembled` to `output`, or, when not `written`, would.
-    pub fn new(
-        command: &'static str,
-        output: &'r str,
-        assembled: &'r Assembled<'_>,
-        emitted: Emitted,
-        written: bool,
-    ) -> Self {
+    /// The report of a command that wrote `assembled` to `output`, or, when not `written`, would.
+    pub fn new(output: &'r str, assembled: &'r Assembled<'_>, emitted: Emitted, written: bool) -> Self {
         Report {
-            schema: SCHEMA,
-            command,
             output,
             size: emitted.len,
             written,

@@ -22,9 +22,6 @@ rules! {
         "set them again, or run kimage as the owner";
 }
 
-/// The JSON Schema of [`write_rules_json`].
-pub const RULES_JSON_SCHEMA: &str = include_str!("rules.schema.json");
-
 /// All rules, format by format; no two have the same id.
 pub fn rules() -> impl Iterator<Item = &'static Rule> {
     let formats = [bzimage::RULES, bzimage::STUBBED_RULES, pe::RULES, uimage::RULES, fit::RULES, dts::RULES];
@@ -35,8 +32,6 @@ pub fn rules() -> impl Iterator<Item = &'static Rule> {
 
 #[derive(Serialize)]
 struct Explained<'r> {
-    schema: u32,
-    command: &'static str,
     rules: &'r [&'r Rule],
 }
 
@@ -45,7 +40,7 @@ struct Explained<'r> {
 /// # Errors
 /// The writer's own.
 pub fn write_rules_json(rules: &[&Rule], out: impl Write) -> io::Result<()> {
-    super::write_json(&Explained { schema: 1, command: "explain", rules }, out)
+    super::write_json("explain", &Explained { rules }, out)
 }
 
 /// Writes a list of rules: one line each.

@@ -1,28 +1,13 @@
 //! The report of `kimage verify`: what does not hold, for people and for programs.
-//!
-//! The JSON form is described by [`VERIFY_JSON_SCHEMA`].
 
 use super::Style;
+use super::finding::{Shown, write_finding};
 use super::info_text::clean;
 use crate::finding::{Finding, Severity};
 use crate::inspect::verify::{LayerFinding, Verified};
 use crate::inspect::{LayerId, Opened, Space};
 use serde::Serialize;
 use std::io::{self, Write};
-
-/// Version of the JSON form; grows when a field changes its meaning or goes away.
-pub const VERIFY_SCHEMA: u32 = 1;
-
-/// The JSON Schema of [`write_verify_json`].
-pub const VERIFY_JSON_SCHEMA: &str = include_str!("verify.schema.json");
-
-/// What came of holding some files to their claims.
-#[derive(Debug, Serialize)]
-pub struct Verification {
-    schema: u32,
-    command: &'static str,
-    files: Vec<FileVerification>,
-}
 
 /// What came of one file.
 #[derive(Debug, Serialize)]
@@ -53,13 +38,6 @@ struct FindingReport {
     /// The same place counted from the file's first byte, where the layer is not compressed.
     #[serde(skip_serializing_if = "Option::is_none")]
     file_offset: Option<u64>,
-}
-
-impl Verification {
-    /// A report of these files, in their order.
-    pub fn new(files: Vec<FileVerification>) -> Verification {
-        Verification { schema: VERIFY_SCHEMA, command: "verify", files }
-    }
 }
 
 impl FileVerification {
@@ -112,14 +90,6 @@ fn file_offset(opened: &Opened<'_>, found: &LayerFinding) -> Option<u64> {
     (layer.space == Space::File).then(|| layer.at.start.saturating_add(offset))
 }
 
-/// Writes the report as one JSON document, with a newline behind it.
-///
-/// # Errors
-/// The writer's own.
-pub fn write_verify_json(report: &Verification, out: impl Write) -> io::Result<()> {
-    super::write_json(report, out)
-}
-
 /// Writes the findings of the file called `name`, and a line that sums them up.
 ///
 /// # Errors
@@ -132,26 +102,13 @@ pub fn write_verify_text(
     mut out: impl Write,
 ) -> io::Result<()> {
     for found in &verified.findings {
-        let Finding { rule, severity, message, consequence, help, offset, .. } = &found.finding;
-        let code = match severity {
-            Severity::Error => "1;31",
-            Severity::Warning => "1;33",
-            Severity::Note => "1",
-        };
-        let label = style.paint(&format!("{}:", severity.name()), code);
-        let path = clean(&opened.path(found.layer));
-        let place = match (file_offset(opened, found), offset) {
+        let path = opened.path(found.layer);
+        let place = match (file_offset(opened, found), found.finding.offset) {
             (Some(at), _) => format!("{path}, file offset {at:#x}"),
             (None, Some(at)) => format!("{path}, offset {at:#x} in it"),
             (None, None) => path,
         };
-        writeln!(out, "{}: {label} {} [{rule}]", clean(name), clean(message))?;
-        writeln!(out, "    {}", style.paint(&place, "2"))?;
-        for words in [*consequence, help] {
-            if !words.is_empty() {
-                writeln!(out, "    {}", clean(words))?;
-            }
-        }
+        write_finding(&found.finding, Shown::Listed { file: name, place: &place }, style, &mut out)?;
     }
     let count = |severity, one: &str| match verified.count(severity) {
         0 => String::new(),

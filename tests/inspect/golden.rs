@@ -5,7 +5,7 @@ use crate::files;
 use crate::schema;
 use crate::support::testdata;
 use kimage::inspect::{Limits, open};
-use kimage::report::{FileInfo, INFO_JSON_SCHEMA, Info, Style, write_info_json, write_info_text};
+use kimage::report::{FileInfo, Style, json_schema, write_files_json, write_info_text};
 use std::fs;
 
 /// Goldens of streams would show the version of each library: one is enough.
@@ -45,8 +45,8 @@ fn json() {
     for (name, file) in goldens() {
         let opened = open(&file, &Limits::default()).unwrap();
         let mut json = Vec::new();
-        write_info_json(&Info::new(vec![FileInfo::new(name, &opened)]), &mut json).unwrap();
-        schema::assert_valid(INFO_JSON_SCHEMA, &serde_json::from_slice(&json).unwrap());
+        write_files_json("info", &[FileInfo::new(name, &opened)], &mut json).unwrap();
+        schema::assert_valid(json_schema("info").unwrap(), &serde_json::from_slice(&json).unwrap());
         if ["bzimage", "uki"].contains(&name) {
             compare(&format!("{name}.json"), &String::from_utf8(json).unwrap());
         }

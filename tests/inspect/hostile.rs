@@ -16,7 +16,7 @@ use kimage::inspect::map::map;
 use kimage::inspect::verify::verify;
 use kimage::inspect::{Limits, Opened, Space, open};
 use kimage::layout::RegionKind;
-use kimage::report::{self, FileInfo, FileVerification, Info, Style};
+use kimage::report::{self, FileInfo, FileVerification, Style};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::TestRunner;
@@ -35,7 +35,7 @@ fn check(bytes: &[u8], good: &Opened<'_>) {
     check_passing(bytes, &opened);
     let verified = verify(&opened);
     let file = FileVerification::new("file", &opened, &verified);
-    report::write_verify_json(&report::Verification::new(vec![file]), std::io::sink()).unwrap();
+    report::write_files_json("verify", &[file], std::io::sink()).unwrap();
     check_text(|out| report::write_verify_text("file", &opened, &verified, Style::default(), out));
     let map = map(&opened);
     check_text(|out| report::write_map_text("file", &map, 80, Style::default(), out));
@@ -91,7 +91,7 @@ fn check_layers(opened: &Opened<'_>) {
         assert!(part.name.chars().all(|c| c.is_ascii_alphanumeric() || "[]".contains(c)), "{}", part.name);
     }
     check_text(|out| report::write_info_text("file", opened, Style::default(), out));
-    report::write_info_json(&Info::new(vec![FileInfo::new("file", opened)]), std::io::sink()).unwrap();
+    report::write_files_json("info", &[FileInfo::new("file", opened)], std::io::sink()).unwrap();
 }
 
 #[test]

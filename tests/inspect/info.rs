@@ -15,7 +15,7 @@ use std::process::Command;
 /// `kimage info --json` of one file, checked against the schema.
 fn info(path: &Path) -> Value {
     let report: Value = serde_json::from_slice(&run_ok(kimage().args(["info", "--json"]).arg(path)).stdout).unwrap();
-    schema::assert_valid(kimage::report::INFO_JSON_SCHEMA, &report);
+    schema::assert_valid(kimage::report::json_schema("info").unwrap(), &report);
     report["files"][0].clone()
 }
 
@@ -406,7 +406,7 @@ fn unknown_files_fail_and_say_what_was_looked_for() {
     let output = run(kimage().args(["info", "--json"]).args([&path, &good]));
     assert_eq!(output.status.code(), Some(1));
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
-    schema::assert_valid(kimage::report::INFO_JSON_SCHEMA, &report);
+    schema::assert_valid(kimage::report::json_schema("info").unwrap(), &report);
     assert!(report["files"][0]["error"].is_string());
     assert_eq!(report["files"][1]["layers"][0]["format"], "elf");
     assert_eq!(run(kimage().arg("extract").arg(&path)).status.code(), Some(1));

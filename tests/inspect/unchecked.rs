@@ -3,7 +3,7 @@
 
 use crate::support::{kimage, run, run_ok, stdout, tempdir, tool};
 use crate::{files, schema};
-use kimage::report::VERIFY_JSON_SCHEMA;
+use kimage::report::json_schema;
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ fn verdict(path: &Path) -> (String, Value) {
     let json = run(kimage().args(["verify", "--json"]).arg(path));
     assert_eq!(text.status.code(), json.status.code());
     let value: Value = serde_json::from_slice(&json.stdout).unwrap();
-    schema::assert_valid(VERIFY_JSON_SCHEMA, &value);
+    schema::assert_valid(json_schema("verify").unwrap(), &value);
     let file = value["files"][0].clone();
     assert_eq!(file["ok"].as_bool(), Some(text.status.success()));
     (stdout(&text).lines().last().unwrap_or_default().to_owned(), file)

@@ -10,7 +10,7 @@ use kimage::format::bzimage::{BzImage, CrcState};
 use kimage::format::pe::Pe;
 use kimage::inspect::verify::verify;
 use kimage::inspect::{Limits, Opened, open};
-use kimage::report::{FileVerification, Style, VERIFY_JSON_SCHEMA, Verification, write_verify_json, write_verify_text};
+use kimage::report::{FileVerification, Style, json_schema, write_files_json, write_verify_text};
 use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -332,8 +332,8 @@ fn goldens() {
         }
     }
     reports.push(FileVerification::failed("nothing", "cannot be opened".to_owned()));
-    write_verify_json(&Verification::new(reports), &mut json).unwrap();
-    schema::assert_valid(VERIFY_JSON_SCHEMA, &serde_json::from_slice(&json).unwrap());
+    write_files_json("verify", &reports, &mut json).unwrap();
+    schema::assert_valid(json_schema("verify").unwrap(), &serde_json::from_slice(&json).unwrap());
     for (name, got) in [("verify.txt", text), ("verify.json", json)] {
         let path: &Path = &folder.join(name);
         if update {
@@ -363,12 +363,10 @@ fn exit_status_and_streams() {
     let output = run(kimage().args(["verify", "--json"]).args([&good, &bad, &dir.path().join("none")]));
     assert_eq!(output.status.code(), Some(1));
     let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    schema::assert_valid(VERIFY_JSON_SCHEMA, &report);
+    schema::assert_valid(json_schema("verify").unwrap(), &report);
     let ok: Vec<bool> = report["files"].as_array().unwrap().iter().map(|file| file["ok"].as_bool().unwrap()).collect();
     assert_eq!(ok, [true, false, false]);
     assert_eq!(run(kimage().arg("verify")).status.code(), Some(2));
-    let printed = run_ok(kimage().args(["verify", "--schema"])).stdout;
-    assert_eq!(printed, VERIFY_JSON_SCHEMA.as_bytes());
 }
 
 /// `p_align` of 2 MiB is what a decompressor demands that has the words for it, and no other.

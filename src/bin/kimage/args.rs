@@ -18,9 +18,10 @@ pub(crate) use manual::{Completions, Man};
 pub(crate) use own::Own;
 pub(crate) use vendor::Vendor;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use kimage::assemble::{ARCH, COMPRESSION, DEFAULT_MAX_SIZE, Names, OS, SectionFlags, TYPE};
 use kimage::kbuild::Lists;
+use kimage::report::json_schema;
 use std::path::PathBuf;
 
 /// Turns a linked kernel into the file a boot loader wants.
@@ -31,6 +32,7 @@ use std::path::PathBuf;
 #[command(
     name = "kimage",
     version,
+    mut_subcommands(with_schema),
     after_help = "\
 Examples:
   kimage bzimage vmlinux
@@ -56,6 +58,28 @@ pub(crate) struct Cli {
     /// Write what the output was made from to this file, for Make (include) and Ninja (deps = gcc)
     #[arg(long, value_name = "FILE", global = true, help_heading = "For build engines")]
     pub(crate) depfile: Option<PathBuf>,
+}
+
+/// Every command that has --json has --schema.
+fn with_schema(command: clap::Command) -> clap::Command {
+    if !command.get_arguments().any(|arg| arg.get_id() == "json") {
+        return command;
+    }
+    let schema = clap::Arg::new("schema").long("schema").action(clap::ArgAction::SetTrue).exclusive(true);
+    command.arg(schema.help("Print the JSON Schema of --json").help_heading(None))
+}
+
+impl Cli {
+    /// The command line, or what is printed in place of a command's work.
+    pub(crate) fn read() -> Result<Result<Cli, &'static str>, clap::Error> {
+        let mut matches = Cli::command().try_get_matches()?;
+        if let Some((name, given)) = matches.subcommand() {
+            if given.try_get_one("schema").is_ok_and(|given| given == Some(&true)) {
+                return Ok(Err(json_schema(name).unwrap_or_default()));
+            }
+        }
+        Cli::from_arg_matches_mut(&mut matches).map(Ok).map_err(|error| error.format(&mut Cli::command()))
+    }
 }
 
 #[derive(Debug, Subcommand)]

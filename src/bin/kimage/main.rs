@@ -19,13 +19,17 @@ mod say;
 mod screen;
 
 use anyhow::{Context, Result};
-use clap::Parser;
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    match args::Cli::try_parse().map_or_else(|error| help(&error), run) {
+    let done = match args::Cli::read() {
+        Ok(Ok(cli)) => run(cli),
+        Ok(Err(schema)) => screen::print(|out| out.write_all(schema.as_bytes())),
+        Err(error) => help(&error),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             say::error(&error);

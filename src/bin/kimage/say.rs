@@ -6,18 +6,15 @@ use clap::CommandFactory;
 use clap::error::ErrorKind;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use kimage::bytes::printable;
-use kimage::finding::{Finding, Severity};
+use kimage::finding::Finding;
 use kimage::kbuild;
+use kimage::report::{Shown, Style, label, write_finding};
 use std::fmt::Display;
 use std::io::{self, IsTerminal};
 use std::process::exit;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
-
-/// Colours of labels.
-const ERROR: &str = "1;31";
-const HELP: &str = "1;36";
 
 /// Prints the error, each cause behind it, and the way out.
 pub(crate) fn error(error: &anyhow::Error) {
@@ -28,7 +25,7 @@ pub(crate) fn error(error: &anyhow::Error) {
     };
     if let Some(kimage::Error::Contradiction { findings }) = ours {
         findings.iter().for_each(finding);
-        labelled("help", HELP, "to go ahead all the same, say --force");
+        labelled("help", "to go ahead all the same, say --force");
         return;
     }
     if let Some(kbuild::Error::Refused { findings }) = build {
@@ -41,10 +38,10 @@ pub(crate) fn error(error: &anyhow::Error) {
     if error.is::<Said>() {
         return;
     }
-    labelled("error", ERROR, &printable(&text(error)));
+    labelled("error", &printable(&text(error)));
     if let Some(help) = build.map(kbuild::Error::help).or(ours.map(kimage::Error::help)).filter(|help| !help.is_empty())
     {
-        labelled("help", HELP, &help);
+        labelled("help", &help);
     }
 }
 
@@ -78,15 +75,10 @@ impl std::error::Error for Said {}
 
 /// Prints a finding, and the way out.
 pub(crate) fn finding(finding: &Finding) {
-    let colour = match finding.severity {
-        Severity::Error => ERROR,
-        Severity::Warning => "1;33",
-        _ => "1",
-    };
-    labelled(finding.severity.name(), colour, &finding.message);
-    if !finding.help.is_empty() {
-        labelled("help", HELP, &finding.help);
-    }
+    let mut text = Vec::new();
+    // A list of bytes takes all.
+    let _ = write_finding(finding, Shown::Message, style(), &mut text);
+    screen::print_error(&String::from_utf8_lossy(&text));
 }
 
 /// Does `work`, and says `what` it is on a terminal when it takes longer than half a second.
@@ -122,19 +114,18 @@ pub(crate) fn line(text: &str) {
 
 /// `error:`, as messages begin.
 pub(crate) fn error_label() -> String {
-    paint("error:", ERROR)
+    label("error", style())
 }
 
 /// Prints a line behind a label: `error: …`.
-fn labelled(label: &str, colour: &str, text: &str) {
-    let label = paint(&format!("{label}:"), colour);
+fn labelled(name: &str, text: &str) {
     // What a program said on many lines goes on further in: no line can be taken for another message.
     let lines: Vec<_> = text.lines().map(printable).collect();
-    screen::print_error(&format!("{label} {}\n", lines.join("\n    ")));
+    screen::print_error(&format!("{} {}\n", label(name, style()), lines.join("\n    ")));
 }
 
-fn paint(text: &str, colour: &str) -> String {
-    if screen::colour_on_stderr() { format!("\x1b[{colour}m{text}\x1b[0m") } else { text.to_owned() }
+fn style() -> Style {
+    Style { colour: screen::colour_on_stderr() }
 }
 
 /// Ends the command with a usage error that the command line's own rules cannot find.
@@ -145,11 +136,11 @@ pub(crate) fn usage(kind: ErrorKind, message: impl Display) -> ! {
 /// Ends the command with what clap has to say of the command line.
 pub(crate) fn refuse(error: &clap::Error) -> ! {
     if let Some(advice) = dash::advice_on_command_line() {
-        labelled("error", ERROR, &advice);
+        labelled("error", &advice);
         exit(error.exit_code());
     }
     let text = error.to_string();
-    let text = text.strip_prefix("error:").map_or(text.clone(), |rest| format!("{}{rest}", paint("error:", ERROR)));
+    let text = text.strip_prefix("error:").map_or(text.clone(), |rest| format!("{}{rest}", error_label()));
     screen::print_error(&text);
     exit(error.exit_code())
 }

@@ -13,7 +13,6 @@ mod units;
 pub use plot::write_bench_svg;
 pub use text::write_bench_text;
 
-use super::SCHEMA;
 use crate::assemble::{Payload, PayloadForm};
 use crate::bytes::len64;
 use crate::finding::Finding;
@@ -64,8 +63,6 @@ pub struct Conditions {
 /// What `kimage bench` found out.
 #[derive(Debug, Serialize)]
 pub struct BenchReport<'r> {
-    schema: u32,
-    command: &'static str,
     input: &'r str,
     payload: PayloadReport,
     conditions: Conditions,
@@ -126,8 +123,6 @@ impl<'r> BenchReport<'r> {
             }
         };
         BenchReport {
-            schema: SCHEMA,
-            command: "bench",
             input,
             payload: PayloadReport { form: payload.form, size, bcj: payload.bcj.name() },
             conditions,

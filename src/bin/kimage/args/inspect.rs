@@ -45,14 +45,11 @@ Examples:
 one by the layers down to it, as many as are needed: LAYER.FIELD, LAYER.LAYER.FIELD. It reads no further than it must. --schema prints the JSON Schema of the JSON form.")]
 pub(crate) struct Info {
     /// The files
-    #[arg(value_name = "FILE", required_unless_present = "schema")]
+    #[arg(value_name = "FILE", required = true)]
     pub(crate) files: Vec<PathBuf>,
     /// Print one JSON document
     #[arg(long, conflicts_with = "field")]
     pub(crate) json: bool,
-    /// Print the JSON Schema of --json
-    #[arg(long, conflicts_with_all = ["files", "json", "field"])]
-    pub(crate) schema: bool,
     /// Print the value of this field alone
     #[arg(long, value_name = "NAME")]
     pub(crate) field: Option<String>,
@@ -117,7 +114,7 @@ Exit status: 0 when no error was found (warnings and notes are none), 1 otherwis
 the JSON form.")]
 pub(crate) struct Verify {
     /// The files
-    #[arg(value_name = "FILE", required_unless_present = "schema")]
+    #[arg(value_name = "FILE", required = true)]
     pub(crate) files: Vec<PathBuf>,
     /// Is the kernel in each file exactly the one in this? The kernel's own vmlinux, or another image
     #[arg(long, value_name = "FILE")]
@@ -125,9 +122,6 @@ pub(crate) struct Verify {
     /// Print one JSON document
     #[arg(long)]
     pub(crate) json: bool,
-    /// Print the JSON Schema of --json
-    #[arg(long, conflicts_with_all = ["files", "json", "against"])]
-    pub(crate) schema: bool,
     #[command(flatten)]
     pub(crate) opening: Opening,
 }
@@ -151,9 +145,6 @@ pub(crate) struct Explain {
     /// Print one JSON document
     #[arg(long)]
     pub(crate) json: bool,
-    /// Print the JSON Schema of --json
-    #[arg(long, conflicts_with_all = ["rules", "json"])]
-    pub(crate) schema: bool,
 }
 
 /// Two kernel files: what differs, layer by layer, and why
@@ -172,14 +163,11 @@ Exit status: 0 when the files are the same, 1 when they differ or cannot be read
 are listed for a layer. --schema prints the JSON Schema of the JSON form.")]
 pub(crate) struct Diff {
     /// The two files
-    #[arg(value_name = "FILE", num_args = 2, required_unless_present = "schema")]
+    #[arg(value_name = "FILE", num_args = 2, required = true)]
     pub(crate) files: Vec<PathBuf>,
     /// Print one JSON document
     #[arg(long)]
     pub(crate) json: bool,
-    /// Print the JSON Schema of --json
-    #[arg(long, conflicts_with_all = ["files", "json"])]
-    pub(crate) schema: bool,
     #[command(flatten)]
     pub(crate) opening: Opening,
 }

@@ -81,12 +81,12 @@ pub(crate) fn finish(command: &'static str, path: &Path, building: &Building, as
         output.write(assembled.plan.len(), |out| Ok(assembled.emit(out)?))?
     };
     let name = output.name();
-    let report = Report::new(command, &name, assembled, emitted, !building.plan);
+    let report = Report::new(&name, assembled, emitted, !building.plan);
     if building.plan && !building.json {
         screen::print(|out| write_plan(&report, out))?;
         assembled.findings.iter().for_each(say::finding);
     } else if building.json {
-        screen::print(|out| write_json(&report, out))?;
+        screen::print(|out| write_json(command, &report, out))?;
     } else if !building.quiet {
         for finding in assembled.findings.iter().filter(|finding| finding.severity > Severity::Note) {
             say::finding(finding);

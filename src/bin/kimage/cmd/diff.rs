@@ -6,14 +6,11 @@ use crate::{say, screen};
 use anyhow::{Context, Result};
 use kimage::inspect::diff::diff as compare;
 use kimage::inspect::open;
-use kimage::report::{DIFF_JSON_SCHEMA, write_diff_json, write_diff_text};
-use std::io::Write;
+use kimage::report::{write_diff_json, write_diff_text};
 
 pub(crate) fn diff(args: &Diff) -> Result<()> {
-    let [left, right] = args.files.as_slice() else {
-        // Two files or --schema: the command line has seen to it.
-        return screen::print(|out| out.write_all(DIFF_JSON_SCHEMA.as_bytes()));
-    };
+    // The command line has seen to it that there are two.
+    let [left, right] = args.files.as_slice() else { return Ok(()) };
     super::common::one_stdin(&args.files);
     let (left, right) = (Input::open(left)?, Input::open(right)?);
     let limits = args.opening.limits();

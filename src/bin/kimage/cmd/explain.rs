@@ -3,13 +3,9 @@
 use crate::args::Explain;
 use crate::screen;
 use anyhow::{Result, bail};
-use kimage::report::{RULES_JSON_SCHEMA, rules, write_rule_text, write_rules_json, write_rules_list};
-use std::io::Write;
+use kimage::report::{rules, write_rule_text, write_rules_json, write_rules_list};
 
 pub(crate) fn explain(args: &Explain) -> Result<()> {
-    if args.schema {
-        return screen::print(|out| out.write_all(RULES_JSON_SCHEMA.as_bytes()));
-    }
     let mut chosen = Vec::new();
     for wanted in &args.rules {
         let is_wanted = |id: &str| id == wanted || id.split('.').next() == Some(wanted);

@@ -8,7 +8,7 @@ use crate::{say, screen};
 use anyhow::{Context, Result, anyhow, bail};
 use kimage::bytes::printable;
 use kimage::inspect::{Opened, Part, open};
-use kimage::report::{self, FileInfo, write_info_json};
+use kimage::report::{FileInfo, write_files_json};
 use std::io::Write;
 use std::path::Path;
 
@@ -33,8 +33,8 @@ pub(crate) fn extract(args: &Extract) -> Result<()> {
         return write_all(folder, &opened, args.sync);
     }
     if args.json {
-        let files = vec![FileInfo::new(&input.name(), &opened)];
-        return screen::print(|out| write_info_json(&report::Info::new(files), out));
+        let files = [FileInfo::new(&input.name(), &opened)];
+        return screen::print(|out| write_files_json("extract", &files, out));
     }
     screen::print(|out| {
         opened.parts().iter().try_for_each(|part| {

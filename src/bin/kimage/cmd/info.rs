@@ -5,14 +5,11 @@ use crate::input::Input;
 use crate::{say, screen};
 use anyhow::{Context, Result, bail};
 use kimage::inspect::{FactFound, Layer, LayerId, Opened, open};
-use kimage::report::{self, FileInfo, write_info_json, write_info_text};
+use kimage::report::{FileInfo, write_files_json, write_info_text};
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 
 pub(crate) fn info(args: &Info) -> Result<()> {
-    if args.schema {
-        return screen::print(|out| out.write_all(report::INFO_JSON_SCHEMA.as_bytes()));
-    }
     super::common::one_stdin(&args.files);
     if let Some(field) = &args.field {
         return print_field(args, field);
@@ -33,7 +30,7 @@ pub(crate) fn info(args: &Info) -> Result<()> {
         }
     }
     if args.json {
-        screen::print(|out| write_info_json(&report::Info::new(files), out))?;
+        screen::print(|out| write_files_json("info", &files, out))?;
     }
     match failures {
         0 => Ok(()),

@@ -6,11 +6,10 @@ use crate::input::Input;
 use crate::{say, screen};
 use anyhow::{Result, anyhow, bail};
 use clap::error::ErrorKind;
-use kimage::bytes::printable;
 use kimage::finding::Severity;
-use kimage::lint::{Board, Files, Linted, SHIPPED, lint as check};
-use kimage::report::write_json;
-use std::io::{self, Write};
+use kimage::lint::{Board, Files, SHIPPED, lint as check};
+use kimage::report::{write_lint_json, write_lint_text};
+use std::io::Write;
 use std::path::Path;
 
 pub(crate) fn lint(args: &Lint) -> Result<()> {
@@ -44,9 +43,9 @@ pub(crate) fn lint(args: &Lint) -> Result<()> {
     let mut linted = check(&board, &files).map_err(|error| anyhow::Error::new(error).context(image.name()))?;
     linted.findings.append(&mut findings);
     if args.json {
-        screen::print(|out| write_json(&linted, out))?;
+        screen::print(|out| write_lint_json(&image.name(), &linted, out))?;
     } else {
-        screen::print(|out| show(&linted, out))?;
+        screen::print(|out| write_lint_text(&linted, out))?;
         linted.findings.iter().for_each(say::finding);
     }
     match linted.findings.iter().filter(|finding| finding.severity == Severity::Error).count() {
@@ -73,14 +72,4 @@ fn board_text(path: &Path) -> Result<String> {
             _ => bail!("{}: is no board file: it is not text; {BEGIN}", path.display()),
         },
     }
-}
-
-/// The memory, one line a use.
-fn show(linted: &Linted, out: &mut impl Write) -> io::Result<()> {
-    writeln!(out, "{}", printable(&linted.board))?;
-    for using in &linted.memory {
-        let end = using.start.saturating_add(using.size);
-        writeln!(out, "  {:#012x}..{end:#012x}  {:>11} bytes  {}", using.start, using.size, printable(&using.what))?;
-    }
-    Ok(())
 }

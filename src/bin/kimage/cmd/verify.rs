@@ -7,14 +7,10 @@ use anyhow::{Context, Result};
 use kimage::finding::Severity;
 use kimage::inspect::verify::{against, verify as check};
 use kimage::inspect::{Opened, open};
-use kimage::report::{FileVerification, VERIFY_JSON_SCHEMA, Verification, write_verify_json, write_verify_text};
-use std::io::Write;
+use kimage::report::{FileVerification, write_files_json, write_verify_text};
 use std::path::Path;
 
 pub(crate) fn verify(args: &Verify) -> Result<()> {
-    if args.schema {
-        return screen::print(|out| out.write_all(VERIFY_JSON_SCHEMA.as_bytes()));
-    }
     let all: Vec<_> = args.files.iter().chain(&args.against).cloned().collect();
     super::common::one_stdin(&all);
     let limits = args.opening.limits();
@@ -38,7 +34,7 @@ pub(crate) fn verify(args: &Verify) -> Result<()> {
         }
     }
     if args.json {
-        screen::print(|out| write_verify_json(&Verification::new(files), out))?;
+        screen::print(|out| write_files_json("verify", &files, out))?;
     }
     // What is wrong was said, each with its file.
     if is_good { Ok(()) } else { Err(say::Said.into()) }

@@ -67,7 +67,7 @@ pub(crate) fn bench(args: &Bench) -> Result<()> {
     // The table is not lost with the plot, nor the plot with whoever reads the table.
     let drawn = svg.as_ref().map_or(Ok(()), |svg| draw(&report, svg, args.quiet));
     if args.json {
-        screen::print(|out| write_json(&report, out))?;
+        screen::print(|out| write_json("bench", &report, out))?;
     } else {
         // A plot on standard output leaves the other one for the table.
         let (to_stderr, is_terminal) = match &svg {
