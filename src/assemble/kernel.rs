@@ -195,7 +195,8 @@ pub(super) fn needs_no_load(format: Option<Format>) -> bool {
 pub(super) fn cut_off(format: Option<Format>, data: &[u8]) -> Option<FieldError> {
     let error = match format? {
         Format::ZImage => ZImage::parse_alone(data).err()?,
-        Format::BzImage => BzImage::parse(data).err()?,
+        // A setup alone has its own uses, and says no more of what is missing.
+        Format::BzImage if !super::is_setup_alone(data) => BzImage::parse(data).err()?,
         _ => return None,
     };
     matches!(error.problem, Problem::Truncated { .. }).then_some(error)

@@ -45,7 +45,7 @@ impl FileVerification {
     pub fn new(name: &str, opened: &Opened<'_>, verified: &Verified) -> FileVerification {
         FileVerification {
             file: name.to_owned(),
-            ok: verified.count(Severity::Error) == 0,
+            ok: verified.is_good(),
             error: None,
             checks: verified.checks,
             errors: verified.count(Severity::Error),
@@ -119,9 +119,12 @@ pub fn write_verify_text(
     let notes = count(Severity::Note, "note");
     // What was not looked at is no part of "good".
     let unchecked = listed(&verified.unchecked());
+    let also = if unchecked.is_empty() { String::new() } else { format!("; NOT checked: {unchecked}") };
     let (verdict, unchecked) = match (errors.is_empty(), unchecked.is_empty()) {
-        (false, true) => (style.paint("bad", "1;31"), String::new()),
-        (false, false) => (style.paint("bad", "1;31"), format!("; NOT checked: {unchecked}")),
+        (false, _) => (style.paint("bad", "1;31"), also),
+        (true, _) if verified.is_unknown() => {
+            (format!("{}: no header tells what the file is", style.paint("not known", "1;33")), also)
+        }
         (true, true) => (style.paint("good", "1;32"), String::new()),
         (true, false) => {
             (style.paint(&format!("good but for {unchecked}, which were NOT checked"), "1;33"), String::new())

@@ -86,6 +86,12 @@ fn a_dump_of_flash() {
     let verdict = run(kimage().arg("verify").arg(&path));
     let text = stdout(&verdict);
     assert!(text.contains("data that no header explains") && text.contains("NOT checked"), "{text}");
+    // What the file itself is nobody knows, however good the images in it are: that is not "good".
+    let good = [&b"of an unknown vendor"[..], &image, b"and its end"].concat();
+    let verdict = run(kimage().arg("verify").arg(write(dir.path(), "unknown", &good)));
+    let words = stdout(&verdict);
+    assert_eq!(verdict.status.code(), Some(1), "{words}");
+    assert!(words.contains(": not known: no header tells what the file is: "), "{words}");
     // What is wrong inside is an error there.
     let mut damaged = bytes.clone();
     let middle = usize::try_from(at[1]).unwrap() + 64 + 30;

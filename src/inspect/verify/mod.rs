@@ -52,6 +52,16 @@ impl Verified {
         self.findings.iter().filter(|found| found.finding.severity == severity).count()
     }
 
+    /// No header tells what the file itself is: what was checked are images in the middle of it.
+    pub fn is_unknown(&self) -> bool {
+        self.findings.iter().any(|found| found.finding.rule == UNEXPLAINED.id)
+    }
+
+    /// All that the file claims holds; what was not checked is another matter ([`Verified::unchecked`]).
+    pub fn is_good(&self) -> bool {
+        self.count(Severity::Error) == 0 && !self.is_unknown()
+    }
+
     /// What is there and was not checked, each once, from the outside in.
     pub fn unchecked(&self) -> Vec<&'static str> {
         let mut names = Vec::new();

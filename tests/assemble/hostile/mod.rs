@@ -156,7 +156,9 @@ impl From<kimage::Error> for Complaint {
             stub::Error::WrongCpu { .. } | stub::Error::MissingSymbol { .. } => (None, true),
             _ => (None, false),
         };
-        let (inner, about_contents) = match &error {
+        // Which of several inputs it is does not change what it says of the input.
+        let told = if let kimage::Error::Part { source, .. } = &error { &**source } else { &error };
+        let (inner, about_contents) = match told {
             Input { source: InputError::Field(error), .. } | BzImage(bzimage::Error::Setup(error)) => {
                 (Some(field(error)), false)
             }

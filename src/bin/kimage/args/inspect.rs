@@ -110,8 +110,8 @@ Examples:
   kimage verify new/bzImage --against old/bzImage
   kimage verify uImage --json | jq -r '.files[].findings[] | [.severity, .rule, .message] | @tsv'
 
-Exit status: 0 when no error was found (warnings and notes are none), 1 otherwise. --schema prints the JSON Schema of
-the JSON form.")]
+Exit status: 0 when no error was found (warnings and notes are none), 1 otherwise, also when no header tells
+what the file is. --schema prints the JSON Schema of the JSON form.")]
 pub(crate) struct Verify {
     /// The files
     #[arg(value_name = "FILE", required = true)]

@@ -4,7 +4,6 @@ use crate::args::Verify;
 use crate::input::Input;
 use crate::{say, screen};
 use anyhow::{Context, Result};
-use kimage::finding::Severity;
 use kimage::inspect::verify::{against, verify as check};
 use kimage::inspect::{Opened, open};
 use kimage::report::{FileVerification, write_files_json, write_verify_text};
@@ -55,6 +54,5 @@ fn one(path: &Path, args: &Verify, reference: Option<&Opened<'_>>) -> Result<(Fi
     if !args.json {
         screen::print(|out| write_verify_text(&input.name(), &opened, &verified, screen::style(), out))?;
     }
-    let is_good = verified.count(Severity::Error) == 0;
-    Ok((FileVerification::new(&input.name(), &opened, &verified), is_good))
+    Ok((FileVerification::new(&input.name(), &opened, &verified), verified.is_good()))
 }
