@@ -135,6 +135,32 @@ fn each_rule() {
     assert_eq!(rules(&lint(&nowhere, &image, 4096, 0)), ["lint.env", "lint.env"]);
 }
 
+/// What is known of a file's format only: no configuration, no place, no size, and a place that loses RAM.
+#[test]
+fn rules_of_single_formats() {
+    let named = |wanted: &str| files::all().into_iter().find(|(name, _)| *name == wanted).unwrap().1;
+    let board = plain(&[("kernel_addr_r", 0x4100_0000)]);
+    let mut fit = named("fit");
+    let at = fit.windows(14).position(|window| window == b"configurations").unwrap();
+    fit[at] = b'k';
+    assert_eq!(rules(&lint(&board, &fit, 0, 0)), ["lint.fit"]);
+    // ARM, 128 MiB and more above the start of the RAM: the kernel rounds down to 0x4800_0000 (head.S, arch/arm/boot/compressed).
+    let arm = Board { arch: "arm".to_owned(), ..board };
+    let placed = |kernel_addr_r| Board {
+        env: Environment { kernel_addr_r: Some(kernel_addr_r), ..arm.env.clone() },
+        ..arm.clone()
+    };
+    assert_eq!(rules(&lint(&placed(0x47f0_0000), &named("zimage"), 0, 0)), [""; 0]);
+    assert_eq!(rules(&lint(&placed(0x4800_0000), &named("zimage"), 0, 0)), ["lint.zimage_bank"]);
+    assert_eq!(rules(&lint(&arm, &named("zimage-scan"), 0, 0)), ["lint.zimage"]);
+    let mut noload = Vec::new();
+    let (kind, comp) = (Some(kimage::format::uimage::kind::KERNEL_NOLOAD), Some(1));
+    let request = kimage::assemble::UImageRequest { arch: Some(2), kind, comp, ..Default::default() };
+    let packed = files::gzip(&named("zimage"));
+    kimage::assemble::uimage(&request, &[&packed], &[]).unwrap().emit(&mut noload).unwrap();
+    assert_eq!(rules(&lint(&arm, &noload, 0, 0)), ["lint.noload_place"]);
+}
+
 /// uImages by the command: codecs, dictionary, what unpacks over itself, bootm_len.
 #[test]
 fn uimages() {

@@ -256,6 +256,7 @@ fn a_kernel_partition_of_chrome_os() {
             verdict.contains("good but for signatures of the Chrome OS partition, which were NOT checked"),
             "{verdict}"
         );
+        assert!(verdict.contains("[chromeos.signature]"), "{verdict}");
         // One byte of the key block's size: an error.
         let mut damaged = fs::read(&path).unwrap();
         damaged[23] = 1;

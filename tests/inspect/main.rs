@@ -12,6 +12,7 @@ mod kernels; // kernels of ARM, MIPS, PowerPC, RISC-V and SuperH in every wrappi
 mod map; // no byte is left out, the memory is that of the header
 mod parts; // the parts of UKIs and boot images
 mod programs; // memtest86+, iPXE and memdisk are told for what they are, without a false word
+mod provoked; // each rule of `verify` is broken by one change of a whole file, and no other is
 mod unchecked; // no verdict passes over a signature or a sum that was not checked
 mod verify; // what kernels' builds and Debian made has no error; a changed byte gives one
 mod wild; // published images, held to the truth in testdata/wild.toml

@@ -145,6 +145,7 @@ fn signatures_of_pcr_values() {
     let uki = |json: &[u8]| files::pe(&[], &[(".cmdline", b"root=x"), (".pcrsig", json)]);
     let (_, file) = verdict(&write(dir.path(), "addon.efi", &uki(b"{\"sha256\":[]}")));
     assert_eq!(file["unchecked"].as_array().unwrap(), &["signatures of PCR values"], "{file}");
+    assert!(rules(&file).contains(&"uki.pcrsig"), "{file}");
     let (_, file) = verdict(&write(dir.path(), "none.efi", &files::pe(&[], &[(".cmdline", b"root=x")])));
     assert!(file["unchecked"].as_array().unwrap().is_empty(), "{file}");
 }
@@ -177,6 +178,7 @@ fn modules_that_are_signed() {
     .concat();
     let file = good_but_for(&write(dir.path(), "initrd", &archive), &["signatures of kernel modules"]);
     assert!(file["findings"][0]["message"].as_str().unwrap().contains("2 with a signature"), "{file}");
+    assert_eq!(rules(&file), ["cpio.module_signature"]);
     let chain = write(dir.path(), "initrd.gz", &files::gzip(&archive));
     let (_, file) = verdict(&chain);
     assert_eq!(file["unchecked"].as_array().unwrap(), &["signatures of kernel modules"], "{file}");

@@ -277,6 +277,11 @@ impl<'a> UImage<'a> {
         &self.files
     }
 
+    /// Where the data ends in the file: that of [`kind::FIRMWARE_IVT`] before the signature data that `ih_size` counts.
+    pub fn data_end(&self) -> u64 {
+        data_end(&self.raw)
+    }
+
     /// `ih_size`: bytes of data.
     pub fn size(&self) -> u32 {
         self.raw.size.get()

@@ -184,12 +184,14 @@ pub(super) fn uimage(opened: &Opened<'_>, layer: &Layer, checks: &mut Checks) {
     checks.expect(&uimage::rules::HCRC, 4, header.0 == header.1, Hex(header.0.into()), Hex(header.1.into()));
     checks.expect(&uimage::rules::DCRC, 24, data.0 == data.1, Hex(data.0.into()), Hex(data.1.into()));
     let end = 64 + u64::from(image.size());
-    let behind = len64(bytes).saturating_sub(end);
     let csf = image.header().kind == kind::FIRMWARE_IVT;
+    // `ih_size` of this type counts the signature data, whether it is there yet or not.
+    let data_end = image.data_end();
+    let behind = len64(bytes).saturating_sub(data_end);
     checks.expect(&uimage::rules::SIZE, 12, behind == 0 || csf, behind, 0);
     if behind > 0 && csf {
         let what = "signatures of the boot ROM (HABv4)";
-        checks.not_checked(&uimage::rules::CSF, end, format!("{behind} bytes, not checked"), what);
+        checks.not_checked(&uimage::rules::CSF, data_end, format!("{behind} bytes, not checked"), what);
     }
     let header = image.header();
     if matches!(header.kind, kind::MULTI | kind::SCRIPT) {
