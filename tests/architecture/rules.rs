@@ -64,6 +64,31 @@ fn no_finding_is_made_beside_the_registry() {
     assert_eq!(declared.len(), listed.len());
 }
 
+/// Rules of the command itself, which says them in words: with the test that reads those.
+const PROVOKED_BY_TEXT: &[(&str, &str)] = &[
+    ("codec.trailer", "the_command_reports_what_follows_the_stream"),
+    ("codec.trailing", "the_command_reports_what_follows_the_stream"),
+    ("output.owner", "owner_and_permissions_of_the_old_file"),
+];
+
+/// A rule that no test names may never fire, or fire at what is whole. Those of `verify` and of the builders are held to files with
+/// one change: tests/inspect/provoked, tests/assemble/provoked.rs.
+#[test]
+fn every_rule_is_provoked_by_a_test() {
+    let mut tests = Vec::new();
+    texts("tests", &mut tests);
+    tests.retain(|(name, _)| !name.ends_with("architecture/rules.rs"));
+    let named = |id: &str| {
+        tests.iter().any(|(_, text)| text.contains(&format!("\"{id}\"")) || text.contains(&format!("[{id}]")))
+    };
+    let by_text = |id: &str| PROVOKED_BY_TEXT.iter().any(|(rule, _)| *rule == id);
+    let lost: Vec<&str> = rules().map(|rule| rule.id).filter(|id| !named(id) && !by_text(id)).collect();
+    assert!(lost.is_empty(), "no test names {} rules: {lost:#?}", lost.len());
+    for (id, test) in PROVOKED_BY_TEXT {
+        assert!(tests.iter().any(|(_, text)| text.contains(&format!("fn {test}("))), "{id}: there is no test {test}");
+    }
+}
+
 #[test]
 fn explain_prints_the_registry() {
     let all = support::stdout(&support::run_ok(support::kimage().arg("explain")));
