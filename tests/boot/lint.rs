@@ -144,6 +144,23 @@ fn rules_of_single_formats() {
     let at = fit.windows(14).position(|window| window == b"configurations").unwrap();
     fit[at] = b'k';
     assert_eq!(rules(&lint(&board, &fit, 0, 0)), ["lint.fit"]);
+    // A second device tree that is copied somewhere makes a second configuration that takes memory.
+    let (kernel, tree) = (image64(b"ARM\x64", 0, 0x60_0000, 8), named("dtb"));
+    let file = |bytes| kimage::assemble::FitFile { name: "file", bytes };
+    let configured = |count: usize| {
+        let request = kimage::assemble::FitRequest {
+            kernel: Some(file(&kernel)),
+            dtbs: vec![file(&tree); count],
+            load: Some(0x4200_0000),
+            dtb_load: Some(0x4300_0000),
+            ..Default::default()
+        };
+        let mut out = Vec::new();
+        kimage::assemble::fit(&request).unwrap().emit(&mut out).unwrap();
+        out
+    };
+    assert_eq!(rules(&lint(&board, &configured(1), 0, 0)), [""; 0]);
+    assert_eq!(rules(&lint(&board, &configured(2), 0, 0)), ["lint.configuration"]);
     // ARM, 128 MiB and more above the start of the RAM: the kernel rounds down to 0x4800_0000 (head.S, arch/arm/boot/compressed).
     let arm = Board { arch: "arm".to_owned(), ..board };
     let placed = |kernel_addr_r| Board {
