@@ -7,7 +7,8 @@
 //!
 //! Layers stand in one list, in the order of a walk from the outside in; [`Layer::parent`] makes it a tree. What was
 //! decompressed is owned by [`Opened`] and lent out by [`Opened::bytes`], so a layer is plain data, and every typed view
-//! (`BzImage`, `Elf`, …) can be parsed from its bytes again at no cost.
+//! (`BzImage`, `Elf`, …) is parsed from its bytes again: that reads headers only. What takes a pass over all bytes is done
+//! once and kept in the layer.
 //!
 //! Nothing is peeled before somebody asks: [`Opened::new`] reads the outermost layer only, [`Opened::peel`] the next one.
 //! [`Limits`] bound depth, number of layers and decompressed bytes, whatever the file claims.
@@ -138,6 +139,8 @@ pub struct Layer {
     /// What was noticed while it was read; [`Finding::offset`] counts from its own first byte.
     pub findings: Vec<Finding>,
     buffer: Buffer,
+    /// A bzImage's CRC-32, which takes a pass over all its bytes.
+    crc: Option<u32>,
 }
 
 impl Layer {

@@ -453,7 +453,7 @@ impl<'a> Opened<'a> {
             Described::damaged(kind, bytes, finding)
         });
         let id = LayerId(self.layers.len());
-        let Described { kind, title, regions, facts, findings, parts, mut children, later } = described;
+        let Described { kind, title, regions, facts, findings, parts, mut children, later, .. } = described;
         let mut findings = findings;
         findings.extend(self.budget.finding());
         let regions = in_order(regions, at.end - at.start);
@@ -479,6 +479,7 @@ impl<'a> Opened<'a> {
             facts,
             findings,
             buffer,
+            crc: None,
         });
         if kind == Kind::Known(Format::Cpio) {
             let len = self.layer(id).and_then(|layer| cpio::archive_len(self.bytes(layer)));
@@ -582,8 +583,9 @@ impl<'a> Opened<'a> {
         let layer = self.layer(id)?;
         let mut described = Described::empty(layer.kind);
         look(self.bytes(layer), &self.context(&layer.name, layer.parent), &mut described);
-        let Described { regions, facts, findings, parts, children, .. } = described;
+        let Described { regions, facts, findings, parts, children, crc, .. } = described;
         let layer = self.layers.get_mut(id.0)?;
+        layer.crc = layer.crc.or(crc);
         layer.facts.insert(facts_at, facts);
         layer.findings.extend(findings);
         layer.findings.extend(self.budget.finding());

@@ -3,7 +3,7 @@
 //! Source: Documentation/arch/x86/boot.rst and arch/x86/boot/header.S (before 2.6.24 bootsect.S and setup.S), Linux 2.2 to
 //! 7.2. What is not Linux is held to the protocol alone: no build of a kernel says what else its header may have.
 
-use super::parse::{BzImage, Setup};
+use super::parse::{BzImage, Setup, crc_of};
 use super::raw::{FIELDS, offset_of};
 use super::stubbed::{NO_RELEASE, Stubbed};
 use crate::bytes::{Align, Cursor, len64, slice};
@@ -179,14 +179,12 @@ impl BzImage<'_> {
         if !self.setup().has(0x208) {
             return None;
         }
-        let at = self.system_range().1.checked_sub(4)?;
-        let stored = Cursor::little(self.bytes()).u32("CRC-32", at).ok()?;
-        let body = slice(self.bytes(), 0, at)?;
-        let computed = !crc32fast::hash(body);
+        let (at, stored) = self.last_word()?;
+        let computed = self.computed_crc();
         let state = match stored {
             0 => CrcState::None,
             _ if stored == computed => CrcState::Right,
-            _ if self.unsigned_crc(body) == Some(stored) => CrcState::BrokenBySigning,
+            _ if self.unsigned_crc(at) == Some(stored) => CrcState::BrokenBySigning,
             _ if !self.setup().is_linux() => return None,
             _ => CrcState::Wrong,
         };
@@ -194,15 +192,16 @@ impl BzImage<'_> {
     }
 
     /// The CRC before a signature was added: without the fields that signing changes.
-    fn unsigned_crc(&self, body: &[u8]) -> Option<u32> {
-        let mut unsigned = body.to_vec();
-        for range in self.signature()?.signed_fields() {
+    fn unsigned_crc(&self, at: u64) -> Option<u32> {
+        let signature = self.signature()?;
+        let mut unsigned = slice(self.bytes(), 0, at)?.to_vec();
+        for range in signature.signed_fields() {
             let (from, to) = (usize::try_from(range.start), usize::try_from(range.end));
             if let (Ok(from), Ok(to)) = (from, to) {
                 unsigned.get_mut(from..to).unwrap_or_default().fill(0);
             }
         }
-        Some(!crc32fast::hash(&unsigned))
+        Some(crc_of(&unsigned))
     }
 
     fn crc(&self, checks: &mut Checks) {

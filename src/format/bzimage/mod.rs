@@ -17,6 +17,8 @@ pub(crate) use check::INFO as KERNEL_INFO_RULE;
 pub use check::{CrcState, LAST_ROOT_DEV, RULES, StoredCrc, demands_large_alignment};
 pub use init_size::{InitSizeBounds, MemoryOf, init_size};
 pub use own::{Inherited, OwnBuilt, OwnError, OwnParts, OwnSetup, plan as plan_own};
+#[cfg(test)]
+pub(crate) use parse::CRCS;
 pub use parse::{BzImage, Setup};
 pub use plan::{Built, CrcChoice, Error, Generation, Parts, plan};
 pub use raw::{BOOT_FLAG, FIELDS, HDRS, HEADER_AT, SetupHeader};

@@ -3,6 +3,7 @@
 use super::raw::{BOOT_FLAG, HDRS, HEADER_AT, SetupHeader, offset_of};
 use crate::bytes::{Cursor, FieldError, Problem, len64, slice};
 use crate::layout::{Region, RegionKind};
+use std::sync::OnceLock;
 use zerocopy::FromBytes;
 
 /// A setup, as `setup.bin` has it or as it stands at the front of an image.
@@ -177,12 +178,13 @@ impl<'a> Setup<'a> {
 }
 
 /// A whole bzImage.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct BzImage<'a> {
     bytes: &'a [u8],
     setup: Setup<'a>,
     system: (u64, u64),
-    crc32: Option<u32>,
+    /// The CRC-32 of all in front of the last four bytes of code, once somebody asked.
+    crc: OnceLock<u32>,
 }
 
 impl<'a> BzImage<'a> {
@@ -218,11 +220,24 @@ impl<'a> BzImage<'a> {
                 return Err(FieldError::new(field, offset_of(field), problem).with_help(help));
             }
         }
-        let body = len64(bytes).saturating_sub(4);
-        let stored = Cursor::little(bytes).u32("CRC-32", body)?;
-        let computed = !crc32fast::hash(slice(bytes, 0, body).unwrap_or(&[]));
-        let crc32 = (stored == computed).then_some(stored);
-        Ok(BzImage { bytes, setup, system: (start, end), crc32 })
+        Ok(BzImage { bytes, setup, system: (start, end), crc: OnceLock::new() })
+    }
+
+    /// The same image, whose CRC was computed before ([`Self::computed_crc`]).
+    pub(crate) fn with_crc(self, computed: Option<u32>) -> Self {
+        BzImage { crc: computed.map_or_else(OnceLock::new, OnceLock::from), ..self }
+    }
+
+    /// The CRC-32 of all in front of the last four bytes of code. It takes a pass over the image, the first time.
+    pub(crate) fn computed_crc(&self) -> u32 {
+        let body = self.system.1.saturating_sub(4);
+        *self.crc.get_or_init(|| crc_of(slice(self.bytes, 0, body).unwrap_or(&[])))
+    }
+
+    /// The last four bytes of code, where a CRC-32 stands if there is one, and their file offset.
+    pub(super) fn last_word(&self) -> Option<(u64, u32)> {
+        let at = self.system.1.checked_sub(4)?;
+        Some((at, Cursor::little(self.bytes).u32("CRC-32", at).ok()?))
     }
 
     /// The setup in front.
@@ -243,7 +258,8 @@ impl<'a> BzImage<'a> {
 
     /// The CRC-32 at the very end, when it is right.
     pub fn crc32(&self) -> Option<u32> {
-        self.crc32
+        let (_, stored) = self.last_word().filter(|_| self.system.1 == len64(self.bytes))?;
+        (stored == self.computed_crc()).then_some(stored)
     }
 
     /// The compressed kernel, by `payload_offset` and `payload_length` (protocol 2.08).
@@ -254,8 +270,26 @@ impl<'a> BzImage<'a> {
 
     /// What the image consists of.
     pub fn regions(&self) -> Vec<Region> {
-        regions(&self.setup.header, self.system.0, self.system.1, len64(self.bytes), self.crc32.is_some())
+        self.regions_with_crc(self.crc32().is_some())
     }
+
+    /// What the image consists of, when it ends in a CRC-32 or does not: without a look at its bytes.
+    pub(crate) fn regions_with_crc(&self, crc: bool) -> Vec<Region> {
+        regions(&self.setup.header, self.system.0, self.system.1, len64(self.bytes), crc)
+    }
+}
+
+/// The CRC-32 that the kernel's build writes: without the inversion at the end (arch/x86/boot/tools/build.c).
+pub(super) fn crc_of(bytes: &[u8]) -> u32 {
+    #[cfg(test)]
+    CRCS.with(|count| count.set(count.get() + 1));
+    !crc32fast::hash(bytes)
+}
+
+#[cfg(test)]
+thread_local! {
+    /// How many CRCs this thread computed.
+    pub(crate) static CRCS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
 
 fn payload_range(header: &SetupHeader, version: u16, start: u64, end: u64) -> Option<std::ops::Range<u64>> {

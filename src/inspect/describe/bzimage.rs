@@ -49,7 +49,8 @@ pub(super) fn describe(bytes: &[u8], context: &Context<'_>) -> Result<Described,
             return Ok(described);
         }
     };
-    described.regions = image.regions();
+    // Whether it ends in a CRC is found out later: that takes a look at every byte.
+    described.regions = image.regions_with_crc(false);
     for region in &described.regions {
         if region.name == "payload" {
             described.children.push(Child::range("payload", region.at.clone()));
@@ -248,7 +249,10 @@ fn kernel_info(setup: &Setup<'_>, bytes: &[u8], start: u64, described: &mut Desc
 
 /// The CRC-32 that builds up to 6.14 put at the end of the protected-mode code.
 fn crc(bytes: &[u8], _: &Context<'_>, described: &mut Described) {
-    let Some(crc) = BzImage::parse(bytes).ok().and_then(|image| image.check_crc()) else { return };
+    let Ok(image) = BzImage::parse(bytes) else { return };
+    described.regions = image.regions();
+    described.crc = Some(image.computed_crc());
+    let Some(crc) = image.check_crc() else { return };
     let meaning = match crc.state {
         CrcState::Right => "right",
         CrcState::None => "none, as from Linux 6.15 on",

@@ -63,6 +63,8 @@ pub(super) struct Described {
     pub(super) parts: Vec<PartAt>,
     pub(super) children: Vec<Child>,
     pub(super) later: Vec<Later>,
+    /// As [`super::Layer`] has it.
+    pub(super) crc: Option<u32>,
 }
 
 /// What takes a look at every byte: put off until somebody asks for more than the structure, as `extract` of a kernel does
@@ -88,6 +90,7 @@ impl Described {
             parts: Vec::new(),
             children: Vec::new(),
             later: Vec::new(),
+            crc: None,
         }
     }
 

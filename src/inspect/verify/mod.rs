@@ -282,3 +282,38 @@ fn unsigned_len(bytes: &[u8]) -> u64 {
     let pe = Pe::parse(bytes).ok().filter(|_| Pe::detect(bytes));
     pe.and_then(|pe| pe.certificate_range()).map_or(len64(bytes), |range| range.start.min(len64(bytes)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::bzimage::CRCS;
+    use crate::inspect::{Limits, open};
+
+    /// The CRC takes a pass over the whole image: once for all that `verify` looks at, and none for a part.
+    #[test]
+    fn a_bzimage_is_hashed_once() {
+        let vmlinux = include_bytes!("../../../testdata/tiny/vmlinux");
+        let setup = include_bytes!("../../../testdata/tiny/setup.bin");
+        let built = crate::assemble::bzimage(vmlinux, setup, crate::assemble::CrcChoice::Yes).unwrap();
+        let mut image = Vec::new();
+        built.emit(&mut image).unwrap();
+        let count = |work: &dyn Fn()| {
+            let before = CRCS.get();
+            work();
+            CRCS.get() - before
+        };
+        let verified = count(&|| {
+            let opened = open(&image, &Limits::default()).unwrap();
+            let crc = opened.layers()[0].facts.get("crc32").unwrap().meaning.clone();
+            assert_eq!(crc.as_deref(), Some("right"));
+            assert!(opened.layers()[0].regions.iter().any(|region| region.name == "crc32"));
+            assert_eq!(verify(&opened).count(Severity::Error), 0);
+        });
+        assert_eq!(verified, 1);
+        let extracted = count(&|| {
+            let mut opened = Opened::new(&image, &Limits::default()).unwrap();
+            assert!(opened.part("setup").is_some());
+        });
+        assert_eq!(extracted, 0);
+    }
+}

@@ -40,6 +40,7 @@ rules! {
 pub(super) fn check(opened: &Opened<'_>, layer: &Layer, checks: &mut Checks) {
     let bytes = opened.bytes(layer);
     let Ok(image) = BzImage::parse(bytes) else { return };
+    let image = image.with_crc(layer.crc);
     checks.append(image.check());
     let stubbed = Stubbed::find(&image);
     let packed = opened.children(layer.id).find(|child| child.name == "payload");
