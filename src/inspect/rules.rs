@@ -19,9 +19,9 @@ rules! {
         "the kernel unpacks what stands before it and says \"Initramfs unpacking failed\"",
         "make the archive again";
     pub(crate) INITRAMFS_JUNK = "initramfs.junk", Warning, "bytes behind an archive of the RAM disk",
-        "the kernel stops unpacking there",
         "the kernel unpacks what stands before it and says \"Initramfs unpacking failed\"; built into the kernel, it makes it \
-         panic";
+         panic",
+        "make the archive again";
     pub(crate) PE_DAMAGED = "pe.damaged", Error, "PE header",
         "UEFI firmware does not start it",
         "copy the image again, whole";

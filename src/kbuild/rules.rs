@@ -23,8 +23,8 @@ rules! {
     pub(super) PAYLOAD = "tree.payload", Error, "compressed kernel",
         "the folder's decompressor cannot unpack it, or another kernel comes out",
         "give the compressed kernel of this vmlinux";
-    pub(super) LINK = "tree.link", Warning, "what the linker says",
-        "the linker did its work, and had something to say",
+    pub(super) LINK = "tree.link", Warning, "output of the linker",
+        "the link succeeded with warnings",
         "compare it with what the kernel's own build prints";
     pub(super) STREAM = "tree.stream", Note, "compressed kernel of the folder",
         "the image is not byte for byte that of the build: another kernel, or another compressor",

@@ -238,6 +238,25 @@ fn bzimages_around_the_built_in_stub() {
     assert_eq!(made(true), ["bzimage.no_relocs"]);
 }
 
+/// What a kernel's build compresses already: a table stands behind the ELF file, a zero and the places of its pointers.
+#[test]
+fn payloads() {
+    let made = |bytes: &[u8]| {
+        let findings = assemble::payload(bytes).unwrap().findings;
+        findings.iter().map(|finding| finding.rule).collect::<Vec<_>>()
+    };
+    let mut kernel = elf(false, false, 3, 0xc100_0000, 0x100_0000).build();
+    let at = kernel.windows(4).position(|window| window == [0x11; 4]).unwrap();
+    kernel[at..at + 4].copy_from_slice(&0xc100_0000_u32.to_le_bytes());
+    let place = 0xc100_0000 + u32::try_from(at - 52 - 56).unwrap();
+    assert_eq!(made(&[kernel, [0, place].map(u32::to_le_bytes).concat()].concat()), ["payload.ready"]);
+    assert_eq!(made(&read(&testdata("tiny/kernel"))), ["payload.no_relocs"]);
+    // Nor has it relocations.
+    assert_eq!(made(&read(&testdata("tiny/vmlinux"))), ["payload.decompressor", "payload.no_relocs"]);
+    assert_eq!(made(&packed(Codec::Gzip, &image64())), ["payload.compressed"]);
+    assert_eq!(made(&image64()), [""; 0]);
+}
+
 /// A kernel with its relocation entries (`--emit-relocs`); the one in it is of this type.
 fn with_relocation(kind: u64) -> Vec<u8> {
     let at = 0xffff_ffff_8100_0000_u64;

@@ -69,6 +69,24 @@ fn table(from: u32) -> Vec<u8> {
     [0].into_iter().chain(wide).chain([0]).chain(narrow).flat_map(u32::to_le_bytes).collect()
 }
 
+/// Each list rises, and leads to pointers into the kernel.
+#[test]
+fn relocation_tables() {
+    let image = |table: &[u8]| x86::image(&files::gzip(&[&movable()[..], table].concat()));
+    let whole = table(0);
+    // After the zero and eight words of 64 bits, and another zero: the words of 32 bits. Two change places.
+    let mut unsorted = whole.clone();
+    unsorted.copy_within(44..48, 40);
+    unsorted[44..48].copy_from_slice(&whole[40..44]);
+    breaks("relocs.sorted", &image(&whole), &image(&unsorted));
+    // All of 64 bits lead to zeros.
+    let mut outside = whole.clone();
+    for (index, word) in outside[4..36].chunks_exact_mut(4).enumerate() {
+        word.copy_from_slice(&(0x8100_0080 + 8 * index as u32).to_le_bytes());
+    }
+    breaks("relocs.inside", &image(&whole), &image(&outside));
+}
+
 #[test]
 fn against_another_file() {
     let image = |from: u32| x86::image(&files::gzip(&[movable(), table(from)].concat()));

@@ -60,6 +60,7 @@ fn headers_of_efi_programs() {
             ("pe.sizes", &[(OPTIONAL + 56, &0x600_u32.to_le_bytes())]),
             ("pe.entry", &[(OPTIONAL + 16, &0x600_u32.to_le_bytes())]),
             ("pe.subsystem", &[(OPTIONAL + 68, &[3])]),
+            ("pe.checksum", &[(OPTIONAL + 64, &[1])]),
             ("pe.nx", &[(SECTIONS + 36, &(CODE | 0x8000_0000).to_le_bytes())]),
         ],
     );

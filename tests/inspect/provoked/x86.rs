@@ -74,6 +74,9 @@ fn fields_of_the_header() {
             ("bzimage.handover", &[(0x264, &payload_at)]),
             ("bzimage.kernel_info", &[(0x268, &[4])]),
             ("bzimage.kernel_version", &[(0x20e, &[0xc1])]),
+            // root_flags, which rdev could set.
+            ("bzimage.rdev", &[(0x1f2, &[0])]),
+            ("payload.codec", &[(SETUP + PAYLOAD, &[0, 0, 0])]),
             ("payload.length", &[(0x24c, &(len + 16).to_le_bytes())]),
         ],
     );
