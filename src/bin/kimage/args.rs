@@ -20,6 +20,7 @@ pub(crate) use vendor::Vendor;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use kimage::assemble::{ARCH, COMPRESSION, DEFAULT_MAX_SIZE, Names, OS, SectionFlags, TYPE};
+use kimage::codec::Codec;
 use kimage::kbuild::Lists;
 use kimage::report::json_schema;
 use std::path::PathBuf;
@@ -455,8 +456,8 @@ pub(crate) struct Uimage {
     #[arg(long)]
     pub(crate) force: bool,
     /// Compress the data; an ELF file is flattened first, and compressed with gzip when this is not given
-    #[arg(long, value_name = "COMP", value_enum)]
-    pub(crate) compress: Option<fit::CompressArg>,
+    #[arg(long, value_name = "COMP", value_parser = codec::one_of(codec::UBOOT_CODECS))]
+    pub(crate) compress: Option<Codec>,
     #[command(flatten)]
     pub(crate) vendor: Vendor,
     #[command(flatten)]

@@ -1,9 +1,9 @@
 //! `bench`.
 
-use super::codec::{BcjArg, CodecArg};
+use super::codec::{CODECS, CONVERTERS, one_of};
 use super::size;
 use clap::{Args, ValueEnum};
-use kimage::codec::{Codec, Parameters};
+use kimage::codec::{Bcj, Codec, Parameters};
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 
@@ -66,8 +66,8 @@ pub(crate) struct BenchOne {
     pub(crate) direction: Direction,
     #[arg(value_parser = Variant::parse)]
     pub(crate) codec: Variant,
-    #[arg(long, value_enum)]
-    pub(crate) bcj: BcjArg,
+    #[arg(long, value_parser = one_of(CONVERTERS))]
+    pub(crate) bcj: Bcj,
     #[arg(long)]
     pub(crate) jobs: NonZeroUsize,
     #[arg(long)]
@@ -97,16 +97,14 @@ pub(crate) struct Variant {
 impl Variant {
     /// `CODEC`, then `-LEVEL`, `-SIZE` with its unit, `-best`, `-split`.
     pub(crate) fn parse(name: &str) -> Result<Variant, String> {
-        let longest_first = |codec: &CodecArg| std::cmp::Reverse(word(*codec).len());
-        let mut codecs = CodecArg::value_variants().to_vec();
-        codecs.sort_by_key(longest_first);
-        let found = codecs.iter().find_map(|codec| {
-            let rest = name.strip_prefix(&word(*codec))?;
+        let mut longest_first = CODECS.to_vec();
+        longest_first.sort_by_key(|(word, ..)| std::cmp::Reverse(word.len()));
+        let found = longest_first.iter().find_map(|(word, codec, _)| {
+            let rest = name.strip_prefix(word)?;
             (rest.is_empty() || rest.starts_with('-')).then_some((*codec, rest))
         });
         let Some((codec, rest)) = found else {
-            codecs.sort();
-            let names: Vec<String> = codecs.into_iter().map(word).collect();
+            let names: Vec<&str> = CODECS.iter().map(|(word, ..)| *word).collect();
             return Err(format!("it begins with no codec; there are {}", names.join(", ")));
         };
         let mut parameters = Parameters::default();
@@ -127,16 +125,11 @@ impl Variant {
                 return Err(format!("`{part}` is one too many"));
             }
         }
-        let variant = Variant { name: name.to_owned(), codec: codec.into(), parameters };
+        let variant = Variant { name: name.to_owned(), codec, parameters };
         // A codec looks at its parameters before it looks at the data.
         let checked = variant.codec.compress(&[], &variant.parameters, &mut std::io::sink());
         checked.map_err(|error| error.to_string()).map(|()| variant)
     }
-}
-
-/// The name on the command line.
-fn word(codec: CodecArg) -> String {
-    codec.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
 }
 
 #[cfg(test)]

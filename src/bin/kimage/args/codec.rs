@@ -1,7 +1,8 @@
 //! `compress` and `decompress`.
 
 use super::size;
-use clap::{Args, ValueEnum};
+use clap::Args;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use kimage::codec::{Bcj, Codec, Literal, Parameters};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -25,8 +26,8 @@ Examples:
   kimage compress zstd --split -j 4 vmlinux.bin -o vmlinux.zst")]
 pub(crate) struct Compress {
     /// Which codec
-    #[arg(value_enum)]
-    pub(crate) codec: CodecArg,
+    #[arg(value_parser = one_of(CODECS))]
+    pub(crate) codec: Codec,
     /// The data
     pub(crate) file: PathBuf,
     /// Where to write
@@ -59,8 +60,8 @@ pub(crate) struct CodecOptions {
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub(crate) dict_size: Option<u64>,
     /// Branch converter in front of xz [default: that of an ELF file's CPU, none for other data]
-    #[arg(long, value_enum, value_name = "CPU")]
-    pub(crate) bcj: Option<BcjArg>,
+    #[arg(long, value_parser = one_of(CONVERTERS), value_name = "CPU")]
+    pub(crate) bcj: Option<Bcj>,
     /// Literal context bits of lzma and xz, 0 to 4 [default: 3, or as the kernel has it for the CPU]
     #[arg(long, value_name = "N")]
     pub(crate) lc: Option<u32>,
@@ -85,7 +86,7 @@ impl CodecOptions {
         Parameters {
             level: self.level.or(parameters.level),
             dictionary: self.dict_size.or(parameters.dictionary),
-            bcj: self.bcj.map(Into::into).or(parameters.bcj),
+            bcj: self.bcj.or(parameters.bcj),
             literal: Literal { lc: self.lc.or(lc), lp: self.lp.or(lp), pb: self.pb.or(pb) },
             threads: self.jobs.or_else(|| available_parallelism().ok()).map_or(1, usize::from),
             split: self.split || parameters.split,
@@ -133,61 +134,61 @@ pub(crate) struct Filter {
     pub(crate) quiet: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
-pub(crate) enum CodecArg {
-    None,
-    Gzip,
-    Bzip2,
-    Lzma,
-    Xz,
-    /// In the container of lzop
-    Lzo,
-    /// The legacy frame, which the kernel reads
-    Lz4,
-    /// The modern frame, which U-Boot reads
-    Lz4Frame,
-    Zstd,
-}
+/// A word of the command line, what it stands for, and what there is to say of it.
+pub(crate) type Word<T> = (&'static str, T, &'static str);
 
-impl From<CodecArg> for Codec {
-    fn from(arg: CodecArg) -> Codec {
-        match arg {
-            CodecArg::None => Codec::None,
-            CodecArg::Gzip => Codec::Gzip,
-            CodecArg::Bzip2 => Codec::Bzip2,
-            CodecArg::Lzma => Codec::Lzma,
-            CodecArg::Xz => Codec::Xz,
-            CodecArg::Lzo => Codec::Lzo,
-            CodecArg::Lz4 => Codec::Lz4Legacy,
-            CodecArg::Lz4Frame => Codec::Lz4Frame,
-            CodecArg::Zstd => Codec::Zstd,
-        }
-    }
-}
+/// Every codec, with the frame of lz4 that the kernel reads.
+pub(crate) const CODECS: &[Word<Codec>] = &[
+    ("none", Codec::None, ""),
+    ("gzip", Codec::Gzip, ""),
+    ("bzip2", Codec::Bzip2, ""),
+    ("lzma", Codec::Lzma, ""),
+    ("xz", Codec::Xz, ""),
+    ("lzo", Codec::Lzo, "In the container of lzop"),
+    ("lz4", Codec::Lz4Legacy, "The legacy frame, which the kernel reads"),
+    ("lz4-frame", Codec::Lz4Frame, "The modern frame, which U-Boot reads"),
+    ("zstd", Codec::Zstd, ""),
+];
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum BcjArg {
-    X86,
-    Arm,
-    Armthumb,
-    Arm64,
-    Powerpc,
-    Riscv,
-    Sparc,
-    None,
-}
+/// The compressions that U-Boot has a word for, with the frame of lz4 that it reads.
+pub(crate) const UBOOT_CODECS: &[Word<Codec>] = &[
+    ("none", Codec::None, ""),
+    ("gzip", Codec::Gzip, ""),
+    ("bzip2", Codec::Bzip2, ""),
+    ("lzma", Codec::Lzma, ""),
+    ("lzo", Codec::Lzo, ""),
+    ("lz4", Codec::Lz4Frame, ""),
+    ("zstd", Codec::Zstd, ""),
+];
 
-impl From<BcjArg> for Bcj {
-    fn from(arg: BcjArg) -> Bcj {
-        match arg {
-            BcjArg::X86 => Bcj::X86,
-            BcjArg::Arm => Bcj::Arm,
-            BcjArg::Armthumb => Bcj::ArmThumb,
-            BcjArg::Arm64 => Bcj::Arm64,
-            BcjArg::Powerpc => Bcj::PowerPc,
-            BcjArg::Riscv => Bcj::RiscV,
-            BcjArg::Sparc => Bcj::Sparc,
-            BcjArg::None => Bcj::None,
-        }
-    }
+/// What kimage's boot stub unpacks.
+pub(crate) const STUB_CODECS: &[Word<Codec>] = &[
+    ("zstd", Codec::Zstd, ""),
+    ("lz4", Codec::Lz4Legacy, ""),
+    ("gzip", Codec::Gzip, ""),
+    ("xz", Codec::Xz, ""),
+    ("none", Codec::None, ""),
+];
+
+pub(super) const CONVERTERS: &[Word<Bcj>] = &[
+    ("x86", Bcj::X86, ""),
+    ("arm", Bcj::Arm, ""),
+    ("armthumb", Bcj::ArmThumb, ""),
+    ("arm64", Bcj::Arm64, ""),
+    ("powerpc", Bcj::PowerPc, ""),
+    ("riscv", Bcj::RiscV, ""),
+    ("sparc", Bcj::Sparc, ""),
+    ("none", Bcj::None, ""),
+];
+
+/// Takes one of these words.
+pub(crate) fn one_of<T: Copy + Send + Sync + 'static>(words: &'static [Word<T>]) -> impl TypedValueParser<Value = T> {
+    let shown = words.iter().map(|(name, _, help)| {
+        let value = PossibleValue::new(*name);
+        if help.is_empty() { value } else { value.help(*help) }
+    });
+    PossibleValuesParser::new(shown).try_map(move |given| {
+        let found = words.iter().find(|(name, ..)| *name == given);
+        found.map(|(_, value, _)| *value).ok_or("no such word")
+    })
 }

@@ -1,7 +1,8 @@
 //! `fit`.
 
+use super::codec::{UBOOT_CODECS, one_of};
 use super::{Building, NameArg, hex, name};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use kimage::assemble::{ARCH, Algorithm, FitLayout as Layout, OS};
 use kimage::codec::Codec;
 use std::path::PathBuf;
@@ -68,8 +69,8 @@ pub(crate) struct Fit {
     #[arg(long, value_name = "HEX", value_parser = hex)]
     pub(crate) dtb_load: Option<u64>,
     /// Compress the kernel
-    #[arg(long, value_name = "COMP", value_enum)]
-    pub(crate) compress: Option<CompressArg>,
+    #[arg(long, value_name = "COMP", value_parser = one_of(UBOOT_CODECS))]
+    pub(crate) compress: Option<Codec>,
     /// Hashes of every image: crc32, md5, sha1, sha256, sha384, sha512, or none
     #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = algorithm, default_value = "sha256")]
     pub(crate) hash: Vec<Option<Algorithm>>,
@@ -102,33 +103,6 @@ pub(crate) struct Fit {
     pub(crate) force: bool,
     #[command(flatten)]
     pub(crate) building: Building,
-}
-
-/// The compressions that U-Boot has a word for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum CompressArg {
-    None,
-    Gzip,
-    Bzip2,
-    Lzma,
-    Lzo,
-    Lz4,
-    Zstd,
-}
-
-impl From<CompressArg> for Codec {
-    fn from(arg: CompressArg) -> Codec {
-        match arg {
-            CompressArg::None => Codec::None,
-            CompressArg::Gzip => Codec::Gzip,
-            CompressArg::Bzip2 => Codec::Bzip2,
-            CompressArg::Lzma => Codec::Lzma,
-            CompressArg::Lzo => Codec::Lzo,
-            // The frame that U-Boot reads, not the kernel's.
-            CompressArg::Lz4 => Codec::Lz4Frame,
-            CompressArg::Zstd => Codec::Zstd,
-        }
-    }
 }
 
 fn algorithm(text: &str) -> Result<Option<Algorithm>, String> {

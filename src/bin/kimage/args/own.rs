@@ -1,7 +1,8 @@
 //! Options of `kimage bzimage` for images around kimage's own boot stub.
 
+use super::codec::{STUB_CODECS, one_of};
 use super::size;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use kimage::assemble::DEFAULT_MAX_MEMORY;
 use kimage::codec::Codec;
 use std::path::PathBuf;
@@ -14,8 +15,8 @@ pub(crate) struct Own {
     /// gzip is the default: of a distribution's kernel it makes a sixth more than zstd does at level 19, in a tenth of
     /// the time, and it starts as fast. lz4 is quickest both ways and largest, xz smallest and slowest; none is for media
     /// that are compressed themselves. The boot stub checks the checksums of gzip, zstd and xz; lz4 has none.
-    #[arg(long, value_name = "CODEC")]
-    pub(crate) compress: Option<OwnCodec>,
+    #[arg(long, value_name = "CODEC", value_parser = one_of(STUB_CODECS))]
+    pub(crate) compress: Option<Codec>,
     /// Build in this command line; what the boot loader says is added behind it
     #[arg(long, value_name = "TEXT")]
     pub(crate) cmdline: Option<std::ffi::OsString>,
@@ -48,27 +49,6 @@ pub(crate) struct Own {
     /// Write just the padded setup with its filled-in header
     #[arg(long)]
     pub(crate) setup_only: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum OwnCodec {
-    Zstd,
-    Lz4,
-    Gzip,
-    Xz,
-    None,
-}
-
-impl OwnCodec {
-    pub(crate) fn codec(self) -> Codec {
-        match self {
-            OwnCodec::Zstd => Codec::Zstd,
-            OwnCodec::Lz4 => Codec::Lz4Legacy,
-            OwnCodec::Gzip => Codec::Gzip,
-            OwnCodec::Xz => Codec::Xz,
-            OwnCodec::None => Codec::None,
-        }
-    }
 }
 
 impl Own {

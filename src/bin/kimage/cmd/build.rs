@@ -110,7 +110,7 @@ pub(crate) fn uimage(args: &Uimage) -> Result<()> {
             None => source_date_epoch()?,
         },
         force: args.force,
-        compress: args.compress.map(Into::into),
+        compress: args.compress,
         magic: args.vendor.magic,
         raw_name: args.vendor.name_bytes,
         empty: args.vendor.empty,

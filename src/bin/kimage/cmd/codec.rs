@@ -12,7 +12,7 @@ use std::io::{self, Write};
 
 pub(crate) fn compress(args: &Compress) -> Result<()> {
     let input = Input::open(&args.file)?;
-    let codec = Codec::from(args.codec);
+    let codec = args.codec;
     let parameters = args.options.over(Parameters::default());
     let trailer = match args.with_size && codec != Codec::Gzip {
         true => Some(size_trailer(input.len() as u64).map_err(kimage::Error::from).with_context(|| input.name())?),

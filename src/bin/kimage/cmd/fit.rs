@@ -109,7 +109,7 @@ fn from_files(args: &Fit, kernel: &Path, options: Options) -> Result<()> {
         load: args.load_address,
         entry: args.entry_point,
         dtb_load: args.dtb_load,
-        compress: args.compress.map(Into::into),
+        compress: args.compress,
         hashes: args.hash.iter().flatten().copied().collect(),
         description: args.description.clone(),
         default: args.default.clone(),

@@ -21,7 +21,7 @@ pub(super) fn bzimage(args: &Bzimage, vmlinux: &Input, setup: Option<&Input>) ->
     let initrd = open_all(&own.initrd)?;
     let default = OwnRequest::default();
     let request = OwnRequest {
-        codec: own.compress.map_or(default.codec, |codec| codec.codec()),
+        codec: own.compress.unwrap_or(default.codec),
         parameters: args.folder.codec.over(default.parameters),
         setup: setup.map(|setup| &**setup),
         relocs: relocs.as_deref(),

@@ -97,7 +97,7 @@ fn compress(args: &BenchOne, data: &[u8]) -> Result<()> {
     let codec = args.codec.codec;
     let mut parameters = Parameters { threads: args.jobs.get(), ..args.codec.parameters.clone() };
     if codec == kimage::codec::Codec::Xz {
-        parameters.bcj = Some(args.bcj.into());
+        parameters.bcj = Some(args.bcj);
     }
     // Room for the result, more than any codec needs, that is in memory before the measuring begins.
     let mut stream = vec![0xff; data.len() + data.len() / 8 + (64 << 10)];
