@@ -9,8 +9,7 @@ use crate::format::Format;
 use crate::format::dts::Source;
 use crate::format::fdt::{Dtb, Node, Property, Reservation, Tree};
 use crate::format::fit::{self, Algorithm, BootView, Fit, Options};
-use crate::format::uimage::{ARCH, COMPRESSION, OS};
-use crate::format::uimage::{OS_LINUX, arch_ids, comp_id};
+use crate::format::uimage::{ARCH, OS, OS_LINUX, arch_word, comp_word};
 
 /// A file of a FIT, with the name that messages and descriptions have for it.
 #[derive(Debug, Clone, Copy)]
@@ -273,7 +272,7 @@ impl<'r, 'a> Builder<'r, 'a> {
         self.arch = match (request.arch, kernel.arch) {
             (Some(id), _) => ARCH.short(id).unwrap_or("invalid"),
             (None, Some((arch, from))) => {
-                let name = arch_ids(arch).first().and_then(|id| ARCH.short(*id)).unwrap_or("invalid");
+                let name = arch_word(arch);
                 self.derive("arch", name, from);
                 name
             }
@@ -322,7 +321,7 @@ impl<'r, 'a> Builder<'r, 'a> {
             Ok(value) if !wide => Property::u32(name, value),
             _ => Property::u64(name, value),
         };
-        let codec = kernel.codec.and_then(comp_id).and_then(|id| COMPRESSION.short(id)).unwrap_or("none");
+        let codec = kernel.codec.and_then(comp_word).unwrap_or("none");
         let os = OS.short(request.os.unwrap_or(OS_LINUX)).unwrap_or("linux");
         let node = Node::new("kernel-1")
             .with(Property::string("description", &description))

@@ -2,13 +2,15 @@
 
 use super::rules;
 use super::{Assembled, Facts, describe, is_setup_alone};
-use crate::bytes::{Cursor, FieldError, Problem, len64, slice};
+use crate::bytes::{FieldError, Problem, len64, slice};
 use crate::codec::{Bcj, Codec, Parameters as CodecParameters, size_trailer};
 use crate::elf::{self, Elf, RelocOptions};
 use crate::error::{Error, Result};
 use crate::finding::Finding;
 use crate::format::Format;
-use crate::format::bzimage::{BzImage, Inherited, NO_RELEASE, OwnParts, OwnSetup, Stubbed, plan_own};
+use crate::format::bzimage::{
+    BzImage, Inherited, KernelInfo, NO_RELEASE, OwnParts, OwnSetup, Stubbed, XLF_5LEVEL_ENABLED, plan_own,
+};
 use crate::payload::flat;
 use crate::payload::kernel::{Kernel, kernel};
 use crate::payload::search::Budget;
@@ -73,9 +75,6 @@ impl Default for OwnRequest<'_> {
         }
     }
 }
-
-/// `xloadflags`: five levels of page tables may be on at the entry.
-const XLF_5LEVEL_ENABLED: u16 = 1 << 6;
 
 /// What is known about a kernel that comes out of an image.
 #[derive(Debug, Default)]
@@ -202,7 +201,7 @@ fn take_out(vmlinux: &[u8], max_memory: u64) -> Result<(Cow<'_, [u8]>, Origin)> 
                 is_movable: Some(header.relocatable_kernel != 0),
                 knows_five_levels: Some(header.xloadflags.get() & XLF_5LEVEL_ENABLED != 0),
                 version: image.setup().kernel_version().map(str::to_owned),
-                setup_type_max: setup_type_max(&image).unwrap_or(0),
+                setup_type_max: image.kernel_info().filter(KernelInfo::is_one).map_or(0, |info| info.setup_type_max),
                 table: Stubbed::find(&image).map(|stubbed| table(&stubbed.parameters)),
                 inherited: Some(Inherited::of(image.setup())),
                 findings: not_kept(&image),
@@ -286,17 +285,6 @@ fn cut_off(error: FieldError) -> FieldError {
         Problem::Truncated { .. } => error.with_help("the image is cut off: copy it again"),
         _ => error,
     }
-}
-
-/// `setup_type_max` of the image's `kernel_info`.
-fn setup_type_max(image: &BzImage<'_>) -> Option<u32> {
-    const MAGIC: u32 = u32::from_le_bytes(*b"LToP");
-    let setup = image.setup();
-    let offset = u64::from(setup.header().kernel_info_offset.get());
-    let at = setup.padded_len().checked_add(offset)?;
-    let cursor = Cursor::little(image.bytes());
-    let found = setup.has(0x20f) && offset != 0 && cursor.u32("kernel_info", at) == Ok(MAGIC);
-    if found { cursor.u32("setup_type_max", at.checked_add(12)?).ok() } else { None }
 }
 
 /// The kernel laid out, with the relocation table that was given, stands behind it, or can be made from it.

@@ -13,7 +13,7 @@ use crate::format::Format;
 use crate::format::fdt::FDT_MAGIC;
 use crate::format::header_arch;
 use crate::format::uimage::{
-    self, ARCH, COMP_NONE, COMPRESSION, HEADER_LEN, Header, NAME_LEN, TYPE, arch_ids, comp_id, kind,
+    self, ARCH, COMP_NONE, COMPRESSION, HEADER_LEN, Header, NAME_LEN, TYPE, arch_ids, arch_word, comp_id, kind,
 };
 use crate::format::zimage::{self, ZImage};
 use crate::layout::{Plan, Region, RegionKind, Reserver};
@@ -481,7 +481,7 @@ impl Decided {
     fn check_arch(&mut self, header: &Header, facts: &DataFacts) {
         let Some((arch, from)) = facts.arch.filter(|(arch, _)| !arch_ids(*arch).contains(&header.arch)) else { return };
         let given = ARCH.short(header.arch).unwrap_or("?");
-        let want = arch_ids(arch).first().and_then(|id| ARCH.short(*id)).unwrap_or("?");
+        let want = arch_word(arch);
         self.error(&uimage::rules::ARCH, format!("-A {given}, but {from} says {arch}"), format!("change -A to {want}"));
     }
 

@@ -11,7 +11,7 @@ pub use cursor::{Cursor, Endian};
 pub use printable::{is_printable, printable};
 pub use record::{Field, FieldWriter, Patch};
 
-pub(crate) use record::fields;
+pub(crate) use record::{fields, offset_of};
 
 use std::borrow::Cow;
 use std::fmt;

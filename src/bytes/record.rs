@@ -35,6 +35,31 @@ macro_rules! fields {
 }
 pub(crate) use fields;
 
+/// Offset of the field `name` of a table; a name that is not in the table does not compile where it is a constant, and
+/// panics in the first test that meets it elsewhere.
+#[allow(clippy::panic, reason = "a misspelt field is a bug of kimage that no input can reach")]
+pub(crate) const fn offset_of(fields: &[Field], name: &str) -> u64 {
+    let mut index = 0;
+    while index < fields.len() {
+        #[allow(clippy::indexing_slicing, reason = "evaluated by the compiler, below the length")]
+        let field = &fields[index];
+        if same(field.name.as_bytes(), name.as_bytes()) {
+            return field.at;
+        }
+        index += 1;
+    }
+    panic!("no such field")
+}
+
+#[allow(clippy::indexing_slicing, reason = "evaluated by the compiler, below the length")]
+const fn same(a: &[u8], b: &[u8]) -> bool {
+    let mut index = 0;
+    while index < a.len() && index < b.len() && a[index] == b[index] {
+        index += 1;
+    }
+    index == a.len() && index == b.len()
+}
+
 /// One header field that an image builder wrote.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Patch {

@@ -4,12 +4,31 @@
 
 use crate::arch::Arch;
 use crate::bytes::{Cursor, FieldError, Problem, len64, slice};
-use crate::finding::Severity;
+use crate::finding::{Checks, Hex, Severity, rules};
 use crate::format::fdt::Behind;
+use crate::format::pe::{self, Pe};
 
 const ARM64_MAGIC: u32 = 0x644d_5241; // "ARM\x64"
 const RISCV_MAGIC2: u32 = 0x0543_5352; // "RSC\x05"
 const MAGIC_AT: u64 = 56;
+const TEXT_OFFSET_AT: u64 = 8;
+const SIZE_AT: u64 = 16;
+const FLAGS_AT: u64 = 24;
+/// RISC-V alone, as the words behind it are: `RISCV`, the older magic number, at 48.
+const VERSION_AT: u64 = 32;
+const RISCV_MAGIC_AT: u64 = 48;
+const RISCV_MAGIC: u64 = 0x0056_4353_4952;
+
+rules! {
+    /// What is looked at in the header.
+    pub RULES:
+    CONSTANT = "image.constant", Error, "header field",
+        "no kernel's build writes this value: the header was damaged or edited",
+        "copy the image again; if the change is yours, know that no build has it";
+    SIZE = "image.size", Error, "image_size",
+        "a boot loader sets aside too little memory for the kernel, or more than it needs",
+        "copy the image again, whole";
+}
 
 /// The 64-byte header of an `Image`, little-endian.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,10 +67,10 @@ impl Image64 {
         };
         Ok(Image64 {
             arch,
-            text_offset: cursor.u64("text_offset", 8)?,
-            image_size: cursor.u64("image_size", 16)?,
-            flags: cursor.u64("flags", 24)?,
-            version: (arch == Arch::Riscv).then(|| cursor.u32("version", 32)).transpose()?,
+            text_offset: cursor.u64("text_offset", TEXT_OFFSET_AT)?,
+            image_size: cursor.u64("image_size", SIZE_AT)?,
+            flags: cursor.u64("flags", FLAGS_AT)?,
+            version: (arch == Arch::Riscv).then(|| cursor.u32("version", VERSION_AT)).transpose()?,
         })
     }
 
@@ -68,6 +87,72 @@ impl Image64 {
         behind.padding.insert(0, self.image_size..first);
         (self.image_size, behind)
     }
+
+    /// Holds the header that begins `bytes` to the rules.
+    pub fn check(&self, bytes: &[u8]) -> Checks {
+        let mut checks = Checks::default();
+        let cursor = Cursor::little(bytes);
+        let word = |at: u64| cursor.u32("Image", at).unwrap_or(0);
+        let mut constant = |name: &str, at: u64, kept: bool, found: u64, wanted: &str| {
+            checks.expect(&CONSTANT, at, kept, format!("{name} {found:#x}"), wanted);
+        };
+        let offset = self.text_offset;
+        if self.arch == Arch::Arm64 {
+            let kept = offset % 0x1000 == 0 && offset < 2 << 20;
+            constant("text_offset", TEXT_OFFSET_AT, kept, offset, "a multiple of 0x1000 below 2 MiB");
+            constant("flags", FLAGS_AT, self.flags >> 4 == 0, self.flags, "no bits above 3");
+            for at in (32..56).step_by(4) {
+                constant("reserved word", at, word(at) == 0, word(at).into(), "0");
+            }
+        } else {
+            constant(
+                "text_offset",
+                TEXT_OFFSET_AT,
+                matches!(offset, 0 | 0x20_0000 | 0x40_0000),
+                offset,
+                "0, 0x200000 or 0x400000",
+            );
+            constant("flags", FLAGS_AT, self.flags >> 1 == 0, self.flags, "no bits above 0");
+            let version = self.version.unwrap_or(0);
+            constant("version", VERSION_AT, version <= 2, version.into(), "0x2 (0.2)");
+            for at in [36, 40, 44] {
+                constant("reserved word", at, word(at) == 0, word(at).into(), "0");
+            }
+            let magic = cursor.u64("magic", RISCV_MAGIC_AT).unwrap_or(0);
+            constant("magic", RISCV_MAGIC_AT, magic == RISCV_MAGIC, magic, "0x5643534952 (RISCV)");
+        }
+        let is_mz = pe::is_mz(bytes);
+        let lfanew = word(pe::E_LFANEW);
+        let wanted = "0 without MZ, another with MZ";
+        constant("offset of the PE header", pe::E_LFANEW, is_mz == (lfanew != 0), lfanew.into(), wanted);
+        if self.image_size == 0 {
+            return checks;
+        }
+        let len = pe::unsigned_len(slice(bytes, 0, self.extent(bytes).0).unwrap_or(bytes));
+        let found = self.image_size;
+        checks.expect(&SIZE, SIZE_AT, found >= len, found, format!("the file's {len} bytes at least"));
+        if let Some(pe) = Pe::parse(bytes).ok().filter(|_| is_mz) {
+            let wanted = u64::from(pe.size_of_image);
+            checks.expect(
+                &SIZE,
+                SIZE_AT,
+                found == wanted,
+                Hex(found),
+                format!("{wanted:#x}, SizeOfImage of the PE header"),
+            );
+            let end = pe.sections.iter().map(|section| section.file_range().end).max().unwrap_or(0);
+            let wanted = format!("{end:#x}, where the PE sections end");
+            checks.expect(&SIZE, None, end == len || bytes.len() > 1 << 30, format!("{len:#x} bytes"), wanted);
+        }
+        checks
+    }
+}
+
+/// Where the magic number should be of an EFI application whose `image_size` is that of its PE header.
+pub(super) fn lost_magic(bytes: &[u8]) -> Option<u64> {
+    let size = Cursor::little(bytes).u64("image_size", SIZE_AT).unwrap_or(0);
+    let size_of_image = Pe::parse(bytes).map_or(0, |pe| u64::from(pe.size_of_image));
+    (size != 0 && size == size_of_image).then_some(MAGIC_AT)
 }
 
 /// What comes of entering an `Image` `offset` bytes behind its first byte, which is not 0.
@@ -75,13 +160,11 @@ impl Image64 {
 /// The first two words are code (one of them a branch over the header), the next 14 are the header.
 pub(super) fn entered(bytes: &[u8], offset: u64) -> (Severity, &'static str) {
     const HEADER_LEN: u64 = 64;
-    const PE_AT: u64 = 0x3c;
     let word = |at: u64| Cursor::little(bytes).u32("Image", at).unwrap_or(0);
     let is_arm64 = Image64::detect(bytes).is_some_and(|image| image.arch == Arch::Arm64);
     let is_branch = |at: u64| word(at) >> 26 == 0b000101;
     // EFI: the PE header stands where its offset says.
-    let is_pe =
-        bytes.starts_with(b"MZ") && u64::from(word(PE_AT)) == offset && slice(bytes, offset, 4) == Some(b"PE\0\0");
+    let is_pe = Pe::detect(bytes) && pe::DosHeader::read(bytes).lfanew == offset;
     match offset {
         4 if is_arm64 && is_branch(4) && !is_branch(0) => {
             (Severity::Warning, "it starts all the same, by the second instruction")

@@ -35,14 +35,21 @@ pub(crate) fn header_arch(data: &[u8]) -> Option<(Arch, &'static str)> {
         Format::ZImage => Some((Arch::Arm, "the ARM zImage header")),
         Format::Image64(arch) => Some((arch, "the Image header")),
         Format::BzImage => {
-            // XLF_KERNEL_64, protocol 2.12: the kernel has a 64-bit entry point.
-            let is_64 = bzimage::Setup::parse(data)
-                .is_ok_and(|setup| setup.has(0x20c) && setup.header().xloadflags.get() & 1 != 0);
+            let setup = bzimage::Setup::parse(data);
+            let is_64 = setup.is_ok_and(|setup| setup.xloadflag(bzimage::XLF_KERNEL_64) == Some(true));
             Some((if is_64 { Arch::X86_64 } else { Arch::X86 }, "the bzImage header"))
         }
         Format::Elf => Elf::parse(data).ok()?.arch().map(|arch| (arch, "the ELF header")),
         _ => None,
     }
+}
+
+/// An EFI application that has the header of a kernel, but for the magic number: which kernel, and where that should be.
+pub(crate) fn lost_magic(bytes: &[u8]) -> Option<(&'static str, u64)> {
+    let bzimage = bzimage::Setup::lost_magic(bytes).map(|at| ("an x86 bzImage", at));
+    let zimage = || zimage::lost_magic(bytes).map(|at| ("an ARM zImage", at));
+    let image = || image64::lost_magic(bytes).map(|at| ("an arm64 or RISC-V Image", at));
+    bzimage.or_else(zimage).or_else(image).or_else(|| zboot::lost_magic(bytes).map(|at| ("an EFI zboot image", at)))
 }
 
 /// Is it wrong, or doubtful, to enter a kernel as U-Boot has loaded it, uncompressed, `offset` bytes behind its first byte (`None`:

@@ -4,15 +4,25 @@
 
 use crate::bytes::{Cursor, FieldError, Problem, len64, slice};
 use crate::codec::Codec;
+use crate::finding::{Checks, rules};
+use crate::format::pe;
 
 /// `zimg`, little-endian.
 pub const MAGIC: u32 = 0x676d_697a;
 const MAGIC_AT: u64 = 4;
 const OFFSET_AT: u64 = 8;
-const SIZE_AT: u64 = 12;
+pub(crate) const SIZE_AT: u64 = 12;
 const CODEC_AT: u64 = 0x18;
 /// The tag and its NUL end before `LINUX_PE_MAGIC`.
 const CODEC_LEN: u64 = 0x20;
+
+rules! {
+    /// What is looked at in the header.
+    pub RULES:
+    CONSTANT = "zboot.constant", Error, "header field",
+        "boot loaders that unpack the kernel themselves do not know what to do with it",
+        "copy the image again";
+}
 
 /// An EFI zboot image.
 #[derive(Debug, Clone, Copy)]
@@ -26,7 +36,7 @@ pub struct Zboot<'a> {
 impl<'a> Zboot<'a> {
     /// True when `bytes` begin with `MZ` and have `zimg` behind it.
     pub fn detect(bytes: &[u8]) -> bool {
-        bytes.starts_with(b"MZ") && Cursor::little(bytes).u32("magic", MAGIC_AT) == Ok(MAGIC)
+        pe::is_mz(bytes) && Cursor::little(bytes).u32("magic", MAGIC_AT) == Ok(MAGIC)
     }
 
     /// Reads the header.
@@ -47,9 +57,7 @@ impl<'a> Zboot<'a> {
                 FieldError::new("payload size", SIZE_AT, problem).with_help("the image is cut off: copy it again")
             );
         }
-        let tag = cursor.take("compression type", CODEC_AT, CODEC_LEN)?;
-        let tag = tag.split(|byte| *byte == 0).next().unwrap_or(tag);
-        Ok(Zboot { bytes, at, len, tag })
+        Ok(Zboot { bytes, at, len, tag: tag(bytes)? })
     }
 
     /// The name of the compression: `gzip`, `zstd`; `xzkern`, `zstd22` and others up to 6.11.
@@ -59,16 +67,7 @@ impl<'a> Zboot<'a> {
 
     /// The codec that the tag means.
     pub fn codec(&self) -> Option<Codec> {
-        match self.tag {
-            b"gzip" => Some(Codec::Gzip),
-            b"lz4" => Some(Codec::Lz4Legacy),
-            b"lzma" => Some(Codec::Lzma),
-            b"lzo" => Some(Codec::Lzo),
-            b"xzkern" | b"xz" => Some(Codec::Xz),
-            b"zstd" | b"zstd22" => Some(Codec::Zstd),
-            b"bzip2" => Some(Codec::Bzip2),
-            _ => None,
-        }
+        codec_of(self.tag)
     }
 
     /// Bytes of the stream, as the header has it.
@@ -83,4 +82,43 @@ impl<'a> Zboot<'a> {
         let trailer = if self.codec() == Some(Codec::Gzip) || end + 4 > len64(self.bytes) { 0 } else { 4 };
         self.at..end + trailer
     }
+}
+
+fn tag(bytes: &[u8]) -> Result<&[u8], FieldError> {
+    let tag = Cursor::little(bytes).take("compression type", CODEC_AT, CODEC_LEN)?;
+    Ok(tag.split(|byte| *byte == 0).next().unwrap_or(tag))
+}
+
+fn codec_of(tag: &[u8]) -> Option<Codec> {
+    match tag {
+        b"gzip" => Some(Codec::Gzip),
+        b"lz4" => Some(Codec::Lz4Legacy),
+        b"lzma" => Some(Codec::Lzma),
+        b"lzo" => Some(Codec::Lzo),
+        b"xzkern" | b"xz" => Some(Codec::Xz),
+        b"zstd" | b"zstd22" => Some(Codec::Zstd),
+        b"bzip2" => Some(Codec::Bzip2),
+        _ => None,
+    }
+}
+
+/// Where the magic number should be of an EFI application that names a compression where a zboot image does.
+pub(super) fn lost_magic(bytes: &[u8]) -> Option<u64> {
+    codec_of(tag(bytes).ok()?).map(|_| MAGIC_AT)
+}
+
+/// Holds the header that begins `bytes` to the rules.
+pub(crate) fn check(bytes: &[u8]) -> Checks {
+    let mut checks = Checks::default();
+    let cursor = Cursor::little(bytes);
+    for (name, at) in [("upper half of e_magic", 0), ("reserved word", 16), ("reserved word", 20)] {
+        let value = cursor.u32("zboot", at).unwrap_or(0) >> if at == 0 { 16 } else { 0 };
+        checks.expect(&CONSTANT, at, value == 0, format!("{name} {value:#x}"), "0");
+    }
+    if let Ok(image) = Zboot::parse(bytes) {
+        let found = format!("compression type {:?}", String::from_utf8_lossy(image.tag()));
+        let wanted = "gzip or zstd; before Linux 6.12 also lz4, lzma, lzo, xzkern";
+        checks.expect(&CONSTANT, CODEC_AT, image.codec().is_some(), found, wanted);
+    }
+    checks
 }

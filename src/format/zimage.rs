@@ -4,7 +4,7 @@
 
 use crate::bytes::{Cursor, Endian, FieldError, Problem, len64, slice};
 use crate::elf::{self, ARM_REMOVES, FlatOptions, flatten};
-use crate::finding::Severity;
+use crate::finding::{Checks, Hex, Severity, rules};
 use crate::format::fdt::{Behind, Dtb, FDT_MAGIC};
 use crate::layout::{self, Plan, Region, RegionKind, Reserver};
 use crate::stub::{self, Stub};
@@ -66,6 +66,20 @@ pub struct ZImage<'a> {
     end: u64,
     table: Option<SizeTable>,
     behind: Behind,
+}
+
+rules! {
+    /// What is looked at in the image alone.
+    pub RULES:
+    pub(crate) LENGTH = "zimage.length", Error, "what follows the end by the header",
+        "the decompressor looks for an appended device tree just there: what is there is none, or is damaged",
+        "cut it off, or append a device tree that is whole";
+    DTB = "zimage.dtb", Warning, "place of the appended device tree",
+        "the kernel's decompressor looks right behind the image and nowhere else: it does not find the tree",
+        "append the device tree right behind the end of the zImage, without padding";
+    TABLE = "zimage.table", Error, "size table",
+        "boot loaders (kexec) reckon with a wrong size of the kernel: device tree or RAM disk may be overwritten",
+        "take the zImage as it was built";
 }
 
 impl SizeTable {
@@ -199,6 +213,60 @@ fn magic_endian(bytes: &[u8]) -> Option<Endian> {
     [Endian::Little, Endian::Big]
         .into_iter()
         .find(|endian| Cursor::new(bytes, *endian).u32("magic", MAGIC_AT) == Ok(ZIMAGE_MAGIC))
+}
+
+/// Where the magic number should be of what has the mark of a size table, and no other number there.
+pub(super) fn lost_magic(bytes: &[u8]) -> Option<u64> {
+    (Cursor::little(bytes).u32("table mark", TABLE_MARK_AT) == Ok(TABLE_MARK)).then_some(MAGIC_AT)
+}
+
+impl ZImage<'_> {
+    /// Holds header, size table and what is behind the image to the rules. That there is a kernel in it is for whoever has
+    /// looked for it.
+    pub fn check(&self) -> Checks {
+        let mut checks = Checks::default();
+        let (behind, end) = (&self.behind, self.end);
+        let rest = behind.rest.as_ref();
+        let found = rest.map_or(String::new(), |rest| format!("{} bytes at {:#x}", rest.end - rest.start, rest.start));
+        // Without a tree there the kernel takes that of its boot loader: whatever else is there does no harm.
+        let severity = if self.has_damaged_dtb() { Severity::Error } else { Severity::Warning };
+        checks.expect_as(severity, &LENGTH, END_AT, rest.is_none(), found, "nothing, device trees, or padding");
+        if let Some(first) = behind.trees.first() {
+            let found = format!("padding, and the first device tree at {:#x}", first.start);
+            checks.expect(&DTB, first.start, first.start == end, found, format!("a device tree at {end:#x}"));
+        }
+        self.check_table(&mut checks);
+        checks
+    }
+
+    fn check_table(&self, checks: &mut Checks) {
+        let endian = magic_endian(self.bytes).unwrap_or(Endian::Little);
+        let cursor = Cursor::new(self.bytes, endian);
+        let word = |at: u64| cursor.u32("zImage", at).unwrap_or(0);
+        let tag = if endian == Endian::Little { KLSZ.to_le_bytes() } else { KLSZ.to_be_bytes() };
+        let has_tag = memchr::memmem::find_iter(self.bytes, &tag).any(|at| at % 4 == 0);
+        let mark = word(ENDIAN_AT);
+        let is_mark = mark == ENDIAN_MARK || mark == ENDIAN_MARK.swap_bytes();
+        let kept = is_mark || self.table.is_none() && !has_tag;
+        let found = format!("endianness mark {mark:#x}");
+        checks.expect(&TABLE, ENDIAN_AT, kept, found, Hex(ENDIAN_MARK.into()));
+        let Some(table) = self.table else {
+            let found = format!("its tag, and no mark at {TABLE_MARK_AT:#x} that says where it is");
+            checks.expect(&TABLE, TABLE_MARK_AT, !has_tag, found, Hex(TABLE_MARK.into()));
+            return;
+        };
+        let (at, words) = (table.at, table.words);
+        checks.expect(&TABLE, at, matches!(words, 2 | 4 | 6), format!("{words} words"), "2, 4 or 6");
+        let last = word(table.end_at);
+        checks.expect(&TABLE, at, last == 0, format!("{last:#x} at its end"), "0");
+        if let (Some(text), Some(malloc)) = (table.text_offset, table.malloc_size) {
+            // PAGE_OFFSET + TEXT_OFFSET, where the page tables must fit below.
+            let kept = text % 0x8000 == 0 && text < 64 << 20;
+            let found = format!("TEXT_OFFSET {text:#x}");
+            checks.expect(&TABLE, at + 16, kept, found, "a multiple of 0x8000 below 64 MiB");
+            checks.expect(&TABLE, at + 20, malloc == 65536, format!("MALLOC_SIZE {malloc}"), "65536");
+        }
+    }
 }
 
 /// What comes of entering a zImage `offset` bytes behind its first byte, which is not 0.

@@ -14,7 +14,7 @@ use crate::format::Format;
 use crate::format::bzimage::BzImage;
 use crate::format::fit::{BootView, Configuration, Fit};
 use crate::format::image64::Image64;
-use crate::format::uimage::{ARCH, COMPRESSION, HEADER_LEN, OS, OS_LINUX, TYPE, UImage, kind};
+use crate::format::uimage::{ARCH, COMPRESSION, HEADER_LEN, OS, OS_LINUX, TYPE, UImage, arch_word, kind};
 use crate::format::zimage::ZImage;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -492,13 +492,13 @@ impl Boot<'_> {
     /// What the kernel itself takes once it is started at `at`.
     fn running(&mut self, kernel: &[u8], at: u64) {
         match Format::detect(kernel) {
-            Some(Format::ZImage) if self.arch("arm") => self.zimage(kernel, at),
-            Some(Format::Image64(arch)) if self.arch(if arch == Arch::Arm64 { "arm64" } else { "riscv" }) => {
+            Some(Format::ZImage) if self.arch(arch_word(Arch::Arm)) => self.zimage(kernel, at),
+            Some(Format::Image64(arch)) if self.arch(arch_word(arch)) => {
                 if let Some(image) = Image64::detect(kernel) {
                     self.image64(kernel, &image, at);
                 }
             }
-            Some(Format::BzImage) if self.arch("x86") => {
+            Some(Format::BzImage) if self.arch(arch_word(Arch::X86)) => {
                 if let Ok(image) = BzImage::parse(kernel) {
                     let header = image.setup().header();
                     let (start, size) = (header.pref_address.get(), u64::from(header.init_size.get()));

@@ -20,6 +20,7 @@ use crate::codec::Codec;
 use crate::error::Result;
 use crate::finding::{Finding, Severity};
 use crate::format::Format;
+use crate::format::uimage::comp_word;
 
 /// What is to be booted.
 #[derive(Debug, Clone, Copy)]
@@ -327,10 +328,7 @@ fn format_word(format: Option<Format>) -> &'static str {
     }
 }
 
-/// U-Boot's word for a codec.
+/// U-Boot's word for a codec; its name where U-Boot has none.
 fn codec_word(codec: Codec) -> &'static str {
-    match codec {
-        Codec::Lz4Frame | Codec::Lz4Legacy => "lz4",
-        codec => codec.name(),
-    }
+    comp_word(codec).unwrap_or(codec.name())
 }

@@ -3,7 +3,7 @@
 use super::Style;
 use super::info_text::clean;
 use crate::finding::{Rule, rules};
-use crate::format::{bzimage, dts, fit, pe, uimage};
+use crate::format::{bzimage, dts, fit, image64, pe, uimage, zboot, zimage};
 use crate::{assemble, inspect, kbuild, lint, payload};
 use serde::Serialize;
 use std::io::{self, Write};
@@ -24,7 +24,17 @@ rules! {
 
 /// All rules, format by format; no two have the same id.
 pub fn rules() -> impl Iterator<Item = &'static Rule> {
-    let formats = [bzimage::RULES, bzimage::STUBBED_RULES, pe::RULES, uimage::RULES, fit::RULES, dts::RULES];
+    let formats = [
+        bzimage::RULES,
+        bzimage::STUBBED_RULES,
+        zimage::RULES,
+        image64::RULES,
+        zboot::RULES,
+        pe::RULES,
+        uimage::RULES,
+        fit::RULES,
+        dts::RULES,
+    ];
     let making = [payload::search::RULES, kbuild::RULES, assemble::RULES];
     let looking = [inspect::RULES, lint::RULES, RULES];
     formats.into_iter().chain(making).chain(inspect::verify::RULES.iter().copied()).chain(looking).flatten().copied()

@@ -15,6 +15,22 @@ const FACTS: &[(&[&str], &[&str])] = &[
     (&["\".comment\"", "\".note.gnu.build-id\"", "\".modinfo\""], &["elf/remove.rs"]),
     // The names of debug sections.
     (&["\".zdebug\"", "\".gnu.linkonce.wi.\""], &["elf/mod.rs"]),
+    // The x86 boot protocol: boot flag, HdrS, kernel_info, the bits of xloadflags, the formula of init_size.
+    (&["0xaa55", "0x5372_6448", "b\"HdrS\""], &["format/bzimage/raw.rs"]),
+    (&["0x506f_544c", "b\"LToP\""], &["format/bzimage/kernel_info.rs"]),
+    (&["const XLF_", "flags.get() & 0x", "flags.get() & 1", "flags & 0b"], &["format/bzimage/raw.rs"]),
+    (&["131_072", "131072"], &["format/bzimage/init_size.rs", "bootstub/"]),
+    // PE: its magic numbers, and where the fields of its headers are. A codec looks for executables below it.
+    (&["0x4550", "0x5a4d", "b\"PE\\0\\0\"", "b\"MZ\"", "0x10b", "0x20b;"], &["format/pe/"]),
+    (&["optional + ", "optional_at() + ", "pe.at + ", "self.at + 0x"], &["format/pe/"]),
+    // ARM's zImage: magic number, marks, the tag of the size table, TEXT_OFFSET before the table had it.
+    (&["0x016f_2818", "0x18, 0x28, 0x6f, 0x01", "0x0403_0201", "0x4545_4545", "0x5a53_4c4b"], &["format/zimage.rs"]),
+    // The Image of arm64 and RISC-V, and zboot.
+    (&["0x644d_5241", "0x0543_5352", "0x5643_5349", "0x0056_4353_4952"], &["format/image64.rs"]),
+    (&["0x676d_697a", "b\"zstd22\"", "b\"xzkern\""], &["format/zboot.rs"]),
+    // U-Boot's numbers and words for CPUs, systems, types and codecs; the magic numbers of its containers.
+    (&["0x2705_1956", "0x2705_4445"], &["format/uimage/"]),
+    (&["0xd00d_feed"], &["format/fdt/"]),
 ];
 
 /// The files of `all` (by path, with their text) that spell what is another's.

@@ -4,7 +4,10 @@
 //! 7.2. What is not Linux is held to the protocol alone: no build of a kernel says what else its header may have.
 
 use super::parse::{BzImage, Setup, crc_of};
-use super::raw::{FIELDS, offset_of};
+use super::raw::{
+    FIELDS, LOADED_HIGH, XLF_5LEVEL, XLF_5LEVEL_ENABLED, XLF_CAN_BE_LOADED_ABOVE_4G, XLF_EFI_HANDOVER_32,
+    XLF_EFI_HANDOVER_64, XLF_KERNEL_64, offset_of,
+};
 use super::stubbed::{NO_RELEASE, Stubbed};
 use crate::bytes::{Align, Cursor, len64, slice};
 use crate::finding::{Checks, Hex, Severity, rules};
@@ -232,28 +235,24 @@ impl BzImage<'_> {
             checks.expect_as(severity, &PAYLOAD, offset_of("payload_offset"), kept, found, wanted);
         }
         let offset = u64::from(header.handover_offset.get());
-        let is_said = setup.is_linux() || setup.has(0x20c) && header.xloadflags.get() & 0xc != 0;
+        let is_said = setup.is_linux() || setup.has(0x20c) && header.xloadflags.get() & EFI_HANDOVER != 0;
         if setup.has(0x20b) && offset != 0 && is_said {
-            let flags = header.xloadflags.get();
-            let further = if flags & 8 != 0 { 0x200 } else { 0 };
             let payload = u64::from(header.payload_offset.get());
-            let entry = offset + further;
+            let entry = setup.handover_entries().last().map_or(offset, |(_, at)| at);
             let inside = payload..payload + u64::from(header.payload_length.get());
             let kept = entry < len && !inside.contains(&entry);
             let wanted = format!("below {len:#x}, outside of the payload");
             checks.expect(&HANDOVER, offset_of("handover_offset"), kept, Hex(offset), wanted);
         }
-        let offset = u64::from(header.kernel_info_offset.get());
-        if setup.has(0x20f) && offset != 0 {
-            let cursor = Cursor::little(self.bytes());
-            let at = start + offset;
-            let word = |index: u64| cursor.u32("kernel_info", at + 4 * index).ok();
-            let kept = word(0) == Some(0x506f_544c) && word(1) >= Some(16) && word(2) >= word(1);
-            let found = format!("offset {offset:#x} with {:x?}", word(0).unwrap_or(0));
-            checks.expect(&INFO, offset_of("kernel_info_offset"), kept, found, "LToP and two sizes there");
+        if let Some(info) = self.kernel_info() {
+            let found = format!("offset {:#x} with {:x}", info.at - start, info.magic);
+            checks.expect(&INFO, offset_of("kernel_info_offset"), info.is_right(), found, "LToP and two sizes there");
         }
     }
 }
+
+/// Either entry point of the EFI handover protocol.
+const EFI_HANDOVER: u16 = XLF_EFI_HANDOVER_32 | XLF_EFI_HANDOVER_64;
 
 /// Up to Linux 3.2 the build put the device of the building machine's root into the image; 3.6 has the next protocol.
 pub const LAST_ROOT_DEV: u16 = 0x20a;
@@ -400,7 +399,7 @@ fn load_fields(setup: &Setup<'_>, strict: Severity, checks: &mut Checks) {
     let header = setup.header();
     let high = setup.is_loaded_high();
     // The other bits are for the boot loader, and for the kernel's own use.
-    let kept = header.loadflags & !1 == 0;
+    let kept = header.loadflags & !LOADED_HIGH == 0;
     let found = format!("loadflags {:#x}", header.loadflags);
     checks.expect_as(strict, &CONSTANT, offset_of("loadflags"), kept, found, "0x1 (LOADED_HIGH)");
     let code = header.code32_start.get();
@@ -457,10 +456,10 @@ fn alignment(setup: &Setup<'_>, stubbed: bool, checks: &mut Checks) {
     // MIN_KERNEL_ALIGN (asm/boot.h): a large page in 64-bit kernels, two pages in the others.
     // Our own stub takes no less than what the kernel asks for.
     let own = [u8::try_from(alignment.trailing_zeros()).unwrap_or(0)];
-    let wants: &[u8] = match setup.has(0x20c).then(|| header.xloadflags.get() & 1) {
+    let wants: &[u8] = match setup.xloadflag(XLF_KERNEL_64) {
         _ if stubbed => &own,
-        Some(1) => &[21],
-        Some(_) => &[12, 13],
+        Some(true) => &[21],
+        Some(false) => &[12, 13],
         None => &[12, 13, 21],
     };
     let kept = wants.contains(&min) && 1_u64.checked_shl(min.into()).is_some_and(|least| least <= alignment);
@@ -480,18 +479,22 @@ fn flags(setup: &Setup<'_>, is_linux: bool, stubbed: bool, checks: &mut Checks) 
     let (header, at) = (setup.header(), offset_of("xloadflags"));
     let flags = header.xloadflags.get();
     let mut wants = |kept: bool, wanted: &str| checks.expect(&FLAGS, at, kept, Hex(flags.into()), wanted);
-    let is_64 = flags & 1 != 0;
+    let is_64 = flags & XLF_KERNEL_64 != 0;
     wants(flags >> 8 == 0, "no bits above 7, which mean nothing");
-    wants(is_64 || flags & 0b1111_1010 == 0, "bit 0 (XLF_KERNEL_64) with bits 1, 3 to 7");
+    wants(is_64 || flags & 0xff & !XLF_EFI_HANDOVER_32 == 0, "bit 0 (XLF_KERNEL_64) with bits 1, 3 to 7");
     let above = is_64 && header.relocatable_kernel != 0;
-    let has = flags & 2 != 0;
+    let has = flags & XLF_CAN_BE_LOADED_ABOVE_4G != 0;
     // Our stub puts a kernel that must not be moved where it belongs, wherever it is loaded itself.
     wants(
         stubbed || above == has || !has && !is_linux,
         "bit 1 (XLF_CAN_BE_LOADED_ABOVE_4G) in relocatable 64-bit kernels only",
     );
-    wants(flags & 0x40 == 0 || flags & 0x20 != 0, "bit 5 (XLF_5LEVEL) with bit 6 (XLF_5LEVEL_ENABLED)");
+    wants(
+        flags & XLF_5LEVEL_ENABLED == 0 || flags & XLF_5LEVEL != 0,
+        "bit 5 (XLF_5LEVEL) with bit 6 (XLF_5LEVEL_ENABLED)",
+    );
     // Before Linux 6.2 the flags followed the EFI stub, and the offset with them.
-    wants(header.handover_offset.get() == 0 || flags & 0xc != 0, "an EFI handover flag with a handover_offset");
-    wants(header.handover_offset.get() != 0 || flags & 0xc == 0, "a handover_offset with an EFI handover flag");
+    let handover = flags & EFI_HANDOVER != 0;
+    wants(header.handover_offset.get() == 0 || handover, "an EFI handover flag with a handover_offset");
+    wants(header.handover_offset.get() != 0 || !handover, "a handover_offset with an EFI handover flag");
 }

@@ -12,7 +12,10 @@
 //! PE specification 8.3; arch/x86/boot/header.S and include/linux/pe.h of Linux 6.12.
 
 use crate::bytes::{FieldError, FieldWriter, Problem};
-use crate::format::pe::MACHINE_AMD64;
+use crate::format::pe::{
+    self, MACHINE_AMD64, NX_COMPAT, OPTIONAL_AT, PE32_PLUS, SECTION_EXECUTE as EXECUTE, SECTION_LEN, SECTION_PLACES,
+    SECTION_READ as READ, SECTION_WRITE as WRITE,
+};
 
 /// Bytes that `e_lfanew` leaves for the MS-DOS header; Linux has the PE header here.
 const PE_AT: u64 = 0x40;
@@ -24,9 +27,7 @@ const LINUX_PE_MAGIC: u32 = 0x8182_23cd;
 const EFISTUB_VERSION: (u16, u16) = (3, 0);
 /// `IMAGE_FILE_EXECUTABLE_IMAGE`, `_LINE_NUMS_STRIPPED`, `_DEBUG_STRIPPED`. Not `_RELOCS_STRIPPED`: it runs anywhere.
 const CHARACTERISTICS: u16 = 0x0206;
-const PE32_PLUS: u16 = 0x20b;
 const SUBSYSTEM_EFI_APPLICATION: u16 = 10;
-const NX_COMPAT: u16 = 0x100;
 /// Data directories, all empty; a signature goes into the fifth.
 const DIRECTORIES: u16 = 6;
 const OPTIONAL_HEADER: u16 = 112 + 8 * DIRECTORIES;
@@ -38,9 +39,6 @@ pub(super) const FILE_ALIGNMENT: u64 = 512;
 const CODE: u32 = 0x20;
 const INITIALIZED: u32 = 0x40;
 const DISCARDABLE: u32 = 0x0200_0000;
-const EXECUTE: u32 = 0x2000_0000;
-const READ: u32 = 0x4000_0000;
-const WRITE: u32 = 0x8000_0000;
 
 /// Bytes of the image, in the order of the file.
 #[derive(Debug, Clone, Copy)]
@@ -82,19 +80,19 @@ pub(super) fn write_header(out: &mut FieldWriter, layout: &Layout) -> Result<(),
             flags: INITIALIZED | READ,
         },
     ];
-    out.u16("MZ", 0, u16::from_le_bytes(*b"MZ"))?;
+    out.u16("MZ", 0, pe::E_MAGIC)?;
     out.u32("LINUX_PE_MAGIC", 0x38, LINUX_PE_MAGIC)?;
-    put(out, "e_lfanew", 0x3c, PE_AT)?;
+    put(out, "e_lfanew", pe::E_LFANEW, PE_AT)?;
 
+    let place = |field: &str| PE_AT + pe::offset_of(field);
     // COFF file header
-    out.u32("PE signature", PE_AT, u32::from_le_bytes(*b"PE\0\0"))?;
-    out.u16("Machine", PE_AT + 4, MACHINE_AMD64)?;
-    out.u16("SizeOfOptionalHeader", PE_AT + 20, OPTIONAL_HEADER)?;
-    out.u16("Characteristics", PE_AT + 22, CHARACTERISTICS)?;
+    out.u32("PE signature", PE_AT, pe::SIGNATURE)?;
+    out.u16("Machine", place("Machine"), MACHINE_AMD64)?;
+    out.u16("SizeOfOptionalHeader", place("SizeOfOptionalHeader"), OPTIONAL_HEADER)?;
+    out.u16("Characteristics", place("Characteristics"), CHARACTERISTICS)?;
 
     // Section table
-    let optional = PE_AT + 24;
-    let mut at = optional + u64::from(OPTIONAL_HEADER);
+    let mut at = PE_AT + OPTIONAL_AT + u64::from(OPTIONAL_HEADER);
     let (mut memory, mut file, mut count) = (SECTION_ALIGNMENT, SECTION_ALIGNMENT, 0);
     for section in sections.iter().filter(|section| section.len.0 != 0) {
         let mut name = [0; 8];
@@ -102,34 +100,33 @@ pub(super) fn write_header(out: &mut FieldWriter, layout: &Layout) -> Result<(),
         let [a, b, c, d, e, f, g, h] = name;
         out.u32("Name", at, u32::from_le_bytes([a, b, c, d]))?;
         out.u32("Name", at + 4, u32::from_le_bytes([e, f, g, h]))?;
-        put(out, "VirtualSize", at + 8, section.len.0)?;
-        put(out, "VirtualAddress", at + 12, memory)?;
-        put(out, "SizeOfRawData", at + 16, section.len.1)?;
-        put(out, "PointerToRawData", at + 20, file)?;
+        for ((field, place), value) in SECTION_PLACES.into_iter().zip([section.len.0, memory, section.len.1, file]) {
+            put(out, field, at + place, value)?;
+        }
         out.u32("Characteristics", at + 36, section.flags)?;
         memory = memory.saturating_add(section.len.0).next_multiple_of(SECTION_ALIGNMENT);
         file = file.saturating_add(section.len.1);
         count += 1;
-        at += 40;
+        at += SECTION_LEN;
     }
-    out.u16("NumberOfSections", PE_AT + 6, count)?;
+    out.u16("NumberOfSections", place("NumberOfSections"), count)?;
 
     // Optional header
-    out.u16("Magic", optional, PE32_PLUS)?;
-    out.u16("MajorLinkerVersion", optional + 2, 0x1402)?;
-    put(out, "SizeOfCode", optional + 4, layout.code)?;
-    put(out, "SizeOfInitializedData", optional + 8, memory - SECTION_ALIGNMENT - layout.code)?;
-    put(out, "AddressOfEntryPoint", optional + 16, layout.setup.saturating_add(layout.entry))?;
-    put(out, "BaseOfCode", optional + 20, layout.setup)?;
-    put(out, "SectionAlignment", optional + 32, SECTION_ALIGNMENT)?;
-    put(out, "FileAlignment", optional + 36, FILE_ALIGNMENT)?;
-    out.u16("MajorImageVersion", optional + 44, EFISTUB_VERSION.0)?;
-    out.u16("MinorImageVersion", optional + 46, EFISTUB_VERSION.1)?;
-    put(out, "SizeOfImage", optional + 56, memory)?;
-    put(out, "SizeOfHeaders", optional + 60, SECTION_ALIGNMENT)?;
-    out.u16("Subsystem", optional + 68, SUBSYSTEM_EFI_APPLICATION)?;
-    out.u16("DllCharacteristics", optional + 70, NX_COMPAT)?;
-    out.u16("NumberOfRvaAndSizes", optional + 108, DIRECTORIES)?;
+    out.u16("Magic", place("Magic"), PE32_PLUS)?;
+    out.u16("MajorLinkerVersion", place("MajorLinkerVersion"), 0x1402)?;
+    put(out, "SizeOfCode", place("SizeOfCode"), layout.code)?;
+    put(out, "SizeOfInitializedData", place("SizeOfInitializedData"), memory - SECTION_ALIGNMENT - layout.code)?;
+    put(out, "AddressOfEntryPoint", place("AddressOfEntryPoint"), layout.setup.saturating_add(layout.entry))?;
+    put(out, "BaseOfCode", place("BaseOfCode"), layout.setup)?;
+    put(out, "SectionAlignment", place("SectionAlignment"), SECTION_ALIGNMENT)?;
+    put(out, "FileAlignment", place("FileAlignment"), FILE_ALIGNMENT)?;
+    out.u16("MajorImageVersion", place("MajorImageVersion"), EFISTUB_VERSION.0)?;
+    out.u16("MinorImageVersion", place("MinorImageVersion"), EFISTUB_VERSION.1)?;
+    put(out, "SizeOfImage", place("SizeOfImage"), memory)?;
+    put(out, "SizeOfHeaders", place("SizeOfHeaders"), SECTION_ALIGNMENT)?;
+    out.u16("Subsystem", place("Subsystem"), SUBSYSTEM_EFI_APPLICATION)?;
+    out.u16("DllCharacteristics", place("DllCharacteristics"), NX_COMPAT)?;
+    out.u16("NumberOfRvaAndSizes", place("NumberOfRvaAndSizes"), DIRECTORIES)?;
     Ok(())
 }
 

@@ -20,7 +20,7 @@ fn init_size_with(extra: u64, memory: &MemoryOf) -> Option<u64> {
         true => memory.unpacked.checked_add(extra)?.checked_sub(memory.packed)?,
         false => extra,
     };
-    Some(memory.decompressor.checked_add(Align::PAGE.up(extract_offset)?)?.max(memory.kernel))
+    Some(memory.decompressor.checked_add(Align::PAGE.up(memory.head.max(extract_offset))?)?.max(memory.kernel))
 }
 
 /// What goes into `init_size`; all in bytes.
@@ -30,14 +30,17 @@ pub struct MemoryOf {
     pub packed: u64,
     /// What it decompresses to.
     pub unpacked: u64,
+    /// The code in front of the payload; 0 where it is not known: it is shorter than what the decompressor needs behind the
+    /// payload in every kernel.
+    pub head: u64,
     /// What the decompressor takes in memory: `ZO__end - ZO_startup_32`.
     pub decompressor: u64,
     /// What the running kernel takes, BSS included: `VO__end - VO__text`.
     pub kernel: u64,
 }
 
-/// What `init_size` should be by the formula of header.S (`INIT_SIZE`, the same from Linux 5.9 to 7.2). The head in front of the
-/// payload is taken to be shorter than what the decompressor needs behind it, as it is in every kernel.
+/// What `init_size` should be by the formula of header.S (`INIT_SIZE`, the same from Linux 5.9 to 7.2): memory for the decompressor behind
+/// its compressed data, or for the kernel with its BSS, whichever is more.
 pub fn init_size(memory: &MemoryOf) -> Option<u64> {
     init_size_with(newest_extra(memory.unpacked), memory)
 }

@@ -7,10 +7,12 @@
 //! The zeros are memory that the stub needs before it has moved: only the file itself is known to be in free memory then.
 
 use super::efi;
+use super::kernel_info;
 use super::parse::Setup;
-use super::raw::offset_of;
+use super::raw::{LOADED_HIGH, XLF_5LEVEL, XLF_5LEVEL_ENABLED, XLF_CAN_BE_LOADED_ABOVE_4G, XLF_KERNEL_64, offset_of};
 use crate::bytes::{Align, FieldError, FieldWriter, Patch, Problem, len64, slice};
 use crate::elf::{self, Elf, FlatOptions, flatten};
+use crate::format::pe;
 use crate::layout::{self, Plan, Region, RegionKind, Reserver};
 use crate::stub::builtin::{self, BootStub};
 use crate::stub::memory::{self, Sizes};
@@ -18,14 +20,6 @@ use crate::stub::parameters::Parameters;
 use std::borrow::Cow;
 use std::ops::Range;
 
-/// `XLF_KERNEL_64`: there is an entry point at 0x200 for CPUs in 64-bit mode.
-const XLF_KERNEL_64: u16 = 1 << 0;
-/// `XLF_CAN_BE_LOADED_ABOVE_4G`: kernel, boot parameters, command line and RAM disk may be anywhere.
-const XLF_CAN_BE_LOADED_ABOVE_4G: u16 = 1 << 1;
-/// `XLF_5LEVEL` and `XLF_5LEVEL_ENABLED`: five levels of page tables may be on at the entry.
-const XLF_5LEVEL: u16 = 1 << 5 | 1 << 6;
-/// `LOADED_HIGH`: the protected-mode part is for 1 MiB, not for 64 KiB.
-const LOADED_HIGH: u8 = 1;
 /// The header must have all fields up to `init_size`.
 const OLDEST_PROTOCOL: u16 = 0x20c;
 
@@ -317,13 +311,11 @@ fn joined<'a>(disks: &[&'a [u8]]) -> Joined<'a> {
 
 /// The stub with what it is to know.
 fn head(stub: &BootStub, parameters: &Parameters, setup_type_max: u32) -> Result<Vec<u8>, OwnError> {
-    // The last word of struct kernel_info.
-    const SETUP_TYPE_MAX: u64 = 12;
     let block: Vec<u8> = parameters.to_words().iter().flat_map(|word| word.to_le_bytes()).collect();
     let mut head = stub.bytes.clone();
     for (field, at, bytes) in [
         ("parameters", stub.parameters_at, &block[..]),
-        ("setup_type_max", stub.kernel_info_at + SETUP_TYPE_MAX, &setup_type_max.to_le_bytes()),
+        ("setup_type_max", stub.kernel_info_at + kernel_info::SETUP_TYPE_MAX_AT, &setup_type_max.to_le_bytes()),
     ] {
         let have = len64(&head);
         let start = layout::usize_or_max(at);
@@ -360,7 +352,7 @@ fn setup(parts: &OwnParts<'_, '_>, parameters: &Parameters, sbat_at: u64) -> Res
     if parts.efi {
         // Nothing runs there: boot loaders begin behind it.
         bytes.iter_mut().take(efi::ROOM).for_each(|byte| *byte = 0);
-    } else if !is_builtin && bytes.starts_with(b"MZ") {
+    } else if !is_builtin && pe::is_mz(&bytes) {
         // Without an EFI entry there must be no sign of one.
         bytes.iter_mut().take(2).for_each(|byte| *byte = 0xff);
     }
@@ -393,7 +385,7 @@ fn setup(parts: &OwnParts<'_, '_>, parameters: &Parameters, sbat_at: u64) -> Res
         xloadflags |= XLF_CAN_BE_LOADED_ABOVE_4G;
     }
     if parts.knows_five_levels {
-        xloadflags |= XLF_5LEVEL;
+        xloadflags |= XLF_5LEVEL | XLF_5LEVEL_ENABLED;
     }
     out.u8("setup_sects", offset_of("setup_sects"), sectors)?;
     put32(&mut out, "syssize", p.file_len / 16)?;

@@ -1,6 +1,8 @@
 //! Bytes to [`BzImage`].
 
-use super::raw::{BOOT_FLAG, HDRS, HEADER_AT, SetupHeader, offset_of};
+use super::raw::{
+    BOOT_FLAG, HDRS, HEADER_AT, LOADED_HIGH, SetupHeader, XLF_EFI_HANDOVER_32, XLF_EFI_HANDOVER_64, offset_of,
+};
 use crate::bytes::{Cursor, FieldError, Problem, len64, slice};
 use crate::layout::{Region, RegionKind};
 use std::sync::OnceLock;
@@ -67,6 +69,28 @@ impl<'a> Setup<'a> {
         self.version() >= version
     }
 
+    /// Is the bit `flag` of `xloadflags` set? `None` before protocol 2.12, which brought the field.
+    pub(crate) fn xloadflag(&self, flag: u16) -> Option<bool> {
+        self.has(0x20c).then(|| self.header.xloadflags.get() & flag != 0)
+    }
+
+    /// The entry points of the EFI handover protocol (2.11), by their flag in `xloadflags`, from the protected-mode code.
+    pub(crate) fn handover_entries(&self) -> impl Iterator<Item = (u16, u64)> + use<> {
+        let (offset, flags) = (u64::from(self.header.handover_offset.get()), self.header.xloadflags.get());
+        let is_known = self.has(0x20b) && offset != 0;
+        let entries = [(XLF_EFI_HANDOVER_32, offset), (XLF_EFI_HANDOVER_64, offset + 0x200)];
+        entries.into_iter().filter(move |(flag, _)| is_known && flags & flag != 0)
+    }
+
+    /// Where the boot flag or `HdrS` stands that is missing, when the other of them is there.
+    pub(crate) fn lost_magic(bytes: &[u8]) -> Option<u64> {
+        let cursor = Cursor::little(bytes);
+        let (flag_at, magic_at) = (offset_of("boot_flag"), offset_of("header"));
+        let has_flag = cursor.u16("boot_flag", flag_at) == Ok(BOOT_FLAG);
+        let has_magic = cursor.u32("header", magic_at) == Ok(HDRS);
+        (has_flag != has_magic).then_some(if has_magic { flag_at } else { magic_at })
+    }
+
     /// Where the payload stands when the protected-mode code is at `system`, by `payload_offset` and `payload_length` (protocol
     /// 2.08).
     pub fn payload_within(&self, system: std::ops::Range<u64>) -> Option<std::ops::Range<u64>> {
@@ -120,7 +144,7 @@ impl<'a> Setup<'a> {
 
     /// `LOADED_HIGH`: the protected-mode code goes to 0x100000, as in every bzImage; a zImage's goes to 0x10000.
     pub fn is_loaded_high(&self) -> bool {
-        self.header.loadflags & 1 != 0
+        self.header.loadflags & LOADED_HIGH != 0
     }
 
     /// Are `setup_sects` and `syssize` yet to be filled in by the kernel's build? header.S leaves 4 and 0x7f00 up to

@@ -4,7 +4,7 @@ use super::parse::{Setup, regions};
 use super::raw::{SetupHeader, offset_of};
 use crate::bytes::{Align, FieldError, FieldWriter, Patch, Problem, len64};
 use crate::elf::{self, FlatOptions, X86_REMOVES, flatten};
-use crate::format::pe::PeHeader;
+use crate::format::pe::{Pe, SECTION_PLACES};
 use crate::layout::{self, Plan, Reserver};
 use crate::stub::{self, Stub};
 use std::borrow::Cow;
@@ -298,8 +298,8 @@ fn assembled_setup(setup: &Setup<'_>, system_len: u64) -> Result<Head, Error> {
 
 /// Linux 6.6 and earlier: everything that build.c fills in.
 fn patched_setup(setup: &Setup<'_>, stub: &Stub<'_>, system_len: u64, crc: bool) -> Result<Head, Error> {
-    let pe = PeHeader::parse(setup.bytes())?;
-    let mixed = pe.as_ref().is_some_and(|pe| pe.section(".compat").is_some());
+    let pe = Pe::parse_if_mz(setup.bytes())?;
+    let mixed = pe.as_ref().is_some_and(|pe| pe.section(b".compat").is_some());
     let reserved = match (&pe, mixed) {
         (None, _) => 0,
         (Some(_), false) => RESERVE,
@@ -386,13 +386,13 @@ fn handover_offset(stub: &Stub<'_>, mixed: bool) -> Result<u64, Error> {
 /// The PE fields and sections, as three ages of build.c filled them in.
 fn patch_pe(
     out: &mut FieldWriter,
-    pe: &PeHeader,
+    pe: &Pe<'_>,
     stub: &Stub<'_>,
     setup: &Setup<'_>,
     image: Sizes,
     init_size: u64,
 ) -> Result<(), Error> {
-    let mixed = pe.section(".compat").is_some();
+    let mixed = pe.section(b".compat").is_some();
     let file = image.file();
     let compat = image.setup - RESERVE;
     let reloc = if mixed { compat - RESERVE } else { compat };
@@ -411,12 +411,12 @@ fn patch_pe(
     }
 
     let text_rva = image.setup;
-    if pe.section(".bss").is_some() {
+    if pe.section(b".bss").is_some() {
         // Linux 3.13 to 5.6: uninitialised memory is a section of its own.
         let bss_size = init_size.saturating_sub(file);
-        put32(out, "SizeOfCode", pe.at + 0x1c, file - 512)?;
-        put32(out, "SizeOfUninitializedData", pe.at + 0x24, bss_size)?;
-        put32(out, "SizeOfImage", pe.at + 0x50, init_size)?;
+        put32(out, "SizeOfCode", pe.place("SizeOfCode"), file - 512)?;
+        put32(out, "SizeOfUninitializedData", pe.place("SizeOfUninitializedData"), bss_size)?;
+        put32(out, "SizeOfImage", pe.place("SizeOfImage"), init_size)?;
         section(out, pe, ".text", text_rva, image.system, image.system, text_rva)?;
         section(out, pe, ".bss", file, bss_size, 0, 0)?;
     } else if setup.has(0x20f) {
@@ -427,38 +427,33 @@ fn patch_pe(
             // The middle of the 6.7 series: the EFI stub allocates its own buffer.
             image.setup.saturating_add(stub.need("_end", "is the size of the EFI image")?)
         };
-        put32(out, "SizeOfCode", pe.at + 0x1c, size_of_image.saturating_sub(512))?;
-        put32(out, "SizeOfImage", pe.at + 0x50, size_of_image)?;
+        put32(out, "SizeOfCode", pe.place("SizeOfCode"), size_of_image.saturating_sub(512))?;
+        put32(out, "SizeOfImage", pe.place("SizeOfImage"), size_of_image)?;
         section(out, pe, ".text", text_rva, size_of_image.saturating_sub(image.setup), image.system, text_rva)?;
     } else {
         // Linux 3.3 to 3.12.
-        put32(out, "SizeOfCode", pe.at + 0x1c, file - 512)?;
-        put32(out, "SizeOfImage", pe.at + 0x50, file)?;
+        put32(out, "SizeOfCode", pe.place("SizeOfCode"), file - 512)?;
+        put32(out, "SizeOfImage", pe.place("SizeOfImage"), file)?;
         section(out, pe, ".text", text_rva, image.system, image.system, text_rva)?;
     }
     // Before the symbol, the entry stood at a fixed place of head_32.S and head_64.S.
     let entry = stub.symbol("efi_pe_entry").unwrap_or(if stub.is_64() { 0x210 } else { 0x10 });
-    put32(out, "AddressOfEntryPoint", pe.at + 0x28, entry.saturating_add(image.setup))?;
+    put32(out, "AddressOfEntryPoint", pe.place("AddressOfEntryPoint"), entry.saturating_add(image.setup))?;
     Ok(())
 }
 
 /// `update_pecoff_section_header_fields()`; a section that the table does not have is passed over.
 fn section(
     out: &mut FieldWriter,
-    pe: &PeHeader,
+    pe: &Pe<'_>,
     name: &'static str,
     rva: u64,
     size: u64,
     raw_size: u64,
     raw_at: u64,
 ) -> Result<(), Error> {
-    let Some(section) = pe.section(name) else { return Ok(()) };
-    for (field, at, value) in [
-        ("VirtualSize", 0x8, size),
-        ("VirtualAddress", 0xc, rva),
-        ("SizeOfRawData", 0x10, raw_size),
-        ("PointerToRawData", 0x14, raw_at),
-    ] {
+    let Some(section) = pe.section(name.as_bytes()) else { return Ok(()) };
+    for ((field, at), value) in SECTION_PLACES.into_iter().zip([size, rva, raw_size, raw_at]) {
         put32(out, section_field(name, field), section.at + at, value)?;
     }
     Ok(())

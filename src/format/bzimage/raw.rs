@@ -3,7 +3,7 @@
 //! Source: Documentation/arch/x86/boot.rst ("The Real-Mode Kernel Header") and `struct setup_header` in
 //! arch/x86/include/uapi/asm/bootparam.h, Linux 7.2.
 
-use crate::bytes::{Field, fields};
+use crate::bytes::{self, Field, fields};
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
@@ -13,6 +13,36 @@ pub const HEADER_AT: u64 = 0x1f1;
 pub const HDRS: u32 = 0x5372_6448;
 /// The boot sector's last two bytes.
 pub const BOOT_FLAG: u16 = 0xaa55;
+
+/// `LOADED_HIGH` of `loadflags`: the protected-mode part is for 1 MiB, not for 64 KiB.
+pub(crate) const LOADED_HIGH: u8 = 1 << 0;
+/// The bits of `loadflags`.
+pub(crate) const LOADFLAGS: &[(u32, &str)] =
+    &[(0, "LOADED_HIGH"), (1, "KASLR_FLAG"), (5, "QUIET_FLAG"), (6, "KEEP_SEGMENTS"), (7, "CAN_USE_HEAP")];
+
+/// `XLF_KERNEL_64`: there is an entry point at 0x200 for CPUs in 64-bit mode.
+pub(crate) const XLF_KERNEL_64: u16 = 1 << 0;
+/// `XLF_CAN_BE_LOADED_ABOVE_4G`: kernel, boot parameters, command line and RAM disk may be anywhere.
+pub(crate) const XLF_CAN_BE_LOADED_ABOVE_4G: u16 = 1 << 1;
+/// `XLF_EFI_HANDOVER_32`: `handover_offset` is the entry point of 32-bit firmware.
+pub(crate) const XLF_EFI_HANDOVER_32: u16 = 1 << 2;
+/// `XLF_EFI_HANDOVER_64`: that of 64-bit firmware is 512 bytes behind it (boot.rst, "EFI HANDOVER PROTOCOL").
+pub(crate) const XLF_EFI_HANDOVER_64: u16 = 1 << 3;
+/// `XLF_5LEVEL`: the kernel knows five levels of page tables.
+pub(crate) const XLF_5LEVEL: u16 = 1 << 5;
+/// `XLF_5LEVEL_ENABLED`: five levels of page tables may be on at the entry.
+pub(crate) const XLF_5LEVEL_ENABLED: u16 = 1 << 6;
+/// The bits of `xloadflags`.
+pub(crate) const XLOADFLAGS: &[(u32, &str)] = &[
+    (0, "XLF_KERNEL_64"),
+    (1, "XLF_CAN_BE_LOADED_ABOVE_4G"),
+    (2, "XLF_EFI_HANDOVER_32"),
+    (3, "XLF_EFI_HANDOVER_64"),
+    (4, "XLF_EFI_KEXEC"),
+    (5, "XLF_5LEVEL"),
+    (6, "XLF_5LEVEL_ENABLED"),
+    (7, "XLF_MEM_ENCRYPTION"),
+];
 
 /// The header as it stands in the file, from [`HEADER_AT`] on; all integers are little-endian.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, Immutable, KnownLayout, Unaligned)]
@@ -103,29 +133,9 @@ pub const FIELDS: &[Field] = fields!(SetupHeader, at HEADER_AT => {
     kernel_info_offset since 0x20f,
 });
 
-/// File offset of a field of [`FIELDS`]; a name that is not in the table does not compile where it is a constant, and
-/// panics in the first test that meets it elsewhere.
-#[allow(clippy::panic, reason = "a misspelt field is a bug of kimage that no input can reach")]
-pub(super) const fn offset_of(name: &str) -> u64 {
-    let mut index = 0;
-    while index < FIELDS.len() {
-        #[allow(clippy::indexing_slicing, reason = "evaluated by the compiler, below the length")]
-        let field = &FIELDS[index];
-        if same(field.name.as_bytes(), name.as_bytes()) {
-            return field.at;
-        }
-        index += 1;
-    }
-    panic!("no such field")
-}
-
-#[allow(clippy::indexing_slicing, reason = "evaluated by the compiler, below the length")]
-const fn same(a: &[u8], b: &[u8]) -> bool {
-    let mut index = 0;
-    while index < a.len() && index < b.len() && a[index] == b[index] {
-        index += 1;
-    }
-    index == a.len() && index == b.len()
+/// File offset of a field of [`FIELDS`].
+pub(crate) const fn offset_of(name: &str) -> u64 {
+    bytes::offset_of(FIELDS, name)
 }
 
 #[cfg(test)]

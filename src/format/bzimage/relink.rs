@@ -4,11 +4,12 @@
 //! decompressor is linked to other addresses, and these fields must follow. What a field was made of is found by computing it
 //! from the old `zoffset.h`: the expression that gives what stands in the setup is the one to compute anew.
 
+use super::init_size::{self, MemoryOf};
 use super::parse::Setup;
 use super::plan::Error;
 use super::raw::offset_of;
-use crate::bytes::{Align, Cursor, FieldWriter, Patch};
-use crate::format::pe::PeHeader;
+use crate::bytes::{Cursor, FieldWriter, Patch};
+use crate::format::pe::{Pe, SECTION_PLACES};
 use std::collections::BTreeMap;
 
 /// Symbols and their values: `zoffset.h` or `voffset.h` without the prefixes.
@@ -79,15 +80,19 @@ fn slots(setup: &Setup<'_>, link: &Offsets, kernel: &Offsets) -> Result<Vec<Slot
     if setup.has(0x20f) {
         slot("kernel_info_offset", offset_of("kernel_info_offset"), &[zo("kernel_info")]);
     }
-    let Some(pe) = PeHeader::parse(setup.bytes())? else { return Ok(slots) };
+    let Some(pe) = Pe::parse_if_mz(setup.bytes())? else { return Ok(slots) };
     let start = setup.padded_len();
     let behind = |name: &str| zo(name).map(|at| at + start);
     let between = |from: &str, to: &str| zo(to).zip(zo(from)).and_then(|(to, from)| to.checked_sub(from));
     // Linux 7.2 has a section .sbat between code and data.
-    slot("SizeOfCode", pe.at + 0x1c, &[zo("_data"), zo("_sbat")]);
-    slot("SizeOfInitializedData", pe.at + 0x20, &[between("_data", "_end"), between("_sbat", "_end")]);
-    slot("AddressOfEntryPoint", pe.at + 0x28, &[behind("efi_pe_entry")]);
-    slot("SizeOfImage", pe.at + 0x50, &[behind("_end")]);
+    slot("SizeOfCode", pe.place("SizeOfCode"), &[zo("_data"), zo("_sbat")]);
+    slot(
+        "SizeOfInitializedData",
+        pe.place("SizeOfInitializedData"),
+        &[between("_data", "_end"), between("_sbat", "_end")],
+    );
+    slot("AddressOfEntryPoint", pe.place("AddressOfEntryPoint"), &[behind("efi_pe_entry")]);
+    slot("SizeOfImage", pe.place("SizeOfImage"), &[behind("_end")]);
     let sections = [
         (
             ".text",
@@ -116,30 +121,27 @@ fn slots(setup: &Setup<'_>, link: &Offsets, kernel: &Offsets) -> Result<Vec<Slot
         ),
     ];
     for (name, fields, values) in sections {
-        let Some(section) = pe.section(name) else { continue };
-        for ((field, may_be), at) in fields.into_iter().zip(values).zip([0x8, 0xc, 0x10, 0x14]) {
+        let Some(section) = pe.section(name.as_bytes()) else { continue };
+        for ((field, may_be), (_, at)) in fields.into_iter().zip(values).zip(SECTION_PLACES) {
             slot(field, section.at + at, &may_be);
         }
     }
-    if let Some(compat) = pe.section(".compat") {
+    if let Some(compat) = pe.section(b".compat") {
         // Type, size and machine take four bytes (header.S, `.pecompat`).
-        let at = Cursor::little(setup.bytes()).u32(".compat PointerToRawData", compat.at + 0x14)?;
-        slot(".compat entry point", u64::from(at) + 4, &[behind("efi32_pe_entry")]);
+        slot(".compat entry point", u64::from(compat.raw_at) + 4, &[behind("efi32_pe_entry")]);
     }
     Ok(slots)
 }
 
-/// `INIT_SIZE` of header.S (the same formula from Linux 5.10 to 7.2): memory for the decompressor behind
-/// its compressed data, or for the kernel with its BSS, whichever is more.
+/// `init_size` by the symbols of the two links.
 fn init_size(link: &Offsets, kernel: &Offsets) -> Option<u64> {
     let zo = |name: &str| link.get(name).copied();
-    let (output, input) = (zo("z_output_len")?, zo("z_input_len")?);
     let start = zo("startup_32").unwrap_or(0);
-    let extra = (output >> 8) + 131_072;
-    let extract_offset = if output > input { output.checked_add(extra)?.checked_sub(input)? } else { extra };
-    let head = zo("_ehead")?.checked_sub(start)?;
-    let min_offset = Align::PAGE.up(head.max(extract_offset))?;
-    let decompressor = zo("_end")?.checked_sub(start)?.checked_add(min_offset)?;
-    let vmlinux = kernel.get("_end")?.checked_sub(*kernel.get("_text")?)?;
-    Some(decompressor.max(vmlinux))
+    init_size::init_size(&MemoryOf {
+        packed: zo("z_input_len")?,
+        unpacked: zo("z_output_len")?,
+        head: zo("_ehead")?.checked_sub(start)?,
+        decompressor: zo("_end")?.checked_sub(start)?,
+        kernel: kernel.get("_end")?.checked_sub(*kernel.get("_text")?)?,
+    })
 }

@@ -1,6 +1,7 @@
 //! The payload of images whose header does not say where it is, and what the code says of the CPU.
 
 use super::parse::BzImage;
+use super::raw::XLF_KERNEL_64;
 use crate::bytes::{len64, slice};
 use crate::codec::Codec;
 use crate::elf::{is_64_bit_file, release_in};
@@ -65,8 +66,8 @@ impl BzImage<'_> {
     /// nothing tells.
     pub fn is_64_bit(&self, flat: Option<&[u8]>) -> Option<bool> {
         let setup = self.setup();
-        if setup.has(0x20c) && setup.is_linux() {
-            return Some(setup.header().xloadflags.get() & 1 != 0);
+        if let Some(is_64) = setup.xloadflag(XLF_KERNEL_64).filter(|_| setup.is_linux()) {
+            return Some(is_64);
         }
         if let Some(pe) = Pe::parse(self.bytes()).ok().filter(|_| Pe::detect(self.bytes())) {
             return Some(pe.machine == MACHINE_AMD64);

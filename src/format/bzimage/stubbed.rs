@@ -2,6 +2,7 @@
 //!
 //! The arithmetic is that of packer and stub ([`memory`], [`load`]), so the three cannot disagree.
 
+use super::kernel_info;
 use super::parse::BzImage;
 use super::raw::offset_of;
 use crate::bytes::{Cursor, len64, slice};
@@ -33,10 +34,6 @@ rules! {
         "make the image again with this kimage to be sure";
 }
 
-/// `LToP`, the first word of `struct kernel_info`; and its length.
-const KERNEL_INFO: u32 = u32::from_le_bytes(*b"LToP");
-const KERNEL_INFO_LEN: u64 = 16;
-
 /// `kernel_version` where the kernel tells none.
 pub const NO_RELEASE: &str = "kernel (kimage)";
 
@@ -62,8 +59,8 @@ impl Stubbed {
         let cursor = Cursor::little(stub);
         // The stub's code has the magic number, too; the parameters stand behind kernel_info.
         let is_behind_info = |at: usize| {
-            let info = u64::try_from(at).ok().and_then(|at| at.checked_sub(KERNEL_INFO_LEN));
-            info.is_some_and(|info| info % 16 == 0 && cursor.u32("kernel_info", info) == Ok(KERNEL_INFO))
+            let info = u64::try_from(at).ok().and_then(|at| at.checked_sub(kernel_info::LEN));
+            info.is_some_and(|info| info % 16 == 0 && cursor.u32("kernel_info", info) == Ok(kernel_info::MAGIC))
         };
         let at = memchr::memmem::find_iter(stub, &magic).find(|at| is_behind_info(*at))?;
         let mut words = [0; parameters::WORDS];
@@ -166,13 +163,12 @@ impl Stubbed {
 
 /// Is `found` this stub, but for what the packer writes into it?
 fn is_same(found: &[u8], unpacker: Unpacker, parameters_at: u64) -> bool {
-    // The last word of kernel_info is the kernel's.
-    const SETUP_TYPE_MAX: u64 = 12;
     let Ok(stub) = BootStub::read(unpacker.elf()) else { return false };
     let Some(found) = slice(found, 0, len64(&stub.bytes)) else { return false };
     let written = |at: u64, len: usize| usize_or_max(at)..usize_or_max(at).saturating_add(len);
     let parameters = written(stub.parameters_at, parameters::LEN);
-    let setup_type = written(stub.kernel_info_at.saturating_add(SETUP_TYPE_MAX), 4);
+    // That is the kernel's.
+    let setup_type = written(stub.kernel_info_at.saturating_add(kernel_info::SETUP_TYPE_MAX_AT), 4);
     let mut pairs = found.iter().zip(&stub.bytes).enumerate();
     stub.parameters_at == parameters_at
         && pairs.all(|(at, (one, other))| one == other || parameters.contains(&at) || setup_type.contains(&at))

@@ -8,13 +8,12 @@ use crate::codec::Codec;
 use crate::finding::{Finding, Rule, Severity};
 use crate::format::entered;
 use crate::format::fdt::{Dtb, Node};
-use crate::format::uimage::{ARCH, COMPRESSION, OS, TYPE, kind};
+use crate::format::uimage::{ARCH, COMP_NONE, COMPRESSION, OS, TYPE, comp_id, kind};
 use std::collections::{HashMap, HashSet};
 
 /// Numbers of [`OS`] that `fit_image_load` lets pass: linux, vxworks, u-boot, openrtos, tee, efi, elf (the last from 2024 on).
 const BOOTED_OS: [u8; 7] = [5, 14, OS_U_BOOT, 24, 26, 28, 29];
 const OS_U_BOOT: u8 = 17;
-const COMP_LZMA: u8 = 3;
 /// Numbers of [`TYPE`] that it takes in every role: firmware, tee, tfa-bl31.
 const ANY_ROLE: [u8; 3] = [5, 31, 45];
 const ARCH_ARM64: u8 = 22;
@@ -181,7 +180,7 @@ impl<'v> BootView<'v> {
             let word = image.compression?;
             let found = match COMPRESSION.id(word) {
                 // Of any properties: the word says so, and the decoder.
-                Some(COMP_LZMA) if Codec::Lzma.fits(image.data?) => Some(Codec::Lzma),
+                id if id == comp_id(Codec::Lzma) && Codec::Lzma.fits(image.data?) => Some(Codec::Lzma),
                 _ => Codec::detect(image.data?),
             };
             if compression_fits(word, found)? {
@@ -389,17 +388,8 @@ impl ImageView<'_> {
 
 /// Does data that `word` names begin as such a stream does? `None`: the word names none.
 pub fn compression_fits(word: &str, found: Option<Codec>) -> Option<bool> {
-    let wanted = match COMPRESSION.id(word).and_then(|id| COMPRESSION.short(id))? {
-        "gzip" => Codec::Gzip,
-        "bzip2" => Codec::Bzip2,
-        "lzma" => Codec::Lzma,
-        "lzo" => Codec::Lzo,
-        "zstd" => Codec::Zstd,
-        // Legacy frames and others.
-        "lz4" => return Some(matches!(found, Some(Codec::Lz4Legacy | Codec::Lz4Frame))),
-        _ => return None,
-    };
-    Some(found == Some(wanted))
+    let id = COMPRESSION.id(word).filter(|id| *id != COMP_NONE)?;
+    Some(found.and_then(comp_id) == Some(id))
 }
 
 /// An image may be named with its path.

@@ -65,29 +65,23 @@ impl Pe<'_> {
         let strict = if is_kernel { Severity::Error } else { Severity::Warning };
         self.check_sections(strict, &mut checks);
         self.check_sizes(strict, &mut checks);
-        let optional = self.optional_at();
         checks.expect(
             &SUBSYSTEM,
-            optional + 68,
+            self.place("Subsystem"),
             (10..=12).contains(&self.subsystem),
             self.subsystem,
             "10 (EFI application)",
         );
-        let holds =
-            |section: &&Section| section.flags & SECTION_EXECUTE != 0 && memory(section).contains(&self.entry.into());
-        let kept = self.sections.iter().any(|section| holds(&section));
-        checks.expect(&ENTRY, optional + 16, kept, Hex(self.entry.into()), "an address inside an executable section");
+        let (at, entry) = (self.place("AddressOfEntryPoint"), u64::from(self.entry));
+        let holds = |section: &Section| section.flags & SECTION_EXECUTE != 0 && memory(section).contains(&entry);
+        let kept = self.sections.iter().any(holds);
+        checks.expect(&ENTRY, at, kept, Hex(entry), "an address inside an executable section");
         let both = SECTION_EXECUTE | SECTION_WRITE;
         let mixed = self.sections.iter().find(|section| section.flags & both == both);
         if self.dll_characteristics & NX_COMPAT != 0 {
             let found = mixed.map_or(String::new(), |section| format!("section {} is both", name(section)));
-            checks.expect(
-                &NX,
-                optional + 70,
-                mixed.is_none(),
-                found,
-                "no section that is both writable and executable",
-            );
+            let (at, wanted) = (self.place("DllCharacteristics"), "no section that is both writable and executable");
+            checks.expect(&NX, at, mixed.is_none(), found, wanted);
         }
         self.check_signature(&mut checks);
         if is_kernel {
@@ -142,14 +136,14 @@ impl Pe<'_> {
     }
 
     fn check_sizes(&self, strict: Severity, checks: &mut Checks) {
-        let optional = self.optional_at();
         let (file, memory_alignment) = (self.file_alignment, self.section_alignment);
         let kept = file.is_power_of_two() && (0x20..=0x10000).contains(&file);
         let found = format!("FileAlignment {file:#x}");
-        checks.expect(&ALIGNMENT, optional + 36, kept, found, "a power of two from 0x200 to 0x10000");
+        checks.expect(&ALIGNMENT, self.place("FileAlignment"), kept, found, "a power of two from 0x200 to 0x10000");
         let kept = memory_alignment.is_power_of_two() && memory_alignment >= file;
         let found = format!("SectionAlignment {memory_alignment:#x}");
-        checks.expect(&ALIGNMENT, optional + 32, kept, found, "a power of two, not less than FileAlignment");
+        let wanted = "a power of two, not less than FileAlignment";
+        checks.expect(&ALIGNMENT, self.place("SectionAlignment"), kept, found, wanted);
         let end = self.sections.iter().map(|section| memory(section).end).max().unwrap_or(0);
         let size = u64::from(self.size_of_image);
         // The specification wants a multiple of SectionAlignment; loaders take what the sections need.
@@ -158,18 +152,20 @@ impl Pe<'_> {
         let severity = if size < end { Severity::Error } else { strict };
         // Others may ask for more memory than their sections take.
         let kept = size == end || size == rounded || strict < Severity::Error && size > end;
-        checks.expect_as(severity, &SIZES, optional + 56, kept, found, format!("{end:#x}, the end of the sections"));
+        let wanted = format!("{end:#x}, the end of the sections");
+        checks.expect_as(severity, &SIZES, self.place("SizeOfImage"), kept, found, wanted);
         let headers = u64::from(self.size_of_headers);
         let first = self.sections.iter().filter(|section| section.raw_size > 0).map(|section| section.raw_at).min();
         let first = first.map_or(len64(self.bytes()), u64::from);
         let kept = (self.headers_end()..=first).contains(&headers);
         let found = format!("SizeOfHeaders {headers:#x}");
-        checks.expect(&SIZES, optional + 60, kept, found, format!("{:#x} to {first:#x}", self.headers_end()));
+        let wanted = format!("{:#x} to {first:#x}", self.headers_end());
+        checks.expect(&SIZES, self.place("SizeOfHeaders"), kept, found, wanted);
     }
 
     /// The sum and the table that signing adds.
     fn check_signature(&self, checks: &mut Checks) {
-        let at = self.optional_at() + 64;
+        let at = self.place("CheckSum");
         if self.checksum != 0 {
             let computed = checksum(self.bytes(), at);
             // A stub is linked with a sum, and tools that add sections or sign it leave that as it is. Where the digest that
@@ -186,7 +182,7 @@ impl Pe<'_> {
         let raw = slice(self.bytes(), entry.start, 8).unwrap_or(&[]);
         if raw.iter().all(|byte| *byte == 0) {
             if self.signed_ranges() == Err(NoDigest::Shared) {
-                checks.not_checked(&NO_DIGEST, self.at + 6, NoDigest::Shared, AUTHENTICODE_DIGESTS);
+                checks.not_checked(&NO_DIGEST, self.place("NumberOfSections"), NoDigest::Shared, AUTHENTICODE_DIGESTS);
             }
             return;
         }
@@ -237,87 +233,101 @@ impl Pe<'_> {
         }
     }
 
+    fn equal(&self, checks: &mut Checks, field: &str, at: u64, found: u64, wanted: &[u64]) {
+        let text: Vec<String> = wanted.iter().map(|value| format!("{value:#x}")).collect();
+        checks.expect(&KERNEL, at, wanted.contains(&found), format!("{field} {found:#x}"), text.join(" or "));
+    }
+
+    /// The same for a field of the table; `found`: `None` for the 32 bits at its place.
+    fn field(&self, checks: &mut Checks, name: &str, found: Option<u64>, wanted: &[u64]) {
+        let at = self.place(name);
+        let found = found.unwrap_or_else(|| Cursor::little(self.bytes()).u32("PE header", at).unwrap_or(0).into());
+        self.equal(checks, name, at, found, wanted);
+    }
+
     /// What header.S (zImage: efi-header.S) makes of the layout: sections in the file as in memory, one behind the other.
     fn check_kernel(&self, checks: &mut Checks) {
         let optional = self.optional_at();
         let cursor = Cursor::little(self.bytes());
         let word = |at: u64| u64::from(cursor.u32("PE header", at).unwrap_or(0));
-        let mut equal = |field: &str, at: u64, found: u64, wanted: &[u64]| {
-            let text: Vec<String> = wanted.iter().map(|value| format!("{value:#x}")).collect();
-            checks.expect(&KERNEL, at, wanted.contains(&found), format!("{field} {found:#x}"), text.join(" or "));
-        };
         let directories = optional + if self.is_plus { 112 } else { 96 };
-        equal("TimeDateStamp", self.at + 8, self.time.into(), &[0]);
-        equal("PointerToSymbolTable", self.at + 12, word(self.at + 12), &[0]);
-        equal("NumberOfSymbols", self.at + 16, word(self.at + 16), &[0, 1]);
+        self.field(checks, "TimeDateStamp", Some(self.time.into()), &[0]);
+        self.field(checks, "PointerToSymbolTable", None, &[0]);
+        self.field(checks, "NumberOfSymbols", None, &[0, 1]);
         let bits = if self.is_plus { 0x206 } else { 0x306 };
-        equal("Characteristics", self.at + 22, self.characteristics.into(), &[bits]);
-        equal("linker version", optional + 2, word(optional) >> 16, &[0x1402]);
+        self.field(checks, "Characteristics", Some(self.characteristics.into()), &[bits]);
+        self.equal(checks, "linker version", self.place("MajorLinkerVersion"), word(optional) >> 16, &[0x1402]);
         let bss = self.bss().map_or(0, |bss| u64::from(bss.virtual_size));
-        equal("SizeOfUninitializedData", optional + 12, word(optional + 12), &[bss]);
-        equal("operating system version", optional + 40, word(optional + 40), &[0]);
+        self.field(checks, "SizeOfUninitializedData", None, &[bss]);
+        let at = self.place("MajorOperatingSystemVersion");
+        self.equal(checks, "operating system version", at, word(at), &[0]);
         let (major, minor) = self.image_version;
-        equal("MajorImageVersion", optional + 44, major.into(), &[0, 1, 2, 3]);
-        equal("MinorImageVersion", optional + 46, minor.into(), &[0, 1]);
-        equal("subsystem version", optional + 48, word(optional + 48), &[0]);
-        equal("Win32VersionValue", optional + 52, word(optional + 52), &[0]);
-        equal("DllCharacteristics", optional + 70, self.dll_characteristics.into(), &[0, NX_COMPAT.into()]);
-        for at in (optional + 72..directories - 4).step_by(4) {
-            equal("size of stack or heap, or LoaderFlags", at, word(at), &[0]);
+        self.field(checks, "MajorImageVersion", Some(major.into()), &[0, 1, 2, 3]);
+        self.field(checks, "MinorImageVersion", Some(minor.into()), &[0, 1]);
+        let at = self.place("MajorSubsystemVersion");
+        self.equal(checks, "subsystem version", at, word(at), &[0]);
+        self.field(checks, "Win32VersionValue", None, &[0]);
+        self.field(checks, "DllCharacteristics", Some(self.dll_characteristics.into()), &[0, NX_COMPAT.into()]);
+        for at in (self.place("SizeOfStackReserve")..directories - 4).step_by(4) {
+            self.equal(checks, "size of stack or heap, or LoaderFlags", at, word(at), &[0]);
         }
         let count = word(directories - 4);
-        equal("NumberOfRvaAndSizes", directories - 4, count, &[6, 7]);
+        self.equal(checks, "NumberOfRvaAndSizes", directories - 4, count, &[6, 7]);
         let len = self.sections.first().map_or(0, |first| first.at.saturating_sub(optional));
-        equal("SizeOfOptionalHeader", self.at + 20, len, &[directories - optional + 8 * count]);
+        self.field(checks, "SizeOfOptionalHeader", Some(len), &[directories - optional + 8 * count]);
         for index in (0..count.min(6)).filter(|index| *index != 4) {
             let at = directories + 8 * index;
-            equal("data directory address", at, word(at), &[0]);
-            equal("data directory size", at + 4, word(at + 4), &[0]);
+            self.equal(checks, "data directory address", at, word(at), &[0]);
+            self.equal(checks, "data directory size", at + 4, word(at + 4), &[0]);
         }
         let code =
             self.sections.iter().find(|section| section.flags & 0x20 != 0).map(|section| section.virtual_address);
         let base = u64::from(code.unwrap_or(0));
         let size = u64::from(self.size_of_image);
-        equal("BaseOfCode", optional + 20, word(optional + 20), &[base]);
+        self.field(checks, "BaseOfCode", None, &[base]);
         let data = self.sections.last().filter(|section| section.flags & SECTION_WRITE != 0 && !section.is_bss());
         let data_size = data.map_or(0, |section| u64::from(section.virtual_size));
-        equal("SizeOfInitializedData", optional + 8, word(optional + 8), &[data_size]);
+        self.field(checks, "SizeOfInitializedData", None, &[data_size]);
         let code_size = size.saturating_sub(base).saturating_sub(data_size).saturating_sub(bss);
-        equal("SizeOfCode", optional + 4, word(optional + 4), &[code_size]);
+        self.field(checks, "SizeOfCode", None, &[code_size]);
         if self.is_plus {
             // Before Linux 6.7 x86 kernels had their load address there, and sections aligned to 32 bytes.
             let low = self.file_alignment < 0x200 && self.image_base & 0xffff == 0;
-            equal("ImageBase", optional + 24, if low { 0 } else { self.image_base }, &[0]);
+            self.equal(checks, "ImageBase", self.image_base_at(), if low { 0 } else { self.image_base }, &[0]);
         } else {
             let data_at = data.map_or(0, |section| u64::from(section.virtual_address));
-            equal("BaseOfData", optional + 24, word(optional + 24), &[0, data_at]);
-            equal("ImageBase", optional + 28, word(optional + 28) & 0xffff, &[0]);
+            self.equal(checks, "BaseOfData", optional + 24, word(optional + 24), &[0, data_at]);
+            self.equal(checks, "ImageBase", self.image_base_at(), word(self.image_base_at()) & 0xffff, &[0]);
         }
         let first = self.sections.first().map_or(0, |section| u64::from(section.raw_at));
-        equal("SizeOfHeaders", optional + 60, self.size_of_headers.into(), &[first]);
+        self.field(checks, "SizeOfHeaders", Some(self.size_of_headers.into()), &[first]);
         let mut end = first;
         for (index, section) in self.sections.iter().enumerate() {
             let is_last = index + 1 == self.sections.len();
             if section.is_bss() {
-                equal("VirtualAddress", section.at + 12, section.virtual_address.into(), &[end]);
+                self.equal(checks, "VirtualAddress", section.at + 12, section.virtual_address.into(), &[end]);
             } else {
-                equal("VirtualAddress", section.at + 12, section.virtual_address.into(), &[section.raw_at.into()]);
-                equal("PointerToRawData", section.at + 20, section.raw_at.into(), &[end]);
+                let wanted = [section.raw_at.into()];
+                self.equal(checks, "VirtualAddress", section.at + 12, section.virtual_address.into(), &wanted);
+                self.equal(checks, "PointerToRawData", section.at + 20, section.raw_at.into(), &[end]);
                 end = section.file_range().end;
             }
             if !is_last {
-                equal("SizeOfRawData", section.at + 16, section.raw_size.into(), &[section.virtual_size.into()]);
+                let wanted = [section.virtual_size.into()];
+                self.equal(checks, "SizeOfRawData", section.at + 16, section.raw_size.into(), &wanted);
             }
             for at in [24, 28, 32] {
-                equal("relocations and line numbers of a section", section.at + at, word(section.at + at), &[0]);
+                let at = section.at + at;
+                self.equal(checks, "relocations and line numbers of a section", at, word(at), &[0]);
             }
             let text = section.name().strip_prefix(b".").unwrap_or(b"0");
             let padding = section.name.get(section.name().len()..).unwrap_or(&[]);
             let kept = !text.is_empty() && text.iter().all(u8::is_ascii_lowercase) && padding.iter().all(|b| *b == 0);
-            equal("name of a section that begins with", section.at, if kept { 0 } else { word(section.at) }, &[0]);
+            let name = if kept { 0 } else { word(section.at) };
+            self.equal(checks, "name of a section that begins with", section.at, name, &[0]);
             // Code, data that may go, data; with the alignment bits that kernels up to 6.6 set.
             let known = [0x6000_0020, 0x6050_0020, 0x4000_0040, 0x4200_0040, 0x4210_0040, 0xc000_0040, 0xc800_0080];
-            equal("Characteristics of a section", section.at + 36, section.flags.into(), &known);
+            self.equal(checks, "Characteristics of a section", section.at + 36, section.flags.into(), &known);
         }
     }
 }
@@ -325,23 +335,17 @@ impl Pe<'_> {
 impl Pe<'_> {
     /// The header of Linux 3.3 and 3.4: `.text` is the file, `.reloc` a few bytes of the setup.
     fn check_one_piece(&self, checks: &mut Checks) {
-        let optional = self.optional_at();
-        let cursor = Cursor::little(self.bytes());
-        let word = |at: u64| u64::from(cursor.u32("PE header", at).unwrap_or(0));
         let size = u64::from(self.size_of_image);
         let [text, rest @ ..] = self.sections.as_slice() else { return };
-        let mut equal = |field: &str, at: u64, found: u64, wanted: u64| {
-            checks.expect(&KERNEL, at, found == wanted, format!("{field} {found:#x}"), format!("{wanted:#x}"));
-        };
-        equal("SizeOfCode", optional + 4, word(optional + 4), size);
-        equal("SizeOfInitializedData", optional + 8, word(optional + 8), 0);
-        equal("SizeOfUninitializedData", optional + 12, word(optional + 12), 0);
-        equal("BaseOfCode", optional + 20, word(optional + 20), 0);
-        equal("SectionAlignment", optional + 32, self.section_alignment.into(), 0x1000);
-        equal("FileAlignment", optional + 36, self.file_alignment.into(), 0x200);
-        equal("SizeOfHeaders", optional + 60, self.size_of_headers.into(), 0x200);
-        equal("VirtualSize", text.at + 8, text.virtual_size.into(), size);
-        equal("SizeOfRawData", text.at + 16, text.raw_size.into(), size);
+        self.field(checks, "SizeOfCode", None, &[size]);
+        self.field(checks, "SizeOfInitializedData", None, &[0]);
+        self.field(checks, "SizeOfUninitializedData", None, &[0]);
+        self.field(checks, "BaseOfCode", None, &[0]);
+        self.field(checks, "SectionAlignment", Some(self.section_alignment.into()), &[0x1000]);
+        self.field(checks, "FileAlignment", Some(self.file_alignment.into()), &[0x200]);
+        self.field(checks, "SizeOfHeaders", Some(self.size_of_headers.into()), &[0x200]);
+        self.equal(checks, "VirtualSize", text.at + 8, text.virtual_size.into(), &[size]);
+        self.equal(checks, "SizeOfRawData", text.at + 16, text.raw_size.into(), &[size]);
         for section in rest {
             let range = section.file_range();
             let found = format!("{} at {:#x} to {:#x}", name(section), range.start, range.end);
@@ -350,7 +354,7 @@ impl Pe<'_> {
         }
         checks.expect(
             &SUBSYSTEM,
-            optional + 68,
+            self.place("Subsystem"),
             (10..=12).contains(&self.subsystem),
             self.subsystem,
             "10 (EFI application)",
@@ -358,7 +362,7 @@ impl Pe<'_> {
         let kept = (self.headers_end()..size).contains(&self.entry.into());
         checks.expect(
             &ENTRY,
-            optional + 16,
+            self.place("AddressOfEntryPoint"),
             kept,
             Hex(self.entry.into()),
             "an address inside the image, behind the headers",

@@ -3,18 +3,13 @@
 //! Source: Microsoft's PE Format specification ("COFF File Header", "Optional Header", "Section Table", "The Attribute
 //! Certificate Table") and, for the digest, "Windows Authenticode Portable Executable Signature Format".
 
-use super::E_LFANEW;
+use super::{DosHeader, E_LFANEW, E_MAGIC, OPTIONAL_AT, PE32, PE32_PLUS, SECTION_LEN, SIGNATURE, offset_of};
 use crate::bytes::{Cursor, FieldError, Problem, len64, slice};
 use sha2::{Digest, Sha256};
 use std::ops::Range;
 
 /// `Machine` of x86-64.
 pub const MACHINE_AMD64: u16 = 0x8664;
-/// `PE\0\0`.
-const SIGNATURE: u32 = 0x4550;
-/// `Magic` of the optional header: 32-bit, 64-bit.
-const PE32: u16 = 0x10b;
-const PE32_PLUS: u16 = 0x20b;
 /// Index of the certificate table among the data directories.
 const CERTIFICATES: u64 = 4;
 /// `IMAGE_DLLCHARACTERISTICS_NX_COMPAT`.
@@ -139,9 +134,8 @@ impl<'a> Pe<'a> {
 
     /// True when `bytes` begin with `MZ` and `e_lfanew` leads to `PE\0\0`.
     pub fn detect(bytes: &[u8]) -> bool {
-        let cursor = Cursor::little(bytes);
-        bytes.starts_with(b"MZ")
-            && cursor.u32("e_lfanew", E_LFANEW).and_then(|at| cursor.u32("PE signature", at.into())) == Ok(SIGNATURE)
+        let header = DosHeader::read(bytes);
+        header.is_mz && header.leads
     }
 
     /// Reads the headers.
@@ -149,20 +143,25 @@ impl<'a> Pe<'a> {
     /// # Errors
     /// A [`FieldError`] when a header is cut off, or a magic number is wrong.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, FieldError> {
+        Self::read(bytes, true)
+    }
+
+    fn read(bytes: &'a [u8], is_strict: bool) -> Result<Self, FieldError> {
         let cursor = Cursor::little(bytes);
         let at = u64::from(cursor.u32("e_lfanew", E_LFANEW)?);
         let magic = |field, at, found: u64, want: u64| match found == want {
             true => Ok(()),
             false => Err(FieldError::new(field, at, Problem::Magic { found, want })),
         };
-        magic("e_magic", 0, cursor.u16("e_magic", 0)?.into(), 0x5a4d)?;
+        magic("e_magic", 0, cursor.u16("e_magic", 0)?.into(), E_MAGIC.into())?;
         magic("PE signature", at, cursor.u32("PE signature", at)?.into(), SIGNATURE.into())?;
-        let count = cursor.u16("NumberOfSections", at + 6)?;
-        let optional_len = u64::from(cursor.u16("SizeOfOptionalHeader", at + 20)?);
-        let optional = at + 24;
+        let place = |name: &str| at + offset_of(name);
+        let count = cursor.u16("NumberOfSections", place("NumberOfSections"))?;
+        let optional_len = u64::from(cursor.u16("SizeOfOptionalHeader", place("SizeOfOptionalHeader"))?);
+        let optional = at + OPTIONAL_AT;
         let is_plus = match cursor.u16("Magic", optional)? {
             PE32 => false,
-            PE32_PLUS => true,
+            found if found == PE32_PLUS || !is_strict => true,
             found => {
                 let problem = Problem::Unknown { found: found.into(), want: "0x10b (PE32) or 0x20b (PE32+)" };
                 return Err(FieldError::new("Magic", optional, problem));
@@ -185,8 +184,8 @@ impl<'a> Pe<'a> {
             false => None,
         };
         let mut sections = Vec::new();
-        for at in (0..u64::from(count)).map(|index| table + 40 * index) {
-            let raw = cursor.take("section header", at, 40)?;
+        for at in (0..u64::from(count)).map(|index| table + SECTION_LEN * index) {
+            let raw = cursor.take("section header", at, SECTION_LEN)?;
             let mut name = [0; 8];
             name.copy_from_slice(raw.get(..8).unwrap_or(&[0; 8]));
             sections.push(Section {
@@ -202,27 +201,45 @@ impl<'a> Pe<'a> {
         Ok(Pe {
             bytes,
             at,
-            machine: cursor.u16("Machine", at + 4)?,
-            time: cursor.u32("TimeDateStamp", at + 8)?,
-            characteristics: cursor.u16("Characteristics", at + 22)?,
+            machine: cursor.u16("Machine", place("Machine"))?,
+            time: cursor.u32("TimeDateStamp", place("TimeDateStamp"))?,
+            characteristics: cursor.u16("Characteristics", place("Characteristics"))?,
             is_plus,
-            entry: cursor.u32("AddressOfEntryPoint", optional + 16)?,
+            entry: cursor.u32("AddressOfEntryPoint", place("AddressOfEntryPoint"))?,
             image_base,
-            section_alignment: cursor.u32("SectionAlignment", optional + 32)?,
-            file_alignment: cursor.u32("FileAlignment", optional + 36)?,
+            section_alignment: cursor.u32("SectionAlignment", place("SectionAlignment"))?,
+            file_alignment: cursor.u32("FileAlignment", place("FileAlignment"))?,
             image_version: (
-                cursor.u16("MajorImageVersion", optional + 44)?,
-                cursor.u16("MinorImageVersion", optional + 46)?,
+                cursor.u16("MajorImageVersion", place("MajorImageVersion"))?,
+                cursor.u16("MinorImageVersion", place("MinorImageVersion"))?,
             ),
-            size_of_image: cursor.u32("SizeOfImage", optional + 56)?,
-            size_of_headers: cursor.u32("SizeOfHeaders", optional + 60)?,
-            checksum: cursor.u32("CheckSum", optional + 64)?,
-            subsystem: cursor.u16("Subsystem", optional + 68)?,
-            dll_characteristics: cursor.u16("DllCharacteristics", optional + 70)?,
+            size_of_image: cursor.u32("SizeOfImage", place("SizeOfImage"))?,
+            size_of_headers: cursor.u32("SizeOfHeaders", place("SizeOfHeaders"))?,
+            checksum: cursor.u32("CheckSum", place("CheckSum"))?,
+            subsystem: cursor.u16("Subsystem", place("Subsystem"))?,
+            dll_characteristics: cursor.u16("DllCharacteristics", place("DllCharacteristics"))?,
             sections,
             certificates,
             optional_at: optional,
         })
+    }
+
+    /// File offset of a field of the headers by its name in the specification, where PE32+ has it.
+    pub(crate) fn place(&self, field: &str) -> u64 {
+        self.at + offset_of(field)
+    }
+
+    /// File offset of `ImageBase`.
+    pub(crate) fn image_base_at(&self) -> u64 {
+        self.optional_at + if self.is_plus { 24 } else { 28 }
+    }
+
+    /// The headers of what begins with `MZ`, whatever `Magic` says; `None` of anything else.
+    ///
+    /// # Errors
+    /// As [`Pe::parse`].
+    pub fn parse_if_mz(bytes: &'a [u8]) -> Result<Option<Self>, FieldError> {
+        if super::is_mz(bytes) { Self::read(bytes, false).map(Some) } else { Ok(None) }
     }
 
     /// File offset of the optional header.
@@ -232,7 +249,7 @@ impl<'a> Pe<'a> {
 
     /// File offset of the section table's end.
     pub fn headers_end(&self) -> u64 {
-        self.sections.last().map_or(self.optional_at, |last| last.at + 40)
+        self.sections.last().map_or(self.optional_at, |last| last.at + SECTION_LEN)
     }
 
     /// The first section of that name.
@@ -258,7 +275,7 @@ impl<'a> Pe<'a> {
 
     /// What signing changes in the headers: `CheckSum`, and the certificate table's directory entry.
     pub fn signed_fields(&self) -> Vec<Range<u64>> {
-        let checksum = self.optional_at + 64;
+        let checksum = self.place("CheckSum");
         let entry = self.certificates.as_ref().map(|(at, _)| *at..*at + 8);
         std::iter::once(checksum..checksum + 4).chain(entry).collect()
     }
@@ -314,7 +331,7 @@ impl<'a> Pe<'a> {
         };
         const MOST_SHARED: u64 = 4;
         let headers_end = u64::from(self.size_of_headers);
-        let checksum = self.optional_at + 64;
+        let checksum = self.place("CheckSum");
         put(0..checksum)?;
         match &self.certificates {
             Some((at, _)) => {

@@ -1,7 +1,6 @@
 //! PE/COFF: the EFI side of a bzImage and of other kernels.
 //!
-//! [`PeHeader`] has what the bzImage builder fills in; [`Pe`] is the whole view. Offsets are those of the PE
-//! specification 8.3 ("COFF File Header", "Optional Header", "Section Table").
+//! Offsets are those of the PE specification 8.3 ("COFF File Header", "Optional Header", "Section Table").
 
 mod check;
 mod file;
@@ -12,66 +11,96 @@ pub use file::{
     machine_name,
 };
 
-use crate::bytes::{Cursor, FieldError, Problem};
+use crate::bytes::{self, Cursor, Field, len64};
 
 /// Offset in the MS-DOS header of the offset of the PE header (`e_lfanew`).
 pub const E_LFANEW: u64 = 0x3c;
+/// `PE\0\0`.
+pub(crate) const SIGNATURE: u32 = 0x4550;
+/// `MZ`.
+pub(crate) const E_MAGIC: u16 = 0x5a4d;
 
-/// A section header, and where it stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PeSection {
-    /// File offset of the section header.
-    pub at: u64,
-    /// Name, padded with zeros.
-    pub name: [u8; 8],
+/// `Magic` of the optional header: 32-bit, 64-bit.
+pub(crate) const PE32: u16 = 0x10b;
+pub(crate) const PE32_PLUS: u16 = 0x20b;
+
+/// Where the optional header begins, from the signature.
+pub(crate) const OPTIONAL_AT: u64 = 24;
+/// Bytes of a section header.
+pub(crate) const SECTION_LEN: u64 = 40;
+/// Where a section header says what is in memory and in the file.
+pub(crate) const SECTION_PLACES: [(&str, u64); 4] =
+    [("VirtualSize", 8), ("VirtualAddress", 12), ("SizeOfRawData", 16), ("PointerToRawData", 20)];
+
+/// The fields behind the signature, by their offset from it, where PE32+ has them.
+const FIELDS: &[Field] = &[
+    field("Machine", 4, 2),
+    field("NumberOfSections", 6, 2),
+    field("TimeDateStamp", 8, 4),
+    field("PointerToSymbolTable", 12, 4),
+    field("NumberOfSymbols", 16, 4),
+    field("SizeOfOptionalHeader", 20, 2),
+    field("Characteristics", 22, 2),
+    field("Magic", OPTIONAL_AT + 0, 2),
+    field("MajorLinkerVersion", OPTIONAL_AT + 2, 1),
+    field("SizeOfCode", OPTIONAL_AT + 4, 4),
+    field("SizeOfInitializedData", OPTIONAL_AT + 8, 4),
+    field("SizeOfUninitializedData", OPTIONAL_AT + 12, 4),
+    field("AddressOfEntryPoint", OPTIONAL_AT + 16, 4),
+    field("BaseOfCode", OPTIONAL_AT + 20, 4),
+    field("ImageBase", OPTIONAL_AT + 24, 8),
+    field("SectionAlignment", OPTIONAL_AT + 32, 4),
+    field("FileAlignment", OPTIONAL_AT + 36, 4),
+    field("MajorOperatingSystemVersion", OPTIONAL_AT + 40, 2),
+    field("MajorImageVersion", OPTIONAL_AT + 44, 2),
+    field("MinorImageVersion", OPTIONAL_AT + 46, 2),
+    field("MajorSubsystemVersion", OPTIONAL_AT + 48, 2),
+    field("Win32VersionValue", OPTIONAL_AT + 52, 4),
+    field("SizeOfImage", OPTIONAL_AT + 56, 4),
+    field("SizeOfHeaders", OPTIONAL_AT + 60, 4),
+    field("CheckSum", OPTIONAL_AT + 64, 4),
+    field("Subsystem", OPTIONAL_AT + 68, 2),
+    field("DllCharacteristics", OPTIONAL_AT + 70, 2),
+    field("SizeOfStackReserve", OPTIONAL_AT + 72, 8),
+    field("NumberOfRvaAndSizes", OPTIONAL_AT + 108, 4),
+];
+
+const fn field(name: &'static str, at: u64, width: usize) -> Field {
+    Field { name, at, width, since: 0 }
 }
 
-impl PeSection {
-    /// Is this the section of that name?
-    pub fn is(&self, name: &str) -> bool {
-        let len = self.name.iter().position(|byte| *byte == 0).unwrap_or(self.name.len());
-        self.name.get(..len) == Some(name.as_bytes())
-    }
+/// Bytes from the signature `PE\0\0` to a field of [`FIELDS`].
+pub(crate) const fn offset_of(name: &str) -> u64 {
+    bytes::offset_of(FIELDS, name)
 }
 
-/// The PE header of an image that begins with `MZ`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PeHeader {
-    /// File offset of the `PE\0\0` signature.
-    pub at: u64,
-    /// Section headers, in table order.
-    pub sections: Vec<PeSection>,
+/// Do `bytes` begin as an MS-DOS program, `MZ`?
+pub(crate) fn is_mz(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"MZ")
 }
 
-impl PeHeader {
-    /// Reads the header; `None` when `bytes` do not begin with `MZ`.
-    ///
-    /// # Errors
-    /// A [`FieldError`] when `e_lfanew` leads nowhere or the section table is cut off.
-    pub fn parse(bytes: &[u8]) -> Result<Option<PeHeader>, FieldError> {
-        if !bytes.starts_with(b"MZ") {
-            return Ok(None);
-        }
+/// What an MS-DOS header, or its place, says.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct DosHeader {
+    /// As [`is_mz`].
+    pub is_mz: bool,
+    /// `e_lfanew`, the file offset of the PE header; 0 where it cannot be read.
+    pub lfanew: u64,
+    /// Does a PE header begin there?
+    pub leads: bool,
+}
+
+impl DosHeader {
+    pub(crate) fn read(bytes: &[u8]) -> DosHeader {
         let cursor = Cursor::little(bytes);
-        let at = u64::from(cursor.u32("e_lfanew", E_LFANEW)?);
-        let signature = cursor.u32("PE signature", at)?;
-        if signature != 0x4550 {
-            return Err(FieldError::new("PE signature", at, Problem::Magic { found: signature.into(), want: 0x4550 }));
-        }
-        let count = u64::from(cursor.u16("NumberOfSections", at + 6)?);
-        let table = at + 24 + u64::from(cursor.u16("SizeOfOptionalHeader", at + 20)?);
-        let mut sections = Vec::new();
-        for at in (0..count).map(|index| table + 40 * index) {
-            let raw = cursor.take("section header", at, 40)?;
-            let mut name = [0; 8];
-            name.copy_from_slice(raw.get(..8).unwrap_or(&[0; 8]));
-            sections.push(PeSection { at, name });
-        }
-        Ok(Some(PeHeader { at, sections }))
+        let lfanew = cursor.u32("e_lfanew", E_LFANEW).map_or(0, u64::from);
+        let leads = cursor.u32("PE signature", lfanew) == Ok(SIGNATURE);
+        DosHeader { is_mz: is_mz(bytes), lfanew, leads }
     }
+}
 
-    /// The section of that name.
-    pub fn section(&self, name: &str) -> Option<&PeSection> {
-        self.sections.iter().find(|section| section.is(name))
-    }
+/// How many bytes the certificates of a signed image leave for the image itself.
+pub(crate) fn unsigned_len(bytes: &[u8]) -> u64 {
+    let pe = Pe::parse(bytes).ok().filter(|_| Pe::detect(bytes));
+    pe.and_then(|pe| pe.certificate_range()).map_or(len64(bytes), |range| range.start.min(len64(bytes)))
 }

@@ -6,7 +6,7 @@ mod names;
 pub(crate) mod rules;
 
 pub use names::{ARCH, COMP_NONE, COMPRESSION, Name, Names, OS, TYPE};
-pub(crate) use names::{arch_ids, comp_id};
+pub(crate) use names::{arch_ids, arch_word, comp_id, comp_word};
 pub use rules::RULES;
 
 use crate::bytes::{Align, Cursor, Endian, FieldError, Problem, len64, slice};

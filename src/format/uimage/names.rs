@@ -239,6 +239,16 @@ pub(crate) fn comp_id(codec: Codec) -> Option<u8> {
     }
 }
 
+/// U-Boot's word for a codec; `None` for what it has no number for.
+pub(crate) fn comp_word(codec: Codec) -> Option<&'static str> {
+    comp_id(codec).and_then(|id| COMPRESSION.short(id))
+}
+
+/// U-Boot's word for a CPU.
+pub(crate) fn arch_word(arch: Arch) -> &'static str {
+    arch_ids(arch).first().and_then(|id| ARCH.short(*id)).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,13 +3,13 @@
 use super::{Child, Context, Decoded, Described, PartAt, pe};
 use crate::bytes::{Cursor, Field, FieldError};
 use crate::format::Format;
-use crate::format::bzimage::{BzImage, CrcState, FIELDS, LAST_ROOT_DEV, Setup, Stubbed};
+use crate::format::bzimage::{
+    BOOT_FLAG, BzImage, CrcState, FIELDS, HDRS, KERNEL_INFO_RULE, LAST_ROOT_DEV, LOADFLAGS, Setup, Stubbed,
+    XLF_EFI_HANDOVER_32, XLOADFLAGS, offset_of,
+};
 use crate::inspect::{Fact, Kind, Value, rules};
 use crate::stub::parameters::{CMDLINE_OVERRIDES, KASLR, LEN};
 use std::borrow::Cow;
-
-/// `LToP`: the magic number of `kernel_info`.
-const KERNEL_INFO: u32 = 0x506f_544c;
 
 pub(super) fn describe(bytes: &[u8], context: &Context<'_>) -> Result<Described, FieldError> {
     let setup = Setup::parse(bytes)?;
@@ -71,7 +71,7 @@ pub(super) fn describe(bytes: &[u8], context: &Context<'_>) -> Result<Described,
     };
     described.parts.push(PartAt { name: "decompressor", what: what.map(Into::into), at: start..end });
     boot_stub(&image, &mut described);
-    kernel_info(&setup, bytes, start, &mut described);
+    kernel_info(&image, &mut described);
     described.later(&["crc32"], crc);
     pe::describe_efi(bytes, &mut described);
     handover(&setup, start, &mut described);
@@ -142,9 +142,9 @@ fn meaning(name: &str, value: u64, setup: &Setup<'_>) -> Cow<'static, str> {
             format!("device {major}:{minor}: the root of the machine that built it, or set by rdev").into()
         }
         ("root_dev", device) => format!("device {}:{}", device >> 8, device & 0xff).into(),
-        ("boot_flag", 0xaa55) => "right".into(),
+        ("boot_flag", flag) if flag == u64::from(BOOT_FLAG) => "right".into(),
         ("jump", jump) if jump & 0xff == 0xeb => format!("short jump to {:#x}", (0x202 + (jump >> 8)) & 0xffff).into(),
-        ("header", 0x5372_6448) => "HdrS".into(),
+        ("header", magic) if magic == u64::from(HDRS) => "HdrS".into(),
         ("version", _) => format!("boot protocol {}", version(setup.version())).into(),
         ("realmode_swtch" | "bootsect_kludge", 0) => "none".into(),
         ("start_sys_seg", _) => "obsolete: the load segment of a zImage".into(),
@@ -188,20 +188,6 @@ fn meaning(name: &str, value: u64, setup: &Setup<'_>) -> Cow<'static, str> {
     }
 }
 
-const LOADFLAGS: &[(u32, &str)] =
-    &[(0, "LOADED_HIGH"), (1, "KASLR_FLAG"), (5, "QUIET_FLAG"), (6, "KEEP_SEGMENTS"), (7, "CAN_USE_HEAP")];
-
-const XLOADFLAGS: &[(u32, &str)] = &[
-    (0, "XLF_KERNEL_64"),
-    (1, "XLF_CAN_BE_LOADED_ABOVE_4G"),
-    (2, "XLF_EFI_HANDOVER_32"),
-    (3, "XLF_EFI_HANDOVER_64"),
-    (4, "XLF_EFI_KEXEC"),
-    (5, "XLF_5LEVEL"),
-    (6, "XLF_5LEVEL_ENABLED"),
-    (7, "XLF_MEM_ENCRYPTION"),
-];
-
 fn list(names: Vec<Cow<'static, str>>) -> Cow<'static, str> {
     if names.is_empty() { "none".into() } else { names.join(", ").into() }
 }
@@ -228,23 +214,17 @@ fn boot_stub(image: &BzImage<'_>, described: &mut Described) {
     }
 }
 
-fn kernel_info(setup: &Setup<'_>, bytes: &[u8], start: u64, described: &mut Described) {
-    let offset = u64::from(setup.header().kernel_info_offset.get());
-    if !setup.has(0x20f) || offset == 0 {
+fn kernel_info(image: &BzImage<'_>, described: &mut Described) {
+    let Some(info) = image.kernel_info() else { return };
+    if !info.is_one() {
+        let message = format!("kernel_info_offset leads to {:#x}, where no kernel_info begins", info.at);
+        described.findings.push(KERNEL_INFO_RULE.finding(message).at(offset_of("kernel_info_offset")));
         return;
     }
-    let cursor = Cursor::little(bytes);
-    let at = start + offset;
-    let words: Option<Vec<u32>> = (0..4).map(|index| cursor.u32("kernel_info", at + 4 * index).ok()).collect();
-    let Some([KERNEL_INFO, size, total, setup_type]) = words.as_deref() else {
-        let message = format!("kernel_info_offset leads to {at:#x}, where no kernel_info begins");
-        described.findings.push(crate::format::bzimage::KERNEL_INFO_RULE.finding(message).at(0x268));
-        return;
-    };
-    let fact = Fact::hex("kernel_info", at).meaning(format!("{size} bytes, {total} with what it points to"));
-    described.facts.push(fact.at(at, (*size).into()));
-    let fact = Fact::hex("setup_type_max", *setup_type).meaning("highest setup_data type the kernel knows");
-    described.facts.push(fact.at(at + 12, 4));
+    let meaning = format!("{} bytes, {} with what it points to", info.size, info.size_total);
+    described.facts.push(Fact::hex("kernel_info", info.at).meaning(meaning).at(info.at, info.size.into()));
+    let fact = Fact::hex("setup_type_max", info.setup_type_max).meaning("highest setup_data type the kernel knows");
+    described.facts.push(fact.at(info.setup_type_max_at(), 4));
 }
 
 /// The CRC-32 that builds up to 6.14 put at the end of the protected-mode code.
@@ -263,16 +243,8 @@ fn crc(bytes: &[u8], _: &Context<'_>, described: &mut Described) {
 }
 
 fn handover(setup: &Setup<'_>, start: u64, described: &mut Described) {
-    let offset = u64::from(setup.header().handover_offset.get());
-    if !setup.has(0x20b) || offset == 0 {
-        return;
-    }
-    let flags = setup.header().xloadflags.get();
-    // boot.rst, "EFI HANDOVER PROTOCOL": the 64-bit entry is 512 bytes further on.
-    for (bit, name, further) in [(2, "efi_handover_32", 0), (3, "efi_handover_64", 512)] {
-        if flags >> bit & 1 == 1 {
-            let at = start + offset + further;
-            described.facts.push(Fact::hex(name, at).meaning("file offset of the entry; deprecated"));
-        }
+    for (flag, at) in setup.handover_entries() {
+        let name = if flag == XLF_EFI_HANDOVER_32 { "efi_handover_32" } else { "efi_handover_64" };
+        described.facts.push(Fact::hex(name, start + at).meaning("file offset of the entry; deprecated"));
     }
 }

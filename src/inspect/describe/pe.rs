@@ -19,27 +19,32 @@ pub(super) fn describe_efi<'a>(bytes: &'a [u8], described: &mut Described) -> Op
         }
     };
     let facts = &mut described.facts;
-    let optional = pe.optional_at();
-    facts.push(Fact::hex("efi_machine", pe.machine).meaning(machine_name(pe.machine)).at(pe.at + 4, 2));
-    facts.push(Fact::hex("efi_entry", pe.entry).meaning("from the start of the loaded image").at(optional + 16, 4));
-    facts.push(Fact::hex("efi_image_base", pe.image_base).at(optional + if pe.is_plus { 24 } else { 28 }, 8));
-    facts.push(Fact::hex("efi_section_alignment", pe.section_alignment).at(optional + 32, 4));
-    facts.push(Fact::hex("efi_file_alignment", pe.file_alignment).at(optional + 36, 4));
+    facts.push(Fact::hex("efi_machine", pe.machine).meaning(machine_name(pe.machine)).at(pe.place("Machine"), 2));
+    facts.push(
+        Fact::hex("efi_entry", pe.entry)
+            .meaning("from the start of the loaded image")
+            .at(pe.place("AddressOfEntryPoint"), 4),
+    );
+    facts.push(Fact::hex("efi_image_base", pe.image_base).at(pe.image_base_at(), 8));
+    facts.push(Fact::hex("efi_section_alignment", pe.section_alignment).at(pe.place("SectionAlignment"), 4));
+    facts.push(Fact::hex("efi_file_alignment", pe.file_alignment).at(pe.place("FileAlignment"), 4));
     let (major, minor) = pe.image_version;
-    facts.push(Fact::new("efi_image_version", format!("{major}.{minor}")).at(optional + 44, 4));
-    facts.push(Fact::number("efi_size_of_image", pe.size_of_image).meaning("bytes of memory").at(optional + 56, 4));
-    facts.push(Fact::number("efi_size_of_headers", pe.size_of_headers).at(optional + 60, 4));
-    facts.push(Fact::hex("efi_checksum", pe.checksum).at(optional + 64, 4));
+    facts.push(Fact::new("efi_image_version", format!("{major}.{minor}")).at(pe.place("MajorImageVersion"), 4));
+    facts.push(
+        Fact::number("efi_size_of_image", pe.size_of_image).meaning("bytes of memory").at(pe.place("SizeOfImage"), 4),
+    );
+    facts.push(Fact::number("efi_size_of_headers", pe.size_of_headers).at(pe.place("SizeOfHeaders"), 4));
+    facts.push(Fact::hex("efi_checksum", pe.checksum).at(pe.place("CheckSum"), 4));
     let subsystem = match pe.subsystem {
         10 => "EFI application",
         11 => "EFI boot service driver",
         12 => "EFI runtime driver",
         _ => "not one of EFI",
     };
-    facts.push(Fact::number("efi_subsystem", pe.subsystem).meaning(subsystem).at(optional + 68, 2));
+    facts.push(Fact::number("efi_subsystem", pe.subsystem).meaning(subsystem).at(pe.place("Subsystem"), 2));
     let nx = pe.dll_characteristics & NX_COMPAT != 0;
     let meaning = if nx { "its memory may be write-xor-execute" } else { "firmware must leave its memory executable" };
-    facts.push(Fact::new("efi_nx_compat", nx).meaning(meaning).at(optional + 70, 2));
+    facts.push(Fact::new("efi_nx_compat", nx).meaning(meaning).at(pe.place("DllCharacteristics"), 2));
     let rows = pe.sections.iter().map(|section| {
         Row(vec![
             ("name", Value::text(section.name())),

@@ -15,12 +15,13 @@ pub use against::against;
 
 use super::rules::{DAMAGED, LIMIT, STREAM_DAMAGED};
 use super::{Kind, Layer, LayerId, Opened};
-use crate::bytes::{Cursor, len64};
+use crate::bytes::Cursor;
 use crate::codec::Codec;
 use crate::finding::{Checks, Finding, Rule, Severity, rules};
 use crate::format::Format;
 use crate::format::bzimage::{BzImage, Stubbed};
-use crate::format::pe::{E_LFANEW, Pe};
+use crate::format::image64::Image64;
+use crate::format::pe::{DosHeader, E_LFANEW, Pe};
 use crate::layout::{Region, RegionKind};
 
 /// A finding, and the layer it is about.
@@ -135,7 +136,9 @@ fn check(opened: &Opened<'_>, layer: &Layer) -> Checks {
             efi(bytes, true, &mut checks);
         }
         Kind::Known(Format::Image64(_)) => {
-            containers::image64(bytes, &mut checks);
+            if let Ok(image) = Image64::parse(bytes) {
+                checks.append(image.check(bytes));
+            }
             efi(bytes, true, &mut checks);
         }
         Kind::Known(Format::Zboot) => {
@@ -143,7 +146,7 @@ fn check(opened: &Opened<'_>, layer: &Layer) -> Checks {
             efi(bytes, false, &mut checks);
         }
         Kind::Known(Format::Uki | Format::Pe) => {
-            let lost = lost_magic(bytes);
+            let lost = crate::format::lost_magic(bytes);
             let found = lost.map_or(String::new(), |(what, _)| format!("none, in what is {what} otherwise"));
             checks.expect(&KERNEL_MAGIC, lost.map(|(_, at)| at), lost.is_none(), found, "the one that it had");
             efi(bytes, false, &mut checks);
@@ -198,9 +201,7 @@ fn is_from_kernel_build(bytes: &[u8]) -> bool {
 
 /// The EFI side of an image that has one.
 fn efi(bytes: &[u8], is_kernel: bool, checks: &mut Checks) {
-    let lfanew = Cursor::little(bytes).u32("e_lfanew", E_LFANEW).map_or(0, u64::from);
-    let leads = Cursor::little(bytes).u32("PE signature", lfanew) == Ok(0x4550);
-    let is_mz = bytes.starts_with(b"MZ");
+    let DosHeader { is_mz, lfanew, leads } = DosHeader::read(bytes);
     let found =
         if is_mz { format!("MZ, and no PE header at {lfanew:#x}") } else { "a PE header without MZ".to_owned() };
     checks.expect(
@@ -212,27 +213,6 @@ fn efi(bytes: &[u8], is_kernel: bool, checks: &mut Checks) {
     );
     if let Some(pe) = Pe::parse(bytes).ok().filter(|_| is_mz) {
         checks.append(pe.check(is_kernel));
-    }
-}
-
-/// An EFI application that has the header of a kernel, but for the magic number: which, and where that should be.
-fn lost_magic(bytes: &[u8]) -> Option<(&'static str, u64)> {
-    let cursor = Cursor::little(bytes);
-    let word = |at: u64| cursor.u32("header", at).unwrap_or(0);
-    let image_size = cursor.u64("image_size", 16).unwrap_or(0);
-    let size_of_image = Pe::parse(bytes).map_or(0, |pe| u64::from(pe.size_of_image));
-    let codecs: [&[u8]; 7] = [b"gzip\0", b"zstd", b"lz4\0", b"lzma\0", b"lzo\0", b"xz", b"bzip2\0"];
-    let codec = crate::bytes::slice(bytes, 24, 8).unwrap_or(&[]);
-    if (word(0x1fe) & 0xffff == 0xaa55) != (word(0x202) == 0x5372_6448) {
-        Some(("an x86 bzImage", if word(0x202) == 0x5372_6448 { 0x1fe } else { 0x202 }))
-    } else if word(0x34) == 0x4545_4545 {
-        Some(("an ARM zImage", 0x24))
-    } else if word(16) != 0 && image_size == size_of_image {
-        Some(("an arm64 or RISC-V Image", 56))
-    } else if codecs.iter().any(|name| codec.starts_with(name)) {
-        Some(("an EFI zboot image", 4))
-    } else {
-        None
     }
 }
 
@@ -275,12 +255,6 @@ fn payload(opened: &Opened<'_>, layer: &Layer, at: impl Into<Option<u64>>, check
 fn kernel<'o>(opened: &'o Opened<'_>, layer: &Layer) -> Option<&'o Layer> {
     let payload = opened.children(layer.id).find(|child| child.name == "payload")?;
     opened.children(payload.id).find(|child| child.name == "vmlinux" && !child.is_damaged())
-}
-
-/// How many bytes the certificates of a signed image leave for the image itself.
-fn unsigned_len(bytes: &[u8]) -> u64 {
-    let pe = Pe::parse(bytes).ok().filter(|_| Pe::detect(bytes));
-    pe.and_then(|pe| pe.certificate_range()).map_or(len64(bytes), |range| range.start.min(len64(bytes)))
 }
 
 #[cfg(test)]

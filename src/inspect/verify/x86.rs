@@ -6,7 +6,7 @@ use crate::codec::Codec;
 use crate::elf::Elf;
 use crate::finding::{Checks, Hex, rules};
 use crate::format::Format;
-use crate::format::bzimage::{BzImage, FIELDS, MemoryOf, Stubbed, init_size};
+use crate::format::bzimage::{BzImage, MemoryOf, Stubbed, XLF_KERNEL_64, init_size, offset_of};
 use crate::format::pe::Pe;
 use crate::inspect::{Kind, Layer, Opened};
 use crate::stub::parameters::{PLAIN, RELOCS as HAS_TABLE};
@@ -74,8 +74,7 @@ pub(super) fn check(opened: &Opened<'_>, layer: &Layer, checks: &mut Checks) {
     let Some(vmlinux) = kernel(opened, layer).or(plain) else { return };
     let Ok(elf) = Elf::parse(opened.bytes(vmlinux)) else { return };
     let (setup, header) = (image.setup(), image.setup().header());
-    if setup.has(0x20c) {
-        let flag = header.xloadflags.get() & 1 != 0;
+    if let Some(flag) = setup.xloadflag(XLF_KERNEL_64) {
         let bits = |wide: bool| if wide { "64 bits" } else { "32 bits" };
         // Our own boot stub is entered in 64-bit mode for any kernel.
         let wanted = elf.is_64() || stubbed.is_some();
@@ -98,7 +97,7 @@ pub(super) fn check(opened: &Opened<'_>, layer: &Layer, checks: &mut Checks) {
         let compressed = u64::from(header.payload_length.get());
         let memory = span.end - span.start;
         if stubbed.is_none() && setup.is_linux() {
-            let memory = MemoryOf { packed: compressed, unpacked: outputs, decompressor: 0, kernel: memory };
+            let memory = MemoryOf { packed: compressed, unpacked: outputs, head: 0, decompressor: 0, kernel: memory };
             check_init_size(&image, pe.as_ref(), memory, elf.is_64(), checks);
         }
     }
@@ -135,9 +134,4 @@ fn check_init_size(image: &BzImage<'_>, pe: Option<&Pe<'_>>, memory: MemoryOf, i
 
 fn codec_of(layer: &Layer) -> Option<Codec> {
     if let Kind::Known(Format::Compressed(codec)) = layer.kind { Some(codec) } else { None }
-}
-
-/// File offset of a header field.
-fn offset_of(name: &str) -> Option<u64> {
-    FIELDS.iter().find(|field| field.name == name).map(|field| field.at)
 }

@@ -27,7 +27,7 @@ use kimage::format::bzimage::{self, BzImage, CrcChoice, Setup};
 use kimage::format::fdt::{Dtb, Flat, Node, Property, Strings};
 use kimage::format::fit::Fit;
 use kimage::format::image64::Image64;
-use kimage::format::pe::PeHeader;
+use kimage::format::pe::Pe;
 use kimage::format::uimage::{self, Header, UImage, kind};
 use kimage::format::zimage::{self, ZImage};
 use kimage::kbuild::{self, VOFFSET, ZOFFSET};
@@ -348,7 +348,7 @@ doors! {
         let data = fit.images().map(|image| image.data()).collect::<Vec<_>>();
         shown((fit.regions()?, fit.check(), data, fit.default()))
     };
-    PE "PeHeader::parse" |input| shown(PeHeader::parse(input)?);
+    PE "Pe::parse_if_mz" |input| shown(Pe::parse_if_mz(input)?.map(|pe| (pe.at, pe.sections)));
     IMAGE64 "Image64::detect" |input| shown(Image64::detect(input));
 }
 
