@@ -37,7 +37,7 @@ pub const ALL: [(&str, fn(&[u8])); 11] = [
 /// Bytes that may come out of anything.
 pub const MOST: u64 = 4 << 20;
 
-const LIMITS: Limits = Limits { size: MOST, layers: 64, depth: 16, uimage_magic: None };
+const LIMITS: Limits = Limits { size: MOST, undeclared: MOST, layers: 64, depth: 16, uimage_magic: None };
 
 fn inspect(bytes: &[u8]) {
     let Ok(mut opened) = open(bytes, &LIMITS) else { return };

@@ -13,8 +13,6 @@ use crate::format::zimage::{self, ZImage};
 use crate::format::{Format, header_arch};
 use std::borrow::Cow;
 
-/// A kernel larger than this is not searched further for its banner.
-const SCAN_LIMIT: u64 = 1 << 30;
 /// Few other things in a decompressor look like the start of its payload; more than this are a trap.
 const MAX_PAYLOADS: usize = 16;
 
@@ -222,5 +220,5 @@ pub(super) fn release(format: Option<Format>, data: &[u8]) -> Option<String> {
 
 fn packed_release(codec: Codec, stream: &[u8]) -> Option<String> {
     // A piece that fails later has still shown what came before.
-    codec.scan(stream, SCAN_LIMIT, BANNER.len() + 66, release_in).ok().flatten()
+    codec.scan(stream, codec.expected_most(stream), BANNER.len() + 66, release_in).ok().flatten()
 }

@@ -10,6 +10,7 @@
 //! * **Nothing is found twice.** [`Codec::scan`] reads only as far into a stream as its caller wants to look.
 
 mod bzip2;
+mod declared;
 mod error;
 mod gzip;
 mod lz4_frame;
@@ -25,6 +26,7 @@ mod stream_parameters;
 mod xz;
 mod zstd;
 
+pub use declared::{LEAST, PER_BYTE};
 pub use error::{Error, Result};
 pub use parameters::{Bcj, Literal, Parameters, SPLIT_SIZE};
 

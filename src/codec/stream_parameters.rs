@@ -90,7 +90,7 @@ fn xz(cursor: &Cursor<'_>, found: &mut Parameters) -> Result<()> {
 }
 
 /// A number of up to 63 bits, seven in each byte (xz-file-format.txt, 1.2).
-fn number(cursor: &Cursor<'_>, field: &'static str, at: &mut u64) -> Result<u64> {
+pub(super) fn number(cursor: &Cursor<'_>, field: &'static str, at: &mut u64) -> Result<u64> {
     let (start, mut value) = (*at, 0);
     for shift in (0..63).step_by(7) {
         let byte = cursor.u8(field, *at)?;

@@ -30,6 +30,7 @@ pub use packed::PackedKernel;
 pub use rules::RULES;
 pub use symbols::WithSymbols;
 
+use crate::codec;
 use crate::finding::Finding;
 use crate::format::Format;
 use crate::layout::Region;
@@ -45,14 +46,18 @@ pub struct Limits {
     pub layers: usize,
     /// Decompressed bytes in all.
     pub size: u64,
+    /// Bytes of memory for streams that do not say how much they hold ([`codec::Codec::declared_size`],
+    /// [`codec::Codec::undeclared_size`]); [`codec::PER_BYTE`] for each byte of the file are taken in any case. What reaches
+    /// a limit is not looked at, and said to be there.
+    pub undeclared: u64,
     /// The magic number of a vendor's uImages, beside U-Boot's own.
     pub uimage_magic: Option<u32>,
 }
 
 impl Default for Limits {
-    /// 16 deep, 1024 in all, 1 GiB.
+    /// 16 deep, 1024 in all, 1 GiB; [`codec::LEAST`] for streams that do not say how much they hold.
     fn default() -> Self {
-        Limits { depth: 16, layers: 1024, size: 1 << 30, uimage_magic: None }
+        Limits { depth: 16, layers: 1024, size: 1 << 30, undeclared: codec::LEAST, uimage_magic: None }
     }
 }
 

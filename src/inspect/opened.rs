@@ -24,6 +24,8 @@ pub struct Opened<'a> {
     buffers: Vec<Vec<u8>>,
     /// Bytes in `buffers`.
     spent: u64,
+    /// Memory that streams may still take which do not say how much they hold.
+    undeclared: u64,
     /// What searches may still cost.
     budget: Budget,
     /// Bytes of layers that may still be read, each of them as often as a layer has it: layers may overlap.
@@ -89,6 +91,7 @@ impl<'a> Opened<'a> {
             limits: *limits,
             buffers: Vec::new(),
             spent: 0,
+            undeclared: limits.undeclared.max(len64(bytes).saturating_mul(codec::PER_BYTE)),
             budget: Budget::new(len64(bytes)),
             unread: len64(bytes).saturating_mul(limits.depth.into()),
             layers: Vec::new(),
@@ -336,10 +339,11 @@ impl<'a> Opened<'a> {
         let layer = self.layer(parent)?;
         let Kind::Known(Format::Compressed(codec)) = layer.kind else { return None };
         let bytes = self.bytes(layer);
+        let declared = describe::declared_size(codec, bytes, &layer.name);
         let (mut data, inflated) = match decoded {
             Some(Decoded { data, inflated }) => (data, Ok(inflated)),
             None => {
-                let limit = self.left();
+                let limit = self.left().min(declared.max(codec.undeclared_size(self.undeclared)));
                 let mut data = Vec::with_capacity(describe::expected_size(codec, bytes, limit));
                 // The kernel takes one stream of an initial RAM disk after the other; commands take all of them for one.
                 let inflated = match initrd::is_packed_archive(codec, bytes) {
@@ -363,10 +367,19 @@ impl<'a> Opened<'a> {
                 regions = Some(describe::stream_regions(inflated, rest, behind.as_ref()));
                 describe::stream_facts(bytes, inflated, rest, &mut facts);
             }
-            Err(error) => findings.push(stream_finding(error, produced)),
+            Err(error) => {
+                findings.push(stream_finding(error, len64(bytes), produced));
+                // The rest would be called damaged for want of what was not unpacked.
+                if matches!(error, codec::Error::TooBig { .. }) {
+                    data = Vec::new();
+                }
+            }
         }
         let consumed = inflated.as_ref().map_or(len64(bytes), |inflated: &Inflated| inflated.consumed);
         self.spent = self.spent.saturating_add(produced);
+        if produced > declared {
+            self.undeclared = self.undeclared.saturating_sub(produced);
+        }
         // Only now its end is known: the part is what its codec's command reads.
         let place = self.layer(parent).map(|layer| (layer.parent, layer.in_parent.clone()));
         let is_ramdisk = self
@@ -643,10 +656,14 @@ impl<'a> Opened<'a> {
     }
 }
 
-fn stream_finding(error: &codec::Error, produced: u64) -> Finding {
+fn stream_finding(error: &codec::Error, len: u64, produced: u64) -> Finding {
     let message = format!("{error}; {produced} bytes came out before");
     match error {
-        codec::Error::TooBig { .. } => rules::LIMIT.finding(message).not_checked("layers beyond the limits"),
+        codec::Error::TooBig { limit, .. } => {
+            let message =
+                format!("{len} bytes of a stream hold more than the {limit} that may come out: it was not unpacked");
+            rules::LIMIT.finding(message).not_checked("layers beyond the limits")
+        }
         _ => rules::STREAM_DAMAGED.finding(message),
     }
     .with_help(error.help())

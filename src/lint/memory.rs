@@ -6,7 +6,7 @@ use super::rules;
 use super::{Board, Files, codec_word, format_word};
 use crate::arch::Arch;
 use crate::bytes::{Align, Cursor, len64};
-use crate::codec::Codec;
+use crate::codec::{self, Codec};
 use crate::error::{Error, Result};
 use crate::finding::Rule;
 use crate::finding::{Finding, Severity};
@@ -86,7 +86,7 @@ const LARGE_PAGE: Align = match Align::new(2 << 20) {
 };
 /// What U-Boot takes an arm64 Image without a size (Linux before 3.17) for.
 const OLD_IMAGE: (u64, u64) = (0x8_0000, 16 << 20);
-/// No kernel unpacks to more.
+/// No kernel unpacks to more, whatever its stream declares.
 const UNPACK_LIMIT: u64 = 1 << 30;
 
 /// The uses of the memory, and what the loader cannot.
@@ -100,8 +100,8 @@ pub fn memory(board: &Board, files: &Files<'_>) -> Result<(Vec<Use>, Vec<Finding
 /// What decoding tells of the kernel, which is the same wherever it goes: done once, whatever comes of it.
 #[derive(Debug, Default)]
 pub(super) struct Decoded {
-    /// The kernel, or what is wrong with its stream and what helps.
-    kernel: Option<std::result::Result<Vec<u8>, (String, String)>>,
+    /// The kernel, or what is wrong with its stream.
+    kernel: Option<codec::Result<Vec<u8>>>,
     is_linux: Option<bool>,
     /// Work so far, in steps of about a nanosecond.
     work: u64,
@@ -461,13 +461,18 @@ impl Boot<'_> {
         }
         let kernel = self.decoded.kernel.get_or_insert_with(|| {
             let mut kernel = Vec::new();
-            let done = codec.decompress_one(data, UNPACK_LIMIT, &mut kernel);
-            done.map(|_| kernel).map_err(|error| (error.to_string(), error.help().into_owned()))
+            let most = codec.expected_most(data).min(UNPACK_LIMIT);
+            codec.decompress_one(data, most, &mut kernel).map(|_| kernel)
         });
         let size = match kernel {
             Ok(kernel) => len64(kernel),
-            Err((error, help)) => {
-                let (message, help) = (format!("the kernel cannot be unpacked: {error}"), help.clone());
+            Err(codec::Error::TooBig { limit: most, .. }) => {
+                let most = *most;
+                self.too_big(most, data, max.filter(|max| most >= *max), limit);
+                return false;
+            }
+            Err(error) => {
+                let (message, help) = (format!("the kernel cannot be unpacked: {error}"), error.help().into_owned());
                 self.error(&rules::CODEC, message, help);
                 return false;
             }
@@ -479,6 +484,23 @@ impl Boot<'_> {
         }
         self.add(Role::Unpacked, "the unpacked kernel", to, size);
         true
+    }
+
+    /// More than `most` bytes come out, which is too much for the boot loader if it takes no more than `max`.
+    fn too_big(&mut self, most: u64, data: &[u8], max: Option<u64>, limit: &str) {
+        let Some(max) = max else {
+            let message = format!(
+                "{} bytes of the kernel unpack to more than {most}: it was not unpacked, and what it takes of the memory was \
+                 not checked",
+                len64(data)
+            );
+            return self
+                .findings
+                .push(rules::UNPACK_LIMIT.finding(message).not_checked("memory of the unpacked kernel"));
+        };
+        let message = format!("the kernel unpacks to more than {most} bytes, {limit} is {max}");
+        let help = "raise it in U-Boot's configuration, or make the kernel smaller";
+        self.error(&rules::BOOTM_LEN, message, help.to_owned());
     }
 
     fn running_unpacked(&mut self, at: u64) {

@@ -53,6 +53,9 @@ rules! {
     pub(crate) BOOTM_LEN = "lint.bootm_len", Error, "size of the unpacked kernel",
         "U-Boot stops: \"Image too large: increase CONFIG_SYS_BOOTM_LEN\"",
         "raise it in U-Boot's configuration, or make the kernel smaller";
+    pub(crate) UNPACK_LIMIT = "lint.unpack_limit", Warning, "size of the unpacked kernel",
+        "how much memory the kernel takes is not known",
+        "compress it so that the stream says how much it holds (gzip, xz, lzma or zstd)";
     pub(crate) BSS = "lint.bss", Note, "memory behind the kernel's data",
         "how much memory the running kernel takes is not known",
         "leave some megabytes free behind it";

@@ -5,7 +5,8 @@
 //! gets more time.
 
 use crate::costly;
-use crate::support::{kimage, run_ok, tempdir};
+use crate::files;
+use crate::support::{kimage, read, run, run_ok, stdout, tempdir};
 use kimage::codec::Codec;
 use std::fs;
 use std::path::Path;
@@ -136,7 +137,20 @@ fn lint_of_many_images() {
     bounded("trees", 4000, lint, |count| costly::fit_of_trees(count as u32));
 }
 
-/// A stream that comes to much more than it is passes by in pieces.
+/// A frame of zstd that does not say its size, and has a window of 128 MiB: blocks of one byte, repeated (RFC 8878, 3.1.1.2).
+fn zstd_of_runs(len: u64) -> Vec<u8> {
+    const BLOCK: u32 = 128 << 10;
+    let count = len / u64::from(BLOCK);
+    let mut out = [Codec::Zstd.magic(), &[0, 0x88]].concat();
+    for index in 1..=count {
+        let head = BLOCK << 3 | 1 << 1 | u32::from(index == count);
+        out.extend([&head.to_le_bytes()[..3], &[0]].concat());
+    }
+    out
+}
+
+/// A stream that comes to much more than it is, and does not say so, is unpacked as far as a kernel would go, whatever holds
+/// it. One that says it is believed.
 #[test]
 fn streams_that_swell() {
     const ZEROS: u64 = 300 << 20;
@@ -144,11 +158,42 @@ fn streams_that_swell() {
     // Made by the command: what this process holds, the system counts for its children too.
     let zeros = dir.path().join("zeros");
     fs::File::create(&zeros).unwrap().set_len(ZEROS).unwrap();
-    for codec in ["gzip", "bzip2", "zstd"] {
+    let packed = |codec: &str| {
         let bare = dir.path().join(codec);
         run_ok(kimage().args(["compress", codec, "--level", "1", "-q", "-o"]).arg(&bare).arg(&zeros));
-        costs(&bare, &[&["decompress", "-o", "/dev/null"]], 0);
-        // Held, and looked at.
-        costs(&bare, &[&["info"]], ZEROS);
+        bare
+    };
+    let (bzip2, zstd) = (packed("bzip2"), dir.path().join("zstd"));
+    fs::write(&zstd, zstd_of_runs(ZEROS)).unwrap();
+    let stream = read(&bzip2);
+    let many = dir.path().join("multi");
+    fs::write(&many, files::uimage(4, &[&stream, &stream, &stream])).unwrap();
+    for file in [&bzip2, &zstd, &many] {
+        costs(file, READING, 0);
+        for command in ["info", "verify", "map", "extract"] {
+            let output = run(kimage().arg(command).arg(file));
+            let told = [&*stdout(&output), &*String::from_utf8_lossy(&output.stderr)].concat();
+            assert!(told.contains("it was not unpacked") && told.contains("--limit"), "{command}: {told}");
+        }
     }
+    let kernel = dir.path().join("uImage");
+    let made = ["uimage", "-A", "arm64", "-C", "bzip2", "-a", "40400000", "-e", "40400000", "-q", "-o"];
+    run_ok(kimage().args(made).arg(&kernel).arg(&bzip2));
+    costs(&kernel, READING, 0);
+    let lint = run(kimage().args(["lint", "--board", "qemu-arm64-virt"]).arg(&kernel));
+    let told = String::from_utf8_lossy(&lint.stderr);
+    assert!(told.contains("unpacks to more than 234881024 bytes"), "{told}");
+    costs(&bzip2, &[&["decompress", "-o", "/dev/null"]], 0);
+    // Who allows it, has it; and of a size that is declared it is not news.
+    costs(&bzip2, &[&["info", "--limit", "1G"]], ZEROS);
+    for codec in ["gzip", "xz"] {
+        let bare = packed(codec);
+        costs(&bare, &[&["decompress", "-o", "/dev/null"]], 0);
+        costs(&bare, &[&["info"]], ZEROS);
+        assert!(!stdout(&run_ok(kimage().arg("info").arg(&bare))).contains("layer.limit"), "{codec}");
+    }
+    // What is asked for by its name comes whole.
+    let out = dir.path().join("out");
+    run_ok(kimage().args(["extract", "-o"]).arg(&out).arg(&many).arg("image[1]"));
+    assert_eq!(read(&out), stream);
 }

@@ -22,7 +22,7 @@ use proptest::sample::Index;
 use proptest::test_runner::TestRunner;
 use std::collections::BTreeSet;
 
-const LIMITS: Limits = Limits { depth: 16, layers: 64, size: 4 << 20, uimage_magic: None };
+const LIMITS: Limits = Limits { depth: 16, layers: 64, size: 4 << 20, undeclared: 4 << 20, uimage_magic: None };
 
 /// The library's own buffers are bounded by [`LIMITS`]; the rest is for decoders, the files of the tests, and as many
 /// threads as the harness likes.

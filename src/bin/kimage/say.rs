@@ -7,6 +7,7 @@ use clap::error::ErrorKind;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use kimage::bytes::printable;
 use kimage::finding::Finding;
+use kimage::inspect::Opened;
 use kimage::kbuild;
 use kimage::report::{Shown, Style, label, write_finding};
 use std::fmt::Display;
@@ -79,6 +80,12 @@ pub(crate) fn finding(finding: &Finding) {
     // A list of bytes takes all.
     let _ = write_finding(finding, Shown::Message, style(), &mut text);
     screen::print_error(&String::from_utf8_lossy(&text));
+}
+
+/// Says what was left out of a file because it goes beyond the limits.
+pub(crate) fn left_out(opened: &Opened<'_>) {
+    let findings = opened.layers().iter().flat_map(|layer| &layer.findings);
+    findings.filter(|finding| finding.unchecked.is_some()).for_each(self::finding);
 }
 
 /// Does `work`, and says `what` it is on a terminal when it takes longer than half a second.

@@ -90,6 +90,16 @@ fn stream_header(codec: Codec, bytes: &[u8], described: &mut Described) {
     }
 }
 
+/// How many bytes the stream of this name claims to hold: by its own format, or by the word that the kernel's build puts behind
+/// a payload; 0 when nothing tells.
+pub(in crate::inspect) fn declared_size(codec: Codec, bytes: &[u8], name: &str) -> u64 {
+    let word = || {
+        let at = len64(bytes).checked_sub(4).filter(|_| name == PAYLOAD)?;
+        Cursor::little(bytes).u32("size", at).ok().map(u64::from)
+    };
+    codec.declared_size(bytes).or_else(word).unwrap_or(0)
+}
+
 /// How much memory to set aside: what the kernel's trailer says, if that is plausible. Never more than the data could
 /// come to, so that a lie costs nothing.
 pub(in crate::inspect) fn expected_size(codec: Codec, bytes: &[u8], limit: u64) -> usize {

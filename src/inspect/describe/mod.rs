@@ -21,7 +21,9 @@ pub(super) use kernel::{banner_at, is_flat as is_flat_kernel};
 pub(super) use within::{Within, images as images_within};
 
 pub(super) use behind::behind_children;
-pub(super) use compressed::{PAYLOAD, behind_stream, expected_size, is_part, stream_facts, stream_regions};
+pub(super) use compressed::{
+    PAYLOAD, behind_stream, declared_size, expected_size, is_part, stream_facts, stream_regions,
+};
 
 use super::{Facts, Kind, Limits};
 use crate::bytes::{FieldError, len64, slice};

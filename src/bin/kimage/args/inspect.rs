@@ -9,8 +9,11 @@ use std::path::PathBuf;
 #[derive(Debug, Args)]
 pub(crate) struct Opening {
     /// Stop after this many decompressed bytes in all (K, M and G count in 1024s)
-    #[arg(long, value_name = "SIZE", value_parser = size, default_value = "1GiB")]
-    pub(crate) limit: u64,
+    ///
+    /// Without it: 1 GiB, of which 224 MiB (or 24 times the file's length) may come out of streams that do not say how much
+    /// they hold, of lzma and zstd half as much. What does not fit is not looked at, and said to be there.
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub(crate) limit: Option<u64>,
     /// Take a file that begins with this number, hexadecimal, for a vendor's uImage
     #[arg(long, value_name = "HEX", value_parser = magic)]
     pub(crate) magic: Option<u32>,
@@ -18,7 +21,21 @@ pub(crate) struct Opening {
 
 impl Opening {
     pub(crate) fn limits(&self) -> Limits {
-        Limits { size: self.limit, uimage_magic: self.magic, ..Limits::default() }
+        let limits = Limits { uimage_magic: self.magic, ..Limits::default() };
+        self.limit.map_or(limits, |limit| Limits { size: limit, undeclared: u64::MAX, ..limits })
+    }
+
+    /// For a part that is asked for by its name: whatever it comes to, up to the limit.
+    pub(crate) fn limits_of_part(&self) -> Limits {
+        let limits = self.limits();
+        Limits { undeclared: u64::MAX, ..limits }
+    }
+
+    /// For each of two files that are held at once.
+    pub(crate) fn limits_of_two(&self) -> Limits {
+        let limits = self.limits();
+        let undeclared = if self.limit.is_some() { limits.undeclared } else { limits.undeclared / 2 };
+        Limits { undeclared, ..limits }
     }
 }
 

@@ -13,17 +13,18 @@ pub(crate) fn diff(args: &Diff) -> Result<()> {
     let [left, right] = args.files.as_slice() else { return Ok(()) };
     super::common::one_stdin(&args.files);
     let (left, right) = (Input::open(left)?, Input::open(right)?);
-    let limits = args.opening.limits();
+    let limits = args.opening.limits_of_two();
     let names = [&*left.name(), &*right.name()];
     let (opened, diff) = say::busy("comparing", || {
         let one = open(&left, &limits).with_context(|| left.name())?;
         let other = open(&right, &limits).with_context(|| right.name())?;
         let diff = compare(&one, &other);
-        anyhow::Ok((one, diff))
+        anyhow::Ok(([one, other], diff))
     })?;
+    opened.iter().for_each(say::left_out);
     screen::print(|out| match args.json {
         true => write_diff_json(names, &diff, out),
-        false => write_diff_text(names, &opened, &diff, screen::style(), out),
+        false => write_diff_text(names, &opened[0], &diff, screen::style(), out),
     })?;
     if diff.is_same() { Ok(()) } else { Err(say::Said.into()) }
 }

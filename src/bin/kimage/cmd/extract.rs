@@ -14,7 +14,11 @@ use std::path::Path;
 
 pub(crate) fn extract(args: &Extract) -> Result<()> {
     let input = Input::open(&args.file)?;
-    let limits = args.opening.limits();
+    // What is asked for is unpacked.
+    let limits = match (&args.part, &args.all) {
+        (None, None) => args.opening.limits(),
+        _ => args.opening.limits_of_part(),
+    };
     if let Some(name) = &args.part {
         let mut opened = Opened::new(&input, &limits).with_context(|| input.name())?;
         if name == "vmlinux" && !args.symbols && unpack(&mut opened, args)? {
@@ -29,6 +33,7 @@ pub(crate) fn extract(args: &Extract) -> Result<()> {
         return output.write(bytes.len() as u64, |out| Ok(out.write_all(bytes)?));
     }
     let opened = open(&input, &limits).with_context(|| input.name())?;
+    say::left_out(&opened);
     if let Some(folder) = &args.all {
         return write_all(folder, &opened, args.sync);
     }

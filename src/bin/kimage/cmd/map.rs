@@ -16,6 +16,7 @@ const WIDTH: usize = 80;
 pub(crate) fn map(args: &Map) -> Result<()> {
     let input = Input::open(&args.file)?;
     let opened = say::busy("reading", || open(&input, &args.opening.limits())).with_context(|| input.name())?;
+    say::left_out(&opened);
     let map = picture(&opened);
     if let Some(path) = &args.svg {
         let svg = map_svg(&input.name(), &map);

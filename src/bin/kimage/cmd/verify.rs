@@ -5,14 +5,17 @@ use crate::input::Input;
 use crate::{say, screen};
 use anyhow::{Context, Result};
 use kimage::inspect::verify::{against, verify as check};
-use kimage::inspect::{Opened, open};
+use kimage::inspect::{Limits, Opened, open};
 use kimage::report::{FileVerification, write_files_json, write_verify_text};
 use std::path::Path;
 
 pub(crate) fn verify(args: &Verify) -> Result<()> {
     let all: Vec<_> = args.files.iter().chain(&args.against).cloned().collect();
     super::common::one_stdin(&all);
-    let limits = args.opening.limits();
+    let limits = match &args.against {
+        Some(_) => args.opening.limits_of_two(),
+        None => args.opening.limits(),
+    };
     let reference = args.against.as_deref().map(Input::open).transpose()?;
     let reference = match &reference {
         Some(input) => Some(open(input, &limits).with_context(|| input.name())?),
@@ -20,7 +23,7 @@ pub(crate) fn verify(args: &Verify) -> Result<()> {
     };
     let (mut files, mut is_good) = (Vec::new(), true);
     for path in &args.files {
-        match one(path, args, reference.as_ref()) {
+        match one(path, args, &limits, reference.as_ref()) {
             Ok((report, good)) => {
                 is_good &= good;
                 files.push(report);
@@ -40,10 +43,15 @@ pub(crate) fn verify(args: &Verify) -> Result<()> {
 }
 
 /// Verifies a file and, unless JSON is wanted, prints what does not hold. True when there was no error.
-fn one(path: &Path, args: &Verify, reference: Option<&Opened<'_>>) -> Result<(FileVerification, bool)> {
+fn one(
+    path: &Path,
+    args: &Verify,
+    limits: &Limits,
+    reference: Option<&Opened<'_>>,
+) -> Result<(FileVerification, bool)> {
     let input = Input::open(path)?;
     let (opened, verified) = say::busy(&format!("checking {}", input.name()), || {
-        let opened = open(&input, &args.opening.limits())?;
+        let opened = open(&input, limits)?;
         let mut verified = check(&opened);
         if let Some(reference) = reference {
             verified.append(against(&opened, reference));
