@@ -160,7 +160,7 @@ pub fn source(bytes: &[u8]) -> Option<Source> {
 fn dts(bytes: &[u8]) {
     let Some(source) = source(bytes) else { return };
     let files = vec![&b"bytes of a file"[..]; source.files().len()];
-    let Ok(Resolved { root, reservations }) = source.tree(&files) else { return };
+    let Ok(Resolved { root, reservations, findings: _ }) = source.tree(&files) else { return };
     if let Ok(flat) = Flat::new(&root, Strings::default()).and_then(|flat| flat.with_reservations(&reservations)) {
         let blob = emitted(&flat.plan(flat.len()).unwrap());
         let dtb = Dtb::parse_at(&blob, 0).unwrap();
