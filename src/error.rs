@@ -58,7 +58,7 @@ pub enum Error {
     Kernel(kernel::Error),
     /// The parts do not make a bzImage around the boot stub of our own.
     #[error(transparent)]
-    OwnBzImage(bzimage::OwnError),
+    StandaloneBzImage(bzimage::StandaloneError),
     /// No boot stub unpacks it.
     #[error("kimage has no boot stub that unpacks {codec}")]
     NoBootStub {
@@ -143,7 +143,9 @@ impl Error {
             | Error::BzImage(bzimage::Error::UnknownRelease { .. }) => Some(("SETUP", 0)),
             Error::BzImage(bzimage::Error::Stub(_) | bzimage::Error::Elf(_)) => Some(("VMLINUX", 0)),
             Error::Kernel(_) => Some(("VMLINUX", 0)),
-            Error::OwnBzImage(bzimage::OwnError::Setup(_) | bzimage::OwnError::OldSetup { .. }) => Some(("SETUP", 0)),
+            Error::StandaloneBzImage(
+                bzimage::StandaloneError::Setup(_) | bzimage::StandaloneError::OldSetup { .. },
+            ) => Some(("SETUP", 0)),
             Error::ZImage(zimage::Error::Dtb { index, .. } | zimage::Error::DtbTail { index, .. }) => {
                 Some(("DTB", *index))
             }
@@ -169,7 +171,7 @@ impl Error {
             Error::Part { source, .. } => source.help(),
             Error::BzImage(error) => error.help(),
             Error::Kernel(error) => error.help(),
-            Error::OwnBzImage(error) => error.help(),
+            Error::StandaloneBzImage(error) => error.help(),
             Error::NoBootStub { .. } => "take gzip, lz4, xz, zstd or none".into(),
             Error::ZImage(error) => error.help(),
             Error::UImage(error) => error.help(),

@@ -29,7 +29,7 @@
 //! 6. [`mod@format`]: one container, one file: bzImage, zImage, uImage, `Image`, zboot, device tree, FIT, PE, UKI, cpio,
 //!    boot.img; device tree source.
 //! 7. [`error`]: the error of what follows, made of the errors of the modules above.
-//! 8. [`assemble`]: writing; [`assemble::bzimage_own`] goes the whole way from the kernel's own vmlinux with kimage's own
+//! 8. [`assemble`]: writing; [`assemble::bzimage_standalone`] goes the whole way from the kernel's own vmlinux with kimage's own
 //!    boot stub, [`assemble::payload()`] as far as the bytes that are compressed. [`inspect`]: reading;
 //!    [`inspect::verify`] checks what it finds against its claims, [`inspect::diff`] compares two files, [`inspect::map`]
 //!    is the picture of one. [`mod@lint`]: will it boot on that board?

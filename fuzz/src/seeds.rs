@@ -7,7 +7,7 @@ use crate::simulated::{Load, elf as plain_elf, pack};
 use crate::support::{read, testdata};
 use crate::targets::{emitted, source};
 use crate::{files, targets};
-use kimage::assemble::{OwnRequest, fit_from_tree};
+use kimage::assemble::{StandaloneRequest, fit_from_tree};
 use kimage::bytes::Align;
 use kimage::codec::{Codec, Parameters};
 use kimage::format::fdt::{Flat, Strings};
@@ -119,12 +119,12 @@ fn images() -> Vec<Vec<u8>> {
     all.extend(["vmlinux", "kernel", "arm-vmlinux", "setup.elf", "setup.bin"].map(tiny));
     for codec in [Codec::None, Codec::Lz4Legacy, Codec::Gzip, Codec::Zstd, Codec::Xz] {
         let parameters = Parameters { level: (codec == Codec::Zstd).then_some(1), ..Parameters::default() };
-        let request = OwnRequest {
+        let request = StandaloneRequest {
             codec,
             parameters,
             cmdline: b"console=ttyS0",
             initrd: vec![b"a disk"],
-            ..OwnRequest::default()
+            ..StandaloneRequest::default()
         };
         all.push(pack(&small_kernel(), &request).unwrap());
     }

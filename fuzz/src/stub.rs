@@ -1,7 +1,7 @@
 //! Images around the standalone boot stub.
 
 use crate::simulated::{Load, elf, pack, simulate, wanted};
-use kimage::assemble::OwnRequest;
+use kimage::assemble::StandaloneRequest;
 use kimage::codec::{Codec, Parameters};
 use kimage::elf::Elf;
 
@@ -47,14 +47,14 @@ pub fn standalone(bytes: &[u8]) {
     let level = matches!(codec, Codec::Zstd | Codec::Gzip).then_some(1);
     let dictionary = (codec == Codec::Xz).then_some(1 << 14);
     let parameters = Parameters { level, dictionary, threads: 1, ..Parameters::default() };
-    let mut request = OwnRequest {
+    let mut request = StandaloneRequest {
         codec,
         parameters,
         kaslr: how & 0x10 == 0,
         efi: how & 0x20 == 0,
         crc: how & 0x40 != 0,
         max_memory: 4 << 20,
-        ..OwnRequest::default()
+        ..StandaloneRequest::default()
     };
     if how & 1 == 0 {
         let loads = choices.loads();

@@ -4,19 +4,19 @@
 
 mod fit;
 mod kernel;
-mod own;
 mod pad;
 pub(crate) mod payload;
 mod rules;
+mod standalone;
 mod uimage;
 
 pub use fit::{
     FitFacts, FitFile, FitImage, FitRequest, fit, fit_from_blob, fit_from_source, fit_from_tree, is_tree_blob,
 };
-pub use own::{DEFAULT_MAX_MEMORY, OwnRequest, bzimage_own, is_for_own_stub};
 pub use pad::{Padding, pad};
 pub use payload::{Payload, PayloadForm, payload, payload_as_is};
 pub use rules::RULES;
+pub use standalone::{DEFAULT_MAX_MEMORY, StandaloneRequest, bzimage_standalone, is_for_standalone_stub};
 pub use uimage::{Derived, UImageRequest, uimage};
 
 // What the requests are made of.
@@ -92,7 +92,7 @@ pub enum Facts {
         system: u64,
     },
     /// x86 bzImage around kimage's own boot stub.
-    OwnBzImage {
+    StandaloneBzImage {
         /// How the kernel is compressed.
         codec: crate::codec::Codec,
         /// What `kernel_version` says.

@@ -137,7 +137,7 @@ impl<'a> Opened<'a> {
 
     fn take(&mut self, pending: Pending) -> Option<LayerId> {
         match pending {
-            Pending::Later { id, later } => self.look_closer(id, later),
+            Pending::Later { id, later } => self.refine(id, later),
             Pending::Child { parent, child } => match child.content {
                 Content::Range(ref at) => self.add_range(parent, at.clone(), child),
                 Content::Stream => self.add_contents(parent, child.decoded, child.kind),
@@ -592,7 +592,7 @@ impl<'a> Opened<'a> {
     }
 
     /// Takes the closer look that was put off when the layer was described.
-    fn look_closer(&mut self, id: LayerId, Later { facts_at, look, .. }: Later) -> Option<LayerId> {
+    fn refine(&mut self, id: LayerId, Later { facts_at, look, .. }: Later) -> Option<LayerId> {
         let layer = self.layer(id)?;
         let mut described = Described::empty(layer.kind);
         look(self.bytes(layer), &self.context(&layer.name, layer.parent), &mut described);

@@ -83,7 +83,7 @@ enum ImageReport<'r> {
         crc32: Option<String>,
     },
     #[serde(rename = "bzimage")]
-    OwnBzImage {
+    StandaloneBzImage {
         /// `kimage`, where [`ImageReport::BzImage`] has a generation of Linux.
         stub: &'static str,
         kernel_version: &'r str,
@@ -147,7 +147,7 @@ fn image_report(facts: &Facts, emitted: Emitted) -> ImageReport<'_> {
             system_size: *system,
             crc32: emitted.crc32.map(|crc| format!("{crc:x}")),
         },
-        Facts::OwnBzImage { codec, kernel_version, kernel, memory, kaslr } => ImageReport::OwnBzImage {
+        Facts::StandaloneBzImage { codec, kernel_version, kernel, memory, kaslr } => ImageReport::StandaloneBzImage {
             stub: "kimage",
             kernel_version,
             compression: codec.name(),

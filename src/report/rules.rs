@@ -26,7 +26,7 @@ rules! {
 pub fn rules() -> impl Iterator<Item = &'static Rule> {
     let formats = [
         bzimage::RULES,
-        bzimage::STUBBED_RULES,
+        bzimage::STANDALONE_RULES,
         zimage::RULES,
         image64::RULES,
         zboot::RULES,

@@ -20,7 +20,15 @@ pub fn write_text(report: &Report<'_>, mut out: impl Write) -> io::Result<()> {
                 writeln!(out, "CRC {crc}")?;
             }
         }
-        ImageReport::OwnBzImage { kernel_version, compression, kernel_size, payload_size, memory, kaslr, .. } => {
+        ImageReport::StandaloneBzImage {
+            kernel_version,
+            compression,
+            kernel_size,
+            payload_size,
+            memory,
+            kaslr,
+            ..
+        } => {
             writeln!(
                 out,
                 "Kernel is {}, {kernel_size} bytes, {compression}: {payload_size} bytes",

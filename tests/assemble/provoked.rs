@@ -2,7 +2,7 @@
 
 use crate::elf_builder::Builder;
 use crate::support::{read, testdata};
-use kimage::assemble::{self, Assembled, FitFile, FitOptions, FitRequest, OwnRequest, Source, UImageRequest};
+use kimage::assemble::{self, Assembled, FitFile, FitOptions, FitRequest, Source, StandaloneRequest, UImageRequest};
 use kimage::codec::{Codec, Parameters};
 use kimage::elf::Elf;
 use kimage::format::fdt::{Flat, Node, Property, Strings};
@@ -233,7 +233,9 @@ fn zimages() {
 #[test]
 fn bzimages_around_the_built_in_stub() {
     let vmlinux = elf(true, false, 62, 0x100_0000, 0x100_0000).build();
-    let made = |kaslr| rules(assemble::bzimage_own(&vmlinux, &OwnRequest { kaslr, ..OwnRequest::default() }));
+    let made = |kaslr| {
+        rules(assemble::bzimage_standalone(&vmlinux, &StandaloneRequest { kaslr, ..StandaloneRequest::default() }))
+    };
     assert_eq!(made(false), [""; 0]);
     assert_eq!(made(true), ["bzimage.no_relocs"]);
 }
@@ -275,8 +277,8 @@ fn with_relocation(kind: u64) -> Vec<u8> {
 #[test]
 fn a_kernel_that_cannot_be_moved() {
     let made = |kind| {
-        let request = OwnRequest { kaslr: false, ..OwnRequest::default() };
-        rules(assemble::bzimage_own(&with_relocation(kind), &request))
+        let request = StandaloneRequest { kaslr: false, ..StandaloneRequest::default() };
+        rules(assemble::bzimage_standalone(&with_relocation(kind), &request))
     };
     assert_eq!(made(1), [""; 0]);
     assert_eq!(made(12), ["bzimage.not_movable"]);
@@ -300,8 +302,8 @@ fn a_kernel_without_elf_headers() {
         file
     };
     let made = |setup: &[u8]| {
-        let request = OwnRequest { kaslr: false, ..OwnRequest::default() };
-        rules(assemble::bzimage_own(&image(setup), &request))
+        let request = StandaloneRequest { kaslr: false, ..StandaloneRequest::default() };
+        rules(assemble::bzimage_standalone(&image(setup), &request))
     };
     assert_eq!(made(&[]), ["bzimage.flat"]);
     assert_eq!(made(&[0x81, 0xfb, 0x4d, 0x50]), ["bzimage.apm", "bzimage.flat"]);

@@ -2,10 +2,10 @@
 //! them and finds what is, `info` names them, and other tools get the kernel out.
 
 use crate::support::{self, Tree, kimage, read, run, run_ok, stderr, stdout, tempdir, testdata, tool};
-use kimage::assemble::{OwnRequest, bzimage_own};
+use kimage::assemble::{StandaloneRequest, bzimage_standalone};
 use kimage::codec::{Codec, Parameters as CodecParameters};
 use kimage::finding::Severity;
-use kimage::format::bzimage::{BzImage, Stubbed};
+use kimage::format::bzimage::{BzImage, StandaloneImage};
 use kimage::inspect::verify::verify;
 use kimage::inspect::{Limits, open};
 use kimage::stub::parameters::RELOCS;
@@ -17,18 +17,22 @@ use std::process::Command;
 const CODECS: [Codec; 5] = [Codec::Lz4Legacy, Codec::Gzip, Codec::Zstd, Codec::Xz, Codec::None];
 
 /// Quick rather than small.
-fn request(codec: Codec) -> OwnRequest<'static> {
+fn request(codec: Codec) -> StandaloneRequest<'static> {
     let level = match codec {
         Codec::Zstd | Codec::Gzip => Some(1),
         Codec::Xz => Some(0),
         _ => None,
     };
-    OwnRequest { codec, parameters: CodecParameters { level, ..CodecParameters::default() }, ..OwnRequest::default() }
+    StandaloneRequest {
+        codec,
+        parameters: CodecParameters { level, ..CodecParameters::default() },
+        ..StandaloneRequest::default()
+    }
 }
 
-fn pack(kernel: &[u8], request: &OwnRequest<'_>) -> Vec<u8> {
+fn pack(kernel: &[u8], request: &StandaloneRequest<'_>) -> Vec<u8> {
     let mut out = Vec::new();
-    bzimage_own(kernel, request).unwrap().emit(&mut out).unwrap();
+    bzimage_standalone(kernel, request).unwrap().emit(&mut out).unwrap();
     out
 }
 
@@ -59,7 +63,7 @@ fn wrapped_once_more_it_is_the_same_and_nothing_is_wrong_with_it() {
         for source in sources(tree) {
             let kernel = read(&source);
             let direct = pack(&kernel, &request(Codec::None));
-            let parameters = Stubbed::find(&BzImage::parse(&direct).unwrap()).unwrap().parameters;
+            let parameters = StandaloneImage::find(&BzImage::parse(&direct).unwrap()).unwrap().parameters;
             if parameters.has(RELOCS) {
                 with += 1
             } else {
@@ -75,10 +79,10 @@ fn wrapped_once_more_it_is_the_same_and_nothing_is_wrong_with_it() {
             // What else there is in an image.
             let setup = tree.read("arch/x86/boot/setup.bin");
             let variants = [
-                OwnRequest { cmdline: b"quiet", initrd: vec![b"one", b"two"], ..request(Codec::Lz4Legacy) },
-                OwnRequest { efi: false, crc: true, ..request(Codec::Lz4Legacy) },
-                OwnRequest { sbat: b"sbat,1\n", kaslr: false, ..request(Codec::Lz4Legacy) },
-                OwnRequest { setup: Some(&setup), ..request(Codec::Lz4Legacy) },
+                StandaloneRequest { cmdline: b"quiet", initrd: vec![b"one", b"two"], ..request(Codec::Lz4Legacy) },
+                StandaloneRequest { efi: false, crc: true, ..request(Codec::Lz4Legacy) },
+                StandaloneRequest { sbat: b"sbat,1\n", kaslr: false, ..request(Codec::Lz4Legacy) },
+                StandaloneRequest { setup: Some(&setup), ..request(Codec::Lz4Legacy) },
             ];
             for (index, more) in variants.iter().enumerate().filter(|(index, _)| full || index % 3 == turn % 3) {
                 assert_eq!(broken(&pack(&kernel, more)), [], "{}, variant {index}", source.display());
@@ -116,9 +120,9 @@ fn a_last_segment_without_bytes_and_a_table() {
     for words in [&[0_u32, 0x8100_0100, 0, 0x8100_0200][..], &[0, 0, 0x8100_0080, 0, 0x8100_0040, 0x8100_0200], &[0, 0]]
     {
         let table: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
-        let given = |codec| OwnRequest { relocs: Some(&table), ..request(codec) };
+        let given = |codec| StandaloneRequest { relocs: Some(&table), ..request(codec) };
         let direct = pack(&kernel, &given(Codec::None));
-        let parameters = Stubbed::find(&BzImage::parse(&direct).unwrap()).unwrap().parameters;
+        let parameters = StandaloneImage::find(&BzImage::parse(&direct).unwrap()).unwrap().parameters;
         assert!(parameters.has(RELOCS) && parameters.unpacked_len - parameters.elf_len == table.len() as u64);
         for codec in CODECS {
             let image = pack(&kernel, &given(codec));
@@ -133,7 +137,7 @@ fn a_last_segment_without_bytes_and_a_table() {
 /// Where the compressed kernel stands, its size not counted.
 fn payload(image: &[u8]) -> Range<usize> {
     let parsed = BzImage::parse(image).unwrap();
-    let p = Stubbed::find(&parsed).unwrap().parameters;
+    let p = StandaloneImage::find(&parsed).unwrap().parameters;
     let start = (parsed.setup().padded_len() + p.payload_at) as usize;
     start..start + p.payload_len as usize
 }
@@ -159,9 +163,9 @@ fn each_change_breaks(kernel: &[u8], is_linux: bool) {
             let found = broken(&image).into_iter().filter(|found| found.0 == Severity::Error);
             found.map(|(_, rule, _)| rule).collect::<Vec<_>>()
         };
-        let stubbed = Stubbed::find(&BzImage::parse(&good).unwrap()).unwrap();
-        assert_eq!(stubbed.unpacker.unwrap().name(), if codec == Codec::None { "lz4" } else { short(codec) });
-        let at = stubbed.at as usize;
+        let standalone = StandaloneImage::find(&BzImage::parse(&good).unwrap()).unwrap();
+        assert_eq!(standalone.unpacker.unwrap().name(), if codec == Codec::None { "lz4" } else { short(codec) });
+        let at = standalone.at as usize;
         let payload = payload(&good);
         // init_size, pref_address, kernel_alignment, payload_offset
         for field in [0x260, 0x258, 0x230, 0x248] {

@@ -5,7 +5,7 @@
 
 use crate::simulated::{Load, elf, pack, simulate, wanted};
 use crate::support::{self, Tree, read, testdata};
-use kimage::assemble::OwnRequest;
+use kimage::assemble::StandaloneRequest;
 use kimage::codec::{Bcj, Codec, Parameters as CodecParameters};
 use kimage::elf::Elf;
 use kimage::format::bzimage::BzImage;
@@ -16,9 +16,9 @@ use proptest::prelude::*;
 
 const CODECS: [Codec; 5] = [Codec::Lz4Legacy, Codec::Gzip, Codec::Zstd, Codec::Xz, Codec::None];
 
-fn request(codec: Codec) -> OwnRequest<'static> {
+fn request(codec: Codec) -> StandaloneRequest<'static> {
     let parameters = CodecParameters { level: (codec == Codec::Zstd).then_some(1), ..CodecParameters::default() };
-    OwnRequest { codec, parameters, ..OwnRequest::default() }
+    StandaloneRequest { codec, parameters, ..StandaloneRequest::default() }
 }
 
 prop_compose! {
@@ -92,7 +92,7 @@ proptest! {
         };
         prop_assert_eq!(disk, &joined[..]);
         // Wrapped once more, it is the same kernel.
-        let again = pack(&image, &OwnRequest { codec: Codec::None, ..OwnRequest::default() }).unwrap();
+        let again = pack(&image, &StandaloneRequest { codec: Codec::None, ..StandaloneRequest::default() }).unwrap();
         prop_assert!(simulate(&again, Codec::None, load, 0).memory == simulated.memory);
     }
 
@@ -110,7 +110,7 @@ proptest! {
             file[at % len] = byte;
         }
         file.truncate(file.len() - cut.index(file.len()) % 64);
-        let request = OwnRequest { max_memory: 64 << 20, ..request(Codec::Lz4Legacy) };
+        let request = StandaloneRequest { max_memory: 64 << 20, ..request(Codec::Lz4Legacy) };
         if let Ok(image) = pack(&file, &request) {
             simulate(&image, Codec::Lz4Legacy, 0x10_0000, 0);
         }
@@ -237,14 +237,14 @@ fn refusals() {
     let kernel = elf(true, 0x20_0000, &good);
     let for_arm = CodecParameters { bcj: Some(Bcj::Arm), ..CodecParameters::default() };
     for (request, says) in [
-        (OwnRequest { parameters: for_arm, ..request(Codec::Xz) }, "branch converter of another CPU"),
-        (OwnRequest { cmdline: &[b'a'; 2048], ..request(Codec::Gzip) }, "the kernel reads at most 2047"),
+        (StandaloneRequest { parameters: for_arm, ..request(Codec::Xz) }, "branch converter of another CPU"),
+        (StandaloneRequest { cmdline: &[b'a'; 2048], ..request(Codec::Gzip) }, "the kernel reads at most 2047"),
         (
-            OwnRequest { initrd: vec![&[0; 2 << 20]], max_memory: 2 << 20, ..request(Codec::Gzip) },
+            StandaloneRequest { initrd: vec![&[0; 2 << 20]], max_memory: 2 << 20, ..request(Codec::Gzip) },
             "`request.max_memory`",
         ),
-        (OwnRequest { relocs: Some(&[0; 8]), ..request(Codec::Bzip2) }, "take gzip, lz4, xz, zstd or none"),
-        (OwnRequest { relocs: Some(&[0; 5]), ..request(Codec::Gzip) }, "vmlinux.relocs"),
+        (StandaloneRequest { relocs: Some(&[0; 8]), ..request(Codec::Bzip2) }, "take gzip, lz4, xz, zstd or none"),
+        (StandaloneRequest { relocs: Some(&[0; 5]), ..request(Codec::Gzip) }, "vmlinux.relocs"),
     ] {
         let error = pack(&kernel, &request).unwrap_err();
         assert!(format!("{error}: {}", error.help()).contains(says), "{says}: {error}: {}", error.help());
@@ -266,7 +266,7 @@ fn tables_of_other_kernels() {
             [(0x20_0000, true), (last, true), (last + 1, false), (0x1f_ffff, false), (0xf000_0000, false)]
         {
             let table = table(address);
-            let given = OwnRequest { relocs: Some(&table), ..request(Codec::None) };
+            let given = StandaloneRequest { relocs: Some(&table), ..request(Codec::None) };
             for made in [pack(&kernel, &given), pack(&[&kernel[..], &table].concat(), &request(Codec::None))] {
                 match made {
                     Ok(image) if is_inside => {

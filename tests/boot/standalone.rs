@@ -7,7 +7,7 @@ use crate::machine::{self, Console, Cpu, Machine, USER_OK, each, initrd, initrd_
 use crate::support::{
     self, Tree, full, missing, put, read, run, run_ok, stderr, stdout, tempdir, testdata, tool, x86_trees,
 };
-use kimage::format::bzimage::{BzImage, Stubbed};
+use kimage::format::bzimage::{BzImage, StandaloneImage};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -268,7 +268,7 @@ fn a_damaged_payload() {
         let image = make(dir.path(), codec, &[&testdata("tiny/kernel")], &["--compress", codec]);
         let mut bytes = read(&image);
         let parsed = BzImage::parse(&bytes).unwrap();
-        let p = Stubbed::find(&parsed).unwrap().parameters;
+        let p = StandaloneImage::find(&parsed).unwrap().parameters;
         let start = parsed.setup().padded_len() + p.payload_at;
         let place = if at < 0 { start + p.payload_len } else { start }.checked_add_signed(at).unwrap();
         bytes[place as usize] ^= 1;

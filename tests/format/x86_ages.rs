@@ -6,7 +6,7 @@
 
 use crate::machine;
 use crate::support::{self, kimage, missing, read, run, run_ok, stderr, stdout, tempdir, testdata, tool};
-use kimage::assemble::{self, OwnRequest};
+use kimage::assemble::{self, StandaloneRequest};
 use kimage::codec::Codec;
 use kimage::finding::Severity;
 use kimage::format::bzimage::{BzImage, CrcChoice};
@@ -200,9 +200,9 @@ fn sixteen_bits_of_syssize_are_held_to_the_length_modulo_a_mebibyte() {
 #[test]
 fn the_header_goes_with_the_kernel() {
     let kernel = read(&testdata("tiny/kernel"));
-    let plain = OwnRequest { efi: false, ..OwnRequest::default() };
+    let plain = StandaloneRequest { efi: false, ..StandaloneRequest::default() };
     let emit = |bytes: &[u8]| {
-        let built = assemble::bzimage_own(bytes, &plain).unwrap();
+        let built = assemble::bzimage_standalone(bytes, &plain).unwrap();
         built.plan.bytes_at(0..built.plan.len())
     };
     let mut old = emit(&kernel);

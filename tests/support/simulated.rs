@@ -4,7 +4,7 @@
 #![allow(dead_code, unreachable_pub, reason = "a module of tests")]
 
 use kimage::Error;
-use kimage::assemble::{OwnRequest, bzimage_own};
+use kimage::assemble::{StandaloneRequest, bzimage_standalone};
 use kimage::codec::Codec;
 use kimage::format::bzimage::BzImage;
 use kimage::stub::builtin::{BootStub, Unpacker};
@@ -125,8 +125,8 @@ pub fn wanted(loads: &[Load]) -> Vec<u8> {
     memory
 }
 
-pub fn pack(kernel: &[u8], request: &OwnRequest<'_>) -> Result<Vec<u8>, Error> {
+pub fn pack(kernel: &[u8], request: &StandaloneRequest<'_>) -> Result<Vec<u8>, Error> {
     let mut out = Vec::new();
-    bzimage_own(kernel, request)?.emit(&mut out)?;
+    bzimage_standalone(kernel, request)?.emit(&mut out)?;
     Ok(out)
 }

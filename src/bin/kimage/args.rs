@@ -6,7 +6,7 @@ mod fit;
 mod inspect;
 mod lint;
 mod manual;
-mod own;
+mod standalone;
 mod vendor;
 
 pub(crate) use bench::{Bench, BenchOne, Direction, Variant};
@@ -15,7 +15,7 @@ pub(crate) use fit::Fit;
 pub(crate) use inspect::{Diff, Explain, Extract, Info, Map, Verify};
 pub(crate) use lint::Lint;
 pub(crate) use manual::{Completions, Man};
-pub(crate) use own::Own;
+pub(crate) use standalone::Own;
 pub(crate) use vendor::Vendor;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};

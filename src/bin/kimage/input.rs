@@ -4,7 +4,7 @@
 //! fails, whatever it made of it ([`are_unchanged`]). A mapped file that gets shorter, or that its disk does not give, is a
 //! SIGBUS where it is touched: the command says what happened and ends.
 
-use crate::{cleanup, dash, fd, say};
+use crate::{cleanup, dash, fd, message};
 use anyhow::{Context, Result, bail};
 use clap::error::ErrorKind;
 use kimage::bytes::printable;
@@ -190,7 +190,7 @@ fn read(path: &Path) -> Result<Bytes> {
     let name = || path.display().to_string();
     let opened = File::open(path);
     if let (true, Some(advice)) = (opened.is_err(), path.to_str().and_then(dash::advice)) {
-        say::usage(ErrorKind::UnknownArgument, advice);
+        message::usage(ErrorKind::UnknownArgument, advice);
     }
     let mut file = opened.context("cannot be opened").with_context(name)?;
     let meta = file.metadata().context("cannot be looked at").with_context(name)?;
@@ -217,7 +217,7 @@ fn guarded(map: memmap2::Mmap, file: File, meta: &Metadata, name: String) -> Map
     HANDLER.call_once(handle_faults);
     let state = state(meta);
     let start = map.as_ptr() as usize;
-    let says = |what: &str| format!("{} {}: {what}\n", say::error_label(), printable(&name));
+    let says = |what: &str| format!("{} {}: {what}\n", message::error_label(), printable(&name));
     let source = Source {
         at: start..start + map.len(),
         shorter: says(&format!(

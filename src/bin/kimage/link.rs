@@ -1,6 +1,6 @@
 //! Starts the linker that a kernel's build folder names: the one program that kimage runs.
 
-use crate::{cleanup, say};
+use crate::{cleanup, message};
 use anyhow::{Context, Result, anyhow, bail};
 use kimage::kbuild::LinkCommand;
 use std::fs;
@@ -47,7 +47,7 @@ pub(crate) fn link(link: &LinkCommand, folder: &Path, piggy: &[u8]) -> Result<(V
     let output = run(linker, args, folder)?;
     let said = String::from_utf8_lossy(&output.stderr);
     if !output.status.success() {
-        said.lines().for_each(say::line);
+        said.lines().for_each(message::line);
         bail!("the link failed ({}): {} in {}", output.status, words.join(" "), folder.display());
     }
     let bytes = fs::read(&linked).with_context(|| linked.display().to_string())?;

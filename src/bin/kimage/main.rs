@@ -12,10 +12,10 @@ mod draft;
 mod fd;
 mod input;
 mod link;
+mod message;
 mod options;
 mod output;
 mod place;
-mod say;
 mod screen;
 
 use anyhow::{Context, Result};
@@ -32,7 +32,7 @@ fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            say::error(&error);
+            message::error(&error);
             ExitCode::FAILURE
         }
     }
@@ -55,7 +55,7 @@ fn write_depfile(path: &Path) -> Result<()> {
 /// Help and version, which clap has for an error too; with any other, this is the end.
 fn help(error: &clap::Error) -> Result<()> {
     if error.use_stderr() {
-        say::refuse(error);
+        message::refuse(error);
     }
     let text = error.render();
     let text = if screen::style().colour { text.ansi().to_string() } else { text.to_string() };

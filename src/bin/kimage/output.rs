@@ -3,7 +3,7 @@
 use crate::draft::Draft;
 use crate::place::{Folder, Place, find};
 use crate::screen::Screen;
-use crate::{fd, input, say};
+use crate::{fd, input, message};
 use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use kimage::report::OUTPUT_OWNER;
@@ -103,7 +103,7 @@ impl Output<'_> {
         let value = fill(draft.file(), len, write)?;
         input::are_unchanged()?;
         for lost in draft.put(self.sync)? {
-            say::finding(&OUTPUT_OWNER.finding(format!("{} {lost}", self.name())));
+            message::finding(&OUTPUT_OWNER.finding(format!("{} {lost}", self.name())));
         }
         Ok(value)
     }

@@ -8,7 +8,7 @@ use super::raw::{
     FIELDS, LOADED_HIGH, XLF_5LEVEL, XLF_5LEVEL_ENABLED, XLF_CAN_BE_LOADED_ABOVE_4G, XLF_EFI_HANDOVER_32,
     XLF_EFI_HANDOVER_64, XLF_KERNEL_64, offset_of,
 };
-use super::stubbed::{NO_RELEASE, Stubbed};
+use super::standalone_image::{NO_RELEASE, StandaloneImage};
 use crate::bytes::{Align, Cursor, len64, slice};
 use crate::finding::{Checks, Hex, Severity, rules};
 use crate::format::pe::Pe;
@@ -106,7 +106,7 @@ impl BzImage<'_> {
         self.length(&mut checks);
         self.crc(&mut checks);
         if self.setup().is_linux() {
-            header(self.setup(), Stubbed::find(self).is_some(), &mut checks);
+            header(self.setup(), StandaloneImage::find(self).is_some(), &mut checks);
         } else {
             foreign_header(self.setup(), &mut checks);
         }
@@ -302,8 +302,8 @@ const FREE: &[Allowed] = &[
 /// `mov %ds,%ax; mov %ax,%es; cld`: how `start_of_setup` begins.
 const START: &[u8] = &[0x8c, 0xd8, 0x8e, 0xc0, 0xfc];
 
-/// `stubbed`: our own boot stub follows, which takes what no kernel's decompressor does.
-fn header(setup: &Setup<'_>, stubbed: bool, checks: &mut Checks) {
+/// `standalone`: our own boot stub follows, which takes what no kernel's decompressor does.
+fn header(setup: &Setup<'_>, standalone: bool, checks: &mut Checks) {
     let cursor = Cursor::little(setup.bytes());
     let value = |name: &str| {
         let field = FIELDS.iter().find(|field| field.name == name)?;
@@ -360,11 +360,11 @@ fn header(setup: &Setup<'_>, stubbed: bool, checks: &mut Checks) {
     }
     load_fields(setup, strict, checks);
     heap(setup, checks);
-    alignment(setup, stubbed, checks);
-    flags(setup, begins.is_some(), stubbed, checks);
+    alignment(setup, standalone, checks);
+    flags(setup, begins.is_some(), standalone, checks);
     if let Some(pointer) = Some(setup.header().kernel_version.get()).filter(|pointer| *pointer != 0) {
         let text = setup.kernel_version().unwrap_or_default();
-        let kept = text.starts_with(|c: char| c.is_ascii_digit()) || stubbed && text == NO_RELEASE;
+        let kept = text.starts_with(|c: char| c.is_ascii_digit()) || standalone && text == NO_RELEASE;
         let found = format!("{pointer:#x}, where {:?} stands", text.chars().take(20).collect::<String>());
         checks.expect_as(strict, &TEXT, offset_of("kernel_version"), kept, found, "a text that begins with a release");
     }
@@ -441,7 +441,7 @@ fn heap(setup: &Setup<'_>, checks: &mut Checks) {
     }
 }
 
-fn alignment(setup: &Setup<'_>, stubbed: bool, checks: &mut Checks) {
+fn alignment(setup: &Setup<'_>, standalone: bool, checks: &mut Checks) {
     let header = setup.header();
     if !setup.has(0x205) || header.relocatable_kernel == 0 {
         return;
@@ -457,7 +457,7 @@ fn alignment(setup: &Setup<'_>, stubbed: bool, checks: &mut Checks) {
     // Our own stub takes no less than what the kernel asks for.
     let own = [u8::try_from(alignment.trailing_zeros()).unwrap_or(0)];
     let wants: &[u8] = match setup.xloadflag(XLF_KERNEL_64) {
-        _ if stubbed => &own,
+        _ if standalone => &own,
         Some(true) => &[21],
         Some(false) => &[12, 13],
         None => &[12, 13, 21],
@@ -472,7 +472,7 @@ fn alignment(setup: &Setup<'_>, stubbed: bool, checks: &mut Checks) {
 }
 
 /// `xloadflags` in header.S.
-fn flags(setup: &Setup<'_>, is_linux: bool, stubbed: bool, checks: &mut Checks) {
+fn flags(setup: &Setup<'_>, is_linux: bool, standalone: bool, checks: &mut Checks) {
     if !setup.has(0x20c) {
         return;
     }
@@ -486,7 +486,7 @@ fn flags(setup: &Setup<'_>, is_linux: bool, stubbed: bool, checks: &mut Checks) 
     let has = flags & XLF_CAN_BE_LOADED_ABOVE_4G != 0;
     // Our stub puts a kernel that must not be moved where it belongs, wherever it is loaded itself.
     wants(
-        stubbed || above == has || !has && !is_linux,
+        standalone || above == has || !has && !is_linux,
         "bit 1 (XLF_CAN_BE_LOADED_ABOVE_4G) in relocatable 64-bit kernels only",
     );
     wants(

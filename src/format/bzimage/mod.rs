@@ -6,19 +6,18 @@ mod check;
 mod efi;
 mod init_size;
 mod kernel_info;
-mod own;
 mod parse;
 mod plan;
 mod raw;
 mod relink;
 mod scan;
-mod stubbed;
+mod standalone;
+mod standalone_image;
 
 pub(crate) use check::INFO as KERNEL_INFO_RULE;
 pub use check::{CrcState, LAST_ROOT_DEV, RULES, StoredCrc, demands_large_alignment};
 pub use init_size::{InitSizeBounds, MemoryOf, init_size};
 pub(crate) use kernel_info::KernelInfo;
-pub use own::{Inherited, OwnBuilt, OwnError, OwnParts, OwnSetup, plan as plan_own};
 #[cfg(test)]
 pub(crate) use parse::CRCS;
 pub use parse::{BzImage, Setup};
@@ -26,4 +25,7 @@ pub use plan::{Built, CrcChoice, Error, Generation, Parts, plan};
 pub use raw::{BOOT_FLAG, FIELDS, HDRS, HEADER_AT, SetupHeader};
 pub(crate) use raw::{LOADFLAGS, XLF_5LEVEL_ENABLED, XLF_EFI_HANDOVER_32, XLF_KERNEL_64, XLOADFLAGS, offset_of};
 pub use relink::{Offsets, follow_link};
-pub use stubbed::{NO_RELEASE, STUBBED_RULES, Stubbed};
+pub use standalone::{
+    Inherited, StandaloneBuilt, StandaloneError, StandaloneParts, StandaloneSetup, plan as plan_standalone,
+};
+pub use standalone_image::{NO_RELEASE, STANDALONE_RULES, StandaloneImage};

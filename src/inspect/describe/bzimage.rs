@@ -4,7 +4,7 @@ use super::{Child, Context, Decoded, Described, PartAt, pe};
 use crate::bytes::{Cursor, Field, FieldError};
 use crate::format::Format;
 use crate::format::bzimage::{
-    BOOT_FLAG, BzImage, CrcState, FIELDS, HDRS, KERNEL_INFO_RULE, LAST_ROOT_DEV, LOADFLAGS, Setup, Stubbed,
+    BOOT_FLAG, BzImage, CrcState, FIELDS, HDRS, KERNEL_INFO_RULE, LAST_ROOT_DEV, LOADFLAGS, Setup, StandaloneImage,
     XLF_EFI_HANDOVER_32, XLOADFLAGS, offset_of,
 };
 use crate::inspect::{Fact, Kind, Value, rules};
@@ -194,12 +194,13 @@ fn list(names: Vec<Cow<'static, str>>) -> Cow<'static, str> {
 
 /// What is told of kimage's own boot stub, where it is in the image.
 fn boot_stub(image: &BzImage<'_>, described: &mut Described) {
-    let Some(stubbed) = Stubbed::find(image) else { return };
-    let (p, start) = (&stubbed.parameters, image.system_range().0);
+    let Some(standalone) = StandaloneImage::find(image) else { return };
+    let (p, start) = (&standalone.parameters, image.system_range().0);
     let addresses = if p.has(KASLR) { "chosen at random" } else { "as linked" };
-    let fact = Fact::new("boot_stub", stubbed.to_string()).meaning(format!("the kernel's addresses are {addresses}"));
-    described.facts.push(fact.at(stubbed.at, u64::try_from(LEN).unwrap_or(0)));
-    let cmdline = stubbed.cmdline(image);
+    let fact =
+        Fact::new("boot_stub", standalone.to_string()).meaning(format!("the kernel's addresses are {addresses}"));
+    described.facts.push(fact.at(standalone.at, u64::try_from(LEN).unwrap_or(0)));
+    let cmdline = standalone.cmdline(image);
     if !cmdline.is_empty() {
         let joins =
             if p.has(CMDLINE_OVERRIDES) { "the boot loader's is not used" } else { "the boot loader's follows" };

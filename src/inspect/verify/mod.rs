@@ -19,7 +19,7 @@ use crate::bytes::Cursor;
 use crate::codec::Codec;
 use crate::finding::{Checks, Finding, Rule, Severity, rules};
 use crate::format::Format;
-use crate::format::bzimage::{BzImage, Stubbed};
+use crate::format::bzimage::{BzImage, StandaloneImage};
 use crate::format::image64::Image64;
 use crate::format::pe::{DosHeader, E_LFANEW, Pe};
 use crate::layout::{Region, RegionKind};
@@ -196,7 +196,7 @@ fn unexplained(layer: &Layer, checks: &mut Checks) {
 
 /// A bzImage for which the rules of a kernel's build hold: not around our own boot stub, and no other program.
 fn is_from_kernel_build(bytes: &[u8]) -> bool {
-    BzImage::parse(bytes).is_ok_and(|image| image.setup().is_linux() && Stubbed::find(&image).is_none())
+    BzImage::parse(bytes).is_ok_and(|image| image.setup().is_linux() && StandaloneImage::find(&image).is_none())
 }
 
 /// The EFI side of an image that has one.

@@ -6,7 +6,7 @@ use crate::codec::Codec;
 use crate::elf::Elf;
 use crate::finding::{Checks, Hex, rules};
 use crate::format::Format;
-use crate::format::bzimage::{BzImage, MemoryOf, Stubbed, XLF_KERNEL_64, init_size, offset_of};
+use crate::format::bzimage::{BzImage, MemoryOf, StandaloneImage, XLF_KERNEL_64, init_size, offset_of};
 use crate::format::pe::Pe;
 use crate::inspect::{Kind, Layer, Opened};
 use crate::stub::parameters::{PLAIN, RELOCS as HAS_TABLE};
@@ -42,19 +42,19 @@ pub(super) fn check(opened: &Opened<'_>, layer: &Layer, checks: &mut Checks) {
     let Ok(image) = BzImage::parse(bytes) else { return };
     let image = image.with_crc(layer.crc);
     checks.append(image.check());
-    let stubbed = Stubbed::find(&image);
+    let standalone = StandaloneImage::find(&image);
     let packed = opened.children(layer.id).find(|child| child.name == "payload");
-    if let Some(stubbed) = &stubbed {
-        checks.append(stubbed.check(&image));
-        let plain = stubbed.parameters.has(PLAIN);
+    if let Some(standalone) = &standalone {
+        checks.append(standalone.check(&image));
+        let plain = standalone.parameters.has(PLAIN);
         let unpacked =
             packed.and_then(|payload| if plain { Some(opened.bytes(payload)) } else { opened.contents(payload.id) });
         if let Some(unpacked) = unpacked {
-            checks.append(stubbed.check_kernel(unpacked));
+            checks.append(standalone.check_kernel(unpacked));
         }
     }
     // What is not Linux need not be compressed.
-    let may_be_plain = stubbed.as_ref().is_some_and(|stubbed| stubbed.parameters.has(PLAIN));
+    let may_be_plain = standalone.as_ref().is_some_and(|standalone| standalone.parameters.has(PLAIN));
     let may_be_plain =
         may_be_plain || !image.setup().is_linux() && packed.is_some_and(|payload| codec_of(payload).is_none());
     if !may_be_plain {
@@ -77,7 +77,7 @@ pub(super) fn check(opened: &Opened<'_>, layer: &Layer, checks: &mut Checks) {
     if let Some(flag) = setup.xloadflag(XLF_KERNEL_64) {
         let bits = |wide: bool| if wide { "64 bits" } else { "32 bits" };
         // Our own boot stub is entered in 64-bit mode for any kernel.
-        let wanted = elf.is_64() || stubbed.is_some();
+        let wanted = elf.is_64() || standalone.is_some();
         checks.expect(&CLASS, offset_of("xloadflags"), flag == wanted, bits(flag), bits(wanted));
     }
     if let (true, Some(release)) = (setup.release().is_some(), vmlinux.facts.get("release")) {
@@ -85,7 +85,7 @@ pub(super) fn check(opened: &Opened<'_>, layer: &Layer, checks: &mut Checks) {
         let wanted = release.text();
         checks.expect(&RELEASE, offset_of("kernel_version"), found == wanted, found, wanted);
     }
-    let stub_has_table = stubbed.as_ref().is_some_and(|stubbed| stubbed.parameters.has(HAS_TABLE));
+    let stub_has_table = standalone.as_ref().is_some_and(|standalone| standalone.parameters.has(HAS_TABLE));
     let relocs =
         stub_has_table || opened.layers().iter().any(|other| other.parent == vmlinux.parent && other.name == "relocs");
     let needed = !elf.is_64() && setup.has(0x205) && header.relocatable_kernel != 0;
@@ -96,7 +96,7 @@ pub(super) fn check(opened: &Opened<'_>, layer: &Layer, checks: &mut Checks) {
         let outputs = vmlinux.parent.and_then(|id| opened.contents(id)).map_or(0, len64);
         let compressed = u64::from(header.payload_length.get());
         let memory = span.end - span.start;
-        if stubbed.is_none() && setup.is_linux() {
+        if standalone.is_none() && setup.is_linux() {
             let memory = MemoryOf { packed: compressed, unpacked: outputs, head: 0, decompressor: 0, kernel: memory };
             check_init_size(&image, pe.as_ref(), memory, elf.is_64(), checks);
         }

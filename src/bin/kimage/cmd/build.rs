@@ -1,11 +1,11 @@
 //! The image builders.
 
 use super::common::{at_input, finish, list, one_stdin, only_with_folder, open_all, refs, source_date_epoch};
-use super::own;
 use super::rebuild::{keep, rebuild};
+use super::standalone;
 use crate::args::{Building, Bzimage, FolderOptions, Image, NameArg, Uimage, YesNo, Zimage};
 use crate::input::Input;
-use crate::say;
+use crate::message;
 use anyhow::Result;
 use clap::error::ErrorKind;
 use kimage::assemble::{self, Assembled, CrcChoice, FlagList, FlatOptions, Padding, RemoveList, UImageRequest};
@@ -24,7 +24,7 @@ pub(crate) fn bzimage(args: &Bzimage) -> Result<()> {
         if let Some(option) = own.asked_for() {
             let message =
                 format!("--build-dir takes the folder's own boot code: {option} needs kimage's own, without it");
-            say::usage(ErrorKind::ArgumentConflict, message);
+            message::usage(ErrorKind::ArgumentConflict, message);
         }
         let rebuilt = rebuild(&args.vmlinux, kbuild::Image::BzImage, &args.folder)?;
         let mut assembled = assemble::bzimage(&rebuilt.linked, &rebuilt.setup, crc)?;
@@ -37,13 +37,13 @@ pub(crate) fn bzimage(args: &Bzimage) -> Result<()> {
     // A decompressor is told from the kernel in it by content; with a setup and none of the options that only kimage's
     // own stub has, an input that is neither is to be named as what the kernel's build would have there.
     match &setup {
-        Some(setup) if own.asked_for().is_none() && !assemble::is_for_own_stub(&vmlinux) => {
+        Some(setup) if own.asked_for().is_none() && !assemble::is_for_standalone_stub(&vmlinux) => {
             only_with_folder(&args.folder, false);
             let assembled = assemble::bzimage(&vmlinux, setup, crc)
                 .map_err(|error| at_input(error, &[("VMLINUX", &[&vmlinux]), ("SETUP", &[setup])]))?;
             finish("bzimage", &args.output, &args.building, &assembled)
         }
-        _ => own::bzimage(args, &vmlinux, setup.as_ref()),
+        _ => standalone::bzimage(args, &vmlinux, setup.as_ref()),
     }
 }
 
@@ -87,7 +87,7 @@ pub(crate) fn uimage(args: &Uimage) -> Result<()> {
         }
     }
     if args.data.is_empty() && !args.vendor.empty {
-        say::usage(ErrorKind::MissingRequiredArgument, "uimage: give the data to wrap: DATA");
+        message::usage(ErrorKind::MissingRequiredArgument, "uimage: give the data to wrap: DATA");
     }
     one_stdin(args.data.iter().chain(&args.append_dtb).chain(&args.vendor.tail));
     let data = open_all(&args.data)?;

@@ -2,8 +2,8 @@
 
 use crate::args::{Compress, Decompress};
 use crate::input::Input;
+use crate::message;
 use crate::output::Output;
-use crate::say;
 use anyhow::{Context, Result, anyhow};
 use kimage::codec::{self, Codec, Parameters, SPLIT_SIZE, size_trailer};
 use kimage::finding::Finding;
@@ -45,15 +45,15 @@ pub(crate) fn compress(args: &Compress) -> Result<()> {
             let cost = if codec == Codec::Xz { "0.15 to 0.25" } else { "0.07 to 0.17" };
             format!("whole x86-64 kernels grew by {cost} percent; --split-cost measures this one")
         };
-        say::line(&format!("{pieces}: {cost}"));
+        message::line(&format!("{pieces}: {cost}"));
     }
     if !output.is_stdout() {
         let percent = match input.len() {
             0 => String::new(),
             before => format!(" ({:.1} percent)", len as f64 / before as f64 * 100.0),
         };
-        say::line(&format!("{}: {} bytes to {len}{percent}", codec.name(), input.len()));
-        say::line(&format!("{} is ready", output.name()));
+        message::line(&format!("{}: {} bytes to {len}{percent}", codec.name(), input.len()));
+        message::line(&format!("{} is ready", output.name()));
     }
     Ok(())
 }
@@ -85,11 +85,11 @@ pub(crate) fn decompress(args: &Decompress) -> Result<()> {
     let consumed = usize::try_from(inflated.consumed).unwrap_or(usize::MAX);
     let behind = input.get(consumed..).unwrap_or_default();
     if !behind.is_empty() {
-        say::finding(&trailing(codec, behind, consumed, inflated.produced));
+        message::finding(&trailing(codec, behind, consumed, inflated.produced));
     }
     if !output.is_stdout() {
-        say::line(&format!("{}: {consumed} bytes to {}", codec.name(), inflated.produced));
-        say::line(&format!("{} is ready", output.name()));
+        message::line(&format!("{}: {consumed} bytes to {}", codec.name(), inflated.produced));
+        message::line(&format!("{} is ready", output.name()));
     }
     Ok(())
 }

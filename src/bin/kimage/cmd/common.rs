@@ -3,7 +3,7 @@
 use crate::args::{Building, FolderOptions};
 use crate::input::Input;
 use crate::output::Output;
-use crate::{say, screen};
+use crate::{message, screen};
 use anyhow::{Context, Result};
 use clap::error::ErrorKind;
 use kimage::assemble::{Assembled, Names};
@@ -19,7 +19,7 @@ pub(crate) fn list(names: Names) -> Result<()> {
 /// Standard input can be read once.
 pub(crate) fn one_stdin<'p>(paths: impl IntoIterator<Item = &'p PathBuf>) {
     if paths.into_iter().filter(|path| *path == Path::new("-")).count() > 1 {
-        say::usage(ErrorKind::ArgumentConflict, "`-` (standard input) can be given for one file only");
+        message::usage(ErrorKind::ArgumentConflict, "`-` (standard input) can be given for one file only");
     }
 }
 
@@ -65,7 +65,7 @@ pub(super) fn only_with_folder(folder: &FolderOptions, compresses: bool) {
     if let Some((option, _)) = given.into_iter().find(|(_, given)| *given) {
         let done = if compresses { "linked" } else { "compressed or linked" };
         let message = format!("nothing is {done} here: {option} needs --build-dir");
-        say::usage(ErrorKind::ArgumentConflict, message);
+        message::usage(ErrorKind::ArgumentConflict, message);
     }
 }
 
@@ -73,7 +73,7 @@ pub(crate) fn finish(command: &'static str, path: &Path, building: &Building, as
     let output = Output { path, sync: building.sync, is_text: false };
     if output.is_stdout() && building.json && !building.plan {
         let message = "image and report cannot both go to standard output: name a file with -o, or leave out --json";
-        say::usage(ErrorKind::ArgumentConflict, message);
+        message::usage(ErrorKind::ArgumentConflict, message);
     }
     let emitted = if building.plan {
         assembled.emit(io::sink())?
@@ -84,12 +84,12 @@ pub(crate) fn finish(command: &'static str, path: &Path, building: &Building, as
     let report = Report::new(&name, assembled, emitted, !building.plan);
     if building.plan && !building.json {
         screen::print(|out| write_plan(&report, out))?;
-        assembled.findings.iter().for_each(say::finding);
+        assembled.findings.iter().for_each(message::finding);
     } else if building.json {
         screen::print(|out| write_json(command, &report, out))?;
     } else if !building.quiet {
         for finding in assembled.findings.iter().filter(|finding| finding.severity > Severity::Note) {
-            say::finding(finding);
+            message::finding(finding);
         }
         // In one piece, so that parallel builds do not mix their lines. A closed standard error is no reason to fail: the
         // image is written.

@@ -2,7 +2,7 @@
 
 use crate::args::Diff;
 use crate::input::Input;
-use crate::{say, screen};
+use crate::{message, screen};
 use anyhow::{Context, Result};
 use kimage::inspect::diff::diff as compare;
 use kimage::inspect::open;
@@ -15,16 +15,16 @@ pub(crate) fn diff(args: &Diff) -> Result<()> {
     let (left, right) = (Input::open(left)?, Input::open(right)?);
     let limits = args.opening.limits_of_two();
     let names = [&*left.name(), &*right.name()];
-    let (opened, diff) = say::busy("comparing", || {
+    let (opened, diff) = message::busy("comparing", || {
         let one = open(&left, &limits).with_context(|| left.name())?;
         let other = open(&right, &limits).with_context(|| right.name())?;
         let diff = compare(&one, &other);
         anyhow::Ok(([one, other], diff))
     })?;
-    opened.iter().for_each(say::left_out);
+    opened.iter().for_each(message::left_out);
     screen::print(|out| match args.json {
         true => write_diff_json(names, &diff, out),
         false => write_diff_text(names, &opened[0], &diff, screen::style(), out),
     })?;
-    if diff.is_same() { Ok(()) } else { Err(say::Said.into()) }
+    if diff.is_same() { Ok(()) } else { Err(message::AlreadyReported.into()) }
 }

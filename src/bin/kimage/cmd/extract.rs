@@ -4,7 +4,7 @@ use crate::args::Extract;
 use crate::input::Input;
 use crate::output::Output;
 use crate::place::Folder;
-use crate::{say, screen};
+use crate::{message, screen};
 use anyhow::{Context, Result, anyhow, bail};
 use kimage::bytes::printable;
 use kimage::inspect::{Opened, Part, open};
@@ -33,7 +33,7 @@ pub(crate) fn extract(args: &Extract) -> Result<()> {
         return output.write(bytes.len() as u64, |out| Ok(out.write_all(bytes)?));
     }
     let opened = open(&input, &limits).with_context(|| input.name())?;
-    say::left_out(&opened);
+    message::left_out(&opened);
     if let Some(folder) = &args.all {
         return write_all(folder, &opened, args.sync);
     }
@@ -75,7 +75,7 @@ fn with_symbols(opened: &Opened<'_>, part: &Part, output: &Output<'_>) -> Result
     let plan = kernel.plan()?;
     output.write(plan.len(), |out| Ok(plan.emit(out).map(|_| ())?))?;
     if !output.is_stdout() {
-        say::line(&format!("{} symbols from kallsyms", kernel.count()));
+        message::line(&format!("{} symbols from kallsyms", kernel.count()));
     }
     Ok(())
 }
@@ -83,7 +83,7 @@ fn with_symbols(opened: &Opened<'_>, part: &Part, output: &Output<'_>) -> Result
 /// Says which parts there are, and why there may be fewer than one would think.
 fn no_such_part(input: &Input, opened: &Opened<'_>, name: &str) -> Result<()> {
     for layer in opened.layers() {
-        layer.findings.iter().for_each(say::finding);
+        layer.findings.iter().for_each(message::finding);
     }
     let names: Vec<&str> = opened.parts().iter().map(|part| part.name.as_str()).collect();
     let have = if names.is_empty() { "it has none".to_owned() } else { format!("it has: {}", names.join(", ")) };
@@ -107,7 +107,7 @@ fn write_all(folder: &Path, opened: &Opened<'_>, sync: bool) -> Result<()> {
         let path = folder.join(&name);
         let bytes = opened.part_bytes(part);
         Output { path: &path, sync, is_text: true }.write_into(&held, &name, bytes)?;
-        say::line(&format!("{} is ready: {} bytes, {}", path.display(), bytes.len(), part.what));
+        message::line(&format!("{} is ready: {} bytes, {}", path.display(), bytes.len(), part.what));
     }
     if opened.parts().is_empty() {
         bail!("there is no part to write; `kimage info` shows what the file is");

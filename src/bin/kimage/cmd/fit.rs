@@ -3,7 +3,7 @@
 use super::common::{at_input, finish, list, one_stdin, open_all, refs, source_date_epoch};
 use crate::args::{Fit, NameArg};
 use crate::input::Input;
-use crate::say;
+use crate::message;
 use anyhow::Result;
 use clap::error::ErrorKind;
 use kimage::assemble::{self, External, FitFile, FitOptions as Options, FitRequest, Source, SourceError, SourceFile};
@@ -30,7 +30,7 @@ pub(crate) fn fit(args: &Fit) -> Result<()> {
         (None, Some(kernel)) => from_files(args, kernel, options),
         (None, None) => {
             let message = "fit: give an image tree source, or the kernel with --kernel";
-            say::usage(ErrorKind::MissingRequiredArgument, message)
+            message::usage(ErrorKind::MissingRequiredArgument, message)
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::args::Info;
 use crate::input::Input;
-use crate::{say, screen};
+use crate::{message, screen};
 use anyhow::{Context, Result, bail};
 use kimage::inspect::{FactFound, Layer, LayerId, Opened, open};
 use kimage::report::{FileInfo, write_files_json, write_info_text};
@@ -24,8 +24,8 @@ pub(crate) fn info(args: &Info) -> Result<()> {
             }
             Err(error) => {
                 failures += 1;
-                files.push(FileInfo::failed(&path.display().to_string(), say::text(&error)));
-                say::error(&error);
+                files.push(FileInfo::failed(&path.display().to_string(), message::text(&error)));
+                message::error(&error);
             }
         }
     }
@@ -35,7 +35,7 @@ pub(crate) fn info(args: &Info) -> Result<()> {
     match failures {
         0 => Ok(()),
         // Said already, each with its file.
-        _ => Err(say::Said.into()),
+        _ => Err(message::AlreadyReported.into()),
     }
 }
 

@@ -3,7 +3,7 @@
 use super::common::one_stdin;
 use crate::args::Lint;
 use crate::input::Input;
-use crate::{say, screen};
+use crate::{message, screen};
 use anyhow::{Result, anyhow, bail};
 use clap::error::ErrorKind;
 use kimage::finding::Severity;
@@ -28,7 +28,7 @@ pub(crate) fn lint(args: &Lint) -> Result<()> {
         anyhow!("{}: is no board file that kimage can read: {error}; {BEGIN}", args.board.display())
     })?;
     let Some(image) = &args.image else {
-        say::usage(ErrorKind::MissingRequiredArgument, "lint: give the image to check: IMAGE");
+        message::usage(ErrorKind::MissingRequiredArgument, "lint: give the image to check: IMAGE");
     };
     one_stdin([image].into_iter().chain(&args.dtb).chain(&args.ramdisk).chain(&args.uboot_env));
     let mut findings = Vec::new();
@@ -46,7 +46,7 @@ pub(crate) fn lint(args: &Lint) -> Result<()> {
         screen::print(|out| write_lint_json(&image.name(), &linted, out))?;
     } else {
         screen::print(|out| write_lint_text(&linted, out))?;
-        linted.findings.iter().for_each(say::finding);
+        linted.findings.iter().for_each(message::finding);
     }
     match linted.findings.iter().filter(|finding| finding.severity == Severity::Error).count() {
         0 => Ok(()),

@@ -3,7 +3,7 @@
 use crate::args::Map;
 use crate::input::Input;
 use crate::output::Output;
-use crate::{say, screen};
+use crate::{message, screen};
 use anyhow::{Context, Result};
 use kimage::inspect::map::map as picture;
 use kimage::inspect::open;
@@ -15,8 +15,8 @@ const WIDTH: usize = 80;
 
 pub(crate) fn map(args: &Map) -> Result<()> {
     let input = Input::open(&args.file)?;
-    let opened = say::busy("reading", || open(&input, &args.opening.limits())).with_context(|| input.name())?;
-    say::left_out(&opened);
+    let opened = message::busy("reading", || open(&input, &args.opening.limits())).with_context(|| input.name())?;
+    message::left_out(&opened);
     let map = picture(&opened);
     if let Some(path) = &args.svg {
         let svg = map_svg(&input.name(), &map);

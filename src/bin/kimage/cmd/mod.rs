@@ -14,9 +14,9 @@ mod lint;
 mod manual;
 mod map;
 mod offsets;
-mod own;
 mod piggy;
 mod rebuild;
+mod standalone;
 mod verify;
 
 use crate::args::{Cli, Command};

@@ -3,8 +3,8 @@
 use super::common::one_stdin;
 use crate::args::{Piggy as Args, PiggyArch};
 use crate::input::Input;
+use crate::message;
 use crate::output::Output;
-use crate::say;
 use anyhow::{Context, Result};
 use clap::error::ErrorKind;
 use kimage::arch::Arch;
@@ -25,7 +25,7 @@ pub(crate) fn piggy(args: &Args) -> Result<()> {
         let incbin = args.path.as_ref().unwrap_or(&args.file);
         if incbin == Path::new("-") {
             let message = "standard input has no name for .incbin: give it one with --path";
-            say::usage(ErrorKind::MissingRequiredArgument, message);
+            message::usage(ErrorKind::MissingRequiredArgument, message);
         }
         let text = piggy.text(incbin.as_os_str().as_bytes()).with_context(|| incbin.display().to_string())?;
         output.write(text.len() as u64, |out| Ok(out.write_all(&text)?))?;
@@ -33,7 +33,7 @@ pub(crate) fn piggy(args: &Args) -> Result<()> {
         let plan = piggy.object(&target(args)?).with_context(|| input.name())?;
         output.write(plan.len(), |out| Ok(plan.emit(out).map_err(kimage::Error::from)?))?;
     }
-    piggy.check().iter().for_each(say::finding);
+    piggy.check().iter().for_each(message::finding);
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 use crate::args::FolderOptions;
 use crate::input::Input;
 use crate::output::Output;
-use crate::{depfile, link, say};
+use crate::{depfile, link, message};
 use anyhow::{Context, Error, Result, bail};
 use kimage::codec::Codec;
 use kimage::kbuild::{self, BuildFolder, Built, Image, LinkCommand, Place, Request};
@@ -50,7 +50,7 @@ impl BuildFolder for Tree<'_> {
     }
 
     fn compressing<T>(&self, codec: Codec, work: impl FnOnce() -> T) -> T {
-        say::busy(&format!("compressing with {}", codec.name()), work)
+        message::busy(&format!("compressing with {}", codec.name()), work)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::args::Verify;
 use crate::input::Input;
-use crate::{say, screen};
+use crate::{message, screen};
 use anyhow::{Context, Result};
 use kimage::inspect::verify::{against, verify as check};
 use kimage::inspect::{Limits, Opened, open};
@@ -30,8 +30,8 @@ pub(crate) fn verify(args: &Verify) -> Result<()> {
             }
             Err(error) => {
                 is_good = false;
-                files.push(FileVerification::failed(&path.display().to_string(), say::text(&error)));
-                say::error(&error);
+                files.push(FileVerification::failed(&path.display().to_string(), message::text(&error)));
+                message::error(&error);
             }
         }
     }
@@ -39,7 +39,7 @@ pub(crate) fn verify(args: &Verify) -> Result<()> {
         screen::print(|out| write_files_json("verify", &files, out))?;
     }
     // What is wrong was said, each with its file.
-    if is_good { Ok(()) } else { Err(say::Said.into()) }
+    if is_good { Ok(()) } else { Err(message::AlreadyReported.into()) }
 }
 
 /// Verifies a file and, unless JSON is wanted, prints what does not hold. True when there was no error.
@@ -50,7 +50,7 @@ fn one(
     reference: Option<&Opened<'_>>,
 ) -> Result<(FileVerification, bool)> {
     let input = Input::open(path)?;
-    let (opened, verified) = say::busy(&format!("checking {}", input.name()), || {
+    let (opened, verified) = message::busy(&format!("checking {}", input.name()), || {
         let opened = open(&input, limits)?;
         let mut verified = check(&opened);
         if let Some(reference) = reference {

@@ -8,7 +8,7 @@ use super::common::at_input;
 use crate::args::{Bench, Direction, Variant};
 use crate::input::Input;
 use crate::output::Output;
-use crate::{say, screen};
+use crate::{message, screen};
 use anyhow::{Result, bail};
 use clap::error::ErrorKind;
 use kimage::assemble::{self, Payload};
@@ -41,7 +41,7 @@ pub(crate) fn bench(args: &Bench) -> Result<()> {
     let svg = args.svg.as_deref().map(|path| Output { path, sync: false, is_text: true });
     if svg.as_ref().is_some_and(Output::is_stdout) && args.json {
         let message = "plot and results cannot both go to standard output: name a file with --svg, or leave out --json";
-        say::usage(ErrorKind::ArgumentConflict, message);
+        message::usage(ErrorKind::ArgumentConflict, message);
     }
     let input = Input::open(&args.vmlinux)?;
     if input.is_empty() {
@@ -52,7 +52,7 @@ pub(crate) fn bench(args: &Bench) -> Result<()> {
     let payload = if args.as_is { Ok(assemble::payload_as_is(&input)) } else { assemble::payload(&input) };
     let payload = payload.map_err(|error| at_input(error, &[("VMLINUX", &[&input])]))?;
     if !args.quiet {
-        payload.findings.iter().for_each(say::finding);
+        payload.findings.iter().for_each(message::finding);
     }
 
     let threads = args.jobs.or_else(|| available_parallelism().ok()).map_or(1, usize::from);
@@ -94,7 +94,7 @@ fn draw(report: &BenchReport<'_>, svg: &Output<'_>, quiet: bool) -> Result<()> {
     write_bench_svg(report, &mut drawing)?;
     svg.write(drawing.len() as u64, |out| Ok(out.write_all(&drawing)?))?;
     if !quiet && !svg.is_stdout() {
-        say::line(&format!("{} is ready", svg.name()));
+        message::line(&format!("{} is ready", svg.name()));
     }
     Ok(())
 }
@@ -125,7 +125,7 @@ fn measure(variants: &[Variant], payload: &Payload<'_>, conditions: Conditions) 
         let run = |direction, stream: &[u8]| {
             let doing = if direction == Direction::Compress { "compressing" } else { "decompressing" };
             let what = format!("{codec}: {doing} (codec {number} of {})", variants.len());
-            say::busy(&what, || child.run(direction, stream))
+            message::busy(&what, || child.run(direction, stream))
         };
         let both = || -> Result<(usize, Cost, Cost)> {
             let (compress, stream) = run(Direction::Compress, &[])?;
@@ -138,7 +138,7 @@ fn measure(variants: &[Variant], payload: &Payload<'_>, conditions: Conditions) 
             }
             Err(error) => {
                 failed.push(Failed { message: error.root_cause().to_string(), codec: codec.clone() });
-                say::error(&error.context(codec));
+                message::error(&error.context(codec));
             }
         }
     }

@@ -25,7 +25,7 @@ const OLDEST_PROTOCOL: u16 = 0x20c;
 
 /// Where the real-mode setup comes from.
 #[derive(Debug, Clone)]
-pub enum OwnSetup<'s> {
+pub enum StandaloneSetup<'s> {
     /// The one that comes with kimage.
     BuiltIn,
     /// `setup.bin` of a kernel's build.
@@ -67,9 +67,9 @@ impl Inherited {
 
 /// What the image is made of.
 #[derive(Debug, Clone)]
-pub struct OwnParts<'a, 's> {
+pub struct StandaloneParts<'a, 's> {
     /// The real-mode setup.
-    pub setup: OwnSetup<'s>,
+    pub setup: StandaloneSetup<'s>,
     /// The boot stub.
     pub stub: &'s BootStub,
     /// The compressed kernel, with the size trailer where its codec has one.
@@ -104,7 +104,7 @@ pub struct OwnParts<'a, 's> {
 
 /// A planned image.
 #[derive(Debug)]
-pub struct OwnBuilt<'a> {
+pub struct StandaloneBuilt<'a> {
     /// The image.
     pub plan: Plan<'a>,
     /// What the stub is told.
@@ -120,7 +120,7 @@ pub struct OwnBuilt<'a> {
 /// The parts do not make an image.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum OwnError {
+pub enum StandaloneError {
     /// The setup has an impossible field.
     #[error("setup: {0}")]
     Setup(#[from] FieldError),
@@ -154,24 +154,24 @@ pub enum OwnError {
     Layout(#[from] layout::Error),
 }
 
-impl OwnError {
+impl StandaloneError {
     /// What to do next; empty when the message says it all.
     pub fn help(&self) -> Cow<'static, str> {
         match self {
-            OwnError::Setup(error) => error.help.clone(),
-            OwnError::OldSetup { .. } => "leave SETUP out: then kimage's own is used".into(),
-            OwnError::BuiltIn(error) => error.help(),
-            OwnError::Cmdline { .. } => "shorten it".into(),
-            OwnError::TooLarge { .. } => {
+            StandaloneError::Setup(error) => error.help.clone(),
+            StandaloneError::OldSetup { .. } => "leave SETUP out: then kimage's own is used".into(),
+            StandaloneError::BuiltIn(error) => error.help(),
+            StandaloneError::Cmdline { .. } => "shorten it".into(),
+            StandaloneError::TooLarge { .. } => {
                 "allow it with `request.max_memory`, or pass the initrd by the boot loader".into()
             }
-            OwnError::Layout(_) => "".into(),
+            StandaloneError::Layout(_) => "".into(),
         }
     }
 }
 
 /// The built-in setup, flat.
-fn builtin_setup() -> Result<Vec<u8>, OwnError> {
+fn builtin_setup() -> Result<Vec<u8>, StandaloneError> {
     let elf = Elf::parse(builtin::SETUP)?;
     let flat = flatten(&elf, &FlatOptions::default())?;
     let mut bytes = vec![0; layout::usize_or_max(flat.base.0)];
@@ -179,7 +179,7 @@ fn builtin_setup() -> Result<Vec<u8>, OwnError> {
     Ok(bytes)
 }
 
-fn builtin_symbol(name: &str) -> Result<u64, OwnError> {
+fn builtin_symbol(name: &str) -> Result<u64, StandaloneError> {
     let elf = Elf::parse(builtin::SETUP)?;
     let symbol = elf.symbols()?.find(|symbol| symbol.name == name.as_bytes());
     Ok(symbol.map_or(0, |symbol| symbol.value))
@@ -188,8 +188,8 @@ fn builtin_symbol(name: &str) -> Result<u64, OwnError> {
 /// Plans the image; refuses one that needs more than `max_memory` bytes to start.
 ///
 /// # Errors
-/// [`OwnError`].
-pub fn plan<'a>(parts: OwnParts<'a, '_>, max_memory: u64) -> Result<OwnBuilt<'a>, OwnError> {
+/// [`StandaloneError`].
+pub fn plan<'a>(parts: StandaloneParts<'a, '_>, max_memory: u64) -> Result<StandaloneBuilt<'a>, StandaloneError> {
     let stub = parts.stub;
     let payload_at = stub.early_end;
     let initrd = joined(&parts.initrd);
@@ -211,9 +211,9 @@ pub fn plan<'a>(parts: OwnParts<'a, '_>, max_memory: u64) -> Result<OwnBuilt<'a>
         initrd: initrd.len,
     };
     let max = max_memory.min(u64::from(u32::MAX));
-    let memory = memory::layout(&sizes).ok_or(OwnError::TooLarge { need: u64::MAX, max })?;
+    let memory = memory::layout(&sizes).ok_or(StandaloneError::TooLarge { need: u64::MAX, max })?;
     if memory.init_size > max {
-        return Err(OwnError::TooLarge { need: memory.init_size, max });
+        return Err(StandaloneError::TooLarge { need: memory.init_size, max });
     }
     let parameters = Parameters {
         payload_at,
@@ -237,7 +237,7 @@ pub fn plan<'a>(parts: OwnParts<'a, '_>, max_memory: u64) -> Result<OwnBuilt<'a>
     reserver.bytes(setup)?;
     if parts.setup_only {
         reserver.region("setup", 0, RegionKind::Header);
-        return Ok(OwnBuilt { plan: reserver.finish(), parameters, setup_len, system_len: 0, patches });
+        return Ok(StandaloneBuilt { plan: reserver.finish(), parameters, setup_len, system_len: 0, patches });
     }
     reserver.bytes(head)?;
     reserver.fill_to("the boot stub", setup_len + payload_at, 0)?;
@@ -260,7 +260,7 @@ pub fn plan<'a>(parts: OwnParts<'a, '_>, max_memory: u64) -> Result<OwnBuilt<'a>
     }
     let sbat_end = if sbat_len == 0 { 0 } else { sbat_at.saturating_add(sbat_len) };
     let plan = reserver.finish_with(regions(&parameters, setup_len, sbat_at..sbat_end, end - tail..end));
-    Ok(OwnBuilt { plan, parameters, setup_len, system_len: file_len, patches })
+    Ok(StandaloneBuilt { plan, parameters, setup_len, system_len: file_len, patches })
 }
 
 /// The parts of an image, each up to the next; `sbat` counts from the stub's first byte, and is empty for none.
@@ -310,7 +310,7 @@ fn joined<'a>(disks: &[&'a [u8]]) -> Joined<'a> {
 }
 
 /// The stub with what it is to know.
-fn head(stub: &BootStub, parameters: &Parameters, setup_type_max: u32) -> Result<Vec<u8>, OwnError> {
+fn head(stub: &BootStub, parameters: &Parameters, setup_type_max: u32) -> Result<Vec<u8>, StandaloneError> {
     let block: Vec<u8> = parameters.to_words().iter().flat_map(|word| word.to_le_bytes()).collect();
     let mut head = stub.bytes.clone();
     for (field, at, bytes) in [
@@ -328,15 +328,19 @@ fn head(stub: &BootStub, parameters: &Parameters, setup_type_max: u32) -> Result
 }
 
 /// The setup, padded to pages, its header filled in.
-fn setup(parts: &OwnParts<'_, '_>, parameters: &Parameters, sbat_at: u64) -> Result<(Vec<u8>, Vec<Patch>), OwnError> {
+fn setup(
+    parts: &StandaloneParts<'_, '_>,
+    parameters: &Parameters,
+    sbat_at: u64,
+) -> Result<(Vec<u8>, Vec<Patch>), StandaloneError> {
     let mut bytes = match &parts.setup {
-        OwnSetup::BuiltIn => builtin_setup()?,
-        OwnSetup::Kernel(bytes) => bytes.to_vec(),
+        StandaloneSetup::BuiltIn => builtin_setup()?,
+        StandaloneSetup::Kernel(bytes) => bytes.to_vec(),
     };
     let given = Setup::parse(&bytes)?;
     given.check_end()?;
     if given.version() < OLDEST_PROTOCOL {
-        return Err(OwnError::OldSetup { found: given.version() });
+        return Err(StandaloneError::OldSetup { found: given.version() });
     }
     let version = given.version();
     let least =
@@ -345,9 +349,9 @@ fn setup(parts: &OwnParts<'_, '_>, parameters: &Parameters, sbat_at: u64) -> Res
     let cmdline_size = least(given.header().cmdline_size.get(), inherited.map(|old| old.cmdline_size));
     let initrd_addr_max = least(given.header().initrd_addr_max.get(), inherited.map(|old| old.initrd_addr_max));
     if parameters.cmdline_len > u64::from(cmdline_size) {
-        return Err(OwnError::Cmdline { len: parameters.cmdline_len, max: cmdline_size.into() });
+        return Err(StandaloneError::Cmdline { len: parameters.cmdline_len, max: cmdline_size.into() });
     }
-    let is_builtin = matches!(parts.setup, OwnSetup::BuiltIn);
+    let is_builtin = matches!(parts.setup, StandaloneSetup::BuiltIn);
     let version_at = if is_builtin { put_version(&mut bytes, &parts.version)? } else { None };
     if parts.efi {
         // Nothing runs there: boot loaders begin behind it.
@@ -427,7 +431,7 @@ fn setup(parts: &OwnParts<'_, '_>, parameters: &Parameters, sbat_at: u64) -> Res
 }
 
 /// Writes the text where the built-in setup has room for it; returns what `kernel_version` is to say.
-fn put_version(setup: &mut [u8], text: &str) -> Result<Option<u16>, OwnError> {
+fn put_version(setup: &mut [u8], text: &str) -> Result<Option<u16>, StandaloneError> {
     let (start, end) = (builtin_symbol("version_text")?, builtin_symbol("version_text_end")?);
     let room = end.saturating_sub(start).saturating_sub(1);
     let mut cut = text.len().min(layout::usize_or_max(room));
@@ -442,7 +446,7 @@ fn put_version(setup: &mut [u8], text: &str) -> Result<Option<u16>, OwnError> {
 }
 
 /// Writes the lower 32 bits of a field whose upper ones are 0, or follow.
-fn put32(out: &mut FieldWriter, field: &'static str, value: u64) -> Result<(), OwnError> {
+fn put32(out: &mut FieldWriter, field: &'static str, value: u64) -> Result<(), StandaloneError> {
     let max = u64::from(u32::MAX);
     let at = offset_of(field);
     let low = if field == "pref_address" { value & max } else { value };

@@ -3,24 +3,24 @@
 use super::common::{at_input, finish, only_with_folder, open_all};
 use crate::args::{Bzimage, YesNo};
 use crate::input::Input;
-use crate::say;
+use crate::message;
 use anyhow::Result;
 use clap::error::ErrorKind;
-use kimage::assemble::{self, OwnRequest};
+use kimage::assemble::{self, StandaloneRequest};
 use std::os::unix::ffi::OsStrExt;
 
 pub(super) fn bzimage(args: &Bzimage, vmlinux: &Input, setup: Option<&Input>) -> Result<()> {
     let own = &args.own;
     if args.crc == Some(YesNo::Yes) && !own.no_efi {
         let message = "--crc yes needs --no-efi: an image for UEFI has no CRC at its end, for signatures stand there";
-        say::usage(ErrorKind::ArgumentConflict, message);
+        message::usage(ErrorKind::ArgumentConflict, message);
     }
     only_with_folder(&args.folder, true);
     let relocs = own.relocs.as_deref().map(Input::open).transpose()?;
     let sbat = own.sbat.as_deref().map(Input::open).transpose()?;
     let initrd = open_all(&own.initrd)?;
-    let default = OwnRequest::default();
-    let request = OwnRequest {
+    let default = StandaloneRequest::default();
+    let request = StandaloneRequest {
         codec: own.compress.unwrap_or(default.codec),
         parameters: args.folder.codec.over(default.parameters),
         setup: setup.map(|setup| &**setup),
@@ -37,6 +37,6 @@ pub(super) fn bzimage(args: &Bzimage, vmlinux: &Input, setup: Option<&Input>) ->
     };
     let (setups, tables) = (Vec::from_iter(setup), Vec::from_iter(&relocs));
     let inputs: [(&str, &[&Input]); 3] = [("VMLINUX", &[vmlinux]), ("SETUP", &setups), ("RELOCS", &tables)];
-    let assembled = assemble::bzimage_own(vmlinux, &request).map_err(|error| at_input(error, &inputs))?;
+    let assembled = assemble::bzimage_standalone(vmlinux, &request).map_err(|error| at_input(error, &inputs))?;
     finish("bzimage", &args.output, &args.building, &assembled)
 }

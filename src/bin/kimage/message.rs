@@ -36,7 +36,7 @@ pub(crate) fn error(error: &anyhow::Error) {
         });
         return;
     }
-    if error.is::<Said>() {
+    if error.is::<AlreadyReported>() {
         return;
     }
     labelled("error", &printable(&text(error)));
@@ -64,15 +64,15 @@ pub(crate) fn text(error: &anyhow::Error) -> String {
 
 /// A failure that was printed when it was met; nothing is left but the exit status.
 #[derive(Debug)]
-pub(crate) struct Said;
+pub(crate) struct AlreadyReported;
 
-impl std::fmt::Display for Said {
+impl std::fmt::Display for AlreadyReported {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("failed")
     }
 }
 
-impl std::error::Error for Said {}
+impl std::error::Error for AlreadyReported {}
 
 /// Prints a finding, and the way out.
 pub(crate) fn finding(finding: &Finding) {

@@ -15,7 +15,7 @@ use crate::stub::parameters::{self, Parameters, RELOCATABLE};
 
 rules! {
     /// Rules of images around our own boot stub.
-    pub STUBBED_RULES:
+    pub STANDALONE_RULES:
     HEADER = "bzimage.stub_header", Error, "header field and the boot stub's parameters",
         "a boot loader and the boot stub go by different numbers: the stub stops with a message, or what the loader \
          put into memory is overwritten",
@@ -39,7 +39,7 @@ pub const NO_RELEASE: &str = "kernel (kimage)";
 
 /// What an image around our own boot stub says of itself.
 #[derive(Debug, Clone, Copy)]
-pub struct Stubbed {
+pub struct StandaloneImage {
     /// What the packer told the stub.
     pub parameters: Parameters,
     /// File offset of the parameters.
@@ -48,9 +48,9 @@ pub struct Stubbed {
     pub unpacker: Option<Unpacker>,
 }
 
-impl Stubbed {
+impl StandaloneImage {
     /// `None` for an image with another decompressor.
-    pub fn find(image: &BzImage<'_>) -> Option<Stubbed> {
+    pub fn find(image: &BzImage<'_>) -> Option<StandaloneImage> {
         const FURTHEST: u64 = 1 << 20;
         let (start, end) = image.system_range();
         let behind = u64::from(image.setup().header().payload_offset.get()).min(FURTHEST).min(end - start);
@@ -70,7 +70,7 @@ impl Stubbed {
         let parameters = Parameters::from_words(&words)?;
         let at = u64::try_from(at).ok()?;
         let unpacker = Unpacker::ALL.into_iter().find(|unpacker| is_same(stub, *unpacker, at));
-        Some(Stubbed { parameters, at: start + at, unpacker })
+        Some(StandaloneImage { parameters, at: start + at, unpacker })
     }
 
     /// Holds header, parameters and the memory that they describe against each other.
@@ -175,7 +175,7 @@ fn is_same(found: &[u8], unpacker: Unpacker, parameters_at: u64) -> bool {
 }
 
 /// For messages.
-impl std::fmt::Display for Stubbed {
+impl std::fmt::Display for StandaloneImage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.unpacker {
             Some(_) if self.parameters.has(parameters::PLAIN) => write!(f, "kimage, none"),

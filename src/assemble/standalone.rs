@@ -9,7 +9,8 @@ use crate::error::{Error, Result};
 use crate::finding::Finding;
 use crate::format::Format;
 use crate::format::bzimage::{
-    BzImage, Inherited, KernelInfo, NO_RELEASE, OwnParts, OwnSetup, Stubbed, XLF_5LEVEL_ENABLED, plan_own,
+    BzImage, Inherited, KernelInfo, NO_RELEASE, StandaloneImage, StandaloneParts, StandaloneSetup, XLF_5LEVEL_ENABLED,
+    plan_standalone,
 };
 use crate::payload::flat;
 use crate::payload::kernel::{Kernel, kernel};
@@ -23,7 +24,7 @@ use std::ops::Range;
 
 /// What kind of image to make.
 #[derive(Debug, Clone)]
-pub struct OwnRequest<'a> {
+pub struct StandaloneRequest<'a> {
     /// How to compress the kernel: gzip, xz, LZ4's legacy frame, zstd, or not at all.
     pub codec: Codec,
     /// What the codec is told. A level of `None` is 19 for zstd, which takes half the time of the kernel's 22 and gives
@@ -56,9 +57,9 @@ pub struct OwnRequest<'a> {
 /// Unless said otherwise, images need no more memory than this to start.
 pub const DEFAULT_MAX_MEMORY: u64 = 1 << 30;
 
-impl Default for OwnRequest<'_> {
+impl Default for StandaloneRequest<'_> {
     fn default() -> Self {
-        OwnRequest {
+        StandaloneRequest {
             codec: Codec::Gzip,
             parameters: CodecParameters::default(),
             setup: None,
@@ -92,8 +93,8 @@ struct Origin {
     findings: Vec<Finding>,
 }
 
-/// True when `vmlinux` is what [`bzimage_own`] takes and [`bzimage`](super::bzimage()) does not: the kernel itself, or an image.
-pub fn is_for_own_stub(vmlinux: &[u8]) -> bool {
+/// True when `vmlinux` is what [`bzimage_standalone`] takes and [`bzimage`](super::bzimage()) does not: the kernel itself, or an image.
+pub fn is_for_standalone_stub(vmlinux: &[u8]) -> bool {
     match Format::detect(vmlinux) {
         Some(Format::BzImage) => BzImage::parse(vmlinux).is_ok(),
         Some(Format::Elf) => {
@@ -108,8 +109,8 @@ pub fn is_for_own_stub(vmlinux: &[u8]) -> bool {
 ///
 /// # Errors
 /// [`Error`] says what the input is instead, or why it cannot be started.
-pub fn bzimage_own<'a>(vmlinux: &'a [u8], request: &OwnRequest<'a>) -> Result<Assembled<'a>> {
-    let (payload, origin) = take_out(vmlinux, request.max_memory)?;
+pub fn bzimage_standalone<'a>(vmlinux: &'a [u8], request: &StandaloneRequest<'a>) -> Result<Assembled<'a>> {
+    let (payload, origin) = extract_kernel(vmlinux, request.max_memory)?;
     let (kernel, mut findings) = lay_out(&payload, &origin, request)?;
     let of_setup = |finding: &Finding| request.setup.is_some() && finding.rule == rules::APM.id;
     findings.splice(0..0, origin.findings.iter().filter(|finding| !of_setup(finding)).cloned());
@@ -117,8 +118,8 @@ pub fn bzimage_own<'a>(vmlinux: &'a [u8], request: &OwnRequest<'a>) -> Result<As
     let packed = pack(&kernel, request)?;
     let stub = BootStub::read(packed.unpacker.elf())?;
     let setup = match request.setup {
-        None => OwnSetup::BuiltIn,
-        Some(setup) => OwnSetup::Kernel(super::bzimage_setup(setup)?),
+        None => StandaloneSetup::BuiltIn,
+        Some(setup) => StandaloneSetup::Kernel(super::bzimage_setup(setup)?),
     };
     let has_relocs = kernel.has_relocs();
     let knows_five_levels = origin.knows_five_levels.unwrap_or(kernel.knows_five_levels);
@@ -142,7 +143,7 @@ pub fn bzimage_own<'a>(vmlinux: &'a [u8], request: &OwnRequest<'a>) -> Result<As
         Some(release) => format!("{release} (kimage)"),
         None => NO_RELEASE.to_owned(),
     });
-    let parts = OwnParts {
+    let parts = StandaloneParts {
         setup,
         stub: &stub,
         payload: Cow::Owned(packed.bytes),
@@ -170,8 +171,8 @@ pub fn bzimage_own<'a>(vmlinux: &'a [u8], request: &OwnRequest<'a>) -> Result<As
         crc: request.crc,
         setup_only: request.setup_only,
     };
-    let built = plan_own(parts, request.max_memory).map_err(Error::OwnBzImage)?;
-    let facts = Facts::OwnBzImage {
+    let built = plan_standalone(parts, request.max_memory).map_err(Error::StandaloneBzImage)?;
+    let facts = Facts::StandaloneBzImage {
         codec: request.codec,
         kernel_version: version,
         kernel: (len64(&kernel.bytes), built.parameters.payload_len),
@@ -182,7 +183,7 @@ pub fn bzimage_own<'a>(vmlinux: &'a [u8], request: &OwnRequest<'a>) -> Result<As
 }
 
 /// The kernel, out of whatever is around it.
-fn take_out(vmlinux: &[u8], max_memory: u64) -> Result<(Cow<'_, [u8]>, Origin)> {
+fn extract_kernel(vmlinux: &[u8], max_memory: u64) -> Result<(Cow<'_, [u8]>, Origin)> {
     const WANT: &str = "a kernel (vmlinux, an ELF file) or a bzImage";
     match Format::detect(vmlinux) {
         Some(Format::Elf) => {
@@ -202,7 +203,7 @@ fn take_out(vmlinux: &[u8], max_memory: u64) -> Result<(Cow<'_, [u8]>, Origin)> 
                 knows_five_levels: Some(header.xloadflags.get() & XLF_5LEVEL_ENABLED != 0),
                 version: image.setup().kernel_version().map(str::to_owned),
                 setup_type_max: image.kernel_info().filter(KernelInfo::is_one).map_or(0, |info| info.setup_type_max),
-                table: Stubbed::find(&image).map(|stubbed| table(&stubbed.parameters)),
+                table: StandaloneImage::find(&image).map(|standalone| table(&standalone.parameters)),
                 inherited: Some(Inherited::of(image.setup())),
                 findings: not_kept(&image),
             };
@@ -288,7 +289,7 @@ fn cut_off(error: FieldError) -> FieldError {
 }
 
 /// The kernel laid out, with the relocation table that was given, stands behind it, or can be made from it.
-fn lay_out(payload: &[u8], origin: &Origin, request: &OwnRequest<'_>) -> Result<(Kernel, Vec<Finding>)> {
+fn lay_out(payload: &[u8], origin: &Origin, request: &StandaloneRequest<'_>) -> Result<(Kernel, Vec<Finding>)> {
     let elf = Elf::parse(payload).map_err(|error| Error::input("VMLINUX", error))?;
     let mut findings = Vec::new();
     let behind = match (request.relocs, &origin.table) {
@@ -349,7 +350,7 @@ const XZ_DICTIONARY_MIN: u64 = 4096;
 /// What the zstd decoder takes; it decodes in place.
 const ZSTD_WORK: u64 = 1 << 20;
 
-fn pack(kernel: &Kernel, request: &OwnRequest<'_>) -> Result<Packed> {
+fn pack(kernel: &Kernel, request: &StandaloneRequest<'_>) -> Result<Packed> {
     let mut options = request.parameters.clone();
     let (unpacker, flags, heap) = match request.codec {
         Codec::None => (Unpacker::Lz4, parameters::PLAIN, 0),
