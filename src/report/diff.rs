@@ -1,7 +1,7 @@
 //! The report of `kimage diff`: what differs between two files, and why.
 
 use super::Style;
-use super::info_text::clean;
+use super::style::clean;
 use crate::inspect::diff::{Aspect, Cause, Change, Diff, Pair};
 use crate::inspect::{LayerId, Opened};
 use serde::Serialize;

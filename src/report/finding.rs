@@ -1,7 +1,7 @@
 //! A finding for people: the same label, message and way out wherever one is shown.
 
 use super::Style;
-use super::info_text::clean;
+use super::style::clean;
 use crate::finding::Finding;
 use std::io::{self, Write};
 

@@ -1,21 +1,9 @@
 //! The report of `kimage info` for people: a tree of layers.
 
 use super::finding::{Shown, write_finding};
+use super::style::{Style, clean};
 use crate::inspect::{Fact, FoundBy, Kind, Layer, Opened, Space, Value};
 use std::io::{self, Write};
-
-/// How text is shown: plain, or with the terminal's colours.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Style {
-    /// Use ANSI colours.
-    pub colour: bool,
-}
-
-impl Style {
-    pub(super) fn paint(self, text: &str, code: &str) -> String {
-        if self.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
-    }
-}
 
 /// Writes the layers of the file called `name`.
 ///
@@ -89,9 +77,4 @@ fn cell(value: &Value) -> String {
         Value::Text(text) => clean(text),
         other => clean(&other.to_string()),
     }
-}
-
-/// Text from a file, in one line and without what deceives.
-pub(super) fn clean(text: &str) -> String {
-    crate::bytes::printable(text).into_owned()
 }

@@ -1,6 +1,6 @@
 //! The report of `kimage lint`: the memory that a boot takes, and what is in its way.
 
-use super::info_text::clean;
+use super::style::clean;
 use crate::lint::Linted;
 use serde::Serialize;
 use std::io::{self, Write};

@@ -1,7 +1,7 @@
 //! The picture of a file for a terminal: bars of Unicode blocks, to scale.
 
 use super::Style;
-use super::info_text::clean;
+use super::style::clean;
 use crate::inspect::map::{Map, Memory, Paint, Span};
 use std::io::{self, Write};
 use std::ops::Range;

@@ -10,6 +10,7 @@ mod lint;
 mod map_svg;
 mod map_text;
 mod rules;
+mod style;
 mod svg;
 mod text;
 mod verify;
@@ -18,7 +19,7 @@ pub use bench::{BenchReport, Conditions, Cost, Failed, Measured, pareto_front, w
 pub use diff::{write_diff_json, write_diff_text};
 pub use finding::{Shown, label, write_finding};
 pub use info::FileInfo;
-pub use info_text::{Style, write_info_text};
+pub use info_text::write_info_text;
 pub use json::{SCHEMA, json_schema, write_files_json, write_json};
 pub use lint::{write_lint_json, write_lint_text};
 pub use map_svg::map_svg;
@@ -26,6 +27,7 @@ pub use map_text::write_map_text;
 pub use rules::{
     CODEC_TRAILER, CODEC_TRAILING, OUTPUT_OWNER, rules, write_rule_text, write_rules_json, write_rules_list,
 };
+pub use style::Style;
 pub use text::{write_plan, write_text};
 pub use verify::{FileVerification, write_verify_text};
 

@@ -1,7 +1,7 @@
 //! The rules that findings are about, and their texts: `kimage explain`.
 
 use super::Style;
-use super::info_text::clean;
+use super::style::clean;
 use crate::finding::{Rule, rules};
 use crate::format::{bzimage, dts, fit, image64, pe, uimage, zboot, zimage};
 use crate::{assemble, inspect, kbuild, lint, payload};

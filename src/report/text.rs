@@ -1,6 +1,6 @@
 //! The report for people.
 
-use super::info_text::clean;
+use super::style::clean;
 use super::{ImageReport, Report, STDOUT};
 use crate::assemble::FitFacts;
 use std::io::{self, Write};

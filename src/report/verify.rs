@@ -2,7 +2,7 @@
 
 use super::Style;
 use super::finding::{Shown, write_finding};
-use super::info_text::clean;
+use super::style::clean;
 use crate::finding::{Finding, Severity};
 use crate::inspect::verify::{LayerFinding, Verified};
 use crate::inspect::{LayerId, Opened, Space};

@@ -25,10 +25,10 @@ pub(crate) fn named(text: &str) -> Cow<'_, str> {
     let mut parts = text.split(LEAD);
     let mut out = parts.next().unwrap_or_default().to_owned();
     for part in parts {
-        let option = part.split_once('`').and_then(|(field, rest)| {
+        let option = part.split_once('`').map(|(field, rest)| {
             let other = OTHER.iter().find(|(name, _)| *name == field).map(|(_, option)| (*option).to_owned());
             let option = other.unwrap_or_else(|| field.replace('_', "-"));
-            Some((option, rest))
+            (option, rest)
         });
         match option {
             Some((option, rest)) => out.extend(["--", &option, rest]),

@@ -42,8 +42,8 @@ const MAX_PAIRS: usize = 1 << 20;
 /// Strips an executable.
 ///
 /// # Errors
-/// [`Error::CannotStrip`] when the file is no executable, or built in a way for which objcopy's bytes are not known;
-/// [`Error::Field`] when a section that stays lies outside of the file.
+/// [`CannotStrip`](super::Error::CannotStrip) when the file is no executable, or built in a way for which objcopy's bytes are not known;
+/// [`Field`](super::Error::Field) when a section that stays lies outside of the file.
 pub fn strip<'a>(elf: &Elf<'a>, options: &StripOptions) -> Result<Plan<'a>> {
     if !matches!(elf.kind(), Kind::Executable | Kind::Dynamic) || elf.segments().is_empty() {
         return Err(cannot(

@@ -41,7 +41,7 @@ const FIELDS: &[Field] = &[
     field("NumberOfSymbols", 16, 4),
     field("SizeOfOptionalHeader", 20, 2),
     field("Characteristics", 22, 2),
-    field("Magic", OPTIONAL_AT + 0, 2),
+    field("Magic", OPTIONAL_AT, 2),
     field("MajorLinkerVersion", OPTIONAL_AT + 2, 1),
     field("SizeOfCode", OPTIONAL_AT + 4, 4),
     field("SizeOfInitializedData", OPTIONAL_AT + 8, 4),

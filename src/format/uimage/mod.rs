@@ -224,7 +224,7 @@ impl<'a> UImage<'a> {
         (raw.magic.get() == magic && raw.hcrc.get() == computed).then(|| data_end(&raw))
     }
 
-    /// Reads header and file table. Checksums are not compared here: see [`UImage::check`].
+    /// Reads header and file table. Checksums are not compared here: see [`UImage::checksums`].
     ///
     /// # Errors
     /// A [`FieldError`] when the magic number is wrong, `size` promises more than there is, or the table does.
