@@ -1,51 +1,42 @@
 //! FITs beside mkimage, of this machine and of other releases: every byte of the file, with the old bytes that mkimage leaves in
 //! free space and behind short hashes.
 
-use crate::support::{self, cache, kimage, missing, read, run_ok, stdout, tempdir, tool};
+use crate::support::{self, Random, cache, kimage, missing, read, run_ok, stdout, tempdir, tool};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Random sources, the same in every run.
 struct Generator {
-    state: u64,
+    random: Random,
     /// Also what mkimage 2021.01 does not know, or 2024.01 to 2026.04 fail at.
     new: bool,
 }
 
 impl Generator {
-    fn below(&mut self, limit: usize) -> usize {
-        self.state = self.state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.state >> 33) as usize % limit
-    }
-
-    fn one(&mut self, of: &[&'static str]) -> &'static str {
-        of[self.below(of.len())]
-    }
-
     /// An image, whose data goes into a file of `dir`.
     fn image(&mut self, dir: &Path, number: usize) -> String {
-        let len = [1, 60, 700, 5000, 70_000][self.below(5)] + self.below(97);
+        let len = [1, 60, 700, 5000, 70_000][self.random.below(5)] + self.random.below(97);
         // No zeros: what is left over is seen.
-        let bytes: Vec<u8> = (0..len).map(|_| 1 + self.below(255) as u8).collect();
+        let bytes: Vec<u8> = (0..len).map(|_| 1 + self.random.below(255) as u8).collect();
         fs::write(dir.join(format!("f{number}")), bytes).unwrap();
-        let kind = self.one(&["kernel", "flat_dt", "flat_dt", "ramdisk", "firmware"]);
+        let kind = self.random.one(&["kernel", "flat_dt", "flat_dt", "ramdisk", "firmware"]);
         let mut properties = vec![
             format!("data = /incbin/(\"f{number}\");"),
-            format!("description = \"{}\";", "d".repeat(self.below(9))),
+            format!("description = \"{}\";", "d".repeat(self.random.below(9))),
             format!(
                 "type = \"{kind}\"; arch = \"arm\"; os = \"linux\"; compression = \"none\"; load = <0x40008000>; \
                  entry = <0x40008000>;"
             ),
         ];
-        if self.below(6) == 0 {
+        if self.random.below(6) == 0 {
             let odd = ["data-size = <1>;", "data-offset = [01];", "data-size;", "x-data-size;"];
-            properties.push(self.one(&odd).to_owned());
+            properties.push(self.random.one(&odd).to_owned());
         }
-        let first = self.below(properties.len());
+        let first = self.random.below(properties.len());
         properties.rotate_left(first);
         let mut image = format!("k-{number} {{ {} ", properties.concat());
-        for hash in 0..self.below(4) {
+        for hash in 0..self.random.below(4) {
             image.push_str(&self.hash(hash));
         }
         image + "};\n"
@@ -54,26 +45,26 @@ impl Generator {
     /// A hash, with a value before it is filled in, rarely, which may be longer or shorter.
     fn hash(&mut self, number: usize) -> String {
         let algorithms = ["crc32", "sha1", "sha256", "md5", "sha512", "crc16-ccitt", "crc16-ccitt"];
-        let algo = self.one(&algorithms[..if self.new { 7 } else { 4 }]);
-        let before = match self.below(8) {
-            0 => format!("value = [{}];", "ab".repeat(self.below(150))),
+        let algo = self.random.one(&algorithms[..if self.new { 7 } else { 4 }]);
+        let before = match self.random.below(8) {
+            0 => format!("value = [{}];", "ab".repeat(self.random.below(150))),
             1 => "value;".to_owned(),
             2 => "x = \"1\";".to_owned(),
             3 => "y;".to_owned(),
             _ => String::new(),
         };
-        let after = self.one(&["", "", "z = <1>;", "zz = \"q\";"]);
+        let after = self.random.one(&["", "", "z = <1>;", "zz = \"q\";"]);
         format!("hash-{number} {{ {before} algo = \"{algo}\"; {after} }}; ")
     }
 
     fn source(&mut self, dir: &Path) -> String {
-        let count = 1 + self.below(5);
+        let count = 1 + self.random.below(5);
         let images: String = (0..count).map(|number| self.image(dir, number)).collect();
-        let more = self.one(&["", "data-offset;", "x = \"y\";", "timestamp = <5>;", "timestamp = [01];"]);
-        let reserved = self.one(&["", "", "/memreserve/ 0x1000 0x2000;"]);
+        let more = self.random.one(&["", "data-offset;", "x = \"y\";", "timestamp = <5>;", "timestamp = [01];"]);
+        let reserved = self.random.one(&["", "", "/memreserve/ 0x1000 0x2000;"]);
         // mkimage makes room for it, and leaves it as it is.
-        let odd = self.one(&["", "", "", "hash-9 { algo = \"crc32\"; };"]);
-        let description = "x".repeat(self.below(30));
+        let odd = self.random.one(&["", "", "", "hash-9 { algo = \"crc32\"; };"]);
+        let description = "x".repeat(self.random.below(30));
         format!(
             "/dts-v1/;\n{reserved}/ {{ description = \"{description}\"; #address-cells = <1>; {more} images {{\n{images}}};\n\
              configurations {{ default = \"c\"; c {{ description = \"c\"; kernel = \"k-0\"; {odd} }}; }}; }};\n"
@@ -81,7 +72,7 @@ impl Generator {
     }
 
     fn options(&mut self) -> &'static [&'static str] {
-        match self.below(12) {
+        match self.random.below(12) {
             0 | 1 => &[],
             2 => &["-E", "-B", "10"],
             3 => &["-E", "-B", "200"],
@@ -105,7 +96,7 @@ fn release(mkimage: &Path) -> String {
 /// at the end of their tree.
 fn differences(mkimage: &Path, layout: &str, rounds: usize) -> (Vec<String>, usize) {
     let dir = tempdir();
-    let mut generator = Generator { state: 7, new: layout > "2023" };
+    let mut generator = Generator { random: Random(7), new: layout > "2023" };
     let (mut wrong, mut left_over) = (Vec::new(), 0);
     for number in 0..rounds {
         let source = generator.source(dir.path());

@@ -1,7 +1,7 @@
 //! Device tree sources beside dtc: generated trees with overrides and deletions, and the shapes of dtc's own tests. For each
 //! source both make the same blob, or both refuse.
 
-use crate::support::{self, assert_same, run_ok, tempdir, tool};
+use crate::support::{self, Random, assert_same, run_ok, tempdir, tool};
 use kimage::format::dts::Source;
 use kimage::format::fdt::{Flat, Strings};
 use std::fmt::Write as _;
@@ -71,7 +71,7 @@ const NAMES: [&str; 10] = ["a", "b", "c", "d", "e", "f", "g", "h", "a@1", "a@2"]
 
 /// Random trees, the same in every run.
 struct Generator {
-    state: u64,
+    random: Random,
     /// This source may have errors.
     wrong: bool,
     /// Labels made so far.
@@ -79,17 +79,8 @@ struct Generator {
 }
 
 impl Generator {
-    fn below(&mut self, limit: usize) -> usize {
-        self.state = self.state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.state >> 33) as usize % limit
-    }
-
-    fn one(&mut self, of: &[&'static str]) -> &'static str {
-        of[self.below(of.len())]
-    }
-
     fn rarely(&mut self, one_in: usize) -> bool {
-        self.below(one_in) == 0
+        self.random.below(one_in) == 0
     }
 
     fn wrongly(&mut self, one_in: usize) -> bool {
@@ -104,14 +95,14 @@ impl Generator {
 
     /// References may lead nowhere, and labels and names may be there twice, but seldom.
     fn label(&mut self) -> &'static str {
-        self.one(&["l0", "l1", "l2", "l3", "l4", "l5", "l6", "l7", "l8", "l9"])
+        self.random.one(&["l0", "l1", "l2", "l3", "l4", "l5", "l6", "l7", "l8", "l9"])
     }
 
     fn node_name(&mut self) -> &'static str {
         if self.wrongly(60) {
-            return self.one(&["a#b", "a@1@2", "\\a", "*", "@1", "0"]);
+            return self.random.one(&["a#b", "a@1@2", "\\a", "*", "@1", "0"]);
         }
-        self.one(&["a", "b", "c", "d", "a@1", "a@2", "hash-1", "kernel-1"])
+        self.random.one(&["a", "b", "c", "d", "a@1", "a@2", "hash-1", "kernel-1"])
     }
 
     fn property_name(&mut self) -> &'static str {
@@ -119,18 +110,20 @@ impl Generator {
             return "p@1";
         }
         if self.rarely(30) {
-            return self.one(&["\\p", "\\#q", "?", "1"]);
+            return self.random.one(&["\\p", "\\#q", "?", "1"]);
         }
-        self.one(&["p", "q", "r", "data", "#cells", "cells", "load", "value"])
+        self.random.one(&["p", "q", "r", "data", "#cells", "cells", "load", "value"])
     }
 
     fn path(&mut self) -> String {
-        match self.below(80) {
+        match self.random.below(80) {
             0 => "/".to_owned(),
             1 if self.wrong => "/nowhere".to_owned(),
-            2..=5 => format!("/{}/", self.one(&["a", "b"])),
-            6..=10 => format!("/{}/{}", self.one(&["a", "b", "c"]), self.one(&["a", "b", "c", "d", "a@1"])),
-            _ => format!("/{}", self.one(&["a", "b", "c", "d", "e", "f", "a@1"])),
+            2..=5 => format!("/{}/", self.random.one(&["a", "b"])),
+            6..=10 => {
+                format!("/{}/{}", self.random.one(&["a", "b", "c"]), self.random.one(&["a", "b", "c", "d", "a@1"]))
+            }
+            _ => format!("/{}", self.random.one(&["a", "b", "c", "d", "e", "f", "a@1"])),
         }
     }
 
@@ -140,15 +133,15 @@ impl Generator {
 
     fn value(&mut self, references: bool) -> String {
         let mut parts = Vec::new();
-        for _ in 0..1 + self.below(2) {
-            parts.push(match self.below(8) {
+        for _ in 0..1 + self.random.below(2) {
+            parts.push(match self.random.below(8) {
                 0 if references => self.reference(),
-                1 | 2 if references => format!("<{} {}>", self.below(9), self.reference()),
+                1 | 2 if references => format!("<{} {}>", self.random.below(9), self.reference()),
                 3 if self.rarely(30) => format!("<{}: 1>", self.new_label()),
-                4 => "[00 fF 1 2]".replace("1 2", self.one(&["12", "01 02", ""])),
-                5 => format!("/bits/ {} <{}>", self.one(&["8", "16", "64"]), self.below(200)),
-                6 => format!("\"{}\"", self.one(&["", "text", "t\\n\\x41\\101"])),
-                _ => format!("<{} ({} + 1)>", self.below(1000), self.below(9)),
+                4 => "[00 fF 1 2]".replace("1 2", self.random.one(&["12", "01 02", ""])),
+                5 => format!("/bits/ {} <{}>", self.random.one(&["8", "16", "64"]), self.random.below(200)),
+                6 => format!("\"{}\"", self.random.one(&["", "text", "t\\n\\x41\\101"])),
+                _ => format!("<{} ({} + 1)>", self.random.below(1000), self.random.below(9)),
             });
         }
         parts.join(", ")
@@ -170,8 +163,8 @@ impl Generator {
 
     fn property(&mut self, out: &mut String, used: &mut Vec<&'static str>, references: bool) {
         if self.rarely(6) {
-            let which = self.one(&["phandle", "linux,phandle"]);
-            let value = if self.wrongly(12) { self.below(3) } else { 2 + self.below(4000) };
+            let which = self.random.one(&["phandle", "linux,phandle"]);
+            let value = if self.wrongly(12) { self.random.below(3) } else { 2 + self.random.below(4000) };
             let both = used.iter().any(|name| name.ends_with("phandle")) && !self.wrongly(6);
             if let Some(which) = self.fresh(used, |_| which).filter(|_| !both) {
                 let _ = write!(out, "{which} = <{value}>; ");
@@ -182,7 +175,7 @@ impl Generator {
         if self.rarely(30) {
             let _ = write!(out, "{}: ", self.new_label());
         }
-        let _ = match self.below(20) {
+        let _ = match self.random.below(20) {
             0..=4 => write!(out, "/delete-property/ {name}; "),
             5 => write!(out, "{name}; "),
             _ => write!(out, "{name} = {}; ", self.value(references)),
@@ -196,10 +189,10 @@ impl Generator {
             let name = if self.wrongly(10) { "x" } else { name.split('@').next().unwrap() };
             let _ = write!(out, "name = \"{name}\"; ");
         }
-        for _ in 0..self.below(5) {
+        for _ in 0..self.random.below(5) {
             self.property(out, &mut used, references);
         }
-        for _ in 0..self.below(if depth < 3 { 4 } else { 1 }) {
+        for _ in 0..self.random.below(if depth < 3 { 4 } else { 1 }) {
             let Some(name) = self.fresh(&mut used, Self::node_name) else { continue }; // no gap: all names are taken
             if self.rarely(5) {
                 let _ = write!(out, "/delete-node/ {name}; ");
@@ -234,8 +227,8 @@ impl Generator {
             }
         }
         out.push_str("};\n");
-        for _ in 0..self.below(5) {
-            match self.below(12) {
+        for _ in 0..self.random.below(5) {
+            match self.random.below(12) {
                 0 | 1 => {
                     let _ = writeln!(out, "/delete-node/ {};", self.reference());
                 }
@@ -248,10 +241,10 @@ impl Generator {
                 }
                 _ => {
                     if self.rarely(8) {
-                        let _ = write!(out, "m{}: ", self.below(3));
+                        let _ = write!(out, "m{}: ", self.random.below(3));
                     }
                     // What is merged into a label's node is called as that is.
-                    let label = self.below(NAMES.len());
+                    let label = self.random.below(NAMES.len());
                     let (reference, name) = match self.rarely(3) {
                         true => (format!("&{{/{}}}", NAMES[label]), NAMES[label]),
                         false => (format!("&l{label}"), NAMES[label]),
@@ -269,7 +262,7 @@ impl Generator {
 fn two_thousand_trees_with_overrides_and_deletions() {
     let Some(dtc) = tool("dtc", "device-tree-compiler") else { return };
     let dir = tempdir();
-    let mut generator = Generator { state: 20_230_101, wrong: false, labels: 0 };
+    let mut generator = Generator { random: Random(20_230_101), wrong: false, labels: 0 };
     let sources: Vec<String> = (0..2000).map(|_| generator.source()).collect();
     let (same, refused) = compare(&dtc, dir.path(), &sources);
     // Both kinds are there, and most are trees.

@@ -126,7 +126,8 @@ pub fn uimage(kind: u8, files: &[&[u8]]) -> Vec<u8> {
     emit(&uimage::plan(&header, &plans).unwrap())
 }
 
-fn blob(root: &Node<'_>) -> Vec<u8> {
+/// The device tree blob of a tree.
+pub fn blob(root: &Node<'_>) -> Vec<u8> {
     let mut strings = Strings::default();
     strings.insert_all(root).unwrap();
     let flat = Flat::new(root, strings).unwrap();

@@ -325,6 +325,22 @@ pub fn assert_same(what: &str, got: &[u8], want: &[u8]) {
     }
 }
 
+/// Random numbers, the same in every run (Knuth's MMIX generator, the upper bits).
+pub struct Random(pub u64);
+
+impl Random {
+    /// A number below `limit`.
+    pub fn below(&mut self, limit: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as usize % limit
+    }
+
+    /// One of these words.
+    pub fn one(&mut self, of: &[&'static str]) -> &'static str {
+        of[self.below(of.len())]
+    }
+}
+
 /// The rules of a uImage's checksums that `kimage verify` finds broken.
 pub fn wrong_checksums(image: &[u8]) -> Vec<&'static str> {
     let opened = kimage::inspect::open(image, &kimage::inspect::Limits::default()).unwrap();

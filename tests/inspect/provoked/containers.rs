@@ -1,8 +1,8 @@
 //! Containers of boot loaders, each by its own specification.
 
 use super::{breaks, each_breaks_one_rule, rules};
-use crate::files;
-use kimage::format::fdt::{Flat, Node, Property, Strings};
+use crate::files::{self, blob};
+use kimage::format::fdt::{Node, Property};
 use kimage::format::uimage::kind;
 
 /// An arm64 `Image`, whose reserved words are zero.
@@ -71,15 +71,6 @@ fn device_trees() {
         &[("dtb.header", &[(24, &[0, 0, 0, 17])]), ("dtb.blocks", &[(32, &strings.to_be_bytes())])],
     );
     breaks("dtb.totalsize", &whole, &[&whole[..], &[0x11; 8]].concat());
-}
-
-fn blob(root: &Node<'_>) -> Vec<u8> {
-    let mut strings = Strings::default();
-    strings.insert_all(root).unwrap();
-    let flat = Flat::new(root, strings).unwrap();
-    let mut out = Vec::new();
-    flat.plan(flat.len()).unwrap().emit(&mut out).unwrap();
-    out
 }
 
 /// What a test changes: nodes of the FIT by their paths.
