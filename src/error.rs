@@ -7,6 +7,8 @@ use crate::payload::kernel;
 use crate::{codec, elf, layout, stub};
 use std::borrow::Cow;
 
+pub use crate::stub::Error as StubError;
+
 /// The result of what can fail with [`enum@Error`].
 pub type Result<T> = std::result::Result<T, Error>;
 

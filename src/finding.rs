@@ -58,28 +58,28 @@ pub struct Finding {
 impl Finding {
     /// The same finding, which says that `what` (in the plural) was not checked: no verdict passes over it.
     #[must_use]
-    pub fn not_checked(mut self, what: &'static str) -> Self {
+    pub(crate) fn not_checked(mut self, what: &'static str) -> Self {
         self.unchecked = Some(what);
         self
     }
 
     /// The same finding where it matters more, or less, than its rule says.
     #[must_use]
-    pub fn with_severity(mut self, severity: Severity) -> Self {
+    pub(crate) fn with_severity(mut self, severity: Severity) -> Self {
         self.severity = severity;
         self
     }
 
     /// The same finding with the file offset it is about.
     #[must_use]
-    pub fn at(mut self, offset: u64) -> Self {
+    pub(crate) fn at(mut self, offset: u64) -> Self {
         self.offset = Some(offset);
         self
     }
 
     /// The same finding with the way out.
     #[must_use]
-    pub fn with_help(mut self, help: impl Into<Cow<'static, str>>) -> Self {
+    pub(crate) fn with_help(mut self, help: impl Into<Cow<'static, str>>) -> Self {
         self.help = help.into();
         self
     }
@@ -142,14 +142,14 @@ pub(crate) use rules;
 
 /// Rules applied, and the findings where they were not kept.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Checks {
+pub(crate) struct Checks {
     count: u64,
     findings: Vec<Finding>,
 }
 
 impl Checks {
     /// Applies `rule` to what was `found` at the offset `at`: a finding, unless it is `kept`.
-    pub fn expect(
+    pub(crate) fn expect(
         &mut self,
         rule: &'static Rule,
         at: impl Into<Option<u64>>,
@@ -161,7 +161,7 @@ impl Checks {
     }
 
     /// The same, where a breach matters more or less than the rule says.
-    pub fn expect_as(
+    pub(crate) fn expect_as(
         &mut self,
         severity: Severity,
         rule: &'static Rule,
@@ -181,7 +181,7 @@ impl Checks {
     }
 
     /// Notes that `what` (in the plural, as a verdict names it) is there and was not checked.
-    pub fn not_checked(
+    pub(crate) fn not_checked(
         &mut self,
         rule: &'static Rule,
         at: impl Into<Option<u64>>,
@@ -194,23 +194,23 @@ impl Checks {
     }
 
     /// Adds what rules that are held elsewhere found.
-    pub fn extend(&mut self, findings: Vec<Finding>) {
+    pub(crate) fn extend(&mut self, findings: Vec<Finding>) {
         self.count += 1;
         self.findings.extend(findings);
     }
 
     /// How many rules were applied.
-    pub fn count(&self) -> u64 {
+    pub(crate) fn count(&self) -> u64 {
         self.count
     }
 
     /// Where they were not kept.
-    pub fn into_findings(self) -> Vec<Finding> {
+    pub(crate) fn into_findings(self) -> Vec<Finding> {
         self.findings
     }
 
     /// Adds those of another part of the same layer.
-    pub fn append(&mut self, other: Checks) {
+    pub(crate) fn append(&mut self, other: Checks) {
         self.count += other.count;
         self.findings.extend(other.findings);
     }
@@ -218,7 +218,7 @@ impl Checks {
 
 /// A number as findings show it: `0x1f4`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Hex(pub u64);
+pub(crate) struct Hex(pub u64);
 
 impl fmt::Display for Hex {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

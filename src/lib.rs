@@ -23,7 +23,7 @@
 //!    readable.
 //! 3. [`layout`]: what goes where: reserve, plan, emit.
 //! 4. [`elf`]: the kernel as the linker left it: lazy view, symbols, flat image, stripped file, relocations.
-//! 5. [`stub`]: the decompressor that is linked around its payload, and those of kimage's own with the arithmetic of
+//! 5. `stub`: the decompressor that is linked around its payload, and those of kimage's own with the arithmetic of
 //!    memory that they share with the packer. [`payload`]: what an image carries: the kernel laid out anew, the relocation
 //!    table behind it.
 //! 6. [`mod@format`]: one container, one file: bzImage, zImage, uImage, `Image`, zboot, device tree, FIT, PE, UKI, cpio,
@@ -56,6 +56,8 @@
 //! # }
 //! ```
 #![forbid(unsafe_code)]
+// Docs lead maintainers to what is private, too.
+#![allow(rustdoc::private_intra_doc_links)]
 #![cfg_attr(
     not(test),
     warn(
@@ -83,6 +85,6 @@ pub mod layout;
 pub mod lint;
 pub mod payload;
 pub mod report;
-pub mod stub;
+pub(crate) mod stub;
 
 pub use error::{Error, Result};

@@ -15,7 +15,6 @@ use kimage::format::fit::{Algorithm, External, Fit, Layout, Options};
 use kimage::inspect::{Limits, Opened, PARTS, diff::diff, map::map, open, verify::verify};
 use kimage::kbuild::{LinkCommand, Target, VOFFSET, ZOFFSET, offsets, tree};
 use kimage::lint::{Board, Files, SHIPPED, lint as lint_boot};
-use kimage::stub::Stub;
 use kimage::{format::wrapper, report};
 use std::io::sink;
 use std::sync::OnceLock;
@@ -114,7 +113,6 @@ fn elf(bytes: &[u8]) {
         let _ = offsets(&elf, header, None);
     }
     let _ = (Target::like(&elf).is_ok(), wrapper::payloads(&elf), assemble::payload(bytes).is_ok());
-    let _ = (Stub::x86(elf.clone()).is_ok(), Stub::arm(elf).is_ok());
 }
 
 pub fn emitted(plan: &kimage::layout::Plan<'_>) -> Vec<u8> {

@@ -46,7 +46,7 @@ pub enum Arch {
 
 /// What kimage needs to know of a CPU.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ArchFacts {
+pub(crate) struct ArchFacts {
     /// The name in kimage's messages.
     pub name: &'static str,
     /// `e_machine` values (gABI, "Machine"); the first is the current one.
@@ -59,7 +59,7 @@ pub struct ArchFacts {
 
 /// What GNU objcopy 2.40 does differently from CPU to CPU, found by comparing what it writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Objcopy {
+pub(crate) struct Objcopy {
     /// The page in bytes that it takes where no segment names one.
     pub page: u64,
     /// The relocations of `.plt` are told to be about `.got.plt`, or `.got`, and not about `.plt` itself.
@@ -102,7 +102,7 @@ const ALL: &[Arch] = &[
 
 impl Arch {
     /// The facts of this CPU, in one place.
-    pub const fn facts(self) -> ArchFacts {
+    pub(crate) const fn facts(self) -> ArchFacts {
         match self {
             Arch::X86 => facts("i386", &[3], None).objcopy(0x1000, true, false),
             Arch::X86_64 => facts("x86-64", &[62], None).objcopy(0x1000, true, false),
@@ -129,7 +129,7 @@ impl Arch {
     ///
     /// Linux 6.1: arch/x86/boot/compressed/Makefile, arch/powerpc/boot/wrapper, arch/m68k/Makefile,
     /// arch/sparc/boot/Makefile.
-    pub const fn compresses_elf(self) -> bool {
+    pub(crate) const fn compresses_elf(self) -> bool {
         matches!(self, Arch::X86 | Arch::X86_64 | Arch::PowerPc | Arch::M68k | Arch::Sparc | Arch::Sparc64)
     }
 
@@ -137,7 +137,7 @@ impl Arch {
     /// them at addresses of their own.
     ///
     /// Linux 6.1: arch/mips/boot/Makefile (`drop-sections`) and arch/mips/kernel/vmlinux.lds.S (`/DISCARD/`).
-    pub const fn left_out_of_flat(self) -> &'static [&'static str] {
+    pub(crate) const fn left_out_of_flat(self) -> &'static [&'static str] {
         match self {
             Arch::Mips | Arch::Mips64 => &[".reginfo", ".MIPS.abiflags", ".MIPS.options", ".options", ".note", ".pdr"],
             _ => &[],
@@ -145,7 +145,7 @@ impl Arch {
     }
 
     /// The CPU of an ELF file with this `e_machine` and class.
-    pub fn from_elf_machine(machine: u16, is_64: bool) -> Option<Arch> {
+    pub(crate) fn from_elf_machine(machine: u16, is_64: bool) -> Option<Arch> {
         ALL.iter().copied().find(|arch| {
             let facts = arch.facts();
             facts.elf_machines.contains(&machine) && facts.elf_is_64.is_none_or(|want| want == is_64)

@@ -5,7 +5,7 @@
 
 /// What a relocation means for a kernel that runs somewhere else than where it was linked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RelocAction {
+pub(crate) enum RelocAction {
     /// Nothing: relative to the place itself, or no relocation at all.
     Nothing,
     /// A 32-bit distance: right anywhere, unless it leads into the per-CPU area, which stays while the rest moves.
@@ -24,7 +24,7 @@ pub enum RelocAction {
 
 /// A relocation type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RelocType {
+pub(crate) struct RelocType {
     /// Its number in `r_info`.
     pub number: u32,
     /// Its name in the psABI.
@@ -38,7 +38,7 @@ const fn kind(number: u32, name: &'static str, action: RelocAction) -> RelocType
 }
 
 /// The types of a 64-bit kernel.
-pub const RELOCS_64: &[RelocType] = {
+pub(crate) const RELOCS_64: &[RelocType] = {
     use RelocAction::{Address32, Address64, Distance32, Distance64, NotAllowed, Nothing};
     &[
         kind(0, "R_X86_64_NONE", Nothing),
@@ -64,7 +64,7 @@ pub const RELOCS_64: &[RelocType] = {
 };
 
 /// The types of a 32-bit kernel and of the real-mode trampoline.
-pub const RELOCS_32: &[RelocType] = {
+pub(crate) const RELOCS_32: &[RelocType] = {
     use RelocAction::{Address16, Address32, NotAllowed, Nothing};
     &[
         kind(0, "R_386_NONE", Nothing),
@@ -87,7 +87,7 @@ pub const RELOCS_32: &[RelocType] = {
 
 /// A rule for symbol names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NameRule {
+pub(crate) enum NameRule {
     /// This name.
     Is(&'static str),
     /// Names that begin so.
@@ -98,7 +98,7 @@ pub enum NameRule {
 
 impl NameRule {
     /// Does the rule hold for `name`?
-    pub fn matches(self, name: &[u8]) -> bool {
+    pub(crate) fn matches(self, name: &[u8]) -> bool {
         match self {
             NameRule::Is(text) => name == text.as_bytes(),
             NameRule::Begins(text) => name.starts_with(text.as_bytes()),
@@ -114,7 +114,7 @@ impl NameRule {
 use NameRule::{Begins, BeginsEnds, Is};
 
 /// Absolute symbols whose values are the same wherever the kernel runs: a relocation against one is left alone.
-pub const CONSTANT_SYMBOLS: &[NameRule] = &[
+pub(crate) const CONSTANT_SYMBOLS: &[NameRule] = &[
     Is("xen_irq_disable_direct_reloc"),
     Is("xen_save_fl_direct_reloc"),
     BeginsEnds("xen_elfnote_", "_offset"),
@@ -124,7 +124,7 @@ pub const CONSTANT_SYMBOLS: &[NameRule] = &[
 ];
 
 /// Absolute symbols that move with the kernel all the same: the linker script defines them outside of any section.
-pub const MOVING_SYMBOLS: &[NameRule] = &[
+pub(crate) const MOVING_SYMBOLS: &[NameRule] = &[
     Is("__init_begin"),
     Is("__init_end"),
     Is("__x86_cpu_dev_start"),
@@ -183,27 +183,27 @@ pub const MOVING_SYMBOLS: &[NameRule] = &[
 ];
 
 /// As [`MOVING_SYMBOLS`], in 64-bit kernels only.
-pub const MOVING_SYMBOLS_64: &[NameRule] =
+pub(crate) const MOVING_SYMBOLS_64: &[NameRule] =
     &[Is(PER_CPU_LOAD), Begins("init_per_cpu__"), Is("__end_rodata_hpage_align")];
 
 /// Real mode: symbols that the trampoline's linker script gives as physical addresses, and that move.
-pub const REALMODE_LINEAR: &[NameRule] = &[Begins("pa_")];
+pub(crate) const REALMODE_LINEAR: &[NameRule] = &[Begins("pa_")];
 
 /// Real mode: the symbol that stands for the segment.
-pub const REALMODE_SEGMENT: &[NameRule] = &[Is("real_mode_seg")];
+pub(crate) const REALMODE_SEGMENT: &[NameRule] = &[Is("real_mode_seg")];
 
 /// Where the first copy of the per-CPU data is loaded. A kernel has this symbol exactly as long as its table has the
 /// list of inverse relocations (Linux 5.10, 6.1 and 6.12 have both, 7.2 has neither).
-pub const PER_CPU_LOAD: &str = "__per_cpu_load";
+pub(crate) const PER_CPU_LOAD: &str = "__per_cpu_load";
 
 /// The section of the per-CPU data; at address 0 its symbols are offsets, and do not move.
-pub const PER_CPU_SECTION: &str = ".data..percpu";
+pub(crate) const PER_CPU_SECTION: &str = ".data..percpu";
 
 /// Symbols that linkers count to [`PER_CPU_SECTION`] though they move with the kernel.
-pub const NOT_PER_CPU: &[NameRule] = &[Is("__init_begin"), Is(PER_CPU_LOAD), Begins("init_per_cpu_")];
+pub(crate) const NOT_PER_CPU: &[NameRule] = &[Is("__init_begin"), Is(PER_CPU_LOAD), Begins("init_per_cpu_")];
 
 /// Does one of `rules` hold for `name`?
-pub fn is_any(rules: &[NameRule], name: &[u8]) -> bool {
+pub(crate) fn is_any(rules: &[NameRule], name: &[u8]) -> bool {
     rules.iter().any(|rule| rule.matches(name))
 }
 

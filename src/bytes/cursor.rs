@@ -14,37 +14,32 @@ pub enum Endian {
 
 /// Reads integers and slices at given offsets of an input; an error names the field and the offset.
 #[derive(Debug, Clone, Copy)]
-pub struct Cursor<'a> {
+pub(crate) struct Cursor<'a> {
     bytes: &'a [u8],
     endian: Endian,
 }
 
 impl<'a> Cursor<'a> {
     /// A reader of `bytes`, whose first byte has offset 0.
-    pub fn new(bytes: &'a [u8], endian: Endian) -> Self {
+    pub(crate) fn new(bytes: &'a [u8], endian: Endian) -> Self {
         Cursor { bytes, endian }
     }
 
     /// A reader of little-endian `bytes`.
-    pub fn little(bytes: &'a [u8]) -> Self {
+    pub(crate) fn little(bytes: &'a [u8]) -> Self {
         Self::new(bytes, Endian::Little)
     }
 
     /// The number of bytes of the whole input.
-    pub fn len(&self) -> u64 {
+    pub(crate) fn len(&self) -> u64 {
         len64(self.bytes)
-    }
-
-    /// True for an input without bytes.
-    pub fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
     }
 
     /// `len` bytes at `at`.
     ///
     /// # Errors
     /// [`Problem::Truncated`] when they are not all there.
-    pub fn take(&self, field: &'static str, at: u64, len: u64) -> Result<&'a [u8], FieldError> {
+    pub(crate) fn take(&self, field: &'static str, at: u64, len: u64) -> Result<&'a [u8], FieldError> {
         slice(self.bytes, at, len).ok_or_else(|| {
             let need = at.saturating_add(len);
             FieldError::new(field, at, Problem::Truncated { need, have: self.len() })
@@ -55,7 +50,7 @@ impl<'a> Cursor<'a> {
     ///
     /// # Errors
     /// [`Problem::Truncated`].
-    pub fn u8(&self, field: &'static str, at: u64) -> Result<u8, FieldError> {
+    pub(crate) fn u8(&self, field: &'static str, at: u64) -> Result<u8, FieldError> {
         Ok(self.take(field, at, 1)?.first().copied().unwrap_or_default())
     }
 
@@ -63,7 +58,7 @@ impl<'a> Cursor<'a> {
     ///
     /// # Errors
     /// [`Problem::Truncated`].
-    pub fn u16(&self, field: &'static str, at: u64) -> Result<u16, FieldError> {
+    pub(crate) fn u16(&self, field: &'static str, at: u64) -> Result<u16, FieldError> {
         let raw = self.take(field, at, 2)?;
         Ok(match self.endian {
             Endian::Little => LittleEndian::read_u16(raw),
@@ -75,7 +70,7 @@ impl<'a> Cursor<'a> {
     ///
     /// # Errors
     /// [`Problem::Truncated`].
-    pub fn u32(&self, field: &'static str, at: u64) -> Result<u32, FieldError> {
+    pub(crate) fn u32(&self, field: &'static str, at: u64) -> Result<u32, FieldError> {
         let raw = self.take(field, at, 4)?;
         Ok(match self.endian {
             Endian::Little => LittleEndian::read_u32(raw),
@@ -87,7 +82,7 @@ impl<'a> Cursor<'a> {
     ///
     /// # Errors
     /// [`Problem::Truncated`].
-    pub fn u64(&self, field: &'static str, at: u64) -> Result<u64, FieldError> {
+    pub(crate) fn u64(&self, field: &'static str, at: u64) -> Result<u64, FieldError> {
         let raw = self.take(field, at, 8)?;
         Ok(match self.endian {
             Endian::Little => LittleEndian::read_u64(raw),

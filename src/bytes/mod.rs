@@ -7,9 +7,11 @@ mod cursor;
 mod printable;
 mod record;
 
-pub use cursor::{Cursor, Endian};
+pub(crate) use cursor::Cursor;
+pub use cursor::Endian;
 pub use printable::{is_printable, printable};
-pub use record::{Field, FieldWriter, Patch};
+pub use record::Patch;
+pub(crate) use record::{Field, FieldWriter};
 
 pub(crate) use record::{fields, offset_of};
 
@@ -45,26 +47,21 @@ pub struct Align(u64);
 
 impl Align {
     /// No alignment at all.
-    pub const ONE: Align = Align(1);
-    /// A disk sector, the unit of `setup_sects`.
-    pub const SECTOR: Align = Align(512);
+    pub(crate) const ONE: Align = Align(1);
     /// A page, the unit to which newer kernels pad their setup.
-    pub const PAGE: Align = Align(4096);
-    /// A paragraph, the unit of `syssize`.
-    pub const PARAGRAPH: Align = Align(16);
-
+    pub(crate) const PAGE: Align = Align(4096);
     /// `None` unless `bytes` is a power of two.
     pub const fn new(bytes: u64) -> Option<Align> {
         if bytes.is_power_of_two() { Some(Align(bytes)) } else { None }
     }
 
     /// The alignment in bytes.
-    pub const fn bytes(self) -> u64 {
+    pub(crate) const fn bytes(self) -> u64 {
         self.0
     }
 
     /// The next multiple at or above `value`; `None` when it does not fit 64 bits.
-    pub const fn up(self, value: u64) -> Option<u64> {
+    pub(crate) const fn up(self, value: u64) -> Option<u64> {
         value.checked_next_multiple_of(self.0)
     }
 }
@@ -85,13 +82,13 @@ pub struct FieldError {
 
 impl FieldError {
     /// An error without advice; see [`FieldError::with_help`].
-    pub fn new(field: impl Into<Cow<'static, str>>, at: u64, problem: Problem) -> Self {
+    pub(crate) fn new(field: impl Into<Cow<'static, str>>, at: u64, problem: Problem) -> Self {
         FieldError { field: field.into(), at: FileOffset(at), problem, help: Cow::Borrowed("") }
     }
 
     /// The same error with the way out.
     #[must_use]
-    pub fn with_help(mut self, help: impl Into<Cow<'static, str>>) -> Self {
+    pub(crate) fn with_help(mut self, help: impl Into<Cow<'static, str>>) -> Self {
         self.help = help.into();
         self
     }
@@ -157,13 +154,13 @@ impl fmt::Display for Problem {
 }
 
 /// `bytes.len()` as the 64-bit number the formats count in.
-pub fn len64(bytes: &[u8]) -> u64 {
+pub(crate) fn len64(bytes: &[u8]) -> u64 {
     // usize is at most 64 bits on every target Rust has.
     u64::try_from(bytes.len()).unwrap_or(u64::MAX)
 }
 
 /// `bytes[at..at + len]`, or `None` when that is not wholly inside.
-pub fn slice(bytes: &[u8], at: u64, len: u64) -> Option<&[u8]> {
+pub(crate) fn slice(bytes: &[u8], at: u64, len: u64) -> Option<&[u8]> {
     let start = usize::try_from(at).ok()?;
     let end = usize::try_from(at.checked_add(len)?).ok()?;
     bytes.get(start..end)

@@ -5,7 +5,7 @@ use byteorder::{ByteOrder, LittleEndian};
 
 /// One field of an on-disk record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Field {
+pub(crate) struct Field {
     /// Name, as its specification spells it.
     pub name: &'static str,
     /// Offset in bytes from the start of the image (not of the record).
@@ -77,24 +77,19 @@ pub struct Patch {
 
 /// Writes little-endian fields into a header that is still being made, and remembers each of them.
 #[derive(Debug)]
-pub struct FieldWriter {
+pub(crate) struct FieldWriter {
     bytes: Vec<u8>,
     patches: Vec<Patch>,
 }
 
 impl FieldWriter {
     /// A writer of the header `bytes`.
-    pub fn new(bytes: Vec<u8>) -> Self {
+    pub(crate) fn new(bytes: Vec<u8>) -> Self {
         FieldWriter { bytes, patches: Vec::new() }
     }
 
-    /// The header as it is now.
-    pub fn bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-
     /// The header, and every field written, in the order of writing.
-    pub fn finish(self) -> (Vec<u8>, Vec<Patch>) {
+    pub(crate) fn finish(self) -> (Vec<u8>, Vec<Patch>) {
         (self.bytes, self.patches)
     }
 
@@ -102,7 +97,7 @@ impl FieldWriter {
     ///
     /// # Errors
     /// [`Problem::Truncated`] when the header ends before the field.
-    pub fn u8(&mut self, name: &'static str, at: u64, value: u8) -> Result<(), FieldError> {
+    pub(crate) fn u8(&mut self, name: &'static str, at: u64, value: u8) -> Result<(), FieldError> {
         self.put(name, at, 1, u64::from(value))
     }
 
@@ -110,7 +105,7 @@ impl FieldWriter {
     ///
     /// # Errors
     /// As [`FieldWriter::u8`].
-    pub fn u16(&mut self, name: &'static str, at: u64, value: u16) -> Result<(), FieldError> {
+    pub(crate) fn u16(&mut self, name: &'static str, at: u64, value: u16) -> Result<(), FieldError> {
         self.put(name, at, 2, u64::from(value))
     }
 
@@ -118,7 +113,7 @@ impl FieldWriter {
     ///
     /// # Errors
     /// As [`FieldWriter::u8`].
-    pub fn u32(&mut self, name: &'static str, at: u64, value: u32) -> Result<(), FieldError> {
+    pub(crate) fn u32(&mut self, name: &'static str, at: u64, value: u32) -> Result<(), FieldError> {
         self.put(name, at, 4, u64::from(value))
     }
 

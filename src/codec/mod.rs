@@ -135,7 +135,7 @@ impl Codec {
     }
 
     /// Where in `bytes` streams of this codec may begin, in order; none of them has been decoded.
-    pub fn candidates(self, bytes: &[u8]) -> impl Iterator<Item = usize> {
+    pub(crate) fn candidates(self, bytes: &[u8]) -> impl Iterator<Item = usize> {
         let magic = (self != Codec::None).then(|| memchr::memmem::find_iter(bytes, self.magic()));
         let by_magic = magic.into_iter().flatten();
         // The header of LZMA has no magic number; other properties than the usual ones are rare.
@@ -257,7 +257,7 @@ impl Codec {
     ///
     /// # Errors
     /// What the decoder says of a damaged or truncated stream.
-    pub fn scan<T>(
+    pub(crate) fn scan<T>(
         self,
         bytes: &[u8],
         limit: u64,

@@ -4,7 +4,7 @@ use super::{Elf, SHT_NOBITS};
 use crate::bytes::len64;
 
 /// How every kernel's banner begins (`init/version.c`).
-pub const BANNER: &[u8] = b"Linux version ";
+pub(crate) const BANNER: &[u8] = b"Linux version ";
 
 /// The release after `Linux version ` in `bytes`: `6.1.0-50-amd64`.
 ///
@@ -14,7 +14,7 @@ pub fn release_in(bytes: &[u8]) -> Option<String> {
 }
 
 /// Is it an ELF file of class 64? `None` when it is none. The first five bytes tell.
-pub fn is_64_bit_file(bytes: &[u8]) -> Option<bool> {
+pub(crate) fn is_64_bit_file(bytes: &[u8]) -> Option<bool> {
     let class = bytes.strip_prefix(&object::elf::ELFMAG)?.first()?;
     Some(*class == object::elf::ELFCLASS64.0)
 }
@@ -23,7 +23,7 @@ pub fn is_64_bit_file(bytes: &[u8]) -> Option<bool> {
 ///
 /// A kernel may have two: from 6.1 on `init/version.c` has a weak one, without the number of the build behind its `#`,
 /// for the link to find symbols by; the one that is printed is `init/version-timestamp.c`'s.
-pub fn banner_in(bytes: &[u8]) -> Option<std::ops::Range<usize>> {
+pub(crate) fn banner_in(bytes: &[u8]) -> Option<std::ops::Range<usize>> {
     // The longest parts are the names of compiler and linker, which the build's configuration limits.
     const LONGEST: usize = 1024;
     let mut banners = releases(bytes).filter_map(|(start, _)| {
@@ -68,14 +68,14 @@ impl Elf<'_> {
 
 impl Elf<'_> {
     /// Is the kernel Thumb-2 code? The address of a Thumb function is odd (ELF for the Arm Architecture, 5.5.3).
-    pub fn is_thumb(&self) -> bool {
+    pub(crate) fn is_thumb(&self) -> bool {
         let Ok(mut symbols) = self.symbols() else { return false };
         symbols.find(|symbol| symbol.name == b"start_kernel").is_some_and(|symbol| symbol.value & 1 == 1)
     }
 
     /// Where the file ends by its own headers: the offset behind the last byte that one of them speaks of. What is there
     /// is no part of it; behind a kernel it is the relocation table. A truncated file ends there all the same.
-    pub fn file_end(&self) -> u64 {
+    pub(crate) fn file_end(&self) -> u64 {
         let sizes = self.encoder();
         let table = |at, size, count: u32| end_of(at, u64::from(count).saturating_mul(size));
         let tables = [

@@ -53,14 +53,14 @@ impl FlatOptions {
     ///
     /// # Errors
     /// [`Error::Pattern`] when a name cannot be understood.
-    pub fn without(names: &[&str]) -> Result<Self> {
+    pub(crate) fn without(names: &[&str]) -> Result<Self> {
         Ok(FlatOptions { remove: RemoveList::new(names)?, ..FlatOptions::default() })
     }
 
     /// For an image of `elf` that is put together in memory, of which load addresses must not say how much it is: at most
     /// 64 MiB more than the file.
     #[must_use]
-    pub fn in_memory(self, elf: &Elf<'_>) -> Self {
+    pub(crate) fn in_memory(self, elf: &Elf<'_>) -> Self {
         FlatOptions { max_size: crate::bytes::len64(elf.bytes()).saturating_add(MOST_ZEROS), ..self }
     }
 }

@@ -18,22 +18,25 @@ mod symbols;
 mod trim;
 mod unflatten;
 
-pub use facts::{BANNER, banner_in, is_64_bit_file, release_in};
+pub use facts::release_in;
+pub(crate) use facts::{BANNER, banner_in, is_64_bit_file};
 pub use flatten::{DEFAULT_MAX_SIZE, FlatImage, FlatOptions, flatten};
 pub use kallsyms::{KernelSymbol, kallsyms};
 pub use notes::Note;
+pub(crate) use relocs::relocs_with_progress;
 pub(crate) use relocs::sign_extended;
 pub use relocs::{
     BadReloc, Lists, RelocKind, RelocOptions, RelocTable, list_absolute_relocs, list_absolute_symbols, list_relocs,
-    relocs, relocs_with_progress,
+    relocs,
 };
-pub use remove::{ARM_REMOVES, FlagList, IMAGE_REMOVES, KERNEL_REMOVES, RemoveList, SectionFlags, X86_REMOVES};
+pub(crate) use remove::{ARM_REMOVES, IMAGE_REMOVES, X86_REMOVES};
+pub use remove::{FlagList, KERNEL_REMOVES, RemoveList, SectionFlags};
 pub use resymbol::with_symbols;
 pub(crate) use strings::StringTable;
 pub use strip::{StripOptions, strip};
 pub(crate) use symbols::RawSymbol;
 pub use symbols::{Symbol, Symbols};
-pub use trim::TrimWriter;
+pub(crate) use trim::TrimWriter;
 pub use unflatten::{FlatKernel, UnflattenError, unflatten};
 
 use crate::arch::Arch;
@@ -46,9 +49,9 @@ use std::borrow::Cow;
 use std::mem::{offset_of, size_of};
 
 /// `SHT_NOBITS`: the section has addresses but no bytes in the file.
-pub const SHT_NOBITS: u32 = object::elf::SHT_NOBITS.0;
+pub(crate) const SHT_NOBITS: u32 = object::elf::SHT_NOBITS.0;
 /// `SHF_ALLOC`: the section is part of the running program.
-pub const SHF_ALLOC: u64 = object::elf::SHF_ALLOC.0;
+pub(crate) const SHF_ALLOC: u64 = object::elf::SHF_ALLOC.0;
 /// `PT_LOAD`.
 pub const PT_LOAD: u32 = object::elf::PT_LOAD.0;
 
@@ -262,7 +265,7 @@ impl Section<'_> {
     }
 
     /// Part of the running program?
-    pub fn is_alloc(&self) -> bool {
+    pub(crate) fn is_alloc(&self) -> bool {
         self.flags & SHF_ALLOC != 0
     }
 
@@ -401,7 +404,7 @@ impl<'a> Elf<'a> {
     }
 
     /// The whole file.
-    pub fn bytes(&self) -> &'a [u8] {
+    pub(crate) fn bytes(&self) -> &'a [u8] {
         self.bytes
     }
 
@@ -494,7 +497,7 @@ impl<'a> Elf<'a> {
     }
 
     /// The first section of this name.
-    pub fn section(&self, name: &str) -> Option<&Section<'a>> {
+    pub(crate) fn section(&self, name: &str) -> Option<&Section<'a>> {
         self.sections.iter().find(|section| section.name == name.as_bytes())
     }
 

@@ -8,13 +8,13 @@ use super::{Error, Result, Section};
 pub const KERNEL_REMOVES: [&str; 2] = [".comment", ".modinfo"];
 
 /// What x86's build leaves out of the system behind the setup (arch/x86/boot/Makefile, `OBJCOPYFLAGS_vmlinux.bin`).
-pub const X86_REMOVES: [&str; 2] = [".note", ".comment"];
+pub(crate) const X86_REMOVES: [&str; 2] = [".note", ".comment"];
 
 /// What ARM's build leaves out of `Image` and zImage (arch/arm/boot/Makefile, `OBJCOPYFLAGS`).
-pub const ARM_REMOVES: [&str; 1] = [".comment"];
+pub(crate) const ARM_REMOVES: [&str; 1] = [".comment"];
 
 /// What the builds of arm64 and RISC-V leave out of `Image` (arch/arm64/boot/Makefile, Linux 6.12).
-pub const IMAGE_REMOVES: [&str; 3] = [".comment", ".note", ".note.gnu.build-id"];
+pub(crate) const IMAGE_REMOVES: [&str; 3] = [".comment", ".note", ".note.gnu.build-id"];
 
 /// Section names and patterns, as `objcopy -R` takes them: exact names, the wildcards `*`, `?` and `[…]`, and `!name`
 /// to keep what an earlier pattern removed.
@@ -45,12 +45,12 @@ impl RemoveList {
     }
 
     /// Has the list no pattern?
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.patterns.is_empty()
     }
 
     /// Is `section` to be left out?
-    pub fn removes(&self, section: &Section<'_>) -> bool {
+    pub(crate) fn removes(&self, section: &Section<'_>) -> bool {
         let name = String::from_utf8_lossy(section.name);
         let hit = |keep: bool| self.patterns.iter().any(|(kind, pattern)| *kind == keep && pattern.matches(&name));
         !self.patterns.is_empty() && hit(false) && !hit(true)
@@ -94,7 +94,7 @@ impl FlagList {
     }
 
     /// The flags that `section` is given, if any.
-    pub fn of(&self, section: &Section<'_>) -> Option<SectionFlags> {
+    pub(crate) fn of(&self, section: &Section<'_>) -> Option<SectionFlags> {
         self.entries.iter().find(|(pattern, _)| pattern.removes(section)).map(|(_, flags)| *flags)
     }
 }

@@ -30,7 +30,7 @@ pub struct Symbol<'a> {
 
 impl Symbol<'_> {
     /// Defined in this file: has a section or is absolute.
-    pub fn is_defined(&self) -> bool {
+    pub(crate) fn is_defined(&self) -> bool {
         self.section != u32::from(SHN_UNDEF)
     }
 

@@ -17,7 +17,7 @@ use std::ops::Range;
 /// Fails with [`ErrorKind::InvalidData`] when the input is no ELF file, or one whose end cannot be told on the way: with
 /// its section table in front of its contents, or with so many sections or segments that their number is elsewhere.
 #[derive(Debug)]
-pub struct TrimWriter<W> {
+pub(crate) struct TrimWriter<W> {
     out: W,
     seen: u64,
     /// The first bytes, until the tables are known.
@@ -45,7 +45,7 @@ const HEAD: usize = 4096;
 
 impl<W: Write> TrimWriter<W> {
     /// A writer in front of `out`.
-    pub fn new(out: W) -> Self {
+    pub(crate) fn new(out: W) -> Self {
         TrimWriter { out, seen: 0, head: Vec::new(), layout: None, sections: Vec::new(), end: None }
     }
 
@@ -53,7 +53,7 @@ impl<W: Write> TrimWriter<W> {
     ///
     /// # Errors
     /// [`ErrorKind::InvalidData`] when its end was not seen.
-    pub fn finish(self) -> io::Result<u64> {
+    pub(crate) fn finish(self) -> io::Result<u64> {
         self.end.filter(|end| *end <= self.seen).ok_or_else(|| ErrorKind::InvalidData.into())
     }
 

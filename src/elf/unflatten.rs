@@ -188,7 +188,7 @@ impl FlatKernel {
     ///
     /// # Errors
     /// [`UnflattenError::NoStart`] when it would end behind the last 32-bit address.
-    pub fn elf(&self, bytes: &[u8]) -> Result<Vec<u8>, UnflattenError> {
+    pub(crate) fn elf(&self, bytes: &[u8]) -> Result<Vec<u8>, UnflattenError> {
         const NAMES: &[u8] = b"\0.kernel\0.bss\0.shstrtab\0";
         const ALL: u32 = PF_R | PF_W | PF_X;
         const DATA: u64 = SHF_WRITE | SHF_ALLOC;

@@ -8,9 +8,9 @@ use sha1::{Digest, Sha1};
 use std::ops::Range;
 
 /// The first eight bytes.
-pub const MAGIC: &[u8] = b"ANDROID!";
+pub(crate) const MAGIC: &[u8] = b"ANDROID!";
 /// The same of `vendor_boot.img`, which versions 3 and 4 have beside `boot.img`.
-pub const VENDOR_MAGIC: &[u8] = b"VNDRBOOT";
+pub(crate) const VENDOR_MAGIC: &[u8] = b"VNDRBOOT";
 /// Versions 3 and 4 have no page size of their own.
 const PAGE_3: u64 = 4096;
 /// Where every version has its number: in versions 0 to 2 the field after the reserved word.
@@ -20,7 +20,7 @@ const PAGES: Range<u64> = 2048..(64 << 10) + 1;
 
 /// A part of a boot image.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Section {
+pub(crate) struct Section {
     /// `kernel`, `ramdisk`, `second`, `recovery_dtbo`, `dtb`, `signature`, in old images `dt`; of the vendor's `ramdisk_table` and
     /// `bootconfig` too.
     pub name: &'static str,
@@ -34,7 +34,7 @@ pub struct Section {
 
 /// One of the RAM disks in the vendor's `ramdisk` section, by the table of version 4.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct VendorRamdisk<'a> {
+pub(crate) struct VendorRamdisk<'a> {
     /// File offsets.
     pub at: Range<u64>,
     /// `ramdisk_type`: 1 platform, 2 recovery, 3 dynamically loaded modules.
@@ -45,7 +45,7 @@ pub struct VendorRamdisk<'a> {
 
 /// A boot image.
 #[derive(Debug, Clone)]
-pub struct BootImage<'a> {
+pub(crate) struct BootImage<'a> {
     /// The vendor's half: no kernel in it.
     pub is_vendor: bool,
     /// `header_version`.
@@ -74,7 +74,7 @@ pub struct BootImage<'a> {
 
 impl<'a> BootImage<'a> {
     /// True when `bytes` begin with the magic number of either half.
-    pub fn detect(bytes: &[u8]) -> bool {
+    pub(crate) fn detect(bytes: &[u8]) -> bool {
         bytes.starts_with(MAGIC) || bytes.starts_with(VENDOR_MAGIC)
     }
 
@@ -82,7 +82,7 @@ impl<'a> BootImage<'a> {
     ///
     /// # Errors
     /// A [`FieldError`] for an unknown version, a page size that is none, and a section that leads out of the file.
-    pub fn parse(bytes: &'a [u8]) -> Result<Self, FieldError> {
+    pub(crate) fn parse(bytes: &'a [u8]) -> Result<Self, FieldError> {
         let cursor = Cursor::little(bytes);
         if !Self::detect(bytes) {
             let found = cursor.u64("magic", 0)?;
@@ -101,7 +101,7 @@ impl<'a> BootImage<'a> {
     }
 
     /// What mkbootimg writes into `id` of versions 0 to 2: the SHA-1 of each section with its size behind it.
-    pub fn computed_id(&self, bytes: &[u8]) -> [u8; 20] {
+    pub(crate) fn computed_id(&self, bytes: &[u8]) -> [u8; 20] {
         // Each version hashes what it knows, even where there is none of it; `dt` only where there is one.
         let names: &[&str] = match self.version {
             0 if self.sections.iter().any(|section| section.name == "dt") => &["kernel", "ramdisk", "second", "dt"],

@@ -6,15 +6,15 @@
 use crate::bytes::{FieldError, Problem, len64, slice};
 
 /// Length of an entry's header in bytes.
-pub const HEADER_LEN: u64 = 110;
+pub(crate) const HEADER_LEN: u64 = 110;
 /// Offset of `c_check` in an entry's header.
 const CHECK_AT: u64 = 102;
 /// The name that ends an archive.
-pub const TRAILER: &[u8] = b"TRAILER!!!";
+pub(crate) const TRAILER: &[u8] = b"TRAILER!!!";
 
 /// One entry of an archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Entry<'a> {
+pub(crate) struct Entry<'a> {
     /// Path, without its NUL.
     pub name: &'a [u8],
     /// Type and permissions (`st_mode`).
@@ -36,27 +36,27 @@ pub struct Entry<'a> {
 impl Entry<'_> {
     /// `c_check` where the kernel looks at it, in a "crc" entry of a file that has data: the sum of its bytes, modulo 2^32
     /// (init/initramfs.c, `do_copy`, Linux 5.18). A further name of a file has none of the data.
-    pub fn checksum(&self) -> Option<u32> {
+    pub(crate) fn checksum(&self) -> Option<u32> {
         const TYPE: u32 = 0o170_000;
         const FILE: u32 = 0o100_000;
         self.check.filter(|_| self.mode & TYPE == FILE && self.size > 0)
     }
 
     /// Offset of `c_check` in the archive.
-    pub fn check_at(&self) -> u64 {
+    pub(crate) fn check_at(&self) -> u64 {
         self.at + CHECK_AT
     }
 }
 
 /// An archive that begins a piece of data.
 #[derive(Debug, Clone, Copy)]
-pub struct Cpio<'a> {
+pub(crate) struct Cpio<'a> {
     bytes: &'a [u8],
 }
 
 impl<'a> Cpio<'a> {
     /// True when `bytes` begin with a whole header.
-    pub fn detect(bytes: &[u8]) -> bool {
+    pub(crate) fn detect(bytes: &[u8]) -> bool {
         (bytes.starts_with(b"070701") || bytes.starts_with(b"070702")) && entry(bytes, 0).is_ok()
     }
 
@@ -64,20 +64,20 @@ impl<'a> Cpio<'a> {
     ///
     /// # Errors
     /// A [`FieldError`] when the first entry is none.
-    pub fn parse(bytes: &'a [u8]) -> Result<Self, FieldError> {
+    pub(crate) fn parse(bytes: &'a [u8]) -> Result<Self, FieldError> {
         entry(bytes, 0)?;
         Ok(Cpio { bytes })
     }
 
     /// The entries, the trailer left out; ends behind the first error.
-    pub fn entries(&self) -> Entries<'a> {
+    pub(crate) fn entries(&self) -> Entries<'a> {
         Entries { bytes: self.bytes, next: Some(0) }
     }
 }
 
 /// Iterates over the entries of a [`Cpio`].
 #[derive(Debug, Clone)]
-pub struct Entries<'a> {
+pub(crate) struct Entries<'a> {
     bytes: &'a [u8],
     next: Option<u64>,
 }
@@ -99,7 +99,7 @@ impl<'a> Iterator for Entries<'a> {
 }
 
 /// The length of the archive that begins `bytes`, its trailer included; `None` when it has no end.
-pub fn archive_len(bytes: &[u8]) -> Option<u64> {
+pub(crate) fn archive_len(bytes: &[u8]) -> Option<u64> {
     let mut at = 0;
     loop {
         let entry = entry(bytes, at).ok()?;

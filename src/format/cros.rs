@@ -17,7 +17,7 @@ const PREAMBLE: u64 = 96;
 
 /// A kernel partition. All integers are little-endian.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KernelPartition {
+pub(crate) struct KernelPartition {
     /// `kernel_version`: what the TPM's rollback counter is held against.
     pub version: u64,
     /// `body_load_address`.
@@ -40,7 +40,7 @@ pub struct KernelPartition {
 
 impl KernelPartition {
     /// True when `bytes` begin with the magic number.
-    pub fn detect(bytes: &[u8]) -> bool {
+    pub(crate) fn detect(bytes: &[u8]) -> bool {
         bytes.starts_with(MAGIC)
     }
 
@@ -48,7 +48,7 @@ impl KernelPartition {
     ///
     /// # Errors
     /// A [`FieldError`] for sizes and addresses that contradict each other or lead out of the file.
-    pub fn parse(bytes: &[u8]) -> Result<KernelPartition, FieldError> {
+    pub(crate) fn parse(bytes: &[u8]) -> Result<KernelPartition, FieldError> {
         let cursor = Cursor::little(bytes);
         let have = len64(bytes);
         let within = |name: &'static str, at: u64, value: u64, min: u64, max: u64| {

@@ -12,7 +12,7 @@ const MAX_ENTRIES: u32 = 4096;
 
 /// Whose table it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Vendor {
+pub(crate) enum Vendor {
     /// Qualcomm: `QCDT`.
     Qualcomm,
     /// Samsung: `DTBH`.
@@ -21,7 +21,7 @@ pub enum Vendor {
 
 impl Vendor {
     /// The magic number as text.
-    pub fn magic(self) -> &'static str {
+    pub(crate) fn magic(self) -> &'static str {
         match self {
             Vendor::Qualcomm => "QCDT",
             Vendor::Samsung => "DTBH",
@@ -31,7 +31,7 @@ impl Vendor {
 
 /// One board's entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub(crate) struct Entry {
     /// Names and values of what the boot loader chooses by.
     pub ids: Vec<(&'static str, u32)>,
     /// File offsets of the tree with its padding; several entries may have the same.
@@ -40,7 +40,7 @@ pub struct Entry {
 
 /// A table of device trees. All integers are little-endian.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DtTable {
+pub(crate) struct DtTable {
     /// Whose it is.
     pub vendor: Vendor,
     /// Version of the table.
@@ -53,7 +53,7 @@ pub struct DtTable {
 
 impl DtTable {
     /// True when `bytes` begin with one of the magic numbers.
-    pub fn detect(bytes: &[u8]) -> bool {
+    pub(crate) fn detect(bytes: &[u8]) -> bool {
         bytes.starts_with(QCDT) || bytes.starts_with(DTBH)
     }
 
@@ -61,7 +61,7 @@ impl DtTable {
     ///
     /// # Errors
     /// A [`FieldError`] for an unknown version, for more entries than boards have, and for a tree that leads out of the file.
-    pub fn parse(bytes: &[u8]) -> Result<DtTable, FieldError> {
+    pub(crate) fn parse(bytes: &[u8]) -> Result<DtTable, FieldError> {
         let cursor = Cursor::little(bytes);
         let vendor = if bytes.starts_with(DTBH) { Vendor::Samsung } else { Vendor::Qualcomm };
         let version = cursor.u32("version", 4)?;
@@ -109,7 +109,7 @@ impl DtTable {
     ///
     /// # Errors
     /// A [`FieldError`] when two of them overlap without being the same.
-    pub fn trees(&self) -> Result<Vec<Range<u64>>, FieldError> {
+    pub(crate) fn trees(&self) -> Result<Vec<Range<u64>>, FieldError> {
         let mut trees: Vec<Range<u64>> = self.entries.iter().map(|entry| entry.at.clone()).collect();
         trees.sort_by_key(|at| (at.start, at.end));
         trees.dedup();

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 
 /// Something that has a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Foreign {
+pub(crate) struct Foreign {
     /// What it is, in words.
     pub name: Cow<'static, str>,
     /// Its length in bytes, where it tells.
@@ -66,7 +66,7 @@ const AVB: &str = "digests and signatures of Android's verified boot";
 const APPENDED: &str = "appended signatures";
 
 /// Has it a signature at its end, as a kernel module?
-pub fn is_signed_module(bytes: &[u8]) -> bool {
+pub(crate) fn is_signed_module(bytes: &[u8]) -> bool {
     bytes.ends_with(MODULE_MARK)
 }
 
@@ -79,7 +79,7 @@ fn verified_boot_1(bytes: &[u8]) -> Option<u64> {
 
 impl Foreign {
     /// What begins `bytes`, by its magic number.
-    pub fn detect(bytes: &[u8]) -> Option<Foreign> {
+    pub(crate) fn detect(bytes: &[u8]) -> Option<Foreign> {
         let is = |at: u64, magic: &[u8]| slice(bytes, at, len64(magic)) == Some(magic);
         let named = |name: &'static str, len, unchecked| Some(Foreign { name: name.into(), len, unchecked });
         let Some((_, magic, name)) = MAGICS.iter().find(|(at, magic, _)| is(*at, magic)) else {
@@ -98,7 +98,7 @@ impl Foreign {
     }
 
     /// What all of `bytes` are: by magic number, as padding, as text.
-    pub fn describe(bytes: &[u8]) -> Option<Foreign> {
+    pub(crate) fn describe(bytes: &[u8]) -> Option<Foreign> {
         let len = Some(len64(bytes));
         let named = |name: &'static str| Some(Foreign { name: name.into(), len, unchecked: None });
         match bytes.first()? {

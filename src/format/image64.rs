@@ -55,7 +55,7 @@ impl Image64 {
     ///
     /// # Errors
     /// A [`FieldError`] when the magic number is not there.
-    pub fn parse(bytes: &[u8]) -> Result<Image64, FieldError> {
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Image64, FieldError> {
         let cursor = Cursor::little(bytes);
         let arch = match cursor.u32("magic", MAGIC_AT)? {
             ARM64_MAGIC => Arch::Arm64,
@@ -77,7 +77,7 @@ impl Image64 {
     /// Length in bytes of the image that begins `bytes`, and the device trees behind it. The header says how much memory
     /// the image needs, BSS included, and not how long the file is: it ends where the first of the trees begins that
     /// `bytes` end with, or before the padding in front of that, as far as it is beyond that memory.
-    pub fn extent(&self, bytes: &[u8]) -> (u64, Behind) {
+    pub(crate) fn extent(&self, bytes: &[u8]) -> (u64, Behind) {
         let Some(mut behind) = Behind::at_end(bytes) else { return (len64(bytes), Behind::default()) };
         let first = behind.start(bytes);
         let padding = Behind::before_padding(bytes, first);
@@ -89,7 +89,7 @@ impl Image64 {
     }
 
     /// Holds the header that begins `bytes` to the rules.
-    pub fn check(&self, bytes: &[u8]) -> Checks {
+    pub(crate) fn check(&self, bytes: &[u8]) -> Checks {
         let mut checks = Checks::default();
         let cursor = Cursor::little(bytes);
         let word = |at: u64| cursor.u32("Image", at).unwrap_or(0);

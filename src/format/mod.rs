@@ -56,7 +56,7 @@ pub(crate) fn lost_magic(bytes: &[u8]) -> Option<(&'static str, u64)> {
 /// in front of it)? Says why; `None` when all is well, or when nothing can be known.
 ///
 /// An [`Error`](Severity::Error) is what cannot start; a [`Warning`](Severity::Warning) may.
-pub fn entered(kernel: &[u8], offset: Option<u64>) -> Option<(Severity, &'static str)> {
+pub(crate) fn entered(kernel: &[u8], offset: Option<u64>) -> Option<(Severity, &'static str)> {
     let inside = offset.filter(|offset| *offset < crate::bytes::len64(kernel));
     let Some(offset) = inside else {
         return Some((Severity::Warning, "that is outside of it, where only another image could be"));
@@ -117,7 +117,7 @@ pub enum Format {
 
 impl Format {
     /// What `bytes` are; `None` when no header says so.
-    pub fn detect(bytes: &[u8]) -> Option<Format> {
+    pub(crate) fn detect(bytes: &[u8]) -> Option<Format> {
         // Those with a magic number at the front first: nothing else can begin so. bzImage, zImage and Image may begin
         // with code or with an MS-DOS header, and have theirs further in.
         if Elf::detect(bytes) {
@@ -159,7 +159,7 @@ impl Format {
     }
 
     /// A stable name for programs.
-    pub fn id(self) -> &'static str {
+    pub(crate) fn id(self) -> &'static str {
         match self {
             Format::Elf => "elf",
             Format::BzImage => "bzimage",
@@ -184,7 +184,7 @@ impl Format {
     }
 
     /// The usual name.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Format::Elf => "an ELF file",
             Format::BzImage => "an x86 bzImage",

@@ -13,7 +13,7 @@ const HEADER: u64 = 512;
 
 /// A header and its contents.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MtkImage<'a> {
+pub(crate) struct MtkImage<'a> {
     /// `KERNEL`, `ROOTFS`, `RECOVERY` …, without the NULs.
     pub name: &'a [u8],
     /// File offsets of the contents.
@@ -22,7 +22,7 @@ pub struct MtkImage<'a> {
 
 impl<'a> MtkImage<'a> {
     /// True when `bytes` begin with the magic number.
-    pub fn detect(bytes: &[u8]) -> bool {
+    pub(crate) fn detect(bytes: &[u8]) -> bool {
         bytes.starts_with(&MAGIC.to_le_bytes())
     }
 
@@ -30,7 +30,7 @@ impl<'a> MtkImage<'a> {
     ///
     /// # Errors
     /// A [`FieldError`] for another magic number, and for a size that leads out of the file.
-    pub fn parse(bytes: &'a [u8]) -> Result<MtkImage<'a>, FieldError> {
+    pub(crate) fn parse(bytes: &'a [u8]) -> Result<MtkImage<'a>, FieldError> {
         let cursor = Cursor::little(bytes);
         let found = cursor.u32("magic", 0)?;
         if found != MAGIC {
@@ -47,7 +47,7 @@ impl<'a> MtkImage<'a> {
     }
 
     /// Does the name say that it is a RAM disk?
-    pub fn is_ramdisk(&self) -> bool {
+    pub(crate) fn is_ramdisk(&self) -> bool {
         self.name == b"ROOTFS" || self.name == b"RECOVERY"
     }
 }

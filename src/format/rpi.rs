@@ -7,9 +7,9 @@ use crate::bytes::{Cursor, FieldError, Problem, len64, slice};
 use std::ops::Range;
 
 /// Where the tags stand.
-pub const TAGS_AT: u64 = 0x100;
+pub(crate) const TAGS_AT: u64 = 0x100;
 /// Where the kernel stands; it is loaded to address 0, so that this is its address, too.
-pub const KERNEL_AT: u64 = 0x8000;
+pub(crate) const KERNEL_AT: u64 = 0x8000;
 /// The tags in the list: its first, a range of memory, the command line.
 const ATAG_CORE: u32 = 0x5441_0001;
 const ATAG_MEM: u32 = 0x5441_0002;
@@ -19,7 +19,7 @@ const BRANCH: u32 = 0xea;
 
 /// A `kernel.img` with boot code in front.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KernelImg {
+pub(crate) struct KernelImg {
     /// File offsets of the tags, with the one that ends the list.
     pub tags: Range<u64>,
     /// Start and size in bytes of the memory that the tags speak of.
@@ -32,7 +32,7 @@ pub struct KernelImg {
 
 impl KernelImg {
     /// Does `bytes` begin with a branch, and has it a list of tags in the right place and something behind the 32 KiB?
-    pub fn detect(bytes: &[u8]) -> bool {
+    pub(crate) fn detect(bytes: &[u8]) -> bool {
         KernelImg::parse(bytes).is_ok()
     }
 
@@ -41,7 +41,7 @@ impl KernelImg {
     /// # Errors
     /// A [`FieldError`] when the first instruction is no branch, the list does not begin or end as it must, or nothing
     /// follows the 32 KiB.
-    pub fn parse(bytes: &[u8]) -> Result<KernelImg, FieldError> {
+    pub(crate) fn parse(bytes: &[u8]) -> Result<KernelImg, FieldError> {
         let cursor = Cursor::little(bytes);
         let first = cursor.u32("first instruction", 0)?;
         if first >> 24 != BRANCH {

@@ -12,7 +12,7 @@ const VERSION: u32 = 0x0100_0000;
 
 /// A firmware file. All integers are big-endian.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TpLink<'a> {
+pub(crate) struct TpLink<'a> {
     /// `vendor_name` and `fw_version`, without the NULs.
     pub vendor: &'a [u8],
     /// The firmware's version.
@@ -42,11 +42,11 @@ const SALT_BOOT: [u8; 16] =
 
 impl<'a> TpLink<'a> {
     /// File offset of `md5sum1`.
-    pub const MD5_AT: u64 = 0x4c;
+    pub(crate) const MD5_AT: u64 = 0x4c;
 
     /// Is `md5sum1` the MD5 of what the tool wrote: header and kernel (its option -c), `fw_length` bytes, or the whole file?
     /// What was put behind it later is in none of them, and where that begins nothing tells.
-    pub fn is_md5_right(&self, bytes: &[u8]) -> bool {
+    pub(crate) fn is_md5_right(&self, bytes: &[u8]) -> bool {
         let salt = if self.has_boot { SALT_BOOT } else { SALT };
         let ends = [self.kernel.end, self.len.into(), len64(bytes)];
         let behind = Self::MD5_AT + 16;
@@ -61,7 +61,7 @@ impl<'a> TpLink<'a> {
 
     /// Is this the header? It has no magic number: the version, a vendor's name in ASCII, and a kernel inside the file, behind
     /// the header, must agree.
-    pub fn detect(bytes: &[u8]) -> bool {
+    pub(crate) fn detect(bytes: &[u8]) -> bool {
         TpLink::parse(bytes).is_ok()
     }
 
@@ -69,7 +69,7 @@ impl<'a> TpLink<'a> {
     ///
     /// # Errors
     /// A [`FieldError`] for another version, a vendor's name that is no text, and a kernel that leads out of the file.
-    pub fn parse(bytes: &'a [u8]) -> Result<TpLink<'a>, FieldError> {
+    pub(crate) fn parse(bytes: &'a [u8]) -> Result<TpLink<'a>, FieldError> {
         let cursor = Cursor::new(bytes, Endian::Big);
         let version = cursor.u32("version", 0)?;
         if version != VERSION {

@@ -11,7 +11,7 @@ const CRC_FROM: u64 = 12;
 
 /// A TRX file. All integers are little-endian.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Trx {
+pub(crate) struct Trx {
     /// Version of the header: 1 has three offsets, 2 has four.
     pub version: u16,
     /// `crc32`: the CRC-32 of the bytes from the flags to the end, not inverted at the end.
@@ -28,7 +28,7 @@ pub struct Trx {
 
 impl Trx {
     /// True when `bytes` begin with the magic number.
-    pub fn detect(bytes: &[u8]) -> bool {
+    pub(crate) fn detect(bytes: &[u8]) -> bool {
         bytes.starts_with(MAGIC)
     }
 
@@ -36,7 +36,7 @@ impl Trx {
     ///
     /// # Errors
     /// A [`FieldError`] for an unknown version, a length that leads out of the file, and offsets that do not rise.
-    pub fn parse(bytes: &[u8]) -> Result<Trx, FieldError> {
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Trx, FieldError> {
         let cursor = Cursor::little(bytes);
         let end = u64::from(cursor.u32("length", 4)?);
         let crc32 = cursor.u32("crc32", 8)?;

@@ -5,11 +5,11 @@
 use super::pe::{Pe, Section};
 
 /// The section that makes an EFI application a UKI.
-pub const LINUX: &[u8] = b".linux";
+pub(crate) const LINUX: &[u8] = b".linux";
 
 /// What a section of a UKI, or of an addon to one, holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
+pub(crate) enum Role {
     /// The kernel.
     Linux,
     /// The initial RAM disk.
@@ -43,7 +43,7 @@ pub enum Role {
 
 /// A section that a UKI's stub looks at.
 #[derive(Debug, Clone, Copy)]
-pub struct Part<'s> {
+pub(crate) struct Part<'s> {
     /// What it holds.
     pub role: Role,
     /// Its header.
@@ -53,7 +53,7 @@ pub struct Part<'s> {
 }
 
 /// The sections of a UKI or an addon, in the order of the section table.
-pub fn sections<'s>(pe: &'s Pe<'_>) -> impl Iterator<Item = Part<'s>> {
+pub(crate) fn sections<'s>(pe: &'s Pe<'_>) -> impl Iterator<Item = Part<'s>> {
     let mut profiles = 0_usize;
     pe.sections.iter().filter_map(move |section| {
         let role = match section.name() {
@@ -79,13 +79,13 @@ pub fn sections<'s>(pe: &'s Pe<'_>) -> impl Iterator<Item = Part<'s>> {
 }
 
 /// Is it an addon: no kernel, but sections for one? Of those, os-release and the kernel's release alone say nothing.
-pub fn is_addon(pe: &Pe<'_>) -> bool {
+pub(crate) fn is_addon(pe: &Pe<'_>) -> bool {
     let mut parts = sections(pe);
     pe.section(LINUX).is_none() && parts.any(|part| !matches!(part.role, Role::OsRelease | Role::Uname))
 }
 
 /// The value of a line `NAME=VALUE` of a `.profile` section, as os-release(5) has them, without quotes.
-pub fn profile_field<'p>(profile: &'p [u8], name: &str) -> Option<&'p [u8]> {
+pub(crate) fn profile_field<'p>(profile: &'p [u8], name: &str) -> Option<&'p [u8]> {
     let lines = profile.split(|byte| matches!(byte, b'\n' | 0));
     let mut values = lines.filter_map(|line| line.trim_ascii().strip_prefix(name.as_bytes())?.strip_prefix(b"="));
     let value = values.next()?;

@@ -8,7 +8,7 @@ use crate::finding::{Checks, rules};
 use crate::format::pe;
 
 /// `zimg`, little-endian.
-pub const MAGIC: u32 = 0x676d_697a;
+pub(crate) const MAGIC: u32 = 0x676d_697a;
 const MAGIC_AT: u64 = 4;
 const OFFSET_AT: u64 = 8;
 pub(crate) const SIZE_AT: u64 = 12;
@@ -26,7 +26,7 @@ rules! {
 
 /// An EFI zboot image.
 #[derive(Debug, Clone, Copy)]
-pub struct Zboot<'a> {
+pub(crate) struct Zboot<'a> {
     bytes: &'a [u8],
     at: u64,
     len: u64,
@@ -35,7 +35,7 @@ pub struct Zboot<'a> {
 
 impl<'a> Zboot<'a> {
     /// True when `bytes` begin with `MZ` and have `zimg` behind it.
-    pub fn detect(bytes: &[u8]) -> bool {
+    pub(crate) fn detect(bytes: &[u8]) -> bool {
         pe::is_mz(bytes) && Cursor::little(bytes).u32("magic", MAGIC_AT) == Ok(MAGIC)
     }
 
@@ -43,7 +43,7 @@ impl<'a> Zboot<'a> {
     ///
     /// # Errors
     /// A [`FieldError`] when the magic number is wrong, or the payload leads out of the file.
-    pub fn parse(bytes: &'a [u8]) -> Result<Self, FieldError> {
+    pub(crate) fn parse(bytes: &'a [u8]) -> Result<Self, FieldError> {
         let cursor = Cursor::little(bytes);
         let magic = cursor.u32("magic", MAGIC_AT)?;
         if magic != MAGIC {
@@ -61,23 +61,23 @@ impl<'a> Zboot<'a> {
     }
 
     /// The name of the compression: `gzip`, `zstd`; `xzkern`, `zstd22` and others up to 6.11.
-    pub fn tag(&self) -> &'a [u8] {
+    pub(crate) fn tag(&self) -> &'a [u8] {
         self.tag
     }
 
     /// The codec that the tag means.
-    pub fn codec(&self) -> Option<Codec> {
+    pub(crate) fn codec(&self) -> Option<Codec> {
         codec_of(self.tag)
     }
 
     /// Bytes of the stream, as the header has it.
-    pub fn stream_len(&self) -> u64 {
+    pub(crate) fn stream_len(&self) -> u64 {
         self.len
     }
 
     /// The compressed kernel in the file, its size word included: that stands behind every stream but gzip's, and the
     /// header does not count it.
-    pub fn payload_range(&self) -> std::ops::Range<u64> {
+    pub(crate) fn payload_range(&self) -> std::ops::Range<u64> {
         let end = self.at + self.len;
         let trailer = if self.codec() == Some(Codec::Gzip) || end + 4 > len64(self.bytes) { 0 } else { 4 };
         self.at..end + trailer

@@ -11,9 +11,9 @@ use crate::stub::{self, Stub};
 use std::borrow::Cow;
 
 /// The magic number at [`MAGIC_AT`].
-pub const ZIMAGE_MAGIC: u32 = 0x016f_2818;
+pub(crate) const ZIMAGE_MAGIC: u32 = 0x016f_2818;
 /// Its offset.
-pub const MAGIC_AT: u64 = 0x24;
+pub(crate) const MAGIC_AT: u64 = 0x24;
 const START_AT: u64 = 0x28;
 const END_AT: u64 = 0x2c;
 const ENDIAN_AT: u64 = 0x30;
@@ -85,7 +85,7 @@ rules! {
 impl SizeTable {
     /// Bytes from the start of RAM to the kernel: TEXT_OFFSET, where the table says it (Linux 5.8 on); else the 32 KiB that nearly
     /// every machine had before.
-    pub fn kernel_offset(&self) -> u64 {
+    pub(crate) fn kernel_offset(&self) -> u64 {
         let said = self.text_offset.map(u64::from).filter(|offset| (0x4000..64 << 20).contains(offset));
         said.unwrap_or(0x8000)
     }
@@ -93,7 +93,7 @@ impl SizeTable {
 
 impl<'a> ZImage<'a> {
     /// True when the magic number stands in its place, in either byte order.
-    pub fn detect(bytes: &[u8]) -> bool {
+    pub(crate) fn detect(bytes: &[u8]) -> bool {
         magic_endian(bytes).is_some()
     }
 
@@ -120,7 +120,7 @@ impl<'a> ZImage<'a> {
     ///
     /// # Errors
     /// As [`ZImage::parse`], for the image itself.
-    pub fn parse_alone(bytes: &'a [u8]) -> Result<Self, FieldError> {
+    pub(crate) fn parse_alone(bytes: &'a [u8]) -> Result<Self, FieldError> {
         let image = Self::parse_head(bytes)?;
         Ok(ZImage { behind: Behind::read(bytes, image.end), ..image })
     }
@@ -162,7 +162,7 @@ impl<'a> ZImage<'a> {
     }
 
     /// The link address of its first byte; 0 in images that run anywhere.
-    pub fn start(&self) -> u32 {
+    pub(crate) fn start(&self) -> u32 {
         self.start
     }
 
@@ -183,7 +183,7 @@ impl<'a> ZImage<'a> {
     }
 
     /// Does something stand behind it that begins as a device tree, and is none that can be read?
-    pub fn has_damaged_dtb(&self) -> bool {
+    pub(crate) fn has_damaged_dtb(&self) -> bool {
         let rest = self.behind.rest.as_ref().and_then(|rest| slice(self.bytes, rest.start, rest.end - rest.start));
         rest.is_some_and(|rest| rest.starts_with(&FDT_MAGIC.to_be_bytes()))
     }
@@ -197,7 +197,7 @@ impl<'a> ZImage<'a> {
     }
 
     /// The file offset behind the compressed kernel, its size word included; without a table, that of the image's end.
-    pub fn payload_end(&self) -> u64 {
+    pub(crate) fn payload_end(&self) -> u64 {
         self.table.map_or(self.end, |table| (table.size_word_at + 4).min(self.end))
     }
 
@@ -223,7 +223,7 @@ pub(super) fn lost_magic(bytes: &[u8]) -> Option<u64> {
 impl ZImage<'_> {
     /// Holds header, size table and what is behind the image to the rules. That there is a kernel in it is for whoever has
     /// looked for it.
-    pub fn check(&self) -> Checks {
+    pub(crate) fn check(&self) -> Checks {
         let mut checks = Checks::default();
         let (behind, end) = (&self.behind, self.end);
         let rest = behind.rest.as_ref();
@@ -432,7 +432,7 @@ impl Error {
 ///
 /// # Errors
 /// [`Error`]: no zImage header at the front, header and length that disagree, a damaged device tree.
-pub fn plan<'a>(stub: &Stub<'a>, dtbs: &[&'a [u8]]) -> Result<Plan<'a>, Error> {
+pub(crate) fn plan<'a>(stub: &Stub<'a>, dtbs: &[&'a [u8]]) -> Result<Plan<'a>, Error> {
     let flat = flatten(stub.elf(), &FlatOptions { max_size: MAX_SIZE, ..FlatOptions::without(&ARM_REMOVES)? })?;
     let (base, flat) = (flat.base.0, flat.plan);
     // The header is in the first section; the table somewhere in the code. A zImage is a few megabytes.
@@ -454,7 +454,7 @@ pub fn plan<'a>(stub: &Stub<'a>, dtbs: &[&'a [u8]]) -> Result<Plan<'a>, Error> {
 ///
 /// # Errors
 /// [`Error::Dtb`] and [`Error::DtbTail`] for a tree that is damaged or has something behind it.
-pub fn plan_append<'a>(image: &ZImage<'a>, dtbs: &[&'a [u8]]) -> Result<Plan<'a>, Error> {
+pub(crate) fn plan_append<'a>(image: &ZImage<'a>, dtbs: &[&'a [u8]]) -> Result<Plan<'a>, Error> {
     let mut reserver = Reserver::new();
     // A tree goes right behind the kernel, or behind the last tree: the rest of a flash block is left out.
     let end = image.behind.trees.last().map_or(image.end, |tree| tree.end);
@@ -472,7 +472,7 @@ pub fn plan_append<'a>(image: &ZImage<'a>, dtbs: &[&'a [u8]]) -> Result<Plan<'a>
 ///
 /// # Errors
 /// [`Error::Dtb`] and [`Error::DtbTail`].
-pub fn whole_trees(dtbs: &[&[u8]]) -> Result<(), Error> {
+pub(crate) fn whole_trees(dtbs: &[&[u8]]) -> Result<(), Error> {
     for (index, bytes) in dtbs.iter().enumerate() {
         let dtb = Dtb::parse_at(bytes, 0).map_err(|source| Error::Dtb { index, source })?;
         if dtb.bytes().len() != bytes.len() {

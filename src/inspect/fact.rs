@@ -31,12 +31,12 @@ pub struct Row(pub Vec<(&'static str, Value)>);
 
 impl Value {
     /// Text, from bytes that should be UTF-8.
-    pub fn text(bytes: &[u8]) -> Value {
+    pub(crate) fn text(bytes: &[u8]) -> Value {
         Value::Text(String::from_utf8_lossy(bytes).into_owned())
     }
 
     /// The names of the bits set in `flags`; a bit without a name is named by its number.
-    pub fn flags(flags: u64, names: &[(u32, &'static str)]) -> Vec<Cow<'static, str>> {
+    pub(crate) fn flags(flags: u64, names: &[(u32, &'static str)]) -> Vec<Cow<'static, str>> {
         (0..u64::BITS)
             .filter(|bit| flags >> bit & 1 == 1)
             .map(|bit| match names.iter().find(|(number, _)| *number == bit) {
@@ -100,7 +100,7 @@ impl fmt::Display for Row {
 }
 
 /// Lower-case hexadecimal digits.
-pub fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -147,23 +147,23 @@ pub struct Fact {
 
 impl Fact {
     /// A fact of a value alone.
-    pub fn new(name: &'static str, value: impl Into<Value>) -> Fact {
+    pub(crate) fn new(name: &'static str, value: impl Into<Value>) -> Fact {
         Fact { name, value: value.into(), meaning: None, offset: None, width: None, since: None }
     }
 
     /// A size or a count.
-    pub fn number(name: &'static str, value: impl Into<u64>) -> Fact {
+    pub(crate) fn number(name: &'static str, value: impl Into<u64>) -> Fact {
         Fact::new(name, Value::Number(value.into()))
     }
 
     /// An address, an offset or flags.
-    pub fn hex(name: &'static str, value: impl Into<u64>) -> Fact {
+    pub(crate) fn hex(name: &'static str, value: impl Into<u64>) -> Fact {
         Fact::new(name, Value::Hex(value.into()))
     }
 
     /// The same fact with what it means; empty words say nothing.
     #[must_use]
-    pub fn meaning(mut self, meaning: impl Into<String>) -> Fact {
+    pub(crate) fn meaning(mut self, meaning: impl Into<String>) -> Fact {
         let meaning = meaning.into();
         self.meaning = (!meaning.is_empty()).then_some(meaning);
         self
@@ -171,7 +171,7 @@ impl Fact {
 
     /// The same fact with its place in the layer.
     #[must_use]
-    pub fn at(mut self, offset: u64, width: u64) -> Fact {
+    pub(crate) fn at(mut self, offset: u64, width: u64) -> Fact {
         self.offset = Some(offset);
         self.width = Some(width);
         self
@@ -184,7 +184,7 @@ pub struct Facts(Vec<Fact>);
 
 impl Facts {
     /// Adds a fact; the first of a name stays.
-    pub fn push(&mut self, fact: Fact) {
+    pub(crate) fn push(&mut self, fact: Fact) {
         if self.get(fact.name).is_none() {
             self.0.push(fact);
         }
@@ -230,7 +230,7 @@ impl serde::Serialize for Facts {
 }
 
 /// `seconds` since 1970 as a date in UTC: `2026-11-21 12:34:56 UTC`.
-pub fn utc(seconds: u64) -> String {
+pub(crate) fn utc(seconds: u64) -> String {
     // Days to a date of the Gregorian calendar, counted in eras of 400 years that begin on a 1 March.
     let (days, second) = (seconds / 86400 + 719_468, seconds % 86400);
     let (era, day) = (days / 146_097, days % 146_097);

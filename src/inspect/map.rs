@@ -41,11 +41,11 @@ pub enum Paint {
 
 impl Paint {
     /// Each, in the order of a legend.
-    pub const ALL: [Paint; 7] =
+    pub(crate) const ALL: [Paint; 7] =
         [Paint::Header, Paint::Code, Paint::Payload, Paint::Data, Paint::Digest, Paint::Padding, Paint::Memory];
 
     /// In words.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Paint::Header => "header",
             Paint::Code => "code",
@@ -88,7 +88,7 @@ impl Span {
     }
 
     /// Its length.
-    pub fn size(&self) -> u64 {
+    pub(crate) fn size(&self) -> u64 {
         self.at.end.saturating_sub(self.at.start)
     }
 }

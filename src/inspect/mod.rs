@@ -24,7 +24,8 @@ mod rules;
 mod symbols;
 pub mod verify;
 
-pub use fact::{Fact, Facts, Row, Value, hex, utc};
+pub use fact::{Fact, Facts, Row, Value};
+pub(crate) use fact::{hex, utc};
 pub use opened::{FactFound, Opened, open};
 pub use packed::PackedKernel;
 pub use rules::RULES;
@@ -84,7 +85,7 @@ pub enum Kind {
 
 impl Kind {
     /// A stable name for programs.
-    pub fn id(self) -> &'static str {
+    pub(crate) fn id(self) -> &'static str {
         match self {
             Kind::Known(format) => format.id(),
             Kind::Kernel => "kernel",

@@ -125,7 +125,7 @@ impl<'a> Opened<'a> {
     }
 
     /// Reads the next layer, or takes a closer look at one that is there; `None` when there is nothing left.
-    pub fn peel(&mut self) -> Option<LayerId> {
+    pub(crate) fn peel(&mut self) -> Option<LayerId> {
         while let Some(pending) = self.pending.pop() {
             let added = self.take(pending);
             if added.is_some() {
@@ -175,7 +175,7 @@ impl<'a> Opened<'a> {
     }
 
     /// The CPU that a header around a layer names, the nearest one; of the layer itself, too.
-    pub fn arch_of(&self, id: LayerId) -> Option<Arch> {
+    pub(crate) fn arch_of(&self, id: LayerId) -> Option<Arch> {
         let mut next = self.layer(id);
         while let Some(layer) = next {
             let arch = match layer.kind {

@@ -210,7 +210,7 @@ impl Error {
 
 impl LinkError {
     /// What to do next.
-    pub fn help(&self) -> &'static str {
+    pub(crate) fn help(&self) -> &'static str {
         match self {
             LinkError::NoCommand | LinkError::Target { .. } | LinkError::Count { .. } => {
                 "give the folder of a finished kernel build, with arch/*/boot/compressed/.vmlinux.cmd as kbuild wrote it"

@@ -149,17 +149,17 @@ impl LinkCommand {
     }
 
     /// The emulation (`-m`); of several the last one counts, as for the linker.
-    pub fn emulation(&self) -> Option<&str> {
+    pub(crate) fn emulation(&self) -> Option<&str> {
         self.with_role(Role::Emulation).last()
     }
 
     /// The objects besides piggy.o, in the order of the command.
-    pub fn objects(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn objects(&self) -> impl Iterator<Item = &str> {
         self.with_role(Role::Object)
     }
 
     /// The archives, in the order of the command.
-    pub fn archives(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn archives(&self) -> impl Iterator<Item = &str> {
         self.with_role(Role::Archive)
     }
 
@@ -170,7 +170,7 @@ impl LinkCommand {
     }
 
     /// The symbols that the command defines, with their values as they stand there.
-    pub fn defsyms(&self) -> impl Iterator<Item = (&str, &str)> {
+    pub(crate) fn defsyms(&self) -> impl Iterator<Item = (&str, &str)> {
         self.with_role(Role::Defsym).filter_map(|text| text.split_once('='))
     }
 

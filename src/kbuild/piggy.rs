@@ -76,11 +76,6 @@ impl Target {
     pub fn like_file(bytes: &[u8]) -> Result<Self> {
         Target::like(&Elf::parse(bytes)?)
     }
-
-    /// The CPU.
-    pub fn arch(&self) -> Arch {
-        self.arch
-    }
 }
 
 /// The whole section: format version, its length, vendor, subsection for the file, its length, attributes.
@@ -115,12 +110,12 @@ impl<'a> Piggy<'a> {
     }
 
     /// Bytes of the compressed kernel, the size at its end included.
-    pub fn input_len(&self) -> u64 {
+    pub(crate) fn input_len(&self) -> u64 {
         len64(self.data)
     }
 
     /// Bytes that it says to become.
-    pub fn output_len(&self) -> u32 {
+    pub(crate) fn output_len(&self) -> u32 {
         self.output_len
     }
 

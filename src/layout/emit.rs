@@ -48,7 +48,7 @@ fn hashed(bytes: &[u8]) -> crc32fast::Hasher {
 
 impl Plan<'_> {
     /// CRC-32 (ISO-HDLC, as zlib has it) of the whole image, which must hold no digest of its own.
-    pub fn crc32(&self) -> u32 {
+    pub(crate) fn crc32(&self) -> u32 {
         let mut hasher = crc32fast::Hasher::new();
         for piece in self.pieces() {
             match &piece.content {

@@ -7,7 +7,7 @@ mod emit;
 mod reserve;
 
 pub use emit::Emitted;
-pub use reserve::Reserver;
+pub(crate) use reserve::Reserver;
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -44,12 +44,12 @@ pub struct Region {
 
 impl Region {
     /// A region.
-    pub fn new(name: impl Into<Cow<'static, str>>, at: Range<u64>, kind: RegionKind) -> Self {
+    pub(crate) fn new(name: impl Into<Cow<'static, str>>, at: Range<u64>, kind: RegionKind) -> Self {
         Region { name: name.into(), at, kind }
     }
 
     /// One region for all of `bytes`; none where there are none.
-    pub fn whole(bytes: &[u8], name: &'static str, kind: RegionKind) -> Vec<Region> {
+    pub(crate) fn whole(bytes: &[u8], name: &'static str, kind: RegionKind) -> Vec<Region> {
         if bytes.is_empty() { Vec::new() } else { vec![Region::new(name, 0..crate::bytes::len64(bytes), kind)] }
     }
 }
@@ -89,7 +89,7 @@ impl<'a> Plan<'a> {
     }
 
     /// True for an image without bytes.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0
     }
 

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 /// Collects the pieces of an image in file order and knows where the next one begins.
 #[derive(Debug, Default)]
-pub struct Reserver<'a> {
+pub(crate) struct Reserver<'a> {
     pieces: Vec<Piece<'a>>,
     regions: Vec<Region>,
     at: u64,
@@ -14,12 +14,12 @@ pub struct Reserver<'a> {
 
 impl<'a> Reserver<'a> {
     /// An empty image.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::default()
     }
 
     /// The offset at which the next piece will begin.
-    pub fn at(&self) -> u64 {
+    pub(crate) fn at(&self) -> u64 {
         self.at
     }
 
@@ -27,7 +27,7 @@ impl<'a> Reserver<'a> {
     ///
     /// # Errors
     /// [`Error::DoesNotFit`] when the image grows past 2^64 bytes.
-    pub fn bytes(&mut self, bytes: impl Into<Cow<'a, [u8]>>) -> Result<(), Error> {
+    pub(crate) fn bytes(&mut self, bytes: impl Into<Cow<'a, [u8]>>) -> Result<(), Error> {
         let bytes = bytes.into();
         self.push(len64(&bytes), Content::Bytes(bytes))
     }
@@ -36,7 +36,7 @@ impl<'a> Reserver<'a> {
     ///
     /// # Errors
     /// As [`Reserver::bytes`].
-    pub fn fill(&mut self, len: u64, fill: u8) -> Result<(), Error> {
+    pub(crate) fn fill(&mut self, len: u64, fill: u8) -> Result<(), Error> {
         self.push(len, Content::Fill(fill))
     }
 
@@ -44,7 +44,7 @@ impl<'a> Reserver<'a> {
     ///
     /// # Errors
     /// [`Error::DoesNotFit`] when the image, here called `what`, is already longer.
-    pub fn fill_to(&mut self, what: &'static str, end: u64, fill: u8) -> Result<(), Error> {
+    pub(crate) fn fill_to(&mut self, what: &'static str, end: u64, fill: u8) -> Result<(), Error> {
         match end.checked_sub(self.at) {
             Some(len) => self.fill(len, fill),
             None => Err(Error::DoesNotFit { what: what.into(), need: self.at, have: end }),
@@ -55,7 +55,7 @@ impl<'a> Reserver<'a> {
     ///
     /// # Errors
     /// As [`Reserver::bytes`].
-    pub fn align(&mut self, align: Align) -> Result<(), Error> {
+    pub(crate) fn align(&mut self, align: Align) -> Result<(), Error> {
         let end = align.up(self.at).ok_or_else(|| too_long(self.at, align.bytes()))?;
         self.fill(end - self.at, 0)
     }
@@ -64,7 +64,7 @@ impl<'a> Reserver<'a> {
     ///
     /// # Errors
     /// As [`Reserver::bytes`].
-    pub fn crc32_no_xor(&mut self) -> Result<(), Error> {
+    pub(crate) fn crc32_no_xor(&mut self) -> Result<(), Error> {
         self.push(4, Content::Crc32NoXor)
     }
 
@@ -72,7 +72,7 @@ impl<'a> Reserver<'a> {
     ///
     /// # Errors
     /// As [`Reserver::bytes`].
-    pub fn append(&mut self, plan: &Plan<'a>) -> Result<(), Error> {
+    pub(crate) fn append(&mut self, plan: &Plan<'a>) -> Result<(), Error> {
         for piece in &plan.pieces {
             self.push(piece.at.end - piece.at.start, piece.content.clone())?;
         }
@@ -80,19 +80,19 @@ impl<'a> Reserver<'a> {
     }
 
     /// Names what was added since the offset `start`; an empty range gets no name.
-    pub fn region(&mut self, name: impl Into<Cow<'static, str>>, start: u64, kind: RegionKind) {
+    pub(crate) fn region(&mut self, name: impl Into<Cow<'static, str>>, start: u64, kind: RegionKind) {
         if start < self.at {
             self.regions.push(Region::new(name, start..self.at, kind));
         }
     }
 
     /// The finished plan; `regions` were added in file order.
-    pub fn finish(self) -> Plan<'a> {
+    pub(crate) fn finish(self) -> Plan<'a> {
         Plan { pieces: self.pieces, regions: self.regions }
     }
 
     /// The finished plan, with the regions that a format's own rules cut it into.
-    pub fn finish_with(self, regions: Vec<Region>) -> Plan<'a> {
+    pub(crate) fn finish_with(self, regions: Vec<Region>) -> Plan<'a> {
         Plan { pieces: self.pieces, regions }
     }
 

@@ -89,14 +89,6 @@ const OLD_IMAGE: (u64, u64) = (0x8_0000, 16 << 20);
 /// No kernel unpacks to more, whatever its stream declares.
 const UNPACK_LIMIT: u64 = 1 << 30;
 
-/// The uses of the memory, and what the loader cannot.
-///
-/// # Errors
-/// When the image is damaged.
-pub fn memory(board: &Board, files: &Files<'_>) -> Result<(Vec<Use>, Vec<Finding>)> {
-    boot(board, files, None, &mut Decoded::default())
-}
-
 /// What decoding tells of the kernel, which is the same wherever it goes: done once, whatever comes of it.
 #[derive(Debug, Default)]
 pub(super) struct Decoded {

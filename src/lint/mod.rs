@@ -9,7 +9,8 @@ mod rules;
 mod shipped;
 
 pub use board::{Area, Board, Environment, Loader};
-pub use memory::{Role, Use, memory};
+pub use memory::{Role, Use};
+
 pub use rules::RULES;
 pub use shipped::SHIPPED;
 

@@ -7,7 +7,7 @@ use crate::elf::raw::{PF_R, PF_W, PF_X};
 use crate::elf::{PT_LOAD, Segment};
 
 /// Bytes of memory behind a flat kernel for its BSS and first page tables: i386 maps 8 MiB in all before it knows better.
-pub const BSS: u64 = 8 << 20;
+pub(crate) const BSS: u64 = 8 << 20;
 
 /// An i386 ELF file with one segment: `flat` at the physical address `address`, which is entered at its first byte in 32-bit
 /// mode, as kernels of that age are, 64-bit ones too.
@@ -17,7 +17,7 @@ pub const BSS: u64 = 8 << 20;
 ///
 /// # Errors
 /// [`Error::TooLarge`] when it does not fit into 32 bits.
-pub fn as_elf(flat: &[u8], address: u64) -> Result<Vec<u8>, Error> {
+pub(crate) fn as_elf(flat: &[u8], address: u64) -> Result<Vec<u8>, Error> {
     const HEADERS: u64 = 0x1000;
     let too_large = || Error::TooLarge { need: address.saturating_add(len64(flat)), max: u32::MAX.into() };
     let word = |value: u64| u32::try_from(value).map_err(|_| too_large());

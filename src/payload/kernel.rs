@@ -14,7 +14,7 @@ use crate::elf::{self, Elf, PT_LOAD, RelocTable, Segment};
 use std::borrow::Cow;
 
 /// Bytes of the headers, and by how much the segments stand later in the file than in memory.
-pub const HEADERS: u64 = 4096;
+pub(crate) const HEADERS: u64 = 4096;
 /// Real-mode memory, which no kernel may ask for.
 const LOW_MEMORY_END: u64 = 1 << 20;
 /// A table of program headers that the stub reads.
@@ -140,7 +140,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// A kernel, ready to be compressed.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
-pub struct Kernel {
+pub(crate) struct Kernel {
     /// The ELF file, and the relocation table behind it.
     pub bytes: Vec<u8>,
     /// Bytes of the ELF file.
@@ -167,7 +167,7 @@ pub struct Kernel {
 
 impl Kernel {
     /// Has it a relocation table?
-    pub fn has_relocs(&self) -> bool {
+    pub(crate) fn has_relocs(&self) -> bool {
         len64(&self.bytes) > self.elf_len
     }
 
@@ -177,7 +177,7 @@ impl Kernel {
     ///
     /// # Errors
     /// [`Error::NotItsTable`].
-    pub fn check_table(&self, table: &RelocTable) -> Result<()> {
+    pub(crate) fn check_table(&self, table: &RelocTable) -> Result<()> {
         let lists = [(&table.addresses64, 8), (&table.inverse32, 4), (&table.addresses32, 4)];
         for (word, width) in lists.into_iter().flat_map(|(list, width)| list.iter().map(move |word| (*word, width))) {
             let address = if self.is_64 { elf::sign_extended(word) } else { u64::from(word) };
@@ -198,7 +198,7 @@ type Load = (usize, Segment);
 ///
 /// # Errors
 /// [`Error`], with the segment that cannot be loaded.
-pub fn kernel(elf: &Elf<'_>, relocs: Option<&[u8]>, max_memory: u64) -> Result<Kernel> {
+pub(crate) fn kernel(elf: &Elf<'_>, relocs: Option<&[u8]>, max_memory: u64) -> Result<Kernel> {
     let is_64 = match elf.arch() {
         Some(Arch::X86_64) => true,
         Some(Arch::X86) => false,

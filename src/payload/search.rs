@@ -17,7 +17,7 @@ use std::ops::Range;
 
 /// A compressed kernel.
 #[derive(Debug)]
-pub struct Found {
+pub(crate) struct Found {
     /// The stream, and what the judge takes for a part of the payload behind it.
     pub at: Range<u64>,
     /// How it is compressed.
@@ -29,11 +29,11 @@ pub struct Found {
 }
 
 /// Codecs whose streams have pieces of the text as it is, a kernel's banner among them.
-pub const VERBATIM: &[Codec] = &[Codec::Zstd, Codec::Lz4Legacy, Codec::Lz4Frame, Codec::Lzo, Codec::Gzip];
+pub(crate) const VERBATIM: &[Codec] = &[Codec::Zstd, Codec::Lz4Legacy, Codec::Lz4Frame, Codec::Lzo, Codec::Gzip];
 
 /// The first stream of one of `codecs` that begins in front of `before`, decodes to at most `limit` bytes, and is what is
 /// searched by `judge`. That sees the codec, where the stream stands and what it came to, and says where the payload ends.
-pub fn find_stream(
+pub(crate) fn find_stream(
     bytes: &[u8],
     before: u64,
     codecs: &[Codec],
@@ -60,13 +60,13 @@ pub fn find_stream(
 }
 
 /// Where the size ends that the kernel's build puts behind the stream `at`, unless the codec is gzip, whose own end it is.
-pub fn size_behind(bytes: &[u8], codec: Codec, at: &Range<u64>, tried: &Tried) -> Option<u64> {
+pub(crate) fn size_behind(bytes: &[u8], codec: Codec, at: &Range<u64>, tried: &Tried) -> Option<u64> {
     let size = u32::try_from(tried.inflated.produced).ok().filter(|_| codec != Codec::Gzip)?;
     (slice(bytes, at.end, 4) == Some(&size.to_le_bytes())).then_some(at.end + 4)
 }
 
 /// A judge: the stream is a kernel.
-pub fn kernel_end(bytes: &[u8], codec: Codec, at: &Range<u64>, tried: &Tried) -> Option<u64> {
+pub(crate) fn kernel_end(bytes: &[u8], codec: Codec, at: &Range<u64>, tried: &Tried) -> Option<u64> {
     tried.has_release.then(|| size_behind(bytes, codec, at, tried).unwrap_or(at.end))
 }
 
@@ -88,7 +88,7 @@ const HELD: usize = 64 << 20;
 
 /// What is left for searches in one file.
 #[derive(Debug)]
-pub struct Budget {
+pub(crate) struct Budget {
     work: Cell<u64>,
     /// Attempts so far.
     tried: Cell<u64>,
@@ -100,7 +100,7 @@ pub struct Budget {
 
 /// What came of a trial.
 #[derive(Debug, Clone, Copy)]
-pub struct Tried {
+pub(crate) struct Tried {
     /// How far the stream reaches, and how much came out.
     pub inflated: Inflated,
     /// Has it the version banner of a kernel in it?
@@ -109,7 +109,7 @@ pub struct Tried {
 
 impl Budget {
     /// For a file of `len` bytes.
-    pub fn new(len: u64) -> Budget {
+    pub(crate) fn new(len: u64) -> Budget {
         let work = Cell::new(LEAST.saturating_add(len.saturating_mul(PER_BYTE)));
         Budget { work, tried: Cell::new(0), decoded: Cell::new(0), cut_short: Cell::new(false) }
     }
@@ -119,7 +119,7 @@ impl Budget {
     /// many.
     ///
     /// `None` as well when the budget is used up: [`Budget::finding`] tells.
-    pub fn search<T>(
+    pub(crate) fn search<T>(
         &self,
         codec: Codec,
         bytes: &[u8],
@@ -162,12 +162,12 @@ impl Budget {
     }
 
     /// Counts the work of a search that decodes nothing.
-    pub fn spend(&self, work: u64) {
+    pub(crate) fn spend(&self, work: u64) {
         self.work.set(self.work.get().saturating_sub(work));
     }
 
     /// False when nothing is left: a search that would go on ends.
-    pub fn is_left(&self) -> bool {
+    pub(crate) fn is_left(&self) -> bool {
         let is_left = self.work.get() > 0;
         if !is_left {
             self.cut_short.set(true);
@@ -176,7 +176,7 @@ impl Budget {
     }
 
     /// What to say of a layer in which a search was not finished; once for each.
-    pub fn finding(&self) -> Option<Finding> {
+    pub(crate) fn finding(&self) -> Option<Finding> {
         self.cut_short.replace(false).then(|| {
             let (tried, decoded) = (self.tried.get(), self.decoded.get());
             let message = format!(

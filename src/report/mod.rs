@@ -15,7 +15,7 @@ mod svg;
 mod text;
 mod verify;
 
-pub use bench::{BenchReport, Conditions, Cost, Failed, Measured, pareto_front, write_bench_svg, write_bench_text};
+pub use bench::{BenchReport, Conditions, Cost, Failed, Measured, write_bench_svg, write_bench_text};
 pub use diff::{write_diff_json, write_diff_text};
 pub use finding::{Shown, label, write_finding};
 pub use info::FileInfo;

@@ -7,11 +7,11 @@ use crate::bytes::{Cursor, slice};
 use crate::elf::{self, Elf, PT_LOAD};
 
 /// The real-mode setup, an ELF file.
-pub const SETUP: &[u8] = include_bytes!("builtin/setup.elf");
+pub(crate) const SETUP: &[u8] = include_bytes!("builtin/setup.elf");
 
 /// Which decompressor a boot stub has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Unpacker {
+pub(crate) enum Unpacker {
     /// LZ4's legacy frame; takes payloads that are not compressed, too.
     Lz4,
     /// gzip.
@@ -24,10 +24,10 @@ pub enum Unpacker {
 
 impl Unpacker {
     /// All of them.
-    pub const ALL: [Unpacker; 4] = [Unpacker::Lz4, Unpacker::Gzip, Unpacker::Zstd, Unpacker::Xz];
+    pub(crate) const ALL: [Unpacker; 4] = [Unpacker::Lz4, Unpacker::Gzip, Unpacker::Zstd, Unpacker::Xz];
 
     /// What its codec is called.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Unpacker::Lz4 => "lz4",
             Unpacker::Gzip => "gzip",
@@ -37,7 +37,7 @@ impl Unpacker {
     }
 
     /// The boot stub, an ELF file.
-    pub fn elf(self) -> &'static [u8] {
+    pub(crate) fn elf(self) -> &'static [u8] {
         match self {
             Unpacker::Lz4 => include_bytes!("builtin/lz4.elf"),
             Unpacker::Gzip => include_bytes!("builtin/gzip.elf"),
@@ -50,21 +50,21 @@ impl Unpacker {
 /// A boot stub, read. All numbers are bytes from its first one.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
-pub struct BootStub {
+pub(crate) struct BootStub {
     /// Its bytes, from where it is loaded to where its initialised data ends.
-    pub bytes: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
     /// Where the file may go on: up to here the stub needs memory before it has moved, all zero.
-    pub early_end: u64,
+    pub(crate) early_end: u64,
     /// The memory that it takes, stack and page tables included.
-    pub memory: u64,
+    pub(crate) memory: u64,
     /// Where writable data begins.
-    pub data_at: u64,
+    pub(crate) data_at: u64,
     /// Where the packer's parameters go.
-    pub parameters_at: u64,
+    pub(crate) parameters_at: u64,
     /// Where `struct kernel_info` of the boot protocol stands.
-    pub kernel_info_at: u64,
+    pub(crate) kernel_info_at: u64,
     /// Where EFI enters, when it can.
-    pub efi_pe_entry: Option<u64>,
+    pub(crate) efi_pe_entry: Option<u64>,
 }
 
 impl BootStub {
@@ -72,7 +72,7 @@ impl BootStub {
     ///
     /// # Errors
     /// [`elf::Error`] for a file that is none.
-    pub fn read(file: &[u8]) -> elf::Result<BootStub> {
+    pub(crate) fn read(file: &[u8]) -> elf::Result<BootStub> {
         let elf = Elf::parse(file)?;
         let find = |name: &'static str| -> elf::Result<Option<u64>> {
             Ok(elf.symbols()?.find(|symbol| symbol.name == name.as_bytes()).map(|symbol| symbol.value))

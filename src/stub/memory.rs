@@ -271,8 +271,8 @@ enum Found {
 
 #[cfg(test)]
 mod tests {
+    use super::super::parameters::RELOCATABLE;
     use super::*;
-    use crate::stub::parameters::RELOCATABLE;
 
     const MIB: u64 = 1 << 20;
 

@@ -6,12 +6,20 @@
 //! [`builtin`] has the boot stubs of our own, which take any payload. What they do with memory and with the kernel is the
 //! code of [`memory`], [`load`] and [`cmdline`], told by [`parameters`]: the source in `src/bootstub` includes these files.
 
-pub mod builtin;
-pub mod cmdline;
-pub mod efi;
-pub mod load;
-pub mod memory;
-pub mod parameters;
+pub(crate) mod builtin;
+// The boot stub's alone; here for their tests.
+#[cfg(test)]
+#[allow(unreachable_pub, reason = "shared with the boot stub")]
+mod cmdline;
+#[cfg(test)]
+#[allow(unreachable_pub, reason = "shared with the boot stub")]
+mod efi;
+#[allow(dead_code, unreachable_pub, reason = "shared with the boot stub")]
+pub(crate) mod load;
+#[allow(dead_code, unreachable_pub, reason = "shared with the boot stub")]
+pub(crate) mod memory;
+#[allow(dead_code, unreachable_pub, reason = "shared with the boot stub")]
+pub(crate) mod parameters;
 
 use crate::arch::Arch;
 use crate::elf::{self, Elf};
@@ -19,7 +27,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 /// The result of this module.
-pub type Result<T> = std::result::Result<T, Error>;
+pub(crate) type Result<T> = std::result::Result<T, Error>;
 
 /// The file is not a linked decompressor.
 #[derive(Debug, thiserror::Error)]
@@ -75,7 +83,7 @@ fn name(release: &Option<String>) -> String {
 
 impl Error {
     /// What to do next; empty when the message says it all.
-    pub fn help(&self) -> Cow<'static, str> {
+    pub(crate) fn help(&self) -> Cow<'static, str> {
         match self {
             Error::Elf(error) => error.help(),
             Error::Kernel { instead, .. } => {
@@ -111,7 +119,7 @@ const WANTED: &[&str] = &[
 
 /// A decompressor, linked around its payload.
 #[derive(Debug, Clone)]
-pub struct Stub<'a> {
+pub(crate) struct Stub<'a> {
     elf: Elf<'a>,
     symbols: HashMap<&'static str, u64>,
 }
@@ -122,7 +130,7 @@ impl<'a> Stub<'a> {
     ///
     /// # Errors
     /// [`Error::WrongCpu`], [`Error::Kernel`], [`Error::NotADecompressor`] say what the file is instead.
-    pub fn x86(elf: Elf<'a>) -> Result<Self> {
+    pub(crate) fn x86(elf: Elf<'a>) -> Result<Self> {
         const INSTEAD: &str = "arch/x86/boot/compressed/vmlinux";
         check_cpu(&elf, &[Arch::X86, Arch::X86_64], "x86", "for an ARM kernel use `kimage zimage`")?;
         let stub = Self::with_symbols(elf, INSTEAD)?;
@@ -142,7 +150,7 @@ impl<'a> Stub<'a> {
     ///
     /// # Errors
     /// As [`Stub::x86`].
-    pub fn arm(elf: Elf<'a>) -> Result<Self> {
+    pub(crate) fn arm(elf: Elf<'a>) -> Result<Self> {
         const INSTEAD: &str = "arch/arm/boot/compressed/vmlinux";
         check_cpu(
             &elf,
@@ -180,17 +188,17 @@ impl<'a> Stub<'a> {
     }
 
     /// The linked file.
-    pub fn elf(&self) -> &Elf<'a> {
+    pub(crate) fn elf(&self) -> &Elf<'a> {
         &self.elf
     }
 
     /// Is it 64-bit code?
-    pub fn is_64(&self) -> bool {
+    pub(crate) fn is_64(&self) -> bool {
         self.elf.is_64()
     }
 
     /// The value of a symbol that image builders use.
-    pub fn symbol(&self, name: &str) -> Option<u64> {
+    pub(crate) fn symbol(&self, name: &str) -> Option<u64> {
         self.symbols.get(name).copied()
     }
 
@@ -198,7 +206,7 @@ impl<'a> Stub<'a> {
     ///
     /// # Errors
     /// [`Error::MissingSymbol`] with the reason `why`.
-    pub fn need(&self, name: &'static str, why: &'static str) -> Result<u64> {
+    pub(crate) fn need(&self, name: &'static str, why: &'static str) -> Result<u64> {
         self.symbol(name).ok_or(Error::MissingSymbol { name, why })
     }
 }

@@ -1,16 +1,16 @@
 //! Images around kimage's own boot stub, read again: wrapped once more they are the same, `verify` finds nothing wrong with
 //! them and finds what is, `info` names them, and other tools get the kernel out.
 
+use crate::simulated::parameters::RELOCS;
+use crate::simulated::{payload, told};
 use crate::support::{self, Tree, kimage, read, run, run_ok, stderr, stdout, tempdir, testdata, tool};
 use kimage::assemble::{StandaloneRequest, bzimage_standalone};
 use kimage::codec::{Codec, Parameters as CodecParameters};
 use kimage::finding::Severity;
-use kimage::format::bzimage::{BzImage, StandaloneImage};
+use kimage::format::bzimage::BzImage;
 use kimage::inspect::verify::verify;
 use kimage::inspect::{Limits, open};
-use kimage::stub::parameters::RELOCS;
 use std::fs;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -63,7 +63,7 @@ fn wrapped_once_more_it_is_the_same_and_nothing_is_wrong_with_it() {
         for source in sources(tree) {
             let kernel = read(&source);
             let direct = pack(&kernel, &request(Codec::None));
-            let parameters = StandaloneImage::find(&BzImage::parse(&direct).unwrap()).unwrap().parameters;
+            let parameters = told(&direct).0;
             if parameters.has(RELOCS) {
                 with += 1
             } else {
@@ -122,7 +122,7 @@ fn a_last_segment_without_bytes_and_a_table() {
         let table: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
         let given = |codec| StandaloneRequest { relocs: Some(&table), ..request(codec) };
         let direct = pack(&kernel, &given(Codec::None));
-        let parameters = StandaloneImage::find(&BzImage::parse(&direct).unwrap()).unwrap().parameters;
+        let parameters = told(&direct).0;
         assert!(parameters.has(RELOCS) && parameters.unpacked_len - parameters.elf_len == table.len() as u64);
         for codec in CODECS {
             let image = pack(&kernel, &given(codec));
@@ -132,14 +132,6 @@ fn a_last_segment_without_bytes_and_a_table() {
             assert_eq!(found, [], "{words:x?}, {}", codec.name());
         }
     }
-}
-
-/// Where the compressed kernel stands, its size not counted.
-fn payload(image: &[u8]) -> Range<usize> {
-    let parsed = BzImage::parse(image).unwrap();
-    let p = StandaloneImage::find(&parsed).unwrap().parameters;
-    let start = (parsed.setup().padded_len() + p.payload_at) as usize;
-    start..start + p.payload_len as usize
 }
 
 /// Each change of the image breaks a rule, by its name.
@@ -163,9 +155,7 @@ fn each_change_breaks(kernel: &[u8], is_linux: bool) {
             let found = broken(&image).into_iter().filter(|found| found.0 == Severity::Error);
             found.map(|(_, rule, _)| rule).collect::<Vec<_>>()
         };
-        let standalone = StandaloneImage::find(&BzImage::parse(&good).unwrap()).unwrap();
-        assert_eq!(standalone.unpacker.unwrap().name(), if codec == Codec::None { "lz4" } else { short(codec) });
-        let at = standalone.at as usize;
+        let at = told(&good).1;
         let payload = payload(&good);
         // init_size, pref_address, kernel_alignment, payload_offset
         for field in [0x260, 0x258, 0x230, 0x248] {
@@ -205,10 +195,6 @@ fn each_change_breaks(kernel: &[u8], is_linux: bool) {
         broken(&image).iter().map(|found| (found.0, found.1)).collect::<Vec<_>>(),
         [(Severity::Note, "bzimage.stub")]
     );
-}
-
-fn short(codec: Codec) -> &'static str {
-    if codec == Codec::Lz4Legacy { "lz4" } else { codec.name() }
 }
 
 fn make(dir: &Path, name: &str, source: &Path, options: &[&str]) -> PathBuf {

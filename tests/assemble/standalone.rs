@@ -1,8 +1,10 @@
 //! The packer's side of images around kimage's own boot stub: what is planned for any ELF file passes the stub's own checks,
 //! and comes out of its own loader as the ELF file asks for.
 //!
-//! The stub's code for that is the library's (`kimage::stub`), so the memory is a simulated one.
+//! The stub's code for that is what packer and stub share (`src/stub`), so the memory is a simulated one.
 
+use crate::simulated::load::{relocate, segments};
+use crate::simulated::parameters::{BITS32, Parameters, RELOCATABLE, RELOCS};
 use crate::simulated::{Load, elf, pack, simulate, wanted};
 use crate::support::{self, Tree, read, testdata};
 use kimage::assemble::StandaloneRequest;
@@ -10,8 +12,6 @@ use kimage::codec::{Bcj, Codec, Parameters as CodecParameters};
 use kimage::elf::Elf;
 use kimage::format::bzimage::BzImage;
 use kimage::payload::relocs_behind;
-use kimage::stub::load::{relocate, segments};
-use kimage::stub::parameters::{BITS32, Parameters, RELOCATABLE, RELOCS};
 use proptest::prelude::*;
 
 const CODECS: [Codec; 5] = [Codec::Lz4Legacy, Codec::Gzip, Codec::Zstd, Codec::Xz, Codec::None];

@@ -16,5 +16,7 @@ mod standalone_efi; // the same from UEFI firmware: disk, shell, GRUB, Secure Bo
 mod files;
 #[path = "../support/boot.rs"]
 mod machine;
+#[path = "../support/simulated.rs"]
+mod simulated;
 #[path = "../support/mod.rs"]
 mod support;

@@ -4,10 +4,10 @@
 //! `KIMAGE_FULL=1` boots every kernel with every codec on every machine.
 
 use crate::machine::{self, Console, Cpu, Machine, USER_OK, each, initrd, initrd_of, x86_cpu};
+use crate::simulated;
 use crate::support::{
     self, Tree, full, missing, put, read, run, run_ok, stderr, stdout, tempdir, testdata, tool, x86_trees,
 };
-use kimage::format::bzimage::{BzImage, StandaloneImage};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -267,11 +267,9 @@ fn a_damaged_payload() {
     for (codec, at) in [("lz4", 4), ("gzip", 300), ("gzip", -8), ("zstd", 300), ("zstd", -1), ("xz", 300), ("xz", -1)] {
         let image = make(dir.path(), codec, &[&testdata("tiny/kernel")], &["--compress", codec]);
         let mut bytes = read(&image);
-        let parsed = BzImage::parse(&bytes).unwrap();
-        let p = StandaloneImage::find(&parsed).unwrap().parameters;
-        let start = parsed.setup().padded_len() + p.payload_at;
-        let place = if at < 0 { start + p.payload_len } else { start }.checked_add_signed(at).unwrap();
-        bytes[place as usize] ^= 1;
+        let payload = simulated::payload(&bytes);
+        let place = if at < 0 { payload.end } else { payload.start }.checked_add_signed(at).unwrap();
+        bytes[place] ^= 1;
         jobs.push(put(dir.path(), &format!("{codec}{at}"), &bytes));
     }
     each(&jobs, |image| {

@@ -1,5 +1,5 @@
 //! The memory of a machine that starts an image around kimage's own boot stub: a kernel for it, and what the stub's code,
-//! which is the library's, makes of the image.
+//! which the packer shares, makes of the image.
 
 #![allow(dead_code, unreachable_pub, reason = "a module of tests")]
 
@@ -7,10 +7,18 @@ use kimage::Error;
 use kimage::assemble::{StandaloneRequest, bzimage_standalone};
 use kimage::codec::Codec;
 use kimage::format::bzimage::BzImage;
-use kimage::stub::builtin::{BootStub, Unpacker};
-use kimage::stub::load::{relocate, segments};
-use kimage::stub::memory::{Span, Taken, check_place};
-use kimage::stub::parameters::{PLAIN, Parameters, RELOCATABLE, WORDS};
+use load::{relocate, segments};
+use memory::{Span, Taken, check_place};
+use parameters::{LEN, MAGIC, PLAIN, Parameters, RELOCATABLE};
+use std::ops::Range;
+
+// What packer and boot stub share.
+#[path = "../../src/stub/load.rs"]
+pub mod load;
+#[path = "../../src/stub/memory.rs"]
+pub mod memory;
+#[path = "../../src/stub/parameters.rs"]
+pub mod parameters;
 
 #[derive(Debug, Clone)]
 pub struct Load {
@@ -63,24 +71,27 @@ pub struct Simulated {
     pub entry: usize,
 }
 
-fn parameters(image: &BzImage<'_>, codec: Codec) -> Parameters {
-    let unpacker = match codec {
-        Codec::Gzip => Unpacker::Gzip,
-        Codec::Zstd => Unpacker::Zstd,
-        Codec::Xz => Unpacker::Xz,
-        _ => Unpacker::Lz4,
-    };
-    let stub = BootStub::read(unpacker.elf()).unwrap();
-    let at = image.setup().padded_len() + stub.parameters_at;
-    let block = &image.bytes()[at as usize..][..WORDS * 8];
-    let words: Vec<u64> = block.chunks(8).map(|word| u64::from_le_bytes(word.try_into().unwrap())).collect();
-    Parameters::from_words(words[..].try_into().unwrap()).unwrap()
+/// What the packer told the stub, and the offset in the file where it stands: behind `struct kernel_info`.
+pub fn told(file: &[u8]) -> (Parameters, usize) {
+    let magic = MAGIC.to_le_bytes();
+    let is_there = |at: &usize| file[*at..].starts_with(&magic) && file[*at - 16..].starts_with(b"LToP");
+    let at = (16..file.len() - LEN).step_by(16).find(is_there).expect("no parameters");
+    let words: Vec<u64> =
+        file[at..at + LEN].chunks(8).map(|word| u64::from_le_bytes(word.try_into().unwrap())).collect();
+    (Parameters::from_words(words[..].try_into().unwrap()).unwrap(), at)
+}
+
+/// Where the compressed kernel stands in the file, its size not counted.
+pub fn payload(file: &[u8]) -> Range<usize> {
+    let p = told(file).0;
+    let start = (BzImage::parse(file).unwrap().setup().padded_len() + p.payload_at) as usize;
+    start..start + p.payload_len as usize
 }
 
 pub fn simulate(file: &[u8], codec: Codec, load: u64, delta: u64) -> Simulated {
     let image = BzImage::parse(file).unwrap();
     let header = image.setup().header();
-    let p = parameters(&image, codec);
+    let p = told(file).0;
     // The loader goes by the header.
     assert_eq!(u64::from(header.init_size.get()), p.init_size);
     assert_eq!(header.pref_address.get(), p.load_min);
@@ -101,7 +112,7 @@ pub fn simulate(file: &[u8], codec: Codec, load: u64, delta: u64) -> Simulated {
     let system = &file[image.setup().padded_len() as usize..];
     let payload = &system[p.payload_at as usize..][..p.payload_len as usize];
     let mut unpacked = Vec::new();
-    let codec = if p.has(PLAIN) { Codec::None } else { Codec::identify(payload).unwrap() };
+    assert_eq!(if p.has(PLAIN) { Codec::None } else { Codec::identify(payload).unwrap() }, codec);
     codec.decompress_one(payload, p.unpacked_len, &mut unpacked).unwrap();
     assert_eq!(unpacked.len() as u64, p.unpacked_len);
     let mut memory = vec![0xaa; p.run_at as usize];

@@ -86,7 +86,7 @@ impl RelocTable {
     }
 
     /// True for a table without relocations.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0
     }
 }
@@ -105,7 +105,7 @@ pub fn relocs(elf: &Elf<'_>, options: RelocOptions) -> Result<RelocTable> {
 ///
 /// # Errors
 /// As [`relocs`].
-pub fn relocs_with_progress<'a>(
+pub(crate) fn relocs_with_progress<'a>(
     elf: &Elf<'a>,
     options: RelocOptions,
     passed: impl FnMut(&'a [u8]),

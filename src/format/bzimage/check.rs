@@ -69,7 +69,7 @@ rules! {
 /// Does the decompressor in `image` stop at a kernel whose segments are not aligned to 2 MiB? Those of 64-bit kernels from Linux
 /// 4.16 on do, and those of stable kernels before it that took the change (4.4.155, 4.9.154, 4.14.333): who looks has the words
 /// to say so (arch/x86/boot/compressed/misc.c, `parse_elf`).
-pub fn demands_large_alignment(image: &[u8]) -> bool {
+pub(crate) fn demands_large_alignment(image: &[u8]) -> bool {
     memchr::memmem::find(image, b"Alignment of LOAD segment isn't multiple of 2MB").is_some()
 }
 
@@ -101,7 +101,7 @@ pub enum CrcState {
 
 impl BzImage<'_> {
     /// Holds the image to the rules that need no decompression.
-    pub fn check(&self) -> Checks {
+    pub(crate) fn check(&self) -> Checks {
         let mut checks = Checks::default();
         self.length(&mut checks);
         self.crc(&mut checks);
@@ -255,7 +255,7 @@ impl BzImage<'_> {
 const EFI_HANDOVER: u16 = XLF_EFI_HANDOVER_32 | XLF_EFI_HANDOVER_64;
 
 /// Up to Linux 3.2 the build put the device of the building machine's root into the image; 3.6 has the next protocol.
-pub const LAST_ROOT_DEV: u16 = 0x20a;
+pub(crate) const LAST_ROOT_DEV: u16 = 0x20a;
 
 /// A field, what is allowed by the protocol's version, and in words.
 type Allowed = (&'static str, fn(u64, u16) -> bool, &'static str);

@@ -25,7 +25,7 @@ fn init_size_with(extra: u64, memory: &MemoryOf) -> Option<u64> {
 
 /// What goes into `init_size`; all in bytes.
 #[derive(Debug, Clone, Copy)]
-pub struct MemoryOf {
+pub(crate) struct MemoryOf {
     /// The compressed payload, with the size behind it.
     pub packed: u64,
     /// What it decompresses to.
@@ -41,13 +41,13 @@ pub struct MemoryOf {
 
 /// What `init_size` should be by the formula of header.S (`INIT_SIZE`, the same from Linux 5.9 to 7.2): memory for the decompressor behind
 /// its compressed data, or for the kernel with its BSS, whichever is more.
-pub fn init_size(memory: &MemoryOf) -> Option<u64> {
+pub(crate) fn init_size(memory: &MemoryOf) -> Option<u64> {
     init_size_with(newest_extra(memory.unpacked), memory)
 }
 
 /// What `init_size` may be where the decompressor's memory is not known, and nothing tells which formula an image was made by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct InitSizeBounds {
+pub(crate) struct InitSizeBounds {
     /// Less is too little by every formula that an image of this protocol can have been made by.
     pub least: u64,
     /// As much or more is enough by each of them.
@@ -58,7 +58,7 @@ pub struct InitSizeBounds {
 
 impl BzImage<'_> {
     /// Bounds of `init_size`. `memory.decompressor` is not used.
-    pub fn init_size_bounds(&self, memory: &MemoryOf) -> InitSizeBounds {
+    pub(crate) fn init_size_bounds(&self, memory: &MemoryOf) -> InitSizeBounds {
         // Heap (4 MiB with bzip2), stack and page tables of the decompressor, behind its code.
         const MOST: u64 = 6 << 20;
         let extra = extra(memory.unpacked);

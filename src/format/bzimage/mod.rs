@@ -15,17 +15,20 @@ mod standalone;
 mod standalone_image;
 
 pub(crate) use check::INFO as KERNEL_INFO_RULE;
-pub use check::{CrcState, LAST_ROOT_DEV, RULES, StoredCrc, demands_large_alignment};
-pub use init_size::{InitSizeBounds, MemoryOf, init_size};
+pub use check::{CrcState, RULES, StoredCrc};
+pub(crate) use check::{LAST_ROOT_DEV, demands_large_alignment};
+pub(crate) use init_size::{MemoryOf, init_size};
 pub(crate) use kernel_info::KernelInfo;
 #[cfg(test)]
 pub(crate) use parse::CRCS;
 pub use parse::{BzImage, Setup};
-pub use plan::{Built, CrcChoice, Error, Generation, Parts, plan};
-pub use raw::{BOOT_FLAG, FIELDS, HDRS, HEADER_AT, SetupHeader};
-pub(crate) use raw::{LOADFLAGS, XLF_5LEVEL_ENABLED, XLF_EFI_HANDOVER_32, XLF_KERNEL_64, XLOADFLAGS, offset_of};
-pub use relink::{Offsets, follow_link};
-pub use standalone::{
-    Inherited, StandaloneBuilt, StandaloneError, StandaloneParts, StandaloneSetup, plan as plan_standalone,
+pub use plan::{CrcChoice, Error, Generation};
+pub(crate) use plan::{Parts, plan};
+pub use raw::SetupHeader;
+pub(crate) use raw::{
+    BOOT_FLAG, FIELDS, HDRS, LOADFLAGS, XLF_5LEVEL_ENABLED, XLF_EFI_HANDOVER_32, XLF_KERNEL_64, XLOADFLAGS, offset_of,
 };
-pub use standalone_image::{NO_RELEASE, STANDALONE_RULES, StandaloneImage};
+pub use relink::{Offsets, follow_link};
+pub use standalone::StandaloneError;
+pub(crate) use standalone::{Inherited, StandaloneParts, StandaloneSetup, plan as plan_standalone};
+pub(crate) use standalone_image::{NO_RELEASE, STANDALONE_RULES, StandaloneImage};

@@ -17,7 +17,7 @@ pub struct Setup<'a> {
 
 impl<'a> Setup<'a> {
     /// True when `bytes` carry the boot flag and `HdrS`.
-    pub fn detect(bytes: &[u8]) -> bool {
+    pub(crate) fn detect(bytes: &[u8]) -> bool {
         let cursor = Cursor::little(bytes);
         cursor.u16("boot_flag", offset_of("boot_flag")) == Ok(BOOT_FLAG)
             && cursor.u32("header", offset_of("header")) == Ok(HDRS)
@@ -50,7 +50,7 @@ impl<'a> Setup<'a> {
     }
 
     /// The bytes it was read from.
-    pub fn bytes(&self) -> &'a [u8] {
+    pub(crate) fn bytes(&self) -> &'a [u8] {
         self.bytes
     }
 
@@ -65,7 +65,7 @@ impl<'a> Setup<'a> {
     }
 
     /// Does the header's protocol have the field that came with `version`?
-    pub fn has(&self, version: u16) -> bool {
+    pub(crate) fn has(&self, version: u16) -> bool {
         self.version() >= version
     }
 
@@ -93,7 +93,7 @@ impl<'a> Setup<'a> {
 
     /// Where the payload stands when the protected-mode code is at `system`, by `payload_offset` and `payload_length` (protocol
     /// 2.08).
-    pub fn payload_within(&self, system: std::ops::Range<u64>) -> Option<std::ops::Range<u64>> {
+    pub(crate) fn payload_within(&self, system: std::ops::Range<u64>) -> Option<std::ops::Range<u64>> {
         payload_range(&self.header, self.version(), system.start, system.end)
     }
 
@@ -109,7 +109,7 @@ impl<'a> Setup<'a> {
     }
 
     /// The first word of [`Setup::kernel_version`].
-    pub fn release(&self) -> Option<&'a str> {
+    pub(crate) fn release(&self) -> Option<&'a str> {
         self.kernel_version()?.split_whitespace().next()
     }
 
@@ -117,7 +117,7 @@ impl<'a> Setup<'a> {
     /// `release (user@host) #build` since Linux 1.3, and kimage its own name in place of the person. What other programs
     /// that follow the boot protocol (memtest86+, iPXE, memdisk) write, only the protocol binds. The pointer itself may
     /// be damaged: the text is looked for.
-    pub fn is_linux(&self) -> bool {
+    pub(crate) fn is_linux(&self) -> bool {
         const LONGEST: usize = 256;
         let len = self.padded_len().min(len64(self.bytes));
         let text = slice(self.bytes, 0, len).unwrap_or(&[]);
@@ -131,7 +131,7 @@ impl<'a> Setup<'a> {
 
     /// Does its code ask for an APM BIOS (`arch/x86/boot/apm.c`, before Linux 2.6.24 setup.S)? It compares what the BIOS
     /// answers with `PM`.
-    pub fn asks_apm(&self) -> bool {
+    pub(crate) fn asks_apm(&self) -> bool {
         const NEAR: usize = 6;
         let len = self.padded_len().min(len64(self.bytes));
         let code = slice(self.bytes, 0x200, len.saturating_sub(0x200)).unwrap_or(&[]);
@@ -143,13 +143,13 @@ impl<'a> Setup<'a> {
     }
 
     /// `LOADED_HIGH`: the protected-mode code goes to 0x100000, as in every bzImage; a zImage's goes to 0x10000.
-    pub fn is_loaded_high(&self) -> bool {
+    pub(crate) fn is_loaded_high(&self) -> bool {
         self.header.loadflags & LOADED_HIGH != 0
     }
 
     /// Are `setup_sects` and `syssize` yet to be filled in by the kernel's build? header.S leaves 4 and 0x7f00 up to
     /// Linux 2.6.29 (protocol 2.09), 0 and 0 up to 6.6.
-    pub fn is_unassembled(&self) -> bool {
+    pub(crate) fn is_unassembled(&self) -> bool {
         match (self.header.setup_sects, self.header.syssize.get()) {
             (0, 0) => true,
             (4, 0x7f00) => (0x206..=0x209).contains(&self.version()),

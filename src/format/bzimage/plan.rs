@@ -36,7 +36,7 @@ pub enum CrcChoice {
 
 /// What a bzImage is made of.
 #[derive(Debug, Clone)]
-pub struct Parts<'a, 's> {
+pub(crate) struct Parts<'a, 's> {
     /// `setup.bin`: flat, not padded.
     pub setup: Cow<'s, [u8]>,
     /// `arch/x86/boot/compressed/vmlinux`.
@@ -47,7 +47,7 @@ pub struct Parts<'a, 's> {
 
 /// A planned bzImage, and what was decided on the way.
 #[derive(Debug)]
-pub struct Built<'a> {
+pub(crate) struct Built<'a> {
     /// The image.
     pub plan: Plan<'a>,
     /// How the kernel's own build does it.
@@ -177,7 +177,7 @@ const RESERVE: u64 = 0x20;
 ///
 /// # Errors
 /// [`Error`]: parts that are damaged, of different builds, or too large for their header fields.
-pub fn plan<'a>(parts: &Parts<'a, '_>) -> Result<Built<'a>, Error> {
+pub(crate) fn plan<'a>(parts: &Parts<'a, '_>) -> Result<Built<'a>, Error> {
     let setup = Setup::parse(&parts.setup)?;
     setup.check_end()?;
     let system = flatten(parts.stub.elf(), &FlatOptions::without(&X86_REMOVES)?)?.plan;

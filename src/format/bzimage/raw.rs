@@ -8,11 +8,11 @@ use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
 /// File offset of the header's first field.
-pub const HEADER_AT: u64 = 0x1f1;
+pub(crate) const HEADER_AT: u64 = 0x1f1;
 /// `HdrS`, little-endian.
-pub const HDRS: u32 = 0x5372_6448;
+pub(crate) const HDRS: u32 = 0x5372_6448;
 /// The boot sector's last two bytes.
-pub const BOOT_FLAG: u16 = 0xaa55;
+pub(crate) const BOOT_FLAG: u16 = 0xaa55;
 
 /// `LOADED_HIGH` of `loadflags`: the protected-mode part is for 1 MiB, not for 64 KiB.
 pub(crate) const LOADED_HIGH: u8 = 1 << 0;
@@ -91,7 +91,7 @@ pub struct SetupHeader {
 }
 
 /// Every field of [`SetupHeader`]: name, file offset, width and the protocol version that brought it.
-pub const FIELDS: &[Field] = fields!(SetupHeader, at HEADER_AT => {
+pub(crate) const FIELDS: &[Field] = fields!(SetupHeader, at HEADER_AT => {
     setup_sects since 0,
     root_flags since 0,
     syssize since 0,

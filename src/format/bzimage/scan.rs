@@ -12,7 +12,7 @@ use std::ops::Range;
 impl BzImage<'_> {
     /// Before protocol 2.08 the header says nothing of the payload: the first stream that decodes to a kernel is it. `limit`: most
     /// bytes to decode, beside what `budget` has left.
-    pub fn scan_payload(&self, limit: u64, budget: &Budget) -> Option<Found> {
+    pub(crate) fn scan_payload(&self, limit: u64, budget: &Budget) -> Option<Found> {
         let (start, end) = self.system_range();
         let system = slice(self.bytes(), start, end - start)?;
         let is_kernel = |_, at: &Range<u64>, tried: &Tried| tried.has_release.then_some(at.end);
@@ -22,7 +22,7 @@ impl BzImage<'_> {
 
     /// Where the protected-mode code goes and is entered, when it is a kernel that is not compressed at all (tccboot), as
     /// its banner says. Not asked where there is a payload.
-    pub fn bare_kernel_address(&self) -> Option<u64> {
+    pub(crate) fn bare_kernel_address(&self) -> Option<u64> {
         let (start, end) = self.system_range();
         release_in(slice(self.bytes(), start, end - start)?)?;
         self.setup().is_loaded_high().then(|| self.setup().header().code32_start.get().into())
@@ -35,7 +35,7 @@ impl BzImage<'_> {
     /// how far it was: `mov %ebp, %ebx; sub $address, %ebx`. 64-bit kernels of that age are entered in 64-bit mode: `None`.
     ///
     /// `payload`: the stream, which is no code. `flat`: what it decompresses to.
-    pub fn flat_kernel_address(&self, payload: &Range<u64>, flat: &[u8]) -> Option<u64> {
+    pub(crate) fn flat_kernel_address(&self, payload: &Range<u64>, flat: &[u8]) -> Option<u64> {
         const LONGEST: usize = 13;
         let (start, end) = self.system_range();
         let code = |at: Range<u64>| slice(self.bytes(), at.start, at.end.checked_sub(at.start)?);
@@ -64,7 +64,7 @@ impl BzImage<'_> {
     /// 64-bit code? By `XLF_KERNEL_64` (protocol 2.12), the PE header, the ELF file in the payload; before Linux 2.6.26 the
     /// payload has no ELF header, and `flat`, what it decompresses to, or the decompressor turns on long mode. `None` when
     /// nothing tells.
-    pub fn is_64_bit(&self, flat: Option<&[u8]>) -> Option<bool> {
+    pub(crate) fn is_64_bit(&self, flat: Option<&[u8]>) -> Option<bool> {
         let setup = self.setup();
         if let Some(is_64) = setup.xloadflag(XLF_KERNEL_64).filter(|_| setup.is_linux()) {
             return Some(is_64);

@@ -25,7 +25,7 @@ const OLDEST_PROTOCOL: u16 = 0x20c;
 
 /// Where the real-mode setup comes from.
 #[derive(Debug, Clone)]
-pub enum StandaloneSetup<'s> {
+pub(crate) enum StandaloneSetup<'s> {
     /// The one that comes with kimage.
     BuiltIn,
     /// `setup.bin` of a kernel's build.
@@ -34,7 +34,7 @@ pub enum StandaloneSetup<'s> {
 
 /// What a header says to the kernel, or of it, that the kernel itself does not tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Inherited {
+pub(crate) struct Inherited {
     /// The root file system is mounted read-only first.
     pub root_flags: u16,
     /// Obsolete; rdev sets it.
@@ -51,7 +51,7 @@ pub struct Inherited {
 
 impl Inherited {
     /// What the header of an image says; what its protocol has no field for is as boot.rst has it for that protocol.
-    pub fn of(setup: &Setup<'_>) -> Inherited {
+    pub(crate) fn of(setup: &Setup<'_>) -> Inherited {
         let header = setup.header();
         let since = |version, value: u32, before| if setup.has(version) { value } else { before };
         Inherited {
@@ -67,7 +67,7 @@ impl Inherited {
 
 /// What the image is made of.
 #[derive(Debug, Clone)]
-pub struct StandaloneParts<'a, 's> {
+pub(crate) struct StandaloneParts<'a, 's> {
     /// The real-mode setup.
     pub setup: StandaloneSetup<'s>,
     /// The boot stub.
@@ -104,15 +104,11 @@ pub struct StandaloneParts<'a, 's> {
 
 /// A planned image.
 #[derive(Debug)]
-pub struct StandaloneBuilt<'a> {
+pub(crate) struct StandaloneBuilt<'a> {
     /// The image.
     pub plan: Plan<'a>,
     /// What the stub is told.
     pub parameters: Parameters,
-    /// Bytes of the setup, padded.
-    pub setup_len: u64,
-    /// Bytes behind the setup.
-    pub system_len: u64,
     /// Header fields that were written.
     pub patches: Vec<Patch>,
 }
@@ -156,7 +152,7 @@ pub enum StandaloneError {
 
 impl StandaloneError {
     /// What to do next; empty when the message says it all.
-    pub fn help(&self) -> Cow<'static, str> {
+    pub(crate) fn help(&self) -> Cow<'static, str> {
         match self {
             StandaloneError::Setup(error) => error.help.clone(),
             StandaloneError::OldSetup { .. } => "leave SETUP out: then kimage's own is used".into(),
@@ -189,7 +185,10 @@ fn builtin_symbol(name: &str) -> Result<u64, StandaloneError> {
 ///
 /// # Errors
 /// [`StandaloneError`].
-pub fn plan<'a>(parts: StandaloneParts<'a, '_>, max_memory: u64) -> Result<StandaloneBuilt<'a>, StandaloneError> {
+pub(crate) fn plan<'a>(
+    parts: StandaloneParts<'a, '_>,
+    max_memory: u64,
+) -> Result<StandaloneBuilt<'a>, StandaloneError> {
     let stub = parts.stub;
     let payload_at = stub.early_end;
     let initrd = joined(&parts.initrd);
@@ -237,7 +236,7 @@ pub fn plan<'a>(parts: StandaloneParts<'a, '_>, max_memory: u64) -> Result<Stand
     reserver.bytes(setup)?;
     if parts.setup_only {
         reserver.region("setup", 0, RegionKind::Header);
-        return Ok(StandaloneBuilt { plan: reserver.finish(), parameters, setup_len, system_len: 0, patches });
+        return Ok(StandaloneBuilt { plan: reserver.finish(), parameters, patches });
     }
     reserver.bytes(head)?;
     reserver.fill_to("the boot stub", setup_len + payload_at, 0)?;
@@ -260,7 +259,7 @@ pub fn plan<'a>(parts: StandaloneParts<'a, '_>, max_memory: u64) -> Result<Stand
     }
     let sbat_end = if sbat_len == 0 { 0 } else { sbat_at.saturating_add(sbat_len) };
     let plan = reserver.finish_with(regions(&parameters, setup_len, sbat_at..sbat_end, end - tail..end));
-    Ok(StandaloneBuilt { plan, parameters, setup_len, system_len: file_len, patches })
+    Ok(StandaloneBuilt { plan, parameters, patches })
 }
 
 /// The parts of an image, each up to the next; `sbat` counts from the stub's first byte, and is empty for none.

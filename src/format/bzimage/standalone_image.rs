@@ -15,7 +15,7 @@ use crate::stub::parameters::{self, Parameters, RELOCATABLE};
 
 rules! {
     /// Rules of images around our own boot stub.
-    pub STANDALONE_RULES:
+    pub(crate) STANDALONE_RULES:
     HEADER = "bzimage.stub_header", Error, "header field and the boot stub's parameters",
         "a boot loader and the boot stub go by different numbers: the stub stops with a message, or what the loader \
          put into memory is overwritten",
@@ -35,22 +35,22 @@ rules! {
 }
 
 /// `kernel_version` where the kernel tells none.
-pub const NO_RELEASE: &str = "kernel (kimage)";
+pub(crate) const NO_RELEASE: &str = "kernel (kimage)";
 
 /// What an image around our own boot stub says of itself.
 #[derive(Debug, Clone, Copy)]
-pub struct StandaloneImage {
+pub(crate) struct StandaloneImage {
     /// What the packer told the stub.
-    pub parameters: Parameters,
+    pub(crate) parameters: Parameters,
     /// File offset of the parameters.
-    pub at: u64,
+    pub(crate) at: u64,
     /// Which of this kimage's boot stubs it is, byte for byte; `None` for one of another version.
-    pub unpacker: Option<Unpacker>,
+    pub(crate) unpacker: Option<Unpacker>,
 }
 
 impl StandaloneImage {
     /// `None` for an image with another decompressor.
-    pub fn find(image: &BzImage<'_>) -> Option<StandaloneImage> {
+    pub(crate) fn find(image: &BzImage<'_>) -> Option<StandaloneImage> {
         const FURTHEST: u64 = 1 << 20;
         let (start, end) = image.system_range();
         let behind = u64::from(image.setup().header().payload_offset.get()).min(FURTHEST).min(end - start);
@@ -74,7 +74,7 @@ impl StandaloneImage {
     }
 
     /// Holds header, parameters and the memory that they describe against each other.
-    pub fn check(&self, image: &BzImage<'_>) -> Checks {
+    pub(crate) fn check(&self, image: &BzImage<'_>) -> Checks {
         let mut checks = Checks::default();
         let (p, header) = (&self.parameters, image.setup().header());
         let places = p.cmdline_at.saturating_sub(p.payload_at);
@@ -127,7 +127,7 @@ impl StandaloneImage {
     }
 
     /// Puts the unpacked payload into place, as the boot stub will, and moves it once.
-    pub fn check_kernel(&self, unpacked: &[u8]) -> Checks {
+    pub(crate) fn check_kernel(&self, unpacked: &[u8]) -> Checks {
         let mut checks = Checks::default();
         let p = &self.parameters;
         let found = format!("{} unpacked bytes", unpacked.len());
@@ -155,7 +155,7 @@ impl StandaloneImage {
     }
 
     /// The command line that is built in; empty for none.
-    pub fn cmdline<'i>(&self, image: &BzImage<'i>) -> &'i [u8] {
+    pub(crate) fn cmdline<'i>(&self, image: &BzImage<'i>) -> &'i [u8] {
         let at = image.system_range().0.saturating_add(self.parameters.cmdline_at);
         slice(image.bytes(), at, self.parameters.cmdline_len).unwrap_or_default()
     }

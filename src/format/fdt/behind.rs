@@ -22,7 +22,7 @@ pub struct Behind {
 
 impl Behind {
     /// Reads trees and padding in `bytes` from `at` on, up to the end or to what is neither. Takes one pass.
-    pub fn read(bytes: &[u8], at: u64) -> Behind {
+    pub(crate) fn read(bytes: &[u8], at: u64) -> Behind {
         let mut found = Behind::default();
         let (mut at, end) = (at, len64(bytes));
         while at < end {
@@ -46,7 +46,7 @@ impl Behind {
 
     /// Trees with padding between them that go up to the end of `bytes`, wherever they begin: for kernels whose own end
     /// no header tells. Takes one pass from the back; `None` when the last of the bytes are no tree.
-    pub fn at_end(bytes: &[u8]) -> Option<Behind> {
+    pub(crate) fn at_end(bytes: &[u8]) -> Option<Behind> {
         let end = len64(bytes);
         // Heads of chains that reach the end, with where the padding in front of each begins; the last is the first of
         // the file.
@@ -69,25 +69,25 @@ impl Behind {
     }
 
     /// Where the zeros and bytes of 0xff that end at `end` begin.
-    pub fn before_padding(bytes: &[u8], end: u64) -> u64 {
+    pub(crate) fn before_padding(bytes: &[u8], end: u64) -> u64 {
         let before = slice(bytes, 0, end).unwrap_or_default();
         let kept = before.iter().rposition(|byte| !matches!(byte, 0 | 0xff)).map_or(0, |at| at + 1);
         u64::try_from(kept).unwrap_or(0)
     }
 
     /// Zeros and bytes of 0xff that `bytes` begin with.
-    pub fn padding_len(bytes: &[u8]) -> u64 {
+    pub(crate) fn padding_len(bytes: &[u8]) -> u64 {
         let len = bytes.iter().position(|byte| !matches!(byte, 0 | 0xff)).unwrap_or(bytes.len());
         u64::try_from(len).unwrap_or(0)
     }
 
     /// Where the first tree begins; without one, the end of `bytes`, which are those that were read.
-    pub fn start(&self, bytes: &[u8]) -> u64 {
+    pub(crate) fn start(&self, bytes: &[u8]) -> u64 {
         self.trees.first().map_or(len64(bytes), |first| first.start)
     }
 
     /// What was found, as regions: `dtb[N]`, `padding`, `trailer`; the first tree has the number `first`.
-    pub fn regions(&self, first: usize) -> Vec<Region> {
+    pub(crate) fn regions(&self, first: usize) -> Vec<Region> {
         let trees = self.trees.iter().enumerate();
         let trees =
             trees.map(|(index, at)| Region::new(format!("dtb[{}]", first + index), at.clone(), RegionKind::Data));

@@ -33,7 +33,7 @@ impl<'a> Property<'a> {
 
     /// Fills the bytes between the value's end and the next multiple of 4, which are zeros otherwise, and which no reader looks
     /// at; those that are too many are left out.
-    pub fn set_padding(&mut self, bytes: &[u8]) {
+    pub(crate) fn set_padding(&mut self, bytes: &[u8]) {
         self.padding.iter_mut().zip(bytes).for_each(|(to, byte)| *to = *byte);
     }
 
@@ -74,7 +74,7 @@ impl<'a> Property<'a> {
     }
 
     /// The value as one string.
-    pub fn as_string(&self) -> Option<&str> {
+    pub(crate) fn as_string(&self) -> Option<&str> {
         let text = std::str::from_utf8(&self.value).ok()?.strip_suffix('\0')?;
         (!text.contains('\0')).then_some(text)
     }
@@ -101,23 +101,18 @@ impl<'a> Node<'a> {
     }
 
     /// The property of that name.
-    pub fn property(&self, name: &str) -> Option<&Property<'a>> {
+    pub(crate) fn property(&self, name: &str) -> Option<&Property<'a>> {
         self.properties.iter().find(|property| property.name == name)
     }
 
     /// The node in it of exactly that name.
-    pub fn child(&self, name: &str) -> Option<&Node<'a>> {
+    pub(crate) fn child(&self, name: &str) -> Option<&Node<'a>> {
         self.children.iter().find(|child| child.name == name)
     }
 
     /// The node in it of exactly that name.
-    pub fn child_mut(&mut self, name: &str) -> Option<&mut Node<'a>> {
+    pub(crate) fn child_mut(&mut self, name: &str) -> Option<&mut Node<'a>> {
         self.children.iter_mut().find(|child| child.name == name)
-    }
-
-    /// The node of a path such as `/images/kernel-1`.
-    pub fn find(&self, path: &str) -> Option<&Node<'a>> {
-        path.split('/').filter(|name| !name.is_empty()).try_fold(self, |node, name| node.child(name))
     }
 
     /// Sets a property: in its place when it is there, else **in front** of the others, as libfdt's `fdt_setprop` does.

@@ -16,7 +16,8 @@ mod write;
 
 pub use behind::Behind;
 pub use live::{Node, Property};
-pub use read::{MAX_DEPTH, MAX_NODES, MAX_PROPERTIES, NodeRef, PropertyRef, Tree};
+pub use read::{MAX_DEPTH, NodeRef, PropertyRef, Tree};
+
 pub use write::{Error, Flat, Reservation, Strings};
 pub(crate) use write::{PROPERTY_HEADER, property_len};
 
@@ -26,7 +27,7 @@ use zerocopy::big_endian::U32;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// `0xd00dfeed`, big-endian.
-pub const FDT_MAGIC: u32 = 0xd00d_feed;
+pub(crate) const FDT_MAGIC: u32 = 0xd00d_feed;
 
 /// Tokens of the structure block.
 mod token {
@@ -94,7 +95,7 @@ pub struct Dtb<'a> {
 
 impl<'a> Dtb<'a> {
     /// True when `bytes` begin with the magic number.
-    pub fn detect(bytes: &[u8]) -> bool {
+    pub(crate) fn detect(bytes: &[u8]) -> bool {
         bytes.starts_with(&FDT_MAGIC.to_be_bytes())
     }
 

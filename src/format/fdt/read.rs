@@ -7,9 +7,9 @@ use std::ops::Range;
 /// Nodes in nodes that are read; Linux has the same limit (drivers/of/fdt.c, `FDT_MAX_DEPTH`), real trees have ten.
 pub const MAX_DEPTH: usize = 64;
 /// Nodes that are read: fifty times what the largest boards have.
-pub const MAX_NODES: usize = 1 << 18;
+pub(crate) const MAX_NODES: usize = 1 << 18;
 /// Properties that are read.
-pub const MAX_PROPERTIES: usize = 1 << 20;
+pub(crate) const MAX_PROPERTIES: usize = 1 << 20;
 
 /// A device tree whose every token was checked.
 #[derive(Debug, Clone)]
@@ -48,7 +48,7 @@ impl<'a> PropertyRef<'a> {
     }
 
     /// The value as a number of one or two cells.
-    pub fn number(&self) -> Option<u64> {
+    pub(crate) fn number(&self) -> Option<u64> {
         match self.value.len() {
             4 => self.u32().map(u64::from),
             8 => self.value.try_into().ok().map(u64::from_be_bytes),
@@ -56,17 +56,8 @@ impl<'a> PropertyRef<'a> {
         }
     }
 
-    /// The value as 32-bit cells; `None` when it is no whole number of them.
-    pub fn cells(&self) -> Option<Vec<u32>> {
-        let words = self.value.chunks_exact(4);
-        words
-            .remainder()
-            .is_empty()
-            .then(|| words.filter_map(|word| word.try_into().ok()).map(u32::from_be_bytes).collect())
-    }
-
     /// The value as one string.
-    pub fn string(&self) -> Option<&'a str> {
+    pub(crate) fn string(&self) -> Option<&'a str> {
         match self.strings()?.as_slice() {
             [one] => Some(one),
             _ => None,
@@ -90,12 +81,12 @@ pub struct NodeRef<'t, 'a> {
 
 impl<'t, 'a> NodeRef<'t, 'a> {
     /// Its name, unit address included; the root's is empty.
-    pub fn name(&self) -> &'a str {
+    pub(crate) fn name(&self) -> &'a str {
         self.entry.name
     }
 
     /// File offset of its first token.
-    pub fn at(&self) -> FileOffset {
+    pub(crate) fn at(&self) -> FileOffset {
         self.entry.at
     }
 
@@ -115,7 +106,7 @@ impl<'t, 'a> NodeRef<'t, 'a> {
     }
 
     /// The node that it is in.
-    pub fn parent(&self) -> Option<NodeRef<'t, 'a>> {
+    pub(crate) fn parent(&self) -> Option<NodeRef<'t, 'a>> {
         self.tree.node(self.entry.parent?)
     }
 
@@ -140,7 +131,7 @@ impl<'t, 'a> NodeRef<'t, 'a> {
     }
 
     /// The first node in it of that name. A name without unit address also finds a node with one, as libfdt does.
-    pub fn child(&self, name: &str) -> Option<NodeRef<'t, 'a>> {
+    pub(crate) fn child(&self, name: &str) -> Option<NodeRef<'t, 'a>> {
         let same = |found: &str| {
             found == name || (!name.contains('@') && found.split_once('@').is_some_and(|(base, _)| base == name))
         };
@@ -158,7 +149,7 @@ impl<'a> Tree<'a> {
     }
 
     /// The name that the blob gives the root: none, if it is as it should be, or `/`, as some writers had it.
-    pub fn root_name(&self) -> &'a str {
+    pub(crate) fn root_name(&self) -> &'a str {
         self.root_name
     }
 

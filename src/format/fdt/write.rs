@@ -66,7 +66,7 @@ impl Strings {
     ///
     /// # Errors
     /// [`Error::Name`] for a name with a zero byte, [`Error::TooLarge`] past 4 GiB.
-    pub fn insert(&mut self, name: &str) -> Result<u32, Error> {
+    pub(crate) fn insert(&mut self, name: &str) -> Result<u32, Error> {
         if let Some(at) = self.known.get(name) {
             return Ok(*at);
         }
@@ -96,7 +96,7 @@ impl Strings {
     }
 
     /// The block.
-    pub fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 }
@@ -181,11 +181,6 @@ impl<'n, 'a> Flat<'n, 'a> {
         self.strings_at() + len64(self.strings.bytes())
     }
 
-    /// Never: there is always a root.
-    pub fn is_empty(&self) -> bool {
-        false
-    }
-
     fn structure_at(&self) -> u64 {
         HEADER_LEN + (super::len64_of(self.reservations) + 1) * RESERVATION_LEN
     }
@@ -231,7 +226,7 @@ impl<'n, 'a> Flat<'n, 'a> {
     ///
     /// # Errors
     /// As [`Flat::plan`].
-    pub fn plan_over(&self, total: u64, mut left_over: Vec<u8>) -> Result<Plan<'a>, Error> {
+    pub(crate) fn plan_over(&self, total: u64, mut left_over: Vec<u8>) -> Result<Plan<'a>, Error> {
         let narrow = |size: u64| u32::try_from(size).map_err(|_| Error::TooLarge { size });
         let total = total.max(self.len());
         let header = RawHeader {

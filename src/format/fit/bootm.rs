@@ -51,7 +51,7 @@ struct ConfigurationView<'v> {
 
 /// A tree as far as `bootm` looks at it.
 #[derive(Debug, Clone)]
-pub struct BootView<'v> {
+pub(crate) struct BootView<'v> {
     description: bool,
     default: Option<&'v str>,
     images: Vec<ImageView<'v>>,
@@ -107,7 +107,7 @@ impl<'v> ConfigurationView<'v> {
 
 impl<'v> BootView<'v> {
     /// Of a FIT that is read: findings have file offsets.
-    pub fn of_fit(fit: &'v Fit<'v>) -> Self {
+    pub(crate) fn of_fit(fit: &'v Fit<'v>) -> Self {
         let images = fit.images().map(|image| {
             let node = image.node();
             let value = |name: &str| node.property(name).map(|property| property.value);
@@ -127,7 +127,7 @@ impl<'v> BootView<'v> {
     }
 
     /// Of a tree that is being made, with all data in it.
-    pub fn of_node(root: &'v Node<'_>) -> Self {
+    pub(crate) fn of_node(root: &'v Node<'_>) -> Self {
         fn value<'n>(node: &'n Node<'_>, name: &str) -> Option<&'n [u8]> {
             node.property(name).map(|property| property.value.as_ref())
         }
@@ -153,7 +153,7 @@ impl<'v> BootView<'v> {
 
     /// Names that nothing has: a default configuration, images of configurations, the description of the whole. mkimage
     /// refuses these (the last by all versions, the others from 2025.10 on).
-    pub fn missing(&self) -> Vec<Finding> {
+    pub(crate) fn missing(&self) -> Vec<Finding> {
         let mut findings = Vec::new();
         if !self.description {
             let message = "the root node has no description";
@@ -175,7 +175,7 @@ impl<'v> BootView<'v> {
     }
 
     /// Images whose data is not what `compression` says.
-    pub fn miscompressed(&self) -> Vec<Finding> {
+    pub(crate) fn miscompressed(&self) -> Vec<Finding> {
         let found = self.images.iter().filter_map(|image| {
             let word = image.compression?;
             let found = match COMPRESSION.id(word) {
@@ -196,7 +196,7 @@ impl<'v> BootView<'v> {
     }
 
     /// What `bootm` would refuse, or stumble over, in the configuration `only`, or in all of them.
-    pub fn bootm(&self, only: Option<&str>) -> Vec<Finding> {
+    pub(crate) fn bootm(&self, only: Option<&str>) -> Vec<Finding> {
         let mut findings = Vec::new();
         let images = self.by_name();
         let boots_kernels = self.images.iter().any(|image| {
@@ -240,7 +240,7 @@ impl<'v> BootView<'v> {
     }
 
     /// How U-Boot chooses a configuration by the board's `compatible` (CONFIG_FIT_BEST_MATCH), where that is not what is meant.
-    pub fn matching(&self) -> Vec<Finding> {
+    pub(crate) fn matching(&self) -> Vec<Finding> {
         let images = self.by_name();
         let mut first: HashMap<Vec<String>, &str> = HashMap::new();
         let mut findings = Vec::new();
@@ -387,7 +387,7 @@ impl ImageView<'_> {
 }
 
 /// Does data that `word` names begin as such a stream does? `None`: the word names none.
-pub fn compression_fits(word: &str, found: Option<Codec>) -> Option<bool> {
+pub(crate) fn compression_fits(word: &str, found: Option<Codec>) -> Option<bool> {
     let id = COMPRESSION.id(word).filter(|id| *id != COMP_NONE)?;
     Some(found.and_then(comp_id) == Some(id))
 }

@@ -55,7 +55,7 @@ impl Algorithm {
     }
 
     /// The hash of `data`, as it stands in `value`.
-    pub fn hash(self, data: &[u8]) -> Vec<u8> {
+    pub(crate) fn hash(self, data: &[u8]) -> Vec<u8> {
         match self {
             Algorithm::Crc16 => crc16(data).to_be_bytes().to_vec(),
             Algorithm::Crc32 => crc32fast::hash(data).to_be_bytes().to_vec(),

@@ -12,7 +12,7 @@ mod hash;
 mod layout;
 pub(crate) mod rules;
 
-pub use bootm::{BootView, compression_fits};
+pub(crate) use bootm::{BootView, compression_fits};
 pub use build::{Built, Error, External, Options, Unfilled, plan};
 pub use hash::Algorithm;
 pub use layout::Layout;
@@ -83,7 +83,7 @@ pub struct Configuration<'f, 'a> {
 
 impl<'a> Fit<'a> {
     /// True when `bytes` are a device tree blob with a node `/images`.
-    pub fn detect(bytes: &[u8]) -> bool {
+    pub(crate) fn detect(bytes: &[u8]) -> bool {
         Dtb::detect(bytes)
             && Dtb::parse_at(bytes, 0).and_then(|dtb| dtb.tree()).is_ok_and(|tree| tree.find("/images").is_some())
     }
@@ -105,12 +105,12 @@ impl<'a> Fit<'a> {
     }
 
     /// The tree.
-    pub fn tree(&self) -> &Tree<'a> {
+    pub(crate) fn tree(&self) -> &Tree<'a> {
         &self.tree
     }
 
     /// The blob without external data.
-    pub fn dtb(&self) -> &Dtb<'a> {
+    pub(crate) fn dtb(&self) -> &Dtb<'a> {
         &self.dtb
     }
 
@@ -134,7 +134,7 @@ impl<'a> Fit<'a> {
     ///
     /// # Errors
     /// The number, when it is more than sixteen times the file: nobody's, and not worth the time.
-    pub fn hashed_bytes(&self) -> Result<u64, u64> {
+    pub(crate) fn hashed_bytes(&self) -> Result<u64, u64> {
         const MOST: u64 = 16;
         let of =
             |image: Image<'_, '_>| len64(image.data().unwrap_or(&[])).saturating_mul(len_of(image.hashes().count()));
@@ -143,7 +143,7 @@ impl<'a> Fit<'a> {
     }
 
     /// Where the FIT ends, external data included.
-    pub fn end(&self) -> u64 {
+    pub(crate) fn end(&self) -> u64 {
         let external = self.images().filter_map(|image| Some(image.placement().ok()??.range().end));
         external.fold(len64(self.dtb().bytes()), u64::max)
     }
@@ -319,7 +319,7 @@ impl<'f, 'a> Image<'f, 'a> {
 
 impl<'f, 'a> Configuration<'f, 'a> {
     /// The properties that name images.
-    pub const ROLES: [&'static str; 9] =
+    pub(crate) const ROLES: [&'static str; 9] =
         ["kernel", "fdt", "ramdisk", "firmware", "loadables", "setup", "fpga", "script", "standalone"];
 
     /// Its name: that of its node.
@@ -328,7 +328,7 @@ impl<'f, 'a> Configuration<'f, 'a> {
     }
 
     /// Its node.
-    pub fn node(&self) -> NodeRef<'f, 'a> {
+    pub(crate) fn node(&self) -> NodeRef<'f, 'a> {
         self.node
     }
 

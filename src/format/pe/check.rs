@@ -53,7 +53,7 @@ rules! {
 
 impl Pe<'_> {
     /// Holds the headers to the rules. `is_kernel`: a kernel's own header.S made it, as in bzImage, zImage and `Image`.
-    pub fn check(&self, is_kernel: bool) -> Checks {
+    pub(crate) fn check(&self, is_kernel: bool) -> Checks {
         let mut checks = Checks::default();
         // Linux 3.3 and 3.4: one section for the file with its headers, one inside it.
         if is_kernel && self.is_one_piece() {

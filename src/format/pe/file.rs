@@ -9,17 +9,17 @@ use sha2::{Digest, Sha256};
 use std::ops::Range;
 
 /// `Machine` of x86-64.
-pub const MACHINE_AMD64: u16 = 0x8664;
+pub(crate) const MACHINE_AMD64: u16 = 0x8664;
 /// Index of the certificate table among the data directories.
 const CERTIFICATES: u64 = 4;
 /// `IMAGE_DLLCHARACTERISTICS_NX_COMPAT`.
-pub const NX_COMPAT: u16 = 0x100;
+pub(crate) const NX_COMPAT: u16 = 0x100;
 /// `IMAGE_SCN_MEM_EXECUTE`.
-pub const SECTION_EXECUTE: u32 = 0x2000_0000;
+pub(crate) const SECTION_EXECUTE: u32 = 0x2000_0000;
 /// `IMAGE_SCN_MEM_READ`.
-pub const SECTION_READ: u32 = 0x4000_0000;
+pub(crate) const SECTION_READ: u32 = 0x4000_0000;
 /// `IMAGE_SCN_MEM_WRITE`.
-pub const SECTION_WRITE: u32 = 0x8000_0000;
+pub(crate) const SECTION_WRITE: u32 = 0x8000_0000;
 
 /// A section.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,24 +42,24 @@ pub struct Section {
 
 impl Section {
     /// A section of zeros that has no bytes in the file, as `.bss` of x86 kernels from Linux 3.16 to 5.6.
-    pub fn is_bss(&self) -> bool {
+    pub(crate) fn is_bss(&self) -> bool {
         const UNINITIALIZED_DATA: u32 = 0x80;
         self.flags & UNINITIALIZED_DATA != 0 && self.raw_size == 0 && self.raw_at == 0
     }
 
     /// The name without its padding.
-    pub fn name(&self) -> &[u8] {
+    pub(crate) fn name(&self) -> &[u8] {
         self.name.split(|byte| *byte == 0).next().unwrap_or(&self.name)
     }
 
     /// Its bytes in the file.
-    pub fn file_range(&self) -> Range<u64> {
+    pub(crate) fn file_range(&self) -> Range<u64> {
         let start = u64::from(self.raw_at);
         start..start + u64::from(self.raw_size)
     }
 
     /// `r-x` and the like.
-    pub fn permissions(&self) -> String {
+    pub(crate) fn permissions(&self) -> String {
         [(SECTION_READ, 'r'), (SECTION_WRITE, 'w'), (SECTION_EXECUTE, 'x')]
             .iter()
             .map(|(bit, letter)| if self.flags & bit != 0 { *letter } else { '-' })
@@ -69,7 +69,7 @@ impl Section {
 
 /// A certificate of the attribute certificate table: a signature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Certificate<'a> {
+pub(crate) struct Certificate<'a> {
     /// File offset.
     pub at: u64,
     /// `wRevision`: 0x200.
@@ -123,12 +123,12 @@ pub struct Pe<'a> {
 
 impl<'a> Pe<'a> {
     /// Is the whole file one section, headers and all, as in x86 kernels of Linux 3.3 and 3.4?
-    pub fn is_one_piece(&self) -> bool {
+    pub(crate) fn is_one_piece(&self) -> bool {
         self.sections.first().is_some_and(|first| first.raw_at == 0 && first.virtual_address == 0 && first.raw_size > 0)
     }
 
     /// The `.bss` that the build of Linux 3.16 to 5.6 put behind the other sections of an x86 kernel.
-    pub fn bss(&self) -> Option<&Section> {
+    pub(crate) fn bss(&self) -> Option<&Section> {
         self.sections.last().filter(|last| last.is_bss())
     }
 
@@ -253,12 +253,12 @@ impl<'a> Pe<'a> {
     }
 
     /// The first section of that name.
-    pub fn section(&self, name: &[u8]) -> Option<&Section> {
+    pub(crate) fn section(&self, name: &[u8]) -> Option<&Section> {
         self.sections.iter().find(|section| section.name() == name)
     }
 
     /// What a section holds: its bytes in the file, without the padding behind what is loaded.
-    pub fn contents(&self, section: &Section) -> Option<&'a [u8]> {
+    pub(crate) fn contents(&self, section: &Section) -> Option<&'a [u8]> {
         let len = section.raw_size.min(if section.virtual_size == 0 { u32::MAX } else { section.virtual_size });
         slice(self.bytes, section.raw_at.into(), len.into())
     }
@@ -269,7 +269,7 @@ impl<'a> Pe<'a> {
     }
 
     /// The bytes the headers were read from.
-    pub fn bytes(&self) -> &'a [u8] {
+    pub(crate) fn bytes(&self) -> &'a [u8] {
         self.bytes
     }
 
@@ -281,7 +281,7 @@ impl<'a> Pe<'a> {
     }
 
     /// The certificates: one for each signature. Ends at the first that does not hold together.
-    pub fn certificates(&self) -> Vec<Certificate<'a>> {
+    pub(crate) fn certificates(&self) -> Vec<Certificate<'a>> {
         let mut found = Vec::new();
         let Some(range) = self.certificate_range() else { return found };
         let cursor = Cursor::little(self.bytes);
@@ -308,7 +308,7 @@ impl<'a> Pe<'a> {
     ///
     /// # Errors
     /// As [`Pe::signed_ranges`].
-    pub fn authenticode_sha256(&self) -> Result<[u8; 32], NoDigest> {
+    pub(crate) fn authenticode_sha256(&self) -> Result<[u8; 32], NoDigest> {
         let mut hasher = Sha256::new();
         for range in self.signed_ranges()? {
             hasher.update(slice(self.bytes, range.start, range.end - range.start).ok_or(NoDigest::Outside)?);
@@ -322,7 +322,7 @@ impl<'a> Pe<'a> {
     /// # Errors
     /// [`NoDigest::Outside`] when headers or a section lie outside of the file, [`NoDigest::Shared`] when all of them together
     /// are more than four times as long.
-    pub fn signed_ranges(&self) -> Result<Vec<Range<u64>>, NoDigest> {
+    pub(crate) fn signed_ranges(&self) -> Result<Vec<Range<u64>>, NoDigest> {
         let mut ranges = Vec::new();
         let mut put = |range: Range<u64>| {
             let is_inside = range.start <= range.end && range.end <= len64(self.bytes);
@@ -366,7 +366,7 @@ impl<'a> Pe<'a> {
 /// Why an image has no Authenticode digest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum NoDigest {
+pub(crate) enum NoDigest {
     /// Something that is signed lies outside of the file.
     #[error("none: headers, a section or the certificates lie outside of the file")]
     Outside,
@@ -376,7 +376,7 @@ pub enum NoDigest {
 }
 
 /// The CPU of `Machine`, by its usual name.
-pub fn machine_name(machine: u16) -> &'static str {
+pub(crate) fn machine_name(machine: u16) -> &'static str {
     match machine {
         0x14c => "i386",
         MACHINE_AMD64 => "x86-64",

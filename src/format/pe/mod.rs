@@ -6,15 +6,13 @@ mod check;
 mod file;
 
 pub use check::RULES;
-pub use file::{
-    Certificate, MACHINE_AMD64, NX_COMPAT, NoDigest, Pe, SECTION_EXECUTE, SECTION_READ, SECTION_WRITE, Section,
-    machine_name,
-};
+pub(crate) use file::{MACHINE_AMD64, NX_COMPAT, SECTION_EXECUTE, SECTION_READ, SECTION_WRITE, machine_name};
+pub use file::{Pe, Section};
 
 use crate::bytes::{self, Cursor, Field, len64};
 
 /// Offset in the MS-DOS header of the offset of the PE header (`e_lfanew`).
-pub const E_LFANEW: u64 = 0x3c;
+pub(crate) const E_LFANEW: u64 = 0x3c;
 /// `PE\0\0`.
 pub(crate) const SIGNATURE: u32 = 0x4550;
 /// `MZ`.

@@ -5,8 +5,8 @@
 mod names;
 pub(crate) mod rules;
 
-pub use names::{ARCH, COMP_NONE, COMPRESSION, Name, Names, OS, TYPE};
-pub(crate) use names::{arch_ids, arch_word, comp_id, comp_word};
+pub use names::{ARCH, COMPRESSION, Name, Names, OS, TYPE};
+pub(crate) use names::{COMP_NONE, arch_ids, arch_word, comp_id, comp_word};
 pub use rules::RULES;
 
 use crate::bytes::{Align, Cursor, Endian, FieldError, Problem, len64, slice};
@@ -18,11 +18,11 @@ use zerocopy::big_endian::U32;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// `IH_OS_LINUX`, a number of [`OS`].
-pub const OS_LINUX: u8 = 5;
+pub(crate) const OS_LINUX: u8 = 5;
 /// `IH_MAGIC`.
-pub const MAGIC: u32 = 0x2705_1956;
+pub(crate) const MAGIC: u32 = 0x2705_1956;
 /// Length of the header in bytes.
-pub const HEADER_LEN: u64 = 64;
+pub(crate) const HEADER_LEN: u64 = 64;
 /// Length of the name in bytes (`IH_NMLEN`).
 pub const NAME_LEN: usize = 32;
 
@@ -33,7 +33,7 @@ const CSF_LEN: u64 = 0x2040;
 /// Numbers of the `type` field that kimage acts on.
 pub mod kind {
     /// A program that returns.
-    pub const STANDALONE: u8 = 1;
+    pub(crate) const STANDALONE: u8 = 1;
     /// A kernel that U-Boot copies to its load address.
     pub const KERNEL: u8 = 2;
     /// An initial RAM disk.
@@ -103,7 +103,7 @@ impl Header {
     }
 
     /// The name, if it is a text: without control characters, not empty where something stands behind its NUL.
-    pub fn text(&self) -> Option<&str> {
+    pub(crate) fn text(&self) -> Option<&str> {
         let (name, behind) = self.split_name();
         let text = std::str::from_utf8(name).ok()?;
         let is_empty = text.is_empty() && behind.iter().any(|byte| *byte != 0);
@@ -111,13 +111,13 @@ impl Header {
     }
 
     /// What stands behind a name that is a text: zeros, but for vendors who have data there.
-    pub fn behind_text(&self) -> Option<&[u8]> {
+    pub(crate) fn behind_text(&self) -> Option<&[u8]> {
         let (_, behind) = self.split_name();
         self.text().map(|_| behind).filter(|behind| behind.iter().any(|byte| *byte != 0))
     }
 
     /// What Asus has in the place of a name.
-    pub fn board(&self) -> Option<Board<'_>> {
+    pub(crate) fn board(&self) -> Option<Board<'_>> {
         if self.text().is_some() {
             return None;
         }
@@ -142,7 +142,7 @@ impl Header {
 
 /// What Asus's routers have in the place of a name: `TAIL` of the tools in their published sources (asustrx, mkimage).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Board<'a> {
+pub(crate) struct Board<'a> {
     /// Major and minor version of the kernel, as the vendor counts.
     pub kernel: (u8, u8),
     /// The same of the file system.
@@ -158,7 +158,7 @@ impl Header {
     ///
     /// U-Boots before 2015 leave an image alone whose load address is that of its header: its first byte is then 64 bytes
     /// further on. `moved` says that this is not so.
-    pub fn entered(&self, data: &[u8], moved: bool) -> Option<(Severity, &'static str)> {
+    pub(crate) fn entered(&self, data: &[u8], moved: bool) -> Option<(Severity, &'static str)> {
         const ARCH_ARM64: u8 = 22;
         if self.comp != COMP_NONE {
             return None;
@@ -213,12 +213,12 @@ pub struct UImage<'a> {
 
 impl<'a> UImage<'a> {
     /// True when `bytes` begin with the magic number.
-    pub fn detect(bytes: &[u8]) -> bool {
+    pub(crate) fn detect(bytes: &[u8]) -> bool {
         bytes.starts_with(&MAGIC.to_be_bytes())
     }
 
     /// The length of the image that begins `bytes`, which may have less, if these are `magic` and a header whose CRC-32 is right.
-    pub fn announced_len(bytes: &[u8], magic: u32) -> Option<u64> {
+    pub(crate) fn announced_len(bytes: &[u8], magic: u32) -> Option<u64> {
         let (raw, _) = RawHeader::read_from_prefix(bytes).ok()?;
         let computed = crc32fast::hash(RawHeader { hcrc: 0.into(), ..raw }.as_bytes());
         (raw.magic.get() == magic && raw.hcrc.get() == computed).then(|| data_end(&raw))
@@ -236,7 +236,7 @@ impl<'a> UImage<'a> {
     ///
     /// # Errors
     /// As [`UImage::parse`].
-    pub fn parse_magic(bytes: &'a [u8], want: u32) -> Result<Self, FieldError> {
+    pub(crate) fn parse_magic(bytes: &'a [u8], want: u32) -> Result<Self, FieldError> {
         let cursor = Cursor::new(bytes, Endian::Big);
         let magic = cursor.u32("ih_magic", 0)?;
         if magic != want {
@@ -273,7 +273,7 @@ impl<'a> UImage<'a> {
     }
 
     /// Where they stand in the file.
-    pub fn file_ranges(&self) -> &[std::ops::Range<u64>] {
+    pub(crate) fn file_ranges(&self) -> &[std::ops::Range<u64>] {
         &self.files
     }
 
@@ -283,7 +283,7 @@ impl<'a> UImage<'a> {
     }
 
     /// `ih_size`: bytes of data.
-    pub fn size(&self) -> u32 {
+    pub(crate) fn size(&self) -> u32 {
         self.raw.size.get()
     }
 
@@ -323,7 +323,7 @@ impl<'a> UImage<'a> {
 }
 
 /// The name of the region behind the data.
-pub const TRAILER: &str = "trailer";
+pub(crate) const TRAILER: &str = "trailer";
 
 /// Where the data ends in the file, by `ih_size`.
 fn data_end(raw: &RawHeader) -> u64 {
@@ -410,7 +410,7 @@ pub fn plan<'a>(header: &Header, files: &[Plan<'a>]) -> Result<Plan<'a>, Error> 
 ///
 /// # Errors
 /// As [`plan`].
-pub fn plan_with_magic<'a>(magic: u32, header: &Header, files: &[Plan<'a>]) -> Result<Plan<'a>, Error> {
+pub(crate) fn plan_with_magic<'a>(magic: u32, header: &Header, files: &[Plan<'a>]) -> Result<Plan<'a>, Error> {
     let listed = matches!(header.kind, kind::MULTI | kind::SCRIPT);
     let narrow = |size: u64| u32::try_from(size).map_err(|_| Error::TooLarge { size });
     let mut body = Reserver::new();

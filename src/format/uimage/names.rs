@@ -34,7 +34,7 @@ impl Names {
     }
 
     /// The short name of a number.
-    pub fn short(&self, id: u8) -> Option<&'static str> {
+    pub(crate) fn short(&self, id: u8) -> Option<&'static str> {
         self.table.iter().find(|name| name.id == id).map(|name| name.short)
     }
 
@@ -223,7 +223,7 @@ pub(crate) fn arch_ids(arch: Arch) -> &'static [u8] {
 }
 
 /// `IH_COMP_NONE`, a number of [`COMPRESSION`].
-pub const COMP_NONE: u8 = 0;
+pub(crate) const COMP_NONE: u8 = 0;
 
 /// The number of [`COMPRESSION`]; `None` for what U-Boot has no number for.
 pub(crate) fn comp_id(codec: Codec) -> Option<u8> {

@@ -64,7 +64,7 @@ fn parse(banner: &str) -> Option<Banner> {
 }
 
 /// The reasons why the paired layers differ, the first of a kernel's build first; empty when they do not.
-pub fn causes(left: &Opened<'_>, right: &Opened<'_>, pairs: &[Pair]) -> Vec<Cause> {
+pub(crate) fn causes(left: &Opened<'_>, right: &Opened<'_>, pairs: &[Pair]) -> Vec<Cause> {
     let mut causes = Vec::new();
     if pairs.iter().all(|pair| pair.changes.is_empty()) {
         return causes;

@@ -7,7 +7,8 @@
 mod cause;
 mod contents;
 
-pub use cause::{Cause, causes};
+pub use cause::Cause;
+pub(crate) use cause::causes;
 
 use super::{Facts, Kind, Layer, LayerId, Opened, Row, Value};
 use crate::bytes::slice;

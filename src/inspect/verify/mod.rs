@@ -105,7 +105,7 @@ rules! {
 }
 
 /// The rules of [`verify`] and [`against`] that do not stand with a format.
-pub const RULES: [&[&Rule]; 7] =
+pub(crate) const RULES: [&[&Rule]; 7] =
     [ACROSS, x86::RULES, elf::RULES, tree::RULES, containers::RULES, signatures::RULES, against::RULES];
 
 /// Holds every layer of a file that was taken apart ([`super::open`]) to its claims.

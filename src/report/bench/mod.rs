@@ -157,7 +157,7 @@ impl<'r> BenchReport<'r> {
 
 /// Which of these pairs no other pair beats, smaller being better: another pair beats one when it is at most as large
 /// in both values and smaller in one. Equal pairs do not beat each other.
-pub fn pareto_front(pairs: &[(u64, u64)]) -> Vec<bool> {
+pub(crate) fn pareto_front(pairs: &[(u64, u64)]) -> Vec<bool> {
     let beaten = |one: &(u64, u64)| pairs.iter().any(|other| other.0 <= one.0 && other.1 <= one.1 && other != one);
     pairs.iter().map(|one| !beaten(one)).collect()
 }

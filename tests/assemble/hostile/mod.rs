@@ -22,7 +22,7 @@ use kimage::assemble::{self, Assembled, UImageRequest};
 use kimage::bytes::FieldError;
 use kimage::codec::Codec;
 use kimage::elf::{self, Elf, FlatOptions};
-use kimage::error::InputError;
+use kimage::error::{InputError, StubError};
 use kimage::format::bzimage::{self, BzImage, CrcChoice, Setup};
 use kimage::format::fdt::{Dtb, Flat, Node, Property, Strings};
 use kimage::format::fit::Fit;
@@ -32,7 +32,6 @@ use kimage::format::uimage::{self, Header, UImage, kind};
 use kimage::format::zimage::{self, ZImage};
 use kimage::kbuild::{self, VOFFSET, ZOFFSET};
 use kimage::layout::Plan;
-use kimage::stub;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
@@ -150,10 +149,10 @@ impl From<kimage::Error> for Complaint {
             elf::Error::Field(error) => (Some(field(error)), false),
             error => (None, of_contents(error)),
         };
-        let of_stub = |error: &stub::Error| match error {
-            stub::Error::Elf(error) => of_elf(error),
-            stub::Error::Kernel { .. } | stub::Error::NotADecompressor { .. } | stub::Error::NotLinked => (None, true),
-            stub::Error::WrongCpu { .. } | stub::Error::MissingSymbol { .. } => (None, true),
+        let of_stub = |error: &StubError| match error {
+            StubError::Elf(error) => of_elf(error),
+            StubError::Kernel { .. } | StubError::NotADecompressor { .. } | StubError::NotLinked => (None, true),
+            StubError::WrongCpu { .. } | StubError::MissingSymbol { .. } => (None, true),
             _ => (None, false),
         };
         // Which of several inputs it is does not change what it says of the input.
