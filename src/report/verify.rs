@@ -14,7 +14,7 @@ use std::io::{self, Write};
 pub struct FileVerification {
     /// Its path, as it was given.
     file: String,
-    /// No error was found.
+    /// No error was found, and all was looked at that kimage can check.
     ok: bool,
     /// Why it could not be opened.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -120,15 +120,11 @@ pub fn write_verify_text(
     // What was not looked at is no part of "good".
     let unchecked = listed(&verified.unchecked());
     let also = if unchecked.is_empty() { String::new() } else { format!("; NOT checked: {unchecked}") };
-    let (verdict, unchecked) = match (errors.is_empty(), unchecked.is_empty()) {
-        (false, _) => (style.paint("bad", "1;31"), also),
-        (true, _) if verified.is_unknown() => {
-            (format!("{}: no header tells what the file is", style.paint("not known", "1;33")), also)
-        }
-        (true, true) => (style.paint("good", "1;32"), String::new()),
-        (true, false) => {
-            (style.paint(&format!("good but for {unchecked}, which were NOT checked"), "1;33"), String::new())
-        }
+    let (verdict, unchecked) = match verified.unknown() {
+        _ if !errors.is_empty() => (style.paint("bad", "1;31"), also),
+        Some(why) => (format!("{}: {why}", style.paint("not known", "1;33")), also),
+        None if unchecked.is_empty() => (style.paint("good", "1;32"), String::new()),
+        None => (style.paint(&format!("good but for {unchecked}, which were NOT checked"), "1;33"), String::new()),
     };
     let layers = opened.layers().len();
     let layers = if layers == 1 { "1 layer".to_owned() } else { format!("{layers} layers") };

@@ -174,6 +174,11 @@ fn streams_that_swell() {
             let output = run(kimage().arg(command).arg(file));
             let told = [&*stdout(&output), &*String::from_utf8_lossy(&output.stderr)].concat();
             assert!(told.contains("it was not unpacked") && told.contains("--limit"), "{command}: {told}");
+            // What was not looked at is not called good.
+            if command == "verify" {
+                assert_eq!(output.status.code(), Some(1), "{told}");
+                assert!(told.contains(": not known: not all that is inside was looked at: "), "{told}");
+            }
         }
     }
     let kernel = dir.path().join("uImage");
@@ -186,10 +191,14 @@ fn streams_that_swell() {
     // A board whose boot loader takes any size: then how much memory it needs is not known.
     let shown = stdout(&run_ok(kimage().args(["lint", "--board", "qemu-arm64-virt", "--show"])));
     let board = dir.path().join("board");
-    fs::write(&board, shown.lines().filter(|line| !line.contains("bootm_len")).collect::<Vec<_>>().join("\n")).unwrap();
-    let lint = stdout(&run(kimage().args(["lint", "--json", "--board"]).arg(&board).arg(&kernel)));
+    let any_size: Vec<_> = shown.lines().filter(|line| !line.contains("bootm_len")).collect();
+    fs::write(&board, any_size.join("\n").replace(r#""gzip""#, r#""gzip", "bzip2""#)).unwrap();
+    let output = run(kimage().args(["lint", "--json", "--board"]).arg(&board).arg(&kernel));
+    let lint = stdout(&output);
     let names = |rule: &str| lint.contains(&format!("\"{rule}\""));
     assert!(names("lint.unpack_limit") && !names("lint.bootm_len"), "{lint}");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(1) && told.contains("not known whether"), "{told}");
     costs(&bzip2, &[&["decompress", "-o", "/dev/null"]], 0);
     // Who allows it, has it; and of a size that is declared it is not news.
     costs(&bzip2, &[&["info", "--limit", "1G"]], ZEROS);

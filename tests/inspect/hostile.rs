@@ -333,7 +333,8 @@ fn bombs_are_cut_off() {
         let opened = open(&bomb, &LIMITS).unwrap();
         check_layers(&opened);
         let is_told = opened.layers()[0].findings.iter().any(|finding| finding.rule == "layer.limit");
-        assert!(is_told, "{}", codec.name());
+        let verified = verify(&opened);
+        assert!(is_told && !verified.is_good() && verified.unknown().is_some(), "{}", codec.name());
     }
     let mut nested = b"the end".to_vec();
     for _ in 0..40 {

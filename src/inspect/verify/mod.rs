@@ -23,6 +23,7 @@ use crate::format::bzimage::{BzImage, StandaloneImage};
 use crate::format::image64::Image64;
 use crate::format::pe::{DosHeader, E_LFANEW, Pe};
 use crate::layout::{Region, RegionKind};
+use crate::payload::search::SEARCH_LIMIT;
 
 /// A finding, and the layer it is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,14 +54,15 @@ impl Verified {
         self.findings.iter().filter(|found| found.finding.severity == severity).count()
     }
 
-    /// No header tells what the file itself is: what was checked are images in the middle of it.
-    pub fn is_unknown(&self) -> bool {
-        self.findings.iter().any(|found| found.finding.rule == UNEXPLAINED.id)
+    /// Why the verdict is neither good nor, without an error, bad: not all of the file could be looked at.
+    pub fn unknown(&self) -> Option<&'static str> {
+        let is_broken = |rule: &Rule| self.findings.iter().any(|found| found.finding.rule == rule.id);
+        NOT_KNOWN.iter().find(|(rule, _)| is_broken(rule)).map(|(_, why)| *why)
     }
 
-    /// All that the file claims holds; what was not checked is another matter ([`Verified::unchecked`]).
+    /// All that the file claims holds; what kimage cannot check is another matter ([`Verified::unchecked`]).
     pub fn is_good(&self) -> bool {
-        self.count(Severity::Error) == 0 && !self.is_unknown()
+        self.count(Severity::Error) == 0 && self.unknown().is_none()
     }
 
     /// What is there and was not checked, each once, from the outside in.
@@ -103,6 +105,13 @@ rules! {
         "no header tells what they are: nobody looked whether they are whole",
         "";
 }
+
+/// What leaves open whether a file is good, and how a verdict says it.
+const NOT_KNOWN: [(&Rule, &str); 3] = [
+    (&UNEXPLAINED, "no header tells what the file is"),
+    (&LIMIT, "not all that is inside was looked at"),
+    (&SEARCH_LIMIT, "not all of it was searched"),
+];
 
 /// The rules of [`verify`] and [`against`] that do not stand with a format.
 pub(crate) const RULES: [&[&Rule]; 7] =

@@ -48,10 +48,14 @@ pub(crate) fn lint(args: &Lint) -> Result<()> {
         screen::print(|out| write_lint_text(&linted, out))?;
         linted.findings.iter().for_each(message::finding);
     }
-    match linted.findings.iter().filter(|finding| finding.severity == Severity::Error).count() {
-        0 => Ok(()),
-        1 => bail!("{} would not boot on {}", image.name(), linted.board),
-        count => bail!("{} would not boot on {}: {count} errors", image.name(), linted.board),
+    let unchecked = linted.findings.iter().find_map(|finding| finding.unchecked);
+    match (linted.findings.iter().filter(|finding| finding.severity == Severity::Error).count(), unchecked) {
+        (0, None) => Ok(()),
+        (0, Some(what)) => {
+            bail!("not known whether {} boots on {}: {what} was NOT checked", image.name(), linted.board)
+        }
+        (1, _) => bail!("{} would not boot on {}", image.name(), linted.board),
+        (count, _) => bail!("{} would not boot on {}: {count} errors", image.name(), linted.board),
     }
 }
 
