@@ -5,7 +5,7 @@ use crate::finding::Finding;
 use crate::format::{bzimage, dts, fit, uimage, zimage};
 use crate::payload::kernel;
 use crate::{codec, elf, layout, stub};
-use std::borrow::Cow;
+use miette::Diagnostic;
 
 pub use crate::stub::Error as StubError;
 
@@ -13,11 +13,12 @@ pub use crate::stub::Error as StubError;
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// Why a file could not be written or read.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Diagnostic)]
 #[non_exhaustive]
 pub enum Error {
     /// An input is damaged, or not what was asked for.
     #[error("{source}")]
+    #[diagnostic(forward(source))]
     Input {
         /// Which input, by its name in the usage line.
         which: &'static str,
@@ -34,16 +35,24 @@ pub enum Error {
         /// What it should be.
         want: &'static str,
         /// What to do instead.
+        #[help]
         help: &'static str,
     },
     /// No header tells what a file is.
     #[error("no header tells what this is: it begins with {found}")]
+    #[diagnostic(help(
+        "kimage looked for: x86 bzImage and zImage, ARM zImage, arm64 and RISC-V Image, EFI zboot, UKI and other EFI files, \
+         uImage, FIT, device tree, ELF, cpio, Android boot.img and vendor_boot.img, Raspberry Pi kernel.img, QCDT and DTBH \
+         tables, MediaTek, TRX and TP-Link headers, Chrome OS partitions, gzip, bzip2, lzma, xz, lzop, lz4 and zstd streams, \
+         and the banner of a kernel without a header; a uImage with a vendor's magic number needs `request.magic`"
+    ))]
     UnknownFormat {
         /// The first bytes, in hexadecimal.
         found: String,
     },
     /// One of several inputs that an option names.
     #[error("{source}")]
+    #[diagnostic(forward(source))]
     Part {
         /// The option.
         which: &'static str,
@@ -54,33 +63,42 @@ pub enum Error {
     },
     /// The parts do not make a bzImage.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     BzImage(bzimage::Error),
     /// The kernel cannot be put into an image of our own.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Kernel(kernel::Error),
     /// The parts do not make a bzImage around the boot stub of our own.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     StandaloneBzImage(bzimage::StandaloneError),
     /// No boot stub unpacks it.
     #[error("kimage has no boot stub that unpacks {codec}")]
+    #[diagnostic(help("take gzip, lz4, xz, zstd or none"))]
     NoBootStub {
         /// The codec.
         codec: &'static str,
     },
     /// The parts do not make a zImage.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     ZImage(zimage::Error),
     /// The data does not make a uImage.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     UImage(uimage::Error),
     /// The tree does not make a FIT.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Fit(#[from] fit::Error),
     /// A device tree source cannot be understood.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Source(#[from] dts::Error),
     /// A field that must be known could be neither read from the data nor was it given.
     #[error("the {field} is neither given nor does the data tell it")]
+    #[diagnostic(help("say it with {option}"))]
     Underivable {
         /// The field.
         field: &'static str,
@@ -89,18 +107,21 @@ pub enum Error {
     },
     /// What was asked for contradicts itself or the data.
     #[error("{}", list(.findings))]
+    #[diagnostic(help("{}", ways_out(findings, "to go ahead all the same, say `request.force`")))]
     Contradiction {
         /// All contradictions, worst first.
         findings: Vec<Finding>,
     },
     /// An ELF file is damaged, or has not what was asked for.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Elf(#[from] elf::Error),
     /// A kernel has no symbols of its own that can be read.
     #[error(transparent)]
     Unflatten(#[from] elf::UnflattenError),
     /// Data could not be compressed or decompressed.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Codec(#[from] codec::Error),
     /// The image could not be laid out or written.
     #[error(transparent)]
@@ -108,17 +129,20 @@ pub enum Error {
 }
 
 /// What can be wrong with an input.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Diagnostic)]
 #[non_exhaustive]
 pub enum InputError {
     /// A field of it.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Field(#[from] FieldError),
     /// As an ELF file.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Elf(#[from] elf::Error),
     /// As a decompressor.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Stub(#[from] stub::Error),
 }
 
@@ -143,7 +167,7 @@ impl Error {
             Error::Part { which, index, .. } => Some((which, *index)),
             Error::BzImage(bzimage::Error::Setup(_) | bzimage::Error::SetupTooLong { .. })
             | Error::BzImage(bzimage::Error::UnknownRelease { .. }) => Some(("SETUP", 0)),
-            Error::BzImage(bzimage::Error::Stub(_) | bzimage::Error::Elf(_)) => Some(("VMLINUX", 0)),
+            Error::BzImage(bzimage::Error::Stub(_)) => Some(("VMLINUX", 0)),
             Error::Kernel(_) => Some(("VMLINUX", 0)),
             Error::StandaloneBzImage(
                 bzimage::StandaloneError::Setup(_) | bzimage::StandaloneError::OldSetup { .. },
@@ -155,46 +179,14 @@ impl Error {
             _ => None,
         }
     }
-
-    /// What to do next; empty when the message says it all.
-    pub fn help(&self) -> Cow<'static, str> {
-        match self {
-            Error::Input { source: InputError::Field(error), .. } => error.help.clone(),
-            Error::Input { source: InputError::Elf(error), .. } => error.help(),
-            Error::Input { source: InputError::Stub(error), .. } => error.help(),
-            Error::WrongInput { help, .. } => (*help).into(),
-            Error::UnknownFormat { .. } => {
-                "kimage looked for: x86 bzImage and zImage, ARM zImage, arm64 and RISC-V Image, \
-                 EFI zboot, UKI and other EFI files, uImage, FIT, device tree, ELF, cpio, Android boot.img and \
-                 vendor_boot.img, Raspberry Pi kernel.img, QCDT and DTBH tables, MediaTek, TRX and TP-Link headers, Chrome OS partitions, gzip, bzip2, lzma, xz, lzop, lz4 and zstd streams, and the banner of a kernel without a \
-                 header; a uImage with a vendor's magic number needs `request.magic`"
-                    .into()
-            }
-            Error::Part { source, .. } => source.help(),
-            Error::BzImage(error) => error.help(),
-            Error::Kernel(error) => error.help(),
-            Error::StandaloneBzImage(error) => error.help(),
-            Error::NoBootStub { .. } => "take gzip, lz4, xz, zstd or none".into(),
-            Error::ZImage(error) => error.help(),
-            Error::UImage(error) => error.help(),
-            Error::Fit(error) => error.help(),
-            Error::Source(error) => error.help.clone(),
-            Error::Underivable { option, .. } => format!("say it with {option}").into(),
-            Error::Contradiction { findings } => findings
-                .iter()
-                .map(|finding| &*finding.help)
-                .filter(|help| !help.is_empty())
-                .chain(std::iter::once("to go ahead all the same, say `request.force`"))
-                .collect::<Vec<_>>()
-                .join("; ")
-                .into(),
-            Error::Elf(error) => error.help(),
-            Error::Codec(error) => error.help(),
-            Error::Unflatten(_) | Error::Layout(_) => "".into(),
-        }
-    }
 }
 
 pub(crate) fn list(findings: &[Finding]) -> String {
     findings.iter().map(|finding| finding.message.as_str()).collect::<Vec<_>>().join("; ")
+}
+
+/// What all of them say to do, and `more`.
+pub(crate) fn ways_out(findings: &[Finding], more: &str) -> String {
+    let all = findings.iter().map(|finding| &*finding.help).chain([more]);
+    all.filter(|help| !help.is_empty()).collect::<Vec<_>>().join("; ")
 }

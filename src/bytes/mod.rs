@@ -15,6 +15,7 @@ pub(crate) use record::{Field, FieldWriter};
 
 pub(crate) use record::{fields, offset_of};
 
+use miette::Diagnostic;
 use std::borrow::Cow;
 use std::fmt;
 
@@ -67,7 +68,7 @@ impl Align {
 }
 
 /// A field of an input that cannot be what it should be.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Diagnostic)]
 #[error("{field} at offset {at}: {problem}")]
 pub struct FieldError {
     /// The field by the name its specification gives it.
@@ -77,6 +78,7 @@ pub struct FieldError {
     /// What is wrong with it.
     pub problem: Problem,
     /// What to do next; empty when the message says it all.
+    #[help]
     pub help: Cow<'static, str>,
 }
 
@@ -151,6 +153,11 @@ impl fmt::Display for Problem {
             Problem::Unknown { found, want } => write!(f, "found {found:#x}, wanted {want}"),
         }
     }
+}
+
+/// What `error` says to do next; empty when its message says it all.
+pub fn help(error: &dyn Diagnostic) -> String {
+    error.help().map_or_else(String::new, |help| help.to_string())
 }
 
 /// `bytes.len()` as the 64-bit number the formats count in.

@@ -2,6 +2,7 @@
 
 use super::Codec;
 use crate::bytes::{FieldError, FileOffset};
+use miette::Diagnostic;
 use std::borrow::Cow;
 use std::io;
 
@@ -9,17 +10,19 @@ use std::io;
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// What can go wrong in a codec.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Diagnostic)]
 #[non_exhaustive]
 pub enum Error {
     /// No codec's magic number begins the data.
     #[error("found {found} at offset 0x0, wanted the magic number of a codec")]
+    #[diagnostic(help("kimage reads gzip, bzip2, lzma, xz, lzop, lz4 and zstd streams"))]
     Unknown {
         /// The first bytes, in hexadecimal.
         found: String,
     },
     /// The stream contradicts itself, or a checksum in it is not that of the data.
     #[error("damaged {} stream, near offset {at}: {what}", codec.name())]
+    #[diagnostic(help("make or fetch the file again"))]
     Damaged {
         /// The codec.
         codec: Codec,
@@ -30,6 +33,7 @@ pub enum Error {
     },
     /// The input ends before the stream does.
     #[error("truncated {} stream: the input ends at offset {at}, in the middle of it", codec.name())]
+    #[diagnostic(help("fetch the whole file again"))]
     Truncated {
         /// The codec.
         codec: Codec,
@@ -38,6 +42,7 @@ pub enum Error {
     },
     /// A field of a container is wrong.
     #[error("{}: {source}", codec.name())]
+    #[diagnostic(forward(source))]
     Field {
         /// The codec.
         codec: Codec,
@@ -46,6 +51,7 @@ pub enum Error {
     },
     /// More data than allowed.
     #[error("the {} stream holds more than the {limit} bytes allowed", codec.name())]
+    #[diagnostic(help("if that much is right, raise `request.limit`"))]
     TooBig {
         /// The codec.
         codec: Codec,
@@ -54,6 +60,7 @@ pub enum Error {
     },
     /// A parameter is outside of the codec's range.
     #[error("{option} {value} for {}: allowed are {allowed}", codec.name())]
+    #[diagnostic(help("change {option}, or leave it out for the kernel's value"))]
     Range {
         /// The codec.
         codec: Codec,
@@ -66,6 +73,7 @@ pub enum Error {
     },
     /// The codec has no such parameter.
     #[error("{option} means nothing to {}", codec.name())]
+    #[diagnostic(help("leave out {option}; it is for {known_to}"))]
     NotForCodec {
         /// The codec.
         codec: Codec,
@@ -76,6 +84,7 @@ pub enum Error {
     },
     /// The size trailer has 32 bits.
     #[error("{len} bytes do not fit the 32-bit size trailer")]
+    #[diagnostic(help("leave out `request.with_size`: a kernel's decompressor takes less than 4 GiB"))]
     Trailer {
         /// Bytes of input.
         len: u64,
@@ -94,23 +103,6 @@ pub enum Error {
 }
 
 impl Error {
-    /// What to do next; empty when the message says it all.
-    pub fn help(&self) -> Cow<'static, str> {
-        match self {
-            Error::Unknown { .. } => "kimage reads gzip, bzip2, lzma, xz, lzop, lz4 and zstd streams".into(),
-            Error::Damaged { .. } => "make or fetch the file again".into(),
-            Error::Truncated { .. } => "fetch the whole file again".into(),
-            Error::Field { source, .. } => source.help.clone(),
-            Error::TooBig { .. } => "if that much is right, raise `request.limit`".into(),
-            Error::Range { option, .. } => format!("change {option}, or leave it out for the kernel's value").into(),
-            Error::NotForCodec { option, known_to, .. } => format!("leave out {option}; it is for {known_to}").into(),
-            Error::Trailer { .. } => {
-                "leave out `request.with_size`: a kernel's decompressor takes less than 4 GiB".into()
-            }
-            Error::Library { .. } | Error::Write(_) => "".into(),
-        }
-    }
-
     /// The failure of a library while it compressed.
     pub(super) fn library(codec: Codec, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Error::Library { codec, source: io::Error::other(source) }

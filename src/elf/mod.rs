@@ -41,6 +41,7 @@ pub use unflatten::{FlatKernel, UnflattenError, unflatten};
 
 use crate::arch::Arch;
 use crate::bytes::{Cursor, Endian, FieldError, FileOffset, PhysAddr, Problem, len64, printable, slice};
+use miette::Diagnostic;
 use object::Endianness;
 use object::elf::{FileHeader32, FileHeader64, SectionHeader32, SectionHeader64};
 use object::read::elf::{FileHeader, ProgramHeader, SectionHeader};
@@ -59,14 +60,16 @@ pub const PT_LOAD: u32 = object::elf::PT_LOAD.0;
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// What can be wrong with an ELF file, for what was asked of it.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Diagnostic)]
 #[non_exhaustive]
 pub enum Error {
     /// A header field is impossible.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Field(#[from] FieldError),
     /// A table that the header points to is damaged.
     #[error("{field} at offset {at}: {reason}")]
+    #[diagnostic(help("{DAMAGED}"))]
     Damaged {
         /// The field that leads nowhere.
         field: &'static str,
@@ -77,15 +80,21 @@ pub enum Error {
     },
     /// There is no symbol table.
     #[error("the ELF file has no symbol table (.symtab): it was stripped")]
+    #[diagnostic(help("give the file as the linker left it, before `strip` or `objcopy -S`"))]
     NoSymbols,
     /// Nothing of it is loaded into memory.
     #[error("the ELF file has nothing to load: no section that is allocated and has contents is left")]
+    #[diagnostic(help("give a linked executable; if `request.remove` took everything, remove fewer sections"))]
     NothingToLoad,
     /// The flat image would be mostly gap.
     #[error(
         "the flat image would be {size} bytes, more than {max}: section {low} is at load address {low_at}, \
          section {high} at {high_at}"
     )]
+    #[diagnostic(help(
+        "leave out the section that does not belong in the image (`request.remove` {low} or `request.remove` {high}), or \
+         allow the size with `request.max_size`"
+    ))]
     TooLarge {
         /// Bytes the image would have.
         size: u64,
@@ -102,6 +111,7 @@ pub enum Error {
     },
     /// One section alone is larger than the flat image may be.
     #[error("the flat image would be {size} bytes, more than {max}, of section {section} alone")]
+    #[diagnostic(help("leave it out (`request.remove` {section}), or allow the size with `request.max_size`"))]
     SectionTooLarge {
         /// Bytes the image would have.
         size: u64,
@@ -112,6 +122,7 @@ pub enum Error {
     },
     /// The address to pad to is too far away.
     #[error("padded to load address {pad_to}, the flat image would be {size} bytes, more than {max}")]
+    #[diagnostic(help("lower `request.pad_to`, or allow the size with `request.max_size`"))]
     PadTooFar {
         /// The address to pad to.
         pad_to: PhysAddr,
@@ -122,6 +133,7 @@ pub enum Error {
     },
     /// A section name pattern cannot be understood.
     #[error("`{pattern}` is not a section name pattern: {reason}")]
+    #[diagnostic(help("use a section name, with * ? or [abc] as wildcards"))]
     Pattern {
         /// The pattern.
         pattern: String,
@@ -134,16 +146,27 @@ pub enum Error {
         /// What stands in the way.
         why: Cow<'static, str>,
         /// What to do instead.
+        #[help]
         help: Cow<'static, str>,
     },
     /// The relocations are not in this file.
     #[error("no executable section of this file has relocations: they were cut out after the link")]
+    #[diagnostic(help(
+        "give vmlinux.unstripped where the build leaves one, or take arch/x86/boot/compressed/vmlinux.relocs as the build \
+         made it (some kernels around 6.12 keep them nowhere else); a kernel without CONFIG_X86_NEED_RELOCS has no table \
+         and needs none"
+    ))]
     NoRelocs,
     /// A relocation that cannot be applied when the kernel is moved.
     #[error(transparent)]
+    #[diagnostic(help(
+        "a kernel with it would crash when it is moved: build the code that has it without that kind of address (no -fPIC, \
+         no GOT), or let the linker script give the symbol a section"
+    ))]
     RelocNotAllowed(Box<BadReloc>),
     /// The file is none that a relocation table is made of.
     #[error("this is {found}; wanted {want}")]
+    #[diagnostic(help("give the kernel's own vmlinux, as the linker left it"))]
     NotForRelocs {
         /// What it is.
         found: Cow<'static, str>,
@@ -153,42 +176,6 @@ pub enum Error {
     /// The layout did not come out.
     #[error(transparent)]
     Layout(#[from] crate::layout::Error),
-}
-
-impl Error {
-    /// What to do next; empty when the message says it all.
-    pub fn help(&self) -> Cow<'static, str> {
-        match self {
-            Error::Field(error) => error.help.clone(),
-            Error::Damaged { .. } => DAMAGED.into(),
-            Error::NoSymbols => "give the file as the linker left it, before `strip` or `objcopy -S`".into(),
-            Error::NothingToLoad => {
-                "give a linked executable; if `request.remove` took everything, remove fewer sections".into()
-            }
-            Error::TooLarge { low, high, .. } => format!(
-                "leave out the section that does not belong in the image (`request.remove` {low} or \
-                 `request.remove` {high}), or allow the size with `request.max_size`"
-            )
-            .into(),
-            Error::SectionTooLarge { section, .. } => {
-                format!("leave it out (`request.remove` {section}), or allow the size with `request.max_size`").into()
-            }
-            Error::PadTooFar { .. } => "lower `request.pad_to`, or allow the size with `request.max_size`".into(),
-            Error::Pattern { .. } => "use a section name, with * ? or [abc] as wildcards".into(),
-            Error::CannotStrip { help, .. } => help.clone(),
-            Error::NoRelocs => "give vmlinux.unstripped where the build leaves one, or take \
-                 arch/x86/boot/compressed/vmlinux.relocs as the build made it (some kernels around 6.12 keep them \
-                 nowhere else); a kernel without CONFIG_X86_NEED_RELOCS has no table and needs none"
-                .into(),
-            Error::RelocNotAllowed(_) => {
-                "a kernel with it would crash when it is moved: build the code that has it without that kind of \
-                 address (no -fPIC, no GOT), or let the linker script give the symbol a section"
-                    .into()
-            }
-            Error::NotForRelocs { .. } => "give the kernel's own vmlinux, as the linker left it".into(),
-            Error::Layout(_) => "".into(),
-        }
-    }
 }
 
 /// What kind of program an ELF file is (`e_type`).

@@ -3,12 +3,12 @@
 //! Source: arch/arm/boot/compressed/head.S (`start`) and vmlinux.lds.S (`.table`), Linux 2.4 to 7.2.
 
 use crate::bytes::{Cursor, Endian, FieldError, Problem, len64, slice};
-use crate::elf::{self, ARM_REMOVES, FlatOptions, flatten};
+use crate::elf::ARM_REMOVES;
 use crate::finding::{Checks, Hex, Severity, rules};
 use crate::format::fdt::{Behind, Dtb, FDT_MAGIC};
 use crate::layout::{self, Plan, Region, RegionKind, Reserver};
 use crate::stub::{self, Stub};
-use std::borrow::Cow;
+use miette::Diagnostic;
 
 /// The magic number at [`MAGIC_AT`].
 pub(crate) const ZIMAGE_MAGIC: u32 = 0x016f_2818;
@@ -356,23 +356,23 @@ fn size_table(cursor: &Cursor<'_>, start: u32, end: u64) -> Result<Option<SizeTa
 }
 
 /// The parts do not make a zImage.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Diagnostic)]
 #[non_exhaustive]
 pub enum Error {
     /// A header field is impossible.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Field(#[from] FieldError),
     /// The decompressor is none.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Stub(#[from] stub::Error),
-    /// It cannot be flattened.
-    #[error(transparent)]
-    Elf(#[from] elf::Error),
     /// The layout did not come out.
     #[error(transparent)]
     Layout(#[from] layout::Error),
     /// The device tree given is damaged.
     #[error("device tree {index}: {source}")]
+    #[diagnostic(forward(source))]
     Dtb {
         /// Which of those given, from 0.
         index: usize,
@@ -381,6 +381,9 @@ pub enum Error {
     },
     /// A file that is longer than its tree says.
     #[error("device tree {index}: totalsize at offset 0x4 says {totalsize} bytes, the file has {have}")]
+    #[diagnostic(help(
+        "a decompressor reads what follows totalsize as the next tree: cut the file, or give each tree apart"
+    ))]
     DtbTail {
         /// Which of those given, from 0.
         index: usize,
@@ -393,6 +396,9 @@ pub enum Error {
     #[error(
         "the image ends at {end:#x} by the zImage header (offset 0x2c), at {edata:#x} by the symbol _edata, and is {len:#x} long"
     )]
+    #[diagnostic(help(
+        "an appended device tree must begin at the end that the header names: give the decompressor as linked"
+    ))]
     Length {
         /// `end` - `start` of the header.
         end: u64,
@@ -403,37 +409,12 @@ pub enum Error {
     },
 }
 
-impl Error {
-    /// What to do next; empty when the message says it all.
-    pub fn help(&self) -> Cow<'static, str> {
-        match self {
-            Error::Field(error) => error.help.clone(),
-            Error::Stub(error) => error.help(),
-            // The way out of a flat image, leaving out a section, is none for a decompressor.
-            Error::Elf(elf::Error::TooLarge { .. } | elf::Error::SectionTooLarge { .. }) => {
-                "its load addresses are no decompressor's: give the file as the kernel's build linked it".into()
-            }
-            Error::Elf(error) => error.help(),
-            Error::Layout(_) => "".into(),
-            Error::Dtb { source, .. } => source.help.clone(),
-            Error::DtbTail { .. } => {
-                "a decompressor reads what follows totalsize as the next tree: cut the file, or give each tree apart"
-                    .into()
-            }
-            Error::Length { .. } => {
-                "an appended device tree must begin at the end that the header names: give the decompressor as linked"
-                    .into()
-            }
-        }
-    }
-}
-
 /// Plans the zImage of a linked decompressor: `objcopy -O binary -R .comment -S`, with `dtbs` behind it.
 ///
 /// # Errors
 /// [`Error`]: no zImage header at the front, header and length that disagree, a damaged device tree.
 pub(crate) fn plan<'a>(stub: &Stub<'a>, dtbs: &[&'a [u8]]) -> Result<Plan<'a>, Error> {
-    let flat = flatten(stub.elf(), &FlatOptions { max_size: MAX_SIZE, ..FlatOptions::without(&ARM_REMOVES)? })?;
+    let flat = stub.flat(&ARM_REMOVES, MAX_SIZE)?;
     let (base, flat) = (flat.base.0, flat.plan);
     // The header is in the first section; the table somewhere in the code. A zImage is a few megabytes.
     let bytes = flat.bytes_at(0..flat.len());

@@ -3,7 +3,7 @@
 use super::describe::{self, Child, Content, Context, Decoded, Described, Later, PartAt, initrd};
 use super::{Buffer, Fact, FoundBy, Kind, Layer, LayerId, Limits, Part, Space, Value, rules};
 use crate::arch::Arch;
-use crate::bytes::{len64, slice};
+use crate::bytes::{help, len64, slice};
 use crate::codec::{self, Inflated};
 use crate::elf::Elf;
 use crate::error::{Error, Result};
@@ -666,7 +666,7 @@ fn stream_finding(error: &codec::Error, len: u64, produced: u64) -> Finding {
         }
         _ => rules::STREAM_DAMAGED.finding(message),
     }
-    .with_help(error.help())
+    .with_help(help(error))
 }
 
 fn first_bytes(bytes: &[u8]) -> String {

@@ -326,6 +326,7 @@ fn argument(word: String, words: &mut impl Iterator<Item = String>) -> Result<Ar
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bytes::help;
 
     const ARM: &str = "cmd_arch/arm/boot/compressed/vmlinux := arm-linux-gnueabihf-ld -EL -z noexecstack \
         --no-warn-rwx-segments  --defsym _kernel_bss_size=173744 --defsym=zreladdr=0x60008000 --no-undefined -X \
@@ -408,7 +409,7 @@ mod tests {
         ] {
             let error = parse(command).unwrap_err();
             assert!(error.to_string().contains(words), "{command}: {error}");
-            assert!(!error.help().is_empty());
+            assert!(!help(&error).is_empty());
         }
     }
 }

@@ -225,6 +225,7 @@ impl<'a> Piggy<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bytes::help;
 
     fn bytes(plan: &Plan<'_>) -> Vec<u8> {
         let mut out = Vec::new();
@@ -237,7 +238,7 @@ mod tests {
         for len in 0..4 {
             let error = Piggy::new(&[7; 3][..len]).unwrap_err();
             assert!(error.to_string().contains("output_len at offset 0x0: the input ends too early"), "{error}");
-            assert!(error.help().contains("last four bytes"));
+            assert!(help(&error).contains("last four bytes"));
         }
         assert_eq!(Piggy::new(&[1, 2, 3, 4]).unwrap().output_len(), 0x0403_0201);
     }

@@ -5,7 +5,7 @@
 use super::rules;
 use super::{Board, Files, codec_word, format_word};
 use crate::arch::Arch;
-use crate::bytes::{Align, Cursor, len64};
+use crate::bytes::{Align, Cursor, help, len64};
 use crate::codec::{self, Codec};
 use crate::error::{Error, Result};
 use crate::finding::Rule;
@@ -464,7 +464,7 @@ impl Boot<'_> {
                 return false;
             }
             Err(error) => {
-                let (message, help) = (format!("the kernel cannot be unpacked: {error}"), error.help().into_owned());
+                let (message, help) = (format!("the kernel cannot be unpacked: {error}"), help(error));
                 self.error(&rules::CODEC, message, help);
                 return false;
             }

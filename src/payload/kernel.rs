@@ -6,12 +6,12 @@
 //! a linker left between them is gone. The table is last, as in the kernel's own payloads, behind all that is cleared.
 
 use crate::arch::Arch;
-use crate::bytes::{Endian, PhysAddr, VirtAddr, len64, slice};
+use crate::bytes::{Endian, PhysAddr, VirtAddr, help, len64, slice};
 use crate::codec;
 use crate::elf::encode::{FileHeader, FileHeaderLayout, SectionHeader, Writer, encoder, string_table};
 use crate::elf::raw::{PT_INTERP, PT_NOTE};
 use crate::elf::{self, Elf, PT_LOAD, RelocTable, Segment};
-use std::borrow::Cow;
+use miette::Diagnostic;
 
 /// Bytes of the headers, and by how much the segments stand later in the file than in memory.
 pub(crate) const HEADERS: u64 = 4096;
@@ -30,38 +30,46 @@ const SECTION_NAMES: &[u8] = b"\0.shstrtab\0";
 const LARGE_PAGE: u64 = 2 << 20;
 
 /// The kernel cannot be put into an image of our own.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Diagnostic)]
 #[non_exhaustive]
 pub enum Error {
     /// The ELF file is damaged.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Elf(#[from] elf::Error),
     /// The compressed kernel in an image cannot be unpacked.
     #[error("the kernel in the image: {0}")]
+    #[diagnostic(help("{}", packed_help(_0)))]
     Packed(#[from] codec::Error),
     /// It is for another CPU.
     #[error("the ELF file is for {found}, wanted x86-64 or 32-bit x86")]
+    #[diagnostic(help("for an ARM kernel use `kimage zimage`, for others `kimage image`"))]
     WrongCpu {
         /// Its CPU.
         found: String,
     },
     /// It is not linked yet.
     #[error("this is an object file (e_type ET_REL), it is not linked yet")]
+    #[diagnostic(help("give the kernel as the linker left it: vmlinux"))]
     NotLinked,
     /// It is a program of an operating system.
     #[error("the ELF file wants an interpreter (PT_INTERP): it is a program, not a kernel")]
+    #[diagnostic(help("give the kernel as the linker left it: vmlinux"))]
     Interpreter,
     /// Nothing of it is loaded.
     #[error("the ELF file has no PT_LOAD segment with memory")]
+    #[diagnostic(help("give the kernel as the linker left it: vmlinux"))]
     NothingToLoad,
     /// More segments than the stub reads.
     #[error("the ELF file has {count} PT_LOAD and PT_NOTE segments, the boot stub takes at most {MAX_SEGMENTS}")]
+    #[diagnostic(help("let the linker script put sections into fewer segments (PHDRS)"))]
     TooManySegments {
         /// How many it has.
         count: usize,
     },
     /// A segment's numbers contradict each other or the file.
     #[error("segment {index} of the ELF file: {why}")]
+    #[diagnostic(help("the file is truncated or damaged: copy it again from where it was built"))]
     Segment {
         /// Its place in the table of program headers, from 0.
         index: usize,
@@ -70,6 +78,9 @@ pub enum Error {
     },
     /// A segment must not go where it wants to.
     #[error("segment {index} of the ELF file is for physical address {at}, below 1 MiB")]
+    #[diagnostic(help(
+        "link the kernel for physical addresses (LMA) from 1 MiB on: below are BIOS and boot parameters"
+    ))]
     TooLow {
         /// Its place in the table of program headers, from 0.
         index: usize,
@@ -78,6 +89,7 @@ pub enum Error {
     },
     /// Two segments want the same memory.
     #[error("segments {first} and {second} of the ELF file overlap at physical address {at}")]
+    #[diagnostic(help("give each segment its own physical addresses (LMA, p_paddr)"))]
     Overlap {
         /// One of them.
         first: usize,
@@ -88,18 +100,21 @@ pub enum Error {
     },
     /// The entry point is outside of the kernel.
     #[error("the entry point {entry} of the ELF file is in none of its segments")]
+    #[diagnostic(help("let the linker script say ENTRY(symbol), a symbol in a loaded section"))]
     NoEntry {
         /// `e_entry`.
         entry: PhysAddr,
     },
     /// The relocation table is not this kernel's.
     #[error("the relocation table names the address {at}, which is not in the kernel's memory")]
+    #[diagnostic(help("give the vmlinux.relocs that its own build made, or none"))]
     NotItsTable {
         /// The first such address, a virtual one.
         at: VirtAddr,
     },
     /// It would take too much memory.
     #[error("the kernel takes {need} bytes of memory, more than {max}")]
+    #[diagnostic(help("allow it with `request.max_memory`; physical addresses far apart take memory, too"))]
     TooLarge {
         /// Bytes it takes.
         need: u64,
@@ -108,29 +123,11 @@ pub enum Error {
     },
 }
 
-impl Error {
-    /// What to do next; empty when the message says it all.
-    pub fn help(&self) -> Cow<'static, str> {
-        match self {
-            Error::Elf(error) => error.help(),
-            Error::Packed(codec::Error::TooBig { .. }) => "allow it with `request.max_memory`".into(),
-            Error::Packed(error) => error.help(),
-            Error::WrongCpu { .. } => "for an ARM kernel use `kimage zimage`, for others `kimage image`".into(),
-            Error::NotLinked | Error::Interpreter | Error::NothingToLoad => {
-                "give the kernel as the linker left it: vmlinux".into()
-            }
-            Error::TooManySegments { .. } => "let the linker script put sections into fewer segments (PHDRS)".into(),
-            Error::Segment { .. } => "the file is truncated or damaged: copy it again from where it was built".into(),
-            Error::TooLow { .. } => {
-                "link the kernel for physical addresses (LMA) from 1 MiB on: below are BIOS and boot parameters".into()
-            }
-            Error::Overlap { .. } => "give each segment its own physical addresses (LMA, p_paddr)".into(),
-            Error::NoEntry { .. } => "let the linker script say ENTRY(symbol), a symbol in a loaded section".into(),
-            Error::NotItsTable { .. } => "give the vmlinux.relocs that its own build made, or none".into(),
-            Error::TooLarge { .. } => {
-                "allow it with `request.max_memory`; physical addresses far apart take memory, too".into()
-            }
-        }
+/// The limit of what is unpacked is the memory that was allowed.
+fn packed_help(error: &codec::Error) -> String {
+    match error {
+        codec::Error::TooBig { .. } => "allow it with `request.max_memory`".to_owned(),
+        error => help(error),
     }
 }
 

@@ -22,22 +22,28 @@ pub(crate) mod memory;
 pub(crate) mod parameters;
 
 use crate::arch::Arch;
-use crate::elf::{self, Elf};
-use std::borrow::Cow;
+use crate::elf::{self, Elf, FlatImage, FlatOptions, flatten};
+use miette::Diagnostic;
 use std::collections::HashMap;
 
 /// The result of this module.
 pub(crate) type Result<T> = std::result::Result<T, Error>;
 
 /// The file is not a linked decompressor.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Diagnostic)]
 #[non_exhaustive]
 pub enum Error {
     /// The ELF file cannot be read.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Elf(#[from] elf::Error),
+    /// It cannot be flattened: a section lies too far away. Leaving it out, as of a flat image, is no way out here.
+    #[error(transparent)]
+    #[diagnostic(help("its load addresses are no decompressor's: give the file as the kernel's build linked it"))]
+    NotFlat(elf::Error),
     /// It is the kernel itself, not the decompressor around it.
     #[error("this is the kernel itself{}, not the decompressor linked around it: it has no symbol {missing}", name(.release))]
+    #[diagnostic(help("give {instead} of the same build, which holds this kernel compressed"))]
     Kernel {
         /// `Linux version …` without the compiler, where it was found.
         release: Option<String>,
@@ -48,6 +54,7 @@ pub enum Error {
     },
     /// It is some other program.
     #[error("this is no kernel's decompressor: it has no symbol {missing}")]
+    #[diagnostic(help("give {instead} of a kernel build"))]
     NotADecompressor {
         /// The first symbol that a decompressor would have.
         missing: &'static str,
@@ -62,13 +69,16 @@ pub enum Error {
         /// The CPUs that the image format is for.
         want: &'static str,
         /// What to do instead.
+        #[help]
         help: &'static str,
     },
     /// It is not linked yet.
     #[error("this is an object file (e_type ET_REL), it is not linked yet")]
+    #[diagnostic(help("give the linked file, vmlinux"))]
     NotLinked,
     /// A symbol that the image needs is missing.
     #[error("the decompressor has no symbol {name}, which {why}")]
+    #[diagnostic(help("give the decompressor as the kernel's build linked it, with its symbol table"))]
     MissingSymbol {
         /// The symbol.
         name: &'static str,
@@ -79,24 +89,6 @@ pub enum Error {
 
 fn name(release: &Option<String>) -> String {
     release.as_ref().map_or_else(String::new, |release| format!(" (Linux {release})"))
-}
-
-impl Error {
-    /// What to do next; empty when the message says it all.
-    pub(crate) fn help(&self) -> Cow<'static, str> {
-        match self {
-            Error::Elf(error) => error.help(),
-            Error::Kernel { instead, .. } => {
-                format!("give {instead} of the same build, which holds this kernel compressed").into()
-            }
-            Error::NotADecompressor { instead, .. } => format!("give {instead} of a kernel build").into(),
-            Error::WrongCpu { help, .. } => (*help).into(),
-            Error::NotLinked => "give the linked file, vmlinux".into(),
-            Error::MissingSymbol { .. } => {
-                "give the decompressor as the kernel's build linked it, with its symbol table".into()
-            }
-        }
-    }
 }
 
 /// Symbols of a decompressor that image builders ask for (`arch/x86/boot/tools/build.c`, `arch/x86/boot/header.S`).
@@ -187,9 +179,16 @@ impl<'a> Stub<'a> {
         Ok(Stub { elf, symbols })
     }
 
-    /// The linked file.
-    pub(crate) fn elf(&self) -> &Elf<'a> {
-        &self.elf
+    /// The flat binary of it: `objcopy -O binary`, without the sections of these names, of at most `max_size` bytes.
+    ///
+    /// # Errors
+    /// [`Error::NotFlat`] for load addresses that make it larger.
+    pub(crate) fn flat(&self, removes: &[&str], max_size: u64) -> Result<FlatImage<'a>> {
+        let options = FlatOptions { max_size, ..FlatOptions::without(removes)? };
+        flatten(&self.elf, &options).map_err(|error| match error {
+            elf::Error::TooLarge { .. } | elf::Error::SectionTooLarge { .. } => Error::NotFlat(error),
+            error => error.into(),
+        })
     }
 
     /// Is it 64-bit code?

@@ -1,6 +1,7 @@
 //! Byte for byte the same as the kernel's own build, on every tree of the corpus.
 
 use crate::support::{self, Tree, assert_same, kimage, run_ok, stderr, stdout, tempdir};
+use kimage::bytes::help;
 use std::fs;
 
 fn x86() -> impl Iterator<Item = &'static Tree> {
@@ -181,7 +182,7 @@ fn the_kernel_itself_is_refused_with_the_way_out() {
     for tree in x86() {
         let (vmlinux, setup) = (tree.read("vmlinux"), tree.read("arch/x86/boot/setup.bin"));
         let error = kimage::assemble::bzimage(&vmlinux, &setup, Default::default()).unwrap_err();
-        let text = format!("{error}; {}", error.help());
+        let text = format!("{error}; {}", help(&error));
         for word in ["this is the kernel itself (Linux ", "input_data", "give arch/x86/boot/compressed/vmlinux"] {
             assert!(text.contains(word), "{}: {text}", tree.name);
         }

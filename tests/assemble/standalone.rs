@@ -8,6 +8,7 @@ use crate::simulated::parameters::{BITS32, Parameters, RELOCATABLE, RELOCS};
 use crate::simulated::{Load, elf, pack, simulate, wanted};
 use crate::support::{self, Tree, read, testdata};
 use kimage::assemble::StandaloneRequest;
+use kimage::bytes::help;
 use kimage::codec::{Bcj, Codec, Parameters as CodecParameters};
 use kimage::elf::Elf;
 use kimage::format::bzimage::BzImage;
@@ -230,9 +231,9 @@ fn refusals() {
         (read(&testdata("tiny/vmlinux")), "a decompressor with a kernel in it"),
     ] {
         let error = pack(&file, &request(Codec::Gzip)).unwrap_err();
-        let all = format!("{error}: {}", error.help());
+        let all = format!("{error}: {}", help(&error));
         assert!(all.contains(says), "{says}: {all}");
-        assert!(!error.help().is_empty(), "{all}");
+        assert!(!help(&error).is_empty(), "{all}");
     }
     let kernel = elf(true, 0x20_0000, &good);
     let for_arm = CodecParameters { bcj: Some(Bcj::Arm), ..CodecParameters::default() };
@@ -247,7 +248,7 @@ fn refusals() {
         (StandaloneRequest { relocs: Some(&[0; 5]), ..request(Codec::Gzip) }, "vmlinux.relocs"),
     ] {
         let error = pack(&kernel, &request).unwrap_err();
-        assert!(format!("{error}: {}", error.help()).contains(says), "{says}: {error}: {}", error.help());
+        assert!(format!("{error}: {}", help(&error)).contains(says), "{says}: {error}: {}", help(&error));
     }
 }
 

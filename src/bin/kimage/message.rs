@@ -5,7 +5,7 @@ use crate::{dash, screen};
 use clap::CommandFactory;
 use clap::error::ErrorKind;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use kimage::bytes::printable;
+use kimage::bytes::{help, printable};
 use kimage::finding::Finding;
 use kimage::inspect::Opened;
 use kimage::kbuild;
@@ -40,8 +40,8 @@ pub(crate) fn error(error: &anyhow::Error) {
         return;
     }
     labelled("error", &printable(&text(error)));
-    if let Some(help) = build.map(kbuild::Error::help).or(ours.map(kimage::Error::help)).filter(|help| !help.is_empty())
-    {
+    let help = build.map(|error| help(error)).or(ours.map(|error| help(error))).filter(|help| !help.is_empty());
+    if let Some(help) = help {
         labelled("help", &help);
     }
 }

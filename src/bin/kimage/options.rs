@@ -1,18 +1,28 @@
 //! The options that set what the library speaks of.
 //!
 //! The library names the fields of its requests: "allow the size with `request.max_size`". An option is called like its field
-//! (--max-size), or stands in [`OTHER`].
+//! (--max-size), or stands in [`OTHER`]; where mkimage has a letter for it, that is named.
 
 use std::borrow::Cow;
 
 /// Fields whose options have other names.
 const OTHER: &[(&str, &str)] = &[
-    ("dictionary", "dict-size"),
-    ("remove", "remove-section"),
-    ("dtbs", "append-dtb"),
-    ("linker", "ld"),
-    ("environment", "uboot-env"),
-    ("efi", "no-efi"),
+    ("dictionary", "--dict-size"),
+    ("remove", "--remove-section"),
+    ("dtbs", "--append-dtb"),
+    ("linker", "--ld"),
+    ("environment", "--uboot-env"),
+    ("efi", "--no-efi"),
+    ("load", "-a"),
+    ("entry", "-e"),
+    ("arch", "-A"),
+    ("os", "-O"),
+    ("kind", "-T"),
+    ("comp", "-C"),
+    ("name", "-n"),
+    ("xip", "-x"),
+    ("external", "-E"),
+    ("position", "-p"),
 ];
 
 const LEAD: &str = "`request.";
@@ -27,11 +37,11 @@ pub(crate) fn named(text: &str) -> Cow<'_, str> {
     for part in parts {
         let option = part.split_once('`').map(|(field, rest)| {
             let other = OTHER.iter().find(|(name, _)| *name == field).map(|(_, option)| (*option).to_owned());
-            let option = other.unwrap_or_else(|| field.replace('_', "-"));
+            let option = other.unwrap_or_else(|| format!("--{}", field.replace('_', "-")));
             (option, rest)
         });
         match option {
-            Some((option, rest)) => out.extend(["--", &option, rest]),
+            Some((option, rest)) => out.extend([&*option, rest]),
             None => out.extend([LEAD, part]),
         }
     }
@@ -50,6 +60,7 @@ mod tests {
     fn fields_become_options() {
         assert_eq!(named("lower `request.pad_to`, or `request.max_size`"), "lower --pad-to, or --max-size");
         assert_eq!(named("(`request.remove` .data) `x`"), "(--remove-section .data) `x`");
+        assert_eq!(named("change `request.load`"), "change -a");
         for text in ["plain", "`request.level", "a `request` b"] {
             assert_eq!(named(text), text);
         }
@@ -78,7 +89,11 @@ mod tests {
         let mut seen = 0;
         let command = Cli::command();
         let arguments = command.get_subcommands().flat_map(clap::Command::get_arguments);
-        let options: Vec<String> = arguments.filter_map(|one| one.get_long()).map(|long| format!("--{long}")).collect();
+        let names = arguments.map(|one| (one.get_long(), one.get_short()));
+        let options: Vec<String> = names
+            .flat_map(|(long, short)| [long.map(|long| format!("--{long}")), short.map(|short| format!("-{short}"))])
+            .flatten()
+            .collect();
         check(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &options, &mut seen);
         assert!(seen > 20, "{seen}");
     }

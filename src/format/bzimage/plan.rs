@@ -3,10 +3,11 @@
 use super::parse::{Setup, regions};
 use super::raw::{SetupHeader, offset_of};
 use crate::bytes::{Align, FieldError, FieldWriter, Patch, Problem, len64};
-use crate::elf::{self, FlatOptions, X86_REMOVES, flatten};
+use crate::elf::{DEFAULT_MAX_SIZE, X86_REMOVES};
 use crate::format::pe::{Pe, SECTION_PLACES};
 use crate::layout::{self, Plan, Reserver};
 use crate::stub::{self, Stub};
+use miette::Diagnostic;
 use std::borrow::Cow;
 
 /// How a kernel's own build puts its image together.
@@ -67,18 +68,17 @@ pub(crate) struct Built<'a> {
 }
 
 /// The parts do not make a bzImage.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Diagnostic)]
 #[non_exhaustive]
 pub enum Error {
     /// The setup has an impossible field.
     #[error("setup: {0}")]
+    #[diagnostic(transparent)]
     Setup(#[from] FieldError),
     /// The decompressor is none.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Stub(#[from] stub::Error),
-    /// The decompressor cannot be flattened.
-    #[error(transparent)]
-    Elf(#[from] elf::Error),
     /// The layout did not come out.
     #[error(transparent)]
     Layout(#[from] layout::Error),
@@ -86,6 +86,7 @@ pub enum Error {
     #[error(
         "setup and vmlinux do not belong together: {field} at offset {at:#x} of the setup says {found:#x}, {symbol} of vmlinux says {want:#x}"
     )]
+    #[diagnostic(help("give both files from the same build of the same kernel"))]
     Mixed {
         /// The field of the setup.
         field: &'static str,
@@ -100,6 +101,7 @@ pub enum Error {
     },
     /// The setup is too long for `setup_sects`.
     #[error("setup: {len} bytes are {sectors} sectors, setup_sects at offset 0x1f1 can say at most {max}")]
+    #[diagnostic(help("give arch/x86/boot/setup.bin or setup.elf, not a whole image"))]
     SetupTooLong {
         /// Bytes of the setup.
         len: u64,
@@ -112,6 +114,7 @@ pub enum Error {
     #[error(
         "kernel_version at offset 0x20e of the setup gives no release ({found}), so nothing tells whether this kernel's build writes the CRC"
     )]
+    #[diagnostic(help("say `request.crc` yes (kernels before 6.15) or `request.crc` no (6.15 and later)"))]
     UnknownRelease {
         /// What stands there.
         found: String,
@@ -121,6 +124,7 @@ pub enum Error {
         "setup: {field} at offset {at:#x} is {found:#x}{}, and it changes with the new link",
         .want.map_or_else(String::new, |want| format!(", by zoffset.h it should be {want:#x}"))
     )]
+    #[diagnostic(help("setup.bin and zoffset.h of the build folder are not of one build: run make there"))]
     Unfollowed {
         /// The field.
         field: &'static str,
@@ -135,37 +139,13 @@ pub enum Error {
     #[error(
         "32-bit and 64-bit EFI entry points do not match: efi32_stub_entry is {found:#x}, efi64_stub_entry - 0x200 is {want:#x}"
     )]
+    #[diagnostic(help("the decompressor's head_64.S and setup are not of the same kernel"))]
     MixedEntry {
         /// `efi32_stub_entry`.
         found: u64,
         /// `efi64_stub_entry` - 0x200.
         want: u64,
     },
-}
-
-impl Error {
-    /// What to do next; empty when the message says it all.
-    pub fn help(&self) -> Cow<'static, str> {
-        match self {
-            Error::Setup(error) => error.help.clone(),
-            Error::Stub(error) => error.help(),
-            // The way out of a flat image, leaving out a section, is none for a decompressor.
-            Error::Elf(elf::Error::TooLarge { .. } | elf::Error::SectionTooLarge { .. }) => {
-                "its load addresses are no decompressor's: give the file as the kernel's build linked it".into()
-            }
-            Error::Elf(error) => error.help(),
-            Error::Layout(_) => "".into(),
-            Error::Mixed { .. } => "give both files from the same build of the same kernel".into(),
-            Error::SetupTooLong { .. } => "give arch/x86/boot/setup.bin or setup.elf, not a whole image".into(),
-            Error::UnknownRelease { .. } => {
-                "say `request.crc` yes (kernels before 6.15) or `request.crc` no (6.15 and later)".into()
-            }
-            Error::Unfollowed { .. } => {
-                "setup.bin and zoffset.h of the build folder are not of one build: run make there".into()
-            }
-            Error::MixedEntry { .. } => "the decompressor's head_64.S and setup are not of the same kernel".into(),
-        }
-    }
 }
 
 /// Fewest sectors of a setup with its boot sector, and most (`SETUP_SECT_MIN`, `SETUP_SECT_MAX` of build.c).
@@ -180,7 +160,7 @@ const RESERVE: u64 = 0x20;
 pub(crate) fn plan<'a>(parts: &Parts<'a, '_>) -> Result<Built<'a>, Error> {
     let setup = Setup::parse(&parts.setup)?;
     setup.check_end()?;
-    let system = flatten(parts.stub.elf(), &FlatOptions::without(&X86_REMOVES)?)?.plan;
+    let system = parts.stub.flat(&X86_REMOVES, DEFAULT_MAX_SIZE)?.plan;
     // build.c's generation left both to be filled in; header.S fills in both since.
     let generation = match () {
         () if setup.is_unassembled() => Generation::Patched,

@@ -17,6 +17,7 @@ use crate::layout::{self, Plan, Region, RegionKind, Reserver};
 use crate::stub::builtin::{self, BootStub};
 use crate::stub::memory::{self, Sizes};
 use crate::stub::parameters::Parameters;
+use miette::Diagnostic;
 use std::borrow::Cow;
 use std::ops::Range;
 
@@ -114,23 +115,27 @@ pub(crate) struct StandaloneBuilt<'a> {
 }
 
 /// The parts do not make an image.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Diagnostic)]
 #[non_exhaustive]
 pub enum StandaloneError {
     /// The setup has an impossible field.
     #[error("setup: {0}")]
+    #[diagnostic(transparent)]
     Setup(#[from] FieldError),
     /// The setup is too old for what has to be said in its header.
     #[error("setup: version at offset 0x206 is {found:#x}, the boot stub needs {OLDEST_PROTOCOL:#x} (2.12) or newer")]
+    #[diagnostic(help("leave SETUP out: then kimage's own is used"))]
     OldSetup {
         /// The version.
         found: u16,
     },
     /// A built-in part of kimage is damaged.
     #[error("the built-in boot stub")]
+    #[diagnostic(transparent)]
     BuiltIn(#[from] elf::Error),
     /// The command line is longer than kernels read.
     #[error("the command line has {len} bytes, the kernel reads at most {max}")]
+    #[diagnostic(help("shorten it"))]
     Cmdline {
         /// Its length.
         len: u64,
@@ -139,6 +144,7 @@ pub enum StandaloneError {
     },
     /// The image would need more memory than allowed.
     #[error("the image needs {need} bytes of memory to start, more than {max}")]
+    #[diagnostic(help("allow it with `request.max_memory`, or pass the initrd by the boot loader"))]
     TooLarge {
         /// Bytes needed.
         need: u64,
@@ -148,22 +154,6 @@ pub enum StandaloneError {
     /// The layout did not come out.
     #[error(transparent)]
     Layout(#[from] layout::Error),
-}
-
-impl StandaloneError {
-    /// What to do next; empty when the message says it all.
-    pub(crate) fn help(&self) -> Cow<'static, str> {
-        match self {
-            StandaloneError::Setup(error) => error.help.clone(),
-            StandaloneError::OldSetup { .. } => "leave SETUP out: then kimage's own is used".into(),
-            StandaloneError::BuiltIn(error) => error.help(),
-            StandaloneError::Cmdline { .. } => "shorten it".into(),
-            StandaloneError::TooLarge { .. } => {
-                "allow it with `request.max_memory`, or pass the initrd by the boot loader".into()
-            }
-            StandaloneError::Layout(_) => "".into(),
-        }
-    }
 }
 
 /// The built-in setup, flat.

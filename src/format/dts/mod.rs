@@ -25,6 +25,7 @@ mod tree;
 pub use resolve::Resolved;
 
 use crate::finding::rules;
+use miette::Diagnostic;
 use std::borrow::Cow;
 
 rules! {
@@ -90,7 +91,7 @@ impl Source {
 }
 
 /// The source cannot be understood.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Diagnostic)]
 #[error("{file}:{line}:{column}: {message}")]
 pub struct Error {
     /// The text file.
@@ -102,6 +103,7 @@ pub struct Error {
     /// What was found and what was wanted.
     pub message: String,
     /// What to do next; may be empty.
+    #[help]
     pub help: Cow<'static, str>,
 }
 

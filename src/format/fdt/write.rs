@@ -3,6 +3,7 @@
 use super::{COMPATIBLE, FDT_MAGIC, HEADER_LEN, MAX_DEPTH, Node, Property, RESERVATION_LEN, RawHeader, VERSION, token};
 use crate::bytes::len64;
 use crate::layout::{self, Plan, RegionKind, Reserver};
+use miette::Diagnostic;
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ops::Range;
@@ -18,20 +19,23 @@ pub struct Reservation {
 }
 
 /// The tree cannot be written.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Diagnostic)]
 #[non_exhaustive]
 pub enum Error {
     /// A field of the header has 32 bits.
     #[error("the device tree has {size} bytes, a blob can hold {max}", max = u32::MAX)]
+    #[diagnostic(help("leave the data outside of the tree (external data, `request.external`)"))]
     TooLarge {
         /// Bytes.
         size: u64,
     },
     /// More nodes in nodes than are read back.
     #[error("a node lies deeper than {max} nodes", max = MAX_DEPTH)]
+    #[diagnostic(help("flatten the tree"))]
     TooDeep,
     /// A name that ends the name, or parts a path.
     #[error("{name:?} cannot be the name of a node or property")]
+    #[diagnostic(help("a name is text without slash and zero byte"))]
     Name {
         /// The name.
         name: String,
@@ -39,18 +43,6 @@ pub enum Error {
     /// The layout did not come out.
     #[error(transparent)]
     Layout(#[from] layout::Error),
-}
-
-impl Error {
-    /// What to do next; empty when the message says it all.
-    pub fn help(&self) -> Cow<'static, str> {
-        match self {
-            Error::TooLarge { .. } => "leave the data outside of the tree (external data, -E)".into(),
-            Error::TooDeep => "flatten the tree".into(),
-            Error::Name { .. } => "a name is text without slash and zero byte".into(),
-            Error::Layout(_) => "".into(),
-        }
-    }
 }
 
 /// The strings block: property names, each once. A name that ends another shares its bytes, as in dtc

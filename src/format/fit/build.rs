@@ -7,6 +7,7 @@ use crate::finding::{Finding, Severity};
 use crate::format::fdt::{self, FDT_MAGIC, Flat, Node, PROPERTY_HEADER, Property, Reservation, Strings};
 use crate::format::zimage::ZImage;
 use crate::layout::{self, Plan, Reserver};
+use miette::Diagnostic;
 use std::borrow::Cow;
 use std::collections::HashMap;
 
@@ -37,20 +38,23 @@ pub struct External {
 }
 
 /// The tree does not make a FIT.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Diagnostic)]
 #[non_exhaustive]
 pub enum Error {
     /// It describes no images.
     #[error("the tree has no node /images")]
+    #[diagnostic(help("a FIT has nodes /images and /configurations"))]
     NoImages,
     /// An image without data.
     #[error("{path} has no data")]
+    #[diagnostic(help("name the file: data = /incbin/(\"FILE\");"))]
     NoData {
         /// Its node.
         path: String,
     },
     /// A hash whose algorithm is not said, or that kimage does not know.
     #[error("{path}: {}", match .algo { Some(algo) => format!("unknown algorithm {algo:?}"), None => "no algo".to_owned() })]
+    #[diagnostic(help("say algo = \"sha256\"; known are {}", Algorithm::ALL.map(Algorithm::name).join(", ")))]
     Algorithm {
         /// Its node.
         path: String,
@@ -58,7 +62,8 @@ pub enum Error {
         algo: Option<String>,
     },
     /// A node asks for something that kimage does not make, and the image must not go without.
-    #[error("{path} {}", .what.message())]
+    #[error("{path} {what}")]
+    #[diagnostic(forward(what))]
     Unfilled {
         /// The node.
         path: String,
@@ -67,6 +72,7 @@ pub enum Error {
     },
     /// The data was to begin inside of the tree.
     #[error("external data is to begin at {position:#x}, but the tree has {tree:#x} bytes")]
+    #[diagnostic(help("change `request.position` to {:#x} or more", tree.next_multiple_of(4096)))]
     Position {
         /// Where the data was to begin.
         position: u64,
@@ -75,6 +81,7 @@ pub enum Error {
     },
     /// The tree cannot be written.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Tree(#[from] fdt::Error),
     /// The layout did not come out.
     #[error(transparent)]
@@ -82,60 +89,29 @@ pub enum Error {
 }
 
 /// What a node can ask for that kimage does not make.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error, Diagnostic)]
 #[non_exhaustive]
 pub enum Unfilled {
     /// `signature`: of an image or a configuration.
+    #[error("asks for a signature: kimage does not sign")]
+    #[diagnostic(help(
+        "make it without for now (`request.unsigned`) and sign it afterwards: mkimage -F -k KEYS FILE; or take the node out"
+    ))]
     Signature,
     /// `signature` of a configuration that was signed: time and hashes of the tree are signed too.
+    #[error("was signed, and that signature does not hold for the tree that is made anew: kimage does not sign")]
+    #[diagnostic(help(
+        "take the signature away (`request.unsigned`) and sign it again: mkimage -F -k KEYS FILE; or use the signed file as it is"
+    ))]
     StaleSignature,
     /// `cipher`: the data encrypted.
+    #[error("asks for the data to be encrypted: kimage does not encrypt, and the data would stand there in plain text")]
+    #[diagnostic(help("take the node out, or make it with mkimage -f SOURCE -k KEYS"))]
     Cipher,
     /// `dm-verity`: a hash tree behind the data.
+    #[error("asks for a hash tree (dm-verity): kimage makes none")]
+    #[diagnostic(help("take the node out, or make it with mkimage 2026.10 or newer"))]
     Verity,
-}
-
-impl Unfilled {
-    fn message(self) -> &'static str {
-        match self {
-            Unfilled::Signature => "asks for a signature: kimage does not sign",
-            Unfilled::StaleSignature => {
-                "was signed, and that signature does not hold for the tree that is made anew: kimage does not sign"
-            }
-            Unfilled::Cipher => {
-                "asks for the data to be encrypted: kimage does not encrypt, and the data would stand there in plain text"
-            }
-            Unfilled::Verity => "asks for a hash tree (dm-verity): kimage makes none",
-        }
-    }
-}
-
-impl Error {
-    /// What to do next; empty when the message says it all.
-    pub fn help(&self) -> Cow<'static, str> {
-        match self {
-            Error::NoImages => "a FIT has nodes /images and /configurations".into(),
-            Error::NoData { .. } => "name the file: data = /incbin/(\"FILE\");".into(),
-            Error::Algorithm { .. } => {
-                let names: Vec<&str> = Algorithm::ALL.iter().map(|algorithm| algorithm.name()).collect();
-                format!("say algo = \"sha256\"; known are {}", names.join(", ")).into()
-            }
-            Error::Unfilled { what, .. } => match what {
-                Unfilled::Signature => {
-                    "make it without for now (`request.unsigned`) and sign it afterwards: mkimage -F -k KEYS FILE; or take the node out"
-                }
-                Unfilled::StaleSignature => {
-                    "take the signature away (`request.unsigned`) and sign it again: mkimage -F -k KEYS FILE; or use the signed file as it is"
-                }
-                Unfilled::Cipher => "take the node out, or make it with mkimage -f SOURCE -k KEYS",
-                Unfilled::Verity => "take the node out, or make it with mkimage 2026.10 or newer",
-            }
-            .into(),
-            Error::Position { tree, .. } => format!("change -p to {:#x} or more", tree.next_multiple_of(4096)).into(),
-            Error::Tree(error) => error.help(),
-            Error::Layout(_) => "".into(),
-        }
-    }
 }
 
 /// What was planned.

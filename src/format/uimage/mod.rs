@@ -13,6 +13,7 @@ use crate::bytes::{Align, Cursor, Endian, FieldError, Problem, len64, slice};
 use crate::finding::Severity;
 use crate::format::entered;
 use crate::layout::{self, Plan, Region, RegionKind, Reserver};
+use miette::Diagnostic;
 use std::borrow::Cow;
 use zerocopy::big_endian::U32;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -374,7 +375,7 @@ fn file_table(cursor: &Cursor<'_>, end: u64) -> Result<Vec<std::ops::Range<u64>>
 }
 
 /// The data does not make a uImage.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Diagnostic)]
 #[non_exhaustive]
 pub enum Error {
     /// The layout did not come out.
@@ -382,20 +383,11 @@ pub enum Error {
     Layout(#[from] layout::Error),
     /// `ih_size` has 32 bits.
     #[error("ih_size at offset 0xc: {size} bytes of data, a uImage can hold {max}", max = u32::MAX)]
+    #[diagnostic(help("wrap the data in a FIT, or compress it"))]
     TooLarge {
         /// Bytes of data.
         size: u64,
     },
-}
-
-impl Error {
-    /// What to do next; empty when the message says it all.
-    pub fn help(&self) -> Cow<'static, str> {
-        match self {
-            Error::Layout(_) => "".into(),
-            Error::TooLarge { .. } => "wrap the data in a FIT, or compress it".into(),
-        }
-    }
 }
 
 /// Plans the image of `files`: one, or as many as [`kind::MULTI`] is to hold.

@@ -19,7 +19,7 @@ use crate::elf_builder::{
 };
 use crate::support::{self, corpus, run, stderr, tempdir, testdata, tool};
 use kimage::assemble::{self, Assembled, UImageRequest};
-use kimage::bytes::FieldError;
+use kimage::bytes::{FieldError, help};
 use kimage::codec::Codec;
 use kimage::elf::{self, Elf, FlatOptions};
 use kimage::error::{InputError, StubError};
@@ -165,14 +165,13 @@ impl From<kimage::Error> for Complaint {
                 (Some(field(error)), false)
             }
             Input { source: InputError::Elf(error), .. } | kimage::Error::Elf(error) => of_elf(error),
-            BzImage(bzimage::Error::Elf(error)) | ZImage(zimage::Error::Elf(error)) => of_elf(error),
             Input { source: InputError::Stub(error), .. } => of_stub(error),
             BzImage(bzimage::Error::Stub(error)) | ZImage(zimage::Error::Stub(error)) => of_stub(error),
             BzImage(bzimage::Error::MixedEntry { .. }) => (None, true),
             WrongInput { .. } | Underivable { .. } | Contradiction { .. } => (None, true),
             _ => (None, false),
         };
-        let (text, help) = (error.to_string(), error.help().into_owned());
+        let (text, help) = (error.to_string(), help(&error));
         Complaint { text, help, field: inner.and_then(|inner| inner.field), about_contents }
     }
 }
