@@ -276,7 +276,12 @@ impl<'r, 'a> Builder<'r, 'a> {
                 self.derive("arch", name, from);
                 name
             }
-            (None, None) => return Err(Error::Underivable { field: "CPU", option: "-A (-A list shows the names)" }),
+            (None, None) => {
+                return Err(Error::Underivable {
+                    field: "CPU",
+                    option: "`request.arch` (`request.arch` list shows the names)",
+                });
+            }
         };
         let (kind, load, entry) = match (request.load, kernel.addresses) {
             (Some(load), found) => {
@@ -296,7 +301,7 @@ impl<'r, 'a> Builder<'r, 'a> {
                 self.derive("type", "kernel_noload", "the kernel's header: it runs anywhere");
                 ("kernel_noload", 0, request.entry.unwrap_or(0))
             }
-            (None, None) => return Err(Error::Underivable { field: "load address", option: "-a" }),
+            (None, None) => return Err(Error::Underivable { field: "load address", option: "`request.load`" }),
         };
         if kernel.codec.is_none() && matches!(kernel.format, Some(Format::Compressed(_))) {
             let message = "U-Boot has no word for this compression: the kernel is labelled `none`";
@@ -311,9 +316,12 @@ impl<'r, 'a> Builder<'r, 'a> {
         }
         let end = load.checked_add(kernel.len());
         if kind == "kernel" && kernel.codec.is_none() && !end.is_some_and(|end| (load..end).contains(&entry)) {
-            let message = format!("-e {entry:#x} is outside of the kernel ({load:#x}..{:#x})", end.unwrap_or(u64::MAX));
+            let message = format!(
+                "`request.entry` {entry:#x} is outside of the kernel ({load:#x}..{:#x})",
+                end.unwrap_or(u64::MAX)
+            );
             let finding = fit::rules::ENTRY.finding(message);
-            self.findings.push(finding.with_help("change -e or -a"));
+            self.findings.push(finding.with_help("change `request.entry` or `request.load`"));
         }
         let description = kernel.release.map_or_else(|| name.to_owned(), |release| format!("Linux-{release}"));
         let wide = [load, entry].iter().any(|address| u32::try_from(*address).is_err());

@@ -168,7 +168,7 @@ impl<'a> Kernel<'a> {
         let message = format!(
             "the ELF file of an ARM kernel names virtual addresses: {load:#x} is right only if the RAM begins there"
         );
-        let help = "give the address with -a: usually 0x8000 behind the start of the RAM";
+        let help = "give the address with `request.load`: usually 0x8000 behind the start of the RAM";
         Some(super::rules::KERNEL_VIRTUAL.finding(message).with_help(help))
     }
 

@@ -46,5 +46,5 @@ rules! {
         "copy it again from the build tree";
     pub(super) KERNEL_VIRTUAL = "kernel.virtual", Warning, "addresses of an ARM kernel's ELF file",
         "U-Boot loads the kernel to the wrong place, unless the RAM begins there",
-        "give the address with -a: usually 0x8000 behind the start of the RAM";
+        "give the address with `request.load`: usually 0x8000 behind the start of the RAM";
 }

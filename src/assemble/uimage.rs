@@ -243,9 +243,11 @@ impl Decided {
             return Ok(None);
         }
         let contradiction = match request.kind {
-            Some(kind::MULTI | kind::SCRIPT) => Some("-T multi and -T script hold files as they are"),
+            Some(kind::MULTI | kind::SCRIPT) => {
+                Some("`request.kind` multi and `request.kind` script hold files as they are")
+            }
             _ if request.comp.is_some() && request.compress.is_some() => {
-                Some("-C says how the data is compressed already")
+                Some("`request.comp` says how the data is compressed already")
             }
             _ if request.xip => Some("what is executed in place cannot be compressed"),
             _ if !dtbs.is_empty() && !appends => Some("a device tree is appended to what is not compressed"),
@@ -274,7 +276,7 @@ impl Decided {
         let found = facts.elf.as_ref().is_some_and(|(span, _)| address32(span.start).is_some());
         let wanted = facts.format == Some(Format::Elf) && request.load.is_none() && !found;
         match wanted {
-            true => Err(Error::Underivable { field: "load address", option: "-a" }),
+            true => Err(Error::Underivable { field: "load address", option: "`request.load`" }),
             false => Ok(()),
         }
     }
@@ -287,7 +289,12 @@ impl Decided {
                 self.derive("arch", ARCH.short(id).unwrap_or_default(), from);
                 id
             }
-            (None, None) => return Err(Error::Underivable { field: "CPU", option: "-A (-A list shows the names)" }),
+            (None, None) => {
+                return Err(Error::Underivable {
+                    field: "CPU",
+                    option: "`request.arch` (`request.arch` list shows the names)",
+                });
+            }
         };
         let packed = request.compress.is_some_and(|codec| codec != Codec::None);
         let noload = needs_no_load(facts.format) && request.load.is_none() && !packed;
@@ -334,8 +341,8 @@ impl Decided {
                 u32::try_from(value & u64::from(u32::MAX)).unwrap_or_default()
             })
         };
-        let load = request.load.map(|load| given(load, "-a"));
-        let entry = request.entry.map(|entry| given(entry, "-e"));
+        let load = request.load.map(|load| given(load, "`request.load`"));
+        let entry = request.entry.map(|entry| given(entry, "`request.entry`"));
         // An address of the ELF file that does not fit is none that U-Boot could use.
         let from_elf = facts.elf.as_ref().filter(|_| is_kernel(kind) || kind == kind::STANDALONE);
         let elf_load = from_elf.and_then(|(span, _)| address32(span.start));
@@ -371,14 +378,14 @@ impl Decided {
             self.warn(
                 &uimage::rules::LOAD,
                 "no load address: the image says 0, where U-Boot will copy the kernel to",
-                "give the address with -a",
+                "give the address with `request.load`",
             );
         }
         if kind == kind::KERNEL_NOLOAD && packed && matches!(facts.arch, Some((Arch::Arm64, _))) {
             self.warn(
                 &uimage::rules::NOLOAD,
                 "U-Boot looks for an arm64 kernel that is not loaded in the compressed data, and refuses it",
-                "leave out `request.compress`, or -T and give the address with -a",
+                "leave out `request.compress`, or `request.kind` and give the address with `request.load`",
             );
         }
         (load, entry)
@@ -393,7 +400,7 @@ impl Decided {
                 self.error(
                     &uimage::rules::NAME,
                     format!("the name has {} bytes, the header has room for {NAME_LEN}", name.len()),
-                    "shorten -n, or cut the name with `request.truncate_name`".to_owned(),
+                    "shorten `request.name`, or cut the name with `request.truncate_name`".to_owned(),
                 );
             }
             return uimage::name_bytes(name);
@@ -414,7 +421,7 @@ impl Decided {
                 self.error(
                     &uimage::rules::XIP,
                     "the first 64 bytes of the data are not all 0xff, so the header cannot take their place".to_owned(),
-                    "leave out -x, or link the program with 64 bytes of 0xff in front".to_owned(),
+                    "leave out `request.xip`, or link the program with 64 bytes of 0xff in front".to_owned(),
                 );
                 data
             }
@@ -427,7 +434,7 @@ impl Decided {
             self.error(
                 &uimage::rules::TYPE,
                 format!("type {name} is not one of U-Boot's legacy images: mkimage gives it a header of its own"),
-                "change -T, or make it with mkimage".to_owned(),
+                "change `request.kind`, or make it with mkimage".to_owned(),
             );
         }
         if plans.iter().any(Plan::is_empty) && !request.empty {
@@ -448,7 +455,7 @@ impl Decided {
             self.error(
                 &uimage::rules::FILES,
                 format!("{} files, but only type multi holds more than one", plans.len()),
-                "say -T multi, or give one file".to_owned(),
+                "say `request.kind` multi, or give one file".to_owned(),
             );
         }
         self.check_arch(header, facts);
@@ -466,14 +473,14 @@ impl Decided {
             self.warn(
                 &uimage::rules::OPTEE,
                 "the data does not begin with an OP-TEE header (OPTE), but the addresses were read from it",
-                "give the addresses with -a and -e, or wrap tee.bin",
+                "give the addresses with `request.load` and `request.entry`, or wrap tee.bin",
             );
         }
         if facts.format == Some(Format::Elf) && is_kernel(header.kind) {
             self.warn(
                 &uimage::rules::ELF,
                 "the data is an ELF file, which U-Boot copies as it stands instead of loading its segments",
-                "leave out -C: it is flattened, and compressed as `request.compress` says",
+                "leave out `request.comp`: it is flattened, and compressed as `request.compress` says",
             );
         }
     }
@@ -482,7 +489,11 @@ impl Decided {
         let Some((arch, from)) = facts.arch.filter(|(arch, _)| !arch_ids(*arch).contains(&header.arch)) else { return };
         let given = ARCH.short(header.arch).unwrap_or("?");
         let want = arch_word(arch);
-        self.error(&uimage::rules::ARCH, format!("-A {given}, but {from} says {arch}"), format!("change -A to {want}"));
+        self.error(
+            &uimage::rules::ARCH,
+            format!("`request.arch` {given}, but {from} says {arch}"),
+            format!("change `request.arch` to {want}"),
+        );
     }
 
     fn check_compression(&mut self, header: &Header, facts: &DataFacts) {
@@ -503,8 +514,8 @@ impl Decided {
                     let want = COMPRESSION.short(id).unwrap_or("?");
                     self.error(
                         &uimage::rules::COMP,
-                        format!("-C none, but the data is {is}: U-Boot would start the compressed bytes"),
-                        format!("change -C to {want}"),
+                        format!("`request.comp` none, but the data is {is}: U-Boot would start the compressed bytes"),
+                        format!("change `request.comp` to {want}"),
                     );
                 }
             }
@@ -513,8 +524,8 @@ impl Decided {
                 let want = id.and_then(|id| COMPRESSION.short(id)).unwrap_or("none");
                 self.error(
                     &uimage::rules::COMP,
-                    format!("-C {given}, but the data is {is}"),
-                    format!("change -C to {want}, or compress the data first"),
+                    format!("`request.comp` {given}, but the data is {is}"),
+                    format!("change `request.comp` to {want}, or compress the data first"),
                 );
             }
         }
@@ -558,14 +569,17 @@ impl Decided {
             let end = if range.end == u64::MAX { String::new() } else { format!("{:#x}", range.end) };
             self.error(
                 &uimage::rules::ENTRY,
-                format!("-e {entry:#x} is outside of the image ({what}{:#x}..{end})", range.start),
-                "change -e or -a".to_owned(),
+                format!("`request.entry` {entry:#x} is outside of the image ({what}{:#x}..{end})", range.start),
+                "change `request.entry` or `request.load`".to_owned(),
             );
         } else if let Some((_, why)) = header.entered(first, false).filter(|_| !request.xip) {
             let first = if header.kind == kind::KERNEL_NOLOAD { 0 } else { load };
-            let message = format!("-e {entry:#x} is not the first byte of the kernel, {first:#x}: {why}");
-            self.findings
-                .push(uimage::rules::ENTRY.finding(message).with_help(format!("leave out -e, or say -e {first:#x}")));
+            let message = format!("`request.entry` {entry:#x} is not the first byte of the kernel, {first:#x}: {why}");
+            self.findings.push(
+                uimage::rules::ENTRY
+                    .finding(message)
+                    .with_help(format!("leave out `request.entry`, or say `request.entry` {first:#x}")),
+            );
         }
     }
 }

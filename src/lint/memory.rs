@@ -296,7 +296,7 @@ impl Boot<'_> {
                     return self.note(&rules::TYPE, "a standalone program does what it likes with the memory");
                 }
                 let message = format!("the type of the image is {name}, which bootm does not start as a kernel");
-                return self.error(&rules::TYPE, message, "make it with -T kernel".to_owned());
+                return self.error(&rules::TYPE, message, "make it with `request.kind` kernel".to_owned());
             }
         };
         if header.os != OS_LINUX {
@@ -304,7 +304,7 @@ impl Boot<'_> {
             if is_linux || header.os == 0 || OS.long(header.os).is_none() {
                 let message =
                     format!("the image says that it is for {name}: U-Boot does not start it as Linux is started");
-                self.error(&rules::OS, message, "make it with -O linux".to_owned());
+                self.error(&rules::OS, message, "make it with `request.os` linux".to_owned());
             } else {
                 let message = format!("the image is for {name}: whether this U-Boot starts that is not known");
                 self.warn(&rules::OS, message, "look for CONFIG_BOOTM_... in U-Boot's configuration");
@@ -318,7 +318,7 @@ impl Boot<'_> {
                 true => format!("the kernel is entered {entry:#x} bytes behind its first byte: {why}"),
                 false => format!("the kernel is entered at {entry:#x}, not at its first byte, {load:#x}: {why}"),
             };
-            let help = format!("make it with -e {:#x}", if noload { 0 } else { load });
+            let help = format!("make it with `request.entry` {:#x}", if noload { 0 } else { load });
             self.findings.push(rules::ENTRY.finding(message).with_severity(severity).with_help(help));
         }
         let arch = ARCH.short(header.arch).unwrap_or("?");
@@ -447,7 +447,7 @@ impl Boot<'_> {
                 self.error(
                     &rules::LZMA_DICTIONARY,
                     message,
-                    format!("compress it with `kimage compress lzma`, `request.dictionary` {max}, and say -C lzma"),
+                    format!("compress it with `kimage compress lzma`, `request.dictionary` {max}, and say `request.comp` lzma"),
                 );
             }
         }

@@ -22,10 +22,10 @@ rules! {
         "give an image of a kind that the boot loader starts";
     pub(crate) TYPE = "lint.type", Error, "type of the image",
         "bootm does not start it as a kernel",
-        "make it with -T kernel";
+        "make it with `request.kind` kernel";
     pub(crate) OS = "lint.os", Error, "operating system of the image",
         "U-Boot does not start it as Linux is started",
-        "make it with -O linux";
+        "make it with `request.os` linux";
     pub(crate) ENTRY = "lint.entry", Error, "entry point",
         "U-Boot jumps to an address where the kernel does not begin",
         "make the image again with the address where the kernel begins";

@@ -420,16 +420,16 @@ pub(crate) struct Uimage {
     #[arg(short, long, value_name = "FILE", default_value = "uImage")]
     pub(crate) output: PathBuf,
     /// CPU: arm, arm64, mips, powerpc, riscv, x86 ...
-    #[arg(short = 'A', long, value_name = "ARCH", value_parser = |text: &str| name(ARCH, text))]
+    #[arg(short = 'A', long, value_name = "ARCH", value_parser = |text: &str| name("-A", ARCH, text))]
     pub(crate) arch: Option<NameArg>,
     /// Operating system [default: linux]
-    #[arg(short = 'O', long, value_name = "OS", value_parser = |text: &str| name(OS, text))]
+    #[arg(short = 'O', long, value_name = "OS", value_parser = |text: &str| name("-O", OS, text))]
     pub(crate) os: Option<NameArg>,
     /// Type: kernel, kernel_noload, ramdisk, script, multi ... [default: kernel]
-    #[arg(short = 'T', long = "type", value_name = "TYPE", value_parser = |text: &str| name(TYPE, text))]
+    #[arg(short = 'T', long = "type", value_name = "TYPE", value_parser = |text: &str| name("-T", TYPE, text))]
     pub(crate) kind: Option<NameArg>,
     /// Compression of the data: none, gzip, bzip2, lzma, lzo, lz4, zstd
-    #[arg(short = 'C', long, value_name = "COMP", value_parser = |text: &str| name(COMPRESSION, text))]
+    #[arg(short = 'C', long, value_name = "COMP", value_parser = |text: &str| name("-C", COMPRESSION, text))]
     pub(crate) compression: Option<NameArg>,
     /// Load address, hexadecimal
     #[arg(short = 'a', long, value_name = "HEX", value_parser = hex, allow_hyphen_values = true)]
@@ -526,14 +526,11 @@ impl NameArg {
     }
 }
 
-fn name(names: Names, text: &str) -> Result<NameArg, String> {
+fn name(option: &str, names: Names, text: &str) -> Result<NameArg, String> {
     if text == "list" {
         return Ok(NameArg::List(names));
     }
-    names
-        .id(text)
-        .map(NameArg::Id)
-        .ok_or_else(|| format!("no such {}; `{} list` shows the names", names.field, names.option))
+    names.id(text).map(NameArg::Id).ok_or_else(|| format!("no such {}; `{option} list` shows the names", names.field))
 }
 
 fn unprefixed(text: &str) -> Option<&str> {

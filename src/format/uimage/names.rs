@@ -22,8 +22,6 @@ pub struct Name {
 pub struct Names {
     /// What the field is called.
     pub field: &'static str,
-    /// mkimage's option letter.
-    pub option: &'static str,
     table: &'static [Name],
 }
 
@@ -56,7 +54,6 @@ const fn name(id: u8, short: &'static str, long: &'static str) -> Name {
 /// `-A`: `IH_ARCH_…`.
 pub const ARCH: Names = Names {
     field: "arch",
-    option: "-A",
     table: &[
         name(0, "invalid", "Invalid ARCH"),
         name(1, "alpha", "Alpha"),
@@ -93,7 +90,6 @@ pub const ARCH: Names = Names {
 /// `-O`: `IH_OS_…`.
 pub const OS: Names = Names {
     field: "os",
-    option: "-O",
     table: &[
         name(0, "invalid", "Invalid OS"),
         name(1, "openbsd", "OpenBSD"),
@@ -128,7 +124,6 @@ pub const OS: Names = Names {
 /// `-C`: `IH_COMP_…`.
 pub const COMPRESSION: Names = Names {
     field: "compression",
-    option: "-C",
     table: &[
         name(0, "none", "uncompressed"),
         name(1, "gzip", "gzip compressed"),
@@ -143,7 +138,6 @@ pub const COMPRESSION: Names = Names {
 /// `-T`: `IH_TYPE_…`.
 pub const TYPE: Names = Names {
     field: "type",
-    option: "-T",
     table: &[
         name(0, "invalid", "Invalid Image"),
         name(1, "standalone", "Standalone Program"),

@@ -54,10 +54,10 @@ pub(crate) struct Fit {
     #[arg(long, value_name = "FILE")]
     pub(crate) loadable: Vec<PathBuf>,
     /// CPU [default: as the kernel says]
-    #[arg(short = 'A', long, value_name = "ARCH", value_parser = |text: &str| name(ARCH, text))]
+    #[arg(short = 'A', long, value_name = "ARCH", value_parser = |text: &str| name("-A", ARCH, text))]
     pub(crate) arch: Option<NameArg>,
     /// Operating system [default: linux]
-    #[arg(short = 'O', long, value_name = "OS", value_parser = |text: &str| name(OS, text))]
+    #[arg(short = 'O', long, value_name = "OS", value_parser = |text: &str| name("-O", OS, text))]
     pub(crate) os: Option<NameArg>,
     /// Load address of the kernel, hexadecimal [default: that of vmlinux; a zImage or arm64 Image needs none]
     #[arg(short = 'a', long, value_name = "HEX", value_parser = hex)]
