@@ -28,6 +28,7 @@ pub use crate::format::uimage::{ARCH, COMPRESSION, Names, OS, TYPE};
 
 use crate::arch::Arch;
 use crate::bytes::{Patch, PhysAddr, len64};
+use crate::codec::Codec;
 use crate::elf::{Elf, flatten};
 use crate::error::{Error, Result};
 use crate::finding::Finding;
@@ -133,14 +134,50 @@ pub enum Facts {
     Fit(FitFacts),
 }
 
+/// What the kernel's build has for an x86 image besides the decompressor.
+#[derive(Debug, Clone, Default)]
+pub struct X86Request<'a> {
+    /// `bootsect`, before Linux 2.6.23.
+    pub bootsect: Option<&'a [u8]>,
+    /// `setup.bin` or `setup.elf`; before Linux 2.6.23 `setup`.
+    pub setup: &'a [u8],
+    /// The symbols of a flat decompressor: names without `ZO_`, and values, as `zoffset.h` has them.
+    pub zoffset: &'a [(String, u64)],
+    /// Whether to write the CRC.
+    pub crc: CrcChoice,
+    /// Major and minor number of the device of the root file system, up to Linux 3.2; 8 bits of each are written.
+    pub root_dev: (u32, u32),
+    /// A zImage, which is loaded below 640 KiB; a bzImage otherwise. The setup has to be made for it.
+    pub is_low: bool,
+}
+
 /// x86 bzImage out of the linked decompressor and the setup (`setup.bin` or `setup.elf`).
 ///
 /// # Errors
-/// [`Error`] says which of the two is not what it should be, and which file of the kernel tree to give instead.
+/// As [`x86_image`].
 pub fn bzimage<'a>(vmlinux: &'a [u8], setup: &'a [u8], crc: CrcChoice) -> Result<Assembled<'a>> {
-    let stub = bzimage_stub(vmlinux)?;
-    let setup = bzimage_setup(setup)?;
-    let built = bzimage::plan(&Parts { setup, stub: &stub, crc }).map_err(Error::BzImage)?;
+    x86_image(vmlinux, &X86Request { setup, crc, ..X86Request::default() })
+}
+
+/// x86 bzImage or zImage out of the decompressor, linked or already flat, and what else the kernel's build has for it.
+///
+/// # Errors
+/// [`Error`] says which of them is not what it should be, and which file of the kernel tree to give instead.
+pub fn x86_image<'a>(vmlinux: &'a [u8], request: &X86Request<'a>) -> Result<Assembled<'a>> {
+    let stub = x86_stub(vmlinux, request)?;
+    let setup = match request.bootsect {
+        None => bzimage_setup(request.setup)?,
+        Some(bootsect) => two_part_setup(bootsect, request.setup)?,
+    };
+    if Setup::parse(&setup).is_ok_and(|setup| setup.is_loaded_high() == request.is_low) {
+        let (found, want, help) = match request.is_low {
+            true => ("the setup of a bzImage (LOADED_HIGH is set)", "that of a zImage", "use `kimage bzimage`"),
+            false => ("the setup of a zImage (LOADED_HIGH is not set)", "that of a bzImage", "use `kimage zimage`"),
+        };
+        return Err(Error::wrong_input("SETUP", found, want, help));
+    }
+    let parts = Parts { setup, stub: &stub, crc: request.crc, root_dev: request.root_dev };
+    let built = bzimage::plan(&parts).map_err(Error::BzImage)?;
     Ok(Assembled {
         facts: Facts::BzImage {
             generation: built.generation,
@@ -156,21 +193,46 @@ pub fn bzimage<'a>(vmlinux: &'a [u8], setup: &'a [u8], crc: CrcChoice) -> Result
     })
 }
 
-fn bzimage_stub(vmlinux: &[u8]) -> Result<Stub<'_>> {
-    const WANT: &str = "arch/x86/boot/compressed/vmlinux (an ELF file)";
+fn x86_stub<'a>(vmlinux: &'a [u8], request: &X86Request<'_>) -> Result<Stub<'a>> {
+    const WANT: &str = "arch/x86/boot/compressed/vmlinux (an ELF file), or what objcopy made of it";
     match Format::detect(vmlinux) {
         Some(Format::Elf) => {}
+        None if is_flat(vmlinux) => return Ok(Stub::x86_flat(vmlinux, request.zoffset)),
         Some(Format::BzImage) if is_setup_alone(vmlinux) => {
             let help = "the order is VMLINUX SETUP: give arch/x86/boot/compressed/vmlinux first";
             return Err(Error::wrong_input("VMLINUX", "a setup.bin", WANT, help));
         }
         _ => {
-            let help = "give the decompressor as the linker left it, before objcopy";
+            let help =
+                "give the decompressor as the linker left it, or as objcopy flattened that (arch/x86/boot/vmlinux.bin)";
             return Err(Error::wrong_input("VMLINUX", describe(vmlinux), WANT, help));
         }
     }
     let elf = Elf::parse(vmlinux).map_err(|error| Error::input("VMLINUX", error))?;
     Stub::x86(elf).map_err(|error| Error::input("VMLINUX", error))
+}
+
+/// Is `vmlinux` no linked decompressor, but what objcopy may have made of one? [`X86Request::zoffset`] has its symbols then.
+pub fn is_flat(vmlinux: &[u8]) -> bool {
+    Format::detect(vmlinux).is_none() && holds_kernel(vmlinux)
+}
+
+/// Is there a kernel in what may be a flat decompressor, compressed or as an ELF file?
+fn holds_kernel(flat: &[u8]) -> bool {
+    let by_magic = |codec: &Codec| *codec != Codec::None && codec.candidates(flat).next().is_some();
+    Codec::ALL.iter().any(by_magic) || memchr::memmem::find(flat, b"\x7fELF").is_some()
+}
+
+/// `bootsect` and `setup`.
+fn two_part_setup<'a>(bootsect: &[u8], setup: &[u8]) -> Result<Cow<'a, [u8]>> {
+    const WANT: &str = "arch/i386/boot/setup (bsetup up to Linux 2.4)";
+    if !bzimage::is_second_part(setup) {
+        let help = "the order is VMLINUX BOOTSECT SETUP; a setup.bin has its boot sector in it, and is given alone";
+        return Err(Error::wrong_input("SETUP", describe(setup), WANT, help));
+    }
+    let joined = bzimage::join_setup(bootsect, setup)
+        .map_err(|(is_bootsect, error)| Error::input(if is_bootsect { "BOOTSECT" } else { "SETUP" }, error))?;
+    Ok(Cow::Owned(joined))
 }
 
 pub(crate) fn bzimage_setup(setup: &[u8]) -> Result<Cow<'_, [u8]>> {
@@ -190,9 +252,13 @@ pub(crate) fn bzimage_setup(setup: &[u8]) -> Result<Cow<'_, [u8]>> {
             }
             Ok(Cow::Owned(bytes))
         }
-        Some(Format::BzImage) if BzImage::parse(setup).is_ok() => {
+        Some(Format::BzImage) if BzImage::parse(setup).is_ok_and(|image| !image.setup().is_unassembled()) => {
             let help = "give the setup alone, as the kernel's build left it";
             Err(Error::wrong_input("SETUP", "a whole bzImage", WANT, help))
+        }
+        None if bzimage::is_second_part(setup) => {
+            let help = "give arch/i386/boot/bootsect too, in front of it: VMLINUX BOOTSECT SETUP";
+            Err(Error::wrong_input("SETUP", "a setup without its boot sector", WANT, help))
         }
         // Setup::parse says what is wrong with anything else that may be a setup; one that is cut off may have its EFI
         // header still.

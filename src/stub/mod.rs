@@ -22,7 +22,9 @@ pub(crate) mod memory;
 pub(crate) mod parameters;
 
 use crate::arch::Arch;
+use crate::bytes::PhysAddr;
 use crate::elf::{self, Elf, FlatImage, FlatOptions, flatten};
+use crate::layout::Plan;
 use miette::Diagnostic;
 use std::collections::HashMap;
 
@@ -76,6 +78,15 @@ pub enum Error {
     #[error("this is an object file (e_type ET_REL), it is not linked yet")]
     #[diagnostic(help("give the linked file, vmlinux"))]
     NotLinked,
+    /// A flat file has no symbols, and none came with it.
+    #[error("the decompressor is a flat file without symbols, and only they tell {what}")]
+    #[diagnostic(help(
+        "give arch/x86/boot/compressed/vmlinux itself, or arch/x86/boot/zoffset.h with `request.zoffset`"
+    ))]
+    NoSymbols {
+        /// What is not known without them.
+        what: &'static str,
+    },
     /// A symbol that the image needs is missing.
     #[error("the decompressor has no symbol {name}, which {why}")]
     #[diagnostic(help("give the decompressor as the kernel's build linked it, with its symbol table"))]
@@ -100,6 +111,7 @@ const WANTED: &[&str] = &[
     "efi32_stub_entry",
     "efi64_stub_entry",
     "efi_pe_entry",
+    "efi_stub_entry",
     "input_data",
     "input_data_end",
     "input_len",
@@ -112,8 +124,14 @@ const WANTED: &[&str] = &[
 /// A decompressor, linked around its payload.
 #[derive(Debug, Clone)]
 pub(crate) struct Stub<'a> {
-    elf: Elf<'a>,
+    code: Code<'a>,
     symbols: HashMap<&'static str, u64>,
+}
+
+#[derive(Debug, Clone)]
+enum Code<'a> {
+    Linked(Elf<'a>),
+    Flat(&'a [u8]),
 }
 
 impl<'a> Stub<'a> {
@@ -135,7 +153,14 @@ impl<'a> Stub<'a> {
         } else {
             return Ok(stub);
         };
-        Err(not_a_decompressor(&stub.elf, missing, INSTEAD))
+        Err(stub.not_a_decompressor(missing, INSTEAD))
+    }
+
+    /// Takes x86's `compressed/vmlinux` as objcopy flattened it, with its symbols as `zoffset.h` has them: no more than those,
+    /// and none at all before Linux 2.6.31.
+    pub(crate) fn x86_flat(bytes: &'a [u8], zoffset: &[(String, u64)]) -> Self {
+        let wanted = |(name, value): &(String, u64)| Some((*WANTED.iter().find(|wanted| **wanted == name)?, *value));
+        Stub { code: Code::Flat(bytes), symbols: zoffset.iter().filter_map(wanted).collect() }
     }
 
     /// Recognises ARM's `compressed/vmlinux`: an ARM ELF file with the symbols `input_data` and `_edata`.
@@ -156,7 +181,14 @@ impl<'a> Stub<'a> {
             (_, None) => "_edata",
             _ => return Ok(stub),
         };
-        Err(not_a_decompressor(&stub.elf, missing, INSTEAD))
+        Err(stub.not_a_decompressor(missing, INSTEAD))
+    }
+
+    fn not_a_decompressor(&self, missing: &'static str, instead: &'static str) -> Error {
+        match &self.code {
+            Code::Linked(elf) => not_a_decompressor(elf, missing, instead),
+            Code::Flat(_) => Error::NotADecompressor { missing, instead },
+        }
     }
 
     fn with_symbols(elf: Elf<'a>, instead: &'static str) -> Result<Self> {
@@ -176,7 +208,7 @@ impl<'a> Stub<'a> {
                 symbols.insert(*name, symbol.value);
             }
         }
-        Ok(Stub { elf, symbols })
+        Ok(Stub { code: Code::Linked(elf), symbols })
     }
 
     /// The flat binary of it: `objcopy -O binary`, without the sections of these names, of at most `max_size` bytes.
@@ -184,21 +216,28 @@ impl<'a> Stub<'a> {
     /// # Errors
     /// [`Error::NotFlat`] for load addresses that make it larger.
     pub(crate) fn flat(&self, removes: &[&str], max_size: u64) -> Result<FlatImage<'a>> {
+        let elf = match &self.code {
+            Code::Linked(elf) => elf,
+            Code::Flat(bytes) => return Ok(FlatImage { base: PhysAddr(0), plan: Plan::of("system", bytes) }),
+        };
         let options = FlatOptions { max_size, ..FlatOptions::without(removes)? };
-        flatten(&self.elf, &options).map_err(|error| match error {
+        flatten(elf, &options).map_err(|error| match error {
             elf::Error::TooLarge { .. } | elf::Error::SectionTooLarge { .. } => Error::NotFlat(error),
             error => error.into(),
         })
     }
 
-    /// Is it 64-bit code?
-    pub(crate) fn is_64(&self) -> bool {
-        self.elf.is_64()
-    }
-
     /// The value of a symbol that image builders use.
     pub(crate) fn symbol(&self, name: &str) -> Option<u64> {
         self.symbols.get(name).copied()
+    }
+
+    /// Holds it to have symbols, which tell `what`.
+    ///
+    /// # Errors
+    /// [`Error::NoSymbols`].
+    pub(crate) fn need_symbols(&self, what: &'static str) -> Result<()> {
+        if self.symbols.is_empty() { Err(Error::NoSymbols { what }) } else { Ok(()) }
     }
 
     /// The value of a symbol that must be there.

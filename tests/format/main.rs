@@ -11,6 +11,7 @@ mod mkimage; // uImages are mkimage's byte for byte, and mkimage -l reads them
 mod roundtrip; // what a plan promises, a parser finds: random bzImages, zImages and uImages
 mod vendor; // vendors' containers around kernels, written by each format's description
 mod x86_ages; // x86 images of every age are held to what their own age promises
+mod x86_parts; // x86 images of every generation are those of its own builder
 
 #[path = "../support/elf.rs"]
 mod elf_builder;

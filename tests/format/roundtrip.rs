@@ -231,6 +231,7 @@ impl X86 {
         put(0x202, b"HdrS");
         put(0x206, &self.protocol.to_le_bytes());
         put(0x20e, &0x100_u16.to_le_bytes());
+        put(0x211, &[1]);
         let release: &[u8] = match self.generation {
             Generation::Patched => b"5.10.0 (made up)\0",
             Generation::Padded => b"6.14.9-rc1+ (made up)\0",

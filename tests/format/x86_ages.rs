@@ -9,7 +9,7 @@ use crate::support::{self, kimage, missing, read, run, run_ok, stderr, stdout, t
 use kimage::assemble::{self, StandaloneRequest};
 use kimage::codec::Codec;
 use kimage::finding::Severity;
-use kimage::format::bzimage::{BzImage, CrcChoice};
+use kimage::format::bzimage::BzImage;
 use kimage::inspect::verify::verify;
 use kimage::inspect::{Limits, open};
 use std::collections::BTreeMap;
@@ -18,7 +18,7 @@ use std::path::Path;
 use std::process::Command;
 
 /// Every file that the tools of that age took and wrote, by its path (`2.6.11-i386/plain/bzImage`).
-fn tool_outputs() -> Option<BTreeMap<String, Vec<u8>>> {
+pub(super) fn tool_outputs() -> Option<BTreeMap<String, Vec<u8>>> {
     let archive = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/corpus-old/tool-outputs.tar.xz");
     if !archive.is_file() {
         missing(&format!("no images of old builders: {} is not there", archive.display()));
@@ -55,11 +55,11 @@ fn rules(bytes: &[u8]) -> Vec<&'static str> {
     verify(&opened).findings.into_iter().map(|found| found.finding.rule).collect()
 }
 
-fn word(bytes: &[u8], at: usize) -> u32 {
+pub(super) fn word(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap())
 }
 
-fn half(bytes: &[u8], at: usize) -> u16 {
+pub(super) fn half(bytes: &[u8], at: usize) -> u16 {
     u16::from_le_bytes(bytes[at..at + 2].try_into().unwrap())
 }
 
@@ -96,31 +96,11 @@ fn what_the_builders_of_every_age_wrote_is_right_and_cut_it_is_not() {
     assert!(count > 200, "{count}");
 }
 
-/// setup.bin of 2.6.23 to 2.6.29 holds placeholders (4 and 0x7f00), which are no assembled header; without CRC and padding up to
-/// 2.6.25. Root devices other than none are not asked for here.
+/// What the build has yet to fill in is no damage.
 #[test]
-fn images_of_linux_2_6_23_to_3_2_come_out_as_their_builders_wrote_them() {
+fn a_setup_alone_is_called_so() {
     let Some(files) = tool_outputs() else { return };
-    let mut ages = std::collections::BTreeSet::new();
-    for (name, want) in files.iter().filter(|(name, want)| name.ends_with("/bzImage") && half(want, 0x1fc) == 0) {
-        let folder = name.trim_end_matches("bzImage");
-        // no gap: a tree of another kind
-        let (Some(vmlinux), Some(setup)) =
-            (files.get(&format!("{folder}vmlinux")), files.get(&format!("{folder}setup.bin")))
-        else {
-            continue;
-        };
-        if (0x206..=0x20a).contains(&half(want, 0x206)) && !folder.contains("efi") {
-            let built = assemble::bzimage(vmlinux, setup, CrcChoice::ByGeneration).unwrap();
-            let mut image = Vec::new();
-            built.emit(&mut image).unwrap();
-            support::assert_same(name, &image, want);
-            ages.insert(half(want, 0x206));
-        }
-    }
-    assert!(ages.len() >= 4, "{ages:x?}");
-    let setup = &files["2.6.24-i386/plain/setup.bin"];
-    let opened = open(setup, &Limits::default()).unwrap();
+    let opened = open(&files["2.6.24-i386/plain/setup.bin"], &Limits::default()).unwrap();
     let found = verify(&opened).findings;
     assert!(found[0].finding.help.starts_with("this is a setup.bin alone"), "{found:?}");
 }
@@ -300,7 +280,7 @@ fn a_crc_that_signing_broke_is_a_note() {
 
 /// A kernel of one page that says so when it is entered as those of Linux 2.6.20 to 2.6.25 must be: at its address, in 32-bit mode,
 /// with `%ebx` 0 and the boot parameters in `%esi`.
-fn speaking_kernel(address: u32, words: &str) -> Vec<u8> {
+pub(super) fn speaking_kernel(address: u32, words: &str) -> Vec<u8> {
     let mut kernel = vec![0x85, 0xdb, 0x75, 0x1d]; // test %ebx, %ebx; jne 33
     kernel.extend([0x81, 0xbe, 2, 2, 0, 0]); // cmpl $"HdrS", 0x202(%esi)
     kernel.extend(b"HdrS");

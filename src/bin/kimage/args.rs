@@ -8,6 +8,7 @@ mod lint;
 mod manual;
 mod standalone;
 mod vendor;
+mod x86;
 
 pub(crate) use bench::{Bench, BenchOne, Direction, Variant};
 pub(crate) use codec::{CodecOptions, Compress, Decompress};
@@ -17,6 +18,7 @@ pub(crate) use lint::Lint;
 pub(crate) use manual::{Completions, Man};
 pub(crate) use standalone::Own;
 pub(crate) use vendor::Vendor;
+pub(crate) use x86::X86Options;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use kimage::assemble::{ARCH, COMPRESSION, DEFAULT_MAX_SIZE, Names, OS, SectionFlags, TYPE};
@@ -156,9 +158,10 @@ pub(crate) struct FolderOptions {
 /// image and compressed anew.
 ///
 /// Given the linked decompressor of a kernel's build and its setup, does what the last steps of `make bzImage` do, byte
-/// for byte: flattens the decompressor as objcopy -O binary does, pads the setup, fills in its header and PE fields, adds
-/// the CRC. How that kernel's own build did it is read from the two files; only whether kernels from 6.7 on write the CRC
-/// is taken from the release in the setup (below 6.15 yes, from then on no).
+/// for byte, for Linux 2.2 and later: flattens the decompressor as objcopy -O binary does, pads the setup, fills in its
+/// header and PE fields, adds the CRC. How that kernel's own build did it is read from the files. Two things are taken from
+/// the release in the setup, for nothing else tells: whether kernels from 6.7 on write the CRC (below 6.15 yes), and whether
+/// an EFI image of 3.16 to 5.4 is padded to 32 bytes (from 4.20, 4.19.7, 4.14.86 and 4.9.143 on).
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -166,16 +169,16 @@ Examples:
   kimage bzimage /boot/vmlinuz-6.1.0-50-amd64 --compress lz4 -o vmlinuz-quick
   kimage bzimage vmlinux --cmdline 'console=ttyS0' --initrd initrd.cpio.gz
   kimage bzimage arch/x86/boot/compressed/vmlinux arch/x86/boot/setup.bin    as `make bzImage` does
+  kimage bzimage compressed/bvmlinux bbootsect bsetup --root-dev 8:1         Linux 2.4
   kimage bzimage compressed/vmlinux setup.bin --json | jq '.fields[] | {name, offset, old, new}'
   kimage bzimage vmlinux --build-dir .                            strip, relocs, compress, link, image
   kimage bzimage vmlinux --build-dir ../linux --level 3 --keep out
   kimage bzimage vmlinux --build-dir . --plan")]
 pub(crate) struct Bzimage {
-    /// The kernel's own vmlinux, or a bzImage; or the decompressor: arch/x86/boot/compressed/vmlinux
+    /// The kernel's own vmlinux, or a bzImage; or the decompressor: arch/x86/boot/compressed/vmlinux, linked or flat
     pub(crate) vmlinux: PathBuf,
-    /// arch/x86/boot/setup.bin or setup.elf: real-mode code with the boot protocol's header [default: kimage's own]
-    #[arg(conflicts_with = "build_dir")]
-    pub(crate) setup: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) x86: X86Options,
     /// Where to write
     #[arg(short, long, value_name = "FILE", default_value = "bzImage")]
     pub(crate) output: PathBuf,
@@ -196,10 +199,13 @@ pub(crate) enum YesNo {
     No,
 }
 
-/// ARM: the linked decompressor to a zImage, or the kernel itself, with its build folder; device trees appended
+/// ARM: the linked decompressor to a zImage, or the kernel itself, with its build folder; x86: a zImage up to 2.6.29
 ///
-/// Does what objcopy -O binary -R .comment -S does, and checks that header, size table and length agree. An existing
+/// ARM: does what objcopy -O binary -R .comment -S does, and checks that header, size table and length agree. An existing
 /// zImage can be given in place of the ELF file, to append further device trees.
+///
+/// x86: with the setup of the kernel's build, makes the zImage that BIOS boot loaders put below 640 KiB, byte for byte as
+/// `make zImage` did; its protected-mode code can have 508 KiB.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -207,15 +213,20 @@ Examples:
   kimage zimage compressed/vmlinux --append-dtb board.dtb -o zImage-dtb
   kimage zimage zImage --append-dtb a.dtb --append-dtb b.dtb -o zImage-dtbs
   kimage zimage vmlinux --build-dir .                             flatten, compress, link, image
-  kimage zimage vmlinux --build-dir ../linux --ld arm-linux-gnueabi-ld")]
+  kimage zimage vmlinux --build-dir ../linux --ld arm-linux-gnueabi-ld
+  kimage zimage compressed/vmlinux bootsect setup                 x86, Linux 2.2 to 2.6.22
+  kimage zimage compressed/vmlinux setup.bin                      x86, Linux 2.6.23 to 2.6.29")]
 pub(crate) struct Zimage {
-    /// arch/arm/boot/compressed/vmlinux, or a zImage; with --build-dir the kernel's own vmlinux
+    /// arch/arm/boot/compressed/vmlinux, or a zImage; with --build-dir the kernel's own vmlinux. x86: compressed/vmlinux, linked
+    /// or flat
     pub(crate) vmlinux: PathBuf,
+    #[command(flatten)]
+    pub(crate) x86: X86Options,
     /// Where to write
     #[arg(short, long, value_name = "FILE", default_value = "zImage")]
     pub(crate) output: PathBuf,
     /// Append this device tree blob at the end of the zImage (repeatable)
-    #[arg(long, value_name = "DTB")]
+    #[arg(long, value_name = "DTB", conflicts_with = "setup")]
     pub(crate) append_dtb: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) building: Building,

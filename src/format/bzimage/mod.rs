@@ -5,6 +5,7 @@
 mod check;
 mod efi;
 mod init_size;
+mod join;
 mod kernel_info;
 mod parse;
 mod plan;
@@ -18,6 +19,7 @@ pub(crate) use check::INFO as KERNEL_INFO_RULE;
 pub use check::{CrcState, RULES, StoredCrc};
 pub(crate) use check::{LAST_ROOT_DEV, demands_large_alignment};
 pub(crate) use init_size::{MemoryOf, init_size};
+pub(crate) use join::{is_second_part, join_setup};
 pub(crate) use kernel_info::KernelInfo;
 #[cfg(test)]
 pub(crate) use parse::CRCS;

@@ -147,20 +147,20 @@ impl<'a> Setup<'a> {
         self.header.loadflags & LOADED_HIGH != 0
     }
 
-    /// Are `setup_sects` and `syssize` yet to be filled in by the kernel's build? header.S leaves 4 and 0x7f00 up to
-    /// Linux 2.6.29 (protocol 2.09), 0 and 0 up to 6.6.
+    /// Are `setup_sects` and `syssize` yet to be filled in by the kernel's build? bootsect.S and header.S leave 4 and 0x7f00
+    /// up to Linux 2.6.29 (protocol 2.09), 0 and 0 up to 6.6.
     pub(crate) fn is_unassembled(&self) -> bool {
         match (self.header.setup_sects, self.header.syssize.get()) {
             (0, 0) => true,
-            (4, 0x7f00) => (0x206..=0x209).contains(&self.version()),
+            (4, 0x7f00) => self.version() <= 0x209,
             _ => false,
         }
     }
 
-    /// Major and minor number of [`Setup::release`].
-    pub fn release_numbers(&self) -> Option<(u32, u32)> {
-        let mut numbers = self.release()?.split(|c: char| !c.is_ascii_digit());
-        Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+    /// The numbers of [`Setup::release`]: 5, 10 and 0 for `5.10-rc1`.
+    pub fn release_numbers(&self) -> Option<(u32, u32, u32)> {
+        let mut numbers = self.release()?.split(|c: char| !c.is_ascii_digit()).map(|number| number.parse().ok());
+        Some((numbers.next()??, numbers.next()??, numbers.next().flatten().unwrap_or(0)))
     }
 
     /// Is it whole? Nothing in the header says how long a setup is, but a kernel's setup will not run when the word at its

@@ -1,10 +1,11 @@
 //! Parts to plan: what `arch/x86/boot/tools/build.c` of the kernel's generation did, derived from the parts.
 
+use super::check::LAST_ROOT_DEV;
 use super::parse::{Setup, regions};
 use super::raw::{SetupHeader, offset_of};
 use crate::bytes::{Align, FieldError, FieldWriter, Patch, Problem, len64};
 use crate::elf::{DEFAULT_MAX_SIZE, X86_REMOVES};
-use crate::format::pe::{Pe, SECTION_PLACES};
+use crate::format::pe::{Pe, SECTION_PLACES, is_mz};
 use crate::layout::{self, Plan, Reserver};
 use crate::stub::{self, Stub};
 use miette::Diagnostic;
@@ -38,12 +39,14 @@ pub enum CrcChoice {
 /// What a bzImage is made of.
 #[derive(Debug, Clone)]
 pub(crate) struct Parts<'a, 's> {
-    /// `setup.bin`: flat, not padded.
+    /// `setup.bin`: flat, not padded. Before Linux 2.6.23 `bootsect`, and `setup` behind it ([`join_setup`](super::join_setup)).
     pub setup: Cow<'s, [u8]>,
     /// `arch/x86/boot/compressed/vmlinux`.
     pub stub: &'s Stub<'a>,
     /// Whether to write the CRC.
     pub crc: CrcChoice,
+    /// Major and minor number of the root's device, of which the build took 8 bits each up to Linux 3.2; later 0, 0.
+    pub root_dev: (u32, u32),
 }
 
 /// A planned bzImage, and what was decided on the way.
@@ -110,6 +113,24 @@ pub enum Error {
         /// Sectors allowed.
         max: u64,
     },
+    /// A zImage is loaded at 64 KiB, into what a PC has free there (`DEF_SYSSIZE` of build.c).
+    #[error("the protected-mode code is {len} bytes with its padding, a zImage can have at most {max}")]
+    #[diagnostic(help("link setup and decompressor as a bzImage's, or leave out of the kernel what can be a module"))]
+    TooLargeForLow {
+        /// Bytes of the system.
+        len: u64,
+        /// The limit.
+        max: u64,
+    },
+    /// The kernel's build writes no such field any more.
+    #[error(
+        "setup: root_dev at offset 0x1fc is 0 in every kernel of protocol {protocol:#x}: builds since Linux 3.3 write no other"
+    )]
+    #[diagnostic(help("name the root's device on the kernel's command line: root="))]
+    RootDev {
+        /// The protocol's version.
+        protocol: u16,
+    },
     /// The release does not tell whether the image ends in a CRC.
     #[error(
         "kernel_version at offset 0x20e of the setup gives no release ({found}), so nothing tells whether this kernel's build writes the CRC"
@@ -152,6 +173,8 @@ pub enum Error {
 const SETUP_SECTORS: std::ops::RangeInclusive<u64> = 5..=64;
 /// Room for the `.reloc` section, and for `.compat`, behind the setup of the patched generation.
 const RESERVE: u64 = 0x20;
+/// Bytes of a zImage's system (`DEF_SYSSIZE` of build.c, up to Linux 2.6.29): what is free from 64 KiB on.
+const MAX_LOW: u64 = 0x7f00 * 16;
 
 /// Plans the image.
 ///
@@ -161,6 +184,9 @@ pub(crate) fn plan<'a>(parts: &Parts<'a, '_>) -> Result<Built<'a>, Error> {
     let setup = Setup::parse(&parts.setup)?;
     setup.check_end()?;
     let system = parts.stub.flat(&X86_REMOVES, DEFAULT_MAX_SIZE)?.plan;
+    if parts.root_dev != (0, 0) && setup.version() > LAST_ROOT_DEV {
+        return Err(Error::RootDev { protocol: setup.version() });
+    }
     // build.c's generation left both to be filled in; header.S fills in both since.
     let generation = match () {
         () if setup.is_unassembled() => Generation::Patched,
@@ -178,7 +204,7 @@ pub(crate) fn plan<'a>(parts: &Parts<'a, '_>) -> Result<Built<'a>, Error> {
         })?,
     };
     let head = match generation {
-        Generation::Patched => patched_setup(&setup, parts.stub, system.len(), crc)?,
+        Generation::Patched => patched_setup(&setup, parts, system.len(), crc)?,
         Generation::Padded | Generation::Plain => assembled_setup(&setup, system.len())?,
     };
 
@@ -209,7 +235,19 @@ fn writes_crc_by_protocol(setup: &Setup<'_>) -> bool {
 
 /// Linux 6.15 dropped the CRC (commit 9c54baab4401); nothing in setup or decompressor shows it, only the release.
 fn writes_crc_by_release(setup: &Setup<'_>) -> Option<bool> {
-    setup.release_numbers().map(|release| release < (6, 15))
+    setup.release_numbers().map(|release| release < (6, 15, 0))
+}
+
+/// Linux 4.20 made the system of an EFI image an even number of paragraphs, for sections that are aligned to 32 bytes, and
+/// so did stable releases of that month. Nothing in the parts shows it, only the release.
+fn pads_to_32_bytes(setup: &Setup<'_>) -> bool {
+    setup.has(0x20d)
+        && setup.release_numbers().is_none_or(|release| match release {
+            (4, 9, patch) => patch >= 143,
+            (4, 14, patch) => patch >= 86,
+            (4, 19, patch) => patch >= 7,
+            (major, minor, _) => (major, minor) >= (4, 20),
+        })
 }
 
 /// The system, zero-padded to `padded` bytes, its last four replaced by the CRC where there is one.
@@ -277,40 +315,54 @@ fn assembled_setup(setup: &Setup<'_>, system_len: u64) -> Result<Head, Error> {
 }
 
 /// Linux 6.6 and earlier: everything that build.c fills in.
-fn patched_setup(setup: &Setup<'_>, stub: &Stub<'_>, system_len: u64, crc: bool) -> Result<Head, Error> {
+fn patched_setup(setup: &Setup<'_>, parts: &Parts<'_, '_>, system_len: u64, crc: bool) -> Result<Head, Error> {
+    let stub = parts.stub;
+    // Linux 3.8 brought zoffset.h to the tool.
+    if setup.has(0x20f) || setup.has(0x20c) && is_mz(setup.bytes()) {
+        stub.need_symbols("an entry point that the header is to have")?;
+    }
     let pe = Pe::parse_if_mz(setup.bytes())?;
-    let mixed = pe.as_ref().is_some_and(|pe| pe.section(b".compat").is_some());
-    let reserved = match (&pe, mixed) {
-        (None, _) => 0,
-        (Some(_), false) => RESERVE,
-        (Some(_), true) => 2 * RESERVE,
-    };
+    let has_section = |name: &[u8]| pe.as_ref().is_some_and(|pe| pe.section(name).is_some());
+    let mixed = has_section(b".compat");
+    // The first EFI images (Linux 3.3 and 3.4) have no section for the setup, and .reloc linked into it.
+    let reserved = RESERVE * (u64::from(has_section(b".setup")) + u64::from(mixed));
     let len = len64(setup.bytes()) + reserved;
     let sectors = len.div_ceil(512).max(*SETUP_SECTORS.start());
     if sectors > *SETUP_SECTORS.end() {
         return Err(Error::SetupTooLong { len, sectors, max: *SETUP_SECTORS.end() });
     }
     let padded = sectors * 512;
-    // Paragraphs, with room for the CRC; PE sections must be aligned to 32 bytes, so an even number for EFI.
+    // Paragraphs, with room for the CRC.
     let has_room = crc || pe.is_some() || writes_crc_by_protocol(setup);
     let paragraphs = (system_len + if has_room { 4 } else { 0 }).div_ceil(16);
-    let paragraphs = if pe.is_some() { paragraphs.next_multiple_of(2) } else { paragraphs };
+    let is_even = pe.is_some() && pads_to_32_bytes(setup);
+    let paragraphs = if is_even { paragraphs.next_multiple_of(2) } else { paragraphs };
     let image = Sizes { setup: padded, system: paragraphs * 16 };
+    if !setup.is_loaded_high() && image.system > MAX_LOW {
+        return Err(Error::TooLargeForLow { len: image.system, max: MAX_LOW });
+    }
 
     let mut bytes = setup.bytes().to_vec();
     bytes.resize(layout::usize_or_max(padded), 0);
     let mut out = FieldWriter::new(bytes);
     out.u8("setup_sects", offset_of("setup_sects"), u8::try_from(sectors - 1).unwrap_or(u8::MAX))?;
-    put32(&mut out, "syssize", offset_of("syssize"), paragraphs)?;
-    out.u16("root_dev", offset_of("root_dev"), 0)?;
+    if setup.has(0x204) {
+        put32(&mut out, "syssize", offset_of("syssize"), paragraphs)?;
+    } else {
+        // The field had 16 bits, which a bzImage of 1 MiB outgrows.
+        out.u16("syssize", offset_of("syssize"), low_bits(paragraphs))?;
+    }
+    let (major, minor) = parts.root_dev;
+    out.u16("root_dev", offset_of("root_dev"), low_bits(u64::from(major & 0xff) << 8 | u64::from(minor & 0xff)))?;
     if let Some(pe) = &pe {
         let init_size = init_size(setup, stub, image)?;
         if init_size != u64::from(setup.header().init_size.get()) {
             put32(&mut out, "init_size", offset_of("init_size"), init_size)?;
         }
         patch_pe(&mut out, pe, stub, setup, image, init_size)?;
-        if setup.has(0x20b) {
-            let handover = handover_offset(stub, mixed)?;
+        // Linux 3.6 and 3.7 (protocol 2.11) leave what header.S has.
+        if setup.has(0x20c) {
+            let handover = handover_offset(setup, pe, stub, mixed)?;
             put32(&mut out, "handover_offset", offset_of("handover_offset"), handover)?;
         }
     }
@@ -321,6 +373,10 @@ fn patched_setup(setup: &Setup<'_>, stub: &Stub<'_>, system_len: u64, crc: bool)
     let (bytes, patches) = out.finish();
     let system_padded = if has_room { image.system } else { system_len };
     Ok(Head { bytes, len, system_padded, patches })
+}
+
+fn low_bits(value: u64) -> u16 {
+    u16::try_from(value & 0xffff).unwrap_or_default()
 }
 
 /// Bytes of the two halves of an image of the patched generation, padded.
@@ -340,7 +396,7 @@ impl Sizes {
 /// move of the decompressor to the buffer's end (build.c since Linux 5.7).
 fn init_size(setup: &Setup<'_>, stub: &Stub<'_>, image: Sizes) -> Result<u64, Error> {
     let init_size = u64::from(setup.header().init_size.get());
-    let Some(ehead) = stub.symbol("_ehead") else { return Ok(init_size) };
+    let Some(ehead) = stub.symbol("_ehead").filter(|_| setup.has(0x20f)) else { return Ok(init_size) };
     let end = stub.need("_end", "says how much memory the decompressor takes")?;
     let head = image.setup.saturating_add(ehead);
     // build.c computes in 32 bits: an init_size below _end wraps around and counts as large.
@@ -352,18 +408,23 @@ fn init_size(setup: &Setup<'_>, stub: &Stub<'_>, image: Sizes) -> Result<u64, Er
 }
 
 /// `efi_stub_entry_update()`: an offset into the system, 0x200 less for 64-bit kernels, whose loaders add it again.
-fn handover_offset(stub: &Stub<'_>, mixed: bool) -> Result<u64, Error> {
+fn handover_offset(setup: &Setup<'_>, pe: &Pe<'_>, stub: &Stub<'_>, mixed: bool) -> Result<u64, Error> {
+    let bias = if pe.is_plus { 0x200 } else { 0 };
+    if !setup.has(0x20d) {
+        // One entry point up to Linux 3.14, at a fixed place where it has no symbol.
+        return Ok(stub.symbol("efi_stub_entry").map_or(0x30, |entry| entry.wrapping_sub(bias)));
+    }
     let entry32 = stub.symbol("efi32_stub_entry").unwrap_or(0);
     // Without CONFIG_EFI_HANDOVER_PROTOCOL (6.2 to 6.6) there is no 64-bit entry, and 0 is written.
-    let Some(entry64) = stub.symbol("efi64_stub_entry").filter(|_| stub.is_64()) else { return Ok(entry32) };
-    let addr = entry64.wrapping_sub(0x200);
+    let Some(entry64) = stub.symbol("efi64_stub_entry").filter(|_| pe.is_plus) else { return Ok(entry32) };
+    let addr = entry64.wrapping_sub(bias);
     if mixed && entry32 != addr {
         return Err(Error::MixedEntry { found: entry32, want: addr });
     }
     Ok(addr)
 }
 
-/// The PE fields and sections, as three ages of build.c filled them in.
+/// The PE fields and sections, as four ages of build.c filled them in.
 fn patch_pe(
     out: &mut FieldWriter,
     pe: &Pe<'_>,
@@ -376,11 +437,14 @@ fn patch_pe(
     let file = image.file();
     let compat = image.setup - RESERVE;
     let reloc = if mixed { compat - RESERVE } else { compat };
-    section(out, pe, ".setup", 0x200, reloc - 0x200, reloc - 0x200, 0x200)?;
-    section(out, pe, ".reloc", reloc, RESERVE, RESERVE, reloc)?;
-    // One entry, for the field that follows it: some loaders refuse an image without relocations.
-    put32(out, ".reloc page RVA", reloc, reloc + 10)?;
-    out.u32(".reloc block size", reloc + 4, 10)?;
+    let has_setup = pe.section(b".setup").is_some();
+    if has_setup {
+        section(out, pe, ".setup", 0x200, reloc - 0x200, reloc - 0x200, 0x200)?;
+        section(out, pe, ".reloc", reloc, RESERVE, RESERVE, reloc)?;
+        // One entry, for the field that follows it: some loaders refuse an image without relocations.
+        put32(out, ".reloc page RVA", reloc, reloc + 10)?;
+        out.u32(".reloc block size", reloc + 4, 10)?;
+    }
     if mixed {
         section(out, pe, ".compat", compat, RESERVE, RESERVE, compat)?;
         let entry = stub.need("efi32_pe_entry", "is the entry point of EFI mixed mode")?;
@@ -392,7 +456,7 @@ fn patch_pe(
 
     let text_rva = image.setup;
     if pe.section(b".bss").is_some() {
-        // Linux 3.13 to 5.6: uninitialised memory is a section of its own.
+        // Linux 3.16 to 5.6: uninitialised memory is a section of its own.
         let bss_size = init_size.saturating_sub(file);
         put32(out, "SizeOfCode", pe.place("SizeOfCode"), file - 512)?;
         put32(out, "SizeOfUninitializedData", pe.place("SizeOfUninitializedData"), bss_size)?;
@@ -410,14 +474,19 @@ fn patch_pe(
         put32(out, "SizeOfCode", pe.place("SizeOfCode"), size_of_image.saturating_sub(512))?;
         put32(out, "SizeOfImage", pe.place("SizeOfImage"), size_of_image)?;
         section(out, pe, ".text", text_rva, size_of_image.saturating_sub(image.setup), image.system, text_rva)?;
+    } else if !has_setup {
+        // Linux 3.3 and 3.4: one section is the whole file.
+        put32(out, "SizeOfCode", pe.place("SizeOfCode"), file)?;
+        put32(out, "SizeOfImage", pe.place("SizeOfImage"), file)?;
+        section(out, pe, ".text", 0, file, file, 0)?;
     } else {
-        // Linux 3.3 to 3.12.
+        // Linux 3.5 to 3.15.
         put32(out, "SizeOfCode", pe.place("SizeOfCode"), file - 512)?;
         put32(out, "SizeOfImage", pe.place("SizeOfImage"), file)?;
         section(out, pe, ".text", text_rva, image.system, image.system, text_rva)?;
     }
     // Before the symbol, the entry stood at a fixed place of head_32.S and head_64.S.
-    let entry = stub.symbol("efi_pe_entry").unwrap_or(if stub.is_64() { 0x210 } else { 0x10 });
+    let entry = stub.symbol("efi_pe_entry").unwrap_or(if pe.is_plus { 0x210 } else { 0x10 });
     put32(out, "AddressOfEntryPoint", pe.place("AddressOfEntryPoint"), entry.saturating_add(image.setup))?;
     Ok(())
 }

@@ -3,12 +3,14 @@
 use super::common::{at_input, finish, list, one_stdin, only_with_folder, open_all, refs, source_date_epoch};
 use super::rebuild::{keep, rebuild};
 use super::standalone;
-use crate::args::{Building, Bzimage, FolderOptions, Image, NameArg, Uimage, YesNo, Zimage};
+use crate::args::{Building, Bzimage, FolderOptions, Image, NameArg, Uimage, X86Options, YesNo, Zimage};
 use crate::input::Input;
 use crate::message;
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::error::ErrorKind;
-use kimage::assemble::{self, Assembled, CrcChoice, FlagList, FlatOptions, Padding, RemoveList, UImageRequest};
+use kimage::assemble::{
+    self, Assembled, CrcChoice, FlagList, FlatOptions, Padding, RemoveList, UImageRequest, X86Request,
+};
 use kimage::kbuild::{self, Built};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -31,24 +33,59 @@ pub(crate) fn bzimage(args: &Bzimage) -> Result<()> {
         assembled.patches.splice(0..0, rebuilt.patches.iter().cloned());
         return finish_rebuilt("bzimage", &args.output, &args.building, assembled, &rebuilt, &args.folder);
     }
-    one_stdin([&args.vmlinux].into_iter().chain(&args.setup).chain(&own.initrd).chain(&own.relocs));
+    let parts = &args.x86;
+    one_stdin(
+        [&args.vmlinux].into_iter().chain(&parts.setup).chain(&parts.zoffset).chain(&own.initrd).chain(&own.relocs),
+    );
     let vmlinux = Input::open(&args.vmlinux)?;
-    let setup = args.setup.as_deref().map(Input::open).transpose()?;
     // A decompressor is told from the kernel in it by content; with a setup and none of the options that only kimage's
     // own stub has, an input that is neither is to be named as what the kernel's build would have there.
-    match &setup {
-        Some(setup) if own.asked_for().is_none() && !assemble::is_for_standalone_stub(&vmlinux) => {
-            only_with_folder(&args.folder, false);
-            let assembled = assemble::bzimage(&vmlinux, setup, crc)
-                .map_err(|error| at_input(error, &[("VMLINUX", &[&vmlinux]), ("SETUP", &[setup])]))?;
-            finish("bzimage", &args.output, &args.building, &assembled)
+    if parts.setup.is_empty() || own.asked_for().is_some() || assemble::is_for_standalone_stub(&vmlinux) {
+        let [.., setup] = &parts.setup[..] else { return standalone::bzimage(args, &vmlinux, None) };
+        let others = [("BOOTSECT", parts.setup.len() > 1), ("--root-dev", parts.root_dev.is_some())];
+        if let Some((given, _)) = others.into_iter().find(|(_, given)| *given) {
+            let message =
+                format!("kimage's own boot stub takes no {given}: it is for the decompressor of a kernel's build");
+            message::usage(ErrorKind::ArgumentConflict, message);
         }
-        _ => standalone::bzimage(args, &vmlinux, setup.as_ref()),
+        return standalone::bzimage(args, &vmlinux, Some(&Input::open(setup)?));
     }
+    only_with_folder(&args.folder, false);
+    x86_image("bzimage", &vmlinux, parts, crc, &args.output, &args.building)
+}
+
+/// An x86 image as the kernel's own build makes it.
+fn x86_image(
+    command: &'static str,
+    vmlinux: &Input,
+    parts: &X86Options,
+    crc: CrcChoice,
+    output: &Path,
+    building: &Building,
+) -> Result<()> {
+    let files = open_all(&parts.setup)?;
+    let ([bootsect @ .., setup], Some(setup_path)) = (&files[..], parts.setup.last()) else { return Ok(()) };
+    // The kernel's build has both in one folder.
+    let beside =
+        || Some(setup_path.with_file_name("zoffset.h")).filter(|path| assemble::is_flat(vmlinux) && path.is_file());
+    let zoffset = parts.zoffset.clone().or_else(beside).as_deref().map(Input::open).transpose()?;
+    let symbols = zoffset.as_ref().map(|file| kbuild::tree::zoffsets(file).context(file.name())).transpose()?;
+    let request = X86Request {
+        bootsect: bootsect.first().map(|file| &**file),
+        setup,
+        zoffset: symbols.as_deref().unwrap_or_default(),
+        crc,
+        root_dev: parts.root_dev.unwrap_or_default(),
+        is_low: command == "zimage",
+    };
+    let bootsect: Vec<&Input> = bootsect.iter().collect();
+    let assembled = assemble::x86_image(vmlinux, &request)
+        .map_err(|error| at_input(error, &[("VMLINUX", &[vmlinux]), ("BOOTSECT", &bootsect), ("SETUP", &[setup])]))?;
+    finish(command, output, building, &assembled)
 }
 
 pub(crate) fn zimage(args: &Zimage) -> Result<()> {
-    one_stdin(args.append_dtb.iter().chain([&args.vmlinux]));
+    one_stdin(args.append_dtb.iter().chain([&args.vmlinux]).chain(&args.x86.setup).chain(&args.x86.zoffset));
     let dtbs = open_all(&args.append_dtb)?;
     let dtb_bytes: Vec<&[u8]> = dtbs.iter().map(|dtb| &**dtb).collect();
     if args.folder.build_dir.is_some() {
@@ -59,6 +96,9 @@ pub(crate) fn zimage(args: &Zimage) -> Result<()> {
     }
     only_with_folder(&args.folder, false);
     let vmlinux = Input::open(&args.vmlinux)?;
+    if !args.x86.setup.is_empty() {
+        return x86_image("zimage", &vmlinux, &args.x86, CrcChoice::ByGeneration, &args.output, &args.building);
+    }
     let assembled = assemble::zimage(&vmlinux, &dtb_bytes)
         .map_err(|error| at_input(error, &[("VMLINUX", &[&vmlinux]), ("DTB", &refs(&dtbs))]))?;
     finish("zimage", &args.output, &args.building, &assembled)
