@@ -2,6 +2,8 @@
 
 pub mod x86;
 
+use crate::bytes::Endian;
+
 /// A CPU family that Linux runs on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -16,6 +18,8 @@ pub enum Arch {
     Arm64,
     /// RISC-V, 32 or 64 bit.
     Riscv,
+    /// LoongArch, 32 or 64 bit.
+    LoongArch,
     /// MIPS, 32 bit.
     Mips,
     /// MIPS, 64 bit.
@@ -85,6 +89,7 @@ const ALL: &[Arch] = &[
     Arch::Arm,
     Arch::Arm64,
     Arch::Riscv,
+    Arch::LoongArch,
     Arch::Mips64,
     Arch::Mips,
     Arch::PowerPc,
@@ -109,6 +114,7 @@ impl Arch {
             Arch::Arm => facts("ARM", &[40], None).objcopy(0x1000, true, true),
             Arch::Arm64 => facts("arm64", &[183], None).objcopy(0x1_0000, true, true),
             Arch::Riscv => facts("RISC-V", &[243], None).objcopy(0x1000, true, true),
+            Arch::LoongArch => facts("LoongArch", &[258], None),
             Arch::Mips => facts("MIPS", &[8, 10], None).objcopy(0x1_0000, false, true),
             Arch::Mips64 => facts("MIPS64", &[8], Some(true)).objcopy(0x1_0000, false, true),
             Arch::PowerPc => facts("PowerPC", &[20, 21], None).objcopy(0x1_0000, false, true),
@@ -141,6 +147,31 @@ impl Arch {
         match self {
             Arch::Mips | Arch::Mips64 => &[".reginfo", ".MIPS.abiflags", ".MIPS.options", ".options", ".note", ".pdr"],
             _ => &[],
+        }
+    }
+
+    /// The `e_machine` and `e_flags` of an ELF file for a kernel of which only the CPU is known: the newest ABI and the most
+    /// instructions, so that disassemblers know them all (binutils 2.40, include/elf/).
+    pub(crate) fn elf_ids(self, is_64: bool, endian: Endian) -> (u16, u32) {
+        let machines = self.facts().elf_machines;
+        let first = machines.first().copied().unwrap_or(0);
+        match self {
+            // EF_ARM_EABI_VER5.
+            Arch::Arm => (first, 0x0500_0000),
+            // E_MIPS_ARCH_32R2 and E_MIPS_ABI_O32, E_MIPS_ARCH_64R2; EF_MIPS_NOREORDER.
+            Arch::Mips => (first, 0x7000_1001),
+            Arch::Mips64 => (first, 0x8000_0001),
+            // EF_RISCV_RVC.
+            Arch::Riscv => (first, 1),
+            // EF_LOONGARCH_ABI_DOUBLE_FLOAT, EF_LOONGARCH_OBJABI_V1.
+            Arch::LoongArch => (first, 0x43),
+            // Another number for 64 bits, of which little-endian kernels have version 2 of the ABI.
+            Arch::PowerPc if is_64 => {
+                (machines.last().copied().unwrap_or(first), if endian == Endian::Little { 2 } else { 0 })
+            }
+            // EF_SH4.
+            Arch::Sh => (first, 9),
+            _ => (first, 0),
         }
     }
 

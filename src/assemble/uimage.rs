@@ -284,12 +284,12 @@ impl Decided {
     fn header(&mut self, request: &UImageRequest, facts: &DataFacts, data: &[u8]) -> Result<Header> {
         let arch = match (request.arch, facts.arch) {
             (Some(arch), _) => arch,
-            (None, Some((arch, from))) => {
+            (None, Some((arch, from))) if !arch_ids(arch).is_empty() => {
                 let id = arch_ids(arch).first().copied().unwrap_or_default();
                 self.derive("arch", ARCH.short(id).unwrap_or_default(), from);
                 id
             }
-            (None, None) => {
+            (None, _) => {
                 return Err(Error::Underivable {
                     field: "CPU",
                     option: "`request.arch` (`request.arch` list shows the names)",

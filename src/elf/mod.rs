@@ -3,6 +3,7 @@
 //! [`Elf`] is a validated, lazy view: the headers are checked when it is parsed, section contents and symbols are
 //! looked at when they are asked for, and debug sections of hundreds of megabytes are never touched.
 
+mod code;
 pub(crate) mod encode;
 mod facts;
 mod flatten;

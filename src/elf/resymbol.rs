@@ -93,9 +93,11 @@ fn tables(elf: &Elf<'_>, symbols: &[KernelSymbol]) -> (Writer, Vec<u8>, u32) {
             let size = place
                 .map_or(0, |place| next.map_or(place.end, |next| next.min(place.end)).saturating_sub(symbol.address));
             let kind = match (place, symbol.class.to_ascii_lowercase()) {
-                (Some(place), _) if place.is_code => STT_FUNC,
-                (Some(_), _) => STT_OBJECT,
+                // A mapping symbol, or nowhere.
+                _ if symbol.name.starts_with(b"$") => STT_NOTYPE,
                 (None, _) => STT_NOTYPE,
+                (Some(place), class) if class == b't' || class == b'w' && place.is_code => STT_FUNC,
+                (Some(_), _) => STT_OBJECT,
             };
             table.symbol(&RawSymbol {
                 name: append(&mut strings, &symbol.name),

@@ -1,11 +1,13 @@
 //! A flat kernel as an ELF file, with the symbols of its own kallsyms: what they say tells where it is linked to.
 
+use super::code::code;
 use super::encode::{FileHeader, FileHeaderLayout, SectionHeader, Writer, encoder, string_table};
-use super::kallsyms::{KernelSymbol, flat_kallsyms};
+use super::kallsyms::{FlatSymbols, Image, KernelSymbol, flat_kallsyms};
 use super::raw::{PF_R, PF_W, PF_X, SHF_EXECINSTR, SHF_WRITE, SHT_PROGBITS};
-use super::{PT_LOAD, SHF_ALLOC, SHT_NOBITS, Section, Segment, banner_in};
+use super::strings::append;
+use super::{PT_LOAD, SHF_ALLOC, SHT_NOBITS, Section, Segment};
 use crate::arch::Arch;
-use crate::bytes::{Cursor, Endian, len64, slice};
+use crate::bytes::{Endian, len64};
 use std::collections::BTreeMap;
 
 /// The kernel stays flat.
@@ -19,7 +21,7 @@ pub enum UnflattenError {
     #[error("the kernel is flat, and its kallsyms do not tell the address of its first byte")]
     NoStart,
     /// Nothing tells the CPU.
-    #[error("the kernel is flat, and neither a header around it nor its symbols tell its CPU")]
+    #[error("the kernel is flat, and neither a header around it nor its code tells its CPU")]
     NoCpu,
 }
 
@@ -34,18 +36,33 @@ pub struct FlatKernel {
     pub endian: Endian,
     /// Virtual address of its first byte.
     pub base: u64,
-    /// Virtual address behind its BSS, as far as its symbols tell.
-    pub end: u64,
     /// Its symbols, by rising address.
     pub symbols: Vec<KernelSymbol>,
+    flags: u32,
+    entry: u64,
+    sections: Vec<Piece>,
+}
+
+/// Consecutive memory of the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Piece {
+    name: &'static str,
+    /// `SHF_…`, beside `SHF_ALLOC`.
+    flags: u64,
+    address: u64,
+    len: u64,
+    /// Where its bytes are in the flat kernel; `None` for BSS.
+    at: Option<u64>,
 }
 
 /// No kernel has more memory than this behind its file.
 const MAX_BSS: u64 = 1 << 30;
 /// The kernel's place in the file, when its address is a multiple of this.
 const PAGE: u64 = 0x1000;
+/// EF_ARM_BE8: little-endian code with big-endian data.
+const ARM_BE8: u32 = 0x0080_0000;
 
-/// Reads what the kallsyms of a flat kernel say. `arch` is its CPU, if a header around it tells.
+/// Reads what a flat kernel's own symbols say. `arch` is its CPU, if a header around it tells.
 ///
 /// # Errors
 /// [`UnflattenError`].
@@ -53,199 +70,245 @@ pub fn unflatten(bytes: &[u8], arch: Option<Arch>) -> Result<FlatKernel, Unflatt
     use Endian::{Big, Little};
     let classes: &[bool] = match arch {
         Some(Arch::Arm64 | Arch::Mips64 | Arch::Sparc64) => &[true],
-        Some(Arch::Riscv | Arch::PowerPc) | None => &[true, false],
-        // A header says MIPS of either class.
+        // A header says x86 or MIPS of either class.
+        Some(Arch::Riscv | Arch::LoongArch | Arch::PowerPc | Arch::X86 | Arch::X86_64) | None => &[true, false],
         Some(Arch::Mips) => &[false, true],
         Some(_) => &[false],
     };
     let mut error = UnflattenError::NoKallsyms;
     for (is_64, endian) in classes.iter().flat_map(|is_64| [(*is_64, Little), (*is_64, Big)]) {
-        let Some((symbols, known)) = flat_kallsyms(bytes, endian, is_64) else { continue };
-        let Some(base) = base(bytes, &symbols, known, endian, is_64) else {
+        let image = Image::flat(bytes, endian, is_64);
+        let Some(FlatSymbols { mut symbols, base }) = flat_kallsyms(&image) else { continue };
+        let Some(base) = base else {
             error = UnflattenError::NoStart;
             continue;
         };
-        let arch = arch.or_else(|| cpu(&symbols, is_64)).ok_or(UnflattenError::NoCpu)?;
-        let file_end = base.saturating_add(len64(bytes));
-        let ends = symbols.iter().filter(|symbol| matches!(&symbol.name[..], b"_end" | b"__bss_stop"));
-        let end =
-            ends.map(|symbol| symbol.address).filter(|end| (file_end..file_end.saturating_add(MAX_BSS)).contains(end));
-        let end = end.max().unwrap_or(file_end);
-        return Ok(FlatKernel { arch, is_64, endian, base, end, symbols });
+        let functions: Vec<u64> = symbols
+            .iter()
+            .filter(|symbol| symbol.is_code())
+            .filter_map(|symbol| symbol.address.checked_sub(base))
+            .collect();
+        let code = code(bytes, &functions, is_64);
+        let arch = match arch {
+            Some(Arch::X86 | Arch::X86_64) => {
+                if is_64 {
+                    Arch::X86_64
+                } else {
+                    Arch::X86
+                }
+            }
+            Some(arch) => arch,
+            None => code.ok_or(UnflattenError::NoCpu)?.arch,
+        };
+        let code = code.filter(|code| code.arch == arch && arch == Arch::Arm);
+        let is_be8 = code.is_some_and(|code| code.endian != endian);
+        let flags = arch.elf_ids(is_64, endian).1 | if is_be8 { ARM_BE8 } else { 0 };
+        let sections = pieces(len64(bytes), base, &symbols);
+        // MIPS has its exception vectors first.
+        let entry = symbols.iter().find(|symbol| symbol.name == b"kernel_entry").map_or(base, |symbol| symbol.address);
+        if code.is_some_and(|code| code.is_thumb) {
+            // What tells disassemblers (ELF for the Arm Architecture, "Mapping symbols").
+            let thumb = sections.iter().filter(|piece| piece.flags & SHF_EXECINSTR != 0);
+            symbols.extend(thumb.map(|piece| KernelSymbol {
+                address: piece.address,
+                class: b't',
+                name: b"$t".to_vec(),
+            }));
+            symbols.sort_by_key(|symbol| symbol.address);
+        }
+        return Ok(FlatKernel { arch, is_64, endian, base, symbols, flags, entry, sections });
     }
     Err(error)
 }
 
-/// The address of the first byte: as it is `known` already, by the banner, whose symbol kernels with all their symbols have, by the names that linker
-/// scripts give to the start, or by the table of exported symbols. Nine of ten functions must then be in the file.
-fn base(bytes: &[u8], symbols: &[KernelSymbol], known: Option<u64>, endian: Endian, is_64: bool) -> Option<u64> {
-    let named = |name: &[u8]| symbols.iter().find(|symbol| symbol.name == name).map(|symbol| symbol.address);
-    let by_banner = || named(b"linux_banner")?.checked_sub(u64::try_from(banner_in(bytes)?.start).ok()?);
-    let starts: [&[u8]; 4] = [b"_text", b"_start", b"_head", b"stext"];
-    let by_name = || starts.into_iter().filter_map(named).min();
-    let by_exports = || by_exports(bytes, symbols, endian, is_64).or_else(|| by_near_exports(bytes, symbols, endian));
-    let base = known.or_else(by_banner).or_else(by_name).or_else(by_exports)?;
-    // Kernels run in the upper half, those of 64 bits at its very end.
-    let is_high = if is_64 { base >> 48 == 0xffff } else { base != 0 };
-    let code: Vec<u64> =
-        symbols.iter().filter(|symbol| symbol.class.eq_ignore_ascii_case(&b't')).map(|symbol| symbol.address).collect();
-    let inside = code.iter().filter(|at| at.checked_sub(base).is_some_and(|offset| offset <= len64(bytes))).count();
-    (is_high && base % 4 == 0 && inside > 0 && inside >= code.len() / 10 * 9).then_some(base)
-}
+/// The parts of a kernel that its linker script bounds by symbols: the first of each list that there is
+/// (include/asm-generic/vmlinux.lds.h and sections.h, Linux 2.6 to 7.2).
+const BOUNDED: [(&str, u64, &[&str], &[&str]); 5] = [
+    (".text", SHF_EXECINSTR, &["_stext", "_text"], &["_etext"]),
+    (".rodata", 0, &["__start_rodata"], &["__end_rodata"]),
+    (".init.text", SHF_EXECINSTR, &["_sinittext"], &["_einittext"]),
+    (".data", SHF_WRITE, &["_sdata", "_data"], &["_edata"]),
+    (".bss", SHF_WRITE, &["__bss_start"], &["_end", "__bss_stop"]),
+];
+/// What is between them.
+const BETWEEN: &str = ".kernel";
 
-/// The address of the first byte, by `__ksymtab` of kernels without CONFIG_HAVE_ARCH_PREL32_RELOCATIONS: the address of a
-/// function and that of its name (include/linux/export.h, Linux 2.6 to 6.12). Where the name stands in the file, the rest
-/// follows, and several must say the same.
-fn by_exports(bytes: &[u8], symbols: &[KernelSymbol], endian: Endian, is_64: bool) -> Option<u64> {
-    const AGREE: u32 = 8;
-    const TRIALS: usize = 64;
-    let width: u64 = if is_64 { 8 } else { 4 };
-    let cursor = Cursor::new(bytes, endian);
-    let word = |at: u64| if is_64 { cursor.u64("word", at).ok() } else { cursor.u32("word", at).ok().map(u64::from) };
-    let code = symbols.iter().filter(|symbol| symbol.class == b'T');
-    let code: BTreeMap<u64, &[u8]> = code.map(|symbol| (symbol.address, &symbol.name[..])).collect();
-    let (mut votes, mut tried) = (BTreeMap::new(), 0);
-    let mut at = 0;
-    while at + width <= len64(bytes) && tried < TRIALS {
-        let here = word(at)?;
-        if let Some(name) = code.get(&here) {
-            // One entry behind the other, with two or three words each.
-            let is_table =
-                |stride: u64| (1..4).all(|n| word(at + n * stride * width).is_some_and(|it| code.contains_key(&it)));
-            let pointer = word(at + width).filter(|pointer| !code.contains_key(pointer));
-            if let Some(pointer) = pointer.filter(|_| is_table(2) || is_table(3)) {
-                tried += 1;
-                let text = [b"\0", *name, b"\0"].concat();
-                for found in memchr::memmem::find_iter(bytes, &text).take(4) {
-                    if let Some(base) = pointer.checked_sub(u64::try_from(found).ok()? + 1) {
-                        *votes.entry(base).or_insert(0_u32) += 1;
-                    }
-                }
-            }
-        }
-        at += width;
+/// The sections of a flat kernel of `len` bytes.
+fn pieces(len: u64, base: u64, symbols: &[KernelSymbol]) -> Vec<Piece> {
+    let mut marks: BTreeMap<&[u8], u64> = BTreeMap::new();
+    for symbol in symbols.iter().filter(|symbol| symbol.name.first() == Some(&b'_') && symbol.name.len() < 16) {
+        marks.insert(&symbol.name, symbol.address);
     }
-    votes.into_iter().max_by_key(|(_, count)| *count).filter(|(_, count)| *count >= AGREE).map(|(base, _)| base)
-}
-
-/// The same by `__ksymtab` of kernels with CONFIG_HAVE_ARCH_PREL32_RELOCATIONS (include/linux/export.h, Linux 4.19 to 7.2):
-/// the distances of a function and of its name, 32 bits each, from the places where they stand.
-fn by_near_exports(bytes: &[u8], symbols: &[KernelSymbol], endian: Endian) -> Option<u64> {
-    const AGREE: u32 = 8;
-    const TRIALS: u32 = 64;
-    const MAX_NAME: u64 = 512;
-    let cursor = Cursor::new(bytes, endian);
-    let end = len64(bytes);
-    // Where the distance at `at` leads.
-    let leads_to = |at: u64| {
-        let distance = i32::from_ne_bytes(cursor.u32("distance", at).ok()?.to_ne_bytes());
-        at.checked_add_signed(distance.into()).filter(|place| *place < end)
-    };
-    let code = symbols.iter().filter(|symbol| symbol.class == b'T');
-    let code: BTreeMap<&[u8], u64> = code.map(|symbol| (&symbol.name[..], symbol.address)).collect();
-    let (mut votes, mut tried) = (BTreeMap::new(), 0);
-    for at in (0..end / 4 * 4).step_by(4) {
-        let Some((function, name_at)) = leads_to(at).zip(leads_to(at + 4)) else { continue };
-        if name_at == 0 || function % 4 != 0 || slice(bytes, name_at - 1, 1) != Some(b"\0") {
-            continue;
-        }
-        let name = slice(bytes, name_at, MAX_NAME.min(end - name_at)).unwrap_or_default();
-        let Some(name) = memchr::memchr(0, name).and_then(|len| name.get(..len)) else { continue };
-        let Some(base) = code.get(name).and_then(|address| address.checked_sub(function)) else { continue };
-        *votes.entry(base).or_insert(0_u32) += 1;
-        tried += 1;
-        if tried == TRIALS {
-            break;
+    let mark = |names: &[&str]| names.iter().find_map(|name| marks.get(name.as_bytes()).copied());
+    let end = base.saturating_add(len);
+    let mut pieces: Vec<Piece> = Vec::new();
+    let mut others = Vec::new();
+    for (name, flags, starts, ends) in BOUNDED {
+        let Some((address, stop)) = mark(starts).zip(mark(ends)).filter(|(start, stop)| start < stop) else { continue };
+        let piece = Piece { name, flags, address, len: stop - address, at: address.checked_sub(base) };
+        if (base..end).contains(&address) && stop <= end {
+            pieces.push(piece);
+        } else if flags == SHF_WRITE {
+            others.push(piece);
         }
     }
-    votes.into_iter().max_by_key(|(_, count)| *count).filter(|(_, count)| *count >= AGREE).map(|(base, _)| base)
-}
-
-/// The CPU whose name most symbols begin with: each has dozens of functions of its own.
-fn cpu(symbols: &[KernelSymbol], is_64: bool) -> Option<Arch> {
-    const LEAST: usize = 8;
-    let count = |names: &[&str]| {
-        symbols.iter().filter(|symbol| names.iter().any(|name| symbol.name.starts_with(name.as_bytes()))).count()
+    pieces.sort_by_key(|piece| piece.address);
+    let mut all: Vec<Piece> = Vec::new();
+    let has_code = |from: u64, to: u64| {
+        let inside = symbols.get(symbols.partition_point(|symbol| symbol.address <= from)..).unwrap_or_default();
+        inside.iter().take_while(|symbol| symbol.address < to).any(KernelSymbol::is_code)
     };
-    let arm =
-        if is_64 { (Arch::Arm64, count(&["arm64_", "__arm64_"])) } else { (Arch::Arm, count(&["arm_", "__arm_"])) };
-    let mips = if is_64 { Arch::Mips64 } else { Arch::Mips };
-    let all = [
-        arm,
-        (mips, count(&["mips_", "__mips_", "r4k_", "do_mips_"])),
-        (Arch::Riscv, count(&["riscv_", "__riscv_", "sbi_"])),
-        (Arch::PowerPc, count(&["ppc_", "__ppc_", "powerpc_"])),
-        (Arch::Sh, count(&["sh_", "sh4_", "__sh_"])),
-    ];
-    let (arch, most) = all.into_iter().max_by_key(|(_, count)| *count)?;
-    let second = all.into_iter().filter(|(other, _)| *other != arch).map(|(_, count)| count).max()?;
-    (most >= LEAST && most > 2 * second).then_some(arch)
+    let fill = |all: &mut Vec<Piece>, from: u64, to: u64| {
+        // The first byte is where the kernel is entered.
+        let code = if from == base || has_code(from, to) { SHF_EXECINSTR } else { 0 };
+        match all.last_mut() {
+            // Alignment.
+            Some(last) if to - from < PAGE && code == 0 => last.len += to - from,
+            _ => all.push(Piece {
+                name: BETWEEN,
+                flags: SHF_WRITE | code,
+                address: from,
+                len: to - from,
+                at: Some(from - base),
+            }),
+        }
+    };
+    let mut from = base;
+    for (index, piece) in pieces.iter().enumerate() {
+        // In some linker scripts one is inside of another.
+        let next = pieces.get(index + 1).map_or(end, |next| next.address);
+        let stop = (piece.address + piece.len).min(next);
+        if from < piece.address {
+            fill(&mut all, from, piece.address);
+        }
+        if piece.address < stop {
+            all.push(Piece { len: stop - piece.address, ..*piece });
+        }
+        from = stop.max(from);
+    }
+    if from < end {
+        fill(&mut all, from, end);
+    }
+    // A kernel that runs where it is stored (XIP) has its data elsewhere, and `__data_loc` is where they are stored.
+    let stored = mark(&["__data_loc"]).and_then(|at| at.checked_sub(base));
+    if let Some(data) = others.iter().find(|piece| piece.name == ".data") {
+        if let Some(at) = stored.filter(|at| at.checked_add(data.len).is_some_and(|end| end <= len)) {
+            all.push(Piece { at: Some(at), ..*data });
+        }
+    }
+    let last = all.last().map_or(end, |last| last.address.saturating_add(last.len));
+    let stop = mark(&["_end"]).max(mark(&["__bss_stop"]));
+    if let Some(stop) = stop.filter(|stop| (last + 1..last.saturating_add(MAX_BSS)).contains(stop)) {
+        all.push(Piece { name: ".bss", flags: SHF_WRITE, address: last, len: stop - last, at: None });
+    }
+    all
 }
 
 impl FlatKernel {
-    /// The ELF file around `bytes`, which are the flat kernel: one section and one segment, with the BSS behind. Symbols are
-    /// for [`with_symbols`](super::with_symbols) to add.
+    /// The ELF file around `bytes`, which are the flat kernel: sections as far as the symbols bound them, and a segment for
+    /// all that is consecutive. Symbols are for [`with_symbols`](super::with_symbols) to add.
     ///
     /// # Errors
     /// [`UnflattenError::NoStart`] when it would end behind the last 32-bit address.
     pub(crate) fn elf(&self, bytes: &[u8]) -> Result<Vec<u8>, UnflattenError> {
-        const NAMES: &[u8] = b"\0.kernel\0.bss\0.shstrtab\0";
-        const ALL: u32 = PF_R | PF_W | PF_X;
-        const DATA: u64 = SHF_WRITE | SHF_ALLOC;
         let encoder = encoder(self.is_64, self.endian);
         let offset = PAGE + self.base % PAGE;
-        let len = len64(bytes);
-        let memory = self.end.wrapping_sub(self.base).max(len);
-        let names_at = offset + len;
-        let sections_at = (names_at + len64(NAMES)).next_multiple_of(8);
-        let machines = self.arch.facts().elf_machines;
-        // PowerPC has another number for 64 bits.
-        let machine = if self.is_64 && self.arch == Arch::PowerPc { machines.last() } else { machines.first() };
+        let mut names = vec![0];
+        let sections: Vec<SectionHeader> = self
+            .sections
+            .iter()
+            .map(|piece| self.section(piece, offset, append(&mut names, piece.name.as_bytes())))
+            .collect();
+        let own_name = append(&mut names, b".shstrtab");
+        let segments = self.segments(offset);
+        let names_at = offset + len64(bytes);
+        let sections_at = (names_at + len64(&names)).next_multiple_of(8);
+        let count = u32::try_from(sections.len()).unwrap_or(u32::MAX);
         let header = FileHeader {
             e_type: object::elf::ET_EXEC,
-            e_machine: object::elf::Machine(machine.copied().unwrap_or(0)),
-            e_entry: self.base,
+            e_machine: object::elf::Machine(self.arch.elf_ids(self.is_64, self.endian).0),
+            e_flags: object::elf::FileFlags(self.flags),
+            e_entry: self.entry,
             ..FileHeader::default()
         };
         let layout = FileHeaderLayout {
             e_phoff: encoder.file_header_size(),
-            segment_num: 1,
+            segment_num: u32::try_from(segments.len()).unwrap_or(u32::MAX),
             e_shoff: sections_at,
-            section_num: 4,
-            shstrtab_index: 3,
+            section_num: count + 2,
+            shstrtab_index: count + 1,
         };
-        let (vaddr, paddr, filesz, memsz) = (self.base, self.base, len, memory);
         let mut out = Writer::new(encoder);
         out.file_header(&header, &layout);
-        out.segment(&Segment { kind: PT_LOAD, flags: ALL, offset, vaddr, paddr, filesz, memsz, align: PAGE });
+        segments.iter().for_each(|segment| out.segment(segment));
         out.fill_to(offset);
         out.put(bytes);
-        out.put(NAMES);
+        out.put(&names);
         out.fill_to(sections_at);
-        let section = |kind, flags, addr, offset, size| Section {
+        out.section(&SectionHeader::default());
+        sections.iter().for_each(|section| out.section(section));
+        out.section(&string_table(encoder, own_name, names_at, len64(&names)));
+        out.finish().map_err(|_| UnflattenError::NoStart)
+    }
+
+    fn section(&self, piece: &Piece, kernel_at: u64, name: u32) -> SectionHeader {
+        let (kind, at) = match piece.at {
+            Some(at) => (SHT_PROGBITS, at),
+            None => (SHT_NOBITS, 0),
+        };
+        Section {
             name: b"",
             kind,
-            flags,
-            addr,
-            offset,
-            size,
+            flags: SHF_ALLOC | piece.flags,
+            addr: piece.address,
+            offset: kernel_at + at,
+            size: piece.len,
             link: 0,
             info: 0,
             align: 4,
             entsize: 0,
-        };
-        out.section(&SectionHeader::default());
-        out.section(&section(SHT_PROGBITS, DATA | SHF_EXECINSTR, self.base, offset, len).header(1));
-        let end = self.base.wrapping_add(len);
-        out.section(&section(SHT_NOBITS, DATA, end, offset + len, memory - len).header(9));
-        out.section(&string_table(encoder, 14, names_at, len64(NAMES)));
-        out.finish().map_err(|_| UnflattenError::NoStart)
+        }
+        .header(name)
+    }
+
+    /// Each has what follows in memory and in the file, and the BSS behind it.
+    fn segments(&self, kernel_at: u64) -> Vec<Segment> {
+        let mut segments: Vec<Segment> = Vec::new();
+        for piece in &self.sections {
+            let vaddr = piece.address;
+            let follows = |last: &&mut Segment| {
+                let is_next = piece.at.is_none_or(|at| kernel_at + at == last.offset + last.filesz);
+                vaddr == last.vaddr.wrapping_add(last.memsz) && is_next
+            };
+            let filesz = if piece.at.is_some() { piece.len } else { 0 };
+            if let Some(last) = segments.last_mut().filter(follows) {
+                last.memsz += piece.len;
+                last.filesz += filesz;
+                continue;
+            }
+            let offset = kernel_at + piece.at.unwrap_or(0);
+            let (kind, flags, paddr) = (PT_LOAD, PF_R | PF_W | PF_X, self.base.wrapping_add(offset - kernel_at));
+            let align = if segments.is_empty() { PAGE } else { 4 };
+            segments.push(Segment { kind, flags, offset, vaddr, paddr, filesz, memsz: piece.len, align });
+        }
+        segments
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn symbols(all: &[(&str, u64)]) -> Vec<KernelSymbol> {
+        all.iter()
+            .map(|(name, address)| KernelSymbol { address: *address, class: b't', name: name.as_bytes().to_vec() })
+            .collect()
+    }
+
+    fn kernel(is_64: bool, endian: Endian, len: u64, base: u64, symbols: Vec<KernelSymbol>) -> FlatKernel {
+        let sections = pieces(len, base, &symbols);
+        FlatKernel { arch: Arch::PowerPc, is_64, endian, base, symbols, flags: 0, entry: base, sections }
+    }
 
     /// Every class and byte order, read by another reader.
     #[test]
@@ -255,9 +318,7 @@ mod tests {
             [true, false].into_iter().flat_map(|is_64| [(is_64, Endian::Little), (is_64, Endian::Big)])
         {
             let base = if is_64 { 0xffff_ffff_8020_0100 } else { 0xc020_0100 };
-            let kernel =
-                FlatKernel { arch: Arch::PowerPc, is_64, endian, base, end: base + 0x1000, symbols: Vec::new() };
-            let file = kernel.elf(&bytes).unwrap();
+            let file = kernel(is_64, endian, 0x321, base, symbols(&[("_end", base + 0x1000)])).elf(&bytes).unwrap();
             let elf = goblin::elf::Elf::parse(&file).unwrap();
             assert_eq!((elf.is_64, elf.little_endian, elf.entry), (is_64, endian == Endian::Little, base));
             assert_eq!(elf.header.e_machine, if is_64 { 21 } else { 20 });
@@ -271,10 +332,87 @@ mod tests {
             let bss = &elf.section_headers[2];
             assert_eq!((bss.sh_type, bss.sh_addr, bss.sh_size), (8, base + 0x321, 0x1000 - 0x321));
         }
-        let arch = Arch::Arm;
-        let (base, end) = (0xffff_f000, 0x1_0000_1000);
-        let high = FlatKernel { arch, is_64: false, endian: Endian::Little, base, end, symbols: Vec::new() };
-        assert!(high.elf(&bytes).is_ok());
+        let high = kernel(false, Endian::Little, 0x800, 0xffff_f000, symbols(&[]));
+        assert!(high.elf(&[0; 0x800]).is_ok());
+        let high = kernel(false, Endian::Little, 0x1001, 0xffff_f000, symbols(&[("_end", 0x1_0000_1000)]));
         assert_eq!(high.elf(&[0; 0x1001]), Err(UnflattenError::NoStart), "its BSS would begin behind the last address");
+    }
+
+    /// As `readelf -S` has the sections of real kernels: what their linker scripts bound.
+    #[test]
+    fn sections_as_symbols_bound_them() {
+        let shown = |symbols: &[(&str, u64)], len| {
+            let pieces = pieces(len, 0xc000_8000, &self::symbols(symbols));
+            let letters = |flags| {
+                format!(
+                    "{}{}",
+                    if flags & SHF_WRITE != 0 { "W" } else { "" },
+                    if flags & SHF_EXECINSTR != 0 { "X" } else { "" }
+                )
+            };
+            pieces
+                .iter()
+                .map(|it| format!("{} {:x}+{:x} {:x?} {}", it.name, it.address, it.len, it.at, letters(it.flags)))
+                .collect::<Vec<_>>()
+        };
+        let all = [
+            ("_stext", 0xc000_9000),
+            ("_etext", 0xc001_0000),
+            ("__start_rodata", 0xc001_1000),
+            ("__end_rodata", 0xc001_4f00),
+            ("_sinittext", 0xc001_5000),
+            ("_einittext", 0xc001_6000),
+            ("exit", 0xc001_6010),
+            ("_sdata", 0xc002_0000),
+            ("_edata", 0xc002_1000),
+            ("__bss_start", 0xc002_1000),
+            ("_end", 0xc003_0000),
+        ];
+        assert_eq!(
+            shown(&all, 0x19000),
+            [
+                ".kernel c0008000+1000 Some(0) WX",
+                ".text c0009000+7000 Some(1000) X",
+                ".kernel c0010000+1000 Some(8000) W",
+                ".rodata c0011000+4000 Some(9000) ",
+                ".init.text c0015000+1000 Some(d000) X",
+                ".kernel c0016000+a000 Some(e000) WX",
+                ".data c0020000+1000 Some(18000) W",
+                ".bss c0021000+f000 None W",
+            ]
+        );
+        // Old ARM's `_etext` is behind the read-only data.
+        let nested = [
+            ("_stext", 0xc000_8000),
+            ("__start_rodata", 0xc000_a000),
+            ("__end_rodata", 0xc000_b000),
+            ("_etext", 0xc000_c000),
+        ];
+        assert_eq!(
+            shown(&nested, 0x4000),
+            [
+                ".text c0008000+2000 Some(0) X",
+                ".rodata c000a000+1000 Some(2000) ",
+                ".kernel c000b000+1000 Some(3000) W"
+            ]
+        );
+        // A kernel that runs where it is stored.
+        let xip = [
+            ("_stext", 0xc000_8000),
+            ("_etext", 0xc000_a000),
+            ("__data_loc", 0xc000_b000),
+            ("_sdata", 0xd000_0000),
+            ("_edata", 0xd000_1000),
+            ("_end", 0xd000_3000),
+        ];
+        assert_eq!(
+            shown(&xip, 0x4000),
+            [
+                ".text c0008000+2000 Some(0) X",
+                ".kernel c000a000+2000 Some(2000) W",
+                ".data d0000000+1000 Some(3000) W",
+                ".bss d0001000+2000 None W",
+            ]
+        );
     }
 }

@@ -33,7 +33,8 @@ impl Opened<'_> {
 impl WithSymbols<'_> {
     /// How many symbols the kernel has.
     pub fn count(&self) -> usize {
-        self.symbols.len()
+        // Those that tell ARM's code from Thumb's are ours.
+        self.symbols.iter().filter(|symbol| !symbol.name.starts_with(b"$")).count()
     }
 
     /// The ELF file with its symbol table.

@@ -7,17 +7,17 @@ use std::cell::OnceCell;
 use std::collections::BTreeSet;
 
 /// The kernel that is searched.
-pub(super) struct Image<'a> {
-    pub(super) bytes: &'a [u8],
-    pub(super) cursor: Cursor<'a>,
-    pub(super) is_64: bool,
+pub(in crate::elf) struct Image<'a> {
+    pub(in crate::elf) bytes: &'a [u8],
+    pub(in crate::elf) cursor: Cursor<'a>,
+    pub(in crate::elf) is_64: bool,
     /// File offset, bytes and address of each loaded piece; `None` of a flat kernel.
     loads: Option<Vec<(u64, u64, u64)>>,
     rela: OnceCell<Option<Rela>>,
 }
 
 impl<'a> Image<'a> {
-    pub(super) fn new(elf: &Elf<'a>) -> Image<'a> {
+    pub(in crate::elf) fn new(elf: &Elf<'a>) -> Image<'a> {
         let bytes = elf.bytes();
         let loads = elf.segments().iter().filter(|segment| segment.kind == PT_LOAD);
         Image {
@@ -30,27 +30,36 @@ impl<'a> Image<'a> {
     }
 
     /// A kernel that is flat: where it runs is not known.
-    pub(super) fn flat(bytes: &'a [u8], endian: Endian, is_64: bool) -> Image<'a> {
+    pub(in crate::elf) fn flat(bytes: &'a [u8], endian: Endian, is_64: bool) -> Image<'a> {
         Image { bytes, cursor: Cursor::new(bytes, endian), is_64, loads: None, rela: OnceCell::new() }
     }
 
     /// Is it flat?
-    pub(super) fn is_flat(&self) -> bool {
+    pub(in crate::elf) fn is_flat(&self) -> bool {
         self.loads.is_none()
     }
 
+    /// May a kernel run at this address? 64-bit ones run at the end of all addresses, or where the CPU maps memory as it is:
+    /// LoongArch, MIPS with and without cache, PowerPC.
+    pub(in crate::elf) fn is_address(&self, address: u64) -> bool {
+        match self.is_64 {
+            true => matches!(address >> 48, 0xffff | 0x9000 | 0x9800 | 0xa800 | 0xc000),
+            false => address != 0,
+        }
+    }
+
     /// Bytes in a word.
-    pub(super) fn word(&self) -> u64 {
+    pub(in crate::elf) fn word(&self) -> u64 {
         if self.is_64 { 8 } else { 4 }
     }
 
     /// What tables are aligned to: a word; from 7.0 on 4 bytes; up to 4.19 `.align 4` and `.align 8`, which for ARM's
     /// assembler (and others') are powers of two.
-    pub(super) fn aligns(&self) -> [u64; 3] {
+    pub(in crate::elf) fn aligns(&self) -> [u64; 3] {
         [self.word(), 4, if self.is_64 { 256 } else { 16 }]
     }
 
-    pub(super) fn word_at(&self, at: u64) -> Option<u64> {
+    pub(in crate::elf) fn word_at(&self, at: u64) -> Option<u64> {
         match self.is_64 {
             true => self.cursor.u64("word", at).ok(),
             false => self.cursor.u32("word", at).ok().map(u64::from),
@@ -58,7 +67,7 @@ impl<'a> Image<'a> {
     }
 
     /// The virtual address of a file offset; `None` of a flat kernel.
-    pub(super) fn address_of(&self, at: u64) -> Option<u64> {
+    pub(in crate::elf) fn address_of(&self, at: u64) -> Option<u64> {
         self.loads.iter().flatten().find_map(|(offset, len, address)| {
             let inside = at.checked_sub(*offset).filter(|inside| inside < len)?;
             address.checked_add(inside)
@@ -68,12 +77,12 @@ impl<'a> Image<'a> {
 
 impl Image<'_> {
     /// The address of a flat kernel's first byte, when its relocations were needed and told it.
-    pub(super) fn base(&self) -> Option<u64> {
+    pub(in crate::elf) fn base(&self) -> Option<u64> {
         self.rela.get()?.as_ref()?.base.get().copied()
     }
 
     /// A word that holds an address; where it is zero, what the kernel itself writes there when it starts.
-    pub(super) fn relocated_word(&self, at: u64) -> Option<u64> {
+    pub(in crate::elf) fn relocated_word(&self, at: u64) -> Option<u64> {
         match self.word_at(at)? {
             0 if self.is_64 => self.rela.get_or_init(|| Rela::find(self)).as_ref()?.value(self, at),
             word => Some(word),
@@ -97,8 +106,9 @@ const ENTRY_LEN: u64 = 24;
 /// A run of fewer entries proves nothing.
 const LEAST: usize = 64;
 
-/// `r_info` of relative relocations: R_AARCH64_RELATIVE, R_RISCV_RELATIVE.
-const RELATIVE: [u64; 2] = [0x403, 3];
+/// `r_info` of relative relocations: R_AARCH64_RELATIVE, R_RISCV_RELATIVE and R_LARCH_RELATIVE, R_390_RELATIVE,
+/// R_PPC64_RELATIVE.
+const RELATIVE: [u64; 4] = [0x403, 3, 12, 22];
 
 impl Rela {
     /// The longest run of relative relocations; no header leads to it.

@@ -21,9 +21,9 @@ mod image;
 mod linked;
 mod places;
 
-use super::Elf;
-use crate::bytes::Endian;
-use image::Image;
+use super::{Elf, banner_in};
+use crate::bytes::len64;
+pub(super) use image::Image;
 use places::{Addresses, Places};
 
 /// Kernels begin at a multiple of this.
@@ -40,24 +40,56 @@ pub struct KernelSymbol {
     pub name: Vec<u8>,
 }
 
+impl KernelSymbol {
+    /// In the code?
+    pub(super) fn is_code(&self) -> bool {
+        self.class.eq_ignore_ascii_case(&b't')
+    }
+}
+
 /// Reads the symbols of a kernel; `None` when there are none.
 pub fn kallsyms(elf: &Elf<'_>) -> Option<Vec<KernelSymbol>> {
     let image = Image::new(elf);
     symbols(&image, &places::find(&image)?)
 }
 
-/// The same of a flat kernel, of this byte order and class, with the address of its first byte where that was needed to
-/// read them. When nothing tells it and tables count from their own place, the symbols' addresses are offsets in the file.
-pub(super) fn flat_kallsyms(bytes: &[u8], endian: Endian, is_64: bool) -> Option<(Vec<KernelSymbol>, Option<u64>)> {
-    let image = Image::flat(bytes, endian, is_64);
-    let places = places::find(&image)?;
-    let mut symbols = symbols(&image, &places)?;
+/// A flat kernel's symbols, and the address of its first byte where they or its contents tell it.
+pub(super) struct FlatSymbols {
+    pub(super) symbols: Vec<KernelSymbol>,
+    pub(super) base: Option<u64>,
+}
+
+/// The same of a flat kernel.
+pub(super) fn flat_kallsyms(image: &Image<'_>) -> Option<FlatSymbols> {
+    let places = places::find(image)?;
+    let mut symbols = symbols(image, &places)?;
     if !matches!(places.addresses, Addresses::Distances { .. }) {
-        return Some((symbols, image.base()));
+        let base = image.base().or_else(|| start(image, &symbols));
+        return Some(FlatSymbols { symbols, base });
     }
-    let base = linked::base_by_pointers(&image, &symbols);
+    let base = linked::base_by_pointers(image, 1..=u64::MAX, &linked::functions(&symbols));
     symbols.iter_mut().for_each(|symbol| symbol.address = symbol.address.wrapping_add(base.unwrap_or(0)));
-    Some((symbols, base))
+    Some(FlatSymbols { symbols, base })
+}
+
+/// The address of the first byte: by the banner, whose symbol kernels with all their symbols have, by the names that linker
+/// scripts give to the start, or by the pointers to texts. Nine of ten functions must then be in the file.
+fn start(image: &Image<'_>, symbols: &[KernelSymbol]) -> Option<u64> {
+    let named = |name: &[u8]| symbols.iter().find(|symbol| symbol.name == name).map(|symbol| symbol.address);
+    let len = len64(image.bytes);
+    let code = linked::functions(symbols);
+    let holds = |base: &u64| {
+        let inside = code.iter().filter(|at| at.checked_sub(*base).is_some_and(|offset| offset <= len)).count();
+        image.is_address(*base) && base % 4 == 0 && inside > 0 && inside >= code.len() / 10 * 9
+    };
+    let banner = || named(b"linux_banner")?.checked_sub(u64::try_from(banner_in(image.bytes)?.start).ok()?);
+    let starts: [&[u8]; 4] = [b"_text", b"_start", b"_head", b"stext"];
+    let by_name = || starts.into_iter().filter_map(named).min();
+    let by_texts = || {
+        let bases = code.iter().max()?.saturating_sub(len)..=*code.iter().min()?;
+        linked::base_by_texts(image, bases)
+    };
+    banner().filter(holds).or_else(|| by_name().filter(holds)).or_else(|| by_texts().filter(holds))
 }
 
 fn symbols(image: &Image<'_>, places: &Places) -> Option<Vec<KernelSymbol>> {

@@ -261,7 +261,11 @@ fn is_in_order(image: &Image<'_>, addresses: &Addresses, count: u64) -> bool {
     /// No kernel has more memory than this behind its file.
     const MAX_BSS: u64 = 1 << 30;
     let last = (0..count).try_fold(0, |last, index| addresses.address(image, index).filter(|address| *address >= last));
+    // A distance of zero leads to where it stands: only the table's own symbol is there, and whoever reads zeros.
+    let zeros =
+        |at: &u64| (0..count).filter(|index| image.cursor.u32("kallsyms_offsets", at + 4 * index) == Ok(0)).count();
     last.is_some_and(|last| match addresses {
+        Addresses::Distances { at, .. } if zeros(at) > 1 => false,
         // Distances that count down would pass for offsets; 64-bit kernels have less than 2 GiB.
         Addresses::Offsets { base, signed: false, .. } if image.is_64 && last.wrapping_sub(*base) >= NEGATIVE => false,
         Addresses::Distances { .. } if image.is_flat() => (1..len64(image.bytes) + MAX_BSS).contains(&last),

@@ -213,6 +213,8 @@ pub(crate) fn arch_ids(arch: Arch) -> &'static [u8] {
         Arch::Sparc => &[10],
         Arch::Sparc64 => &[11, 10],
         Arch::S390 => &[8],
+        // U-Boot's list ends before it (include/image.h, 2023.01).
+        Arch::LoongArch => &[],
     }
 }
 

@@ -25,8 +25,8 @@ enum Addresses {
     Words,
     /// From a base; the first symbol is the first byte.
     Offsets,
-    /// The same, and no symbol is the first byte: the exported functions tell it, by distances (from 4.19 on).
-    Exported,
+    /// The same, and no symbol is the first byte: pointers to texts tell it.
+    Texts,
     /// The base and all pointers stand in a RELA table alone (arm64 up to 6.1 and where the linker knows no RELR).
     Relocated,
     /// From the place where each stands (7.2): pointers tell the rest.
@@ -58,16 +58,45 @@ impl Form {
         let class = |n: u64| if n % 3 == 0 { 't' } else { 'T' };
         let function = |n| (format!("{cpu}_function_{n}"), class(n), self.base() + place(n));
         let first = match self.addresses {
-            Addresses::Exported | Addresses::Relocated => "_stext",
+            Addresses::Texts | Addresses::Relocated => "_stext",
             _ => "_text",
         };
         std::iter::once((first.to_owned(), 'T', self.base())).chain((1..COUNT).map(function)).collect()
+    }
+
+    /// The last four bytes of a function, by the architecture manuals.
+    fn returns(self, cpu: &str) -> [u8; 4] {
+        let word = |word: u32| if self.order == Order::Little { word.to_le_bytes() } else { word.to_be_bytes() };
+        match cpu {
+            "mips" => word(0x03e0_0008),
+            // Little-endian whatever the data is.
+            "arm64" => 0xd65f_03c0_u32.to_le_bytes(),
+            "arm" => word(0xe12f_ff1e),
+            "be8" => 0xe12f_ff1e_u32.to_le_bytes(),
+            "thumb" => [0, 0xbf, 0x70, 0x47],
+            "powerpc" => word(0x4e80_0020),
+            "riscv" => [0x01, 0, 0x82, 0x80],
+            "loongarch" => 0x4c00_0020_u32.to_le_bytes(),
+            "x86" => [0xc3, 0x90, 0x90, 0x90],
+            "sparc" => word(0x81c3_e008),
+            "m68k" => [0x4e, 0x75, 0x4e, 0x71],
+            "sh" => word(if self.order == Order::Little { 0x0009_000b } else { 0x000b_0009 }),
+            "s390" => [0x07, 0xfe, 0x07, 0x07],
+            _ => [0; 4],
+        }
     }
 
     fn kernel(self, cpu: &str) -> Vec<u8> {
         let symbols = self.symbols(cpu);
         let width = if self.is_64 { 8 } else { 4 };
         let mut out = [&noise(0x4000, 6)[..], BANNER].concat();
+        // Each function in front of another ends with a return.
+        for (_, _, address) in &symbols[1..] {
+            let end = usize::try_from(address - self.base()).unwrap();
+            if let Some(slot) = out[..0x4000].get_mut(end - 4..end) {
+                slot.copy_from_slice(&self.returns(cpu));
+            }
+        }
         let unit = width * self.align;
         let align = |out: &mut Vec<u8>| out.resize(out.len().next_multiple_of(unit), 0);
         let address = |at: usize| self.base() + u64::try_from(at).unwrap();
@@ -78,16 +107,10 @@ impl Form {
             // Zero until the kernel has started.
             Addresses::Relocated => out.resize(out.len() + 100 * width, 0),
             Addresses::Distances => symbols.iter().for_each(|(_, _, address)| out.extend(self.word(*address))),
-            Addresses::Exported => {
-                let names_at = out.len() + 100 * 8;
+            Addresses::Texts => {
                 let mut names = vec![0];
-                for (index, (name, _, function)) in
-                    symbols.iter().filter(|(_, class, _)| *class == 'T').take(100).enumerate()
-                {
-                    let here = address(pointers + 8 * index);
-                    let name_at = address(names_at + names.len());
-                    out.extend(distance(here, *function));
-                    out.extend(distance(here + 4, name_at));
+                for (name, ..) in symbols.iter().take(100) {
+                    out.extend(self.word(address(pointers + 100 * width + names.len())));
                     names.extend(name.bytes().chain([0]));
                 }
                 out.extend(names);
@@ -174,7 +197,7 @@ fn every_form_of_kallsyms() {
             (Addresses::Offsets, true),
             (Addresses::Words, false),
             (Addresses::Offsets, false),
-            (Addresses::Exported, true),
+            (Addresses::Texts, true),
         ] {
             comes_out("mips", 8, Form { order, is_64, addresses, align: 1, tokens });
         }
@@ -217,6 +240,56 @@ fn comes_out(cpu: &str, machine: u8, form: Form) {
     assert_eq!(super::part(&elf, "vmlinux").len(), elf.len(), "{form:?}");
 }
 
+/// The instructions that functions end with tell the CPU; readelf and objdump of the CPU read what comes out.
+#[test]
+fn the_cpu_by_its_code() {
+    for (cpu, binutils, machine, order, is_64, line) in [
+        ("arm", "arm-linux-gnueabihf", 40, Order::Little, false, "bx\tlr"),
+        ("arm", "arm-linux-gnueabihf", 40, Order::Big, false, "bx\tlr"),
+        ("be8", "arm-linux-gnueabihf", 40, Order::Big, false, "bx\tlr"),
+        ("thumb", "arm-linux-gnueabihf", 40, Order::Little, false, "bx\tlr"),
+        ("arm64", "aarch64-linux-gnu", 183, Order::Little, true, "ret"),
+        ("mips", "mips-linux-gnu", 8, Order::Big, false, "jr\tra"),
+        ("mips", "mips-linux-gnu", 8, Order::Little, true, "jr\tra"),
+        ("powerpc", "powerpc-linux-gnu", 20, Order::Big, false, "blr"),
+        ("powerpc", "powerpc-linux-gnu", 21, Order::Little, true, "blr"),
+        ("riscv", "riscv64-linux-gnu", 243, Order::Little, true, "ret"),
+        ("loongarch", "", 258, Order::Little, true, "ret"),
+        ("x86", "x86-64-linux-gnu", 62, Order::Little, true, "ret"),
+        ("x86", "x86-64-linux-gnu", 3, Order::Little, false, "ret"),
+        ("sparc", "sparc64-linux-gnu", 2, Order::Big, false, "retl"),
+        ("m68k", "m68k-linux-gnu", 4, Order::Big, false, "rts"),
+        ("sh", "sh4-linux-gnu", 42, Order::Little, false, "rts"),
+        ("s390", "s390x-linux-gnu", 22, Order::Big, true, "br\t%r14"),
+    ] {
+        let form = Form { order, is_64, addresses: Addresses::Offsets, align: 1, tokens: true };
+        let dir = tempdir();
+        let (inner, file) = (dir.path().join("k"), dir.path().join("v"));
+        fs::write(&inner, packed(Codec::Gzip, &form.kernel(cpu))).unwrap();
+        let output = run_ok(kimage().arg("extract").arg(&inner).args(["vmlinux", "--symbols", "-o"]).arg(&file));
+        assert!(stderr(&output).contains(&format!("{COUNT} symbols from kallsyms")), "{cpu}: {}", stderr(&output));
+        let elf = fs::read(&file).unwrap();
+        let number = |at| u16::from(elf[at]) << 8 | u16::from(elf[at + 1]);
+        let found = if order == Order::Little { number(18).swap_bytes() } else { number(18) };
+        assert_eq!(found, machine, "{cpu}");
+        let function = &form.symbols(cpu)[40];
+        let (start, stop) = (function.2 - 4, function.2);
+        // Debian 12 has none for LoongArch.
+        if binutils.is_empty() {
+            continue;
+        }
+        let Some(objdump) =
+            tool(&format!("{}-objdump", binutils.replace("x86-64", "x86_64")), &format!("binutils-{binutils}"))
+        else {
+            continue;
+        };
+        let text = run(Command::new(&objdump)
+            .args(["-d", &format!("--start-address={start:#x}"), &format!("--stop-address={stop:#x}")])
+            .arg(&file));
+        assert!(stdout(&text).contains(line), "{cpu}: {}{}", stdout(&text), stderr(&text));
+    }
+}
+
 /// The header around a kernel tells its CPU; without one, nor names that do, there is no ELF file.
 #[test]
 fn what_tells_the_cpu() {
@@ -236,7 +309,7 @@ fn what_tells_the_cpu() {
     fs::write(&input, &kernel).unwrap();
     let output = command();
     assert_eq!(output.status.code(), Some(1));
-    assert!(stderr(&output).contains("neither a header around it nor its symbols tell its CPU"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("neither a header around it nor its code tells its CPU"), "{}", stderr(&output));
     fs::write(&input, super::made::flat_kernel(9000)).unwrap();
     let output = command();
     assert_eq!(output.status.code(), Some(1));
