@@ -4,6 +4,8 @@
 //! <https://source.android.com/docs/core/architecture/partitions/vendor-boot-partitions>.
 
 use crate::bytes::{Cursor, FieldError, Problem, len64, slice};
+use crate::format::footprint::{Footprint, Stage};
+use crate::layout::RegionKind;
 use sha1::{Digest, Sha1};
 use std::ops::Range;
 
@@ -98,6 +100,21 @@ impl<'a> BootImage<'a> {
             // mkbootimg), and of nothing elsewhere.
             _ => Self::parse_old(bytes, &cursor, 0),
         }
+    }
+
+    /// Where the header has the sections loaded to.
+    pub(crate) fn footprint(&self) -> Footprint {
+        let mut footprint = Footprint::default();
+        for section in &self.sections {
+            let kind = if section.name == "kernel" { RegionKind::Code } else { RegionKind::Data };
+            if let Some(address) = section.address {
+                footprint.add(Stage::Loaded, section.name, address, section.at.end - section.at.start, kind);
+            }
+        }
+        if footprint.range(Stage::Loaded).is_none() {
+            footprint.unknown = Some("header versions 3 and 4 have no load addresses: the boot loader chooses them");
+        }
+        footprint
     }
 
     /// What mkbootimg writes into `id` of versions 0 to 2: the SHA-1 of each section with its size behind it.

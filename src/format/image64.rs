@@ -6,7 +6,9 @@ use crate::arch::Arch;
 use crate::bytes::{Cursor, FieldError, Problem, len64, slice};
 use crate::finding::{Checks, Hex, Severity, rules};
 use crate::format::fdt::Behind;
+use crate::format::footprint::{Footprint, Stage};
 use crate::format::pe::{self, Pe};
+use crate::layout::RegionKind;
 
 const ARM64_MAGIC: u32 = 0x644d_5241; // "ARM\x64"
 const RISCV_MAGIC2: u32 = 0x0543_5352; // "RSC\x05"
@@ -86,6 +88,28 @@ impl Image64 {
         }
         behind.padding.insert(0, self.image_size..first);
         (self.image_size, behind)
+    }
+
+    /// Bytes from a multiple of 2 MiB to the image, as boot loaders take it: arm64 images without a size (before Linux 3.17)
+    /// are at 0x80000, whatever their header says.
+    pub(crate) fn load_offset(&self) -> u64 {
+        if self.image_size == 0 && self.arch == Arch::Arm64 { 0x8_0000 } else { self.text_offset }
+    }
+
+    /// May it be anywhere in memory, not only close to the start of it (arm64, bit 3 of `flags`; RISC-V has no such rule)?
+    pub(crate) fn is_anywhere(&self) -> bool {
+        self.arch != Arch::Arm64 || self.flags & 1 << 3 != 0
+    }
+
+    /// The memory that an image of `len` bytes takes whose first byte is at `start`. It runs where it was loaded.
+    pub(crate) fn footprint(&self, start: u64, len: u64) -> Footprint {
+        let mut footprint = Footprint::default();
+        let end = footprint.add(Stage::Running, "Image", start, len, RegionKind::Code);
+        footprint.add(Stage::Running, "BSS", end, self.image_size.saturating_sub(len), None);
+        if self.image_size == 0 {
+            footprint.unknown = Some("image_size is 0: how much memory the BSS behind the file takes is not known");
+        }
+        footprint
     }
 
     /// Holds the header that begins `bytes` to the rules.

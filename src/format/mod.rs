@@ -11,6 +11,7 @@ pub mod dt_table;
 pub mod dts;
 pub mod fdt;
 pub mod fit;
+pub(crate) mod footprint;
 pub mod foreign;
 pub mod image64;
 pub mod mtk;

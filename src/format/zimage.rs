@@ -6,6 +6,7 @@ use crate::bytes::{Cursor, Endian, FieldError, Problem, len64, slice};
 use crate::elf::ARM_REMOVES;
 use crate::finding::{Checks, Hex, Severity, rules};
 use crate::format::fdt::{Behind, Dtb, FDT_MAGIC};
+use crate::format::footprint::{Footprint, Stage};
 use crate::layout::{self, Plan, Region, RegionKind, Reserver};
 use crate::stub::{self, Stub};
 use miette::Diagnostic;
@@ -29,6 +30,12 @@ const COUNTED_WORDS: u32 = 4;
 const MAX_WORDS: u32 = 64;
 /// Documentation/arch/arm/booting.rst: it must lie in the first 128 MiB of RAM.
 const MAX_SIZE: u64 = 128 << 20;
+/// The decompressor takes the next lower multiple of this for the start of the memory (head.S, AUTO_ZRELADDR).
+const BANK: u64 = 128 << 20;
+/// The 16 KiB of page tables below the kernel.
+const PAGE_TABLES: u64 = 0x4000;
+/// What the decompressor takes behind its image: BSS and stack (4 KiB each are plenty), and 64 KiB to allocate from.
+const DECOMPRESSOR: u64 = 0x1_2000;
 /// End of the fields that every zImage has.
 const HEADER_LEN: u64 = 0x30;
 
@@ -89,6 +96,16 @@ impl SizeTable {
         let said = self.text_offset.map(u64::from).filter(|offset| (0x4000..64 << 20).contains(offset));
         said.unwrap_or(0x8000)
     }
+
+    /// Bytes of memory that the running kernel takes, its BSS included.
+    pub(crate) fn memory(&self) -> u64 {
+        u64::from(self.kernel_size) + u64::from(self.bss_size)
+    }
+}
+
+/// What the decompressor takes for the start of the memory when its first byte is at `at`.
+pub(crate) fn memory_start(at: u64) -> u64 {
+    at / BANK * BANK
 }
 
 impl<'a> ZImage<'a> {
@@ -199,6 +216,32 @@ impl<'a> ZImage<'a> {
     /// The file offset behind the compressed kernel, its size word included; without a table, that of the image's end.
     pub(crate) fn payload_end(&self) -> u64 {
         self.table.map_or(self.end, |table| (table.size_word_at + 4).min(self.end))
+    }
+
+    /// The memory that it takes when its first byte is at `at`, with what is behind it: the kernel goes to the start of
+    /// the memory, its page tables in front of it.
+    pub(crate) fn footprint(&self, at: u64) -> Footprint {
+        let mut footprint = Footprint::default();
+        let end = footprint.add(Stage::Loaded, "zImage", at, self.end, RegionKind::Payload);
+        let behind = len64(self.bytes).saturating_sub(self.end);
+        let end = footprint.add(Stage::Loaded, "device trees", end, behind, RegionKind::Data);
+        let end = footprint.add(Stage::Loaded, "BSS, heap, stack", end, DECOMPRESSOR, None);
+        let Some(table) = self.table else {
+            footprint.unknown =
+                Some("the zImage has no size table (Linux before 4.15): how much it unpacks is not known");
+            return footprint;
+        };
+        let kernel = memory_start(at).saturating_add(table.kernel_offset());
+        let tables = kernel.saturating_sub(PAGE_TABLES);
+        footprint.add(Stage::Running, "page tables", tables, PAGE_TABLES, None);
+        let bss = footprint.add(Stage::Running, "kernel", kernel, table.kernel_size.into(), RegionKind::Code);
+        let last = footprint.add(Stage::Running, "BSS", bss, table.bss_size.into(), None);
+        // In the way of what it unpacks, the decompressor first moves itself behind it.
+        if at < last && tables < end {
+            let moved = last.checked_next_multiple_of(256).unwrap_or(last);
+            footprint.add(Stage::Decompressing, "zImage, moved", moved, end - at, RegionKind::Payload);
+        }
+        footprint
     }
 
     /// What the image consists of.

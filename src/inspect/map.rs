@@ -1,20 +1,16 @@
-//! The picture of a file: every byte of every layer has its place, and so has the memory that the kernel takes.
-//!
-//! Sources: arch/x86/boot/compressed/head_64.S ("Where should the compressed image go temporarily while decompression occurs")
-//! and misc.c, Linux 5.10 to 7.2; Documentation/arch/arm/booting.rst and arch/arm/boot/compressed/head.S;
-//! Documentation/arch/arm64/booting.rst.
+//! The picture of a file: every byte of every layer has its place, and so has the memory that the kernel takes, by the
+//! [`Footprint`] of its format.
 
 use super::{Kind, Layer, LayerId, Opened, Space};
 use crate::bytes::len64;
-use crate::elf::raw::PF_X;
-use crate::elf::{Elf, PT_LOAD};
+use crate::elf::Elf;
 use crate::format::Format;
 use crate::format::android::BootImage;
-use crate::format::bzimage::BzImage;
+use crate::format::bzimage::{BzImage, Unpacked};
 use crate::format::fit::Fit;
+use crate::format::footprint::{Footprint, Place, Stage};
 use crate::format::image64::Image64;
-use crate::format::pe::Pe;
-use crate::format::uimage::{UImage, kind};
+use crate::format::uimage::UImage;
 use crate::format::zimage::ZImage;
 use crate::layout::RegionKind;
 use std::collections::HashMap;
@@ -80,6 +76,12 @@ pub struct Span {
     pub at: Range<u64>,
     /// Its colour.
     pub paint: Paint,
+}
+
+impl From<&Place> for Span {
+    fn from(place: &Place) -> Span {
+        Span::new(place.name.clone(), place.at.clone(), place.kind.map_or(Paint::Memory, Paint::from))
+    }
 }
 
 impl Span {
@@ -154,24 +156,18 @@ pub struct Map {
 /// Makes the picture of a file that was taken apart ([`super::open`]).
 pub fn map(opened: &Opened<'_>) -> Map {
     let bars = opened.layers().iter().filter(|layer| layer.size() > 0).map(|layer| bar(opened, layer)).collect();
-    let memory = opened.layers().iter().find_map(|layer| memory(opened, layer));
-    Map { bars, memory: memory.ok_or_else(|| no_memory(opened)) }
-}
-
-/// Why nothing says where the kernel goes.
-fn no_memory(opened: &Opened<'_>) -> &'static str {
-    let has = |wanted: fn(Kind) -> bool| opened.layers().iter().any(|layer| wanted(layer.kind));
-    if has(|kind| kind == Kind::Known(Format::BzImage)) {
-        "init_size, how much memory the kernel takes, is told from boot protocol 2.10 (Linux 2.6.31) on"
-    } else if has(|kind| kind == Kind::Known(Format::ZImage)) {
-        "the zImage has no table with the sizes of the kernel (Linux 4.15 and later)"
-    } else if has(|kind| kind == Kind::Known(Format::Android)) {
-        "header versions 3 and 4 have no load addresses: the boot loader chooses them"
-    } else if has(|kind| kind == Kind::Kernel) {
-        "a kernel without a header does not say where it runs"
-    } else {
-        "there is no kernel in it, nor a load address"
+    // The first that is known; else why the innermost is not.
+    let mut found = Err(match opened.layers().iter().any(|layer| layer.kind == Kind::Kernel) {
+        true => "a kernel without a header does not say where it runs",
+        false => "there is no kernel in it, nor a load address",
+    });
+    for memory in opened.layers().iter().filter_map(|layer| memory(opened, layer)) {
+        found = memory;
+        if found.is_ok() {
+            break;
+        }
     }
+    Map { bars, memory: found }
 }
 
 fn bar(opened: &Opened<'_>, layer: &Layer) -> Bar {
@@ -203,211 +199,140 @@ fn bar(opened: &Opened<'_>, layer: &Layer) -> Bar {
     }
 }
 
-fn memory(opened: &Opened<'_>, layer: &Layer) -> Option<Memory> {
+/// What the addresses count from, the footprint, and what is to be said of it.
+type Picture = (&'static str, Footprint, Vec<String>);
+
+/// `None`: nothing of this layer goes to an address. An error: it does, and nothing tells where.
+fn memory(opened: &Opened<'_>, layer: &Layer) -> Option<Result<Memory, &'static str>> {
     let bytes = opened.bytes(layer);
-    match layer.kind {
-        Kind::Known(Format::BzImage) => x86(opened, layer, bytes),
-        Kind::Known(Format::ZImage) => arm(bytes),
-        Kind::Known(Format::Image64(_)) => image64(bytes),
-        Kind::Known(Format::Elf) => elf(bytes),
-        Kind::Known(Format::UImage) => uimage(opened, layer, bytes),
-        Kind::Known(Format::Fit) => fit(opened, layer, bytes),
-        Kind::Known(Format::Android) => android(bytes),
-        _ => None,
+    let (title, footprint, mut notes) = match layer.kind {
+        Kind::Known(Format::BzImage) => x86(opened, layer, &BzImage::parse(bytes).ok()?),
+        Kind::Known(Format::ZImage) => arm(&ZImage::parse_alone(bytes).ok()?),
+        Kind::Known(Format::Image64(_)) => image64(&Image64::parse(bytes).ok()?, len64(bytes)),
+        Kind::Known(Format::Elf) => elf(&Elf::parse(bytes).ok()?)?,
+        Kind::Known(Format::UImage) => uimage(opened, layer, &UImage::parse(bytes).ok()?),
+        Kind::Known(Format::Fit) => fit(opened, layer, &Fit::parse(bytes).ok()?),
+        Kind::Known(Format::Android) => android(&BootImage::parse(bytes).ok()?),
+        _ => return None,
+    };
+    let runs = footprint.range(Stage::Running).or_else(|| footprint.range(Stage::Reserved));
+    if let Some(why) = footprint.unknown {
+        if runs.is_none() {
+            return Some(Err(why));
+        }
+        notes.push(why.to_owned());
     }
+    let lane = |stage: Stage| {
+        let spans = footprint.places(stage);
+        Lane { name: stage.name(), spans: spans.map(Span::from).collect() }
+    };
+    let lanes: Vec<Lane> = Stage::ALL.into_iter().map(lane).filter(|lane| !lane.spans.is_empty()).collect();
+    (!lanes.is_empty()).then(|| Ok(Memory { title: title.to_owned(), lanes, notes }))
 }
 
-/// The decompressor copies itself to the end of `init_size` bytes and decompresses to their beginning.
-fn x86(opened: &Opened<'_>, layer: &Layer, bytes: &[u8]) -> Option<Memory> {
-    let image = BzImage::parse(bytes).ok()?;
-    let (setup, header) = (image.setup(), image.setup().header());
-    if !setup.has(0x20a) {
-        return None;
-    }
-    let (start, end) = image.system_range();
-    let len = end - start;
-    let base = header.pref_address.get();
-    let init_end = base.checked_add(u64::from(header.init_size.get()))?;
-    let (from, packed) = (u64::from(header.payload_offset.get()), u64::from(header.payload_length.get()));
-    let place = |name: &'static str, at: u64, rest: Option<u64>| {
-        let mut spans = vec![
-            Span::new("head", at..at + from, Paint::Code),
-            Span::new("payload", at + from..at + from + packed, Paint::Payload),
-            Span::new("decompressor", at + from + packed..(at + len).max(at + from + packed), Paint::Code),
-        ];
-        spans.extend(
-            rest.filter(|end| *end > at + len).map(|end| Span::new("BSS, heap, stack", at + len..end, Paint::Memory)),
-        );
-        Lane { name, spans }
-    };
-    let loaded = if header.relocatable_kernel != 0 { base } else { u64::from(header.code32_start.get()) };
-    let mut lanes = vec![place("loaded", loaded, None)];
-    // The decompressor with its BSS: newer PE headers tell; of others only the part in the file is known.
-    let pe = Pe::parse(bytes).ok().filter(|pe| Pe::detect(bytes) && pe.file_alignment >= 0x200);
-    let whole = pe.and_then(|pe| u64::from(pe.size_of_image).checked_sub(start)).unwrap_or(len);
-    let moved = init_end.checked_sub(whole)? & !0xfff;
-    lanes.push(place("decompressing", moved, Some(init_end)));
-    let payload = opened.children(layer.id).find(|child| child.name == "payload")?;
-    let data = opened.contents(payload.id).map_or(0, len64);
-    let vmlinux = opened.children(payload.id).find(|child| child.name == "vmlinux");
+fn x86(opened: &Opened<'_>, layer: &Layer, image: &BzImage<'_>) -> Picture {
+    let payload = opened.children(layer.id).find(|child| child.name == "payload");
+    let len = payload.and_then(|payload| opened.contents(payload.id)).map(len64);
+    let vmlinux = payload.and_then(|payload| opened.children(payload.id).find(|child| child.name == "vmlinux"));
     let elf = vmlinux.and_then(|vmlinux| Elf::parse(opened.bytes(vmlinux)).ok());
+    let unpacked = len.map(|len| Unpacked { len, kernel_len: vmlinux.map_or(len, Layer::size), elf: elf.as_ref() });
+    let footprint = image.footprint(unpacked.as_ref());
     let mut notes = Vec::new();
-    if data > 0 {
-        let kernel = vmlinux.map_or(data, Layer::size).min(data);
-        let mut spans = vec![Span::new("vmlinux", base..base + kernel, Paint::Data)];
-        if kernel < data {
-            spans.push(Span::new("relocations", base + kernel..base + data, Paint::Data));
-        }
-        lanes.push(Lane { name: "decompressed", spans });
-        let out = base + data;
-        notes.push(overlap(
-            "the decompressed kernel",
-            base..out,
-            "the payload it is read from",
-            moved + from..moved + from + packed,
-        ));
-        if out > moved {
-            let left = (moved + from + packed).saturating_sub(out);
-            notes.push(format!(
+    let out = footprint.range(Stage::Decompressed);
+    if let Some((out, read)) = out.zip(footprint.place(Stage::Decompressing, "payload").cloned()) {
+        let is_over = footprint.range(Stage::Decompressing).is_some_and(|moved| out.end > moved.start);
+        let left = read.end.checked_sub(out.end);
+        notes.push(overlap("the decompressed kernel", out, "the payload it is read from", read));
+        match left {
+            Some(left) if is_over => notes.push(format!(
                 "that is as it should be: the last byte is written {left} bytes before the payload's end"
-            ));
+            )),
+            None if is_over => {
+                notes.push("init_size is too small: the payload is overwritten before it is read".into())
+            }
+            _ => {}
         }
     }
-    if let Some(elf) = elf {
-        let spans = segments(&elf);
-        let last = spans.iter().map(|span| span.at.end).max().unwrap_or(base);
-        lanes.push(Lane { name: "running", spans });
-        notes.push(format!(
-            "the running kernel with its BSS leaves {} bytes of init_size",
-            init_end.saturating_sub(last)
-        ));
+    if let Some((last, all)) = footprint.range(Stage::Running).zip(footprint.range(Stage::Reserved)) {
+        notes.push(match all.end.checked_sub(last.end) {
+            Some(left) => format!("the running kernel with its BSS leaves {left} bytes of init_size"),
+            None => format!("the running kernel with its BSS needs {} bytes beyond init_size", last.end - all.end),
+        });
     }
-    lanes.retain(|lane| !lane.spans.is_empty());
-    let title = match header.relocatable_kernel {
+    let title = match image.setup().header().relocatable_kernel {
         0 => "physical addresses",
         _ => "physical addresses, when the boot loader takes the preferred one; any other that is aligned will do",
     };
-    lanes.insert(0, Lane { name: "init_size", spans: vec![Span::new("init_size", base..init_end, Paint::Memory)] });
-    Some(Memory { title: title.to_owned(), lanes, notes })
+    (title, footprint, notes)
 }
 
-/// ARM: the kernel goes to the start of RAM, its page tables in front of it.
-fn arm(bytes: &[u8]) -> Option<Memory> {
+fn arm(image: &ZImage<'_>) -> Picture {
     const LOADED: u64 = 32 << 20;
-    let image = ZImage::parse_alone(bytes).ok()?;
-    let table = image.table()?;
-    let text_offset = table.kernel_offset();
-    let end = text_offset + u64::from(table.kernel_size);
-    let bss = end + u64::from(table.bss_size);
-    let zimage = LOADED..LOADED + image.kernel_len();
-    let mut loaded = vec![Span::new("zImage", zimage.clone(), Paint::Payload)];
-    let len = len64(bytes);
-    if len > image.kernel_len() {
-        loaded.push(Span::new("device trees", zimage.end..LOADED + len, Paint::Data));
+    let footprint = image.footprint(LOADED);
+    let mut notes = Vec::new();
+    if let Some((runs, loaded)) = footprint.range(Stage::Running).zip(footprint.range(Stage::Loaded)) {
+        let moves = format!(
+            "loaded where it overlaps {:#x} to {:#x}, the zImage would first move itself",
+            runs.start, runs.end
+        );
+        notes = vec![overlap("the running kernel", runs, "the zImage", loaded), moves];
     }
-    let kernel = vec![
-        Span::new("page tables", text_offset.saturating_sub(0x4000)..text_offset, Paint::Memory),
-        Span::new("kernel", text_offset..end, Paint::Code),
-        Span::new("BSS", end..bss, Paint::Memory),
-    ];
-    let note = overlap("the kernel with its BSS", text_offset..bss, "the zImage", zimage);
-    Some(Memory {
-        title: "counted from the start of RAM, when the zImage is loaded at 32 MiB as booting.rst advises".to_owned(),
-        lanes: vec![Lane { name: "loaded", spans: loaded }, Lane { name: "running", spans: kernel }],
-        notes: vec![note, format!("loaded below {bss:#x}, the zImage would first have to move itself")],
-    })
+    let title = "counted from the start of RAM, when the zImage is loaded at 32 MiB as booting.rst advises";
+    (title, footprint, notes)
 }
 
-fn image64(bytes: &[u8]) -> Option<Memory> {
-    let image = Image64::parse(bytes).ok()?;
-    let base = image.text_offset;
-    let end = base.checked_add(image.image_size.max(len64(bytes)))?;
-    let file = base..base + len64(bytes);
-    let mut spans = vec![Span::new("Image", file.clone(), Paint::Code)];
-    if file.end < end {
-        spans.push(Span::new("BSS", file.end..end, Paint::Memory));
-    }
-    Some(Memory {
-        title: "counted from a multiple of 2 MiB (RISC-V: from the start of RAM)".to_owned(),
-        lanes: vec![Lane { name: "running", spans }],
-        notes: vec![format!("{} bytes behind the file must be free for the BSS", end - file.end)],
-    })
+fn image64(image: &Image64, len: u64) -> Picture {
+    let footprint = image.footprint(image.load_offset(), len);
+    let bss = footprint.place(Stage::Running, "BSS").map_or(0, |bss| bss.end - bss.start);
+    let notes = if footprint.unknown.is_some() {
+        Vec::new()
+    } else {
+        vec![format!("{bss} bytes behind the file must be free for the BSS")]
+    };
+    ("counted from a multiple of 2 MiB (RISC-V: from the start of RAM)", footprint, notes)
 }
 
-fn elf(bytes: &[u8]) -> Option<Memory> {
-    let elf = Elf::parse(bytes).ok()?;
-    let spans = segments(&elf);
-    let lanes = vec![Lane { name: "running", spans }];
-    let memory = Memory { title: "physical addresses".to_owned(), lanes, notes: Vec::new() };
-    let range = memory.range();
-    // Programs of other kinds have gaps that no picture can show.
-    (range.end - range.start > 0 && range.end - range.start < 1 << 36).then_some(memory)
-}
-
-fn segments(elf: &Elf<'_>) -> Vec<Span> {
-    let mut loads: Vec<_> = elf.segments().iter().filter(|one| one.kind == PT_LOAD && one.memsz > 0).collect();
-    loads.sort_by_key(|segment| segment.paddr);
-    let mut spans = Vec::new();
-    for (index, segment) in loads.iter().enumerate() {
-        let file = segment.paddr.saturating_add(segment.filesz.min(segment.memsz));
-        let end = segment.paddr.saturating_add(segment.memsz);
-        let paint = if segment.flags & PF_X != 0 { Paint::Code } else { Paint::Data };
-        if file > segment.paddr {
-            spans.push(Span::new(format!("segment {index}"), segment.paddr..file, paint));
-        }
-        if end > file {
-            spans.push(Span::new(format!("BSS {index}"), file..end, Paint::Memory));
-        }
-    }
-    spans
+/// Programs of other kinds have gaps that no picture can show.
+fn elf(elf: &Elf<'_>) -> Option<Picture> {
+    let footprint = Footprint::of_elf(elf);
+    let range = footprint.range(Stage::Running)?;
+    (range.end - range.start < 1 << 36).then(|| ("physical addresses", footprint, Vec::new()))
 }
 
 /// What has a load address goes there, a compressed kernel with the length that it has then.
-fn fit(opened: &Opened<'_>, layer: &Layer, bytes: &[u8]) -> Option<Memory> {
-    let fit = Fit::parse(bytes).ok()?;
-    let mut spans = Vec::new();
-    let mut notes = Vec::new();
+fn fit(opened: &Opened<'_>, layer: &Layer, fit: &Fit<'_>) -> Picture {
     let places = opened.children(layer.id).map(|child| ((child.in_parent.start, child.in_parent.end), child.id));
     let places: HashMap<(u64, u64), LayerId> = places.collect();
-    for image in fit.images() {
-        let (Some(load), Ok(Some(placement))) = (image.load(), image.placement()) else { continue };
-        let at = placement.range();
-        let is_packed = image.text("compression").is_some_and(|name| name != "none");
-        let inside = places.get(&(at.start, at.end)).filter(|_| is_packed).and_then(|id| opened.contents(*id));
-        let end = load.checked_add(inside.map_or(at.end.saturating_sub(at.start), len64))?;
-        let is_code = image.entry().is_some() || image.text("type") == Some("kernel");
-        let paint = if is_code { Paint::Code } else { Paint::Data };
-        notes.extend(image.entry().map(|entry| entry_note(image.name(), entry, load)));
-        spans.push(Span::new(image.name(), load..end, paint));
-    }
-    loaded("addresses as U-Boot has them; an image without a load address stays where the FIT is", spans, notes)
+    let footprint = fit.footprint(|at| opened.contents(*places.get(&(at.start, at.end))?).map(len64));
+    let entries =
+        fit.images().filter_map(|image| Some(entry_note(image.name(), image.entry()?, image.load_address()?)));
+    let notes = entries.chain(overlaps(&footprint)).collect();
+    ("addresses as U-Boot has them; an image without a load address stays where the FIT is", footprint, notes)
 }
 
 /// Boot loaders may know better, and many do.
-fn android(bytes: &[u8]) -> Option<Memory> {
-    let image = BootImage::parse(bytes).ok()?;
-    let sections = image.sections.iter().filter_map(|section| {
-        let address = section.address?;
-        let end = address.checked_add(section.at.end.saturating_sub(section.at.start))?;
-        let paint = if section.name == "kernel" { Paint::Code } else { Paint::Data };
-        Some(Span::new(section.name, address..end, paint))
-    });
-    loaded("addresses as the header has them; a boot loader may choose its own", sections.collect(), Vec::new())
+fn android(image: &BootImage<'_>) -> Picture {
+    let footprint = image.footprint();
+    let notes = overlaps(&footprint).collect();
+    ("addresses as the header has them; a boot loader may choose its own", footprint, notes)
 }
 
-/// One lane, and what in it overlaps.
-fn loaded(title: &str, mut spans: Vec<Span>, mut notes: Vec<String>) -> Option<Memory> {
-    spans.retain(|span| span.size() > 0);
-    spans.sort_by_key(|span| (span.at.start, span.at.end));
-    for two in spans.windows(2) {
-        let [one, other] = two else { continue };
-        if one.at.end > other.at.start {
-            notes.push(overlap(&one.name, one.at.clone(), &other.name, other.at.clone()));
-        }
-    }
-    let is_any = !spans.is_empty();
-    let lanes = vec![Lane { name: "loaded", spans }];
-    is_any.then(|| Memory { title: title.to_owned(), lanes, notes })
+/// Where U-Boot copies the data, and where it would go on from there.
+fn uimage(opened: &Opened<'_>, layer: &Layer, image: &UImage<'_>) -> Picture {
+    let inside = opened.children(layer.id).next().and_then(|data| opened.contents(data.id)).map(len64);
+    let footprint = image.footprint(inside);
+    let kernel = footprint.range(Stage::Loaded);
+    let notes = kernel.map(|at| entry_note("the kernel", image.header().entry.into(), at.start)).into_iter().collect();
+    ("addresses as U-Boot has them", footprint, notes)
+}
+
+/// What overlaps of what is loaded one behind the other.
+fn overlaps(footprint: &Footprint) -> impl Iterator<Item = String> {
+    let mut places: Vec<_> = footprint.places(Stage::Loaded).cloned().collect();
+    places.sort_by_key(|place| (place.at.start, place.at.end));
+    let next = places.clone().into_iter().skip(1);
+    let pairs = places.into_iter().zip(next).filter(|(one, other)| one.at.end > other.at.start);
+    pairs.map(|(one, other)| overlap(&one.name, one.at, &other.name, other.at))
 }
 
 fn entry_note(name: &str, entry: u64, load: u64) -> String {
@@ -416,21 +341,6 @@ fn entry_note(name: &str, entry: u64, load: u64) -> String {
         Some(offset) => format!("{name} is entered at {entry:#x}, {offset} bytes into it"),
         None => format!("{name} is entered at {entry:#x}, {} bytes before it begins", load.saturating_sub(entry)),
     }
-}
-
-/// Where U-Boot copies the data, and where it would go on from there.
-fn uimage(opened: &Opened<'_>, layer: &Layer, bytes: &[u8]) -> Option<Memory> {
-    let image = UImage::parse(bytes).ok()?;
-    let header = image.header();
-    if header.kind != kind::KERNEL {
-        return None;
-    }
-    let data = opened.children(layer.id).next();
-    let inside = data.and_then(|data| opened.contents(data.id)).map(len64);
-    let start = u64::from(header.load);
-    let len = inside.filter(|_| header.comp != 0).unwrap_or_else(|| u64::from(image.size()));
-    let spans = vec![Span::new("kernel", start..start + len, Paint::Code)];
-    loaded("addresses as U-Boot has them", spans, vec![entry_note("the kernel", header.entry.into(), start)])
 }
 
 fn overlap(what: &str, one: Range<u64>, other_name: &str, other: Range<u64>) -> String {

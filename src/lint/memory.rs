@@ -13,9 +13,10 @@ use crate::finding::{Finding, Severity};
 use crate::format::Format;
 use crate::format::bzimage::BzImage;
 use crate::format::fit::{BootView, Configuration, Fit};
+use crate::format::footprint::{Footprint, Stage};
 use crate::format::image64::Image64;
 use crate::format::uimage::{ARCH, COMPRESSION, HEADER_LEN, OS, OS_LINUX, TYPE, UImage, arch_word, kind};
-use crate::format::zimage::ZImage;
+use crate::format::zimage::{self, ZImage};
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 
@@ -73,19 +74,13 @@ impl fmt::Display for Use {
     }
 }
 
-/// ARM's decompressor looks for the start of the memory at the next lower multiple of this (head.S, AUTO_ZRELADDR).
-const ARM_BANK: u64 = 128 << 20;
-/// The 16 KiB of page tables below the kernel.
-const PAGE_TABLES: u64 = 0x4000;
-/// What ARM's decompressor takes behind its image: BSS and stack (4 KiB each are plenty), and 64 KiB to allocate from.
-const DECOMPRESSOR: u64 = 0x1_2000;
 /// arm64 and RISC-V map their first page by a large one.
 const LARGE_PAGE: Align = match Align::new(2 << 20) {
     Some(align) => align,
     None => Align::PAGE,
 };
-/// What U-Boot takes an arm64 Image without a size (Linux before 3.17) for.
-const OLD_IMAGE: (u64, u64) = (0x8_0000, 16 << 20);
+/// How much memory U-Boot takes an arm64 Image without a size (Linux before 3.17) to need.
+const OLD_IMAGE: u64 = 16 << 20;
 /// No kernel unpacks to more, whatever its stream declares.
 const UNPACK_LIMIT: u64 = 1 << 30;
 
@@ -322,7 +317,7 @@ impl Boot<'_> {
             self.findings.push(rules::ENTRY.finding(message).with_severity(severity).with_help(help));
         }
         let arch = ARCH.short(header.arch).unwrap_or("?");
-        let load = (header.kind != kind::KERNEL_NOLOAD).then_some(u64::from(header.load));
+        let load = header.load_address();
         self.kernel(&Packed { data, comp, arch, start, load });
     }
 
@@ -360,7 +355,7 @@ impl Boot<'_> {
             let placement = image.placement().map_err(|error| Error::input("IMAGE", error))?;
             let (Some(data), Some(placement)) = (image.data(), placement) else { continue };
             let start = at.saturating_add(placement.range().start);
-            let load = if image.text("type") == Some("kernel_noload") { None } else { image.load() };
+            let load = image.load_address();
             let comp = image.text("compression").unwrap_or("none");
             self.kernel(&Packed { data, comp, arch: image.text("arch").unwrap_or("?"), start, load });
             // The other images of the FIT are read after the kernel was unpacked.
@@ -411,7 +406,7 @@ impl Boot<'_> {
             None => {
                 // Of arm64, `bootm` takes what need not be loaded to the start of the RAM; others stay where they are.
                 let noload = || match Image64::detect(data).filter(|image| image.arch == Arch::Arm64) {
-                    Some(image) => Some(LARGE_PAGE.up(self.ram_start()?)?.saturating_add(image.text_offset)),
+                    Some(image) => Some(LARGE_PAGE.up(self.ram_start()?)?.saturating_add(image.load_offset())),
                     None => Some(start),
                 };
                 let load = load.or_else(noload).unwrap_or(start);
@@ -506,7 +501,10 @@ impl Boot<'_> {
     /// What the kernel itself takes once it is started at `at`.
     fn running(&mut self, kernel: &[u8], at: u64) {
         match Format::detect(kernel) {
-            Some(Format::ZImage) if self.arch(arch_word(Arch::Arm)) => self.zimage(kernel, at),
+            Some(Format::ZImage) if self.arch(arch_word(Arch::Arm)) => match ZImage::parse_alone(kernel) {
+                Ok(image) => self.zimage(&image, at),
+                Err(_) => self.note(&rules::ZIMAGE, "the zImage is damaged: how much memory it takes is not known"),
+            },
             Some(Format::Image64(arch)) if self.arch(arch_word(arch)) => {
                 if let Some(image) = Image64::detect(kernel) {
                     self.image64(kernel, &image, at);
@@ -514,11 +512,7 @@ impl Boot<'_> {
             }
             Some(Format::BzImage) if self.arch(arch_word(Arch::X86)) => {
                 if let Ok(image) = BzImage::parse(kernel) {
-                    let header = image.setup().header();
-                    let (start, size) = (header.pref_address.get(), u64::from(header.init_size.get()));
-                    if size > 0 {
-                        self.add(Role::Running, "the running kernel", start, size);
-                    }
+                    self.footprint(&image.footprint(None), &rules::BSS);
                 }
             }
             _ => self
@@ -526,11 +520,24 @@ impl Boot<'_> {
         }
     }
 
-    fn zimage(&mut self, kernel: &[u8], at: u64) {
-        // Device trees behind it move with it.
-        let len = len64(kernel).saturating_add(DECOMPRESSOR);
-        let table = ZImage::parse(kernel).ok().and_then(|image| image.table());
-        let bank = at / ARM_BANK * ARM_BANK;
+    /// What the running kernel takes, and what unpacks it; of what is not known, a note of this rule.
+    fn footprint(&mut self, footprint: &Footprint, rule: &Rule) {
+        let running = footprint.range(Stage::Reserved).or_else(|| footprint.range(Stage::Running));
+        if let (None, Some(why)) = (&running, footprint.unknown) {
+            self.note(rule, why);
+        }
+        // What x86 demands to be free counts the decompressor.
+        let apart = |stage| footprint.range(stage).filter(|_| footprint.range(Stage::Reserved).is_none());
+        let (decompressor, moved) = (apart(Stage::Loaded), apart(Stage::Decompressing));
+        for (what, at) in
+            [("the running kernel", running), ("the decompressor", decompressor), ("the decompressor, moved", moved)]
+        {
+            at.into_iter().for_each(|at| self.add(Role::Running, what, at.start, at.end - at.start));
+        }
+    }
+
+    fn zimage(&mut self, image: &ZImage<'_>, at: u64) {
+        let bank = zimage::memory_start(at);
         let ram = self.board.ram.iter().find(|area| (area.start..area.end()).contains(&at));
         if let Some(lost) = ram.filter(|area| area.start < bank).map(|area| bank - area.start) {
             let message = format!(
@@ -538,38 +545,30 @@ impl Boot<'_> {
             );
             self.warn(&rules::ZIMAGE_BANK, message, "start it in the first 128 MiB of the RAM");
         }
-        let Some(table) = table else {
-            self.note(
-                &rules::ZIMAGE,
-                "the zImage has no size table (Linux before 4.15): how much it unpacks is not known",
-            );
-            return self.add(Role::Running, "the decompressor", at, len);
-        };
-        let start = bank.saturating_add(table.kernel_offset().saturating_sub(PAGE_TABLES));
-        let size = PAGE_TABLES + u64::from(table.kernel_size) + u64::from(table.bss_size);
-        let end = start.saturating_add(size);
-        self.add(Role::Running, "the running kernel", start, size);
-        self.add(Role::Running, "the decompressor", at, len);
-        // In the way of what it unpacks, the decompressor first moves itself behind it.
-        if at < end && start < at.saturating_add(len) {
-            self.add(Role::Running, "the decompressor, moved", end.checked_next_multiple_of(256).unwrap_or(end), len);
-        }
+        self.footprint(&image.footprint(at), &rules::ZIMAGE);
     }
 
     fn image64(&mut self, kernel: &[u8], image: &Image64, at: u64) {
-        let size = if image.image_size == 0 { OLD_IMAGE.1.max(len64(kernel)) } else { image.image_size };
+        let len = len64(kernel);
         if image.arch == Arch::Riscv {
             // U-Boot leaves it where it is.
             if at % LARGE_PAGE.bytes() != 0 {
                 let message = format!("the RISC-V kernel is started at {at:#x}, which is no multiple of 2 MiB");
                 self.error(&rules::ALIGN, message, "have it started at a multiple of 2 MiB".to_owned());
             }
-            return self.add(Role::Running, "the running kernel", at, size);
+            return self.footprint(&image.footprint(at, len), &rules::BSS);
         }
-        let text_offset = if image.image_size == 0 { OLD_IMAGE.0 } else { image.text_offset };
-        // With bit 3 it may be anywhere; else U-Boot takes it to the start of the RAM.
-        let low = if image.flags & 8 != 0 { at.saturating_sub(text_offset) } else { self.ram_start().unwrap_or(at) };
-        let start = LARGE_PAGE.up(low).unwrap_or(low).saturating_add(text_offset);
+        // It may be anywhere; else U-Boot takes it to the start of the RAM.
+        let low = at.saturating_sub(image.load_offset());
+        let low = if image.is_anywhere() { low } else { self.ram_start().unwrap_or(at) };
+        let start = LARGE_PAGE.up(low).unwrap_or(low).saturating_add(image.load_offset());
+        let size = match image.footprint(start, len).unknown {
+            Some(why) => {
+                self.note(&rules::BSS, why);
+                OLD_IMAGE.max(len)
+            }
+            None => image.image_size,
+        };
         if start != at {
             // It moves as much as the running kernel takes.
             self.add(Role::Copied, "the kernel where U-Boot moves it", start, size);

@@ -2,10 +2,14 @@
 
 use crate::files;
 use crate::support::{self, corpus, kimage, read, run, run_ok, stdout, tempdir, testdata, tool};
+use kimage::assemble::{StandaloneRequest, bzimage_standalone};
 use kimage::inspect::map::{Paint, map};
+use kimage::inspect::verify::verify;
 use kimage::inspect::{Limits, open};
+use kimage::lint::{Board, Files, Role, lint};
 use kimage::report::{Style, map_svg, write_map_text};
 use std::fs;
+use std::ops::Range;
 
 /// Small files of every format, and the images of the corpus.
 fn all() -> Vec<(String, Vec<u8>)> {
@@ -82,6 +86,108 @@ fn memory_is_that_of_the_header() {
         assert_eq!(lane("decompressed").spans.last().unwrap().at.end, base + word(end - 4), "{}", tree.name);
         assert!(lane("running").spans.iter().any(|span| span.paint == Paint::Code), "{}", tree.name);
     }
+}
+
+fn board(arch: &str, kernel_at: u64) -> Board {
+    Board::parse(&format!(
+        "name = \"x\"\nsource = \"y\"\narch = \"{arch}\"\n[[ram]]\nstart = 0\nsize = 0x10000000\n\
+         [env]\nkernel_addr_r = {kernel_at}\n[loader]\nformats = [\"zimage\", \"image\", \"bzimage\"]\n"
+    ))
+    .unwrap()
+}
+
+/// What lint has running on a board whose RAM begins at 0: name, start, end.
+fn running(board: &Board, image: &[u8]) -> Vec<(String, Range<u64>)> {
+    let linted = lint(board, &Files { image, dtb: None, ramdisk: None }).unwrap();
+    let uses = linted.memory.into_iter().filter(|using| using.role == Role::Running);
+    uses.map(|using| (using.what, using.start..using.start + using.size)).collect()
+}
+
+/// From the first address of a lane of the map to behind the last.
+fn lane(image: &[u8], name: &str) -> Range<u64> {
+    let memory = map(&open(image, &Limits::default()).unwrap()).memory.unwrap();
+    let lane = memory.lanes.iter().find(|lane| lane.name == name).unwrap();
+    let starts = lane.spans.iter().map(|span| span.at.start);
+    starts.min().unwrap()..lane.spans.iter().map(|span| span.at.end).max().unwrap()
+}
+
+/// The values that verify wants for `rule`.
+fn wanted(image: &[u8], rule: &str) -> Vec<String> {
+    let findings = verify(&open(image, &Limits::default()).unwrap()).findings;
+    findings.into_iter().filter(|it| it.finding.rule == rule).filter_map(|it| it.finding.wanted).collect()
+}
+
+/// x86: both go by the header's words, read here; verify knows what they should be.
+#[test]
+fn map_lint_and_verify_agree_on_x86() {
+    let word = |bytes: &[u8], at: usize| u64::from(u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap()));
+    let mut standalone = Vec::new();
+    let request = StandaloneRequest { initrd: vec![b"a RAM disk"], cmdline: b"quiet", ..Default::default() };
+    bzimage_standalone(&files::kernel(), &request).unwrap().emit(&mut standalone).unwrap();
+    let mut images = vec![(standalone, "bzimage.stub_header")];
+    images
+        .extend(support::x86_trees().into_iter().map(|tree| (tree.read("arch/x86/boot/bzImage"), "bzimage.init_size")));
+    for (mut image, rule) in images {
+        let (base, size) = (word(&image, 0x258), word(&image, 0x260));
+        let all = base..base + size;
+        assert_eq!(lane(&image, "init_size"), all);
+        assert_eq!(running(&board("x86_64", 1 << 20), &image), [("the running kernel".to_owned(), all.clone())]);
+        assert_eq!(wanted(&image, rule), [""; 0]);
+        let moved = lane(&image, "decompressing");
+        assert!(moved.start >= base && moved.end <= all.end, "{moved:x?}");
+        // Where the PE header tells what the decompressor takes: SizeOfImage less the setup.
+        let pe = word(&image, 0x3c) as usize;
+        let setup = (u64::from(image[0x1f1]) + 1) * 512;
+        if rule == "bzimage.init_size" && word(&image, pe + 24 + 36) == 0x200 {
+            assert_eq!(moved, all.end + setup - word(&image, pe + 24 + 56)..all.end);
+        }
+        if rule == "bzimage.stub_header" {
+            // The stub's own layout: behind the kernel and behind the loaded file, the RAM disk at a page, all inside.
+            let file = image.len() as u64 - setup;
+            assert!(moved.start >= base + file && moved.start >= lane(&image, "running").end, "{moved:x?}");
+            assert_eq!(moved.start % 4096, 0);
+            assert!(all.end - moved.end < 4096 && (moved.end - 10) % 4096 == 0, "{moved:x?}");
+        }
+        // Half as much: map and lint follow the header, and verify wants back what stood there.
+        let half = size / 2 & !0xfff;
+        image[0x260..0x264].copy_from_slice(&(half as u32).to_le_bytes());
+        assert_eq!(lane(&image, "init_size"), base..base + half);
+        assert_eq!(running(&board("x86_64", 1 << 20), &image), [("the running kernel".to_owned(), base..base + half)]);
+        let wanted = wanted(&image, rule);
+        let is_known = wanted.iter().any(|wanted| wanted.contains(&format!("{size:#x} ")));
+        assert!(is_known || rule == "bzimage.init_size" && !wanted.is_empty(), "{wanted:?}");
+    }
+}
+
+/// ARM and arm64: counted from the start of the RAM, by the words of the headers, read here.
+#[test]
+fn map_and_lint_agree_on_arm() {
+    let zimage = files::zimage();
+    let word = |at: u64| u64::from(u32::from_le_bytes(zimage[at as usize..][..4].try_into().unwrap()));
+    let table = word(0x38) - word(0x28);
+    let kernel = 0x8000 - 0x4000..0x8000 + word(word(table + 8)) + word(table + 12);
+    assert_eq!(lane(&zimage, "running"), kernel);
+    let at = |start: u64| start..start + zimage.len() as u64 + 0x1_2000;
+    let uses = |start| running(&board("arm", start), &zimage);
+    let named = |name: &str, at: Range<u64>| (name.to_owned(), at);
+    let apart = [named("the running kernel", kernel.clone()), named("the decompressor", at(32 << 20))];
+    assert_eq!(uses(32 << 20), apart);
+    assert_eq!(lane(&zimage, "loaded"), at(32 << 20));
+    // In the way of the kernel it moves behind it.
+    let moved = named("the decompressor, moved", at(kernel.end.next_multiple_of(256)));
+    assert_eq!(uses(0x8000), [apart[0].clone(), named("the decompressor", at(0x8000)), moved]);
+
+    let mut image = files::image64(b"ARM\x64");
+    let all = [named("the running kernel", 0x8_0000..0x18_0000)];
+    assert_eq!((lane(&image, "running"), running(&board("arm64", 0x8_0000), &image)), (all[0].1.clone(), all.to_vec()));
+    // Before Linux 3.17: no size, and whatever offset; U-Boot takes it for 16 MiB, and nobody says that he knows.
+    image[8..24].fill(0);
+    assert_eq!(lane(&image, "running"), 0x8_0000..0x8_0000 + image.len() as u64);
+    assert_eq!(running(&board("arm64", 0x8_0000), &image)[0].1, 0x8_0000..0x108_0000);
+    let text = text("image", &image, 300, Style::default());
+    assert!(text.contains("not known") && !text.contains("must be free"), "{text}");
+    let linted = lint(&board("arm64", 0x8_0000), &Files { image: &image, dtb: None, ramdisk: None }).unwrap();
+    assert_eq!(linted.findings.iter().map(|it| it.rule).collect::<Vec<_>>(), ["lint.bss"]);
 }
 
 #[test]

@@ -116,7 +116,7 @@ impl BzImage<'_> {
 
     /// Does an EFI signature follow the code?
     fn signature(&self) -> Option<Pe<'_>> {
-        let pe = Pe::parse(self.bytes()).ok().filter(|_| Pe::detect(self.bytes()))?;
+        let pe = Pe::find(self.bytes())?;
         let range = pe.certificate_range()?;
         (range.start >= self.system_range().1 && range.end == len64(self.bytes())).then_some(pe)
     }
@@ -151,7 +151,7 @@ impl BzImage<'_> {
 
     /// Where the last section of the EFI side ends in the file.
     fn sections_end(&self) -> Option<u64> {
-        let pe = Pe::parse(self.bytes()).ok().filter(|_| Pe::detect(self.bytes()))?;
+        let pe = Pe::find(self.bytes())?;
         pe.sections.iter().map(|section| section.file_range().end).max()
     }
 

@@ -1,9 +1,14 @@
-//! `init_size`: how much memory a kernel asks for, by the formulas of every age.
+//! The memory that a kernel takes: `init_size`, by the formulas of every age, and where in it what goes.
 //!
-//! Source: arch/x86/boot/compressed/mkpiggy.c of Linux 2.6.31 to 4.6, `INIT_SIZE` in arch/x86/boot/header.S of 2.6.31 to 7.2.
+//! Source: "Where should the compressed image go temporarily while decompression occurs" in arch/x86/boot/compressed/head_64.S, arch/x86/boot/compressed/mkpiggy.c of Linux 2.6.31 to 4.6, `INIT_SIZE` in arch/x86/boot/header.S of 2.6.31 to 7.2.
 
-use super::parse::BzImage;
+use super::parse::{BzImage, Setup};
+use super::standalone_image::StandaloneImage;
 use crate::bytes::{Align, slice};
+use crate::elf::Elf;
+use crate::format::footprint::{Footprint, Stage};
+use crate::format::pe::Pe;
+use crate::layout::RegionKind;
 
 /// Bytes that the decompressor needs beyond the unpacked kernel so as not to overtake what it reads, for `unpacked` bytes: Linux
 /// 2.6.31 to 2.6.37, 2.6.38 to 4.12, 4.13 to 5.8, and from 5.9 on.
@@ -56,7 +61,88 @@ pub(crate) struct InitSizeBounds {
     pub most: u64,
 }
 
+/// What came out of a payload; lengths in bytes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Unpacked<'e, 'a> {
+    /// All of it.
+    pub(crate) len: u64,
+    /// The kernel in front; relocations follow.
+    pub(crate) kernel_len: u64,
+    /// The kernel, if it is an ELF file.
+    pub(crate) elf: Option<&'e Elf<'a>>,
+}
+
+impl Setup<'_> {
+    /// Where a boot loader puts the protected-mode code, if nothing is in its way.
+    pub(crate) fn load_address(&self) -> u64 {
+        match self.is_loaded_high() {
+            false => 0x1_0000,
+            true if self.has(0x20a) && self.header().relocatable_kernel != 0 => self.header().pref_address.get(),
+            true => self.header().code32_start.get().into(),
+        }
+    }
+}
+
 impl BzImage<'_> {
+    /// What the kernel's own decompressor takes in memory (`ZO__end - ZO_startup_32`), where the PE header tells: from Linux
+    /// 6.7 on. Before, that was made from `init_size`, and not the other way round.
+    pub(crate) fn decompressor_memory(&self) -> Option<u64> {
+        const FILE_ALIGNMENT: u32 = 0x200;
+        let pe = Pe::find(self.bytes()).filter(|pe| pe.file_alignment >= FILE_ALIGNMENT && !pe.is_one_piece())?;
+        u64::from(pe.size_of_image).checked_sub(self.system_range().0)
+    }
+
+    /// The memory that it takes when the boot loader puts it where the header prefers it, by the header and what came out of the
+    /// payload, as far as that is known.
+    pub(crate) fn footprint(&self, unpacked: Option<&Unpacked<'_, '_>>) -> Footprint {
+        let (setup, header) = (self.setup(), self.setup().header());
+        let (base, size) = (header.pref_address.get(), u64::from(header.init_size.get()));
+        if !setup.has(0x20a) {
+            return Footprint::unknown(
+                "init_size, how much memory the kernel takes, is told from boot protocol 2.10 (Linux 2.6.31) on",
+            );
+        }
+        let Some(init_end) = base.checked_add(size).filter(|_| size > 0) else {
+            return Footprint::unknown("pref_address and init_size name no memory");
+        };
+        let mut footprint = Footprint::default();
+        footprint.add(Stage::Reserved, "init_size", base, size, None);
+        self.add_code(&mut footprint, Stage::Loaded, setup.load_address());
+        if let Some(standalone) = StandaloneImage::find(self) {
+            standalone.add_moved(&mut footprint, base);
+        } else {
+            // The decompressor copies itself to the end; without its BSS, only the part in the file is known.
+            let (start, end) = self.system_range();
+            let memory = self.decompressor_memory().unwrap_or_else(|| {
+                footprint.unknown =
+                    Some("the header does not tell the decompressor's memory (before Linux 6.7): it may begin lower");
+                end - start
+            });
+            if let Some(moved) = init_end.checked_sub(memory).map(|at| at & !(Align::PAGE.bytes() - 1)) {
+                let code_end = self.add_code(&mut footprint, Stage::Decompressing, moved);
+                let rest = init_end.saturating_sub(code_end);
+                footprint.add(Stage::Decompressing, "BSS, heap, stack", code_end, rest, None);
+            }
+        }
+        if let Some(Unpacked { len, kernel_len, elf }) = unpacked {
+            let kernel = *kernel_len.min(len);
+            let end = footprint.add(Stage::Decompressed, "vmlinux", base, kernel, RegionKind::Data);
+            footprint.add(Stage::Decompressed, "relocations", end, len - kernel, RegionKind::Data);
+            elf.inspect(|elf| footprint.add_segments(elf));
+        }
+        footprint
+    }
+
+    /// The protected-mode code at `at`; gives its end.
+    fn add_code(&self, footprint: &mut Footprint, stage: Stage, at: u64) -> u64 {
+        let (header, (start, end)) = (self.setup().header(), self.system_range());
+        let (from, packed) = (header.payload_offset.get().into(), header.payload_length.get().into());
+        let at = footprint.add(stage, "head", at, from, RegionKind::Code);
+        let at = footprint.add(stage, "payload", at, packed, RegionKind::Payload);
+        let rest = (end - start).saturating_sub(from).saturating_sub(packed);
+        footprint.add(stage, "decompressor", at, rest, RegionKind::Code)
+    }
+
     /// Bounds of `init_size`. `memory.decompressor` is not used.
     pub(crate) fn init_size_bounds(&self, memory: &MemoryOf) -> InitSizeBounds {
         // Heap (4 MiB with bzip2), stack and page tables of the decompressor, behind its code.

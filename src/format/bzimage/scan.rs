@@ -69,7 +69,7 @@ impl BzImage<'_> {
         if let Some(is_64) = setup.xloadflag(XLF_KERNEL_64).filter(|_| setup.is_linux()) {
             return Some(is_64);
         }
-        if let Some(pe) = Pe::parse(self.bytes()).ok().filter(|_| Pe::detect(self.bytes())) {
+        if let Some(pe) = Pe::find(self.bytes()) {
             return Some(pe.machine == MACHINE_AMD64);
         }
         if let Some(is_64) = self.payload().and_then(class) {

@@ -7,7 +7,8 @@ use super::parse::BzImage;
 use super::raw::offset_of;
 use crate::bytes::{Cursor, len64, slice};
 use crate::finding::{Checks, rules};
-use crate::layout::usize_or_max;
+use crate::format::footprint::{Footprint, Stage};
+use crate::layout::{RegionKind, usize_or_max};
 use crate::stub::builtin::{BootStub, Unpacker};
 use crate::stub::load;
 use crate::stub::memory::{self, Layout, Sizes, align_up};
@@ -124,6 +125,20 @@ impl StandaloneImage {
         checks.expect(&MEMORY, self.at, wanted == Some(found), text(found), wanted_text);
         checks.expect(&STUB, image.system_range().0, self.unpacker.is_some(), "none of this version", "one of them");
         checks
+    }
+
+    /// Where the stub copies itself and what it carries, when the kernel goes to `base` (`payload_to` and what follows in
+    /// bootstub/src/main.rs).
+    pub(super) fn add_moved(&self, footprint: &mut Footprint, base: u64) {
+        const STAGE: Stage = Stage::Decompressing;
+        let p = &self.parameters;
+        let up = |at: u64| align_up(at, memory::STEP).unwrap_or(at);
+        let end = footprint.add(STAGE, "boot stub", base.saturating_add(p.run_at), p.stub_len, RegionKind::Code);
+        let packed = p.cmdline_at.saturating_sub(p.payload_at);
+        let end = footprint.add(STAGE, "payload", up(end), packed, RegionKind::Payload);
+        let end = footprint.add(STAGE, "command line", end, p.cmdline_len, RegionKind::Data);
+        footprint.add(STAGE, "heap", up(end), p.heap_len, None);
+        footprint.add(STAGE, "RAM disk", base.saturating_add(p.initrd_to), p.initrd_len, RegionKind::Data);
     }
 
     /// Puts the unpacked payload into place, as the boot stub will, and moves it once.

@@ -20,6 +20,7 @@ pub use rules::RULES;
 
 use crate::bytes::{FieldError, FileOffset, Problem, len64, slice};
 use crate::format::fdt::{Dtb, NodeRef, Tree};
+use crate::format::footprint::{Footprint, Stage};
 use crate::layout::{Region, RegionKind};
 use std::collections::HashMap;
 use std::ops::Range;
@@ -112,6 +113,22 @@ impl<'a> Fit<'a> {
     /// The blob without external data.
     pub(crate) fn dtb(&self) -> &Dtb<'a> {
         &self.dtb
+    }
+
+    /// Where U-Boot puts the images that have a load address. `unpacked`: how many bytes the data at this place of the file
+    /// unpacks to.
+    pub(crate) fn footprint(&self, unpacked: impl Fn(&Range<u64>) -> Option<u64>) -> Footprint {
+        let mut footprint = Footprint::default();
+        for image in self.images() {
+            let (Some(load), Ok(Some(placement))) = (image.load_address(), image.placement()) else { continue };
+            let at = placement.range();
+            let is_packed = image.text("compression").is_some_and(|name| name != "none");
+            let len = Some(at).filter(|_| is_packed).and_then(&unpacked).unwrap_or(at.end.saturating_sub(at.start));
+            let is_code = image.entry().is_some() || image.text("type") == Some("kernel");
+            let kind = if is_code { RegionKind::Code } else { RegionKind::Data };
+            footprint.add(Stage::Loaded, image.name().to_owned(), load, len, kind);
+        }
+        footprint
     }
 
     /// What it is, in words.
@@ -244,6 +261,11 @@ impl<'f, 'a> Image<'f, 'a> {
     /// Load address, of one or two cells.
     pub fn load(&self) -> Option<u64> {
         self.node.property("load")?.number()
+    }
+
+    /// Where U-Boot copies or unpacks it to; `None`: it stays where it is.
+    pub(crate) fn load_address(&self) -> Option<u64> {
+        self.load().filter(|_| self.text("type") != Some("kernel_noload"))
     }
 
     /// Entry point, of one or two cells.

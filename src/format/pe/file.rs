@@ -138,6 +138,11 @@ impl<'a> Pe<'a> {
         header.is_mz && header.leads
     }
 
+    /// The headers, where [`Pe::detect`] finds some that can be read.
+    pub(crate) fn find(bytes: &'a [u8]) -> Option<Self> {
+        Self::parse(bytes).ok().filter(|_| Self::detect(bytes))
+    }
+
     /// Reads the headers.
     ///
     /// # Errors

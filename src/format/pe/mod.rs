@@ -99,6 +99,6 @@ impl DosHeader {
 
 /// How many bytes the certificates of a signed image leave for the image itself.
 pub(crate) fn unsigned_len(bytes: &[u8]) -> u64 {
-    let pe = Pe::parse(bytes).ok().filter(|_| Pe::detect(bytes));
+    let pe = Pe::find(bytes);
     pe.and_then(|pe| pe.certificate_range()).map_or(len64(bytes), |range| range.start.min(len64(bytes)))
 }

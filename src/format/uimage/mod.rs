@@ -12,6 +12,7 @@ pub use rules::RULES;
 use crate::bytes::{Align, Cursor, Endian, FieldError, Problem, len64, slice};
 use crate::finding::Severity;
 use crate::format::entered;
+use crate::format::footprint::{Footprint, Stage};
 use crate::layout::{self, Plan, Region, RegionKind, Reserver};
 use miette::Diagnostic;
 use std::borrow::Cow;
@@ -92,6 +93,11 @@ pub struct Header {
 }
 
 impl Header {
+    /// Where U-Boot copies or unpacks the data to; `None`: it stays where it is.
+    pub(crate) fn load_address(&self) -> Option<u64> {
+        (self.kind != kind::KERNEL_NOLOAD).then_some(self.load.into())
+    }
+
     /// The name as text.
     pub fn name(&self) -> Cow<'_, str> {
         String::from_utf8_lossy(self.split_name().0)
@@ -266,6 +272,17 @@ impl<'a> UImage<'a> {
     pub fn header(&self) -> Header {
         let RawHeader { time, load, ep, os, arch, kind, comp, name, .. } = self.raw;
         Header { time: time.get(), load: load.get(), entry: ep.get(), os, arch, kind, comp, name }
+    }
+
+    /// Where `bootm` puts a kernel. `unpacked`: how many bytes its data unpacks to.
+    pub(crate) fn footprint(&self, unpacked: Option<u64>) -> Footprint {
+        let mut footprint = Footprint::default();
+        let header = self.header();
+        if header.kind == kind::KERNEL {
+            let len = unpacked.filter(|_| header.comp != COMP_NONE).unwrap_or(self.size().into());
+            footprint.add(Stage::Loaded, "kernel", header.load.into(), len, RegionKind::Code);
+        }
+        footprint
     }
 
     /// The files in it: one, or those of the table. That of [`kind::FIRMWARE_IVT`] has its padding behind it.

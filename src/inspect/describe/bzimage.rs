@@ -85,15 +85,15 @@ pub(super) fn version(version: u16) -> String {
 
 fn load_address(setup: &Setup<'_>) -> Fact {
     let header = setup.header();
+    let fact = Fact::hex("load_address", setup.load_address());
     if !setup.is_loaded_high() {
-        return Fact::hex("load_address", 0x10000_u32).meaning("low: a zImage of at most 512 KiB");
+        return fact.meaning("low: a zImage of at most 512 KiB");
     }
     if setup.has(0x20a) && header.relocatable_kernel != 0 {
         let alignment = header.kernel_alignment.get();
-        let meaning = format!("preferred; any multiple of {alignment:#x} will do");
-        return Fact::hex("load_address", header.pref_address.get()).meaning(meaning);
+        return fact.meaning(format!("preferred; any multiple of {alignment:#x} will do"));
     }
-    Fact::hex("load_address", header.code32_start.get())
+    fact
 }
 
 /// One field: its value, and what it means.

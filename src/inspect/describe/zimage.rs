@@ -25,8 +25,7 @@ pub(super) fn describe(bytes: &[u8], context: &Context<'_>) -> Result<Described,
         let meaning = "by the size table: bytes of the decompressed kernel";
         facts.push(Fact::number("kernel_size", table.kernel_size).meaning(meaning).at(table.size_word_at, 4));
         facts.push(Fact::number("kernel_bss_size", table.bss_size).meaning("bytes of memory behind it"));
-        let total = u64::from(table.kernel_size) + u64::from(table.bss_size);
-        facts.push(Fact::number("memory_needed", total).meaning("bytes for the running kernel"));
+        facts.push(Fact::number("memory_needed", table.memory()).meaning("bytes for the running kernel"));
     } else {
         facts.push(Fact::new("size_table", false).meaning("none, as before Linux 4.15"));
     }

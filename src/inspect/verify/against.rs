@@ -159,7 +159,7 @@ fn as_built(bytes: &[u8], is_elf: bool) -> Vec<Cow<'_, [u8]>> {
 
 /// An `Image` as it was before it was signed.
 fn unsigned(bytes: &[u8]) -> Cow<'_, [u8]> {
-    let Some(pe) = Pe::parse(bytes).ok().filter(|_| Pe::detect(bytes)) else { return Cow::Borrowed(bytes) };
+    let Some(pe) = Pe::find(bytes) else { return Cow::Borrowed(bytes) };
     let Some(range) = pe.certificate_range() else { return Cow::Borrowed(bytes) };
     let Some(mut plain) = usize::try_from(range.start).ok().and_then(|end| bytes.get(..end)).map(<[u8]>::to_vec) else {
         return Cow::Borrowed(bytes);

@@ -61,9 +61,7 @@ pub(super) fn check(opened: &Opened<'_>, layer: &Layer, checks: &mut Checks) {
         payload(opened, layer, offset_of("payload_length"), checks);
     }
     let end = image.system_range().1;
-    let pe = Pe::parse(bytes).ok().filter(|_| Pe::detect(bytes));
-    if let Some(last) = pe
-        .as_ref()
+    if let Some(last) = Pe::find(bytes)
         .filter(|_| image.setup().is_linux())
         .and_then(|pe| pe.sections.iter().map(|section| section.file_range().end).max())
     {
@@ -98,20 +96,17 @@ pub(super) fn check(opened: &Opened<'_>, layer: &Layer, checks: &mut Checks) {
         let memory = span.end - span.start;
         if standalone.is_none() && setup.is_linux() {
             let memory = MemoryOf { packed: compressed, unpacked: outputs, head: 0, decompressor: 0, kernel: memory };
-            check_init_size(&image, pe.as_ref(), memory, elf.is_64(), checks);
+            check_init_size(&image, memory, elf.is_64(), checks);
         }
     }
 }
 
 /// The decompressor's memory is told by the PE header of newer kernels; otherwise the formula and its memory are known within
 /// bounds only.
-fn check_init_size(image: &BzImage<'_>, pe: Option<&Pe<'_>>, memory: MemoryOf, is_64: bool, checks: &mut Checks) {
-    let (start, _) = image.system_range();
+fn check_init_size(image: &BzImage<'_>, memory: MemoryOf, is_64: bool, checks: &mut Checks) {
     let found = u64::from(image.setup().header().init_size.get());
     let at = offset_of("init_size");
-    // Before 6.7 the PE header was made from init_size, not the other way round.
-    let known = pe.filter(|pe| pe.file_alignment >= 0x200 && !pe.is_one_piece());
-    if let Some(decompressor) = known.and_then(|pe| u64::from(pe.size_of_image).checked_sub(start)) {
+    if let Some(decompressor) = image.decompressor_memory() {
         let wanted = init_size(&MemoryOf { decompressor, ..memory }).unwrap_or(u64::MAX);
         checks.expect(&INIT_SIZE, at, found == wanted, Hex(found), format!("{wanted:#x} by the formula of header.S"));
         return;
