@@ -140,6 +140,12 @@ pub enum InputError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Elf(#[from] elf::Error),
+    /// As the linked setup: no command that takes one leaves sections out of it.
+    #[error(transparent)]
+    #[diagnostic(help(
+        "take the section out that does not belong in a setup (objcopy -R), or give arch/x86/boot/setup.bin"
+    ))]
+    SetupTooLarge(elf::Error),
     /// As a decompressor.
     #[error(transparent)]
     #[diagnostic(transparent)]

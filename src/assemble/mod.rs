@@ -29,8 +29,8 @@ pub use crate::format::uimage::{ARCH, COMPRESSION, Names, OS, TYPE};
 use crate::arch::Arch;
 use crate::bytes::{Patch, PhysAddr, len64};
 use crate::codec::Codec;
-use crate::elf::{Elf, flatten};
-use crate::error::{Error, Result};
+use crate::elf::{self, Elf, flatten};
+use crate::error::{Error, InputError, Result};
 use crate::finding::Finding;
 use crate::format::bzimage::{self, BzImage, Generation, Parts, Setup};
 use crate::format::zimage::{self, ZImage};
@@ -240,10 +240,15 @@ pub(crate) fn bzimage_setup(setup: &[u8]) -> Result<Cow<'_, [u8]>> {
     match Format::detect(setup) {
         Some(Format::Elf) => {
             let elf = Elf::parse(setup).map_err(|error| Error::input("SETUP", error))?;
-            // As the kernel's Makefile does: objcopy -O binary, nothing removed.
-            let options = FlatOptions { max_size: 1 << 20, ..FlatOptions::default() };
-            // What is too far away, or too long, is named there; a setup has 32 KiB.
-            let flat = flatten(&elf, &options).map_err(|error| Error::input("SETUP", error))?;
+            // As the kernel's Makefile does: objcopy -O binary, nothing removed. What is too far away is named there.
+            let options = FlatOptions { max_size: bzimage::MAX_SETUP, ..FlatOptions::default() };
+            let flat = flatten(&elf, &options).map_err(|error| Error::Input {
+                which: "SETUP",
+                source: match error {
+                    elf::Error::TooLarge { .. } => InputError::SetupTooLarge(error),
+                    error => error.into(),
+                },
+            })?;
             let bytes = flat.plan.bytes_at(0..flat.plan.len());
             if !Setup::detect(&bytes) {
                 let help =

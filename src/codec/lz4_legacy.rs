@@ -51,21 +51,23 @@ fn block(data: &[u8], mode: CompressionMode) -> Result<Vec<u8>> {
 
 /// The stream ends with the input, with zeros as they pad initial RAM disks (a length of 0; lib/decompress_unlz4.c, Linux
 /// 5.11 and newer), with a length that none can have, or with four bytes that tell how much data there
-/// was: the kernel's size trailer, which for small data looks like a length.
+/// was: the kernel's size trailer, which for small data looks like a length. Where more follows, it is one behind a block
+/// of less than 8 MiB, which only the last one is.
 pub(super) fn decompress(bytes: &[u8], sink: &mut Sink<'_>) -> Result<u64> {
     let cursor = Cursor::little(bytes);
     let mut at = len64(&MAGIC);
     cursor.take("magic number", 0, at).map_err(|error| sink.field(error))?;
     let before = sink.produced();
     let mut buffer = Vec::new();
+    let mut is_last = false;
     while at < cursor.len() {
         let word = (cursor.len() - at).min(4);
         if cursor.take("padding", at, word).is_ok_and(|bytes| bytes.iter().all(|byte| *byte == 0)) {
             break;
         }
         let len = cursor.u32("block length", at).map_err(|error| sink.field(error))?;
-        let is_trailer = cursor.len() - at == 4 && u64::from(len) == (sink.produced() - before) & u64::from(u32::MAX);
-        if u64::from(len) > MAX_PACKED || is_trailer {
+        let is_size = u64::from(len) == (sink.produced() - before) & u64::from(u32::MAX);
+        if u64::from(len) > MAX_PACKED || (is_size && (is_last || cursor.len() - at == 4)) {
             break;
         }
         let packed = cursor.take("block", at + 4, len.into()).map_err(|error| sink.field(error))?;
@@ -78,6 +80,7 @@ pub(super) fn decompress(bytes: &[u8], sink: &mut Sink<'_>) -> Result<u64> {
         let count = decompress_to_buffer(packed, Some(room), &mut buffer)
             .map_err(|_| sink.damaged(at, "a block that is no LZ4 data, or more than 8 MiB of it"))?;
         sink.put(buffer.get(..count).unwrap_or_default())?;
+        is_last = count < BLOCK;
         at += 4 + u64::from(len);
     }
     Ok(at)

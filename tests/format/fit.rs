@@ -97,7 +97,7 @@ fn by_mkimage(mkimage: &Path, dir: &Path, options: &[&str]) -> Vec<u8> {
 
 /// The ways to place data that mkimage has.
 const PLACEMENTS: &[&[&str]] =
-    &[&[], &["-E"], &["-E", "-B", "200"], &["-E", "-p", "2000"], &["-E", "-p", "2000", "-B", "40"]];
+    &[&[], &["-E"], &["-E", "-B", "200"], &["-E", "-p", "0"], &["-E", "-p", "2000"], &["-E", "-p", "2000", "-B", "40"]];
 
 #[test]
 fn reads_what_mkimage_makes() {
@@ -229,6 +229,7 @@ fn as_source(dtc: &Path, file: &Path) -> String {
 fn the_command_makes_what_mkimage_makes() {
     let Some(mkimage) = mkimage() else { return };
     let dtc = tool("dtc", "device-tree-compiler").unwrap();
+    let layout = support::mkimage_layout(&mkimage);
     let dir = folder();
     let dir = dir.path();
     for options in PLACEMENTS {
@@ -237,7 +238,7 @@ fn the_command_makes_what_mkimage_makes() {
             kimage()
                 .current_dir(dir)
                 .env("SOURCE_DATE_EPOCH", EPOCH)
-                .args(["fit", "fit.its", "-o", "ours.itb"])
+                .args(["fit", "fit.its", "--layout", &layout, "-o", "ours.itb"])
                 .args(*options),
         );
         assert_eq!(as_source(&dtc, &dir.join("ours.itb")), as_source(&dtc, &dir.join("theirs.itb")), "{options:?}");
@@ -250,7 +251,7 @@ fn the_command_makes_what_mkimage_makes() {
         let other = format!("{name}/other.itb");
         let mut command = kimage();
         command.current_dir(dir.parent().unwrap()).env("SOURCE_DATE_EPOCH", EPOCH);
-        run_ok(command.args(["fit", &source, "-o", &other]).args(*options));
+        run_ok(command.args(["fit", &source, "--layout", &layout, "-o", &other]).args(*options));
         assert!(fs::read(dir.join("other.itb")).unwrap() == ours);
     }
 }
@@ -260,12 +261,14 @@ fn the_command_makes_what_mkimage_makes() {
 fn compiled_trees_are_taken_too() {
     let Some(mkimage) = mkimage() else { return };
     let dtc = tool("dtc", "device-tree-compiler").unwrap();
+    let layout = support::mkimage_layout(&mkimage);
     let dir = folder();
     let dir = dir.path();
     run_ok(Command::new(&dtc).current_dir(dir).args(["-q", "-q", "-O", "dtb", "-o", "tree.dtb", "fit.its"]));
     let fit = |input: &str, output: &str, options: &[&str]| {
         let mut command = kimage();
-        command.current_dir(dir).env("SOURCE_DATE_EPOCH", EPOCH).args(["fit", input, "-o", output]).args(options);
+        command.current_dir(dir).env("SOURCE_DATE_EPOCH", EPOCH);
+        command.args(["fit", input, "--layout", &layout, "-o", output]).args(options);
         run_ok(&mut command);
         fs::read(dir.join(output)).unwrap()
     };

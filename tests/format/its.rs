@@ -1,10 +1,10 @@
 //! Image tree sources: for the same source the same bytes as mkimage, which has dtc compile it.
 
-use crate::support::{assert_same, run, run_ok, tempdir, tool};
+use crate::support::{assert_same, mkimage_layout, run, run_ok, tempdir, tool};
 use kimage::bytes::Align;
 use kimage::format::dts::{Resolved, Source};
 use kimage::format::fdt::{Dtb, Flat, Strings};
-use kimage::format::fit::{self, External, Fit, Options};
+use kimage::format::fit::{self, External, Fit, Layout, Options};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -243,13 +243,14 @@ fn fits_come_out_as_mkimage_makes_them() {
     let Some(mkimage) = tool("mkimage", "u-boot-tools") else { return };
     let dir = folder();
     let (its, theirs) = (dir.path().join("fit.its"), dir.path().join("theirs.itb"));
-    let external = |align, position| Some(External { align: Align::new(align), position });
+    let layout = Layout::from_release(&mkimage_layout(&mkimage)).unwrap();
+    let external = |align: Option<u64>, position| Some(External { align: align.and_then(Align::new), position });
     for (options, external) in [
         (&[][..], None),
-        (&["-E"], external(4, None)),
-        (&["-E", "-B", "200"], external(0x200, None)),
-        (&["-E", "-p", "10000"], external(4, Some(0x10000))),
-        (&["-E", "-p", "8000", "-B", "40"], external(0x40, Some(0x8000))),
+        (&["-E"], external(None, None)),
+        (&["-E", "-B", "200"], external(Some(0x200), None)),
+        (&["-E", "-p", "10000"], external(None, Some(0x10000))),
+        (&["-E", "-p", "8000", "-B", "40"], external(Some(0x40), Some(0x8000))),
     ] {
         for source in sources() {
             fs::write(&its, &source).unwrap();
@@ -257,7 +258,7 @@ fn fits_come_out_as_mkimage_makes_them() {
             command.env("SOURCE_DATE_EPOCH", EPOCH.to_string()).args(options).arg("-f").args([&its, &theirs]);
             run_ok(&mut command);
             let want = fs::read(&theirs).unwrap();
-            let options = Options { time: EPOCH, external, unsigned: true, ..Options::default() };
+            let options = Options { time: EPOCH, external, unsigned: true, layout };
             let (ours, regions) = with_files(&parse(&its).unwrap(), |resolved| {
                 let built = fit::plan(resolved.root, &resolved.reservations, &options).unwrap();
                 let mut out = Vec::new();

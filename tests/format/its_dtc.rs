@@ -518,6 +518,7 @@ fn label_and_path() {
 fn search_paths() {
     let dtc = tool("dtc", "device-tree-compiler");
     let (Some(mkimage), true) = (tool("mkimage", "u-boot-tools"), dtc.is_some()) else { return };
+    let layout = support::mkimage_layout(&mkimage);
     let dir = tempdir();
     for (name, text) in [
         ("src/a.its", "/dts-v1/;\n/ { description = \"x\"; images { /include/ \"k.dtsi\" }; };\n"),
@@ -540,13 +541,8 @@ fn search_paths() {
         let _ = fs::remove_file(dir.path().join("theirs.itb"));
         support::run(command.arg("theirs.itb"));
         let mut command = support::kimage();
-        command.env("SOURCE_DATE_EPOCH", "1").current_dir(dir.path()).args([
-            "fit",
-            "src/a.its",
-            "-q",
-            "-o",
-            "ours.itb",
-        ]);
+        command.env("SOURCE_DATE_EPOCH", "1").current_dir(dir.path());
+        command.args(["fit", "src/a.its", "-q", "--layout", &layout, "-o", "ours.itb"]);
         let ours = support::run(command.args(folders.iter().flat_map(|dir| ["-i", dir])));
         (fs::read(dir.path().join("theirs.itb")).ok(), ours)
     };

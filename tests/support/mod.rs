@@ -260,6 +260,18 @@ pub fn tool(name: &str, package: &str) -> Option<PathBuf> {
     found
 }
 
+/// The release that a mkimage says to be, as year and month: `2023.01`.
+pub fn mkimage_release(mkimage: &Path) -> String {
+    let said = stdout(&run_ok(Command::new(mkimage).arg("-V")));
+    let version = said.trim().rsplit(' ').next().unwrap().to_owned();
+    version.chars().take_while(|c| c.is_ascii_digit() || *c == '.').collect()
+}
+
+/// The layout that this mkimage's FITs are held to: that of its release, or the newest that kimage knows.
+pub fn mkimage_layout(mkimage: &Path) -> String {
+    mkimage_release(mkimage).min("2026.10".to_owned())
+}
+
 /// No tree of the corpus has its relocs tool: it comes with a kernel's build alone.
 pub fn no_relocs_tool() {
     missing(

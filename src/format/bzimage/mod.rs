@@ -25,7 +25,7 @@ pub(crate) use kernel_info::KernelInfo;
 pub(crate) use parse::CRCS;
 pub use parse::{BzImage, Setup};
 pub use plan::{CrcChoice, Error, Generation};
-pub(crate) use plan::{Parts, plan};
+pub(crate) use plan::{MAX_SETUP, Parts, plan};
 pub use raw::SetupHeader;
 pub(crate) use raw::{
     BOOT_FLAG, FIELDS, HDRS, LOADFLAGS, XLF_5LEVEL_ENABLED, XLF_EFI_HANDOVER_32, XLF_KERNEL_64, XLOADFLAGS, offset_of,

@@ -171,6 +171,8 @@ pub enum Error {
 
 /// Fewest sectors of a setup with its boot sector, and most (`SETUP_SECT_MIN`, `SETUP_SECT_MAX` of build.c).
 const SETUP_SECTORS: std::ops::RangeInclusive<u64> = 5..=64;
+/// Most bytes of a setup with its boot sector.
+pub(crate) const MAX_SETUP: u64 = *SETUP_SECTORS.end() * 512;
 /// Room for the `.reloc` section, and for `.compat`, behind the setup of the patched generation.
 const RESERVE: u64 = 0x20;
 /// Bytes of a zImage's system (`DEF_SYSSIZE` of build.c, up to Linux 2.6.29): what is free from 64 KiB on.

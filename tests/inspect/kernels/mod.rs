@@ -11,6 +11,7 @@ mod lzma;
 mod made;
 mod rpi;
 mod symbols;
+mod zboot;
 mod zimage;
 
 use kimage::finding::Severity;

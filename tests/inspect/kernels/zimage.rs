@@ -53,3 +53,30 @@ fn a_damaged_size_table() {
         assert!(broken(&image, Severity::Error).contains(&"zimage.payload"), "{table:?}");
     }
 }
+
+/// The decompressor's own code may have a codec's magic number in it (that of xz has): what decodes to the kernel is the
+/// payload, with a size table and without, in both byte orders.
+#[test]
+fn magic_numbers_in_the_decompressor() {
+    let kernel = flat_kernel(40_000);
+    for codec in [Codec::Gzip, Codec::Xz, Codec::Lz4Legacy] {
+        let heads = [&b"\xfd7zXZ\0\0\x04"[..], b"\x1f\x8b\x08\0", b"\x02\x21\x4c\x18", &[0x55; 16]].concat();
+        let code = [heads, piggy(codec, &kernel)].concat();
+        for (order, table) in [Order::Little, Order::Big].iter().flat_map(|o| [(*o, &[][..]), (*o, &[4, 5000, 0])]) {
+            let image = zimage(order, &code, table);
+            let what = format!("{order:?} {} {table:?}", codec.name());
+            assert_good(&what, &image);
+            assert_eq!(part(&image, "vmlinux"), kernel, "{what}");
+        }
+    }
+}
+
+/// Another project's header, whose end is that of the header: nothing is called damaged, but what is missing is said.
+#[test]
+fn a_header_that_ends_with_itself() {
+    let words = [&[0xe1a0_0000_u32; 8][..], &[0xea00_0005, 0x016f_2818, 0x3000_0000, 0x3000_0030]].concat();
+    let mut image: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+    image.extend(super::made::noise(5000, 7));
+    assert_eq!(broken(&image, Severity::Error), Vec::<&str>::new());
+    assert_eq!(broken(&image, Severity::Warning), ["zimage.payload", "zimage.length"]);
+}

@@ -19,7 +19,9 @@ pub(crate) fn fit(args: &Fit) -> Result<()> {
             return list(names);
         }
     }
-    let external = args.external.then_some(External { align: args.align, position: args.position });
+    // As mkimage takes it, 0 is no position.
+    let position = args.position.filter(|at| *at > 0);
+    let external = args.external.then_some(External { align: args.align, position });
     let time = match args.time {
         Some(time) => time,
         None => source_date_epoch()?,
