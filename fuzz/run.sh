@@ -7,11 +7,11 @@
 # 1 GiB (readers: 400 MB, also of what is only allocated) end it with status 1, and with the words how to run that input
 # again; mend the kind, and put a small test with a name that says what it was into tests/. Each run begins with the seeds
 # that src/seeds.rs makes, and with what earlier runs left in fuzz/corpus (KIMAGE_FUZZ_CORPUS). KIMAGE_FUZZ_JOBS=1: one at a
-# time. KIMAGE_FUZZ_FLAGS: more for libFuzzer, like -runs=1000000. The targets are in src/targets.rs and src/unxz.rs;
+# time. KIMAGE_FUZZ_FLAGS: more for libFuzzer, like -runs=1000000. The targets are in src/targets.rs and src/decoders.rs;
 # dict/TARGET.dict has words that an input may need.
 set -eu
 cd "$(dirname "$0")"
-all='inspect lint elf images dts fit uimage codecs pack texts standalone unxz lzma2'
+all='inspect lint elf images dts fit uimage codecs pack texts standalone unxz lzma2 ungzip unlz4 unzstd'
 seconds=${1:-10}
 [ $# -eq 0 ] || shift
 [ $# -gt 0 ] || set -- $all
@@ -33,7 +33,7 @@ one() {
     mkdir -p "$corpus/$1"
     TARGET=$1 KIMAGE_FUZZ_SEEDS="$corpus/$1" "$library" 2>"$log" || { cat "$log"; return 1; }
     case $1 in
-        unxz | lzma2) binary=$library-unxz ;;
+        lzma2 | un*) binary=$library-decoders ;;
         *) binary=$library ;;
     esac
     # A page of what a reader reads is enough to reach all of it, and more of it is slow.
@@ -50,7 +50,7 @@ one() {
     [ "${dict#-}" != "$dict" ] || dict=
     # What is allocated and never touched does not show in the resident set; a reader of such small files needs little.
     case $1 in
-        codecs | pack | unxz | lzma2) room=unlimited ;;
+        codecs | pack | lzma2 | un*) room=unlimited ;;
         *) room=400000 ;;
     esac
     # shellcheck disable=SC2086

@@ -74,11 +74,27 @@ fn of(target: &str) -> Vec<Vec<u8>> {
         }
         "unxz" => {
             let data = lzma2(&streams());
-            let whole = chosen(&[&[0]], &xz_files());
+            let whole = chosen(&[&[0]], &packed_by(Codec::Xz));
             let made = chosen(&[&[0x80], &[0x81], &[0x87], &[0xa1], &[0xb7, 0, 4], &[0xa8]], &data);
             [whole, made, chosen(&[&[0x87]], &[data.concat()])].concat()
         }
         "lzma2" => lzma2(&streams()),
+        "ungzip" => {
+            let files = packed_by(Codec::Gzip);
+            // Most have the short header; what cannot be inflated is a seed as well.
+            let data: Vec<_> = files.iter().map(|file| file[10..file.len() - 8].to_vec()).collect();
+            [chosen(&[&[0]], &files), chosen(&[&[0x80], &[0xbd]], &data)].concat()
+        }
+        "unlz4" => {
+            let files = packed_by(Codec::Lz4Legacy);
+            let data: Vec<_> = files.iter().filter_map(|file| file.get(8..).map(<[u8]>::to_vec)).collect();
+            [chosen(&[&[1], &[2]], &files), chosen(&[&[0x80]], &data)].concat()
+        }
+        "unzstd" => {
+            let files = packed_by(Codec::Zstd);
+            let data: Vec<_> = files.iter().map(|file| file[6..].to_vec()).collect();
+            [chosen(&[&[0], &[20]], &files), chosen(&[&[0x80]], &data)].concat()
+        }
         _ => Vec::new(),
     }
 }
@@ -322,8 +338,8 @@ fn streams() -> Vec<Vec<u8>> {
     all
 }
 
-fn xz_files() -> Vec<Vec<u8>> {
-    streams().into_iter().filter(|stream| stream.starts_with(Codec::Xz.magic())).collect()
+fn packed_by(codec: Codec) -> Vec<Vec<u8>> {
+    streams().into_iter().filter(|stream| stream.starts_with(codec.magic())).collect()
 }
 
 /// What stands between the headers of the block and the index.

@@ -10,6 +10,7 @@ use crate::format::dts::Source;
 use crate::format::fdt::{Dtb, Node, Property, Reservation, Tree};
 use crate::format::fit::{self, Algorithm, BootView, Fit, Options};
 use crate::format::uimage::{ARCH, OS, OS_LINUX, arch_word, comp_word};
+use std::collections::HashMap;
 
 /// A file of a FIT, with the name that messages and descriptions have for it.
 #[derive(Debug, Clone, Copy)]
@@ -144,9 +145,13 @@ impl<'a> Fit<'a> {
         let is_external =
             |image: &fit::Image<'_, 'a>| !matches!(image.placement(), Ok(Some(fit::Placement::Embedded(_))));
         let external = self.images().filter(is_external);
-        let found: Vec<_> = external.filter_map(|image| Some((image.name(), image.data()?))).collect();
+        let mut found = HashMap::new();
+        for (name, data) in external.filter_map(|image| Some((image.name(), image.data()?))) {
+            // The first of a name counts, as everywhere.
+            found.entry(name).or_insert(data);
+        }
         for image in root.child_mut("images").into_iter().flat_map(|images| &mut images.children) {
-            if let Some((_, data)) = found.iter().find(|(name, _)| *name == image.name) {
+            if let Some(data) = found.get(&*image.name) {
                 image.properties.retain(|it| !["data-offset", "data-position", "data-size"].contains(&&*it.name));
                 image.set(Property::bytes("data", *data));
             }
