@@ -100,6 +100,9 @@ fn tables_of_many_entries() {
     bounded("vendor_boot", 40_000, READING, |count| costly::vendor_boot(count, &ramdisk));
     bounded("multi", 40_000, READING, costly::multi);
     bounded("fit", 20_000, READING, |count| costly::fit(count as u32, 4));
+    let out = tempdir();
+    let out = out.path().join("out").display().to_string();
+    bounded("fit", 20_000, &[&["fit", "--force", "-o", &out]], |count| costly::fit(count as u32, 4));
     bounded("cpio", 80_000, READING, costly::archive);
 }
 
@@ -118,8 +121,11 @@ fn sections_of_elf_and_pe() {
 fn streams_beside_and_inside_each_other() {
     let mut commands = READING.to_vec();
     commands.push(&["decompress", "-o", "/dev/null"]);
-    bounded("gzip", 400_000, &commands, |count| costly::members(Codec::Gzip, count));
-    bounded("bzip2", 40_000, &commands, |count| costly::members(Codec::Bzip2, count));
+    bounded("gzip", 400_000, &commands, |count| costly::members(Codec::Gzip, b"", count));
+    bounded("bzip2", 40_000, &commands, |count| costly::members(Codec::Bzip2, b"", count));
+    // Ten megabytes, of streams that each have a block.
+    let decoded = [READING[0], commands[commands.len() - 1]];
+    bounded("bzip2", 270_000, &decoded, |count| costly::members(Codec::Bzip2, b"x", count));
     bounded("nested", 200, &commands, costly::nested);
 }
 
@@ -137,11 +143,14 @@ fn lint_of_many_images() {
     bounded("trees", 4000, lint, |count| costly::fit_of_trees(count as u32));
 }
 
-/// A frame of zstd that does not say its size, and has a window of 128 MiB: blocks of one byte, repeated (RFC 8878, 3.1.1.2).
-fn zstd_of_runs(len: u64) -> Vec<u8> {
+/// A frame of zstd with that size in its header, or none, and a window of 128 MiB: blocks of one byte, repeated (RFC 8878,
+/// 3.1.1.1 and 3.1.1.2).
+fn zstd_of_runs(len: u64, declared: Option<u32>) -> Vec<u8> {
     const BLOCK: u32 = 128 << 10;
     let count = len / u64::from(BLOCK);
-    let mut out = [Codec::Zstd.magic(), &[0, 0x88]].concat();
+    let size = declared.map(u32::to_le_bytes);
+    let mut out = [Codec::Zstd.magic(), &[if size.is_some() { 0x80 } else { 0 }, 0x88]].concat();
+    out.extend(size.iter().flatten());
     for index in 1..=count {
         let head = BLOCK << 3 | 1 << 1 | u32::from(index == count);
         out.extend([&head.to_le_bytes()[..3], &[0]].concat());
@@ -164,7 +173,7 @@ fn streams_that_swell() {
         bare
     };
     let (bzip2, zstd) = (packed("bzip2"), dir.path().join("zstd"));
-    fs::write(&zstd, zstd_of_runs(ZEROS)).unwrap();
+    fs::write(&zstd, zstd_of_runs(ZEROS, None)).unwrap();
     let stream = read(&bzip2);
     let many = dir.path().join("multi");
     fs::write(&many, files::uimage(4, &[&stream, &stream, &stream])).unwrap();
@@ -207,6 +216,13 @@ fn streams_that_swell() {
         costs(&bare, &[&["decompress", "-o", "/dev/null"]], 0);
         costs(&bare, &[&["info"]], ZEROS);
         assert!(!stdout(&run_ok(kimage().arg("info").arg(&bare))).contains("layer.limit"), "{codec}");
+    }
+    // A size that is declared and is not true: nothing is held for it, and what is wrong is said.
+    for (declared, word) in [(900 << 20, "it was not unpacked"), (1000 << 20, "stream.damaged")] {
+        fs::write(&zstd, zstd_of_runs(950 << 20, Some(declared))).unwrap();
+        costs(&zstd, &[&["info"], &["verify"], &["map"]], 0);
+        let told = stdout(&run(kimage().arg("verify").arg(&zstd)));
+        assert!(told.contains(word), "{told}");
     }
     // What is asked for by its name comes whole.
     let out = dir.path().join("out");

@@ -93,7 +93,7 @@ fn many_images_and_shared_bytes_in_a_fit() {
 #[test]
 fn many_members_are_one_stream() {
     for (codec, count) in [(Codec::Gzip, 400_000), (Codec::Bzip2, 40_000)] {
-        read(&costly::members(codec, count), |opened| {
+        read(&costly::members(codec, b"", count), |opened| {
             let streams = opened.layers()[0].facts.get("streams").map(|fact| fact.text());
             assert_eq!(streams, Some(count.to_string()), "{}", codec.name());
         });

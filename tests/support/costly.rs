@@ -151,10 +151,10 @@ pub fn fit_of_trees(count: u32) -> Vec<u8> {
     bytes
 }
 
-/// `count` streams one behind the other, all but the last of nothing.
-pub fn members(codec: Codec, count: usize) -> Vec<u8> {
+/// `count` streams one behind the other, all but the last of that data.
+pub fn members(codec: Codec, data: &[u8], count: usize) -> Vec<u8> {
     let mut member = Vec::new();
-    codec.compress(b"", &Parameters::default(), &mut member).unwrap();
+    codec.compress(data, &Parameters::default(), &mut member).unwrap();
     let mut last = Vec::new();
     codec.compress(b"end", &Parameters::default(), &mut last).unwrap();
     [member.repeat(count - 1), last].concat()
