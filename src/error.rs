@@ -69,10 +69,6 @@ pub enum Error {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Kernel(kernel::Error),
-    /// The parts do not make a bzImage around the boot stub of our own.
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    StandaloneBzImage(bzimage::StandaloneError),
     /// No boot stub unpacks it.
     #[error("kimage has no boot stub that unpacks {codec}")]
     #[diagnostic(help("take gzip, lz4, xz, zstd or none"))]
@@ -172,12 +168,11 @@ impl Error {
             Error::Input { which, .. } | Error::WrongInput { which, .. } => Some((which, 0)),
             Error::Part { which, index, .. } => Some((which, *index)),
             Error::BzImage(bzimage::Error::Setup(_) | bzimage::Error::SetupTooLong { .. })
-            | Error::BzImage(bzimage::Error::UnknownRelease { .. }) => Some(("SETUP", 0)),
+            | Error::BzImage(bzimage::Error::UnknownRelease { .. } | bzimage::Error::OldSetup { .. }) => {
+                Some(("SETUP", 0))
+            }
             Error::BzImage(bzimage::Error::Stub(_)) => Some(("VMLINUX", 0)),
             Error::Kernel(_) => Some(("VMLINUX", 0)),
-            Error::StandaloneBzImage(
-                bzimage::StandaloneError::Setup(_) | bzimage::StandaloneError::OldSetup { .. },
-            ) => Some(("SETUP", 0)),
             Error::ZImage(zimage::Error::Dtb { index, .. } | zimage::Error::DtbTail { index, .. }) => {
                 Some(("DTB", *index))
             }

@@ -92,8 +92,7 @@ impl<'a> Kernel<'a> {
                 kernel.steps.push(Step { file: "vmlinux.bin".to_owned(), size: kernel.len(), how });
             }
             Some(Format::Compressed(codec)) => {
-                let head = codec.scan(data, 4096, 0, |piece| Some(piece.to_vec())).ok().flatten().unwrap_or_default();
-                kernel.arch = header_arch(&head).map(|(arch, _)| (arch, "the header inside the compressed stream"));
+                kernel.arch = arch_by_header(format, data);
                 kernel.codec = comp_id(codec).map(|_| codec);
                 if compress.is_some_and(|wanted| wanted != Codec::None) {
                     let help = "leave out `request.compress`, or give the kernel before it was compressed";
@@ -105,7 +104,7 @@ impl<'a> Kernel<'a> {
                     ));
                 }
             }
-            _ => kernel.arch = header_arch(data),
+            _ => kernel.arch = arch_by_header(format, data),
         }
         if !dtbs.is_empty() {
             kernel.append(which, data, dtbs)?;
@@ -158,8 +157,7 @@ impl<'a> Kernel<'a> {
             return None;
         }
         let message = "no symbol __appended_dtb tells whether the kernel looks for a device tree behind its end";
-        let help = "it does if its .config says CONFIG_MIPS_RAW_APPENDED_DTB=y";
-        Some(super::rules::KERNEL_APPENDED_DTB.finding(message).with_help(help))
+        Some(super::rules::KERNEL_APPENDED_DTB.finding(message))
     }
 
     /// What to say when its own addresses are taken.
@@ -168,8 +166,7 @@ impl<'a> Kernel<'a> {
         let message = format!(
             "the ELF file of an ARM kernel names virtual addresses: {load:#x} is right only if the RAM begins there"
         );
-        let help = "give the address with `request.load`: usually 0x8000 behind the start of the RAM";
-        Some(super::rules::KERNEL_VIRTUAL.finding(message).with_help(help))
+        Some(super::rules::KERNEL_VIRTUAL.finding(message))
     }
 
     /// Does it start without a load address (`kernel_noload`)?
@@ -181,6 +178,14 @@ impl<'a> Kernel<'a> {
     pub(super) fn len(&self) -> u64 {
         len64(&self.bytes)
     }
+}
+
+/// The CPU that a header names: the data's, or one inside of the compressed stream; and what told it.
+pub(super) fn arch_by_header(format: Option<Format>, data: &[u8]) -> Option<(Arch, &'static str)> {
+    let Some(Format::Compressed(codec)) = format else { return header_arch(data) };
+    // Enough for every header that names a CPU.
+    let head = codec.scan(data, 4096, 0, |piece| Some(piece.to_vec())).ok().flatten()?;
+    header_arch(&head).map(|(arch, _)| (arch, "the header inside the compressed stream"))
 }
 
 /// ARM's decompressor runs where it lies, an arm64 Image is moved by U-Boot; neither when it is compressed. RISC-V's lies

@@ -68,11 +68,7 @@ pub fn payload(input: &[u8]) -> Result<Payload<'_>> {
     let mut findings = Vec::new();
     if Stub::x86(elf.clone()).is_ok() || Stub::arm(elf.clone()).is_ok() {
         let message = "this is the decompressor with the compressed kernel inside, which hardly gets smaller";
-        findings.push(
-            super::rules::DECOMPRESSOR
-                .finding(message)
-                .with_help("give the kernel itself: vmlinux at the top of the build folder"),
-        );
+        findings.push(super::rules::DECOMPRESSOR.finding(message));
     }
     let bcj = match Bcj::of(input) {
         Bcj::Arm if elf.is_thumb() => Bcj::ArmThumb,
@@ -100,7 +96,7 @@ pub fn payload_as_is(input: &[u8]) -> Payload<'_> {
     let mut findings = Vec::new();
     if let Some(format @ Format::Compressed(_)) = Format::detect(input) {
         let message = format!("the input is {} already, which hardly gets smaller", format.name());
-        findings.push(super::rules::COMPRESSED.finding(message).with_help("decompress it first: kimage decompress"));
+        findings.push(super::rules::COMPRESSED.finding(message));
     }
     Payload { bytes: Cow::Borrowed(input), form: PayloadForm::AsIs, bcj: Bcj::of(input), findings }
 }
@@ -114,11 +110,7 @@ fn relocs_if_any(elf: &Elf<'_>, findings: &mut Vec<Finding>) -> elf::Result<Opti
         Err(elf::Error::NoRelocs) => {
             let message =
                 "this file has no relocations: the payload is without the table of a kernel that can be moved";
-            findings.push(
-                super::rules::PAYLOAD_NO_RELOCS
-                    .finding(message)
-                    .with_help("where the kernel's build leaves a vmlinux.unstripped, give that one"),
-            );
+            findings.push(super::rules::PAYLOAD_NO_RELOCS.finding(message));
             Ok(None)
         }
         other => other.map(Some),

@@ -171,7 +171,7 @@ pub fn bzimage_standalone<'a>(vmlinux: &'a [u8], request: &StandaloneRequest<'a>
         crc: request.crc,
         setup_only: request.setup_only,
     };
-    let built = plan_standalone(parts, request.max_memory).map_err(Error::StandaloneBzImage)?;
+    let built = plan_standalone(parts, request.max_memory).map_err(Error::BzImage)?;
     let facts = Facts::StandaloneBzImage {
         codec: request.codec,
         kernel_version: version,
@@ -271,7 +271,7 @@ fn not_kept(image: &BzImage<'_>) -> Vec<Finding> {
     }
     let message =
         "the image's own setup asks for an APM BIOS, kimage's does not: the kernel will say that there is none";
-    vec![rules::APM.finding(message).with_help("give its setup.bin, too, to keep it")]
+    vec![rules::APM.finding(message)]
 }
 
 /// Where the relocation table is in what comes out of an image of ours; the stub reads it there.

@@ -1,6 +1,6 @@
 //! A uImage: what is not given is read from the data, and what contradicts the data is found.
 
-use super::kernel::{Kernel, cut_off, needs_no_load, release};
+use super::kernel::{Kernel, arch_by_header, cut_off, needs_no_load, release};
 use super::{Assembled, Facts};
 use crate::arch::Arch;
 use crate::bytes::Cursor;
@@ -11,12 +11,12 @@ use crate::finding::Rule;
 use crate::finding::{Finding, Severity};
 use crate::format::Format;
 use crate::format::fdt::FDT_MAGIC;
-use crate::format::header_arch;
 use crate::format::uimage::{
     self, ARCH, COMP_NONE, COMPRESSION, HEADER_LEN, Header, NAME_LEN, TYPE, arch_ids, arch_word, comp_id, kind,
 };
 use crate::format::zimage::{self, ZImage};
 use crate::layout::{Plan, Region, RegionKind, Reserver};
+use std::borrow::Cow;
 use std::ops::Range;
 
 /// What the caller wants; `None` is derived from the data, or has mkimage's default.
@@ -184,12 +184,7 @@ impl DataFacts {
                     facts.elf = elf.physical_span().map(|span| (span, elf.physical_entry().0));
                 }
             }
-            Some(Format::Compressed(codec)) => {
-                // Enough for every header that names a CPU.
-                let head = codec.scan(data, 4096, 0, |piece| Some(piece.to_vec())).ok().flatten().unwrap_or_default();
-                facts.arch = header_arch(&head).map(|(arch, _)| (arch, "the header inside the compressed stream"));
-            }
-            _ => facts.arch = header_arch(data),
+            _ => facts.arch = arch_by_header(format, data),
         }
         facts
     }
@@ -218,11 +213,7 @@ impl Decided {
         self.derived.push(Derived { field, value: value.into(), from });
     }
 
-    fn error(&mut self, rule: &Rule, message: String, help: String) {
-        self.findings.push(rule.finding(message).with_severity(Severity::Error).with_help(help));
-    }
-
-    fn warn(&mut self, rule: &Rule, message: impl Into<String>, help: &'static str) {
+    fn add(&mut self, rule: &Rule, message: impl Into<String>, help: impl Into<Cow<'static, str>>) {
         self.findings.push(rule.finding(message).with_help(help));
     }
 
@@ -255,7 +246,7 @@ impl Decided {
         };
         if let Some(message) = contradiction {
             let message = format!("{message}: `request.compress` does not go with it");
-            self.error(&uimage::rules::COMPRESS, message, "leave out `request.compress`".to_owned());
+            self.add(&uimage::rules::COMPRESS, message, "leave out `request.compress`");
             return Ok(None);
         }
         let compress = match request.compress {
@@ -314,7 +305,7 @@ impl Decided {
                     id
                 }
                 None => {
-                    self.warn(
+                    self.add(
                         &uimage::rules::CODEC_UNNAMED,
                         format!("U-Boot has no number for {}: the image is labelled `none`", codec.name()),
                         "compress with gzip, bzip2, lzma, lzo, lz4 or zstd instead",
@@ -375,14 +366,14 @@ impl Decided {
             }
         };
         if request.load.is_none() && elf_load.is_none() && facts.tee.is_none() && kind == kind::KERNEL {
-            self.warn(
+            self.add(
                 &uimage::rules::LOAD,
                 "no load address: the image says 0, where U-Boot will copy the kernel to",
                 "give the address with `request.load`",
             );
         }
         if kind == kind::KERNEL_NOLOAD && packed && matches!(facts.arch, Some((Arch::Arm64, _))) {
-            self.warn(
+            self.add(
                 &uimage::rules::NOLOAD,
                 "U-Boot looks for an arm64 kernel that is not loaded in the compressed data, and refuses it",
                 "leave out `request.compress`, or `request.kind` and give the address with `request.load`",
@@ -397,10 +388,10 @@ impl Decided {
         }
         if let Some(name) = &request.name {
             if name.len() > NAME_LEN && !request.truncate_name {
-                self.error(
+                self.add(
                     &uimage::rules::NAME,
                     format!("the name has {} bytes, the header has room for {NAME_LEN}", name.len()),
-                    "shorten `request.name`, or cut the name with `request.truncate_name`".to_owned(),
+                    "shorten `request.name`, or cut the name with `request.truncate_name`",
                 );
             }
             return uimage::name_bytes(name);
@@ -418,10 +409,10 @@ impl Decided {
         match data.split_at_checked(64) {
             Some((room, rest)) if room.iter().all(|byte| *byte == 0xff) => rest,
             _ => {
-                self.error(
+                self.add(
                     &uimage::rules::XIP,
                     "the first 64 bytes of the data are not all 0xff, so the header cannot take their place".to_owned(),
-                    "leave out `request.xip`, or link the program with 64 bytes of 0xff in front".to_owned(),
+                    "leave out `request.xip`, or link the program with 64 bytes of 0xff in front",
                 );
                 data
             }
@@ -431,37 +422,33 @@ impl Decided {
     fn check(&mut self, request: &UImageRequest, header: &Header, facts: &DataFacts, first: &[u8], plans: &[Plan<'_>]) {
         if !uimage::is_legacy_kind(header.kind) {
             let name = TYPE.short(header.kind).unwrap_or("?");
-            self.error(
+            self.add(
                 &uimage::rules::TYPE,
                 format!("type {name} is not one of U-Boot's legacy images: mkimage gives it a header of its own"),
-                "change `request.kind`, or make it with mkimage".to_owned(),
+                "change `request.kind`, or make it with mkimage",
             );
         }
         if plans.iter().any(Plan::is_empty) && !request.empty {
-            self.error(
-                &uimage::rules::EMPTY,
-                "the data is empty".to_owned(),
-                "give a file with something in it".to_owned(),
-            );
+            self.add(&uimage::rules::EMPTY, "the data is empty".to_owned(), "give a file with something in it");
         }
         if let Some(error) = cut_off(facts.format, first) {
-            self.error(
+            self.add(
                 &super::rules::UIMAGE_TRUNCATED,
                 format!("the kernel is cut off: {error}"),
                 error.help.to_string(),
             );
         }
         if plans.len() > 1 && header.kind != kind::MULTI {
-            self.error(
+            self.add(
                 &uimage::rules::FILES,
                 format!("{} files, but only type multi holds more than one", plans.len()),
-                "say `request.kind` multi, or give one file".to_owned(),
+                "say `request.kind` multi, or give one file",
             );
         }
         self.check_arch(header, facts);
         if matches!(facts.arch, Some((Arch::Mips64, _))) && is_kernel(header.kind) && header.load >> 31 == 1 {
             // Seen with U-Boot's malta64el, which faults at 0x81260000.
-            self.warn(
+            self.add(
                 &uimage::rules::MIPS64,
                 "a 64-bit U-Boot takes the load address without its sign and faults: only a 32-bit one boots this",
                 "for a 64-bit U-Boot make a FIT (kimage fit): its addresses have 64 bits",
@@ -470,14 +457,14 @@ impl Decided {
         self.check_compression(header, facts);
         self.check_entry(request, header, facts, first, plans);
         if facts.tee.is_some() && request.load.is_none() && !first.starts_with(OPTEE_MAGIC) {
-            self.warn(
+            self.add(
                 &uimage::rules::OPTEE,
                 "the data does not begin with an OP-TEE header (OPTE), but the addresses were read from it",
                 "give the addresses with `request.load` and `request.entry`, or wrap tee.bin",
             );
         }
         if facts.format == Some(Format::Elf) && is_kernel(header.kind) {
-            self.warn(
+            self.add(
                 &uimage::rules::ELF,
                 "the data is an ELF file, which U-Boot copies as it stands instead of loading its segments",
                 "leave out `request.comp`: it is flattened, and compressed as `request.compress` says",
@@ -489,7 +476,7 @@ impl Decided {
         let Some((arch, from)) = facts.arch.filter(|(arch, _)| !arch_ids(*arch).contains(&header.arch)) else { return };
         let given = ARCH.short(header.arch).unwrap_or("?");
         let want = arch_word(arch);
-        self.error(
+        self.add(
             &uimage::rules::ARCH,
             format!("`request.arch` {given}, but {from} says {arch}"),
             format!("change `request.arch` to {want}"),
@@ -512,7 +499,7 @@ impl Decided {
             Some(id) if header.comp == COMP_NONE => {
                 if is_kernel(header.kind) {
                     let want = COMPRESSION.short(id).unwrap_or("?");
-                    self.error(
+                    self.add(
                         &uimage::rules::COMP,
                         format!("`request.comp` none, but the data is {is}: U-Boot would start the compressed bytes"),
                         format!("change `request.comp` to {want}"),
@@ -522,7 +509,7 @@ impl Decided {
             None if header.comp == COMP_NONE => {}
             id => {
                 let want = id.and_then(|id| COMPRESSION.short(id)).unwrap_or("none");
-                self.error(
+                self.add(
                     &uimage::rules::COMP,
                     format!("`request.comp` {given}, but the data is {is}"),
                     format!("change `request.comp` to {want}, or compress the data first"),
@@ -530,7 +517,7 @@ impl Decided {
             }
         }
         if found == Some(Codec::Lz4Legacy) {
-            self.warn(
+            self.add(
                 &uimage::rules::LZ4_LEGACY,
                 "the data is in LZ4's legacy frame, which the kernel reads but U-Boot does not",
                 "compress with `lz4 -9` (without -l)",
@@ -567,11 +554,10 @@ impl Decided {
         if !range.contains(&entry) && !range.is_empty() {
             let what = if header.kind == kind::KERNEL_NOLOAD { "an offset into the data, " } else { "" };
             let end = if range.end == u64::MAX { String::new() } else { format!("{:#x}", range.end) };
-            self.error(
-                &uimage::rules::ENTRY,
-                format!("`request.entry` {entry:#x} is outside of the image ({what}{:#x}..{end})", range.start),
-                "change `request.entry` or `request.load`".to_owned(),
-            );
+            let message =
+                format!("`request.entry` {entry:#x} is outside of the image ({what}{:#x}..{end})", range.start);
+            let finding = uimage::rules::ENTRY.finding(message).with_severity(Severity::Error);
+            self.findings.push(finding.with_help("change `request.entry` or `request.load`"));
         } else if let Some((_, why)) = header.entered(first, false).filter(|_| !request.xip) {
             let first = if header.kind == kind::KERNEL_NOLOAD { 0 } else { load };
             let message = format!("`request.entry` {entry:#x} is not the first byte of the kernel, {first:#x}: {why}");

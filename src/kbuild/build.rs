@@ -1,7 +1,7 @@
 //! The whole way from the kernel's own vmlinux to the linked decompressor and its setup.
 
 use super::folder::{BuildFolder, Files, Image, Place};
-use super::rebuild::{Kernel, Rebuild};
+use super::rebuild::{Rebuild, UnpackedKernel};
 use super::tree::{check_linker, missing_files, voffsets, zoffsets};
 use super::{Error, LinkCommand, Piggy, VOFFSET, ZOFFSET, offsets};
 use crate::assemble::Step;
@@ -110,7 +110,7 @@ impl Built {
         self.files.push((file, bytes));
     }
 
-    fn kernel(&mut self, image: Image, kernel: &Kernel<'_>, unpacked: &[u8]) {
+    fn kernel(&mut self, image: Image, kernel: &UnpackedKernel<'_>, unpacked: &[u8]) {
         let Some(stripped) = kernel.plan.regions().iter().find(|region| region.name == "vmlinux.bin") else {
             return self.step(image.file("Image"), unpacked.to_vec(), "flat: objcopy -O binary -R .comment -S".into());
         };

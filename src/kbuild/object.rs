@@ -28,7 +28,7 @@ pub(super) struct Machine {
 
 /// A section with contents, aligned to one byte.
 #[derive(Debug)]
-pub(super) struct Section<'a> {
+pub(super) struct ObjectSection<'a> {
     /// Its name.
     pub(super) name: &'static str,
     /// `sh_type`.
@@ -50,7 +50,7 @@ pub(super) enum Base {
 
 /// A global symbol without type or size.
 #[derive(Debug)]
-pub(super) struct Symbol {
+pub(super) struct ObjectSymbol {
     /// Its name.
     pub(super) name: &'static str,
     /// Its value in bytes from the base.
@@ -72,7 +72,11 @@ const FIRST_GIVEN: u16 = 4;
 ///
 /// # Errors
 /// [`Error::DoesNotFit`] when a number outgrows the fields of a 32-bit object.
-pub(super) fn plan<'a>(machine: Machine, sections: Vec<Section<'a>>, symbols: &[Symbol]) -> Result<Plan<'a>, Error> {
+pub(super) fn plan<'a>(
+    machine: Machine,
+    sections: Vec<ObjectSection<'a>>,
+    symbols: &[ObjectSymbol],
+) -> Result<Plan<'a>, Error> {
     let encoder = encoder(machine.is_64, machine.endian);
     let align = Align::new(encoder.address_size()).unwrap_or(Align::ONE);
     let header = |kind, flags, sh_offset, sh_size| SectionHeader {
@@ -162,7 +166,7 @@ fn symbol_table(
     encoder: Encoder,
     machine: Machine,
     sections: usize,
-    symbols: &[Symbol],
+    symbols: &[ObjectSymbol],
 ) -> Result<(Vec<u8>, Vec<u8>, u32), Error> {
     let mut strings = StringTable::default();
     let handles: Vec<_> = symbols.iter().map(|symbol| strings.add(symbol.name.as_bytes())).collect();
@@ -194,7 +198,7 @@ mod tests {
     #[test]
     fn what_32_bits_cannot_count_is_refused() {
         let machine = Machine { is_64: false, endian: Endian::Little, machine: 3, flags: 0, section_symbols: false };
-        let symbol = Symbol { name: "far", value: 1 << 32, base: Base::Absolute };
+        let symbol = ObjectSymbol { name: "far", value: 1 << 32, base: Base::Absolute };
         assert!(plan(machine, Vec::new(), &[symbol]).is_err());
     }
 }

@@ -4,7 +4,7 @@
 //! `arch/arm/boot/compressed/piggy.S`, whose object is [`Piggy::object`] for [`Target`]s of that CPU. Either decompressor
 //! takes the uncompressed size from the last four bytes of the data, little-endian.
 
-use super::object::{self, Base, Machine, Section, Symbol};
+use super::object::{self, Base, Machine, ObjectSection, ObjectSymbol};
 use super::{Error, Result};
 use crate::arch::Arch;
 use crate::bytes::{Cursor, Endian, FieldError, Problem, len64};
@@ -192,13 +192,13 @@ impl<'a> Piggy<'a> {
                 .with_help("the decompressor counts in 32 bits: no kernel of this size can be booted")
         })?;
         let alloc = spec::SHF_ALLOC.0;
-        let data = |name| Section { name, kind: spec::SHT_PROGBITS.0, flags: alloc, bytes: self.data.into() };
-        let symbol = |name, value, base| Symbol { name, value, base };
+        let data = |name| ObjectSection { name, kind: spec::SHT_PROGBITS.0, flags: alloc, bytes: self.data.into() };
+        let symbol = |name, value, base| ObjectSymbol { name, value, base };
         let (start, end) = ("input_data", "input_data_end");
         if target.arch == Arch::Arm {
             let mut sections = vec![data(".piggydata")];
             if !target.attributes.is_empty() {
-                sections.push(Section {
+                sections.push(ObjectSection {
                     name: ".ARM.attributes",
                     kind: spec::SHT_ARM_ATTRIBUTES.0,
                     flags: 0,
@@ -209,7 +209,7 @@ impl<'a> Piggy<'a> {
             return object::plan(target.machine, sections, &symbols).map_err(Error::Object);
         }
         let lens = [input_len.to_le_bytes(), self.output_len.to_le_bytes()].concat();
-        let rodata = Section { name: ".rodata", kind: spec::SHT_PROGBITS.0, flags: alloc, bytes: lens.into() };
+        let rodata = ObjectSection { name: ".rodata", kind: spec::SHT_PROGBITS.0, flags: alloc, bytes: lens.into() };
         let symbols = [
             symbol("z_input_len", value, Base::Absolute),
             symbol("z_output_len", self.output_len.into(), Base::Absolute),

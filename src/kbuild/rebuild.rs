@@ -33,7 +33,7 @@ pub(super) struct Rebuild<'a> {
 
 /// What is compressed, and how it came about.
 #[derive(Debug)]
-pub(super) struct Kernel<'a> {
+pub(super) struct UnpackedKernel<'a> {
     /// The stripped kernel with its relocations behind it (x86), or the flat one (ARM).
     pub(super) plan: Plan<'a>,
     /// The relocation table, and where it was taken from.
@@ -141,9 +141,9 @@ impl<'a> Rebuild<'a> {
     /// # Errors
     /// [`Error::Image`] when the kernel cannot be stripped or flattened, or its relocations are needed and not to be had;
     /// [`Error::Refused`] when there are some, but not of this kernel.
-    pub(super) fn kernel(&self, unstripped: Option<&[u8]>) -> Result<Kernel<'a>> {
+    pub(super) fn kernel(&self, unstripped: Option<&[u8]>) -> Result<UnpackedKernel<'a>> {
         if self.arch == Arch::Arm {
-            return Ok(Kernel { plan: flat(&self.vmlinux, self.arch)?, relocs: None });
+            return Ok(UnpackedKernel { plan: flat(&self.vmlinux, self.arch)?, relocs: None });
         }
         let stripped = stripped(&self.vmlinux)?;
         let config = need(self.folder.config, ".config")?;
@@ -157,7 +157,7 @@ impl<'a> Rebuild<'a> {
             all.bytes(table.clone())?;
             all.region("vmlinux.relocs", start, RegionKind::Data);
         }
-        Ok(Kernel { plan: all.finish(), relocs })
+        Ok(UnpackedKernel { plan: all.finish(), relocs })
     }
 
     /// The table of the kernel itself; else one that belongs to it.
@@ -183,8 +183,7 @@ impl<'a> Rebuild<'a> {
             return Ok((table.to_vec(), RelocsFrom::Folder));
         }
         let message = "the relocations in compressed/vmlinux.relocs of the build folder are not those of this vmlinux";
-        let help = "give the vmlinux that still has its relocations (vmlinux.unstripped), or put that beside it";
-        Err(Error::Refused { findings: vec![super::rules::RELOCS.finding(message).with_help(help)] })
+        Err(Error::Refused { findings: vec![super::rules::RELOCS.finding(message)] })
     }
 
     /// Is the table of this kernel, by what it points to?

@@ -2,7 +2,6 @@
 
 use crate::bytes::is_printable;
 use serde::Serialize;
-use serde_json::ser::{Formatter, PrettyFormatter, Serializer};
 use std::io::{self, Write};
 
 /// Version of the JSON forms; grows when a field of one changes its meaning or goes away.
@@ -41,7 +40,14 @@ pub fn write_json(command: &str, report: &impl Serialize, out: impl Write) -> io
 }
 
 fn write(document: &impl Serialize, mut out: impl Write) -> io::Result<()> {
-    document.serialize(&mut Serializer::with_formatter(&mut out, Printable::default()))?;
+    let text = serde_json::to_string_pretty(document)?;
+    // Between strings nothing but line breaks is not printable, and within them those are escaped.
+    for part in text.split_inclusive(|c| c != '\n' && !is_printable(c)) {
+        let end = part.char_indices().next_back().filter(|(_, c)| *c != '\n' && !is_printable(*c));
+        let (plain, escaped) = part.split_at(end.map_or(part.len(), |(at, _)| at));
+        out.write_all(plain.as_bytes())?;
+        escaped.encode_utf16().try_for_each(|unit| write!(out, "\\u{unit:04x}"))?;
+    }
     out.write_all(b"\n")
 }
 
@@ -55,60 +61,6 @@ pub fn write_files_json(command: &str, files: &[impl Serialize], out: impl Write
         files: &'f [F],
     }
     write_json(command, &Files { files }, out)
-}
-
-/// As `serde_json::to_writer_pretty`, but for the text.
-#[derive(Default)]
-struct Printable(PrettyFormatter<'static>);
-
-impl Formatter for Printable {
-    fn write_string_fragment<W: Write + ?Sized>(&mut self, out: &mut W, mut text: &str) -> io::Result<()> {
-        while let Some((at, c)) = text.char_indices().find(|(_, c)| !is_printable(*c)) {
-            let (before, rest) = text.split_at(at);
-            out.write_all(before.as_bytes())?;
-            for unit in c.encode_utf16(&mut [0; 2]) {
-                write!(out, "\\u{unit:04x}")?;
-            }
-            text = rest.strip_prefix(c).unwrap_or_default();
-        }
-        out.write_all(text.as_bytes())
-    }
-
-    fn begin_array<W: Write + ?Sized>(&mut self, out: &mut W) -> io::Result<()> {
-        self.0.begin_array(out)
-    }
-
-    fn end_array<W: Write + ?Sized>(&mut self, out: &mut W) -> io::Result<()> {
-        self.0.end_array(out)
-    }
-
-    fn begin_array_value<W: Write + ?Sized>(&mut self, out: &mut W, first: bool) -> io::Result<()> {
-        self.0.begin_array_value(out, first)
-    }
-
-    fn end_array_value<W: Write + ?Sized>(&mut self, out: &mut W) -> io::Result<()> {
-        self.0.end_array_value(out)
-    }
-
-    fn begin_object<W: Write + ?Sized>(&mut self, out: &mut W) -> io::Result<()> {
-        self.0.begin_object(out)
-    }
-
-    fn end_object<W: Write + ?Sized>(&mut self, out: &mut W) -> io::Result<()> {
-        self.0.end_object(out)
-    }
-
-    fn begin_object_key<W: Write + ?Sized>(&mut self, out: &mut W, first: bool) -> io::Result<()> {
-        self.0.begin_object_key(out, first)
-    }
-
-    fn begin_object_value<W: Write + ?Sized>(&mut self, out: &mut W) -> io::Result<()> {
-        self.0.begin_object_value(out)
-    }
-
-    fn end_object_value<W: Write + ?Sized>(&mut self, out: &mut W) -> io::Result<()> {
-        self.0.end_object_value(out)
-    }
 }
 
 #[cfg(test)]

@@ -61,8 +61,7 @@ fn follow(path: &Path) -> Result<End> {
     let mut from: Option<PathBuf> = None;
     for _ in 0..=LINKS {
         let Some((entry, stat)) = look(&folder, &name)? else {
-            let place = Entry { folder: Arc::new(folder), name, stat: None, planted: false };
-            return from.map_or(Ok(End::Place(Place::Replace(place))), |to| {
+            return from.map_or(Ok(End::Place(Place::Replace(Entry::new(folder, name, None, false)))), |to| {
                 bail!(
                     "is a link to {}, and nothing is there: remove the link, or make the file that it is to lead to",
                     to.display()
@@ -74,19 +73,14 @@ fn follow(path: &Path) -> Result<End> {
             FileType::Directory => return Ok(End::Folder(entry)),
             FileType::Symlink => {}
             FileType::RegularFile => {
-                let place = Entry { folder: Arc::new(folder), name, stat: Some(stat), planted };
-                return Ok(End::Place(Place::Replace(place)));
+                return Ok(End::Place(Place::Replace(Entry::new(folder, name, Some(stat), planted))));
             }
             FileType::Fifo if planted => return refuse("pipe", stat.st_uid),
-            _ => {
-                let place = Entry { folder: Arc::new(folder), name, stat: Some(stat), planted };
-                return Ok(End::Place(Place::Open(place)));
-            }
+            _ => return Ok(End::Place(Place::Open(Entry::new(folder, name, Some(stat), planted)))),
         }
         // /dev/stdout and its like lead to an open file, not to a name.
         if rustix::fs::fstatfs(&folder).is_ok_and(|system| system.f_type == PROC_SUPER_MAGIC) {
-            let place = Entry { folder: Arc::new(folder), name, stat: None, planted };
-            return Ok(End::Place(Place::Open(place)));
+            return Ok(End::Place(Place::Open(Entry::new(folder, name, None, planted))));
         }
         if planted {
             return refuse("link", stat.st_uid);
@@ -152,6 +146,10 @@ fn refuse<T>(what: &str, owner: u32) -> Result<T> {
 }
 
 impl Entry {
+    fn new(folder: impl Into<Arc<OwnedFd>>, name: OsString, stat: Option<Stat>, planted: bool) -> Entry {
+        Entry { folder: folder.into(), name, stat, planted }
+    }
+
     /// Opens what stands there for writing.
     pub(crate) fn open(&self) -> Result<File> {
         let file = rustix::fs::openat(&self.folder, &self.name, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty());
@@ -178,12 +176,12 @@ impl Folder {
     pub(crate) fn entry(&self, name: &str) -> Result<Place> {
         let (folder, name) = (Arc::clone(&self.0), OsString::from(name));
         let Some((_, stat)) = look(&folder, &name)? else {
-            return Ok(Place::Replace(Entry { folder, name, stat: None, planted: false }));
+            return Ok(Place::Replace(Entry::new(folder, name, None, false)));
         };
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             bail!("is in the way and is not a file; remove it, or name another folder");
         }
         let planted = is_planted(&folder, &stat)?;
-        Ok(Place::Replace(Entry { folder, name, stat: Some(stat), planted }))
+        Ok(Place::Replace(Entry::new(folder, name, Some(stat), planted)))
     }
 }

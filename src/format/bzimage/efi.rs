@@ -11,7 +11,8 @@
 //!
 //! PE specification 8.3; arch/x86/boot/header.S and include/linux/pe.h of Linux 6.12.
 
-use crate::bytes::{FieldError, FieldWriter, Problem};
+use super::plan::{Error, put32};
+use crate::bytes::FieldWriter;
 use crate::format::pe::{
     self, MACHINE_AMD64, NX_COMPAT, OPTIONAL_AT, PE32_PLUS, SECTION_EXECUTE as EXECUTE, SECTION_LEN, SECTION_PLACES,
     SECTION_READ as READ, SECTION_WRITE as WRITE,
@@ -42,7 +43,7 @@ const DISCARDABLE: u32 = 0x0200_0000;
 
 /// Bytes of the image, in the order of the file.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Layout {
+pub(super) struct EfiSizes {
     /// The setup.
     pub setup: u64,
     /// The stub's code.
@@ -59,7 +60,7 @@ pub(super) struct Layout {
     pub entry: u64,
 }
 
-struct Section {
+struct EfiSection {
     name: &'static str,
     /// Bytes in memory and in the file.
     len: (u64, u64),
@@ -67,14 +68,14 @@ struct Section {
 }
 
 /// Writes the header into the boot sector of a setup, the first [`ROOM`] bytes of which are zero.
-pub(super) fn write_header(out: &mut FieldWriter, layout: &Layout) -> Result<(), FieldError> {
+pub(super) fn write_header(out: &mut FieldWriter, layout: &EfiSizes) -> Result<(), Error> {
     let behind_headers = layout.setup.saturating_sub(SECTION_ALIGNMENT);
     let sections = [
-        Section { name: ".setup", len: (behind_headers, behind_headers), flags: INITIALIZED | READ | DISCARDABLE },
-        Section { name: ".text", len: (layout.code, layout.code), flags: CODE | EXECUTE | READ },
-        Section { name: ".data", len: (layout.data_memory, layout.data), flags: INITIALIZED | READ | WRITE },
-        Section { name: ".payload", len: (layout.payload, layout.payload), flags: INITIALIZED | READ },
-        Section {
+        EfiSection { name: ".setup", len: (behind_headers, behind_headers), flags: INITIALIZED | READ | DISCARDABLE },
+        EfiSection { name: ".text", len: (layout.code, layout.code), flags: CODE | EXECUTE | READ },
+        EfiSection { name: ".data", len: (layout.data_memory, layout.data), flags: INITIALIZED | READ | WRITE },
+        EfiSection { name: ".payload", len: (layout.payload, layout.payload), flags: INITIALIZED | READ },
+        EfiSection {
             name: ".sbat",
             len: (layout.sbat, layout.sbat.next_multiple_of(FILE_ALIGNMENT)),
             flags: INITIALIZED | READ,
@@ -82,7 +83,7 @@ pub(super) fn write_header(out: &mut FieldWriter, layout: &Layout) -> Result<(),
     ];
     out.u16("MZ", 0, pe::E_MAGIC)?;
     out.u32("LINUX_PE_MAGIC", 0x38, LINUX_PE_MAGIC)?;
-    put(out, "e_lfanew", pe::E_LFANEW, PE_AT)?;
+    put32(out, "e_lfanew", pe::E_LFANEW, PE_AT)?;
 
     let place = |field: &str| PE_AT + pe::offset_of(field);
     // COFF file header
@@ -101,7 +102,7 @@ pub(super) fn write_header(out: &mut FieldWriter, layout: &Layout) -> Result<(),
         out.u32("Name", at, u32::from_le_bytes([a, b, c, d]))?;
         out.u32("Name", at + 4, u32::from_le_bytes([e, f, g, h]))?;
         for ((field, place), value) in SECTION_PLACES.into_iter().zip([section.len.0, memory, section.len.1, file]) {
-            put(out, field, at + place, value)?;
+            put32(out, field, at + place, value)?;
         }
         out.u32("Characteristics", at + 36, section.flags)?;
         memory = memory.saturating_add(section.len.0).next_multiple_of(SECTION_ALIGNMENT);
@@ -114,25 +115,18 @@ pub(super) fn write_header(out: &mut FieldWriter, layout: &Layout) -> Result<(),
     // Optional header
     out.u16("Magic", place("Magic"), PE32_PLUS)?;
     out.u16("MajorLinkerVersion", place("MajorLinkerVersion"), 0x1402)?;
-    put(out, "SizeOfCode", place("SizeOfCode"), layout.code)?;
-    put(out, "SizeOfInitializedData", place("SizeOfInitializedData"), memory - SECTION_ALIGNMENT - layout.code)?;
-    put(out, "AddressOfEntryPoint", place("AddressOfEntryPoint"), layout.setup.saturating_add(layout.entry))?;
-    put(out, "BaseOfCode", place("BaseOfCode"), layout.setup)?;
-    put(out, "SectionAlignment", place("SectionAlignment"), SECTION_ALIGNMENT)?;
-    put(out, "FileAlignment", place("FileAlignment"), FILE_ALIGNMENT)?;
+    put32(out, "SizeOfCode", place("SizeOfCode"), layout.code)?;
+    put32(out, "SizeOfInitializedData", place("SizeOfInitializedData"), memory - SECTION_ALIGNMENT - layout.code)?;
+    put32(out, "AddressOfEntryPoint", place("AddressOfEntryPoint"), layout.setup.saturating_add(layout.entry))?;
+    put32(out, "BaseOfCode", place("BaseOfCode"), layout.setup)?;
+    put32(out, "SectionAlignment", place("SectionAlignment"), SECTION_ALIGNMENT)?;
+    put32(out, "FileAlignment", place("FileAlignment"), FILE_ALIGNMENT)?;
     out.u16("MajorImageVersion", place("MajorImageVersion"), EFISTUB_VERSION.0)?;
     out.u16("MinorImageVersion", place("MinorImageVersion"), EFISTUB_VERSION.1)?;
-    put(out, "SizeOfImage", place("SizeOfImage"), memory)?;
-    put(out, "SizeOfHeaders", place("SizeOfHeaders"), SECTION_ALIGNMENT)?;
+    put32(out, "SizeOfImage", place("SizeOfImage"), memory)?;
+    put32(out, "SizeOfHeaders", place("SizeOfHeaders"), SECTION_ALIGNMENT)?;
     out.u16("Subsystem", place("Subsystem"), SUBSYSTEM_EFI_APPLICATION)?;
     out.u16("DllCharacteristics", place("DllCharacteristics"), NX_COMPAT)?;
     out.u16("NumberOfRvaAndSizes", place("NumberOfRvaAndSizes"), DIRECTORIES)?;
     Ok(())
-}
-
-fn put(out: &mut FieldWriter, field: &'static str, at: u64, value: u64) -> Result<(), FieldError> {
-    let max = u64::from(u32::MAX);
-    let low =
-        u32::try_from(value).map_err(|_| FieldError::new(field, at, Problem::OutOfRange { value, min: 0, max }))?;
-    out.u32(field, at, low)
 }

@@ -31,6 +31,5 @@ pub(crate) use raw::{
     BOOT_FLAG, FIELDS, HDRS, LOADFLAGS, XLF_5LEVEL_ENABLED, XLF_EFI_HANDOVER_32, XLF_KERNEL_64, XLOADFLAGS, offset_of,
 };
 pub use relink::{Offsets, follow_link};
-pub use standalone::StandaloneError;
 pub(crate) use standalone::{Inherited, StandaloneParts, StandaloneSetup, plan as plan_standalone};
 pub(crate) use standalone_image::{NO_RELEASE, STANDALONE_RULES, StandaloneImage};

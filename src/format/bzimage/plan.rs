@@ -4,7 +4,7 @@ use super::check::LAST_ROOT_DEV;
 use super::parse::{Setup, regions};
 use super::raw::{SetupHeader, offset_of};
 use crate::bytes::{Align, FieldError, FieldWriter, Patch, Problem, len64};
-use crate::elf::{DEFAULT_MAX_SIZE, X86_REMOVES};
+use crate::elf::{self, DEFAULT_MAX_SIZE, X86_REMOVES};
 use crate::format::pe::{Pe, SECTION_PLACES, is_mz};
 use crate::layout::{self, Plan, Reserver};
 use crate::stub::{self, Stub};
@@ -167,7 +167,39 @@ pub enum Error {
         /// `efi64_stub_entry` - 0x200.
         want: u64,
     },
+    /// The setup is too old for what has to be said in its header.
+    #[error("setup: version at offset 0x206 is {found:#x}, the boot stub needs {OLDEST_STANDALONE:#x} (2.12) or newer")]
+    #[diagnostic(help("leave SETUP out: then kimage's own is used"))]
+    OldSetup {
+        /// The version.
+        found: u16,
+    },
+    /// A built-in part of kimage is damaged.
+    #[error("the built-in boot stub")]
+    #[diagnostic(transparent)]
+    BuiltIn(#[from] elf::Error),
+    /// The command line is longer than kernels read.
+    #[error("the command line has {len} bytes, the kernel reads at most {max}")]
+    #[diagnostic(help("shorten it"))]
+    Cmdline {
+        /// Its length.
+        len: u64,
+        /// What `cmdline_size` says.
+        max: u64,
+    },
+    /// The image would need more memory than allowed.
+    #[error("the image needs {need} bytes of memory to start, more than {max}")]
+    #[diagnostic(help("allow it with `request.max_memory`, or pass the initrd by the boot loader"))]
+    TooLarge {
+        /// Bytes needed.
+        need: u64,
+        /// Bytes allowed.
+        max: u64,
+    },
 }
+
+/// The oldest protocol of a setup in front of kimage's boot stub: its header has all fields up to `init_size`.
+pub(super) const OLDEST_STANDALONE: u16 = 0x20c;
 
 /// Fewest sectors of a setup with its boot sector, and most (`SETUP_SECT_MIN`, `SETUP_SECT_MAX` of build.c).
 const SETUP_SECTORS: std::ops::RangeInclusive<u64> = 5..=64;

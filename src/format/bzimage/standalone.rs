@@ -9,20 +9,17 @@
 use super::efi;
 use super::kernel_info;
 use super::parse::Setup;
+use super::plan::{self, Error, OLDEST_STANDALONE};
 use super::raw::{LOADED_HIGH, XLF_5LEVEL, XLF_5LEVEL_ENABLED, XLF_CAN_BE_LOADED_ABOVE_4G, XLF_KERNEL_64, offset_of};
 use crate::bytes::{Align, FieldError, FieldWriter, Patch, Problem, len64, slice};
-use crate::elf::{self, Elf, FlatOptions, flatten};
+use crate::elf::{Elf, FlatOptions, flatten};
 use crate::format::pe;
 use crate::layout::{self, Plan, Region, RegionKind, Reserver};
 use crate::stub::builtin::{self, BootStub};
 use crate::stub::memory::{self, Sizes};
 use crate::stub::parameters::Parameters;
-use miette::Diagnostic;
 use std::borrow::Cow;
 use std::ops::Range;
-
-/// The header must have all fields up to `init_size`.
-const OLDEST_PROTOCOL: u16 = 0x20c;
 
 /// Where the real-mode setup comes from.
 #[derive(Debug, Clone)]
@@ -114,50 +111,8 @@ pub(crate) struct StandaloneBuilt<'a> {
     pub patches: Vec<Patch>,
 }
 
-/// The parts do not make an image.
-#[derive(Debug, thiserror::Error, Diagnostic)]
-#[non_exhaustive]
-pub enum StandaloneError {
-    /// The setup has an impossible field.
-    #[error("setup: {0}")]
-    #[diagnostic(transparent)]
-    Setup(#[from] FieldError),
-    /// The setup is too old for what has to be said in its header.
-    #[error("setup: version at offset 0x206 is {found:#x}, the boot stub needs {OLDEST_PROTOCOL:#x} (2.12) or newer")]
-    #[diagnostic(help("leave SETUP out: then kimage's own is used"))]
-    OldSetup {
-        /// The version.
-        found: u16,
-    },
-    /// A built-in part of kimage is damaged.
-    #[error("the built-in boot stub")]
-    #[diagnostic(transparent)]
-    BuiltIn(#[from] elf::Error),
-    /// The command line is longer than kernels read.
-    #[error("the command line has {len} bytes, the kernel reads at most {max}")]
-    #[diagnostic(help("shorten it"))]
-    Cmdline {
-        /// Its length.
-        len: u64,
-        /// What `cmdline_size` says.
-        max: u64,
-    },
-    /// The image would need more memory than allowed.
-    #[error("the image needs {need} bytes of memory to start, more than {max}")]
-    #[diagnostic(help("allow it with `request.max_memory`, or pass the initrd by the boot loader"))]
-    TooLarge {
-        /// Bytes needed.
-        need: u64,
-        /// Bytes allowed.
-        max: u64,
-    },
-    /// The layout did not come out.
-    #[error(transparent)]
-    Layout(#[from] layout::Error),
-}
-
 /// The built-in setup, flat.
-fn builtin_setup() -> Result<Vec<u8>, StandaloneError> {
+fn builtin_setup() -> Result<Vec<u8>, Error> {
     let elf = Elf::parse(builtin::SETUP)?;
     let flat = flatten(&elf, &FlatOptions::default())?;
     let mut bytes = vec![0; layout::usize_or_max(flat.base.0)];
@@ -165,7 +120,7 @@ fn builtin_setup() -> Result<Vec<u8>, StandaloneError> {
     Ok(bytes)
 }
 
-fn builtin_symbol(name: &str) -> Result<u64, StandaloneError> {
+fn builtin_symbol(name: &str) -> Result<u64, Error> {
     let elf = Elf::parse(builtin::SETUP)?;
     let symbol = elf.symbols()?.find(|symbol| symbol.name == name.as_bytes());
     Ok(symbol.map_or(0, |symbol| symbol.value))
@@ -174,11 +129,8 @@ fn builtin_symbol(name: &str) -> Result<u64, StandaloneError> {
 /// Plans the image; refuses one that needs more than `max_memory` bytes to start.
 ///
 /// # Errors
-/// [`StandaloneError`].
-pub(crate) fn plan<'a>(
-    parts: StandaloneParts<'a, '_>,
-    max_memory: u64,
-) -> Result<StandaloneBuilt<'a>, StandaloneError> {
+/// [`Error`].
+pub(crate) fn plan<'a>(parts: StandaloneParts<'a, '_>, max_memory: u64) -> Result<StandaloneBuilt<'a>, Error> {
     let stub = parts.stub;
     let payload_at = stub.early_end;
     let initrd = joined(&parts.initrd);
@@ -200,9 +152,9 @@ pub(crate) fn plan<'a>(
         initrd: initrd.len,
     };
     let max = max_memory.min(u64::from(u32::MAX));
-    let memory = memory::layout(&sizes).ok_or(StandaloneError::TooLarge { need: u64::MAX, max })?;
+    let memory = memory::layout(&sizes).ok_or(Error::TooLarge { need: u64::MAX, max })?;
     if memory.init_size > max {
-        return Err(StandaloneError::TooLarge { need: memory.init_size, max });
+        return Err(Error::TooLarge { need: memory.init_size, max });
     }
     let parameters = Parameters {
         payload_at,
@@ -299,7 +251,7 @@ fn joined<'a>(disks: &[&'a [u8]]) -> Joined<'a> {
 }
 
 /// The stub with what it is to know.
-fn head(stub: &BootStub, parameters: &Parameters, setup_type_max: u32) -> Result<Vec<u8>, StandaloneError> {
+fn head(stub: &BootStub, parameters: &Parameters, setup_type_max: u32) -> Result<Vec<u8>, Error> {
     let block: Vec<u8> = parameters.to_words().iter().flat_map(|word| word.to_le_bytes()).collect();
     let mut head = stub.bytes.clone();
     for (field, at, bytes) in [
@@ -321,15 +273,15 @@ fn setup(
     parts: &StandaloneParts<'_, '_>,
     parameters: &Parameters,
     sbat_at: u64,
-) -> Result<(Vec<u8>, Vec<Patch>), StandaloneError> {
+) -> Result<(Vec<u8>, Vec<Patch>), Error> {
     let mut bytes = match &parts.setup {
         StandaloneSetup::BuiltIn => builtin_setup()?,
         StandaloneSetup::Kernel(bytes) => bytes.to_vec(),
     };
     let given = Setup::parse(&bytes)?;
     given.check_end()?;
-    if given.version() < OLDEST_PROTOCOL {
-        return Err(StandaloneError::OldSetup { found: given.version() });
+    if given.version() < OLDEST_STANDALONE {
+        return Err(Error::OldSetup { found: given.version() });
     }
     let version = given.version();
     let least =
@@ -338,7 +290,7 @@ fn setup(
     let cmdline_size = least(given.header().cmdline_size.get(), inherited.map(|old| old.cmdline_size));
     let initrd_addr_max = least(given.header().initrd_addr_max.get(), inherited.map(|old| old.initrd_addr_max));
     if parameters.cmdline_len > u64::from(cmdline_size) {
-        return Err(StandaloneError::Cmdline { len: parameters.cmdline_len, max: cmdline_size.into() });
+        return Err(Error::Cmdline { len: parameters.cmdline_len, max: cmdline_size.into() });
     }
     let is_builtin = matches!(parts.setup, StandaloneSetup::BuiltIn);
     let version_at = if is_builtin { put_version(&mut bytes, &parts.version)? } else { None };
@@ -356,7 +308,7 @@ fn setup(
     let mut out = FieldWriter::new(bytes);
     if let Some(entry) = parts.stub.efi_pe_entry.filter(|_| parts.efi) {
         let stub = parts.stub;
-        let layout = efi::Layout {
+        let layout = efi::EfiSizes {
             setup: padded,
             code: stub.data_at,
             data: stub.early_end.saturating_sub(stub.data_at),
@@ -408,7 +360,7 @@ fn setup(
     out.u16("xloadflags", offset_of("xloadflags"), xloadflags)?;
     put32(&mut out, "payload_offset", p.payload_at)?;
     put32(&mut out, "payload_length", len64(&parts.payload))?;
-    put32(&mut out, "pref_address", p.load_min)?;
+    put32(&mut out, "pref_address", p.load_min & u64::from(u32::MAX))?;
     let upper = u32::try_from(p.load_min >> 32).unwrap_or(u32::MAX);
     out.u32("pref_address (upper half)", offset_of("pref_address") + 4, upper)?;
     put32(&mut out, "init_size", p.init_size)?;
@@ -420,7 +372,7 @@ fn setup(
 }
 
 /// Writes the text where the built-in setup has room for it; returns what `kernel_version` is to say.
-fn put_version(setup: &mut [u8], text: &str) -> Result<Option<u16>, StandaloneError> {
+fn put_version(setup: &mut [u8], text: &str) -> Result<Option<u16>, Error> {
     let (start, end) = (builtin_symbol("version_text")?, builtin_symbol("version_text_end")?);
     let room = end.saturating_sub(start).saturating_sub(1);
     let mut cut = text.len().min(layout::usize_or_max(room));
@@ -434,11 +386,7 @@ fn put_version(setup: &mut [u8], text: &str) -> Result<Option<u16>, StandaloneEr
     Ok(u16::try_from(start.saturating_sub(0x200)).ok().filter(|_| start > 0x200))
 }
 
-/// Writes the lower 32 bits of a field whose upper ones are 0, or follow.
-fn put32(out: &mut FieldWriter, field: &'static str, value: u64) -> Result<(), StandaloneError> {
-    let max = u64::from(u32::MAX);
-    let at = offset_of(field);
-    let low = if field == "pref_address" { value & max } else { value };
-    let low = u32::try_from(low).map_err(|_| FieldError::new(field, at, Problem::OutOfRange { value, min: 0, max }))?;
-    Ok(out.u32(field, at, low)?)
+/// Writes a field of the header.
+fn put32(out: &mut FieldWriter, field: &'static str, value: u64) -> Result<(), Error> {
+    plan::put32(out, field, offset_of(field), value)
 }
