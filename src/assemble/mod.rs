@@ -26,15 +26,14 @@ pub use crate::format::dts::{Error as SourceError, File as SourceFile, Source};
 pub use crate::format::fit::{Algorithm, External, Layout as FitLayout, Options as FitOptions};
 pub use crate::format::uimage::{ARCH, COMPRESSION, Names, OS, TYPE};
 
-use crate::arch::Arch;
-use crate::bytes::{Patch, PhysAddr, len64};
+use crate::bytes::{Patch, len64};
 use crate::codec::Codec;
 use crate::elf::{self, Elf, flatten};
 use crate::error::{Error, InputError, Result};
 use crate::finding::Finding;
+use crate::format::Format;
 use crate::format::bzimage::{self, BzImage, Generation, Parts, Setup};
 use crate::format::zimage::{self, ZImage};
-use crate::format::{Format, uimage::Header};
 use crate::layout::{Emitted, Plan, RegionKind};
 use crate::stub::Stub;
 use std::borrow::Cow;
@@ -65,6 +64,11 @@ pub struct Step {
     pub how: String,
 }
 
+/// `2.15`
+fn version<S: serde::Serializer>(protocol: &u16, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("{}.{:02}", protocol >> 8, protocol & 0xff))
+}
+
 impl Assembled<'_> {
     /// Writes the image.
     ///
@@ -76,7 +80,8 @@ impl Assembled<'_> {
 }
 
 /// What an assembled image is.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, serde::Serialize)]
+#[serde(tag = "format", rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Facts {
     /// x86 bzImage.
@@ -84,22 +89,30 @@ pub enum Facts {
         /// How the kernel's own build does it.
         generation: Generation,
         /// Protocol version, 0x020f for 2.15.
+        #[serde(serialize_with = "version")]
         protocol: u16,
         /// The version text of the setup.
         kernel_version: Option<String>,
-        /// Bytes of the setup, and padded.
-        setup: (u64, u64),
+        /// Bytes of the setup.
+        setup_size: u64,
+        /// Bytes of the setup, padded.
+        setup_padded: u64,
         /// Bytes of the flat system.
-        system: u64,
+        system_size: u64,
     },
     /// x86 bzImage around kimage's own boot stub.
+    #[serde(rename = "bzimage")]
     StandaloneBzImage {
-        /// How the kernel is compressed.
-        codec: crate::codec::Codec,
+        /// `kimage`, where [`Facts::BzImage`] has a generation of Linux.
+        stub: &'static str,
         /// What `kernel_version` says.
         kernel_version: String,
-        /// Bytes of the kernel, and compressed.
-        kernel: (u64, u64),
+        /// The codec by which the kernel is compressed.
+        compression: &'static str,
+        /// Bytes of the kernel.
+        kernel_size: u64,
+        /// Bytes of the kernel, compressed.
+        payload_size: u64,
         /// Bytes of memory that it needs to start (`init_size`).
         memory: u64,
         /// Its addresses are chosen at random.
@@ -108,25 +121,42 @@ pub enum Facts {
     /// ARM zImage.
     ZImage {
         /// Bytes up to the first device tree.
-        kernel_len: u64,
+        kernel_size: u64,
         /// Device trees behind it.
         dtbs: usize,
     },
     /// Flat binary.
     Flat {
         /// Load address of its first byte.
-        base: PhysAddr,
+        load_address: u64,
         /// The CPU, where it is known.
-        arch: Option<Arch>,
+        arch: Option<&'static str>,
         /// Sections in it.
         sections: usize,
     },
     /// U-Boot legacy image.
     UImage {
-        /// Its header.
-        header: Header,
+        /// The CPU's short name, as `mkimage -A`.
+        arch: Option<&'static str>,
+        /// The operating system's short name, as `mkimage -O`.
+        os: Option<&'static str>,
+        /// The type's short name, as `mkimage -T`.
+        #[serde(rename = "type")]
+        kind: Option<&'static str>,
+        /// The compression's short name, as `mkimage -C`.
+        compression: Option<&'static str>,
+        /// All four, as `mkimage -l` puts it.
+        description: String,
+        /// `ih_load`.
+        load_address: u32,
+        /// `ih_ep`.
+        entry_point: u32,
+        /// `ih_name`.
+        name: String,
+        /// `ih_time`, seconds since 1970.
+        time: u32,
         /// Bytes of data behind the header.
-        data_len: u64,
+        data_size: u64,
         /// Fields that nobody gave.
         derived: Vec<Derived>,
     },
@@ -183,8 +213,9 @@ pub fn x86_image<'a>(vmlinux: &'a [u8], request: &X86Request<'a>) -> Result<Asse
             generation: built.generation,
             protocol: built.protocol,
             kernel_version: built.kernel_version,
-            setup: (built.setup_len, built.setup_padded),
-            system: built.system_len,
+            setup_size: built.setup_len,
+            setup_padded: built.setup_padded,
+            system_size: built.system_len,
         },
         plan: built.plan,
         patches: built.patches,
@@ -323,16 +354,16 @@ pub fn zimage<'a>(vmlinux: &'a [u8], dtbs: &[&'a [u8]]) -> Result<Assembled<'a>>
         }
     };
     let plan = plan.map_err(Error::ZImage)?;
-    let kernel_len = plan.regions().first().map_or(0, |region| region.at.end);
+    let kernel_size = plan.regions().first().map_or(0, |region| region.at.end);
     let trees = plan.regions().len().saturating_sub(1);
     let mut findings = Vec::new();
-    if trees > 0 && !looks_for_appended_dtb(&plan, kernel_len) {
+    if trees > 0 && !looks_for_appended_dtb(&plan, kernel_size) {
         let message = "the decompressor holds no device tree magic number: it does not seem to look behind itself";
         findings.push(rules::APPENDED_DTB.finding(message));
     }
     Ok(Assembled {
         plan,
-        facts: Facts::ZImage { kernel_len, dtbs: trees },
+        facts: Facts::ZImage { kernel_size, dtbs: trees },
         patches: Vec::new(),
         findings,
         steps: Vec::new(),
@@ -363,6 +394,7 @@ pub fn image<'a>(vmlinux: &'a [u8], options: &FlatOptions) -> Result<Assembled<'
     let elf = Elf::parse(vmlinux).map_err(|error| Error::input("VMLINUX", error))?;
     let flat = flatten(&elf, options).map_err(|error| Error::input("VMLINUX", error))?;
     let sections = flat.plan.regions().iter().filter(|region| region.kind == RegionKind::Code).count();
-    let facts = Facts::Flat { base: flat.base, arch: elf.arch(), sections };
+    let arch = elf.arch().map(|arch| arch.facts().name);
+    let facts = Facts::Flat { load_address: flat.base.0, arch, sections };
     Ok(Assembled { plan: flat.plan, facts, patches: Vec::new(), findings: Vec::new(), steps: Vec::new() })
 }

@@ -173,9 +173,11 @@ pub fn bzimage_standalone<'a>(vmlinux: &'a [u8], request: &StandaloneRequest<'a>
     };
     let built = plan_standalone(parts, request.max_memory).map_err(Error::BzImage)?;
     let facts = Facts::StandaloneBzImage {
-        codec: request.codec,
+        stub: "kimage",
         kernel_version: version,
-        kernel: (len64(&kernel.bytes), built.parameters.payload_len),
+        compression: request.codec.name(),
+        kernel_size: len64(&kernel.bytes),
+        payload_size: built.parameters.payload_len,
         memory: built.parameters.init_size,
         kaslr: built.parameters.has(parameters::KASLR),
     };

@@ -12,7 +12,8 @@ use crate::finding::{Finding, Severity};
 use crate::format::Format;
 use crate::format::fdt::FDT_MAGIC;
 use crate::format::uimage::{
-    self, ARCH, COMP_NONE, COMPRESSION, HEADER_LEN, Header, NAME_LEN, TYPE, arch_ids, arch_word, comp_id, kind,
+    self, ARCH, COMP_NONE, COMPRESSION, HEADER_LEN, Header, NAME_LEN, Names, OS, TYPE, arch_ids, arch_word, comp_id,
+    kind,
 };
 use crate::format::zimage::{self, ZImage};
 use crate::layout::{Plan, Region, RegionKind, Reserver};
@@ -122,7 +123,21 @@ pub fn uimage<'a>(request: &UImageRequest, files: &[&'a [u8]], dtbs: &[&'a [u8]]
     let magic = request.magic.unwrap_or(uimage::MAGIC);
     let plan = uimage::plan_with_magic(magic, &header, &plans).map_err(Error::UImage)?;
     findings.extend(misplaced_trees(&plan));
-    let facts = Facts::UImage { header, data_len: plan.len() - HEADER_LEN, derived: decided.derived };
+    let long = |names: Names, id| names.long(id).unwrap_or("Unknown");
+    let [arch, os] = [long(ARCH, header.arch), long(OS, header.os)];
+    let facts = Facts::UImage {
+        arch: ARCH.short(header.arch),
+        os: OS.short(header.os),
+        kind: TYPE.short(header.kind),
+        compression: COMPRESSION.short(header.comp),
+        description: format!("{arch} {os} {} ({})", long(TYPE, header.kind), long(COMPRESSION, header.comp)),
+        load_address: header.load,
+        entry_point: header.entry,
+        name: header.name().into_owned(),
+        time: header.time,
+        data_size: plan.len() - HEADER_LEN,
+        derived: decided.derived,
+    };
     Ok(Assembled { plan, facts, patches: Vec::new(), findings, steps })
 }
 

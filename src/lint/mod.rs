@@ -315,17 +315,7 @@ fn format_word(format: Option<Format>) -> &'static str {
         Some(Format::Compressed(_)) => "image",
         Some(Format::Zboot | Format::Uki | Format::Pe) => "efi",
         Some(Format::Android) => "android",
-        Some(
-            Format::Fdt
-            | Format::Cpio
-            | Format::KernelImg
-            | Format::DtTable
-            | Format::Mtk
-            | Format::Trx
-            | Format::TpLink
-            | Format::ChromeOs,
-        )
-        | None => "raw",
+        _ => "raw",
     }
 }
 

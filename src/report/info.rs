@@ -1,12 +1,12 @@
 //! The report of `kimage info`: the layers of files, for people and for programs.
 
+use super::RegionReport;
 use crate::finding::Finding;
 use crate::inspect::{Facts, Layer, LayerId, Opened, Part, Space};
-use crate::layout::{Region, RegionKind};
 use serde::Serialize;
 
 /// What is known of one file.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub struct FileInfo {
     /// Its path, as it was given.
     file: String,
@@ -35,16 +35,8 @@ struct LayerInfo {
     offset: u64,
     size: u64,
     facts: Facts,
-    regions: Vec<RegionInfo>,
+    regions: Vec<RegionReport>,
     findings: Vec<Finding>,
-}
-
-#[derive(Debug, Serialize)]
-struct RegionInfo {
-    name: String,
-    kind: RegionKind,
-    offset: u64,
-    size: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -71,7 +63,7 @@ impl FileInfo {
 
     /// A file that could not be opened for what it is.
     pub fn failed(name: &str, error: String) -> FileInfo {
-        FileInfo { file: name.to_owned(), size: None, error: Some(error), layers: Vec::new(), parts: Vec::new() }
+        FileInfo { file: name.to_owned(), error: Some(error), ..FileInfo::default() }
     }
 }
 
@@ -92,14 +84,9 @@ fn layer_info(opened: &Opened<'_>, layer: &Layer) -> LayerInfo {
         offset: layer.at.start,
         size: layer.size(),
         facts: layer.facts.clone(),
-        regions: layer.regions.iter().map(region_info).collect(),
+        regions: layer.regions.iter().map(RegionReport::from).collect(),
         findings: layer.findings.clone(),
     }
-}
-
-fn region_info(region: &Region) -> RegionInfo {
-    let Region { name, at, kind } = region;
-    RegionInfo { name: name.to_string(), kind: *kind, offset: at.start, size: at.end - at.start }
 }
 
 fn part_info(part: &Part) -> PartInfo {

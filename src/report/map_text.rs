@@ -9,30 +9,28 @@ use std::ops::Range;
 /// The narrowest picture that shows anything, in columns.
 const NARROWEST: usize = 20;
 
-/// What stands for a colour where there is none; beside a colour it tells those apart who do not see it.
-fn glyph(paint: Paint) -> char {
+/// What stands for a colour where there is none, and beside a colour tells those apart who do not see it; and the colour's SGR
+/// code.
+fn look(paint: Paint) -> (char, &'static str) {
     match paint {
-        Paint::Header => '▓',
-        Paint::Code => '█',
-        Paint::Payload => '▒',
-        Paint::Data => '░',
-        Paint::Digest => '#',
-        Paint::Padding => '·',
-        Paint::Memory => '-',
+        Paint::Header => ('▓', "33"),
+        Paint::Code => ('█', "34"),
+        Paint::Payload => ('▒', "35"),
+        Paint::Data => ('░', "32"),
+        Paint::Digest => ('#', "31"),
+        Paint::Padding => ('·', "90"),
+        Paint::Memory => ('-', "36"),
     }
 }
 
-/// SGR code of a colour.
-fn colour(paint: Paint) -> &'static str {
-    match paint {
-        Paint::Header => "33",
-        Paint::Code => "34",
-        Paint::Payload => "35",
-        Paint::Data => "32",
-        Paint::Digest => "31",
-        Paint::Padding => "90",
-        Paint::Memory => "36",
-    }
+fn glyph(paint: Paint) -> char {
+    look(paint).0
+}
+
+/// The glyph in its colour.
+fn mark(paint: Paint, style: Style) -> String {
+    let (glyph, colour) = look(paint);
+    style.paint(&glyph.to_string(), colour)
 }
 
 /// Writes the picture of the file called `name`, `width` columns wide.
@@ -71,7 +69,7 @@ pub fn write_map_text(name: &str, map: &Map, width: usize, style: Style, mut out
     let words: Vec<(String, String)> = legend
         .map(|paint| {
             let text = format!("{} {}", glyph(paint), paint.name());
-            (style.paint(&glyph(paint).to_string(), colour(paint)) + " " + paint.name(), text)
+            (mark(paint, style) + " " + paint.name(), text)
         })
         .collect();
     let mut column = 0;
@@ -93,7 +91,7 @@ fn write_bar(spans: &[Span], range: &Range<u64>, width: usize, style: Style, out
     for run in columns.chunk_by(|one, other| one == other) {
         let paint = run.first().copied().flatten();
         let text: String = run.iter().map(|paint| paint.map_or(' ', glyph)).collect();
-        write!(out, "{}", paint.map_or(text.clone(), |paint| style.paint(&text, colour(paint))))?;
+        write!(out, "{}", paint.map_or(text.clone(), |paint| style.paint(&text, look(paint).1)))?;
     }
     writeln!(out)?;
     // The names that fit under their own span.
@@ -163,7 +161,7 @@ fn write_list(spans: &[Span], range: &Range<u64>, width: usize, style: Style, ou
         for (row, span) in rows.iter().zip(&spans).skip(line).step_by(lines) {
             let [name, offset, size, share] = row;
             let name: String = name.chars().take(name_width).collect();
-            let mark = style.paint(&glyph(span.paint).to_string(), colour(span.paint));
+            let mark = mark(span.paint, style);
             let [_, w1, w2, w3] = widths;
             write!(out, "  {mark} {name:<name_width$} {offset:>w1$} {size:>w2$} {share:>w3$}")?;
         }
@@ -201,7 +199,7 @@ fn write_addresses(
 ) -> io::Result<()> {
     let digits = format!("{:#x}", range.end).len();
     for span in spans {
-        let mark = style.paint(&glyph(span.paint).to_string(), colour(span.paint));
+        let mark = mark(span.paint, style);
         let text = format!("{:#0w$x} to {:#0w$x} {}", span.at.start, span.at.end, clean(&span.name), w = digits);
         let text: String = text.chars().take(width.saturating_sub(4)).collect();
         writeln!(out, "  {mark} {text}")?;

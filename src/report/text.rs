@@ -1,8 +1,8 @@
 //! The report for people.
 
 use super::style::clean;
-use super::{ImageReport, Report, STDOUT};
-use crate::assemble::FitFacts;
+use super::{Report, STDOUT};
+use crate::assemble::{Facts, FitFacts};
 use std::io::{self, Write};
 
 /// Writes `report` as the lines a kernel developer knows. Findings are not among them: whoever shows them decides
@@ -12,23 +12,15 @@ use std::io::{self, Write};
 /// The writer's own.
 pub fn write_text(report: &Report<'_>, mut out: impl Write) -> io::Result<()> {
     let output = report.output;
-    match &report.image {
-        ImageReport::BzImage { setup_size, setup_padded, system_size, crc32, .. } => {
+    match report.image.facts {
+        Facts::BzImage { setup_size, setup_padded, system_size, .. } => {
             writeln!(out, "Setup is {setup_size} bytes (padded to {setup_padded} bytes).")?;
             writeln!(out, "System is {} kB", system_size.div_ceil(1024))?;
-            if let Some(crc) = crc32 {
+            if let Some(Some(crc)) = &report.image.crc32 {
                 writeln!(out, "CRC {crc}")?;
             }
         }
-        ImageReport::StandaloneBzImage {
-            kernel_version,
-            compression,
-            kernel_size,
-            payload_size,
-            memory,
-            kaslr,
-            ..
-        } => {
+        Facts::StandaloneBzImage { kernel_version, compression, kernel_size, payload_size, memory, kaslr, .. } => {
             writeln!(
                 out,
                 "Kernel is {}, {kernel_size} bytes, {compression}: {payload_size} bytes",
@@ -37,18 +29,18 @@ pub fn write_text(report: &Report<'_>, mut out: impl Write) -> io::Result<()> {
             let kaslr = if *kaslr { "with KASLR" } else { "without KASLR" };
             writeln!(out, "It needs {} MiB of memory to start, {kaslr}", memory.div_ceil(1 << 20))?;
         }
-        ImageReport::ZImage { kernel_size, .. } => {
+        Facts::ZImage { kernel_size, .. } => {
             writeln!(out, "zImage is {kernel_size} bytes")?;
             for region in report.regions.iter().skip(1) {
-                writeln!(out, "{} is {} bytes, at offset {:#x}", clean(region.name), region.size, region.offset)?;
+                writeln!(out, "{} is {} bytes, at offset {:#x}", clean(&region.name), region.size, region.offset)?;
             }
         }
-        ImageReport::Flat { load_address, sections, .. } => {
+        Facts::Flat { load_address, sections, .. } => {
             let size = report.size;
             writeln!(out, "Image is {size} bytes of {sections} sections, for load address {load_address:#x}")?;
         }
-        ImageReport::UImage { description, load_address, entry_point, name, data_size, derived, .. } => {
-            for fact in *derived {
+        Facts::UImage { description, load_address, entry_point, name, data_size, derived, .. } => {
+            for fact in derived {
                 writeln!(out, "{} {} (from {})", fact.field, clean(&fact.value), clean(fact.from))?;
             }
             writeln!(out, "Image Name:   {}", clean(name))?;
@@ -57,7 +49,7 @@ pub fn write_text(report: &Report<'_>, mut out: impl Write) -> io::Result<()> {
             writeln!(out, "Load Address: {load_address:08x}")?;
             writeln!(out, "Entry Point:  {entry_point:08x}")?;
         }
-        ImageReport::Fit(facts) => fit(facts, &mut out)?,
+        Facts::Fit(facts) => fit(facts, &mut out)?,
     }
     if output != STDOUT { writeln!(out, "{} is ready", clean(output)) } else { Ok(()) }
 }
@@ -111,7 +103,7 @@ pub fn write_plan(report: &Report<'_>, mut out: impl Write) -> io::Result<()> {
             "  {:>offset$}  {:>size$} bytes  {}",
             format!("{:#x}", region.offset),
             region.size,
-            clean(region.name)
+            clean(&region.name)
         )?;
     }
     Ok(())

@@ -10,7 +10,7 @@ use serde::Serialize;
 use std::io::{self, Write};
 
 /// What came of one file.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub struct FileVerification {
     /// Its path, as it was given.
     file: String,
@@ -58,17 +58,7 @@ impl FileVerification {
 
     /// A file that could not be opened for what it is.
     pub fn failed(name: &str, error: String) -> FileVerification {
-        FileVerification {
-            file: name.to_owned(),
-            ok: false,
-            error: Some(error),
-            checks: 0,
-            errors: 0,
-            warnings: 0,
-            notes: 0,
-            unchecked: Vec::new(),
-            findings: Vec::new(),
-        }
+        FileVerification { file: name.to_owned(), error: Some(error), ..FileVerification::default() }
     }
 }
 

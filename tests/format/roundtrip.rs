@@ -72,7 +72,7 @@ fn bzimage_comes_back(what: &str, image: &Assembled<'_>, payload: &[u8]) {
     }
     assert_same(what, region("payload").unwrap_or(&[]), payload);
     assert_eq!(parsed.payload(), region("payload"), "{what}");
-    let Facts::BzImage { setup: (_, padded), protocol, ref kernel_version, .. } = image.facts else { unreachable!() };
+    let Facts::BzImage { setup_padded: padded, protocol, ref kernel_version, .. } = image.facts else { unreachable!() };
     assert_eq!(region("setup").map(<[u8]>::len), usize::try_from(padded).ok(), "{what}");
     // Builders before protocol 2.08 counted the last paragraph and did not fill it (corpus-old, 2.6.23 to 2.6.25).
     let system = bytes.len() as u64 - padded;
@@ -256,7 +256,7 @@ proptest! {
     fn bzimage_of_any_shape(parts in x86()) {
         let (vmlinux, setup) = (parts.vmlinux(), parts.setup());
         let image = assemble::bzimage(&vmlinux, &setup, parts.crc).unwrap_or_else(|error| panic!("{error}"));
-        let Facts::BzImage { generation, system, .. } = image.facts else { unreachable!() };
+        let Facts::BzImage { generation, system_size: system, .. } = image.facts else { unreachable!() };
         prop_assert_eq!((generation, system), (parts.generation, parts.system() as u64));
         bzimage_comes_back("generated", &image, &parts.shown());
         // The parts are in it, byte for byte, but for header fields and the CRC.

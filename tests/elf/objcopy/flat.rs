@@ -23,8 +23,8 @@ fn kernels() {
         for path in linked(tree) {
             let bytes = read(&path);
             let base = assemble::image(&bytes, &FlatOptions::default()).unwrap();
-            let kimage::assemble::Facts::Flat { base: start, .. } = base.facts else { unreachable!() };
-            let end = start.0 + base.plan.len();
+            let kimage::assemble::Facts::Flat { load_address: start, .. } = base.facts else { unreachable!() };
+            let end = start + base.plan.len();
             for options in [
                 Options::new(&[], None, None),
                 Options::new(&[".note", ".comment"], None, None),
@@ -201,11 +201,11 @@ fn generate_options(rng: &mut Rng, elf: &[u8]) -> Options {
     if rng.one_in(3) {
         // Only a starting point: objcopy has the last word on what comes of it.
         if let Ok(image) = assemble::image(elf, &options.flat()) {
-            let kimage::assemble::Facts::Flat { base, .. } = image.facts else { unreachable!() };
-            let end = base.0.saturating_add(image.plan.len());
+            let kimage::assemble::Facts::Flat { load_address: base, .. } = image.facts else { unreachable!() };
+            let end = base.saturating_add(image.plan.len());
             options.pad_to = Some(match rng.below(4) {
                 0 => rng.below(end.max(1)),
-                1 => base.0.saturating_add(rng.below(image.plan.len() + 1)),
+                1 => base.saturating_add(rng.below(image.plan.len() + 1)),
                 _ => end.saturating_add(rng.below(5000)),
             });
         }

@@ -8,7 +8,8 @@ use anyhow::{Context, Result};
 use clap::error::ErrorKind;
 use kimage::assemble::{Assembled, Names};
 use kimage::finding::Severity;
-use kimage::report::{Report, write_json, write_plan, write_text};
+use kimage::report::{Report, write_files_json, write_json, write_plan, write_text};
+use serde::Serialize;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -98,4 +99,30 @@ pub(crate) fn finish(command: &'static str, path: &Path, building: &Building, as
         screen::print_error(&String::from_utf8_lossy(&text));
     }
     Ok(())
+}
+
+/// Calls `one` for each file, and prints what came of all as JSON where that is wanted; `failed` is what is said of one that
+/// cannot be read. Fails when one of them could not be, or `one` says that it is not good.
+pub(crate) fn each<R: Serialize>(
+    command: &str,
+    files: &[PathBuf],
+    json: bool,
+    failed: impl Fn(&str, String) -> R,
+    one: impl Fn(&Path) -> Result<(R, bool)>,
+) -> Result<()> {
+    let (mut reports, mut is_good) = (Vec::new(), true);
+    for path in files {
+        let (report, good) = one(path).unwrap_or_else(|error| {
+            let report = failed(&path.display().to_string(), message::text(&error));
+            message::error(&error);
+            (report, false)
+        });
+        is_good &= good;
+        reports.push(report);
+    }
+    if json {
+        screen::print(|out| write_files_json(command, &reports, out))?;
+    }
+    // What is wrong was said, each with its file.
+    if is_good { Ok(()) } else { Err(message::AlreadyReported.into()) }
 }

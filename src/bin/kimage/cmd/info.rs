@@ -1,45 +1,24 @@
 //! `info`: what a file is, layer by layer.
 
+use super::common::{each, one_stdin};
 use crate::args::Info;
 use crate::input::Input;
-use crate::{message, screen};
+use crate::screen;
 use anyhow::{Context, Result, bail};
 use kimage::inspect::{FactFound, Layer, LayerId, Opened, open};
-use kimage::report::{FileInfo, write_files_json, write_info_text};
+use kimage::report::{FileInfo, write_info_text};
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 
 pub(crate) fn info(args: &Info) -> Result<()> {
-    super::common::one_stdin(&args.files);
+    one_stdin(&args.files);
     if let Some(field) = &args.field {
         return print_field(args, field);
     }
-    let mut files = Vec::new();
-    let mut failures = 0;
-    for path in &args.files {
-        match describe(path, args) {
-            Ok((info, damaged)) => {
-                failures += usize::from(damaged);
-                files.push(info);
-            }
-            Err(error) => {
-                failures += 1;
-                files.push(FileInfo::failed(&path.display().to_string(), message::text(&error)));
-                message::error(&error);
-            }
-        }
-    }
-    if args.json {
-        screen::print(|out| write_files_json("info", &files, out))?;
-    }
-    match failures {
-        0 => Ok(()),
-        // Said already, each with its file.
-        _ => Err(message::AlreadyReported.into()),
-    }
+    each("info", &args.files, args.json, FileInfo::failed, |path| describe(path, args))
 }
 
-/// Reads a file and, unless JSON is wanted, prints what it is. True when its own header is damaged.
+/// Reads a file and, unless JSON is wanted, prints what it is. False when its own header is damaged.
 fn describe(path: &Path, args: &Info) -> Result<(FileInfo, bool)> {
     let input = Input::open(path)?;
     let opened = open(&input, &args.opening.limits()).with_context(|| input.name())?;
@@ -47,7 +26,7 @@ fn describe(path: &Path, args: &Info) -> Result<(FileInfo, bool)> {
         screen::print(|out| write_info_text(&input.name(), &opened, screen::style(), out))?;
     }
     let damaged = opened.layers().first().is_some_and(Layer::is_damaged);
-    Ok((FileInfo::new(&input.name(), &opened), damaged))
+    Ok((FileInfo::new(&input.name(), &opened), !damaged))
 }
 
 /// The names of the layers down to this one, as --field takes them; the file's own name only where there is no other.

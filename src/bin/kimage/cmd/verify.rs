@@ -1,17 +1,18 @@
 //! `verify`: does everything hold that a file claims?
 
+use super::common::{each, one_stdin};
 use crate::args::Verify;
 use crate::input::Input;
 use crate::{message, screen};
 use anyhow::{Context, Result};
 use kimage::inspect::verify::{against, verify as check};
 use kimage::inspect::{Limits, Opened, open};
-use kimage::report::{FileVerification, write_files_json, write_verify_text};
+use kimage::report::{FileVerification, write_verify_text};
 use std::path::Path;
 
 pub(crate) fn verify(args: &Verify) -> Result<()> {
     let all: Vec<_> = args.files.iter().chain(&args.against).cloned().collect();
-    super::common::one_stdin(&all);
+    one_stdin(&all);
     let limits = match &args.against {
         Some(_) => args.opening.limits_of_two(),
         None => args.opening.limits(),
@@ -21,25 +22,9 @@ pub(crate) fn verify(args: &Verify) -> Result<()> {
         Some(input) => Some(open(input, &limits).with_context(|| input.name())?),
         None => None,
     };
-    let (mut files, mut is_good) = (Vec::new(), true);
-    for path in &args.files {
-        match one(path, args, &limits, reference.as_ref()) {
-            Ok((report, good)) => {
-                is_good &= good;
-                files.push(report);
-            }
-            Err(error) => {
-                is_good = false;
-                files.push(FileVerification::failed(&path.display().to_string(), message::text(&error)));
-                message::error(&error);
-            }
-        }
-    }
-    if args.json {
-        screen::print(|out| write_files_json("verify", &files, out))?;
-    }
-    // What is wrong was said, each with its file.
-    if is_good { Ok(()) } else { Err(message::AlreadyReported.into()) }
+    each("verify", &args.files, args.json, FileVerification::failed, |path| {
+        one(path, args, &limits, reference.as_ref())
+    })
 }
 
 /// Verifies a file and, unless JSON is wanted, prints what does not hold. True when there was no error.
