@@ -4,6 +4,7 @@
 //! fs/squashfs/squashfs_fs.h, include/uapi/linux/jffs2.h, drivers/mtd/ubi/ubi-media.h, Linux 7.2), Documentation of
 //! OpenWrt's image format for its end mark.
 
+use super::avb;
 use crate::bytes::{Cursor, len64, slice};
 use std::borrow::Cow;
 
@@ -47,8 +48,8 @@ const MAGICS: &[(u64, &[u8], &str)] = &[
     (0x101, b"ustar", "tar archive"),
     (0, b"PK\x03\x04", "zip archive"),
     (0, b"QFI\xfb", "qcow2 disk image"),
-    (0, b"AVB0", "Android verified boot metadata"),
-    (0, b"AVBf", "Android verified boot footer"),
+    (0, avb::MAGIC, "Android verified boot metadata"),
+    (0, avb::FOOTER_MAGIC, "Android verified boot footer"),
     (0, b"SEANDROIDENFORCE", "Samsung's mark SEANDROIDENFORCE"),
     (0, b"-----BEGIN ", "PEM text: a key, certificate or signature"),
     (0, b"sign", "signature (\"sign\")"),
@@ -61,8 +62,9 @@ const MODULE_MARK: &[u8] = b"~Module signature appended~\n";
 
 /// What those are to check something by, in the plural.
 const SIGNATURES: &[(&[u8], &str)] =
-    &[(b"AVB0", AVB), (b"AVBf", AVB), (b"sign", "vendors' signatures"), (MODULE_MARK, APPENDED)];
-const AVB: &str = "digests and signatures of Android's verified boot";
+    &[(avb::MAGIC, AVB), (avb::FOOTER_MAGIC, AVB), (b"sign", "vendors' signatures"), (MODULE_MARK, APPENDED)];
+/// What Android's boot loader checks.
+pub(crate) const AVB: &str = "digests and signatures of Android's verified boot";
 const APPENDED: &str = "appended signatures";
 
 /// Has it a signature at its end, as a kernel module?

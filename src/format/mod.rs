@@ -4,6 +4,7 @@
 //! what their headers say.
 
 pub mod android;
+pub mod avb;
 pub mod bzimage;
 pub mod cpio;
 pub mod cros;

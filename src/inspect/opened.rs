@@ -121,7 +121,7 @@ impl<'a> Opened<'a> {
         let is_inside = |image: &describe::Within| banner.is_some_and(|banner| image.at.contains(&banner));
         match banner {
             Some(_) if !images.iter().any(is_inside) => Some(Kind::Kernel),
-            _ => (!images.is_empty()).then_some(Kind::Data),
+            _ => (!images.is_empty() || initrd::behind_zeros(self.input).is_some()).then_some(Kind::Data),
         }
     }
 

@@ -63,6 +63,8 @@ fn cases(cpu: machine::Cpu) -> Vec<Case> {
         good("every codec, plain ones around", &[&every, &plain(7)], 7),
         good("lz4 last", &[&plain(1), &packed(Codec::Lz4Legacy, &plain(2))], 2),
         good("zeros behind", &[&plain(1), &[0; 999]], 1),
+        good("zeros in front", &[&[0; 512], &plain(1), &gzip(2)], 2),
+        good("zeros in front of a stream, at an odd place", &[&[0; 5], &gzip(1), &[0; 3], &gzip(2)], 2),
         good("zeros behind a stream", &[&gzip(1), &[0; 999]], 1),
         good("a stream at an odd place", &[&odd(gzip(1)), &gzip(2)], 2),
         bad("a stream at an odd place behind an archive", &[&plain(1), &[0; 3], &gzip(2)], PADDING),

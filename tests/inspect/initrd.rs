@@ -43,6 +43,34 @@ fn aligned(bytes: &[u8], to: usize) -> Vec<u8> {
     bytes
 }
 
+/// The kernel passes over zeros in front (`unpack_to_rootfs`; tests/boot/initrd.rs has it boot them): they are no damage, and
+/// what stands behind them is looked at, in containers too.
+#[test]
+fn zeros_in_front() {
+    let dir = tempdir();
+    let path = dir.path().join("initrd");
+    for (zeros, segment) in segments().into_iter().flat_map(|segment| [(512, segment.clone()), (8, segment)]) {
+        let chain = [vec![0; zeros], segment.clone(), vec![0; 512]].concat();
+        fs::write(&path, &chain).unwrap();
+        assert_eq!(verify(&path).0, Some(0), "{}", verify(&path).1);
+        assert_same("the whole", &extract(&path, "initramfs"), &chain);
+        let part = extract(&path, "initramfs[0]");
+        assert_same("the segment", &part[..segment.len()], &segment);
+        assert!(part[segment.len()..].iter().all(|byte| *byte == 0));
+        fs::write(&path, files::uimage(3, &[&chain])).unwrap();
+        let (status, text) = verify(&path);
+        assert_eq!(status, Some(0), "{text}");
+        assert!(!text.contains("in 2 layers"), "{text}");
+    }
+    // An archive has to stand at a multiple of 4 there, too; and behind zeros alone, or text, there is none.
+    fs::write(&path, [vec![0; 5], archive()].concat()).unwrap();
+    assert!(verify(&path).1.contains("[initramfs.junk]"));
+    for rest in [&b""[..], b"text", &files::gzip(b"text")] {
+        fs::write(&path, [&[0; 512][..], rest].concat()).unwrap();
+        assert_eq!(verify(&path).0, Some(1));
+    }
+}
+
 #[test]
 fn every_segment_is_a_part() {
     let dir = tempdir();

@@ -3,8 +3,10 @@
 
 use crate::support::{kimage, run, run_ok, stdout, tempdir, tool};
 use crate::{files, schema};
+use kimage::codec::Codec;
 use kimage::report::json_schema;
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -173,12 +175,23 @@ fn modules_that_are_signed() {
         entry("070701", "a.ko", 0o100_644, &module, 0),
         entry("070701", "b.ko", 0o100_644, b"not signed", 0),
         entry("070701", "c.ko", 0o100_644, &module, 0),
+        entry("070701", "d.ko.gz", 0o100_644, &files::gzip(&module), 0),
+        entry("070701", "e.ko.xz", 0o100_644, &files::packed(Codec::Xz, b"not signed"), 0),
+        entry("070701", "f.ko.zst", 0o100_644, &files::packed(Codec::Zstd, &module), 0),
         entry("070701", "TRAILER!!!", 0, b"", 0),
     ]
     .concat();
     let file = good_but_for(&write(dir.path(), "initrd", &archive), &["signatures of kernel modules"]);
-    assert!(file["findings"][0]["message"].as_str().unwrap().contains("2 with a signature"), "{file}");
+    assert!(file["findings"][0]["message"].as_str().unwrap().contains("4 with a signature, not checked"), "{file}");
     assert_eq!(rules(&file), ["cpio.module_signature"]);
+    // One whose stream is damaged, and more than the work that all are worth: counted as not looked into.
+    let many = (0..2100).map(|n| entry("070701", &format!("{n}.ko.gz"), 0o100_644, &files::gzip(b"not signed"), 0));
+    let many = many.chain([entry("070701", "TRAILER!!!", 0, b"", 0)]).collect::<Vec<_>>().concat();
+    let file = good_but_for(&write(dir.path(), "many", &many), &["signatures of kernel modules"]);
+    assert!(
+        file["findings"][0]["message"].as_str().unwrap().contains("compressed ones were not looked into"),
+        "{file}"
+    );
     let chain = write(dir.path(), "initrd.gz", &files::gzip(&archive));
     let (_, file) = verdict(&chain);
     assert_eq!(file["unchecked"].as_array().unwrap(), &["signatures of kernel modules"], "{file}");
@@ -294,6 +307,68 @@ fn what_androids_boot_loader_checks() {
     assert!(!line.contains("NOT checked"), "{line}");
 }
 
+/// A partition as avbtool's add_hash_footer lays it out (AOSP, external/avb, avbtool.py): the image, the metadata at the next
+/// 4 KiB, the footer at the end. The digests are computed here.
+fn with_footer(image: &[u8], algorithm: u32, claimed: &[u8]) -> Vec<u8> {
+    let salt = [0x5a; 32];
+    let name = b"boot";
+    let digest = Sha256::new().chain_update(salt).chain_update(claimed).finalize();
+    let mut hash = [2_u64.to_be_bytes(), [0; 8], (image.len() as u64).to_be_bytes()].concat();
+    hash.extend(b"sha256");
+    hash.resize(56, 0);
+    [name.len(), salt.len(), digest.len()].iter().for_each(|len| hash.extend((*len as u32).to_be_bytes()));
+    hash.resize(132, 0);
+    hash.extend([&name[..], &salt, &digest].concat());
+    hash.resize(hash.len().next_multiple_of(8), 0);
+    let following = (hash.len() as u64 - 16).to_be_bytes();
+    hash[8..16].copy_from_slice(&following);
+    let mut auxiliary = hash.clone();
+    auxiliary.resize(auxiliary.len().next_multiple_of(64), 0);
+    let mut header = vec![0; 256];
+    let mut put = |at: usize, value: u64| header[at..at + 8].copy_from_slice(&value.to_be_bytes());
+    put(12, 64);
+    put(20, auxiliary.len() as u64);
+    put(40, 32);
+    put(104, hash.len() as u64);
+    header[..8].copy_from_slice(b"AVB0\0\0\0\x01");
+    header[28..32].copy_from_slice(&algorithm.to_be_bytes());
+    let signed = Sha256::new().chain_update(&header).chain_update(&auxiliary).finalize();
+    let metadata = [&header[..], &signed, &[7; 32], &auxiliary].concat();
+    let at = image.len().next_multiple_of(4096);
+    let mut partition = image.to_vec();
+    partition.resize(at, 0);
+    partition.extend(&metadata);
+    partition.resize(at + 8192 - 64, 0);
+    partition.extend(b"AVBf\0\0\0\x01\0\0\0\0");
+    [image.len(), at, metadata.len()].iter().for_each(|value| partition.extend((*value as u64).to_be_bytes()));
+    partition.resize(at + 8192, 0);
+    partition
+}
+
+/// The digest of the partition and that of the metadata are computed; the signature needs a key.
+#[test]
+fn digests_of_androids_verified_boot() {
+    let dir = tempdir();
+    let signatures = "signatures of Android's verified boot";
+    let good = with_footer(&files::dtb(), 1, &files::dtb());
+    let file = good_but_for(&write(dir.path(), "signed", &good), &[signatures]);
+    assert!(rules(&file).contains(&"avb.signature"), "{file}");
+    good_but_for(&write(dir.path(), "unsigned", &with_footer(&files::dtb(), 0, &files::dtb())), &[]);
+    for image in [files::android(2), files::android(4), files::dtb()] {
+        let good = with_footer(&image, 1, &image);
+        let (_, file) = verdict(&write(dir.path(), "good", &good));
+        assert!(rules(&file).contains(&"avb.signature") && !rules(&file).contains(&"avb.digest"), "{file}");
+        // Another image, another name in the descriptor.
+        let mut renamed = good.clone();
+        let at = memchr::memmem::rfind(&renamed, b"bootZZZZ").unwrap();
+        renamed[at] = b'B';
+        for bad in [with_footer(&image, 1, b"other"), renamed] {
+            let (line, file) = verdict(&write(dir.path(), "bad", &bad));
+            assert!(line.contains(": bad: ") && rules(&file).contains(&"avb.digest"), "{line}");
+        }
+    }
+}
+
 /// A hash of an algorithm that nobody knows, and a limit that ends the work.
 #[test]
 fn what_was_not_looked_at_for_other_reasons() {
@@ -311,5 +386,7 @@ fn what_was_not_looked_at_for_other_reasons() {
     for _ in 0..20 {
         nested = files::gzip(&nested);
     }
-    good_but_for(&write(dir.path(), "nested", &nested), &["layers beyond the limits"]);
+    let (line, file) = verdict(&write(dir.path(), "nested", &nested));
+    assert!(line.contains(": not known: ") && line.ends_with("NOT checked: layers beyond the limits"), "{line}");
+    assert_eq!(file["ok"], false);
 }

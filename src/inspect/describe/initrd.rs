@@ -5,7 +5,7 @@
 //! the work: what was unpacked before stays, and the kernel says "Initramfs unpacking failed"; one built into the kernel
 //! makes it panic.
 
-use super::Child;
+use super::{Child, Content};
 use crate::bytes::{len64, slice};
 use crate::codec::Codec;
 use crate::finding::Finding;
@@ -51,6 +51,22 @@ pub(in crate::inspect) fn no_archive() -> Finding {
 
 fn junk(message: impl Into<String>) -> Finding {
     rules::INITRAMFS_JUNK.finding(message)
+}
+
+/// A chain with zeros in front, over which the kernel passes: what stands behind them. `None` where that is no archive.
+pub(in crate::inspect) fn behind_zeros(bytes: &[u8]) -> Option<Next> {
+    if bytes.first() != Some(&0) {
+        return None;
+    }
+    let next = next(bytes, 0, false, false);
+    let segment = next.segment.as_ref()?;
+    let is_archive = match (segment.kind, &segment.content) {
+        (Some(Kind::Known(Format::Compressed(codec))), Content::Range(at)) => {
+            is_packed_archive(codec, slice(bytes, at.start, at.end.saturating_sub(at.start))?)
+        }
+        _ => true,
+    };
+    is_archive.then_some(next)
 }
 
 /// What stands in the chain `bytes` from `end` on, where an `archive` that is not compressed ended, or a stream. `inside`:

@@ -276,6 +276,15 @@ fn data(kind: Kind, bytes: &[u8], context: &Context<'_>) -> Described {
     let mut described = Described::new(kind, what);
     described.regions = Region::whole(bytes, "data", RegionKind::Data);
     described.within(bytes, context);
+    if let Some(next) = initrd::behind_zeros(bytes).filter(|_| described.children.is_empty()) {
+        described.title = "initial RAM disk, with zeros in front".into();
+        described.regions = next.regions;
+        described.findings.extend(next.finding);
+        described.children.extend(next.segment);
+        if context.parent.is_none() {
+            described.whole_part("initramfs", bytes);
+        }
+    }
     described
 }
 

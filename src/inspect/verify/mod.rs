@@ -186,10 +186,13 @@ fn check(opened: &Opened<'_>, layer: &Layer) -> Checks {
         // Their readers check all there is.
         Kind::Known(Format::Compressed(_) | Format::KernelImg | Format::DtTable | Format::Mtk) => {}
         Kind::Data => {
-            signatures::data(bytes, &mut checks);
+            signatures::data(opened.layers().first().map_or(bytes, |file| opened.bytes(file)), bytes, &mut checks);
             unexplained(layer, &mut checks);
         }
         Kind::Kernel | Kind::Config => {}
+    }
+    if layer.parent.is_none() {
+        signatures::verified_boot(bytes, &mut checks);
     }
     checks
 }

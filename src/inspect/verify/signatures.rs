@@ -2,13 +2,16 @@
 //! passes over them.
 
 use crate::bytes::{len64, slice};
+use crate::codec::Codec;
 use crate::finding::{Checks, Hex, rules};
 use crate::format::android::BootImage;
+use crate::format::avb::VerifiedBoot;
 use crate::format::cpio::Cpio;
-use crate::format::foreign::{Foreign, is_signed_module};
+use crate::format::foreign::{AVB, Foreign, is_signed_module};
 use crate::format::pe::Pe;
 use crate::format::tplink::TpLink;
 use crate::format::uki::{self, Role};
+use std::io::{self, Write};
 
 rules! {
     pub(super) RULES:
@@ -32,6 +35,12 @@ rules! {
     ANDROID_SIGNATURE = "android.signature", Note, "signature of the boot image",
         "nobody looked whether it is that of these bytes: avbtool verify_image does",
         "check it with avbtool verify_image";
+    AVB_DIGEST = "avb.digest", Error, "digest of Android's verified boot",
+        "bytes changed after the digest was made: a locked device does not boot it",
+        "make the footer again if the change is yours (avbtool add_hash_footer); else take the image from where it was made";
+    AVB_SIGNATURE = "avb.signature", Note, "Android's verified boot",
+        "nobody looked whether a locked device takes it: avbtool verify_image does, with the key",
+        "check it with avbtool verify_image --key";
     DATA_SIGNATURE = "data.signature", Note, "data",
         "nobody looked whether it is that of these bytes",
         "check it with the tool that made it";
@@ -41,6 +50,38 @@ rules! {
 }
 
 const MODULE_SIGNATURES: &str = "signatures of kernel modules";
+
+/// Bytes that may come out of compressed modules of one archive.
+const MODULES_WORK: u64 = 64 << 20;
+/// What it costs to begin with one, in such bytes.
+const EACH_MODULE: u64 = 32 << 10;
+
+/// `name.ko.xz` and the like, which the kernel or kmod decompresses.
+fn is_packed_module(name: &[u8]) -> bool {
+    memchr::memmem::rfind(name, b".ko.").is_some()
+}
+
+/// The end of what is written.
+#[derive(Default)]
+struct End {
+    bytes: Vec<u8>,
+    len: u64,
+}
+
+impl Write for End {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        /// More than the mark of a signature has.
+        const KEPT: usize = 64;
+        self.bytes.extend_from_slice(bytes.get(bytes.len().saturating_sub(KEPT)..).unwrap_or_default());
+        self.bytes.drain(..self.bytes.len().saturating_sub(KEPT));
+        self.len = self.len.saturating_add(len64(bytes));
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
 
 pub(super) fn tplink(bytes: &[u8], checks: &mut Checks) {
     let Ok(image) = TpLink::parse(bytes) else { return };
@@ -63,6 +104,7 @@ pub(super) fn cpio(bytes: &[u8], checks: &mut Checks) {
     let Ok(archive) = Cpio::parse(bytes) else { return };
     let (mut sums, mut wrong, mut first) = (0_u64, 0_u64, None);
     let (mut modules, mut module_at) = (0_u64, None);
+    let (mut left, mut unread) = (MODULES_WORK, 0_u64);
     for entry in archive.entries().flatten() {
         let data = slice(bytes, entry.data_at, entry.size).unwrap_or_default();
         if let Some(found) = entry.checksum() {
@@ -73,7 +115,22 @@ pub(super) fn cpio(bytes: &[u8], checks: &mut Checks) {
                 first.get_or_insert((entry, found, sum));
             }
         }
-        if is_signed_module(data) {
+        let is_signed = match Codec::detect(data).filter(|_| is_packed_module(entry.name)) {
+            None => is_signed_module(data),
+            Some(_) if left == 0 => {
+                unread += 1;
+                continue;
+            }
+            Some(codec) => {
+                let mut end = End::default();
+                // What is damaged, or holds more, has no end to look at.
+                let is_whole = codec.decompress_one(data, left, &mut end).is_ok();
+                left = left.saturating_sub(end.len.max(entry.size).saturating_add(EACH_MODULE));
+                unread += u64::from(!is_whole);
+                is_whole && is_signed_module(&end.bytes)
+            }
+        };
+        if is_signed {
             modules += 1;
             module_at.get_or_insert(entry.data_at);
         }
@@ -86,8 +143,9 @@ pub(super) fn cpio(bytes: &[u8], checks: &mut Checks) {
     } else if sums > 0 {
         checks.expect(&CPIO_CHECK, None, true, "", "");
     }
-    if modules > 0 {
-        let found = format!("{modules} with a signature, not checked");
+    if modules > 0 || unread > 0 {
+        let more = if unread > 0 { format!("; {unread} compressed ones were not looked into") } else { String::new() };
+        let found = format!("{modules} with a signature, not checked{more}");
         checks.not_checked(&MODULE_SIGNATURE, module_at, found, MODULE_SIGNATURES);
     }
 }
@@ -104,10 +162,30 @@ pub(super) fn android(bytes: &[u8], checks: &mut Checks) {
     }
 }
 
-/// Data that a magic number names a signature.
-pub(super) fn data(bytes: &[u8], checks: &mut Checks) {
+/// The digests in the metadata behind a file, and what else is signed there.
+pub(super) fn verified_boot(bytes: &[u8], checks: &mut Checks) {
+    let Some(boot) = VerifiedBoot::parse(bytes) else { return };
+    let show = |digest: &[u8]| digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let (of_image, others) = boot.of_image();
+    for one in of_image.iter().chain(&boot.of_metadata()) {
+        let found = format!("{} of {}", show(&one.found), one.what);
+        checks.expect(&AVB_DIGEST, one.at, one.found == one.wanted, found, show(&one.wanted));
+    }
+    if boot.is_signed() {
+        let found = "a signature, not checked against a key";
+        checks.not_checked(&AVB_SIGNATURE, boot.metadata_at, found, "signatures of Android's verified boot");
+    }
+    if of_image.is_empty() || others > 0 {
+        let found = format!("{} descriptors of the image, {others} of something else, not checked", of_image.len());
+        checks.not_checked(&AVB_SIGNATURE, boot.metadata_at, found, "other digests of Android's verified boot");
+    }
+}
+
+/// Data that a magic number names a signature; of a file's footer more is known ([`verified_boot`]).
+pub(super) fn data(file: &[u8], bytes: &[u8], checks: &mut Checks) {
     let Some(foreign) = Foreign::detect(bytes) else { return };
-    if let Some(what) = foreign.unchecked {
+    let is_known = foreign.unchecked == Some(AVB) && VerifiedBoot::parse(file).is_some();
+    if let Some(what) = foreign.unchecked.filter(|_| !is_known) {
         checks.not_checked(&DATA_SIGNATURE, 0, format!("{}, not checked", foreign.name), what);
     }
 }
