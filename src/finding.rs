@@ -142,7 +142,7 @@ pub(crate) use rules;
 
 /// Rules applied, and the findings where they were not kept.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Checks {
+pub struct Checks {
     count: u64,
     findings: Vec<Finding>,
 }
@@ -193,19 +193,13 @@ impl Checks {
         self.findings.push(Finding { offset: at.into(), ..finding });
     }
 
-    /// Adds what rules that are held elsewhere found.
-    pub(crate) fn extend(&mut self, findings: Vec<Finding>) {
-        self.count += 1;
-        self.findings.extend(findings);
-    }
-
     /// How many rules were applied.
     pub(crate) fn count(&self) -> u64 {
         self.count
     }
 
     /// Where they were not kept.
-    pub(crate) fn into_findings(self) -> Vec<Finding> {
+    pub fn into_findings(self) -> Vec<Finding> {
         self.findings
     }
 
@@ -213,6 +207,13 @@ impl Checks {
     pub(crate) fn append(&mut self, other: Checks) {
         self.count += other.count;
         self.findings.extend(other.findings);
+    }
+}
+
+/// What looks at many things at once counts as one rule.
+impl From<Vec<Finding>> for Checks {
+    fn from(findings: Vec<Finding>) -> Checks {
+        Checks { count: 1, findings }
     }
 }
 

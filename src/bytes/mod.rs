@@ -173,6 +173,11 @@ pub(crate) fn slice(bytes: &[u8], at: u64, len: u64) -> Option<&[u8]> {
     bytes.get(start..end)
 }
 
+/// Lower-case hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -16,6 +16,13 @@ pub(crate) struct Field {
     pub since: u16,
 }
 
+impl Field {
+    /// A field that every version has.
+    pub(crate) const fn new(name: &'static str, at: u64, width: usize) -> Field {
+        Field { name, at, width, since: 0 }
+    }
+}
+
 /// Makes the field table of a zerocopy record out of the record itself, so that no offset is written twice:
 /// `fields!(Record at 0x1f1 => { setup_sects since 0, … })`.
 macro_rules! fields {

@@ -120,6 +120,11 @@ pub(super) fn detect(bytes: &[u8]) -> bool {
     })
 }
 
+/// The size of the dictionary by the header, in bytes.
+pub(crate) fn dictionary(bytes: &[u8]) -> Option<u32> {
+    Cursor::little(bytes).u32("dictionary size", 1).ok()
+}
+
 /// Does the first of it decode, whatever the header says of dictionary and size?
 pub(super) fn decodes(bytes: &[u8]) -> bool {
     const ENOUGH: u64 = 64 << 10;

@@ -28,6 +28,7 @@ mod zstd;
 
 pub use declared::{LEAST, PER_BYTE};
 pub use error::{Error, Result};
+pub(crate) use lzma::dictionary as lzma_dictionary;
 pub use parameters::{Bcj, Literal, Parameters, SPLIT_SIZE};
 
 use sink::Sink;

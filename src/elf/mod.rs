@@ -272,6 +272,9 @@ impl Section<'_> {
     }
 }
 
+/// File offset of `e_entry`, in either class.
+pub(crate) const ENTRY_AT: u64 = 24;
+
 /// An ELF file.
 #[derive(Debug, Clone)]
 pub struct Elf<'a> {

@@ -3,7 +3,8 @@
 //! Source: <https://source.android.com/docs/core/architecture/bootloader/boot-image-header>, and
 //! <https://source.android.com/docs/core/architecture/partitions/vendor-boot-partitions>.
 
-use crate::bytes::{Cursor, FieldError, Problem, len64, slice};
+use crate::bytes::{Cursor, Field, FieldError, Problem, hex, len64, slice};
+use crate::finding::{Checks, rules};
 use crate::format::footprint::{Footprint, Stage};
 use crate::layout::RegionKind;
 use sha1::{Digest, Sha1};
@@ -17,8 +18,32 @@ pub(crate) const VENDOR_MAGIC: &[u8] = b"VNDRBOOT";
 const PAGE_3: u64 = 4096;
 /// Where every version has its number: in versions 0 to 2 the field after the reserved word.
 const VERSION_AT: u64 = 40;
+const ID_AT: u64 = 576;
 /// Page sizes that boot loaders know.
 const PAGES: Range<u64> = 2048..(64 << 10) + 1;
+
+rules! {
+    /// What is looked at in the image.
+    pub(crate) RULES:
+    ID = "android.id", Note, "id, the SHA-1 of the sections",
+        "a section was changed after mkbootimg, or another tool made the image; few boot loaders look at it",
+        "mkbootimg makes the id again";
+}
+
+/// Fields of the header in `boot.img`, of versions 0 to 2 but for the first.
+const BOOT_FIELDS: &[Field] = &[
+    Field::new("header_version", VERSION_AT, 4),
+    Field::new("name", 48, 16),
+    Field::new("tags_addr", 32, 4),
+    Field::new("id", ID_AT, 32),
+];
+/// The same of `vendor_boot.img`.
+const VENDOR_FIELDS: &[Field] = &[
+    Field::new("header_version", 8, 4),
+    Field::new("name", 2080, 16),
+    Field::new("tags_addr", 2076, 4),
+    Field::new("kernel_addr", 16, 4),
+];
 
 /// A part of a boot image.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,6 +127,24 @@ impl<'a> BootImage<'a> {
         }
     }
 
+    /// The fields of its header.
+    pub(crate) fn fields(&self) -> &'static [Field] {
+        if self.is_vendor { VENDOR_FIELDS } else { BOOT_FIELDS }
+    }
+
+    /// Holds `id` to the sections of `bytes`, the whole file.
+    pub(crate) fn check(&self, bytes: &[u8]) -> Checks {
+        let mut checks = Checks::default();
+        // Zeros are no claim.
+        let claim = self.id.split_at_checked(20).filter(|_| self.id.iter().any(|byte| *byte != 0));
+        if let Some((digest, rest)) = claim {
+            let computed = self.computed_id(bytes);
+            let is_right = digest == computed && rest.iter().all(|byte| *byte == 0);
+            checks.expect(&ID, ID_AT, is_right, hex(self.id), hex(&computed));
+        }
+        checks
+    }
+
     /// Where the header has the sections loaded to.
     pub(crate) fn footprint(&self) -> Footprint {
         let mut footprint = Footprint::default();
@@ -171,7 +214,7 @@ impl<'a> BootImage<'a> {
             extra_cmdline: text(608, 1024)?,
             tags_address: Some(cursor.u32("tags_addr", 32)?),
             kernel_address: None,
-            id: cursor.take("id", 576, 32)?,
+            id: cursor.take("id", ID_AT, 32)?,
             sections,
             vendor_ramdisks: Vec::new(),
         })

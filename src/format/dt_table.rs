@@ -2,13 +2,16 @@
 //!
 //! Sources: dtbTool of Code Aurora (`dtbtool.c`, versions 1 to 3 of QCDT), and Samsung's dtbhtool (`dtbh_header`, `dtbh_entry`).
 
-use crate::bytes::{Cursor, FieldError, Problem, len64};
+use crate::bytes::{Cursor, Field, FieldError, Problem, len64};
 use std::ops::Range;
 
 const QCDT: &[u8] = b"QCDT";
 const DTBH: &[u8] = b"DTBH";
 /// Boards with more than some hundred trees are unknown.
 const MAX_ENTRIES: u32 = 4096;
+
+/// Fields of the header.
+pub(crate) const FIELDS: &[Field] = &[Field::new("entries", 8, 4)];
 
 /// Whose table it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 //! Source: Documentation/arch/arm64/booting.rst and Documentation/arch/riscv/boot-image-header.rst, Linux 7.2.
 
 use crate::arch::Arch;
-use crate::bytes::{Cursor, FieldError, Problem, len64, slice};
+use crate::bytes::{Cursor, Field, FieldError, Problem, len64, slice};
 use crate::finding::{Checks, Hex, Severity, rules};
 use crate::format::fdt::Behind;
 use crate::format::footprint::{Footprint, Stage};
@@ -20,6 +20,15 @@ const FLAGS_AT: u64 = 24;
 const VERSION_AT: u64 = 32;
 const RISCV_MAGIC_AT: u64 = 48;
 const RISCV_MAGIC: u64 = 0x0056_4353_4952;
+
+/// Fields of the header.
+pub(crate) const FIELDS: &[Field] = &[
+    Field::new("text_offset", TEXT_OFFSET_AT, 8),
+    Field::new("image_size", SIZE_AT, 8),
+    Field::new("flags", FLAGS_AT, 8),
+    Field::new("endianness", FLAGS_AT, 8),
+    Field::new("header_version", VERSION_AT, 4),
+];
 
 rules! {
     /// What is looked at in the header.

@@ -3,13 +3,15 @@
 //! Source: MediaTek's `mkimage` of its Android trees (`mtk_header`), and U-Boot's tools/mtk_image.h (`union gfh`'s neighbour
 //! `lk_hdr`, v2023.01: magic, size, name).
 
-use crate::bytes::{Cursor, FieldError, Problem, len64, slice};
+use crate::bytes::{Cursor, Field, FieldError, Problem, len64, slice};
 use std::ops::Range;
 
 /// The magic number, little-endian.
 const MAGIC: u32 = 0x5888_1688;
 /// Bytes of the header; what is not used is 0xff.
 const HEADER: u64 = 512;
+/// Its fields.
+pub(crate) const FIELDS: &[Field] = &[Field::new("size", 4, 4), Field::new("name", 8, 32)];
 
 /// A header and its contents.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,13 +2,23 @@
 //!
 //! Source: OpenWrt firmware-utils, src/mktplinkfw.c (`struct fw_header`).
 
-use crate::bytes::{Cursor, Endian, FieldError, Problem, len64, slice};
+use crate::bytes::{Cursor, Endian, Field, FieldError, Problem, len64, slice};
 use md5::{Digest, Md5};
 use std::ops::Range;
 
 /// Bytes of the header, and the version in its first word.
 const HEADER: u64 = 512;
 const VERSION: u32 = 0x0100_0000;
+/// Fields of the header.
+pub(crate) const FIELDS: &[Field] = &[
+    Field::new("vendor", 4, 24),
+    Field::new("fw_version", 0x1c, 36),
+    Field::new("hw_id", 0x40, 4),
+    Field::new("hw_rev", 0x44, 4),
+    Field::new("md5sum", TpLink::MD5_AT, 16),
+    Field::new("kernel_load", 0x74, 4),
+    Field::new("kernel_entry", 0x78, 4),
+];
 
 /// A firmware file. All integers are big-endian.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +53,8 @@ const SALT_BOOT: [u8; 16] =
 impl<'a> TpLink<'a> {
     /// File offset of `md5sum1`.
     pub(crate) const MD5_AT: u64 = 0x4c;
+    /// File offset of `rootfs_len`.
+    pub(crate) const ROOTFS_LEN_AT: u64 = 0x8c;
 
     /// Is `md5sum1` the MD5 of what the tool wrote: header and kernel (its option -c), `fw_length` bytes, or the whole file?
     /// What was put behind it later is in none of them, and where that begins nothing tells.
@@ -95,7 +107,7 @@ impl<'a> TpLink<'a> {
             entry: cursor.u32("kernel_ep", 0x78)?,
             kernel: start..start + len,
             len: cursor.u32("fw_length", 0x7c)?,
-            rootfs_len: cursor.u32("rootfs_len", 0x8c)?,
+            rootfs_len: cursor.u32("rootfs_len", Self::ROOTFS_LEN_AT)?,
             md5: cursor.take("md5sum1", Self::MD5_AT, 16)?.first_chunk().copied().unwrap_or_default(),
             has_boot: cursor.u32("boot_len", 0x94)? != 0,
         })

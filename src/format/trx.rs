@@ -2,12 +2,25 @@
 //!
 //! Source: Linux drivers/mtd/parsers/parser_trx.c (`struct trx_header`, 6.1) and OpenWrt's trx tool.
 
-use crate::bytes::{Cursor, FieldError, Problem, len64, slice};
+use crate::bytes::{Cursor, Field, FieldError, Problem, len64, slice};
+use crate::finding::{Checks, Hex, rules};
 use std::ops::Range;
 
 const MAGIC: &[u8] = b"HDR0";
 /// Where the bytes of the checksum begin: at the flags.
 const CRC_FROM: u64 = 12;
+const CRC_AT: u64 = 8;
+const VERSION_AT: u64 = 14;
+/// Fields of the header.
+pub(crate) const FIELDS: &[Field] = &[Field::new("crc32", CRC_AT, 4), Field::new("header_version", VERSION_AT, 2)];
+
+rules! {
+    /// What is looked at in the header.
+    pub(crate) RULES:
+    CRC = "trx.crc32", Error, "crc32",
+        "the boot loader refuses the firmware",
+        "copy the file again, whole, or have the sum made again (OpenWrt: otrx, trx)";
+}
 
 /// A TRX file. All integers are little-endian.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,14 +52,14 @@ impl Trx {
     pub(crate) fn parse(bytes: &[u8]) -> Result<Trx, FieldError> {
         let cursor = Cursor::little(bytes);
         let end = u64::from(cursor.u32("length", 4)?);
-        let crc32 = cursor.u32("crc32", 8)?;
-        let version = cursor.u16("version", 14)?;
+        let crc32 = cursor.u32("crc32", CRC_AT)?;
+        let version = cursor.u16("version", VERSION_AT)?;
         let count = match version {
             1 => 3,
             2 => 4,
             _ => {
                 let problem = Problem::Unknown { found: version.into(), want: "version 1 or 2" };
-                return Err(FieldError::new("version", 14, problem));
+                return Err(FieldError::new("version", VERSION_AT, problem));
             }
         };
         let header_len = 16 + 4 * count;
@@ -70,5 +83,13 @@ impl Trx {
         let partitions = partitions.filter(|at| !at.is_empty()).collect();
         let computed = !crc32fast::hash(slice(bytes, CRC_FROM, end - CRC_FROM).unwrap_or(&[]));
         Ok(Trx { version, crc32, computed, header_len, end, partitions })
+    }
+
+    /// Holds the checksum to the bytes.
+    pub(crate) fn check(&self) -> Checks {
+        let mut checks = Checks::default();
+        let (found, wanted) = (Hex(self.crc32.into()), Hex(self.computed.into()));
+        checks.expect(&CRC, CRC_AT, found == wanted, found, wanted);
+        checks
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Source: drivers/firmware/efi/libstub/zboot-header.S and Makefile.zboot, Linux 6.1 to 7.2.
 
-use crate::bytes::{Cursor, FieldError, Problem, len64, slice};
+use crate::bytes::{Cursor, Field, FieldError, Problem, len64, slice};
 use crate::codec::Codec;
 use crate::finding::{Checks, rules};
 use crate::format::pe;
@@ -12,7 +12,10 @@ pub(crate) const MAGIC: u32 = 0x676d_697a;
 const MAGIC_AT: u64 = 4;
 const OFFSET_AT: u64 = 8;
 pub(crate) const SIZE_AT: u64 = 12;
-const CODEC_AT: u64 = 0x18;
+pub(crate) const CODEC_AT: u64 = 0x18;
+/// Fields of the header.
+pub(crate) const FIELDS: &[Field] =
+    &[Field::new("payload_offset", OFFSET_AT, 4), Field::new("payload_size", SIZE_AT, 4)];
 /// The tag and its NUL end before `LINUX_PE_MAGIC`.
 const CODEC_LEN: u64 = 0x20;
 

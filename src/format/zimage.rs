@@ -2,7 +2,7 @@
 //!
 //! Source: arch/arm/boot/compressed/head.S (`start`) and vmlinux.lds.S (`.table`), Linux 2.4 to 7.2.
 
-use crate::bytes::{Cursor, Endian, FieldError, Problem, len64, slice};
+use crate::bytes::{Cursor, Endian, Field, FieldError, Problem, len64, slice};
 use crate::elf::ARM_REMOVES;
 use crate::finding::{Checks, Hex, Severity, rules};
 use crate::format::fdt::{Behind, Dtb, FDT_MAGIC};
@@ -36,6 +36,9 @@ const BANK: u64 = 128 << 20;
 const PAGE_TABLES: u64 = 0x4000;
 /// What the decompressor takes behind its image: BSS and stack (4 KiB each are plenty), and 64 KiB to allocate from.
 const DECOMPRESSOR: u64 = 0x1_2000;
+/// Fields of the header.
+pub(crate) const FIELDS: &[Field] =
+    &[Field::new("start", START_AT, 4), Field::new("end", END_AT, 4), Field::new("endianness", ENDIAN_AT, 4)];
 /// End of the fields that every zImage has.
 const HEADER_LEN: u64 = 0x30;
 

@@ -1,5 +1,6 @@
 //! What a layer says about itself: named values, in the order in which a reader wants them.
 
+use crate::bytes::{Field, hex};
 use serde::ser::{SerializeMap, Serializer};
 use std::borrow::Cow;
 use std::fmt;
@@ -99,11 +100,6 @@ impl fmt::Display for Row {
     }
 }
 
-/// Lower-case hexadecimal digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 impl serde::Serialize for Value {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         match self {
@@ -167,6 +163,15 @@ impl Fact {
         let meaning = meaning.into();
         self.meaning = (!meaning.is_empty()).then_some(meaning);
         self
+    }
+
+    /// The same fact with the place of the field of its name; none where the format has no such field.
+    #[must_use]
+    pub(crate) fn of(self, fields: &[Field]) -> Fact {
+        match fields.iter().find(|field| field.name == self.name) {
+            Some(field) => self.at(field.at, u64::try_from(field.width).unwrap_or(0)),
+            None => self,
+        }
     }
 
     /// The same fact with its place in the layer.

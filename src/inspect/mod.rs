@@ -24,8 +24,8 @@ mod rules;
 mod symbols;
 pub mod verify;
 
+pub(crate) use fact::utc;
 pub use fact::{Fact, Facts, Row, Value};
-pub(crate) use fact::{hex, utc};
 pub use opened::{FactFound, Opened, open};
 pub use packed::PackedKernel;
 pub use rules::RULES;

@@ -10,7 +10,7 @@ use crate::arch::Arch;
 use crate::bytes::{Cursor, Endian, FieldError, Problem, len64};
 use crate::codec::Codec;
 use crate::elf::Elf;
-use crate::finding::Finding;
+use crate::finding::Checks;
 use crate::layout::Plan;
 use ::object::elf as spec;
 
@@ -120,7 +120,7 @@ impl<'a> Piggy<'a> {
     }
 
     /// Does the size at the end look like one? mkpiggy does not ask, and the kernel then dies in its decompressor.
-    pub fn check(&self) -> Vec<Finding> {
+    pub fn check(&self) -> Checks {
         let at = self.input_len().saturating_sub(4);
         let help = "the uncompressed size must follow the compressed data, as 32 bits, little-endian \
                     (gzip ends in it; for the others kbuild appends it, as `kimage compress` does with `request.with_size`)";
@@ -139,7 +139,7 @@ impl<'a> Piggy<'a> {
                 self.input_len()
             ));
         }
-        findings
+        findings.into()
     }
 
     /// `piggy.S` as mkpiggy prints it; `path` is the file's name for `.incbin`, from where the assembler runs.
@@ -280,10 +280,10 @@ mod tests {
     #[test]
     fn a_missing_size_is_noticed() {
         let xz = b"\xfd7zXZ\0..............YZ";
-        assert_eq!(Piggy::new(xz).unwrap().check().len(), 1);
+        assert_eq!(Piggy::new(xz).unwrap().check().into_findings().len(), 1);
         let zstd = b"\x28\xb5\x2f\xfd...........\x02\0\0\0";
-        assert_eq!(Piggy::new(zstd).unwrap().check().len(), 1);
+        assert_eq!(Piggy::new(zstd).unwrap().check().into_findings().len(), 1);
         let good = b"\x28\xb5\x2f\xfd...........\x02\0\x01\0";
-        assert!(Piggy::new(good).unwrap().check().is_empty());
+        assert!(Piggy::new(good).unwrap().check().into_findings().is_empty());
     }
 }

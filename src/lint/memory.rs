@@ -5,7 +5,7 @@
 use super::rules;
 use super::{Board, Files, codec_word, format_word};
 use crate::arch::Arch;
-use crate::bytes::{Align, Cursor, help, len64};
+use crate::bytes::{Align, help, len64};
 use crate::codec::{self, Codec};
 use crate::error::{Error, Result};
 use crate::finding::Rule;
@@ -435,7 +435,7 @@ impl Boot<'_> {
 
     /// Unpacks the kernel; false when it cannot be unpacked.
     fn unpack(&mut self, codec: Codec, data: &[u8], to: u64, max: Option<u64>, limit: &str) -> bool {
-        let dictionary = if codec == Codec::Lzma { Cursor::little(data).u32("dictionary", 1).ok() } else { None };
+        let dictionary = if codec == Codec::Lzma { codec::lzma_dictionary(data) } else { None };
         if let (Some(found), Some(max)) = (dictionary, self.board.loader.lzma_dict_max) {
             if u64::from(found) > max {
                 let message = format!("the LZMA dictionary has {found} bytes, the boot loader takes up to {max}");

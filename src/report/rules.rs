@@ -3,7 +3,7 @@
 use super::Style;
 use super::style::clean;
 use crate::finding::{Rule, rules};
-use crate::format::{bzimage, dts, fit, image64, pe, uimage, zboot, zimage};
+use crate::format::{android, bzimage, dts, fdt, fit, image64, pe, trx, uimage, zboot, zimage};
 use crate::{assemble, inspect, kbuild, lint, payload};
 use serde::Serialize;
 use std::io::{self, Write};
@@ -32,7 +32,10 @@ pub fn rules() -> impl Iterator<Item = &'static Rule> {
         zboot::RULES,
         pe::RULES,
         uimage::RULES,
+        fdt::RULES,
         fit::RULES,
+        android::RULES,
+        trx::RULES,
         dts::RULES,
     ];
     let making = [payload::search::RULES, kbuild::RULES, assemble::RULES];

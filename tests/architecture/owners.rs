@@ -31,6 +31,12 @@ const FACTS: &[(&[&str], &[&str])] = &[
     // U-Boot's numbers and words for CPUs, systems, types and codecs; the magic numbers of its containers.
     (&["0x2705_1956", "0x2705_4445"], &["format/uimage/"]),
     (&["0xd00d_feed"], &["format/fdt/"]),
+    // What a kernel takes of the memory: ARM's page tables and decompressor, arm64 without a size, x86's decompressor.
+    (&["PAGE_TABLES", "0x1_2000", ".kernel_offset()"], &["format/zimage.rs"]),
+    (&["0x8_0000", ".image_size.max("], &["format/image64.rs"]),
+    (&["file_alignment >= ", "size_of_image).checked_sub"], &["format/bzimage/init_size.rs"]),
+    // Numbers of U-Boot's systems and CPUs.
+    (&["ARCH_ARM64: u8", "OS_U_BOOT: u8", "BOOTED_OS: ["], &["format/uimage/names.rs"]),
 ];
 
 /// The files of `all` (by path, with their text) that spell what is another's.
@@ -59,6 +65,55 @@ fn facts_are_spelt_by_their_owners_only() {
         let mut owned = files.iter().filter(|(path, _)| is_owned(path));
         assert!(owned.any(|(_, text)| words.iter().any(|word| text.contains(word))), "{words:?}");
     }
+}
+
+/// Calls of `text` that say where a field stands by a number: of a fact, of a rule, of a cursor.
+fn raw_offsets(text: &str) -> Vec<String> {
+    let text: String = text.split_whitespace().collect();
+    let mut found = Vec::new();
+    // The call, and which of its arguments is the offset.
+    for (call, index) in [
+        (").at(", 0),
+        (".expect(&", 1),
+        (".expect_as(", 2),
+        (".not_checked(&", 1),
+        (".u8(\"", 1),
+        (".u16(\"", 1),
+        (".u32(\"", 1),
+        (".u64(\"", 1),
+        (".take(\"", 1),
+    ] {
+        for (at, _) in text.match_indices(call) {
+            let rest = &text[at + call.len()..];
+            let argument = rest.split(',').nth(index).unwrap_or_default();
+            let number: String = argument.chars().take_while(|c| c.is_alphanumeric()).collect();
+            // The beginning of something that is looked at by itself is no place in a header.
+            if number.starts_with(|c: char| c.is_ascii_digit()) && number != "0" {
+                found.push(rest.chars().take(60).collect());
+            }
+        }
+    }
+    found
+}
+
+/// Who describes, verifies and lints a file asks its format where a field stands. What streams have in their headers is known
+/// to `describe/compressed.rs`, which has no format below it.
+#[test]
+fn offsets_of_fields_are_the_formats() {
+    let mut wrong = Vec::new();
+    for path in sources(&src()) {
+        let name = path.strip_prefix(src()).unwrap().to_str().unwrap().to_owned();
+        let asks = ["inspect/", "lint/", "assemble/", "report/"].iter().any(|layer| name.starts_with(layer));
+        if asks && !name.ends_with("describe/compressed.rs") {
+            wrong.extend(raw_offsets(&code(&path)).into_iter().map(|call| format!("{name}: {call}")));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert_eq!(
+        raw_offsets("checks.expect(&HCRC, 4, ok, 1, 2); Fact::new(\"x\").at(16,\n 4); cursor.u32(\"m\", 8)").len(),
+        3
+    );
+    assert_eq!(raw_offsets("checks.expect(&HCRC, offset_of(\"ih_hcrc\"), ok, 1, 2); fact.at(at, 4)").len(), 0);
 }
 
 #[test]

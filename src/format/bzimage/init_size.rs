@@ -114,8 +114,7 @@ impl BzImage<'_> {
             // The decompressor copies itself to the end; without its BSS, only the part in the file is known.
             let (start, end) = self.system_range();
             let memory = self.decompressor_memory().unwrap_or_else(|| {
-                footprint.unknown =
-                    Some("the header does not tell the decompressor's memory (before Linux 6.7): it may begin lower");
+                footprint.unknown = Some("no header tells the decompressor's memory: it may begin lower");
                 end - start
             });
             if let Some(moved) = init_end.checked_sub(memory).map(|at| at & !(Align::PAGE.bytes() - 1)) {

@@ -10,18 +10,20 @@
 //! Source: Devicetree Specification 0.4, chapter 5; dtc 1.6 (flattree.c) for the order of the blocks and strings.
 
 mod behind;
+mod check;
 mod live;
 mod read;
 mod write;
 
 pub use behind::Behind;
+pub(crate) use check::RULES;
 pub use live::{Node, Property};
 pub use read::{MAX_DEPTH, NodeRef, PropertyRef, Tree};
 
 pub use write::{Error, Flat, Reservation, Strings};
 pub(crate) use write::{PROPERTY_HEADER, property_len};
 
-use crate::bytes::{Cursor, Endian, FieldError, Problem, len64, slice};
+use crate::bytes::{Cursor, Endian, Field, FieldError, Problem, fields, len64, slice};
 use crate::layout::{Region, RegionKind};
 use zerocopy::big_endian::U32;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -65,6 +67,12 @@ struct RawHeader {
     size_dt_strings: U32,
     size_dt_struct: U32,
 }
+
+/// The fields of the header.
+pub(crate) const FIELDS: &[Field] = fields!(RawHeader, at 0 => {
+    totalsize since 1, off_dt_struct since 1, off_dt_strings since 1, off_mem_rsvmap since 1, version since 1,
+    last_comp_version since 1, boot_cpuid_phys since 2, size_dt_strings since 3, size_dt_struct since 17,
+});
 
 /// Versions that there are, or may come: there never was one between 3 and 16.
 fn is_known(version: u32) -> bool {

@@ -8,17 +8,10 @@ use crate::codec::Codec;
 use crate::finding::{Finding, Rule, Severity};
 use crate::format::entered;
 use crate::format::fdt::{Dtb, Node};
-use crate::format::uimage::{ARCH, COMP_NONE, COMPRESSION, OS, TYPE, comp_id, kind};
+use crate::format::uimage::{
+    ANY_ROLE, ARCH, ARCH_ARM64, BOOTED_OS, COMP_NONE, COMPRESSION, ENTERED_BY_SETUP, OS, OS_U_BOOT, TYPE, comp_id, kind,
+};
 use std::collections::{HashMap, HashSet};
-
-/// Numbers of [`OS`] that `fit_image_load` lets pass: linux, vxworks, u-boot, openrtos, tee, efi, elf (the last from 2024 on).
-const BOOTED_OS: [u8; 7] = [5, 14, OS_U_BOOT, 24, 26, 28, 29];
-const OS_U_BOOT: u8 = 17;
-/// Numbers of [`TYPE`] that it takes in every role: firmware, tee, tfa-bl31.
-const ANY_ROLE: [u8; 3] = [5, 31, 45];
-const ARCH_ARM64: u8 = 22;
-/// Numbers of [`ARCH`] whose kernels are entered by `setup`, not by `entry`: x86, x86_64.
-const ENTERED_BY_SETUP: [u8; 2] = [3, 24];
 
 /// An image node as far as `bootm` looks at it.
 #[derive(Debug, Clone, Copy)]

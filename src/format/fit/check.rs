@@ -1,12 +1,12 @@
 //! What can be wrong with a FIT that can be read.
 
 use super::{Algorithm, BootView, Fit, Image, rules};
-use crate::finding::{Finding, Severity};
+use crate::finding::{Checks, Finding, Severity};
 use std::collections::{HashMap, HashSet};
 
 impl Fit<'_> {
     /// Compares every hash, and looks for what U-Boot would stumble over.
-    pub fn check(&self) -> Vec<Finding> {
+    pub fn check(&self) -> Checks {
         let mut findings = Vec::new();
         let mut add = |finding: Finding, at| findings.push(finding.at(at));
         let root = self.tree().root();
@@ -65,7 +65,7 @@ impl Fit<'_> {
         findings.extend(view.bootm(None));
         findings.extend(view.matching());
         findings.extend(self.check_signatures());
-        findings
+        findings.into()
     }
 
     fn check_overlaps(&self) -> Vec<Finding> {

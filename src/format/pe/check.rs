@@ -293,11 +293,11 @@ impl Pe<'_> {
         if self.is_plus {
             // Before Linux 6.7 x86 kernels had their load address there, and sections aligned to 32 bytes.
             let low = self.file_alignment < 0x200 && self.image_base & 0xffff == 0;
-            self.equal(checks, "ImageBase", self.image_base_at(), if low { 0 } else { self.image_base }, &[0]);
+            self.equal(checks, "ImageBase", self.image_base_place().0, if low { 0 } else { self.image_base }, &[0]);
         } else {
             let data_at = data.map_or(0, |section| u64::from(section.virtual_address));
             self.equal(checks, "BaseOfData", optional + 24, word(optional + 24), &[0, data_at]);
-            self.equal(checks, "ImageBase", self.image_base_at(), word(self.image_base_at()) & 0xffff, &[0]);
+            self.equal(checks, "ImageBase", self.image_base_place().0, word(self.image_base_place().0) & 0xffff, &[0]);
         }
         let first = self.sections.first().map_or(0, |section| u64::from(section.raw_at));
         self.field(checks, "SizeOfHeaders", Some(self.size_of_headers.into()), &[first]);

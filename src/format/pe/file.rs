@@ -234,9 +234,9 @@ impl<'a> Pe<'a> {
         self.at + offset_of(field)
     }
 
-    /// File offset of `ImageBase`.
-    pub(crate) fn image_base_at(&self) -> u64 {
-        self.optional_at + if self.is_plus { 24 } else { 28 }
+    /// File offset and bytes of `ImageBase`.
+    pub(crate) fn image_base_place(&self) -> (u64, u64) {
+        if self.is_plus { (self.optional_at + 24, 8) } else { (self.optional_at + 28, 4) }
     }
 
     /// The headers of what begins with `MZ`, whatever `Magic` says; `None` of anything else.

@@ -2,14 +2,17 @@
 //!
 //! Source: U-Boot's include/image.h (`struct legacy_img_hdr`), boot/image.c, tools/default_image.c and tools/mkimage.c.
 
+mod check;
 mod names;
 pub(crate) mod rules;
 
+pub(crate) use names::{
+    ANY_ROLE, ARCH_ARM64, BOOTED_OS, COMP_NONE, ENTERED_BY_SETUP, OS_U_BOOT, arch_ids, arch_word, comp_id, comp_word,
+};
 pub use names::{ARCH, COMPRESSION, Name, Names, OS, TYPE};
-pub(crate) use names::{COMP_NONE, arch_ids, arch_word, comp_id, comp_word};
 pub use rules::RULES;
 
-use crate::bytes::{Align, Cursor, Endian, FieldError, Problem, len64, slice};
+use crate::bytes::{self, Align, Cursor, Endian, Field, FieldError, Problem, fields, len64, slice};
 use crate::finding::Severity;
 use crate::format::entered;
 use crate::format::footprint::{Footprint, Stage};
@@ -57,19 +60,38 @@ pub mod kind {
 #[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 struct RawHeader {
-    magic: U32,
-    hcrc: U32,
-    time: U32,
-    size: U32,
-    load: U32,
-    ep: U32,
-    dcrc: U32,
-    os: u8,
-    arch: u8,
-    kind: u8,
-    comp: u8,
-    name: [u8; NAME_LEN],
+    ih_magic: U32,
+    ih_hcrc: U32,
+    ih_time: U32,
+    ih_size: U32,
+    ih_load: U32,
+    ih_ep: U32,
+    ih_dcrc: U32,
+    ih_os: u8,
+    ih_arch: u8,
+    ih_type: u8,
+    ih_comp: u8,
+    ih_name: [u8; NAME_LEN],
 }
+
+/// The fields of the header.
+pub(crate) const FIELDS: &[Field] = fields!(RawHeader, at 0 => {
+    ih_magic since 0, ih_hcrc since 0, ih_time since 0, ih_size since 0, ih_load since 0, ih_ep since 0, ih_dcrc since 0,
+    ih_os since 0, ih_arch since 0, ih_type since 0, ih_comp since 0, ih_name since 0,
+});
+
+/// File offset of a field of [`FIELDS`].
+pub(crate) const fn offset_of(name: &str) -> u64 {
+    bytes::offset_of(FIELDS, name)
+}
+
+/// What Asus has in the place of the name.
+pub(crate) const BOARD_FIELDS: &[Field] = &[
+    Field::new("vendor_kernel_version", offset_of("ih_name"), 2),
+    Field::new("vendor_fs_version", offset_of("ih_name") + 2, 2),
+    Field::new("vendor_product", offset_of("ih_name") + 4, 12),
+    Field::new("vendor_hardware", offset_of("ih_name") + 16, 16),
+];
 
 /// What a header says, but for sizes and checksums, which follow from the data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -166,7 +188,6 @@ impl Header {
     /// U-Boots before 2015 leave an image alone whose load address is that of its header: its first byte is then 64 bytes
     /// further on. `moved` says that this is not so.
     pub(crate) fn entered(&self, data: &[u8], moved: bool) -> Option<(Severity, &'static str)> {
-        const ARCH_ARM64: u8 = 22;
         if self.comp != COMP_NONE {
             return None;
         }
@@ -227,8 +248,8 @@ impl<'a> UImage<'a> {
     /// The length of the image that begins `bytes`, which may have less, if these are `magic` and a header whose CRC-32 is right.
     pub(crate) fn announced_len(bytes: &[u8], magic: u32) -> Option<u64> {
         let (raw, _) = RawHeader::read_from_prefix(bytes).ok()?;
-        let computed = crc32fast::hash(RawHeader { hcrc: 0.into(), ..raw }.as_bytes());
-        (raw.magic.get() == magic && raw.hcrc.get() == computed).then(|| data_end(&raw))
+        let computed = crc32fast::hash(RawHeader { ih_hcrc: 0.into(), ..raw }.as_bytes());
+        (raw.ih_magic.get() == magic && raw.ih_hcrc.get() == computed).then(|| data_end(&raw))
     }
 
     /// Reads header and file table. Checksums are not compared here: see [`UImage::checksums`].
@@ -239,13 +260,19 @@ impl<'a> UImage<'a> {
         Self::parse_magic(bytes, MAGIC)
     }
 
+    /// The same, whatever the magic number is: whoever opened the image has asked for it.
+    pub(crate) fn parse_any(bytes: &'a [u8]) -> Result<Self, FieldError> {
+        let magic = Cursor::new(bytes, Endian::Big).u32("ih_magic", offset_of("ih_magic")).unwrap_or(MAGIC);
+        Self::parse_magic(bytes, magic)
+    }
+
     /// The same for an image of a vendor who has another magic number.
     ///
     /// # Errors
     /// As [`UImage::parse`].
     pub(crate) fn parse_magic(bytes: &'a [u8], want: u32) -> Result<Self, FieldError> {
         let cursor = Cursor::new(bytes, Endian::Big);
-        let magic = cursor.u32("ih_magic", 0)?;
+        let magic = cursor.u32("ih_magic", offset_of("ih_magic"))?;
         if magic != want {
             let problem = Problem::Magic { found: magic.into(), want: want.into() };
             return Err(FieldError::new("ih_magic", 0, problem).with_help("this is no U-Boot legacy image"));
@@ -256,12 +283,14 @@ impl<'a> UImage<'a> {
         };
         let end = data_end(&raw);
         if end > len64(bytes) {
-            return Err(truncated("ih_size", 12, end).with_help("the image is cut off: copy it again, whole"));
+            return Err(
+                truncated("ih_size", offset_of("ih_size"), end).with_help("the image is cut off: copy it again, whole")
+            );
         }
         let ivt = end.checked_sub(IVT_LEN).filter(|at| {
-            raw.kind == kind::FIRMWARE_IVT && at % Align::PAGE.bytes() == 0 && slice(bytes, *at, 4) == Some(&IVT_TAG)
+            raw.ih_type == kind::FIRMWARE_IVT && at % Align::PAGE.bytes() == 0 && slice(bytes, *at, 4) == Some(&IVT_TAG)
         });
-        let files = match raw.kind {
+        let files = match raw.ih_type {
             kind::MULTI | kind::SCRIPT => file_table(&cursor, end)?,
             _ => std::iter::once(HEADER_LEN..ivt.unwrap_or(end)).collect(),
         };
@@ -270,8 +299,17 @@ impl<'a> UImage<'a> {
 
     /// What the header says.
     pub fn header(&self) -> Header {
-        let RawHeader { time, load, ep, os, arch, kind, comp, name, .. } = self.raw;
-        Header { time: time.get(), load: load.get(), entry: ep.get(), os, arch, kind, comp, name }
+        let raw = &self.raw;
+        Header {
+            time: raw.ih_time.get(),
+            load: raw.ih_load.get(),
+            entry: raw.ih_ep.get(),
+            os: raw.ih_os,
+            arch: raw.ih_arch,
+            kind: raw.ih_type,
+            comp: raw.ih_comp,
+            name: raw.ih_name,
+        }
     }
 
     /// Where `bootm` puts a kernel. `unpacked`: how many bytes its data unpacks to.
@@ -302,23 +340,23 @@ impl<'a> UImage<'a> {
 
     /// `ih_size`: bytes of data.
     pub(crate) fn size(&self) -> u32 {
-        self.raw.size.get()
+        self.raw.ih_size.get()
     }
 
     /// The checksums of header and data, each as it was found and as it should be.
     pub fn checksums(&self) -> ((u32, u32), (u32, u32)) {
         let mut raw = self.raw;
-        raw.hcrc = 0.into();
+        raw.ih_hcrc = 0.into();
         let data = slice(self.bytes, HEADER_LEN, data_end(&self.raw) - HEADER_LEN).unwrap_or(&[]);
-        let header = (self.raw.hcrc.get(), crc32fast::hash(raw.as_bytes()));
-        (header, (self.raw.dcrc.get(), crc32fast::hash(data)))
+        let header = (self.raw.ih_hcrc.get(), crc32fast::hash(raw.as_bytes()));
+        (header, (self.raw.ih_dcrc.get(), crc32fast::hash(data)))
     }
 
     /// What the image consists of.
     pub fn regions(&self) -> Vec<Region> {
         let end = data_end(&self.raw);
         let mut regions = vec![Region::new("header", 0..HEADER_LEN, RegionKind::Header)];
-        match self.raw.kind {
+        match self.raw.ih_type {
             kind::MULTI | kind::SCRIPT => {
                 let table_end = self.files.first().map_or(end, |file| file.start);
                 regions.push(Region::new("sizes", HEADER_LEN..table_end, RegionKind::Header));
@@ -345,8 +383,8 @@ pub(crate) const TRAILER: &str = "trailer";
 
 /// Where the data ends in the file, by `ih_size`.
 fn data_end(raw: &RawHeader) -> u64 {
-    let extra = if raw.kind == kind::FIRMWARE_IVT { CSF_LEN } else { 0 };
-    HEADER_LEN + u64::from(raw.size.get()).saturating_sub(extra)
+    let extra = if raw.ih_type == kind::FIRMWARE_IVT { CSF_LEN } else { 0 };
+    HEADER_LEN + u64::from(raw.ih_size.get()).saturating_sub(extra)
 }
 
 /// Tag, length and version of the image vector table.
@@ -462,20 +500,20 @@ pub(crate) fn plan_with_magic<'a>(magic: u32, header: &Header, files: &[Plan<'a>
     }
     let body = body.finish();
     let mut raw = RawHeader {
-        magic: magic.into(),
-        hcrc: 0.into(),
-        time: header.time.into(),
-        size: narrow(body.len() + signature)?.into(),
-        load: header.load.into(),
-        ep: header.entry.into(),
-        dcrc: body.crc32().into(),
-        os: header.os,
-        arch: header.arch,
-        kind: if header.kind == kind::FDT_LEGACY { kind::FLAT_DT } else { header.kind },
-        comp: header.comp,
-        name: header.name,
+        ih_magic: magic.into(),
+        ih_hcrc: 0.into(),
+        ih_time: header.time.into(),
+        ih_size: narrow(body.len() + signature)?.into(),
+        ih_load: header.load.into(),
+        ih_ep: header.entry.into(),
+        ih_dcrc: body.crc32().into(),
+        ih_os: header.os,
+        ih_arch: header.arch,
+        ih_type: if header.kind == kind::FDT_LEGACY { kind::FLAT_DT } else { header.kind },
+        ih_comp: header.comp,
+        ih_name: header.name,
     };
-    raw.hcrc = crc32fast::hash(raw.as_bytes()).into();
+    raw.ih_hcrc = crc32fast::hash(raw.as_bytes()).into();
     let mut image = Reserver::new();
     image.bytes(raw.as_bytes().to_vec())?;
     image.append(&body)?;

@@ -47,6 +47,17 @@ impl Names {
     }
 }
 
+/// Numbers of [`OS`] that `fit_image_load` lets pass: linux, vxworks, u-boot, openrtos, tee, efi, elf (the last from 2024 on).
+pub(crate) const BOOTED_OS: [u8; 7] = [5, 14, OS_U_BOOT, 24, 26, 28, 29];
+/// U-Boot itself.
+pub(crate) const OS_U_BOOT: u8 = 17;
+/// Numbers of [`TYPE`] that it takes in every role: firmware, tee, tfa-bl31.
+pub(crate) const ANY_ROLE: [u8; 3] = [5, 31, 45];
+/// A number of [`ARCH`].
+pub(crate) const ARCH_ARM64: u8 = 22;
+/// Numbers of [`ARCH`] whose kernels are entered by `setup`, not by `entry`: x86, x86_64.
+pub(crate) const ENTERED_BY_SETUP: [u8; 2] = [3, 24];
+
 const fn name(id: u8, short: &'static str, long: &'static str) -> Name {
     Name { id, short, long }
 }

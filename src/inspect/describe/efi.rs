@@ -4,10 +4,11 @@ use super::{Child, Described, PartAt, kernel, pe};
 use crate::arch::Arch;
 use crate::bytes::{FieldError, len64, slice};
 use crate::format::fdt::Behind;
-use crate::format::image64::Image64;
+use crate::format::footprint::Stage;
+use crate::format::image64::{self, Image64};
 use crate::format::pe::Pe;
 use crate::format::uki::{self, Role};
-use crate::format::zboot::Zboot;
+use crate::format::zboot::{self, Zboot};
 use crate::format::{Format, pe::Section};
 use crate::inspect::{Fact, Kind, Row, Value, rules};
 use crate::layout::{Region, RegionKind};
@@ -21,21 +22,23 @@ pub(super) fn describe_image(bytes: &[u8]) -> Result<Described, FieldError> {
     let mut described = Described::new(Kind::Known(Format::Image64(image.arch)), title);
     let facts = &mut described.facts;
     facts.push(Fact::new("arch", image.arch.to_string()));
-    facts.push(Fact::new("endianness", order).at(24, 8));
+    facts.push(Fact::new("endianness", order).of(image64::FIELDS));
     let meaning = match (image.arch, image.image_size) {
         (Arch::Arm64, 0) => "before Linux 3.17: 0x80000 whatever stands here",
         (Arch::Arm64, _) => "from a 2 MiB boundary",
         _ => "from the start of memory",
     };
-    facts.push(Fact::hex("text_offset", image.text_offset).meaning(meaning).at(8, 8));
+    facts.push(Fact::hex("text_offset", image.text_offset).meaning(meaning).of(image64::FIELDS));
     let meaning = if image.image_size == 0 { "unknown: before Linux 3.17" } else { "bytes of memory, BSS included" };
-    facts.push(Fact::number("image_size", image.image_size).meaning(meaning).at(16, 8));
-    facts.push(Fact::hex("flags", image.flags).meaning(flags(&image)).at(24, 8));
+    facts.push(Fact::number("image_size", image.image_size).meaning(meaning).of(image64::FIELDS));
+    facts.push(Fact::hex("flags", image.flags).meaning(flags(&image)).of(image64::FIELDS));
     if let Some(version) = image.version {
-        facts.push(Fact::new("header_version", format!("{}.{}", version >> 16, version & 0xffff)).at(32, 4));
+        facts.push(Fact::new("header_version", format!("{}.{}", version >> 16, version & 0xffff)).of(image64::FIELDS));
     }
     let (len, behind) = image.extent(bytes);
-    facts.push(Fact::number("memory_needed", image.image_size.max(len)));
+    let memory = image.footprint(0, len);
+    let needed = memory.range(Stage::Running).map_or(0, |at| at.end);
+    facts.push(Fact::number("memory_needed", needed).meaning(memory.unknown.unwrap_or_default()));
     described.part("vmlinux", 0..len);
     described.behind(bytes, &behind, 0);
     described.regions = image_regions(bytes, &[], &behind);
@@ -68,7 +71,7 @@ fn flags(image: &Image64) -> String {
         2 => "16 KiB pages",
         _ => "64 KiB pages",
     };
-    let place = if image.flags >> 3 & 1 == 1 { "anywhere in memory" } else { "close to the start of memory" };
+    let place = if image.is_anywhere() { "anywhere in memory" } else { "close to the start of memory" };
     format!("{page}, {place}")
 }
 
@@ -78,9 +81,12 @@ pub(super) fn describe_zboot(bytes: &[u8]) -> Result<Described, FieldError> {
     let payload = image.payload_range();
     let facts = &mut described.facts;
     let meaning = image.codec().map_or("unknown", crate::codec::Codec::name);
-    facts.push(Fact::new("compression", Value::text(image.tag())).meaning(meaning).at(0x18, len64(image.tag())));
-    facts.push(Fact::hex("payload_offset", payload.start).at(8, 4));
-    facts.push(Fact::number("payload_size", image.stream_len()).meaning("without the size behind it").at(12, 4));
+    facts.push(
+        Fact::new("compression", Value::text(image.tag())).meaning(meaning).at(zboot::CODEC_AT, len64(image.tag())),
+    );
+    facts.push(Fact::hex("payload_offset", payload.start).of(zboot::FIELDS));
+    facts
+        .push(Fact::number("payload_size", image.stream_len()).meaning("without the size behind it").of(zboot::FIELDS));
     let child = Child::range("payload", payload.clone());
     let child = match image.codec() {
         Some(codec) => child.kind(Kind::Known(Format::Compressed(codec))),

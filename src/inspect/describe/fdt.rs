@@ -3,7 +3,7 @@
 use super::{Child, Described};
 use crate::bytes::{FieldError, len64};
 use crate::format::Format;
-use crate::format::fdt::{Behind, Dtb, NodeRef, PropertyRef};
+use crate::format::fdt::{self, Behind, Dtb, NodeRef, PropertyRef};
 use crate::format::fit::{Algorithm, Configuration, Fit, Image, Placement};
 use crate::inspect::{Fact, Kind, Row, Value, utc};
 use crate::layout::RegionKind;
@@ -38,9 +38,9 @@ pub(super) fn describe(bytes: &[u8]) -> Result<Described, FieldError> {
 
 fn header_facts(dtb: &Dtb<'_>, described: &mut Described) -> Result<(), FieldError> {
     let facts = &mut described.facts;
-    facts.push(Fact::number("totalsize", len64(dtb.bytes())).meaning("bytes").at(4, 4));
-    facts.push(Fact::number("version", dtb.version()).at(20, 4));
-    facts.push(Fact::hex("boot_cpuid_phys", dtb.boot_cpu()).at(28, 4));
+    facts.push(Fact::number("totalsize", len64(dtb.bytes())).meaning("bytes").of(fdt::FIELDS));
+    facts.push(Fact::number("version", dtb.version()).of(fdt::FIELDS));
+    facts.push(Fact::hex("boot_cpuid_phys", dtb.boot_cpu()).of(fdt::FIELDS));
     let reserved = dtb.reservations()?;
     if !reserved.is_empty() {
         let rows = reserved

@@ -25,7 +25,8 @@ pub(super) fn describe_efi<'a>(bytes: &'a [u8], described: &mut Described) -> Op
             .meaning("from the start of the loaded image")
             .at(pe.place("AddressOfEntryPoint"), 4),
     );
-    facts.push(Fact::hex("efi_image_base", pe.image_base).at(pe.image_base_at(), 8));
+    let (at, width) = pe.image_base_place();
+    facts.push(Fact::hex("efi_image_base", pe.image_base).at(at, width));
     facts.push(Fact::hex("efi_section_alignment", pe.section_alignment).at(pe.place("SectionAlignment"), 4));
     facts.push(Fact::hex("efi_file_alignment", pe.file_alignment).at(pe.place("FileAlignment"), 4));
     let (major, minor) = pe.image_version;

@@ -47,7 +47,7 @@ pub(super) fn describe_android(bytes: &[u8]) -> Result<Described, FieldError> {
     let title = format!("Android {half} image, header version {}", image.version);
     let mut described = Described::new(Kind::Known(Format::Android), title);
     let facts = &mut described.facts;
-    facts.push(Fact::number("header_version", image.version).at(if image.is_vendor { 8 } else { 40 }, 4));
+    facts.push(Fact::number("header_version", image.version).of(image.fields()));
     facts.push(Fact::number("page_size", image.page_size).meaning("bytes: each section begins at a multiple of it"));
     let version = image.os_version;
     if version != 0 {
@@ -57,7 +57,7 @@ pub(super) fn describe_android(bytes: &[u8]) -> Result<Described, FieldError> {
         facts.push(Fact::new("os_version", text).meaning(meaning));
     }
     if !image.name.is_empty() {
-        facts.push(Fact::new("name", Value::text(image.name)).at(if image.is_vendor { 2080 } else { 48 }, 16));
+        facts.push(Fact::new("name", Value::text(image.name)).of(image.fields()));
     }
     let (at, cmdline) = image.cmdline;
     facts.push(Fact::new("cmdline", Value::text(cmdline)).at(at, len64(cmdline)));
@@ -69,11 +69,10 @@ pub(super) fn describe_android(bytes: &[u8]) -> Result<Described, FieldError> {
     if !extra.is_empty() {
         facts.push(Fact::new("extra_cmdline", Value::text(extra)).at(at, len64(extra)));
     }
-    let tags_at = if image.is_vendor { 2076 } else { 32 };
-    facts.extend(image.tags_address.map(|address| Fact::hex("tags_addr", address).at(tags_at, 4)));
-    facts.extend(image.kernel_address.map(|address| Fact::hex("kernel_addr", address).at(16, 4)));
+    facts.extend(image.tags_address.map(|address| Fact::hex("tags_addr", address).of(image.fields())));
+    facts.extend(image.kernel_address.map(|address| Fact::hex("kernel_addr", address).of(image.fields())));
     if !image.id.is_empty() {
-        facts.push(Fact::new("id", Value::Bytes(image.id.to_vec())).at(576, 32));
+        facts.push(Fact::new("id", Value::Bytes(image.id.to_vec())).of(image.fields()));
     }
     if !image.vendor_ramdisks.is_empty() {
         let rows = image.vendor_ramdisks.iter().map(|ramdisk| {

@@ -5,39 +5,39 @@ use crate::bytes::{FieldError, len64, slice};
 use crate::codec::Codec;
 use crate::format::Format;
 use crate::format::fdt::Behind;
-use crate::format::uimage::{ARCH, COMPRESSION, Header, Names, OS, TRAILER, TYPE, UImage, kind};
+use crate::format::uimage::{self, ARCH, COMPRESSION, Header, Names, OS, TRAILER, TYPE, UImage, kind};
 use crate::inspect::{Fact, Facts, Kind, Value, utc};
 
 /// The name, or what a vendor has in its place.
 fn names(header: &Header, facts: &mut Facts) {
-    const AT: u64 = 32;
+    let at = uimage::offset_of("ih_name");
     if let Some(text) = header.text() {
-        facts.push(Fact::new("ih_name", text).at(AT, 32));
+        facts.push(Fact::new("ih_name", text).of(uimage::FIELDS));
         if let Some(behind) = header.behind_text() {
             let fact = Fact::new("ih_name_rest", Value::Bytes(behind.to_vec())).meaning("behind the name's NUL");
             let len = len64(behind);
-            facts.push(fact.at(AT + 32 - len, len));
+            facts.push(fact.at(at + len64(&header.name) - len, len));
         }
         return;
     }
-    let fact = Fact::new("ih_name", Value::Bytes(header.name.to_vec())).at(AT, 32);
+    let fact = Fact::new("ih_name", Value::Bytes(header.name.to_vec())).of(uimage::FIELDS);
     let Some(board) = header.board() else {
         facts.push(fact.meaning("no text, but data of a vendor's"));
         return;
     };
     facts.push(fact.meaning("no text, but data as Asus lays them out"));
     let version = |(major, minor): (u8, u8)| format!("{major}.{minor}");
-    facts.push(Fact::new("vendor_product", board.product).at(AT + 4, 12));
-    facts.push(Fact::new("vendor_kernel_version", version(board.kernel)).at(AT, 2));
-    facts.push(Fact::new("vendor_fs_version", version(board.fs)).at(AT + 2, 2));
+    facts.push(Fact::new("vendor_product", board.product).of(uimage::BOARD_FIELDS));
+    facts.push(Fact::new("vendor_kernel_version", version(board.kernel)).of(uimage::BOARD_FIELDS));
+    facts.push(Fact::new("vendor_fs_version", version(board.fs)).of(uimage::BOARD_FIELDS));
     if board.hardware.iter().any(|byte| *byte != 0) {
-        facts.push(Fact::new("vendor_hardware", Value::Bytes(board.hardware.to_vec())).at(AT + 16, 16));
+        facts.push(Fact::new("vendor_hardware", Value::Bytes(board.hardware.to_vec())).of(uimage::BOARD_FIELDS));
     }
 }
 
 pub(super) fn describe(bytes: &[u8], context: &Context<'_>) -> Result<Described, FieldError> {
     let magic = context.limits.uimage_magic.filter(|magic| bytes.starts_with(&magic.to_be_bytes()));
-    let image = UImage::parse_magic(bytes, magic.unwrap_or(crate::format::uimage::MAGIC))?;
+    let image = UImage::parse_magic(bytes, magic.unwrap_or(uimage::MAGIC))?;
     let header = image.header();
     let long = |names: Names, id| names.long(id).unwrap_or("Unknown");
     let short = |names: Names, id: u8| names.short(id).map_or_else(|| format!("number {id}"), str::to_owned);
@@ -52,18 +52,22 @@ pub(super) fn describe(bytes: &[u8], context: &Context<'_>) -> Result<Described,
     let facts = &mut described.facts;
     let (hcrc, dcrc) = image.checksums();
     let right = |pair: (u32, u32)| if pair.0 == pair.1 { "right".to_owned() } else { format!("wanted {:#x}", pair.1) };
-    facts.push(Fact::hex("ih_magic", magic.unwrap_or(crate::format::uimage::MAGIC)).at(0, 4));
+    facts.push(Fact::hex("ih_magic", magic.unwrap_or(uimage::MAGIC)).of(uimage::FIELDS));
     names(&header, facts);
-    facts.push(Fact::number("ih_time", header.time).meaning(utc(header.time.into())).at(8, 4));
-    facts.push(Fact::number("ih_size", image.size()).meaning("bytes of data").at(12, 4));
-    facts.push(Fact::hex("ih_load", header.load).meaning("load address").at(16, 4));
-    facts.push(Fact::hex("ih_ep", header.entry).meaning("entry point").at(20, 4));
-    facts.push(Fact::new("ih_os", short(OS, header.os)).meaning(long(OS, header.os)).at(28, 1));
-    facts.push(Fact::new("ih_arch", short(ARCH, header.arch)).meaning(long(ARCH, header.arch)).at(29, 1));
-    facts.push(Fact::new("ih_type", short(TYPE, header.kind)).meaning(long(TYPE, header.kind)).at(30, 1));
-    facts.push(Fact::new("ih_comp", short(COMPRESSION, header.comp)).meaning(long(COMPRESSION, header.comp)).at(31, 1));
-    facts.push(Fact::hex("ih_hcrc", hcrc.0).meaning(right(hcrc)).at(4, 4));
-    facts.push(Fact::hex("ih_dcrc", dcrc.0).meaning(right(dcrc)).at(24, 4));
+    facts.push(Fact::number("ih_time", header.time).meaning(utc(header.time.into())).of(uimage::FIELDS));
+    facts.push(Fact::number("ih_size", image.size()).meaning("bytes of data").of(uimage::FIELDS));
+    facts.push(Fact::hex("ih_load", header.load).meaning("load address").of(uimage::FIELDS));
+    facts.push(Fact::hex("ih_ep", header.entry).meaning("entry point").of(uimage::FIELDS));
+    facts.push(Fact::new("ih_os", short(OS, header.os)).meaning(long(OS, header.os)).of(uimage::FIELDS));
+    facts.push(Fact::new("ih_arch", short(ARCH, header.arch)).meaning(long(ARCH, header.arch)).of(uimage::FIELDS));
+    facts.push(Fact::new("ih_type", short(TYPE, header.kind)).meaning(long(TYPE, header.kind)).of(uimage::FIELDS));
+    facts.push(
+        Fact::new("ih_comp", short(COMPRESSION, header.comp))
+            .meaning(long(COMPRESSION, header.comp))
+            .of(uimage::FIELDS),
+    );
+    facts.push(Fact::hex("ih_hcrc", hcrc.0).meaning(right(hcrc)).of(uimage::FIELDS));
+    facts.push(Fact::hex("ih_dcrc", dcrc.0).meaning(right(dcrc)).of(uimage::FIELDS));
     described.regions = image.regions();
     let listed = matches!(header.kind, kind::MULTI | kind::SCRIPT);
     for (index, at) in image.file_ranges().iter().enumerate().filter(|(_, at)| !at.is_empty()) {

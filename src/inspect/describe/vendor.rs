@@ -5,11 +5,11 @@ use crate::bytes::{FieldError, len64, slice};
 use crate::format::Format;
 use crate::format::bzimage::Setup;
 use crate::format::cros::KernelPartition;
-use crate::format::dt_table::DtTable;
+use crate::format::dt_table::{self, DtTable};
 use crate::format::fdt::Behind;
-use crate::format::mtk::MtkImage;
-use crate::format::tplink::TpLink;
-use crate::format::trx::Trx;
+use crate::format::mtk::{self, MtkImage};
+use crate::format::tplink::{self, TpLink};
+use crate::format::trx::{self, Trx};
 use crate::inspect::{Fact, Kind, Row, Value};
 use crate::layout::{Region, RegionKind};
 
@@ -18,7 +18,7 @@ pub(super) fn dt_table(bytes: &[u8]) -> Result<Described, FieldError> {
     let trees = table.trees()?;
     let title = format!("{} version {}, a table of device trees", table.vendor.magic(), table.version);
     let mut described = Described::new(Kind::Known(Format::DtTable), title);
-    described.facts.push(Fact::number("entries", len(table.entries.len())).at(8, 4));
+    described.facts.push(Fact::number("entries", len(table.entries.len())).of(dt_table::FIELDS));
     let rows = table.entries.iter().map(|entry| {
         let ids = entry.ids.iter().map(|(name, value)| (*name, Value::Hex((*value).into())));
         let size = Value::Number(entry.at.end - entry.at.start);
@@ -42,8 +42,8 @@ pub(super) fn dt_table(bytes: &[u8]) -> Result<Described, FieldError> {
 pub(super) fn mtk(bytes: &[u8]) -> Result<Described, FieldError> {
     let image = MtkImage::parse(bytes)?;
     let mut described = Described::new(Kind::Known(Format::Mtk), "MediaTek header");
-    described.facts.push(Fact::new("name", Value::text(image.name)).at(8, 32));
-    described.facts.push(Fact::number("size", image.contents.end - image.contents.start).at(4, 4));
+    described.facts.push(Fact::new("name", Value::text(image.name)).of(mtk::FIELDS));
+    described.facts.push(Fact::number("size", image.contents.end - image.contents.start).of(mtk::FIELDS));
     described.regions.push(Region::new("header", 0..image.contents.start, RegionKind::Header));
     let (name, part) = if image.is_ramdisk() {
         ("ramdisk", "initramfs")
@@ -61,9 +61,9 @@ pub(super) fn mtk(bytes: &[u8]) -> Result<Described, FieldError> {
 pub(super) fn trx(bytes: &[u8]) -> Result<Described, FieldError> {
     let trx = Trx::parse(bytes)?;
     let mut described = Described::new(Kind::Known(Format::Trx), "Broadcom TRX firmware");
-    described.facts.push(Fact::number("header_version", trx.version).at(14, 2));
+    described.facts.push(Fact::number("header_version", trx.version).of(trx::FIELDS));
     let meaning = if trx.crc32 == trx.computed { "the CRC-32 of these bytes" } else { "not the CRC-32 of these bytes" };
-    described.facts.push(Fact::hex("crc32", trx.crc32).at(8, 4).meaning(meaning));
+    described.facts.push(Fact::hex("crc32", trx.crc32).of(trx::FIELDS).meaning(meaning));
     described.regions.push(Region::new("header", 0..trx.header_len, RegionKind::Header));
     for (index, at) in trx.partitions.iter().enumerate() {
         let name = format!("partition[{index}]");
@@ -79,13 +79,13 @@ pub(super) fn tplink(bytes: &[u8]) -> Result<Described, FieldError> {
     let image = TpLink::parse(bytes)?;
     let mut described = Described::new(Kind::Known(Format::TpLink), "TP-Link firmware, header version 1");
     let facts = &mut described.facts;
-    facts.push(Fact::new("vendor", Value::text(image.vendor)).at(4, 24));
-    facts.push(Fact::new("fw_version", Value::text(image.version)).at(0x1c, 36));
-    facts.push(Fact::hex("hw_id", image.hardware.0).at(0x40, 4));
-    facts.push(Fact::hex("hw_rev", image.hardware.1).at(0x44, 4));
-    facts.push(Fact::hex("kernel_load", image.load).at(0x74, 4));
-    facts.push(Fact::hex("kernel_entry", image.entry).at(0x78, 4));
-    facts.push(Fact::new("md5sum", Value::Bytes(image.md5.to_vec())).at(TpLink::MD5_AT, 16));
+    facts.push(Fact::new("vendor", Value::text(image.vendor)).of(tplink::FIELDS));
+    facts.push(Fact::new("fw_version", Value::text(image.version)).of(tplink::FIELDS));
+    facts.push(Fact::hex("hw_id", image.hardware.0).of(tplink::FIELDS));
+    facts.push(Fact::hex("hw_rev", image.hardware.1).of(tplink::FIELDS));
+    facts.push(Fact::hex("kernel_load", image.load).of(tplink::FIELDS));
+    facts.push(Fact::hex("kernel_entry", image.entry).of(tplink::FIELDS));
+    facts.push(Fact::new("md5sum", Value::Bytes(image.md5.to_vec())).of(tplink::FIELDS));
     described.regions.push(Region::new("header", 0..image.kernel.start, RegionKind::Header));
     described.regions.push(Region::new("kernel", image.kernel.clone(), RegionKind::Data));
     described.children.push(Child::range("kernel", image.kernel.clone()).part("kernel"));

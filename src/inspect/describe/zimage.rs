@@ -4,7 +4,7 @@ use super::{Child, Context, Decoded, Described, pe};
 use crate::bytes::{FieldError, len64, slice};
 use crate::finding::Severity;
 use crate::format::Format;
-use crate::format::zimage::ZImage;
+use crate::format::zimage::{self, ZImage};
 use crate::inspect::rules;
 use crate::inspect::{Fact, Kind};
 use crate::layout::{Region, RegionKind};
@@ -17,10 +17,10 @@ pub(super) fn describe(bytes: &[u8], context: &Context<'_>) -> Result<Described,
     let mut described = Described::new(Kind::Known(Format::ZImage), format!("ARM zImage, {order}"));
     let facts = &mut described.facts;
     facts.push(Fact::new("arch", "ARM"));
-    facts.push(Fact::new("endianness", order).at(0x30, 4));
-    facts.push(Fact::hex("start", image.start()).meaning("link address").at(0x28, 4));
+    facts.push(Fact::new("endianness", order).of(zimage::FIELDS));
+    facts.push(Fact::hex("start", image.start()).meaning("link address").of(zimage::FIELDS));
     let meaning = format!("link address; {} bytes in all", image.kernel_len());
-    facts.push(Fact::hex("end", u64::from(image.start()) + image.kernel_len()).meaning(meaning).at(0x2c, 4));
+    facts.push(Fact::hex("end", u64::from(image.start()) + image.kernel_len()).meaning(meaning).of(zimage::FIELDS));
     if let Some(table) = image.table() {
         let meaning = "by the size table: bytes of the decompressed kernel";
         facts.push(Fact::number("kernel_size", table.kernel_size).meaning(meaning).at(table.size_word_at, 4));

@@ -1,7 +1,7 @@
 //! Does an image contain exactly this kernel?
 
 use super::{LayerFinding, Verified};
-use crate::bytes::len64;
+use crate::bytes::{hex, len64};
 use crate::elf::{Elf, KERNEL_REMOVES, RelocOptions, RemoveList, StripOptions, relocs, strip};
 use crate::finding::{Checks, rules};
 use crate::format::Format;
@@ -9,7 +9,7 @@ use crate::format::pe::Pe;
 use crate::inspect::describe::PAYLOAD;
 use crate::inspect::flat::{flat_forms, is_loaded_alike};
 use crate::inspect::rules::LIMIT;
-use crate::inspect::{Kind, Layer, LayerId, Opened, hex};
+use crate::inspect::{Kind, Layer, LayerId, Opened};
 use crate::layout::Plan;
 use crate::payload::{RelocForm, emit_relocs, parse_relocs, points_into};
 use std::borrow::Cow;

@@ -56,7 +56,7 @@ pub(super) fn check(opened: &Opened<'_>, layer: &Layer, checks: &mut Checks) {
             let within = |base: u64| entry.checked_sub(base).is_some_and(|distance| distance < segment.memsz);
             within(segment.vaddr) || within(segment.paddr)
         });
-        checks.expect(&ENTRY, 24, kept, Hex(entry), "an address in a segment");
+        checks.expect(&ENTRY, crate::elf::ENTRY_AT, kept, Hex(entry), "an address in a segment");
     }
     let unread = elf.unread_notes();
     checks.expect(&NOTES, unread, unread.is_none(), "bytes that are no note", "notes to its end");

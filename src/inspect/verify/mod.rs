@@ -19,9 +19,12 @@ use crate::bytes::Cursor;
 use crate::codec::Codec;
 use crate::finding::{Checks, Finding, Rule, Severity, rules};
 use crate::format::Format;
+use crate::format::android::BootImage;
 use crate::format::bzimage::{BzImage, StandaloneImage};
+use crate::format::fdt::Dtb;
 use crate::format::image64::Image64;
 use crate::format::pe::{DosHeader, E_LFANEW, Pe};
+use crate::format::trx::Trx;
 use crate::layout::{Region, RegionKind};
 use crate::payload::search::SEARCH_LIMIT;
 
@@ -114,8 +117,8 @@ const NOT_KNOWN: [(&Rule, &str); 3] = [
 ];
 
 /// The rules of [`verify`] and [`against`] that do not stand with a format.
-pub(crate) const RULES: [&[&Rule]; 7] =
-    [ACROSS, x86::RULES, elf::RULES, tree::RULES, containers::RULES, signatures::RULES, against::RULES];
+pub(crate) const RULES: [&[&Rule]; 6] =
+    [ACROSS, x86::RULES, elf::RULES, tree::RULES, signatures::RULES, against::RULES];
 
 /// Holds every layer of a file that was taken apart ([`super::open`]) to its claims.
 pub fn verify(opened: &Opened<'_>) -> Verified {
@@ -163,15 +166,18 @@ fn check(opened: &Opened<'_>, layer: &Layer) -> Checks {
         }
         Kind::Known(Format::UImage) => containers::uimage(opened, layer, &mut checks),
         Kind::Known(Format::Fdt) => {
-            tree::fdt(bytes, &mut checks);
-            tree::trailer(bytes, &mut checks);
+            if let Ok(dtb) = Dtb::parse_at(bytes, 0) {
+                checks.append(dtb.check());
+                tree::trailer(bytes, &dtb, &mut checks);
+            }
         }
         Kind::Known(Format::Fit) => {
-            tree::fdt(bytes, &mut checks);
             tree::fit(opened, layer, &mut checks);
         }
         Kind::Known(Format::Android) => {
-            containers::android(bytes, &mut checks);
+            if let Ok(image) = BootImage::parse(bytes) {
+                checks.append(image.check(bytes));
+            }
             signatures::android(bytes, &mut checks);
         }
         Kind::Known(Format::Elf) => {
@@ -179,7 +185,11 @@ fn check(opened: &Opened<'_>, layer: &Layer) -> Checks {
             payload(opened, layer, None, &mut checks);
         }
         Kind::Relocs => elf::relocs(opened, layer, &mut checks),
-        Kind::Known(Format::Trx) => containers::trx(bytes, &mut checks),
+        Kind::Known(Format::Trx) => {
+            if let Ok(trx) = Trx::parse(bytes) {
+                checks.append(trx.check());
+            }
+        }
         Kind::Known(Format::TpLink) => signatures::tplink(bytes, &mut checks),
         Kind::Known(Format::ChromeOs) => signatures::chromeos(&mut checks),
         Kind::Known(Format::Cpio) => signatures::cpio(bytes, &mut checks),

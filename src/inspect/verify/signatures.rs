@@ -92,7 +92,13 @@ pub(super) fn tplink(bytes: &[u8], checks: &mut Checks) {
         checks.not_checked(&TPLINK_MD5, TpLink::MD5_AT, found, "MD5 sums of firmware");
     }
     let (have, wanted) = (len64(bytes).saturating_sub(image.kernel.end), u64::from(image.rootfs_len));
-    checks.expect(&TPLINK_ROOTFS, 0x8c, have >= wanted, have, format!("{wanted} at least, by rootfs_len"));
+    checks.expect(
+        &TPLINK_ROOTFS,
+        TpLink::ROOTFS_LEN_AT,
+        have >= wanted,
+        have,
+        format!("{wanted} at least, by rootfs_len"),
+    );
 }
 
 pub(super) fn chromeos(checks: &mut Checks) {

@@ -344,7 +344,7 @@ doors! {
     FIT "Fit::parse" |input| {
         let fit = Fit::parse(input)?;
         let data = fit.images().map(|image| image.data()).collect::<Vec<_>>();
-        shown((fit.regions()?, fit.check(), data, fit.default()))
+        shown((fit.regions()?, fit.check().into_findings(), data, fit.default()))
     };
     PE "Pe::parse_if_mz" |input| shown(Pe::parse_if_mz(input)?.map(|pe| (pe.at, pe.sections)));
     IMAGE64 "Image64::detect" |input| shown(Image64::detect(input));
