@@ -9,10 +9,8 @@ mod support;
 
 use criterion::{BenchmarkId, Criterion, Throughput};
 use generate::ElfFile;
-use kimage::assemble::{self, UImageRequest};
+use kimage::assemble::{self, CrcChoice, UImageRequest, kind};
 use kimage::elf::{Elf, FlatOptions, flatten};
-use kimage::format::bzimage::CrcChoice;
-use kimage::format::uimage::kind;
 use kimage::kbuild::{VOFFSET, offsets};
 use std::hint::black_box;
 use std::io;

@@ -7,6 +7,11 @@ use crate::payload::kernel;
 use crate::{codec, elf, layout, stub};
 use miette::Diagnostic;
 
+pub use crate::format::bzimage::Error as BzImageError;
+pub use crate::format::fit::{Error as FitError, Unfilled};
+pub use crate::format::uimage::Error as UImageError;
+pub use crate::format::zimage::Error as ZImageError;
+pub use crate::payload::kernel::Error as KernelError;
 pub use crate::stub::Error as StubError;
 
 /// The result of what can fail with [`enum@Error`].

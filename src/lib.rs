@@ -46,18 +46,19 @@
 //!
 //! # Example
 //!
-//! ```no_run
-//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let vmlinux = std::fs::read("arch/x86/boot/compressed/vmlinux")?;
-//! let setup = std::fs::read("arch/x86/boot/setup.bin")?;
-//! let image = kimage::assemble::bzimage(&vmlinux, &setup, Default::default())?;
-//! image.emit(std::fs::File::create("bzImage")?)?;
-//! # Ok(())
-//! # }
+//! ```
+//! let vmlinux = include_bytes!("../testdata/tiny/vmlinux"); // arch/x86/boot/compressed/vmlinux
+//! let setup = include_bytes!("../testdata/tiny/setup.bin"); // arch/x86/boot/setup.bin
+//! let image = kimage::assemble::bzimage(vmlinux, setup, Default::default())?;
+//! let mut file = Vec::new();
+//! image.emit(&mut file)?;
+//! # Ok::<(), kimage::Error>(())
 //! ```
 #![forbid(unsafe_code)]
 // Docs lead maintainers to what is private, too.
 #![allow(rustdoc::private_intra_doc_links)]
+// What only the internals show is used by nobody without them; the tests' builds have them.
+#![cfg_attr(not(feature = "internals"), allow(dead_code, unreachable_pub, unused_imports))]
 #![cfg_attr(
     not(test),
     warn(
@@ -78,13 +79,92 @@ pub mod codec;
 pub mod elf;
 pub mod error;
 pub mod finding;
-pub mod format;
+pub(crate) mod format;
 pub mod inspect;
 pub mod kbuild;
 pub mod layout;
 pub mod lint;
-pub mod payload;
+pub(crate) mod payload;
 pub mod report;
 pub(crate) mod stub;
 
 pub use error::{Error, Result};
+
+// Its examples are run with the others.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/library.md")]
+struct Library;
+
+/// What the headers of single formats say, field by field, for who needs more than [`inspect::Opened::fact`] tells.
+pub mod headers {
+    pub use crate::format::bzimage::{BzImage, CrcState, Setup, SetupHeader, StoredCrc};
+    pub use crate::format::fit::{Configuration, Fit, Hash, Image, Placement};
+    pub use crate::format::uimage::{Header, UImage};
+}
+
+/// What kimage's tests and fuzz targets look at one by one. No part of the interface: it is there with the feature `internals`
+/// only, and anything in it may change or go at any time.
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod internals {
+    #![allow(missing_docs)]
+
+    pub use crate::assemble::fit::fit_from_tree;
+    pub use crate::format::{bzimage, dts, fdt, fit, image64, pe, uimage, wrapper, zimage};
+    use crate::kbuild::LinkCommand;
+
+    /// What [`dts::Source`] means, with the bytes of its files.
+    pub fn resolved<'a>(source: &dts::Source, files: &[&'a [u8]]) -> Result<dts::Resolved<'a>, dts::Error> {
+        source.tree(files)
+    }
+
+    /// What a link command says beside the words of a link.
+    #[derive(Debug)]
+    pub struct LinkFacts<'l> {
+        pub script: &'l str,
+        pub piggy: &'l str,
+        pub reads: Vec<&'l str>,
+        pub rest: &'l str,
+        pub arch: Option<crate::arch::Arch>,
+        pub is_big_endian: bool,
+        pub bss_size: Option<&'l str>,
+    }
+
+    impl<'l> LinkFacts<'l> {
+        pub fn of(link: &'l LinkCommand) -> Self {
+            LinkFacts {
+                script: link.script(),
+                piggy: link.piggy(),
+                reads: link.reads().collect(),
+                rest: link.rest(),
+                arch: link.arch(),
+                is_big_endian: link.is_big_endian(),
+                bss_size: link.defsym("_kernel_bss_size"),
+            }
+        }
+    }
+
+    pub fn set_defsym(link: &mut LinkCommand, symbol: &str, value: u64) -> bool {
+        link.set_defsym(symbol, value)
+    }
+
+    pub mod elf {
+        pub use crate::elf::facts::release_in;
+        pub use crate::elf::kallsyms::{KernelSymbol, kallsyms};
+        pub use crate::elf::relocs::{
+            RelocKind, RelocTable, list_absolute_relocs, list_absolute_symbols, list_relocs, relocs,
+        };
+        pub use crate::elf::resymbol::with_symbols;
+        pub use crate::elf::unflatten::{FlatKernel, unflatten};
+    }
+
+    pub mod payload {
+        pub use crate::payload::{
+            Agreement, FoundRelocs, RelocForm, Share, emit_relocs, parse_relocs, points_into, relocs_behind,
+        };
+    }
+
+    pub mod tree {
+        pub use crate::kbuild::tree::*;
+    }
+}

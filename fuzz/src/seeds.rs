@@ -7,11 +7,12 @@ use crate::simulated::{Load, elf as plain_elf, pack};
 use crate::support::{read, testdata};
 use crate::targets::{emitted, source};
 use crate::{files, targets};
-use kimage::assemble::{StandaloneRequest, fit_from_tree};
+use kimage::assemble::{External, StandaloneRequest};
+use kimage::internals::fit_from_tree;
 use kimage::bytes::Align;
 use kimage::codec::{Codec, Parameters};
-use kimage::format::fdt::{Flat, Strings};
-use kimage::format::fit::{External, Options};
+use kimage::internals::fdt::{Flat, Strings};
+use kimage::internals::fit::Options;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -370,7 +371,7 @@ fn blobs() -> Vec<Vec<u8>> {
         let text = format!("/dts-v1/;\n{text}\n");
         let source = source(text.as_bytes()).unwrap_or_else(|| panic!("{text}"));
         let files = vec![&b"bytes of a file"[..]; source.files().len()];
-        let Ok(resolved) = source.tree(&files) else { panic!("{text}") };
+        let Ok(resolved) = kimage::internals::resolved(&source, &files) else { panic!("{text}") };
         let flat =
             Flat::new(&resolved.root, Strings::default()).unwrap().with_reservations(&resolved.reservations).unwrap();
         all.push(emitted(&flat.plan(flat.len()).unwrap()));
@@ -395,7 +396,7 @@ fn fits() -> Vec<Vec<u8>> {
                 _ => &disk,
             })
             .collect();
-        let resolved = source.tree(&files).unwrap();
+        let resolved = kimage::internals::resolved(&source, &files).unwrap();
         let external = Some(External { align: Align::new(8), position: None });
         let placed = Some(External { align: Align::new(4), position: Some(0x1000) });
         for external in [None, external, placed] {

@@ -1,21 +1,20 @@
 //! What is fuzzed. Where something is to be chosen beside the file itself, the first bytes of the input choose it.
 
 use crate::stub;
-use kimage::assemble::{self, FitFile, FitRequest, UImageRequest};
+use kimage::assemble::{self, Algorithm, CrcChoice, External, FitFile, FitRequest, UImageRequest};
 use kimage::bytes::Align;
 use kimage::codec::{Codec, Literal, Parameters};
-use kimage::elf::{
-    Elf, FlatOptions, Lists, RelocOptions, StripOptions, flatten, kallsyms, list_absolute_relocs,
-    list_absolute_symbols, list_relocs, relocs, strip, unflatten, with_symbols,
-};
-use kimage::format::bzimage::CrcChoice;
-use kimage::format::dts::{Resolved, Source};
-use kimage::format::fdt::{Dtb, Flat, Node, Strings};
-use kimage::format::fit::{Algorithm, External, Fit, Layout, Options};
+use kimage::elf::{Elf, FlatOptions, Lists, RelocOptions, StripOptions, flatten, strip};
+use kimage::internals::elf::{kallsyms, list_absolute_relocs, list_absolute_symbols, list_relocs, relocs, unflatten, with_symbols};
+use kimage::internals::dts::{Resolved, Source};
+use kimage::internals::fdt::{Dtb, Flat, Node, Strings};
+use kimage::headers::Fit;
+use kimage::internals::fit::{Layout, Options};
 use kimage::inspect::{Limits, Opened, PARTS, diff::diff, map::map, open, verify::verify};
-use kimage::kbuild::{LinkCommand, Target, VOFFSET, ZOFFSET, offsets, tree};
+use kimage::kbuild::{LinkCommand, Target, VOFFSET, ZOFFSET, offsets};
+use kimage::internals::{LinkFacts, fit_from_tree, set_defsym, tree};
 use kimage::lint::{Board, Files, SHIPPED, lint as lint_boot};
-use kimage::{format::wrapper, report};
+use kimage::{internals::wrapper, report};
 use std::io::sink;
 use std::sync::OnceLock;
 
@@ -104,7 +103,7 @@ fn elf(bytes: &[u8]) {
             let _ = elf.nm_class(&symbol);
         });
     }
-    let _ = (elf.notes(), elf.build_id(), elf.unread_notes(), elf.loaded_ranges(), elf.release(), elf.physical_span());
+    let _ = elf.physical_span();
     let names = kallsyms(&elf).unwrap_or_default();
     if let Ok(plan) = with_symbols(&elf, &names) {
         assert!(Elf::parse(&emitted(&plan)).is_ok());
@@ -158,14 +157,14 @@ pub fn source(bytes: &[u8]) -> Option<Source> {
 fn dts(bytes: &[u8]) {
     let Some(source) = source(bytes) else { return };
     let files = vec![&b"bytes of a file"[..]; source.files().len()];
-    let Ok(Resolved { root, reservations, findings: _ }) = source.tree(&files) else { return };
+    let Ok(Resolved { root, reservations, findings: _ }) = kimage::internals::resolved(&source, &files) else { return };
     if let Ok(flat) = Flat::new(&root, Strings::default()).and_then(|flat| flat.with_reservations(&reservations)) {
         let blob = emitted(&flat.plan(flat.len()).unwrap());
         let dtb = Dtb::parse_at(&blob, 0).unwrap();
         assert_eq!(dtb.reservations().unwrap(), reservations);
         assert_eq!(Node::from(dtb.tree().unwrap().root()), root);
     }
-    let _ = assemble::fit_from_tree(root, &reservations, &Options::default(), true);
+    let _ = fit_from_tree(root, &reservations, &Options::default(), true);
 }
 
 fn fit_options(how: u8) -> Options {
@@ -303,8 +302,8 @@ fn texts(bytes: &[u8]) {
             if let Ok(mut command) = LinkCommand::parse(bytes, (how & 4 != 0).then_some("ld")) {
                 command.set_piggy("here/piggy.o");
                 command.set_output("here/vmlinux");
-                let _ = command.set_defsym("_kernel_bss_size", 1);
-                let _ = (command.words(), command.arch(), command.reads().count(), command.rest());
+                let _ = set_defsym(&mut command, "_kernel_bss_size", 1);
+                let _ = (command.words(), LinkFacts::of(&command));
             }
         }
         1 => {

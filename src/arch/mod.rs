@@ -1,6 +1,6 @@
 //! Layer 2: what differs from CPU to CPU. Facts only: no input, no output, no container.
 
-pub mod x86;
+pub(crate) mod x86;
 
 use crate::bytes::Endian;
 

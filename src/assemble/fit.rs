@@ -165,6 +165,28 @@ impl<'a> Fit<'a> {
 /// # Errors
 /// [`Error::Underivable`] names the option for what could not be found out; [`Error::WrongInput`] says which file is not
 /// what it should be; [`Error::Contradiction`] lists what contradicts itself.
+///
+/// # Example
+///
+/// ```
+/// use kimage::assemble::{ARCH, Algorithm, FitFile, FitRequest, fit};
+/// use kimage::headers::Fit;
+///
+/// let kernel = FitFile { name: "Image", bytes: b"a kernel" };
+/// let request = FitRequest {
+///     kernel: Some(kernel),
+///     arch: ARCH.id("arm64"),
+///     load: Some(0x4020_0000),
+///     entry: Some(0x4020_0000),
+///     hashes: vec![Algorithm::Sha256],
+///     ..FitRequest::default()
+/// };
+/// let mut image = Vec::new();
+/// fit(&request)?.emit(&mut image)?;
+/// let read = Fit::parse(&image)?;
+/// assert_eq!(read.image("kernel").and_then(|kernel| kernel.data()), Some(&b"a kernel"[..]));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn fit<'a>(request: &FitRequest<'a>) -> Result<Assembled<'a>> {
     let mut builder = Builder::new(request);
     let root = builder.root()?;

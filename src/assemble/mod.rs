@@ -2,7 +2,7 @@
 //!
 //! Each function is a table of contents of one image; the decisions live in the layers below.
 
-mod fit;
+pub(crate) mod fit;
 mod kernel;
 mod pad;
 pub(crate) mod payload;
@@ -10,21 +10,19 @@ mod rules;
 mod standalone;
 mod uimage;
 
-pub use fit::{
-    FitFacts, FitFile, FitImage, FitRequest, fit, fit_from_blob, fit_from_source, fit_from_tree, is_tree_blob,
-};
+pub use fit::{FitFacts, FitFile, FitImage, FitRequest, fit, fit_from_blob, fit_from_source, is_tree_blob};
 pub use pad::{Padding, pad};
 pub use payload::{Payload, PayloadForm, payload, payload_as_is};
-pub use rules::RULES;
+pub(crate) use rules::RULES;
 pub use standalone::{DEFAULT_MAX_MEMORY, StandaloneRequest, bzimage_standalone, is_for_standalone_stub};
 pub use uimage::{Derived, UImageRequest, uimage};
 
 // What the requests are made of.
 pub use crate::elf::{DEFAULT_MAX_SIZE, FlagList, FlatOptions, RemoveList, SectionFlags};
-pub use crate::format::bzimage::CrcChoice;
+pub use crate::format::bzimage::{CrcChoice, Generation};
 pub use crate::format::dts::{Error as SourceError, File as SourceFile, Source};
 pub use crate::format::fit::{Algorithm, External, Layout as FitLayout, Options as FitOptions};
-pub use crate::format::uimage::{ARCH, COMPRESSION, Names, OS, TYPE};
+pub use crate::format::uimage::{ARCH, COMPRESSION, Name, Names, OS, TYPE, kind};
 
 use crate::bytes::{Patch, len64};
 use crate::codec::Codec;
@@ -32,7 +30,7 @@ use crate::elf::{self, Elf, flatten};
 use crate::error::{Error, InputError, Result};
 use crate::finding::Finding;
 use crate::format::Format;
-use crate::format::bzimage::{self, BzImage, Generation, Parts, Setup};
+use crate::format::bzimage::{self, BzImage, Parts, Setup};
 use crate::format::zimage::{self, ZImage};
 use crate::layout::{Emitted, Plan, RegionKind};
 use crate::stub::Stub;

@@ -4,7 +4,7 @@ use crate::finding::rules;
 
 rules! {
     /// The rules of builders.
-    pub RULES:
+    pub(crate) RULES:
     pub(super) READY = "payload.ready", Note, "bytes behind the ELF file",
         "this is what a kernel's build compresses already: it is taken as it is",
         "";

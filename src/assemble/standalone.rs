@@ -109,6 +109,19 @@ pub fn is_for_standalone_stub(vmlinux: &[u8]) -> bool {
 ///
 /// # Errors
 /// [`Error`] says what the input is instead, or why it cannot be started.
+///
+/// # Example
+///
+/// ```
+/// use kimage::assemble::{StandaloneRequest, bzimage_standalone};
+///
+/// let kernel = include_bytes!("../../testdata/tiny/kernel");
+/// let request = StandaloneRequest { cmdline: b"console=ttyS0", ..StandaloneRequest::default() };
+/// let mut image = Vec::new();
+/// bzimage_standalone(kernel, &request)?.emit(&mut image)?;
+/// assert_eq!(&image[0x202..0x206], b"HdrS");
+/// # Ok::<(), kimage::Error>(())
+/// ```
 pub fn bzimage_standalone<'a>(vmlinux: &'a [u8], request: &StandaloneRequest<'a>) -> Result<Assembled<'a>> {
     let (payload, origin) = extract_kernel(vmlinux, request.max_memory)?;
     let (kernel, mut findings) = lay_out(&payload, &origin, request)?;

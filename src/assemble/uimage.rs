@@ -78,6 +78,25 @@ const OPTEE_LOAD_AT: u64 = 16;
 /// # Errors
 /// [`Error::Contradiction`] lists what contradicts the data, unless forced; [`Error::Underivable`] names the option
 /// for what could not be found out.
+///
+/// # Example
+///
+/// ```
+/// use kimage::assemble::{ARCH, OS, UImageRequest, kind, uimage};
+///
+/// let request = UImageRequest {
+///     arch: ARCH.id("riscv"),
+///     os: OS.id("linux"),
+///     kind: Some(kind::RAMDISK),
+///     comp: Some(0),
+///     name: Some(b"files".to_vec()),
+///     ..UImageRequest::default()
+/// };
+/// let files = b"070701, or whatever the kernel unpacks";
+/// let image = uimage(&request, &[files], &[])?;
+/// assert_eq!(image.plan.len(), 64 + files.len() as u64);
+/// # Ok::<(), kimage::Error>(())
+/// ```
 pub fn uimage<'a>(request: &UImageRequest, files: &[&'a [u8]], dtbs: &[&'a [u8]]) -> Result<Assembled<'a>> {
     let first = files.first().copied().unwrap_or(&[]);
     super::trees_of_boards(dtbs)?;

@@ -5,10 +5,10 @@ use super::{Codec, behind};
 use crate::bytes::{Cursor, len64};
 
 /// Bytes of memory that unpacking any file is worth.
-pub const LEAST: u64 = 224 << 20;
+pub(crate) const LEAST: u64 = 224 << 20;
 /// Bytes of memory for each byte of a larger file: kernels are up to 12 times as large as their streams, and some decoders hold
 /// what came out once more.
-pub const PER_BYTE: u64 = 24;
+pub(crate) const PER_BYTE: u64 = 24;
 
 /// See [`Codec::declared_size`]. `bytes` begin with the stream itself.
 pub(super) fn size(codec: Codec, bytes: &[u8]) -> Option<u64> {
@@ -70,14 +70,14 @@ impl Codec {
     /// How many bytes the stream that begins `bytes` says that it holds, where its format has a place for that: in the
     /// header of lzma, zstd and lz4, at the end of gzip (modulo 2^32) and xz, where `bytes` are to end with the stream. Of
     /// several streams it is that of one. A claim, which decoding proves right or wrong.
-    pub fn declared_size(self, bytes: &[u8]) -> Option<u64> {
+    pub(crate) fn declared_size(self, bytes: &[u8]) -> Option<u64> {
         size(self, behind(bytes, self.skippable(bytes)))
     }
 
     /// How much may come out of a stream that does not say how much it holds, when unpacking may take `memory` bytes: half of
     /// it where the decoder's window can hold all of it once more. With [`LEAST`] bytes, and [`PER_BYTE`] for each byte of a
     /// larger file, no kernel reaches it; zeros that a stream was blown up with do.
-    pub fn undeclared_size(self, memory: u64) -> u64 {
+    pub(crate) fn undeclared_size(self, memory: u64) -> u64 {
         match self {
             Codec::Lzma | Codec::Xz | Codec::Zstd => memory / 2,
             _ => memory,
@@ -86,7 +86,7 @@ impl Codec {
 
     /// Where to stop unpacking the stream that begins `bytes`, when nobody asked for more: at what it declares, or else at
     /// what it is worth.
-    pub fn expected_most(self, bytes: &[u8]) -> u64 {
+    pub(crate) fn expected_most(self, bytes: &[u8]) -> u64 {
         let worth = LEAST.max(len64(bytes).saturating_mul(PER_BYTE));
         self.declared_size(bytes).unwrap_or(0).max(self.undeclared_size(worth))
     }

@@ -26,7 +26,7 @@ mod stream_parameters;
 mod xz;
 mod zstd;
 
-pub use declared::{LEAST, PER_BYTE};
+pub(crate) use declared::{LEAST, PER_BYTE};
 pub use error::{Error, Result};
 pub(crate) use lzma::dictionary as lzma_dictionary;
 pub use parameters::{Bcj, Literal, Parameters, SPLIT_SIZE};
@@ -228,6 +228,22 @@ impl Codec {
     ///
     /// # Errors
     /// As [`Codec::decompress_one`].
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use kimage::codec::{Codec, Parameters};
+    ///
+    /// let kernel = vec![7; 100_000];
+    /// let mut stream = Vec::new();
+    /// Codec::Zstd.compress(&kernel, &Parameters::default(), &mut stream)?;
+    /// assert_eq!(Codec::detect(&stream), Some(Codec::Zstd));
+    ///
+    /// let mut out = Vec::new();
+    /// let inflated = Codec::Zstd.decompress(&stream, 1 << 20, &mut out)?;
+    /// assert_eq!((out, inflated.consumed), (kernel, stream.len() as u64));
+    /// # Ok::<(), kimage::codec::Error>(())
+    /// ```
     pub fn decompress(self, bytes: &[u8], limit: u64, out: &mut dyn Write) -> Result<Inflated> {
         let mut sink = Sink::new(self, limit, out);
         let mut inflated = Inflated { consumed: 0, produced: 0, streams: 0 };

@@ -54,7 +54,7 @@ fn releases(bytes: &[u8]) -> impl Iterator<Item = (usize, String)> {
 
 impl Elf<'_> {
     /// The release in the `linux_banner` of a kernel, found in its allocated sections.
-    pub fn release(&self) -> Option<String> {
+    pub(crate) fn release(&self) -> Option<String> {
         let mut read_to = 0;
         self.sections().iter().filter(|section| section.is_alloc() && section.kind != SHT_NOBITS).find_map(|section| {
             let contents = self.contents(section).ok()?;

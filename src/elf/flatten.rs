@@ -117,6 +117,17 @@ impl<'a> Cover<'a> {
 /// # Errors
 /// [`Error::NothingToLoad`], [`Error::TooLarge`] when the load addresses lie too far apart, [`Error::Field`] when a
 /// section lies outside of the file.
+///
+/// # Example
+///
+/// ```
+/// use kimage::elf::{Elf, FlatOptions, flatten};
+///
+/// let vmlinux = include_bytes!("../../testdata/tiny/arm-vmlinux");
+/// let flat = flatten(&Elf::parse(vmlinux)?, &FlatOptions::default())?;
+/// println!("{} bytes for {:#x}", flat.plan.len(), flat.base.0);
+/// # Ok::<(), kimage::elf::Error>(())
+/// ```
 pub fn flatten<'a>(elf: &Elf<'a>, options: &FlatOptions) -> Result<FlatImage<'a>> {
     let blocks = if elf.sections().len() > 1 { section_blocks(elf, options)? } else { segment_blocks(elf)? };
     let gaps = gaps(&blocks, options);

@@ -5,40 +5,39 @@
 
 mod code;
 pub(crate) mod encode;
-mod facts;
+pub(crate) mod facts;
 mod flatten;
-mod kallsyms;
+pub(crate) mod kallsyms;
 mod notes;
 pub(crate) mod raw;
-mod relocs;
+pub(crate) mod relocs;
 mod remove;
-mod resymbol;
+pub(crate) mod resymbol;
 mod strings;
 mod strip;
 mod symbols;
 mod trim;
-mod unflatten;
+pub(crate) mod unflatten;
 
-pub use facts::release_in;
-pub(crate) use facts::{BANNER, banner_in, is_64_bit_file};
+pub(crate) use facts::{BANNER, banner_in, is_64_bit_file, release_in};
 pub use flatten::{DEFAULT_MAX_SIZE, FlatImage, FlatOptions, flatten};
-pub use kallsyms::{KernelSymbol, kallsyms};
-pub use notes::Note;
-pub(crate) use relocs::relocs_with_progress;
-pub(crate) use relocs::sign_extended;
-pub use relocs::{
-    BadReloc, Lists, RelocKind, RelocOptions, RelocTable, list_absolute_relocs, list_absolute_symbols, list_relocs,
-    relocs,
+pub(crate) use kallsyms::{KernelSymbol, kallsyms};
+pub(crate) use notes::Note;
+pub use relocs::{BadReloc, Lists, RelocOptions};
+pub(crate) use relocs::{
+    RelocKind, RelocTable, list_absolute_relocs, list_absolute_symbols, list_relocs, relocs, relocs_with_progress,
+    sign_extended,
 };
 pub(crate) use remove::{ARM_REMOVES, IMAGE_REMOVES, X86_REMOVES};
 pub use remove::{FlagList, KERNEL_REMOVES, RemoveList, SectionFlags};
-pub use resymbol::with_symbols;
+pub(crate) use resymbol::with_symbols;
 pub(crate) use strings::StringTable;
 pub use strip::{StripOptions, strip};
 pub(crate) use symbols::RawSymbol;
 pub use symbols::{Symbol, Symbols};
 pub(crate) use trim::TrimWriter;
-pub use unflatten::{FlatKernel, UnflattenError, unflatten};
+pub use unflatten::UnflattenError;
+pub(crate) use unflatten::unflatten;
 
 use crate::arch::Arch;
 use crate::bytes::{Cursor, Endian, FieldError, FileOffset, PhysAddr, Problem, len64, printable, slice};

@@ -6,7 +6,7 @@ use crate::bytes::{Cursor, slice};
 
 /// A note (gABI, "Note Section").
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Note<'a> {
+pub(crate) struct Note<'a> {
     /// The owner, without its NUL: `GNU`, `Xen`, `Linux`.
     pub owner: &'a [u8],
     /// `n_type`: what the owner means by it.
@@ -17,15 +17,12 @@ pub struct Note<'a> {
     pub at: u64,
 }
 
-/// `NT_GNU_BUILD_ID`, a note of `GNU`.
-const BUILD_ID: u32 = 3;
-
 /// No kernel has as many.
 const MAX_NOTES: usize = 4096;
 
 impl<'a> Elf<'a> {
     /// All notes: of the `PT_NOTE` segments, or, without those, of the note sections.
-    pub fn notes(&self) -> Vec<Note<'a>> {
+    pub(crate) fn notes(&self) -> Vec<Note<'a>> {
         let mut notes = Vec::new();
         for segment in self.segments().iter().filter(|segment| segment.kind == PT_NOTE) {
             self.notes_in(segment.offset, segment.filesz, segment.align, &mut notes);
@@ -38,15 +35,10 @@ impl<'a> Elf<'a> {
         notes
     }
 
-    /// The build id that the linker made.
-    pub fn build_id(&self) -> Option<Note<'a>> {
-        self.notes().into_iter().find(|note| note.owner == b"GNU" && note.kind == BUILD_ID)
-    }
-
     /// Where the notes of a `PT_NOTE` segment cannot be read on, as a file offset: what stands there is no note, by the
     /// segment's own alignment. Notes of 8-byte alignment (`.note.gnu.property`) in one segment with those of 4-byte
     /// alignment do that; nobody finds what stands behind them.
-    pub fn unread_notes(&self) -> Option<u64> {
+    pub(crate) fn unread_notes(&self) -> Option<u64> {
         let notes = self.segments().iter().filter(|segment| segment.kind == PT_NOTE);
         notes.into_iter().find_map(|segment| {
             let bytes = slice(self.bytes(), segment.offset, segment.filesz)?;
@@ -71,7 +63,7 @@ impl<'a> Elf<'a> {
     }
 
     /// The file ranges that are loaded, in file order, overlaps joined; the whole file where nothing says.
-    pub fn loaded_ranges(&self) -> Vec<std::ops::Range<u64>> {
+    pub(crate) fn loaded_ranges(&self) -> Vec<std::ops::Range<u64>> {
         let have = crate::bytes::len64(self.bytes());
         let loads = self.segments().iter().filter(|segment| segment.kind == super::PT_LOAD && segment.filesz > 0);
         let mut ranges: Vec<_> = loads

@@ -32,7 +32,7 @@ pub(crate) const FIELDS: &[Field] = &[
 
 rules! {
     /// What is looked at in the header.
-    pub RULES:
+    pub(crate) RULES:
     CONSTANT = "image.constant", Error, "header field",
         "no kernel's build writes this value: the header was damaged or edited",
         "copy the image again; if the change is yours, know that no build has it";

@@ -3,27 +3,27 @@
 //! Inside each the order is: records, the view, `parse`, `regions`, `plan`. [`Format::detect`] tells the containers apart by
 //! what their headers say.
 
-pub mod android;
-pub mod avb;
+pub(crate) mod android;
+pub(crate) mod avb;
 pub mod bzimage;
-pub mod cpio;
-pub mod cros;
-pub mod dt_table;
+pub(crate) mod cpio;
+pub(crate) mod cros;
+pub(crate) mod dt_table;
 pub mod dts;
 pub mod fdt;
 pub mod fit;
 pub(crate) mod footprint;
-pub mod foreign;
+pub(crate) mod foreign;
 pub mod image64;
-pub mod mtk;
+pub(crate) mod mtk;
 pub mod pe;
-pub mod rpi;
-pub mod tplink;
-pub mod trx;
+pub(crate) mod rpi;
+pub(crate) mod tplink;
+pub(crate) mod trx;
 pub mod uimage;
-pub mod uki;
+pub(crate) mod uki;
 pub mod wrapper;
-pub mod zboot;
+pub(crate) mod zboot;
 pub mod zimage;
 
 use crate::arch::Arch;

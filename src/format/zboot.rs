@@ -21,7 +21,7 @@ const CODEC_LEN: u64 = 0x20;
 
 rules! {
     /// What is looked at in the header.
-    pub RULES:
+    pub(crate) RULES:
     CONSTANT = "zboot.constant", Error, "header field",
         "boot loaders that unpack the kernel themselves do not know what to do with it",
         "copy the image again";

@@ -80,7 +80,7 @@ pub struct ZImage<'a> {
 
 rules! {
     /// What is looked at in the image alone.
-    pub RULES:
+    pub(crate) RULES:
     pub(crate) LENGTH = "zimage.length", Error, "what follows the end by the header",
         "the decompressor looks for an appended device tree just there: what is there is none, or is damaged",
         "cut it off, or append a device tree that is whole";

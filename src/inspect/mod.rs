@@ -28,7 +28,7 @@ pub(crate) use fact::utc;
 pub use fact::{Fact, Facts, Row, Value};
 pub use opened::{FactFound, Opened, open};
 pub use packed::PackedKernel;
-pub use rules::RULES;
+pub(crate) use rules::RULES;
 pub use symbols::WithSymbols;
 
 use crate::codec;

@@ -211,6 +211,23 @@ impl<'a> Opened<'a> {
     }
 
     /// Peels until the part of that name is there; `dtb` stands for `dtb[0]`.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use kimage::assemble::{StandaloneRequest, bzimage_standalone};
+    /// use kimage::elf::Elf;
+    /// use kimage::inspect::{Limits, Opened};
+    ///
+    /// let kernel = include_bytes!("../../testdata/tiny/kernel");
+    /// let mut image = Vec::new();
+    /// bzimage_standalone(kernel, &StandaloneRequest::default())?.emit(&mut image)?;
+    ///
+    /// let mut opened = Opened::new(&image, &Limits::default())?;
+    /// let part = opened.part("vmlinux").expect("its kernel");
+    /// assert_eq!(Elf::parse(opened.part_bytes(&part))?.entry(), Elf::parse(kernel)?.entry());
+    /// # Ok::<(), kimage::Error>(())
+    /// ```
     pub fn part(&mut self, name: &str) -> Option<Part> {
         let first = format!("{name}[0]");
         loop {
@@ -243,6 +260,22 @@ impl<'a> Opened<'a> {
     /// Looks a fact up, from the outside in: the layer that holds the others that have it wins. `name` may have the names of
     /// layers in front, as many as it takes to tell one from another: `setup_sects`, `vmlinux.build_id`,
     /// `kernel.payload.codec`. Peels no further than it must.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use kimage::assemble::{CrcChoice, bzimage};
+    /// use kimage::inspect::{FactFound, Limits, Opened};
+    ///
+    /// let vmlinux = include_bytes!("../../testdata/tiny/vmlinux");
+    /// let setup = include_bytes!("../../testdata/tiny/setup.bin");
+    /// let mut image = Vec::new();
+    /// bzimage(vmlinux, setup, CrcChoice::default())?.emit(&mut image)?;
+    ///
+    /// let FactFound::One(_, protocol) = Opened::new(&image, &Limits::default())?.fact("protocol") else { panic!() };
+    /// assert_eq!(protocol.text(), "2.15");
+    /// # Ok::<(), kimage::Error>(())
+    /// ```
     pub fn fact(&mut self, name: &str) -> FactFound {
         let mut path: Vec<&str> = name.split('.').collect();
         let name = path.pop().unwrap_or_default();

@@ -4,7 +4,7 @@ use crate::finding::rules;
 
 rules! {
     /// The rules of [`super::open`].
-    pub RULES:
+    pub(crate) RULES:
     /// A layer that could not be read.
     pub(crate) DAMAGED = "layer.damaged", Error, "headers of a layer",
         "what reads this format fails, or reads something else than was meant",

@@ -134,7 +134,7 @@ impl LinkCommand {
     }
 
     /// The linker script, from the build folder.
-    pub fn script(&self) -> &str {
+    pub(crate) fn script(&self) -> &str {
         self.only(Role::Script)
     }
 
@@ -144,7 +144,7 @@ impl LinkCommand {
     }
 
     /// The object with the compressed kernel, from the build folder.
-    pub fn piggy(&self) -> &str {
+    pub(crate) fn piggy(&self) -> &str {
         self.only(Role::Piggy)
     }
 
@@ -165,7 +165,7 @@ impl LinkCommand {
 
     /// Every file that the link reads, besides piggy.o. The members of a thin archive are files too, see
     /// [`super::tree::thin_members`].
-    pub fn reads(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn reads(&self) -> impl Iterator<Item = &str> {
         self.with_role(Role::Script).chain(self.objects()).chain(self.archives())
     }
 
@@ -175,17 +175,17 @@ impl LinkCommand {
     }
 
     /// What the command defines `symbol` as; of several the last one counts, as for the linker.
-    pub fn defsym(&self, symbol: &str) -> Option<&str> {
+    pub(crate) fn defsym(&self, symbol: &str) -> Option<&str> {
         self.defsyms().filter(|(name, _)| *name == symbol).last().map(|(_, value)| value)
     }
 
     /// The commands behind the first one, which are not used.
-    pub fn rest(&self) -> &str {
+    pub(crate) fn rest(&self) -> &str {
         &self.rest
     }
 
     /// Big-endian output (`-EB`)?
-    pub fn is_big_endian(&self) -> bool {
+    pub(crate) fn is_big_endian(&self) -> bool {
         let mut order = self.args.iter().rev().filter_map(|arg| match arg.lead.as_str() {
             "-EB" => Some(true),
             "-EL" => Some(false),
@@ -195,7 +195,7 @@ impl LinkCommand {
     }
 
     /// The CPU that the command links for: by its emulation, without one by the folder of its output.
-    pub fn arch(&self) -> Option<Arch> {
+    pub(crate) fn arch(&self) -> Option<Arch> {
         match self.emulation() {
             Some("elf_x86_64") => Some(Arch::X86_64),
             Some("elf_i386") => Some(Arch::X86),
@@ -216,7 +216,7 @@ impl LinkCommand {
     }
 
     /// Gives `symbol`, which the command must define, another value; false when it does not.
-    pub fn set_defsym(&mut self, symbol: &str, value: u64) -> bool {
+    pub(crate) fn set_defsym(&mut self, symbol: &str, value: u64) -> bool {
         self.set(Role::Defsym, |old| {
             let (name, _) = old.split_once('=')?;
             (name == symbol).then(|| format!("{name}={value}"))

@@ -13,7 +13,7 @@ mod offsets;
 mod piggy;
 mod rebuild;
 mod rules;
-pub mod tree;
+pub(crate) mod tree;
 mod vmlinux;
 mod words;
 mod xz_wrap;
@@ -24,7 +24,8 @@ pub use folder::{BuildFolder, Image, Place};
 pub use link::LinkCommand;
 pub use offsets::{OffsetHeader, OffsetLine, VOFFSET, ZOFFSET, offset_header, offsets};
 pub use piggy::{Piggy, Target};
-pub use rules::RULES;
+pub(crate) use rules::RULES;
+pub use tree::zoffsets;
 pub use vmlinux::{Listing, list, relocs, strip};
 
 pub use crate::elf::{KERNEL_REMOVES, Lists, RelocOptions, RemoveList, StripOptions};

@@ -4,7 +4,7 @@ use crate::finding::rules;
 
 rules! {
     /// The rules of what the kernel's own build makes.
-    pub RULES:
+    pub(crate) RULES:
     pub(super) VOFFSET = "tree.voffset", Error, "addresses in voffset.h",
         "the decompressor of the folder would unpack this vmlinux to the wrong place",
         "give the folder that this vmlinux was built in, or run make there";

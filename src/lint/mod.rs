@@ -11,7 +11,7 @@ mod shipped;
 pub use board::{Area, Board, Environment, Loader};
 pub use memory::{Role, Use};
 
-pub use rules::RULES;
+pub(crate) use rules::RULES;
 pub use shipped::SHIPPED;
 
 use memory::Decoded;

@@ -4,7 +4,7 @@ use crate::finding::rules;
 
 rules! {
     /// The rules of [`super::lint`].
-    pub RULES:
+    pub(crate) RULES:
     pub(crate) OVERLAP = "lint.overlap", Error, "memory that is used twice",
         "one overwrites the other before it is used",
         "move one of the two";

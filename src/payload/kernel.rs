@@ -132,7 +132,7 @@ fn packed_help(error: &codec::Error) -> String {
 }
 
 /// The result of laying a kernel out.
-pub type Result<T> = std::result::Result<T, Error>;
+pub(crate) type Result<T> = std::result::Result<T, Error>;
 
 /// A kernel, ready to be compressed.
 #[derive(Debug, Clone)]

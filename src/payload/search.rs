@@ -72,7 +72,7 @@ pub(crate) fn kernel_end(bytes: &[u8], codec: Codec, at: &Range<u64>, tried: &Tr
 
 rules! {
     /// The rules of searches.
-    pub RULES:
+    pub(crate) RULES:
     /// A search was not finished.
     pub(crate) SEARCH_LIMIT = "layer.search_limit", Warning, "work of a search",
         "what was not looked at may hold a kernel, or be damaged",

@@ -5,7 +5,7 @@ use serde::Serialize;
 use std::io::{self, Write};
 
 /// Version of the JSON forms; grows when a field of one changes its meaning or goes away.
-pub const SCHEMA: u32 = 1;
+pub(crate) const SCHEMA: u32 = 1;
 
 /// The JSON Schema (draft 2020-12) of what `command` prints with `--json`; `None` when it has no such form.
 pub fn json_schema(command: &str) -> Option<&'static str> {

@@ -20,7 +20,7 @@ pub use diff::{write_diff_json, write_diff_text};
 pub use finding::{Shown, label, write_finding};
 pub use info::FileInfo;
 pub use info_text::write_info_text;
-pub use json::{SCHEMA, json_schema, write_files_json, write_json};
+pub use json::{json_schema, write_files_json, write_json};
 pub use lint::{write_lint_json, write_lint_text};
 pub use map_svg::map_svg;
 pub use map_text::write_map_text;

@@ -20,7 +20,7 @@ const LAYERS: &[&[&str]] = &[
 ];
 
 /// What only the library itself uses.
-const PRIVATE: &[&str] = &["stub"];
+const PRIVATE: &[&str] = &["stub", "payload", "format"];
 
 pub(crate) fn sources(dir: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
@@ -43,7 +43,7 @@ pub(crate) fn src() -> PathBuf {
 /// Source without comments and without the unit tests at its end.
 pub(crate) fn code(path: &Path) -> String {
     let text = fs::read_to_string(path).unwrap();
-    let body = text.split("#[cfg(test)]").next().unwrap_or_default();
+    let body = text.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
     body.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
 }
 

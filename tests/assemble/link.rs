@@ -6,8 +6,8 @@ use kimage::arch::Arch;
 use kimage::bytes::Endian;
 use kimage::codec::Codec;
 use kimage::elf::Elf;
+use kimage::internals::{LinkFacts, set_defsym, tree};
 use kimage::kbuild::LinkCommand;
-use kimage::kbuild::tree;
 use kimage::kbuild::{Piggy, Target};
 use proptest::prelude::*;
 use std::fs;
@@ -29,7 +29,10 @@ fn missing(link: &LinkCommand, root: &Path) -> Vec<String> {
 
 /// The linker, if it is installed.
 fn linker(link: &LinkCommand) -> Option<std::path::PathBuf> {
-    tool(link.linker(), if link.arch() == Some(Arch::Arm) { "binutils-arm-linux-gnueabihf" } else { "binutils" })
+    tool(
+        link.linker(),
+        if LinkFacts::of(link).arch == Some(Arch::Arm) { "binutils-arm-linux-gnueabihf" } else { "binutils" },
+    )
 }
 
 #[test]
@@ -38,19 +41,20 @@ fn every_kept_command_is_understood() {
         let link = kept(tree);
         let vmlinux = tree.read("vmlinux");
         let elf = Elf::parse(&vmlinux).unwrap();
-        assert_eq!(link.arch(), elf.arch(), "{}", tree.name);
-        assert_eq!(link.is_big_endian(), elf.endian() == Endian::Big, "{}", tree.name);
+        let facts = LinkFacts::of(&link);
+        assert_eq!(facts.arch, elf.arch(), "{}", tree.name);
+        assert_eq!(facts.is_big_endian, elf.endian() == Endian::Big, "{}", tree.name);
         assert_eq!(link.output(), format!("{}/vmlinux", folder(tree)));
-        assert_eq!(link.piggy(), format!("{}/piggy.o", folder(tree)));
-        assert_eq!(link.script(), format!("{}/vmlinux.lds", folder(tree)));
-        assert_eq!(link.rest(), "");
+        assert_eq!(facts.piggy, format!("{}/piggy.o", folder(tree)));
+        assert_eq!(facts.script, format!("{}/vmlinux.lds", folder(tree)));
+        assert_eq!(facts.rest, "");
         assert_eq!(missing(&link, &tree.dir), [""; 0], "{}", tree.name);
         let text = String::from_utf8(tree.read(&format!("{}/.vmlinux.cmd", folder(tree)))).unwrap();
         assert_eq!(link.words(), text.split_whitespace().skip(2).collect::<Vec<_>>());
         assert_eq!(tree::check_cpu(&elf, &link), None, "{}", tree.name);
         if tree.is_arm() {
             let size = tree::kernel_bss_size(&elf).unwrap();
-            assert_eq!(link.defsym("_kernel_bss_size"), Some(size.to_string().as_str()), "{}", tree.name);
+            assert_eq!(facts.bss_size, Some(size.to_string().as_str()), "{}", tree.name);
         }
     }
 }
@@ -70,22 +74,24 @@ fn a_link_around_our_object_gives_the_same_bytes() {
             fs::create_dir_all(to.parent().unwrap()).unwrap();
             fs::copy(tree.path(path), to).unwrap();
         };
-        link.reads().for_each(copy);
+        let facts = LinkFacts::of(&link);
+        facts.reads.iter().copied().for_each(copy);
         // What is missing now are the members of the thin archives.
         missing(&link, &dir.path().join("tree")).iter().for_each(|path| copy(path));
 
         let name = tree::incbin(&tree.read(&format!("{}/piggy.S", folder(tree)))).unwrap();
         let data = tree.read(&name);
-        let endian = if link.is_big_endian() { Endian::Big } else { Endian::Little };
-        let target = Target::new(link.arch().unwrap(), endian).unwrap();
+        let endian = if facts.is_big_endian { Endian::Big } else { Endian::Little };
+        let target = Target::new(facts.arch.unwrap(), endian).unwrap();
         let object = Piggy::new(&data).unwrap().object(&target).unwrap();
         let piggy = dir.path().join("our own piggy.o");
         object.emit(fs::File::create(&piggy).unwrap()).unwrap();
         let output = dir.path().join("vmlinux");
+        let bss_size = facts.bss_size.map(|size| size.parse().unwrap());
         link.set_piggy(piggy.to_str().unwrap());
         link.set_output(output.to_str().unwrap());
-        if let Some(size) = link.defsym("_kernel_bss_size").map(|size| size.parse().unwrap()) {
-            assert!(link.set_defsym("_kernel_bss_size", size));
+        if let Some(size) = bss_size {
+            assert!(set_defsym(&mut link, "_kernel_bss_size", size));
         }
         let words = link.words();
         run_ok(Command::new(&ld).args(&words[1..]).current_dir(dir.path().join("tree")));
@@ -154,7 +160,7 @@ proptest! {
         }
         let Ok(link) = LinkCommand::parse(kept.as_bytes(), None) else { return Ok(()) }; // no gap: refused
         // The commands behind it are not read, so they may be anything; for sh they must make sense.
-        if !link.rest().is_empty() {
+        if !LinkFacts::of(&link).rest.is_empty() {
             return Ok(());
         }
         // `printf` in the linker's place.

@@ -165,7 +165,7 @@ fn buildroot_script() {
     let output = script("beaglebone-black");
     assert!(output.status.success(), "{}", stderr(&output));
     let bytes = fs::read(dir.join("image.itb")).unwrap();
-    let fit = kimage::format::fit::Fit::parse(&bytes).unwrap();
+    let fit = kimage::headers::Fit::parse(&bytes).unwrap();
     assert_eq!(fit.check().into_findings(), []);
     assert_eq!((fit.configurations().count(), fit.images().count()), (2, 4));
     assert!(!script("no-such-board").status.success());
@@ -199,7 +199,7 @@ fn yocto_class() {
     assert!(!body.contains("${"), "{body}");
     run_ok(Command::new("sh").args(["-e", "-c", &body]));
     let bytes = fs::read(out.join("fitImage")).unwrap();
-    assert_eq!(kimage::format::fit::Fit::parse(&bytes).unwrap().check().into_findings(), []);
+    assert_eq!(kimage::headers::Fit::parse(&bytes).unwrap().check().into_findings(), []);
 }
 
 #[test]
@@ -257,9 +257,9 @@ const BUILDS: &[&str] = &[
 fn the_same_bytes_everywhere() {
     let big: Vec<u8> = (0..2_000_000_u32).flat_map(|n| (n / 7).wrapping_mul(n).to_le_bytes()).collect();
     let trees = ["one", "two"].map(|name| {
-        let mut root = kimage::format::fdt::Node::new("");
-        root.set(kimage::format::fdt::Property::string("compatible", &format!("kimage,{name}")));
-        let flat = kimage::format::fdt::Flat::new(&root, Default::default()).unwrap();
+        let mut root = kimage::internals::fdt::Node::new("");
+        root.set(kimage::internals::fdt::Property::string("compatible", &format!("kimage,{name}")));
+        let flat = kimage::internals::fdt::Flat::new(&root, Default::default()).unwrap();
         let mut out = Vec::new();
         flat.plan(0).unwrap().emit(&mut out).unwrap();
         (format!("{name}.dtb"), out)

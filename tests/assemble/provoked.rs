@@ -2,12 +2,14 @@
 
 use crate::elf_builder::Builder;
 use crate::support::{read, testdata};
-use kimage::assemble::{self, Assembled, FitFile, FitOptions, FitRequest, Source, StandaloneRequest, UImageRequest};
+use kimage::assemble::{
+    self, Assembled, FitFile, FitOptions, FitRequest, Source, StandaloneRequest, UImageRequest, kind,
+};
 use kimage::codec::{Codec, Parameters};
 use kimage::elf::Elf;
-use kimage::format::fdt::{Flat, Node, Property, Strings};
-use kimage::format::uimage::kind;
-use kimage::kbuild::{self, BuildFolder, Image, LinkCommand, Piggy, Place, tree};
+use kimage::internals::fdt::{Flat, Node, Property, Strings};
+use kimage::internals::tree;
+use kimage::kbuild::{self, BuildFolder, Image, LinkCommand, Piggy, Place};
 use kimage::{Error, Result};
 use std::collections::BTreeMap;
 

@@ -3,8 +3,8 @@
 use crate::support::{self, Tree, assert_same, corpus, kimage, run, run_ok, stderr, stdout, tempdir, tool};
 use kimage::codec::Codec;
 use kimage::elf::Elf;
-use kimage::format::bzimage::{Offsets, follow_link};
-use kimage::kbuild::tree::{self, voffsets, zoffsets};
+use kimage::internals::bzimage::{Offsets, follow_link};
+use kimage::internals::tree::{self, voffsets, zoffsets};
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};

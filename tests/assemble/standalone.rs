@@ -11,8 +11,8 @@ use kimage::assemble::StandaloneRequest;
 use kimage::bytes::help;
 use kimage::codec::{Bcj, Codec, Parameters as CodecParameters};
 use kimage::elf::Elf;
-use kimage::format::bzimage::BzImage;
-use kimage::payload::relocs_behind;
+use kimage::headers::BzImage;
+use kimage::internals::payload::relocs_behind;
 use proptest::prelude::*;
 
 const CODECS: [Codec; 5] = [Codec::Lz4Legacy, Codec::Gzip, Codec::Zstd, Codec::Xz, Codec::None];

@@ -3,7 +3,7 @@
 
 use crate::machine::{Board, Cpu, USER_OK, each, initrd};
 use crate::support::{self, kimage, make, put, read, run_ok, tempdir, testdata, tool};
-use kimage::format::fit::Fit;
+use kimage::headers::Fit;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -38,7 +38,7 @@ fn every_configuration_to_user_space() {
             kimage().arg("zimage").arg(tree.path("arch/arm/boot/compressed/vmlinux")).arg("-o").arg(dir.join("zImage")),
         );
         let zimage = read(&dir.join("zImage"));
-        let cpu = if kimage::format::zimage::ZImage::parse(&zimage).unwrap().is_big_endian() {
+        let cpu = if kimage::internals::zimage::ZImage::parse(&zimage).unwrap().is_big_endian() {
             Cpu::ArmBe8
         } else {
             Cpu::Arm

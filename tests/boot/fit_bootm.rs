@@ -39,7 +39,7 @@ fn source(kernel: &str, tree: &str, configuration: &str) -> String {
 
 /// A loop, and a device tree.
 fn folder() -> tempfile::TempDir {
-    use kimage::format::fdt::{Flat, Node, Property, Strings};
+    use kimage::internals::fdt::{Flat, Node, Property, Strings};
     let dir = tempdir();
     let mut kernel = vec![0, 0, 0, 0x14];
     kernel.resize(3000, 0);

@@ -171,7 +171,7 @@ fn rules_of_single_formats() {
     assert_eq!(rules(&lint(&placed(0x4800_0000), &named("zimage"), 0, 0)), ["lint.zimage_bank"]);
     assert_eq!(rules(&lint(&arm, &named("zimage-scan"), 0, 0)), ["lint.zimage"]);
     let mut noload = Vec::new();
-    let (kind, comp) = (Some(kimage::format::uimage::kind::KERNEL_NOLOAD), Some(1));
+    let (kind, comp) = (Some(kimage::assemble::kind::KERNEL_NOLOAD), Some(1));
     let request = kimage::assemble::UImageRequest { arch: Some(2), kind, comp, ..Default::default() };
     let packed = files::gzip(&named("zimage"));
     kimage::assemble::uimage(&request, &[&packed], &[]).unwrap().emit(&mut noload).unwrap();
@@ -401,7 +401,7 @@ fn what_lint_says_is_so_on_the_board() {
     support::run_ok(
         kimage().arg("zimage").arg(tree.path("arch/arm/boot/compressed/vmlinux")).arg("-o").arg(path("zImage")),
     );
-    let big_endian = kimage::format::zimage::ZImage::parse(&read(&path("zImage"))).unwrap().is_big_endian();
+    let big_endian = kimage::internals::zimage::ZImage::parse(&read(&path("zImage"))).unwrap().is_big_endian();
     fs::write(path("initrd"), initrd(if big_endian { Cpu::ArmBe8 } else { Cpu::Arm })).unwrap();
     support::run_ok(kimage().current_dir(dir).args(["uimage", "zImage", "-q"]));
     let options = ["uimage", "initrd", "-A", "arm", "-T", "ramdisk", "-C", "none", "-q", "-o", "uInitrd"];

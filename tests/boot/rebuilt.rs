@@ -26,7 +26,7 @@ fn rewrap(dir: &Path, tree: &Tree) -> PathBuf {
     fs::write(&vmlinux, bytes).unwrap();
     let image = dir.join(format!("{}.image", tree.name));
     // lzokay has one level, and other bytes than lzop.
-    let lzo = kimage::kbuild::tree::is_set(&tree.read(".config"), "KERNEL_LZO");
+    let lzo = kimage::internals::tree::is_set(&tree.read(".config"), "KERNEL_LZO");
     let level: &[&str] = if lzo { &[] } else { &["--level", "2"] };
     run_ok(
         kimage()

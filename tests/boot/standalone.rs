@@ -74,7 +74,7 @@ fn to_user_space() {
 }
 
 fn release(tree: &Tree) -> String {
-    kimage::elf::release_in(&tree.read("vmlinux")).unwrap()
+    kimage::internals::elf::release_in(&tree.read("vmlinux")).unwrap()
 }
 
 /// The kernel's own setup in place of ours: the one whose header its build completes, and those that come complete.

@@ -125,7 +125,7 @@ fn to_user_space() {
         let mut command = uefi().unwrap();
         command.arg("-kernel").arg(image).arg("-initrd").arg(ramdisk).args(["-append", ARGS]);
         let console = Machine::start(&what, &mut command).finish();
-        let release = kimage::elf::release_in(&tree.read("vmlinux")).unwrap();
+        let release = kimage::internals::elf::release_in(&tree.read("vmlinux")).unwrap();
         console.says(&[&format!("Linux version {release} "), EFI, "Secure boot disabled", ARGS, USER_OK]);
         console.never_says("Kernel panic").never_says("remapping");
         if x86_cpu(tree) == Cpu::X86_64 {

@@ -8,7 +8,7 @@
 use crate::files;
 use crate::support::{self, kimage_path, put, run, stderr, stdout, tempdir, testdata};
 use kimage::codec::Codec;
-use kimage::format::fdt::{Flat, Node, Property, Strings};
+use kimage::internals::fdt::{Flat, Node, Property, Strings};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;

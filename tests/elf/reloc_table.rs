@@ -3,8 +3,9 @@
 use crate::support::{self, Tree, assert_same, corpus, kimage, run_ok, tempdir};
 use kimage::bytes::Problem;
 use kimage::codec::Codec;
-use kimage::elf::{Elf, Lists, RelocKind, RelocTable};
-use kimage::payload::{
+use kimage::elf::{Elf, Lists};
+use kimage::internals::elf::{RelocKind, RelocTable};
+use kimage::internals::payload::{
     Agreement, FoundRelocs, RelocForm, Share, emit_relocs, parse_relocs, points_into, relocs_behind,
 };
 use proptest::prelude::*;

@@ -2,7 +2,8 @@
 
 use crate::elf_builder as build;
 use crate::support::{self, Tree, assert_same, corpus, kimage, read, run, run_ok, stderr, stdout, tempdir, tool};
-use kimage::elf::{Elf, Lists, RelocKind, RelocOptions, relocs};
+use kimage::elf::{Elf, Lists, RelocOptions};
+use kimage::internals::elf::{RelocKind, relocs};
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -251,9 +252,9 @@ fn hostile_tables() {
             }
             let options = kimage::elf::StripOptions { debug_only: true, ..Default::default() };
             let _ = kimage::elf::strip(&elf, &options);
-            let _ = kimage::elf::list_relocs(&elf, std::io::sink());
-            let _ = kimage::elf::list_absolute_relocs(&elf, false, std::io::sink());
-            let _ = kimage::elf::list_absolute_symbols(&elf, std::io::sink());
+            let _ = kimage::internals::elf::list_relocs(&elf, std::io::sink());
+            let _ = kimage::internals::elf::list_absolute_relocs(&elf, false, std::io::sink());
+            let _ = kimage::internals::elf::list_absolute_symbols(&elf, std::io::sink());
         }
     };
     assert!(relocs(&Elf::parse(&bytes).unwrap(), RelocOptions::default()).is_ok());
@@ -299,7 +300,7 @@ fn a_wrong_field_is_shown_where_it_stands() {
             let mut bytes = good.clone();
             bytes[at] = value;
             let elf = Elf::parse(&bytes).unwrap();
-            kimage::elf::list_relocs(&elf, std::io::sink()).unwrap_err().to_string()
+            kimage::internals::elf::list_relocs(&elf, std::io::sink()).unwrap_err().to_string()
         };
         assert_eq!(relocs(&Elf::parse(&good).unwrap(), RelocOptions::default()).unwrap().len(), 1);
 

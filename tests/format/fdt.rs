@@ -1,7 +1,7 @@
 //! Flattened device trees: dtc as oracle for the writer, and trees that were made to hurt for the reader.
 
 use crate::support::{self, assert_same, missing, read, run_ok, tempdir, tool};
-use kimage::format::fdt::{Dtb, Flat, MAX_DEPTH, Node, Property, Reservation, Strings, Tree};
+use kimage::internals::fdt::{Dtb, Flat, MAX_DEPTH, Node, Property, Reservation, Strings, Tree};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use std::fs;

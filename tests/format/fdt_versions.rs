@@ -2,7 +2,7 @@
 //! with a name. Oracles: dtc, which writes and reads every version, and mkimage.
 
 use crate::support::{kimage, run, run_ok, stderr, stdout, tempdir, tool};
-use kimage::format::fdt::{Dtb, Node};
+use kimage::internals::fdt::{Dtb, Node};
 use std::fs;
 use std::path::Path;
 use std::process::Command;

@@ -1,7 +1,7 @@
 //! FIT: mkimage and dtc as oracles.
 
 use crate::support::{self, kimage, run_ok, tempdir, tool};
-use kimage::format::fit::{Configuration, Fit, Placement};
+use kimage::headers::{Configuration, Fit, Placement};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -76,7 +76,7 @@ fn folder() -> tempfile::TempDir {
 
 /// A device tree of so many bytes.
 fn tree(len: usize) -> Vec<u8> {
-    use kimage::format::fdt::{Flat, Node, Property, Strings};
+    use kimage::internals::fdt::{Flat, Node, Property, Strings};
     let root = Node::new("").with(Property::bytes("noise", noise(len / 2)));
     let mut out = Vec::new();
     Flat::new(&root, Strings::default()).unwrap().plan(len as u64).unwrap().emit(&mut out).unwrap();
@@ -182,7 +182,7 @@ fn damage_is_found() {
 
 #[test]
 fn what_u_boot_would_refuse_is_found() {
-    use kimage::format::fdt::{Flat, Node, Property, Strings};
+    use kimage::internals::fdt::{Flat, Node, Property, Strings};
     let hash = Node::new("hash-1").with(Property::string("algo", "sha3"));
     let image = |name| Node::new(name).with(Property::bytes("data", &b"data"[..]));
     let root = Node::new("")

@@ -189,10 +189,10 @@ fn what_each_release_does() {
         [("2026.01", [0, 8, 20, 28], 32), ("2026.04", [0, 8, 24, 32], 36), ("2026", [0, 8, 24, 32], 36)]
     {
         let blob = fit(&["--layout", layout], &["-E"]);
-        let fit = kimage::format::fit::Fit::parse(&blob).unwrap();
-        let offset =
-            |image: kimage::format::fit::Image<'_, '_>| image.node().property("data-offset").unwrap().u32().unwrap();
-        assert_eq!(fit.images().map(offset).collect::<Vec<_>>(), wanted, "{layout}");
+        let tree = kimage::internals::fdt::Dtb::parse_at(&blob, 0).unwrap().tree().unwrap();
+        let images = tree.find("/images").unwrap().children();
+        let offsets = images.map(|image| image.property("data-offset").unwrap().u32().unwrap());
+        assert_eq!(offsets.collect::<Vec<_>>(), wanted, "{layout}");
         assert_eq!(blob.len() - len(&blob), end, "{layout}");
     }
     let mut command = kimage();

@@ -1,10 +1,13 @@
 //! Image tree sources: for the same source the same bytes as mkimage, which has dtc compile it.
 
 use crate::support::{assert_same, mkimage_layout, run, run_ok, tempdir, tool};
+use kimage::assemble::External;
 use kimage::bytes::Align;
-use kimage::format::dts::{Resolved, Source};
-use kimage::format::fdt::{Dtb, Flat, Strings};
-use kimage::format::fit::{self, External, Fit, Layout, Options};
+use kimage::headers::Fit;
+use kimage::internals::dts::{Resolved, Source};
+use kimage::internals::fdt::{Dtb, Flat, Strings};
+use kimage::internals::fit::{self, Layout, Options};
+use kimage::internals::resolved;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -36,7 +39,7 @@ fn beside(name: &str, from: &str) -> PathBuf {
     Path::new(from).parent().unwrap_or(Path::new("")).join(name)
 }
 
-fn parse(path: &Path) -> Result<Source, kimage::format::dts::Error> {
+fn parse(path: &Path) -> Result<Source, kimage::internals::dts::Error> {
     let text = fs::read(path).unwrap();
     Source::parse(path.to_str().unwrap(), &text, &mut |name, from| {
         let path = beside(name, from);
@@ -44,14 +47,14 @@ fn parse(path: &Path) -> Result<Source, kimage::format::dts::Error> {
     })
 }
 
-fn with_files<T>(source: &Source, then: impl FnOnce(Resolved<'_>) -> T) -> Result<T, kimage::format::dts::Error> {
+fn with_files<T>(source: &Source, then: impl FnOnce(Resolved<'_>) -> T) -> Result<T, kimage::internals::dts::Error> {
     let files: Vec<Vec<u8>> =
         source.files().iter().map(|file| fs::read(beside(&file.name, &file.from)).unwrap()).collect();
     let files: Vec<&[u8]> = files.iter().map(Vec::as_slice).collect();
-    source.tree(&files).map(then)
+    resolved(source, &files).map(then)
 }
 
-fn compiled(path: &Path) -> Result<Vec<u8>, kimage::format::dts::Error> {
+fn compiled(path: &Path) -> Result<Vec<u8>, kimage::internals::dts::Error> {
     with_files(&parse(path)?, |resolved| {
         let flat = Flat::new(&resolved.root, Strings::default()).unwrap();
         let mut out = Vec::new();
@@ -280,7 +283,7 @@ fn damaged_sources() {
                   n: n@1 { b; /bits/ 8 <1>; i = /incbin/(\"f\", 1, 2); }; };\n&n { /delete-property/ b; };\n/delete-node/ &n;\n";
     let mut refuse = |_: &str, _: &str| Err(std::io::ErrorKind::NotFound.into());
     let mut attempt = |text: &[u8]| match Source::parse("x", text, &mut refuse) {
-        Ok(source) => drop(source.tree(&[&[0; 8]])),
+        Ok(source) => drop(resolved(&source, &[&[0; 8]])),
         Err(error) => assert!(error.line > 0 && error.column > 0 && !error.message.is_empty(), "{error:?}"),
     };
     for length in 0..source.len() {

@@ -2,8 +2,8 @@
 //! source both make the same blob, or both refuse.
 
 use crate::support::{self, Random, assert_same, run_ok, tempdir, tool};
-use kimage::format::dts::Source;
-use kimage::format::fdt::{Flat, Strings};
+use kimage::internals::dts::Source;
+use kimage::internals::fdt::{Flat, Strings};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
@@ -22,7 +22,7 @@ fn compiled(path: &Path) -> Result<Vec<u8>, String> {
         files.push(fs::read(beside(&file.name, &file.from)).map_err(|error| error.to_string())?);
     }
     let files: Vec<&[u8]> = files.iter().map(Vec::as_slice).collect();
-    let resolved = source.tree(&files).map_err(|error| error.to_string())?;
+    let resolved = kimage::internals::resolved(&source, &files).map_err(|error| error.to_string())?;
     let flat = Flat::new(&resolved.root, Strings::default()).map_err(|error| error.to_string())?;
     let mut out = Vec::new();
     flat.with_reservations(&resolved.reservations).unwrap().plan(0).unwrap().emit(&mut out).unwrap();

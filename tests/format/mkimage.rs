@@ -1,7 +1,9 @@
 //! mkimage (u-boot-tools) as oracle: for the same options and data, the same bytes; and `mkimage -l` reads what we write.
 
 use crate::support::{self, assert_same, kimage, run, run_ok, stderr, stdout, tempdir, tool};
-use kimage::format::uimage::{ARCH, COMPRESSION, Name, OS, TYPE, UImage, is_legacy_kind};
+use kimage::assemble::{ARCH, COMPRESSION, Name, OS, TYPE};
+use kimage::headers::UImage;
+use kimage::internals::uimage::is_legacy_kind;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -9,7 +9,7 @@ use crate::support::{self, kimage, missing, read, run, run_ok, stderr, stdout, t
 use kimage::assemble::{self, StandaloneRequest};
 use kimage::codec::Codec;
 use kimage::finding::Severity;
-use kimage::format::bzimage::BzImage;
+use kimage::headers::BzImage;
 use kimage::inspect::verify::verify;
 use kimage::inspect::{Limits, open};
 use std::collections::BTreeMap;

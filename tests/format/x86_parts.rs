@@ -7,7 +7,7 @@ use crate::machine;
 use crate::support::{assert_same, kimage, make, missing, put, read, run, run_ok, stderr, tempdir, tool};
 use crate::x86_ages::{half, speaking_kernel, tool_outputs, word};
 use kimage::assemble::{X86Request, x86_image};
-use kimage::kbuild::tree::zoffsets;
+use kimage::kbuild::zoffsets;
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::Path;

@@ -3,7 +3,7 @@
 
 use crate::files;
 use crate::support::{assert_same, kimage, run, run_ok, stderr, stdout, tempdir};
-use kimage::format::uimage::kind;
+use kimage::assemble::kind;
 use kimage::inspect::{Limits, Opened, map::map, open, verify::verify};
 use serde_json::Value;
 use std::fs;

@@ -3,7 +3,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its share")]
 
 use super::support::{Tree, missing, read, run_ok, tempdir, tool};
-use kimage::format::fdt::{Dtb, Flat, Node, Property, Strings};
+use kimage::internals::fdt::{Dtb, Flat, Node, Property, Strings};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};

@@ -3,11 +3,11 @@
 #![allow(dead_code, unreachable_pub, reason = "a module of tests")]
 
 use super::support::{read, testdata};
-use kimage::assemble;
+use kimage::assemble::{self, CrcChoice, kind};
 use kimage::codec::{Codec, Parameters};
-use kimage::format::bzimage::CrcChoice;
-use kimage::format::fdt::{Flat, Node, Property, Strings};
-use kimage::format::uimage::{self, Header, kind};
+use kimage::headers::Header;
+use kimage::internals::fdt::{Flat, Node, Property, Strings};
+use kimage::internals::uimage;
 use kimage::layout::Plan;
 
 /// Every format, with a name.

@@ -44,6 +44,17 @@ const MAX_PAIRS: usize = 1 << 20;
 /// # Errors
 /// [`CannotStrip`](super::Error::CannotStrip) when the file is no executable, or built in a way for which objcopy's bytes are not known;
 /// [`Field`](super::Error::Field) when a section that stays lies outside of the file.
+///
+/// # Example
+///
+/// ```
+/// use kimage::elf::{Elf, StripOptions, strip};
+///
+/// let vmlinux = include_bytes!("../../../testdata/tiny/kernel");
+/// let stripped = strip(&Elf::parse(vmlinux)?, &StripOptions::default())?;
+/// assert!(stripped.len() < vmlinux.len() as u64);
+/// # Ok::<(), kimage::elf::Error>(())
+/// ```
 pub fn strip<'a>(elf: &Elf<'a>, options: &StripOptions) -> Result<Plan<'a>> {
     if !matches!(elf.kind(), Kind::Executable | Kind::Dynamic) || elf.segments().is_empty() {
         return Err(cannot(

@@ -15,7 +15,7 @@ use crate::format::pe::Pe;
 
 rules! {
     /// What is looked at in the image alone. What its payload says is not: that is for whoever has decompressed it.
-    pub RULES:
+    pub(crate) RULES:
     CRC = "bzimage.crc32", Error, "CRC-32 at the end",
         "bytes changed after the image was built; no boot loader checks this CRC, so it may boot or crash",
         "copy the image again; if the change is yours, it can be ignored";

@@ -16,7 +16,8 @@ mod standalone;
 mod standalone_image;
 
 pub(crate) use check::INFO as KERNEL_INFO_RULE;
-pub use check::{CrcState, RULES, StoredCrc};
+pub(crate) use check::RULES;
+pub use check::{CrcState, StoredCrc};
 pub(crate) use check::{LAST_ROOT_DEV, demands_large_alignment};
 pub(crate) use init_size::{MemoryOf, Unpacked, init_size};
 pub(crate) use join::{is_second_part, join_setup};

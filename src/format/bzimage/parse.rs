@@ -158,7 +158,7 @@ impl<'a> Setup<'a> {
     }
 
     /// The numbers of [`Setup::release`]: 5, 10 and 0 for `5.10-rc1`.
-    pub fn release_numbers(&self) -> Option<(u32, u32, u32)> {
+    pub(crate) fn release_numbers(&self) -> Option<(u32, u32, u32)> {
         let mut numbers = self.release()?.split(|c: char| !c.is_ascii_digit()).map(|number| number.parse().ok());
         Some((numbers.next()??, numbers.next()??, numbers.next().flatten().unwrap_or(0)))
     }

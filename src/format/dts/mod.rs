@@ -30,7 +30,7 @@ use std::borrow::Cow;
 
 rules! {
     /// The rules of sources.
-    pub RULES:
+    pub(crate) RULES:
     SHORT = "dts.incbin", Warning, "a part of a file (/incbin/)",
         "the value has fewer bytes than the source asks for",
         "change offset and length, or give the whole file";
@@ -83,7 +83,7 @@ impl Source {
     ///
     /// # Errors
     /// [`Error`] where a reference leads nowhere, or a file has not the bytes that are asked for.
-    pub fn tree<'a>(&self, files: &[&'a [u8]]) -> Result<Resolved<'a>, Error> {
+    pub(crate) fn tree<'a>(&self, files: &[&'a [u8]]) -> Result<Resolved<'a>, Error> {
         let mut resolver = resolve::Resolver::new(self, files);
         check::check(&mut resolver)?;
         resolver.resolved()

@@ -16,7 +16,7 @@ pub(crate) use bootm::{BootView, compression_fits};
 pub use build::{Built, Error, External, Options, Unfilled, plan};
 pub use hash::Algorithm;
 pub use layout::Layout;
-pub use rules::RULES;
+pub(crate) use rules::RULES;
 
 use crate::bytes::{FieldError, FileOffset, Problem, len64, slice};
 use crate::format::fdt::{Dtb, NodeRef, Tree};
@@ -249,7 +249,7 @@ impl<'f, 'a> Image<'f, 'a> {
     }
 
     /// Its node.
-    pub fn node(&self) -> NodeRef<'f, 'a> {
+    pub(crate) fn node(&self) -> NodeRef<'f, 'a> {
         self.node
     }
 

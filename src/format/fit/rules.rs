@@ -4,7 +4,7 @@ use crate::finding::rules;
 
 rules! {
     /// The rules of FITs.
-    pub RULES:
+    pub(crate) RULES:
     pub(crate) DESCRIPTION = "fit.description", Error, "description of the root node",
         "U-Boot refuses a FIT without a description",
         "add a description";

@@ -11,7 +11,7 @@ const AUTHENTICODE_DIGESTS: &str = "Authenticode digests";
 
 rules! {
     /// What is looked at.
-    pub RULES:
+    pub(crate) RULES:
     SECTIONS = "pe.sections", Error, "section table",
         "UEFI firmware refuses the image, or loads a section from the wrong place",
         "take the image as it was built; a tool that added a section made it wrong";

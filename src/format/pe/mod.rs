@@ -5,7 +5,7 @@
 mod check;
 mod file;
 
-pub use check::RULES;
+pub(crate) use check::RULES;
 pub(crate) use file::{MACHINE_AMD64, NX_COMPAT, SECTION_EXECUTE, SECTION_READ, SECTION_WRITE, machine_name};
 pub use file::{Pe, Section};
 

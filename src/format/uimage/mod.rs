@@ -10,7 +10,7 @@ pub(crate) use names::{
     ANY_ROLE, ARCH_ARM64, BOOTED_OS, COMP_NONE, ENTERED_BY_SETUP, OS_U_BOOT, arch_ids, arch_word, comp_id, comp_word,
 };
 pub use names::{ARCH, COMPRESSION, Name, Names, OS, TYPE};
-pub use rules::RULES;
+pub(crate) use rules::RULES;
 
 use crate::bytes::{self, Align, Cursor, Endian, Field, FieldError, Problem, fields, len64, slice};
 use crate::finding::Severity;
@@ -334,7 +334,7 @@ impl<'a> UImage<'a> {
     }
 
     /// Where the data ends in the file: that of [`kind::FIRMWARE_IVT`] before the signature data that `ih_size` counts.
-    pub fn data_end(&self) -> u64 {
+    pub(crate) fn data_end(&self) -> u64 {
         data_end(&self.raw)
     }
 

@@ -4,7 +4,7 @@ use crate::finding::rules;
 
 rules! {
     /// The rules of legacy uImages.
-    pub RULES:
+    pub(crate) RULES:
     pub(crate) HCRC = "uimage.hcrc", Error, "ih_hcrc, CRC-32 of the header",
         "U-Boot refuses the image: \"Bad Header Checksum\"",
         "copy the image again; if the header was edited, make the image again";

@@ -121,6 +121,24 @@ pub(crate) const RULES: [&[&Rule]; 6] =
     [ACROSS, x86::RULES, elf::RULES, tree::RULES, signatures::RULES, against::RULES];
 
 /// Holds every layer of a file that was taken apart ([`super::open`]) to its claims.
+///
+/// # Example
+///
+/// ```
+/// use kimage::assemble::{CrcChoice, bzimage};
+/// use kimage::inspect::{Limits, open, verify::verify};
+///
+/// let vmlinux = include_bytes!("../../../testdata/tiny/vmlinux");
+/// let setup = include_bytes!("../../../testdata/tiny/setup.bin");
+/// let mut image = Vec::new();
+/// bzimage(vmlinux, setup, CrcChoice::default())?.emit(&mut image)?;
+/// assert!(verify(&open(&image, &Limits::default())?).is_good());
+///
+/// image[0x2000] ^= 1;
+/// let damaged = verify(&open(&image, &Limits::default())?);
+/// assert!(damaged.findings.iter().any(|found| found.finding.rule == "bzimage.crc"));
+/// # Ok::<(), kimage::Error>(())
+/// ```
 pub fn verify(opened: &Opened<'_>) -> Verified {
     let mut verified = Verified::default();
     for layer in opened.layers() {

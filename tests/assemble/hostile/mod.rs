@@ -18,18 +18,20 @@ use crate::elf_builder::{
     Builder, GLOBAL, PT_LOAD, PT_TLS, SHF_ALLOC, SHF_EXECINSTR, SHF_TLS, SHF_WRITE, SHT_PROGBITS, SHT_STRTAB, Section,
 };
 use crate::support::{self, corpus, run, stderr, tempdir, testdata, tool};
-use kimage::assemble::{self, Assembled, UImageRequest};
+use kimage::assemble::{self, Assembled, CrcChoice, UImageRequest, kind};
 use kimage::bytes::{FieldError, help};
 use kimage::codec::Codec;
 use kimage::elf::{self, Elf, FlatOptions};
 use kimage::error::{InputError, StubError};
-use kimage::format::bzimage::{self, BzImage, CrcChoice, Setup};
-use kimage::format::fdt::{Dtb, Flat, Node, Property, Strings};
-use kimage::format::fit::Fit;
-use kimage::format::image64::Image64;
-use kimage::format::pe::Pe;
-use kimage::format::uimage::{self, Header, UImage, kind};
-use kimage::format::zimage::{self, ZImage};
+use kimage::headers::Fit;
+use kimage::headers::{BzImage, Setup};
+use kimage::headers::{Header, UImage};
+use kimage::internals::bzimage;
+use kimage::internals::fdt::{Dtb, Flat, Node, Property, Strings};
+use kimage::internals::image64::Image64;
+use kimage::internals::pe::Pe;
+use kimage::internals::uimage;
+use kimage::internals::zimage::{self, ZImage};
 use kimage::kbuild::{self, VOFFSET, ZOFFSET};
 use kimage::layout::Plan;
 use proptest::collection::vec;
@@ -311,11 +313,11 @@ doors! {
     VOFFSETS "voffset" |input| shown(kbuild::offsets(&Elf::parse(input)?, VOFFSET, None)?);
     ELF "Elf::parse" |input| {
         let elf = Elf::parse(input)?;
-        let (entry, span, release) = (elf.physical_entry(), elf.physical_span(), elf.release());
+        let (entry, span) = (elf.physical_entry(), elf.physical_span());
         for section in elf.sections() {
             elf.contents(section)?;
         }
-        shown((elf.segments(), elf.sections(), elf.symbols()?.collect::<Vec<_>>(), entry, span, release))
+        shown((elf.segments(), elf.sections(), elf.symbols()?.collect::<Vec<_>>(), entry, span))
     };
     BZIMAGE "BzImage::parse" |input| {
         let image = BzImage::parse(input)?;
@@ -323,7 +325,7 @@ doors! {
     };
     SETUP_HEADER "Setup::parse" |input| {
         let setup = Setup::parse(input)?;
-        let _ = (setup.kernel_version(), setup.release_numbers(), setup.padded_len());
+        let _ = (setup.kernel_version(), setup.padded_len());
         shown(setup.header())
     };
     ZIMAGE "ZImage::parse" |input| {

@@ -13,7 +13,7 @@ use crate::machine::{
 use crate::support::{
     self, Tree, arm_trees, full, kimage, make, put, read, run_ok, stdout, tempdir, testdata, tool, x86_trees,
 };
-use kimage::format::zimage::ZImage;
+use kimage::internals::zimage::ZImage;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};

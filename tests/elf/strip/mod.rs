@@ -238,7 +238,7 @@ fn hostile_files() {
                     assert!(plan.pieces().len() < 10_000);
                 }
             }
-            let _ = kimage::elf::relocs(&elf, Default::default());
+            let _ = kimage::internals::elf::relocs(&elf, Default::default());
         }
     };
     for len in (0..source.len()).step_by(61) {

@@ -4,8 +4,8 @@ use super::made::{Order, flat_kernel, piggy, zimage};
 use super::{assert_good, broken, fact, part};
 use kimage::codec::Codec;
 use kimage::finding::Severity;
-use kimage::format::zimage::ZImage;
 use kimage::inspect::{Limits, map, open};
+use kimage::internals::zimage::ZImage;
 
 /// Linux 4.15 to 5.6 count the words of the table without the size and the tag (`LONG(ZIMAGE_MAGIC(2))`), later ones with
 /// them (4; 6 with TEXT_OFFSET and MALLOC_SIZE).

@@ -69,7 +69,7 @@ fn x86_image(
     let beside =
         || Some(setup_path.with_file_name("zoffset.h")).filter(|path| assemble::is_flat(vmlinux) && path.is_file());
     let zoffset = parts.zoffset.clone().or_else(beside).as_deref().map(Input::open).transpose()?;
-    let symbols = zoffset.as_ref().map(|file| kbuild::tree::zoffsets(file).context(file.name())).transpose()?;
+    let symbols = zoffset.as_ref().map(|file| kbuild::zoffsets(file).context(file.name())).transpose()?;
     let request = X86Request {
         bootsect: bootsect.first().map(|file| &**file),
         setup,
