@@ -220,6 +220,14 @@ pub fn kimage() -> Command {
 /// `KIMAGE_REQUIRE_ALL=1` the test fails. `what` names the way out. Where there is no `../shared` at all, what is in there
 /// alone is counted, and no failure: nobody could do anything about it.
 pub fn missing(what: &str) {
+    let elsewhere = what.contains("../shared/") && !shared("").is_dir();
+    let what = match elsewhere {
+        true => format!(
+            "{what} (no failure, with KIMAGE_REQUIRE_ALL neither: these files are not ours to hand on, so a clone cannot have \
+             them; put ../shared beside the clone to have them tested)"
+        ),
+        false => what.to_owned(),
+    };
     let text = format!("\n*** NOT TESTED: {what}\n");
     let thread = std::thread::current();
     let test = format!("{}::{}", test_binary(), thread.name().unwrap_or("(a thread of a test)"));
@@ -230,7 +238,6 @@ pub fn missing(what: &str) {
         let written = file.and_then(|mut file| io::Write::write_all(&mut file, line.as_bytes()));
         assert!(written.is_ok(), "{}: {written:?}: {text}", Path::new(&list).display());
     }
-    let elsewhere = what.contains("../shared/") && !shared("").is_dir();
     assert!(elsewhere || std::env::var_os("KIMAGE_REQUIRE_ALL").is_none(), "{text}");
     eprintln!("{text}");
 }

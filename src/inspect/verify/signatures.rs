@@ -40,7 +40,7 @@ rules! {
         "make the footer again if the change is yours (avbtool add_hash_footer); else take the image from where it was made";
     AVB_SIGNATURE = "avb.signature", Note, "Android's verified boot",
         "nobody looked whether a locked device takes it: avbtool verify_image does, with the key",
-        "check it with avbtool verify_image --key";
+        "check it with avbtool verify_image and the public key";
     DATA_SIGNATURE = "data.signature", Note, "data",
         "nobody looked whether it is that of these bytes",
         "check it with the tool that made it";
