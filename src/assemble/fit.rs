@@ -184,7 +184,7 @@ impl<'a> Fit<'a> {
 /// let mut image = Vec::new();
 /// fit(&request)?.emit(&mut image)?;
 /// let read = Fit::parse(&image)?;
-/// assert_eq!(read.image("kernel").and_then(|kernel| kernel.data()), Some(&b"a kernel"[..]));
+/// assert_eq!(read.image("kernel-1").and_then(|kernel| kernel.data()), Some(&b"a kernel"[..]));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn fit<'a>(request: &FitRequest<'a>) -> Result<Assembled<'a>> {

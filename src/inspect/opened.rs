@@ -225,7 +225,7 @@ impl<'a> Opened<'a> {
     ///
     /// let mut opened = Opened::new(&image, &Limits::default())?;
     /// let part = opened.part("vmlinux").expect("its kernel");
-    /// assert_eq!(Elf::parse(opened.part_bytes(&part))?.entry(), Elf::parse(kernel)?.entry());
+    /// assert_eq!(Elf::parse(opened.part_bytes(&part))?.physical_entry(), Elf::parse(kernel)?.physical_entry());
     /// # Ok::<(), kimage::Error>(())
     /// ```
     pub fn part(&mut self, name: &str) -> Option<Part> {

@@ -136,7 +136,7 @@ pub(crate) const RULES: [&[&Rule]; 6] =
 ///
 /// image[0x2000] ^= 1;
 /// let damaged = verify(&open(&image, &Limits::default())?);
-/// assert!(damaged.findings.iter().any(|found| found.finding.rule == "bzimage.crc"));
+/// assert!(damaged.findings.iter().any(|found| found.finding.rule == "bzimage.crc32"));
 /// # Ok::<(), kimage::Error>(())
 /// ```
 pub fn verify(opened: &Opened<'_>) -> Verified {
