@@ -1,5 +1,6 @@
 //! What is wrong (or worth knowing) but readable. Findings are collected, never thrown.
 
+use crate::bytes::FieldError;
 use std::borrow::Cow;
 use std::fmt;
 
@@ -116,6 +117,11 @@ impl Rule {
             consequence: self.consequence,
             unchecked: None,
         }
+    }
+
+    /// A finding for a field that cannot be read.
+    pub(crate) fn of(&self, error: FieldError) -> Finding {
+        self.finding(error.to_string()).at(error.at.0).with_help(error.help)
     }
 }
 

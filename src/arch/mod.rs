@@ -4,50 +4,6 @@ pub(crate) mod x86;
 
 use crate::bytes::Endian;
 
-/// A CPU family that Linux runs on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Arch {
-    /// 32-bit x86.
-    X86,
-    /// 64-bit x86.
-    X86_64,
-    /// 32-bit ARM.
-    Arm,
-    /// 64-bit ARM.
-    Arm64,
-    /// RISC-V, 32 or 64 bit.
-    Riscv,
-    /// LoongArch, 32 or 64 bit.
-    LoongArch,
-    /// MIPS, 32 bit.
-    Mips,
-    /// MIPS, 64 bit.
-    Mips64,
-    /// PowerPC, 32 or 64 bit.
-    PowerPc,
-    /// Motorola 68000.
-    M68k,
-    /// Xilinx MicroBlaze.
-    MicroBlaze,
-    /// Tensilica Xtensa.
-    Xtensa,
-    /// SuperH.
-    Sh,
-    /// ARC.
-    Arc,
-    /// Nios II.
-    Nios2,
-    /// OpenRISC 1000.
-    OpenRisc,
-    /// SPARC, 32 bit.
-    Sparc,
-    /// SPARC, 64 bit.
-    Sparc64,
-    /// IBM S/390.
-    S390,
-}
-
 /// What kimage needs to know of a CPU.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ArchFacts {
@@ -82,55 +38,69 @@ impl ArchFacts {
     }
 }
 
-/// Every CPU, in the order in which [`Arch::from_elf_machine`] asks.
-const ALL: &[Arch] = &[
-    Arch::X86,
-    Arch::X86_64,
-    Arch::Arm,
-    Arch::Arm64,
-    Arch::Riscv,
-    Arch::LoongArch,
-    Arch::Mips64,
-    Arch::Mips,
-    Arch::PowerPc,
-    Arch::M68k,
-    Arch::MicroBlaze,
-    Arch::Xtensa,
-    Arch::Sh,
-    Arch::Arc,
-    Arch::Nios2,
-    Arch::OpenRisc,
-    Arch::Sparc64,
-    Arch::Sparc,
-    Arch::S390,
-];
+/// Makes [`Arch`] with the facts of each, in the order in which [`Arch::from_elf_machine`] asks.
+macro_rules! arches {
+    ($(#[$doc:meta])* { $($(#[$arch_doc:meta])* $arch:ident = $facts:expr;)* }) => {
+        $(#[$doc])*
+        pub enum Arch { $($(#[$arch_doc])* $arch,)* }
+
+        const ALL: &[Arch] = &[$(Arch::$arch),*];
+
+        impl Arch {
+            /// The facts of this CPU, in one place.
+            pub(crate) const fn facts(self) -> ArchFacts {
+                match self { $(Arch::$arch => $facts,)* }
+            }
+        }
+    };
+}
+arches! {
+    /// A CPU family that Linux runs on.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+    #[non_exhaustive]
+    {
+        /// 32-bit x86.
+        X86 = facts("i386", &[3], None).objcopy(0x1000, true, false);
+        /// 64-bit x86.
+        X86_64 = facts("x86-64", &[62], None).objcopy(0x1000, true, false);
+        /// 32-bit ARM.
+        Arm = facts("ARM", &[40], None).objcopy(0x1000, true, true);
+        /// 64-bit ARM.
+        Arm64 = facts("arm64", &[183], None).objcopy(0x1_0000, true, true);
+        /// RISC-V, 32 or 64 bit.
+        Riscv = facts("RISC-V", &[243], None).objcopy(0x1000, true, true);
+        /// LoongArch, 32 or 64 bit.
+        LoongArch = facts("LoongArch", &[258], None);
+        /// MIPS, 64 bit.
+        Mips64 = facts("MIPS64", &[8], Some(true)).objcopy(0x1_0000, false, true);
+        /// MIPS, 32 bit.
+        Mips = facts("MIPS", &[8, 10], None).objcopy(0x1_0000, false, true);
+        /// PowerPC, 32 or 64 bit.
+        PowerPc = facts("PowerPC", &[20, 21], None).objcopy(0x1_0000, false, true);
+        /// Motorola 68000.
+        M68k = facts("m68k", &[4], None).objcopy(0x2000, true, true);
+        /// Xilinx MicroBlaze.
+        MicroBlaze = facts("MicroBlaze", &[189, 0xbaab], None);
+        /// Tensilica Xtensa.
+        Xtensa = facts("Xtensa", &[94, 0xabc7], None);
+        /// SuperH.
+        Sh = facts("SuperH", &[42], None).objcopy(0x1_0000, true, true);
+        /// ARC.
+        Arc = facts("ARC", &[93, 195, 45], None).objcopy(0x2000, true, true);
+        /// Nios II.
+        Nios2 = facts("Nios II", &[113], None);
+        /// OpenRISC 1000.
+        OpenRisc = facts("OpenRISC", &[92], None);
+        /// SPARC, 64 bit.
+        Sparc64 = facts("SPARC64", &[43], None).objcopy(0x10_0000, false, true);
+        /// SPARC, 32 bit.
+        Sparc = facts("SPARC", &[2, 18], None).objcopy(0x1_0000, false, true);
+        /// IBM S/390.
+        S390 = facts("S/390", &[22], None).objcopy(0x1000, true, true);
+    }
+}
 
 impl Arch {
-    /// The facts of this CPU, in one place.
-    pub(crate) const fn facts(self) -> ArchFacts {
-        match self {
-            Arch::X86 => facts("i386", &[3], None).objcopy(0x1000, true, false),
-            Arch::X86_64 => facts("x86-64", &[62], None).objcopy(0x1000, true, false),
-            Arch::Arm => facts("ARM", &[40], None).objcopy(0x1000, true, true),
-            Arch::Arm64 => facts("arm64", &[183], None).objcopy(0x1_0000, true, true),
-            Arch::Riscv => facts("RISC-V", &[243], None).objcopy(0x1000, true, true),
-            Arch::LoongArch => facts("LoongArch", &[258], None),
-            Arch::Mips => facts("MIPS", &[8, 10], None).objcopy(0x1_0000, false, true),
-            Arch::Mips64 => facts("MIPS64", &[8], Some(true)).objcopy(0x1_0000, false, true),
-            Arch::PowerPc => facts("PowerPC", &[20, 21], None).objcopy(0x1_0000, false, true),
-            Arch::M68k => facts("m68k", &[4], None).objcopy(0x2000, true, true),
-            Arch::MicroBlaze => facts("MicroBlaze", &[189, 0xbaab], None),
-            Arch::Xtensa => facts("Xtensa", &[94, 0xabc7], None),
-            Arch::Sh => facts("SuperH", &[42], None).objcopy(0x1_0000, true, true),
-            Arch::Arc => facts("ARC", &[93, 195, 45], None).objcopy(0x2000, true, true),
-            Arch::Nios2 => facts("Nios II", &[113], None),
-            Arch::OpenRisc => facts("OpenRISC", &[92], None),
-            Arch::Sparc => facts("SPARC", &[2, 18], None).objcopy(0x1_0000, false, true),
-            Arch::Sparc64 => facts("SPARC64", &[43], None).objcopy(0x10_0000, false, true),
-            Arch::S390 => facts("S/390", &[22], None).objcopy(0x1000, true, true),
-        }
-    }
-
     /// Does the kernel's build compress a stripped ELF file for this CPU? For the others it compresses a flat binary.
     ///
     /// Linux 6.1: arch/x86/boot/compressed/Makefile, arch/powerpc/boot/wrapper, arch/m68k/Makefile,

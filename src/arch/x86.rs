@@ -85,112 +85,34 @@ pub(crate) const RELOCS_32: &[RelocType] = {
     ]
 };
 
-/// A rule for symbol names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum NameRule {
-    /// This name.
-    Is(&'static str),
-    /// Names that begin so.
-    Begins(&'static str),
-    /// Names that begin and end so, with something between.
-    BeginsEnds(&'static str, &'static str),
-}
-
-impl NameRule {
-    /// Does the rule hold for `name`?
-    pub(crate) fn matches(self, name: &[u8]) -> bool {
-        match self {
-            NameRule::Is(text) => name == text.as_bytes(),
-            NameRule::Begins(text) => name.starts_with(text.as_bytes()),
-            NameRule::BeginsEnds(start, end) => {
-                name.len() > start.len() + end.len()
-                    && name.starts_with(start.as_bytes())
-                    && name.ends_with(end.as_bytes())
-            }
-        }
-    }
-}
-
-use NameRule::{Begins, BeginsEnds, Is};
+/// Names of symbols with spaces between; `*` stands for any characters, in the middle of a name for one at least.
+pub(crate) type Names = &'static str;
 
 /// Absolute symbols whose values are the same wherever the kernel runs: a relocation against one is left alone.
-pub(crate) const CONSTANT_SYMBOLS: &[NameRule] = &[
-    Is("xen_irq_disable_direct_reloc"),
-    Is("xen_save_fl_direct_reloc"),
-    BeginsEnds("xen_elfnote_", "_offset"),
-    Begins("VDSO"),
-    Begins("__kcfi_typeid_"),
-    Begins("__crc_"),
-];
+pub(crate) const CONSTANT_SYMBOLS: Names =
+    "xen_irq_disable_direct_reloc xen_save_fl_direct_reloc xen_elfnote_*_offset VDSO* __kcfi_typeid_* __crc_*";
 
 /// Absolute symbols that move with the kernel all the same: the linker script defines them outside of any section.
-pub(crate) const MOVING_SYMBOLS: &[NameRule] = &[
-    Is("__init_begin"),
-    Is("__init_end"),
-    Is("__x86_cpu_dev_start"),
-    Is("__x86_cpu_dev_end"),
-    Is("__parainstructions"),
-    Is("__parainstructions_end"),
-    Is("__alt_instructions"),
-    Is("__alt_instructions_end"),
-    Is("__iommu_table"),
-    Is("__iommu_table_end"),
-    Is("__apicdrivers"),
-    Is("__apicdrivers_end"),
-    Is("__smp_locks"),
-    Is("__smp_locks_end"),
-    Begins("__start_pci_"),
-    Begins("__end_pci_"),
-    Is("__start_builtin_fw"),
-    Is("__end_builtin_fw"),
-    Is("__start___ksymtab"),
-    Is("__stop___ksymtab"),
-    Is("__start___ksymtab_gpl"),
-    Is("__stop___ksymtab_gpl"),
-    Is("__start___ksymtab_unused"),
-    Is("__stop___ksymtab_unused"),
-    Is("__start___ksymtab_unused_gpl"),
-    Is("__stop___ksymtab_unused_gpl"),
-    Is("__start___ksymtab_gpl_future"),
-    Is("__stop___ksymtab_gpl_future"),
-    Is("__start___kcrctab"),
-    Is("__stop___kcrctab"),
-    Is("__start___kcrctab_gpl"),
-    Is("__stop___kcrctab_gpl"),
-    Is("__start___kcrctab_unused"),
-    Is("__stop___kcrctab_unused"),
-    Is("__start___kcrctab_unused_gpl"),
-    Is("__stop___kcrctab_unused_gpl"),
-    Is("__start___kcrctab_gpl_future"),
-    Is("__stop___kcrctab_gpl_future"),
-    Is("__start___param"),
-    Is("__stop___param"),
-    Is("__start___modver"),
-    Is("__stop___modver"),
-    Is("__start___bug_table"),
-    Is("__stop___bug_table"),
-    Is("__tracedata_start"),
-    Is("__tracedata_end"),
-    Is("__start_notes"),
-    Is("__stop_notes"),
-    Is("__end_rodata"),
-    Is("__end_rodata_aligned"),
-    Is("__initramfs_start"),
-    Is("jiffies"),
-    Is("jiffies_64"),
-    Is("__vvar_page"),
-    Is("_end"),
-];
+pub(crate) const MOVING_SYMBOLS: Names = "\
+    __init_begin __init_end __x86_cpu_dev_start __x86_cpu_dev_end __parainstructions __parainstructions_end \
+    __alt_instructions __alt_instructions_end __iommu_table __iommu_table_end __apicdrivers __apicdrivers_end \
+    __smp_locks __smp_locks_end __start_pci_* __end_pci_* __start_builtin_fw __end_builtin_fw __start___ksymtab \
+    __stop___ksymtab __start___ksymtab_gpl __stop___ksymtab_gpl __start___ksymtab_unused __stop___ksymtab_unused \
+    __start___ksymtab_unused_gpl __stop___ksymtab_unused_gpl __start___ksymtab_gpl_future \
+    __stop___ksymtab_gpl_future __start___kcrctab __stop___kcrctab __start___kcrctab_gpl __stop___kcrctab_gpl \
+    __start___kcrctab_unused __stop___kcrctab_unused __start___kcrctab_unused_gpl __stop___kcrctab_unused_gpl \
+    __start___kcrctab_gpl_future __stop___kcrctab_gpl_future __start___param __stop___param __start___modver \
+    __stop___modver __start___bug_table __stop___bug_table __tracedata_start __tracedata_end __start_notes \
+    __stop_notes __end_rodata __end_rodata_aligned __initramfs_start jiffies jiffies_64 __vvar_page _end";
 
 /// As [`MOVING_SYMBOLS`], in 64-bit kernels only.
-pub(crate) const MOVING_SYMBOLS_64: &[NameRule] =
-    &[Is(PER_CPU_LOAD), Begins("init_per_cpu__"), Is("__end_rodata_hpage_align")];
+pub(crate) const MOVING_SYMBOLS_64: Names = "__per_cpu_load init_per_cpu__* __end_rodata_hpage_align";
 
 /// Real mode: symbols that the trampoline's linker script gives as physical addresses, and that move.
-pub(crate) const REALMODE_LINEAR: &[NameRule] = &[Begins("pa_")];
+pub(crate) const REALMODE_LINEAR: Names = "pa_*";
 
 /// Real mode: the symbol that stands for the segment.
-pub(crate) const REALMODE_SEGMENT: &[NameRule] = &[Is("real_mode_seg")];
+pub(crate) const REALMODE_SEGMENT: Names = "real_mode_seg";
 
 /// Where the first copy of the per-CPU data is loaded. A kernel has this symbol exactly as long as its table has the
 /// list of inverse relocations (Linux 5.10, 6.1 and 6.12 have both, 7.2 has neither).
@@ -200,11 +122,18 @@ pub(crate) const PER_CPU_LOAD: &str = "__per_cpu_load";
 pub(crate) const PER_CPU_SECTION: &str = ".data..percpu";
 
 /// Symbols that linkers count to [`PER_CPU_SECTION`] though they move with the kernel.
-pub(crate) const NOT_PER_CPU: &[NameRule] = &[Is("__init_begin"), Is(PER_CPU_LOAD), Begins("init_per_cpu_")];
+pub(crate) const NOT_PER_CPU: Names = "__init_begin __per_cpu_load init_per_cpu_*";
 
-/// Does one of `rules` hold for `name`?
-pub(crate) fn is_any(rules: &[NameRule], name: &[u8]) -> bool {
-    rules.iter().any(|rule| rule.matches(name))
+/// Is `name` one of `names`?
+pub(crate) fn is_any(names: Names, name: &[u8]) -> bool {
+    names.split(' ').map(str::as_bytes).any(|known| match known.iter().position(|byte| *byte == b'*') {
+        None => known == name,
+        Some(star) => {
+            let (start, end) = (known.get(..star).unwrap_or_default(), known.get(star + 1..).unwrap_or_default());
+            let least = start.len() + if end.is_empty() { 0 } else { end.len() + 1 };
+            name.len() >= least && name.starts_with(start) && name.ends_with(end)
+        }
+    })
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The bounds-checked reader.
 
-use super::{FieldError, Problem, len64, slice};
+use super::{FieldError, len64, slice};
 use byteorder::{BigEndian, ByteOrder, LittleEndian};
 
 /// Byte order of an input.
@@ -38,18 +38,26 @@ impl<'a> Cursor<'a> {
     /// `len` bytes at `at`.
     ///
     /// # Errors
-    /// [`Problem::Truncated`] when they are not all there.
+    /// [`Problem::Truncated`](super::Problem::Truncated) when they are not all there.
     pub(crate) fn take(&self, field: &'static str, at: u64, len: u64) -> Result<&'a [u8], FieldError> {
-        slice(self.bytes, at, len).ok_or_else(|| {
-            let need = at.saturating_add(len);
-            FieldError::new(field, at, Problem::Truncated { need, have: self.len() })
-        })
+        slice(self.bytes, at, len).ok_or_else(|| FieldError::truncated(field, at, at.saturating_add(len), self.len()))
+    }
+
+    /// The constant `want` stands at `at`, 32 bits.
+    ///
+    /// # Errors
+    /// [`Problem::Truncated`](super::Problem::Truncated), [`Problem::Magic`](super::Problem::Magic).
+    pub(crate) fn magic(&self, field: &'static str, at: u64, want: u32) -> Result<(), FieldError> {
+        match self.u32(field, at)? {
+            found if found == want => Ok(()),
+            found => Err(FieldError::magic(field, at, found, want)),
+        }
     }
 
     /// The byte at `at`.
     ///
     /// # Errors
-    /// [`Problem::Truncated`].
+    /// [`Problem::Truncated`](super::Problem::Truncated).
     pub(crate) fn u8(&self, field: &'static str, at: u64) -> Result<u8, FieldError> {
         Ok(self.take(field, at, 1)?.first().copied().unwrap_or_default())
     }
@@ -57,7 +65,7 @@ impl<'a> Cursor<'a> {
     /// The 16-bit integer at `at`.
     ///
     /// # Errors
-    /// [`Problem::Truncated`].
+    /// [`Problem::Truncated`](super::Problem::Truncated).
     pub(crate) fn u16(&self, field: &'static str, at: u64) -> Result<u16, FieldError> {
         let raw = self.take(field, at, 2)?;
         Ok(match self.endian {
@@ -69,7 +77,7 @@ impl<'a> Cursor<'a> {
     /// The 32-bit integer at `at`.
     ///
     /// # Errors
-    /// [`Problem::Truncated`].
+    /// [`Problem::Truncated`](super::Problem::Truncated).
     pub(crate) fn u32(&self, field: &'static str, at: u64) -> Result<u32, FieldError> {
         let raw = self.take(field, at, 4)?;
         Ok(match self.endian {
@@ -81,7 +89,7 @@ impl<'a> Cursor<'a> {
     /// The 64-bit integer at `at`.
     ///
     /// # Errors
-    /// [`Problem::Truncated`].
+    /// [`Problem::Truncated`](super::Problem::Truncated).
     pub(crate) fn u64(&self, field: &'static str, at: u64) -> Result<u64, FieldError> {
         let raw = self.take(field, at, 8)?;
         Ok(match self.endian {

@@ -13,11 +13,12 @@ pub use printable::{is_printable, printable};
 pub use record::Patch;
 pub(crate) use record::{Field, FieldWriter};
 
-pub(crate) use record::{fields, offset_of};
+pub(crate) use record::{offset_of, record};
 
 use miette::Diagnostic;
 use std::borrow::Cow;
 use std::fmt;
+use std::ops::{Range, RangeInclusive};
 
 /// An offset in bytes from the start of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -86,6 +87,63 @@ impl FieldError {
     /// An error without advice; see [`FieldError::with_help`].
     pub(crate) fn new(field: impl Into<Cow<'static, str>>, at: u64, problem: Problem) -> Self {
         FieldError { field: field.into(), at: FileOffset(at), problem, help: Cow::Borrowed("") }
+    }
+
+    /// An error of a constant, of this value in the specification.
+    pub(crate) fn magic(
+        field: impl Into<Cow<'static, str>>,
+        at: u64,
+        found: impl Into<u64>,
+        want: impl Into<u64>,
+    ) -> Self {
+        Self::new(field, at, Problem::Magic { found: found.into(), want: want.into() })
+    }
+
+    /// An error of a value about which two sources disagree.
+    pub(crate) fn mismatch(
+        field: impl Into<Cow<'static, str>>,
+        at: u64,
+        found: impl Into<u64>,
+        want: impl Into<u64>,
+    ) -> Self {
+        Self::new(field, at, Problem::Mismatch { found: found.into(), want: want.into() })
+    }
+
+    /// An error of a value that is none of those known.
+    pub(crate) fn unknown(
+        field: impl Into<Cow<'static, str>>,
+        at: u64,
+        found: impl Into<u64>,
+        want: &'static str,
+    ) -> Self {
+        Self::new(field, at, Problem::Unknown { found: found.into(), want })
+    }
+
+    /// An error of a value outside of what is allowed.
+    pub(crate) fn range(
+        field: impl Into<Cow<'static, str>>,
+        at: u64,
+        value: impl Into<u64>,
+        allowed: RangeInclusive<u64>,
+    ) -> Self {
+        let (min, max) = allowed.into_inner();
+        Self::new(field, at, Problem::OutOfRange { value: value.into(), min, max })
+    }
+
+    /// `value`, which must be one of those allowed.
+    pub(crate) fn within(
+        field: &'static str,
+        at: u64,
+        value: impl Into<u64>,
+        allowed: RangeInclusive<u64>,
+    ) -> Result<u64, FieldError> {
+        let value = value.into();
+        if allowed.contains(&value) { Ok(value) } else { Err(Self::range(field, at, value, allowed)) }
+    }
+
+    /// An error of a field that needs an input of `need` bytes, where there are `have`.
+    pub(crate) fn truncated(field: impl Into<Cow<'static, str>>, at: u64, need: u64, have: u64) -> Self {
+        Self::new(field, at, Problem::Truncated { need, have })
     }
 
     /// The same error with the way out.
@@ -162,8 +220,7 @@ pub fn help(error: &dyn Diagnostic) -> String {
 
 /// `bytes.len()` as the 64-bit number the formats count in.
 pub(crate) fn len64(bytes: &[u8]) -> u64 {
-    // usize is at most 64 bits on every target Rust has.
-    u64::try_from(bytes.len()).unwrap_or(u64::MAX)
+    count64(bytes.len())
 }
 
 /// `bytes[at..at + len]`, or `None` when that is not wholly inside.
@@ -173,9 +230,30 @@ pub(crate) fn slice(bytes: &[u8], at: u64, len: u64) -> Option<&[u8]> {
     bytes.get(start..end)
 }
 
+/// The bytes of a range, or `None` when that is not wholly inside.
+pub(crate) fn slice_at<'a>(bytes: &'a [u8], at: &Range<u64>) -> Option<&'a [u8]> {
+    slice(bytes, at.start, at.end.checked_sub(at.start)?)
+}
+
+/// A text in a field of fixed length: up to its first zero byte, or all of it.
+pub(crate) fn until_zero(field: &[u8]) -> &[u8] {
+    field.split(|byte| *byte == 0).next().unwrap_or(field)
+}
+
+/// A number of things in memory.
+pub(crate) fn count64(count: usize) -> u64 {
+    // usize is at most 64 bits on every target Rust has.
+    u64::try_from(count).unwrap_or(u64::MAX)
+}
+
 /// Lower-case hexadecimal digits.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The same with a space between bytes, for a few of them.
+pub(crate) fn spaced_hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]

@@ -11,36 +11,36 @@ pub(crate) struct Field {
     /// Offset in bytes from the start of the image (not of the record).
     pub at: u64,
     /// Width in bytes: 1, 2, 4 or 8.
-    pub width: usize,
+    pub width: u64,
     /// First version of the protocol that has the field.
     pub since: u16,
 }
 
 impl Field {
     /// A field that every version has.
-    pub(crate) const fn new(name: &'static str, at: u64, width: usize) -> Field {
+    pub(crate) const fn new(name: &'static str, at: u64, width: u64) -> Field {
         Field { name, at, width, since: 0 }
     }
 }
 
-/// Makes the field table of a zerocopy record out of the record itself, so that no offset is written twice:
-/// `fields!(Record at 0x1f1 => { setup_sects since 0, … })`.
-macro_rules! fields {
-    ($record:ty, at $base:expr => { $($name:ident since $since:expr),* $(,)? }) => {
-        &[$($crate::bytes::Field {
+/// Makes a zerocopy record and the table of its fields, so that neither name nor offset is written twice: what a field is
+/// called, its type, the first version that has it.
+macro_rules! record {
+    ($(#[$doc:meta])* $vis:vis struct $record:ident, $(#[$table_doc:meta])* $table:ident, at $base:expr =>
+     { $($name:ident: $type:ty, $since:expr;)* }) => {
+        $(#[$doc])*
+        $vis struct $record { $($vis $name: $type,)* }
+
+        $(#[$table_doc])*
+        pub(crate) const $table: &[$crate::bytes::Field] = &[$($crate::bytes::Field {
             name: stringify!($name),
             at: $base + ::std::mem::offset_of!($record, $name) as u64,
-            width: {
-                const fn width<R, T>(_: fn(&R) -> &T) -> usize {
-                    size_of::<T>()
-                }
-                width(|record: &$record| &record.$name)
-            },
+            width: size_of::<$type>() as u64,
             since: $since,
-        }),*]
+        }),*];
     };
 }
-pub(crate) use fields;
+pub(crate) use record;
 
 /// Offset of the field `name` of a table; a name that is not in the table does not compile where it is a constant, and
 /// panics in the first test that meets it elsewhere.
@@ -122,6 +122,14 @@ impl FieldWriter {
     /// As [`FieldWriter::u8`].
     pub(crate) fn u32(&mut self, name: &'static str, at: u64, value: u32) -> Result<(), FieldError> {
         self.put(name, at, 4, u64::from(value))
+    }
+
+    /// Writes `value`, which must fit 32 bits.
+    ///
+    /// # Errors
+    /// As [`FieldWriter::u8`]; [`Problem::OutOfRange`](super::Problem::OutOfRange).
+    pub(crate) fn narrow(&mut self, name: &'static str, at: u64, value: u64) -> Result<(), FieldError> {
+        self.put(name, at, 4, FieldError::within(name, at, value, 0..=u32::MAX.into())?)
     }
 
     fn put(&mut self, name: &'static str, at: u64, width: u8, new: u64) -> Result<(), FieldError> {

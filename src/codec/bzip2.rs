@@ -166,9 +166,7 @@ pub(super) fn decompress(bytes: &[u8], sink: &mut Sink<'_>) -> Result<u64> {
         return Ok(consumed);
     }
     let mut decoder = bzip2::bufread::BzDecoder::new(bytes);
-    let consumed = |decoder: &bzip2::bufread::BzDecoder<&[u8]>| len64(bytes) - len64(decoder.get_ref());
-    sink.take(&mut decoder, consumed)?;
-    Ok(consumed(&decoder))
+    sink.take(&mut decoder, |decoder| len64(bytes) - len64(decoder.get_ref()))
 }
 
 /// Decodes a stream of few bytes, and says how long it is. `None` for any other, whatever is wrong with it.

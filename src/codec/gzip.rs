@@ -113,7 +113,5 @@ fn searched(bytes: &[u8]) -> Result<Vec<u8>> {
 /// Checks the CRC-32 and the length behind the data.
 pub(super) fn decompress(bytes: &[u8], sink: &mut Sink<'_>) -> Result<u64> {
     let mut decoder = flate2::bufread::GzDecoder::new(bytes);
-    let consumed = |decoder: &flate2::bufread::GzDecoder<&[u8]>| len64(bytes) - len64(decoder.get_ref());
-    sink.take(&mut decoder, consumed)?;
-    Ok(consumed(&decoder))
+    sink.take(&mut decoder, |decoder| len64(bytes) - len64(decoder.get_ref()))
 }

@@ -27,9 +27,7 @@ pub(super) fn compress(bytes: &[u8], parameters: &Parameters, out: &mut dyn Writ
 /// Checks the checksums of header, blocks and data, as far as the frame has them.
 pub(super) fn decompress(bytes: &[u8], sink: &mut Sink<'_>) -> Result<u64> {
     let mut decoder = Decoder::new(bytes).map_err(|error| sink.damaged(0, error.to_string()))?;
-    let consumed = |decoder: &Decoder<&[u8]>| len64(bytes) - len64(decoder.reader());
-    sink.take(&mut decoder, consumed)?;
-    let used = consumed(&decoder);
+    let used = sink.take(&mut decoder, |decoder| len64(bytes) - len64(decoder.reader()))?;
     // The decoder takes the end of the input for the end of the frame.
     match decoder.finish() {
         (_, Ok(())) => Ok(used),

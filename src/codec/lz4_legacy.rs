@@ -9,7 +9,7 @@ use crate::bytes::{Cursor, len64};
 use lz4::block::{CompressionMode, compress_bound, compress_to_buffer, decompress_to_buffer};
 use std::io::Write;
 
-const MAGIC: [u8; 4] = [0x02, 0x21, 0x4c, 0x18];
+pub(super) const MAGIC: [u8; 4] = [0x02, 0x21, 0x4c, 0x18];
 /// Bytes of data in one block.
 const BLOCK: usize = 8 << 20;
 /// The most that a block of that much data can need: lz4.h, LZ4_COMPRESSBOUND.

@@ -74,8 +74,7 @@ pub(super) fn decompress(bytes: &[u8], sink: &mut Sink<'_>) -> Result<u64> {
     let rest = bytes.get(HEADER_LEN..).unwrap_or_default();
     let stream = Stream::new_lzma_decoder(u64::MAX).map_err(|error| sink.damaged(0, error.to_string()))?;
     let mut decoder = XzDecoder::new_stream((&header[..]).chain(rest), stream);
-    sink.take(&mut decoder, XzDecoder::total_in)?;
-    Ok(decoder.total_in())
+    sink.take(&mut decoder, XzDecoder::total_in)
 }
 
 /// What a header says.

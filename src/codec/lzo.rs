@@ -13,7 +13,7 @@ use crate::bytes::{Cursor, Endian, FieldError, Problem, len64};
 use adler2::adler32_slice as adler32;
 use std::io::Write;
 
-const MAGIC: [u8; 9] = [0x89, b'L', b'Z', b'O', 0, 0x0d, 0x0a, 0x1a, 0x0a];
+pub(super) const MAGIC: [u8; 9] = [0x89, b'L', b'Z', b'O', 0, 0x0d, 0x0a, 0x1a, 0x0a];
 /// Bytes of data in one block: the most that the kernel takes (LZO_BLOCK_SIZE).
 const BLOCK: usize = 256 << 10;
 /// The most that lzop takes (lzop.h, MAX_BLOCK_SIZE), in bytes.
@@ -104,18 +104,17 @@ fn header(cursor: Cursor<'_>) -> Field<(u32, u64)> {
     cursor.take("magic number", 0, start)?;
     let version = cursor.u16("version", start)?;
     if version < NEEDED_VERSION {
-        let problem = Problem::OutOfRange { value: version.into(), min: NEEDED_VERSION.into(), max: u16::MAX.into() };
-        return Err(FieldError::new("version", start, problem).with_help("pack it again with a current lzop"));
+        return Err(FieldError::range("version", start, version, NEEDED_VERSION.into()..=u16::MAX.into())
+            .with_help("pack it again with a current lzop"));
     }
     let method = cursor.u8("method", start + 6)?;
     if !(1..=3).contains(&method) {
-        let problem = Problem::OutOfRange { value: method.into(), min: 1, max: 3 };
-        return Err(FieldError::new("method", start + 6, problem));
+        return Err(FieldError::range("method", start + 6, method, 1..=3));
     }
     let flags = cursor.u32("flags", start + 8)?;
     if flags & (MULTIPART | FILTER) != 0 {
-        let problem = Problem::Unknown { found: flags.into(), want: "neither parts (0x400) nor a filter (0x800)" };
-        return Err(FieldError::new("flags", start + 8, problem).with_help("unpack it with lzop"));
+        return Err(FieldError::unknown("flags", start + 8, flags, "neither parts (0x400) nor a filter (0x800)")
+            .with_help("unpack it with lzop"));
     }
     let name_at = start + 24;
     let end = name_at + 1 + u64::from(cursor.u8("name length", name_at)?);
@@ -172,10 +171,7 @@ fn read_block<'b>(
     check("Adler-32 of the compressed block", packed_adler, adler32, packed)?;
     check("CRC-32 of the compressed block", packed_crc, crc32fast::hash, packed)?;
     let data = if is_packed {
-        let bad = || {
-            let problem = Problem::Unknown { found: packed_len.into(), want: "LZO data of the block length" };
-            FieldError::new("compressed block", at, problem)
-        };
+        let bad = || FieldError::unknown("compressed block", at, packed_len, "LZO data of the block length");
         let most = u64::from(packed_len).saturating_mul(MAX_RATIO);
         let len = usize::try_from(len).ok().filter(|_| u64::from(len) <= most).ok_or_else(bad)?;
         buffer.clear();
@@ -196,6 +192,5 @@ fn same(field: &'static str, at: u64, found: u32, want: u32) -> Field<()> {
     if found == want {
         return Ok(());
     }
-    let problem = Problem::Mismatch { found: found.into(), want: want.into() };
-    Err(FieldError::new(field, at, problem).with_help("the data is damaged: make or fetch the file again"))
+    Err(FieldError::mismatch(field, at, found, want).with_help("the data is damaged: make or fetch the file again"))
 }

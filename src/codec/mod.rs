@@ -31,6 +31,7 @@ pub use error::{Error, Result};
 pub(crate) use lzma::dictionary as lzma_dictionary;
 pub use parameters::{Bcj, Literal, Parameters, SPLIT_SIZE};
 
+use crate::bytes::spaced_hex;
 use sink::Sink;
 use std::io::{self, Write};
 
@@ -58,6 +59,15 @@ pub enum Codec {
     Zstd,
 }
 
+/// What differs from codec to codec.
+struct Facts {
+    name: &'static str,
+    file: &'static str,
+    magic: &'static [u8],
+    compress: fn(&[u8], &Parameters, &mut dyn Write) -> Result<()>,
+    decompress: fn(&[u8], &mut Sink<'_>) -> Result<u64>,
+}
+
 /// What a decompression came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Inflated {
@@ -76,33 +86,41 @@ impl Codec {
 
     /// The codec's usual name.
     pub fn name(self) -> &'static str {
-        match self {
-            Codec::None => "none",
-            Codec::Gzip => "gzip",
-            Codec::Bzip2 => "bzip2",
-            Codec::Lzma => "lzma",
-            Codec::Xz => "xz",
-            Codec::Lzo => "lzo",
-            Codec::Lz4Legacy => "lz4 (legacy frame)",
-            Codec::Lz4Frame => "lz4",
-            Codec::Zstd => "zstd",
-        }
+        self.facts().name
+    }
+
+    /// What a file of it is called: `a gzip file`.
+    pub(crate) fn file(self) -> &'static str {
+        self.facts().file
     }
 
     /// How the streams that the kernel's build makes begin; empty for [`Codec::None`].
     ///
     /// Enough to search for candidates (LZMA may have other properties than the usual 0x5d); [`Codec::detect`] decides.
     pub fn magic(self) -> &'static [u8] {
+        self.facts().magic
+    }
+
+    fn facts(self) -> Facts {
+        let facts = |name, file, magic, compress, decompress| Facts { name, file, magic, compress, decompress };
         match self {
-            Codec::None => b"",
-            Codec::Gzip => &[0x1f, 0x8b, 8],
-            Codec::Bzip2 => b"BZh",
-            Codec::Lzma => &[0x5d, 0],
-            Codec::Xz => &[0xfd, b'7', b'z', b'X', b'Z', 0],
-            Codec::Lzo => &[0x89, b'L', b'Z', b'O', 0, 0x0d, 0x0a, 0x1a, 0x0a],
-            Codec::Lz4Legacy => &[0x02, 0x21, 0x4c, 0x18],
-            Codec::Lz4Frame => &[0x04, 0x22, 0x4d, 0x18],
-            Codec::Zstd => &[0x28, 0xb5, 0x2f, 0xfd],
+            Codec::None => facts("none", "data", b"", none::compress, none::decompress),
+            Codec::Gzip => facts("gzip", "a gzip file", &[0x1f, 0x8b, 8], gzip::compress, gzip::decompress),
+            Codec::Bzip2 => facts("bzip2", "a bzip2 file", b"BZh", bzip2::compress, bzip2::decompress),
+            Codec::Lzma => facts("lzma", "an LZMA file", &[0x5d, 0], lzma::compress, lzma::decompress),
+            Codec::Xz => facts("xz", "an xz file", b"\xfd7zXZ\0", xz::compress, xz::decompress),
+            Codec::Lzo => facts("lzo", "an lzop file", &lzo::MAGIC, lzo::compress, lzo::decompress),
+            Codec::Lz4Legacy => facts(
+                "lz4 (legacy frame)",
+                "an LZ4 file",
+                &lz4_legacy::MAGIC,
+                lz4_legacy::compress,
+                lz4_legacy::decompress,
+            ),
+            Codec::Lz4Frame => {
+                facts("lz4", "an LZ4 file", &[0x04, 0x22, 0x4d, 0x18], lz4_frame::compress, lz4_frame::decompress)
+            }
+            Codec::Zstd => facts("zstd", "a zstd file", &[0x28, 0xb5, 0x2f, 0xfd], zstd::compress, zstd::decompress),
         }
     }
 
@@ -152,8 +170,8 @@ impl Codec {
     /// [`Error::Unknown`] when it begins with no codec's magic number.
     pub fn identify(bytes: &[u8]) -> Result<Codec> {
         Codec::detect(bytes).ok_or_else(|| {
-            let first: Vec<String> = bytes.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-            Error::Unknown { found: if first.is_empty() { "an empty file".to_owned() } else { first.join(" ") } }
+            let first = spaced_hex(bytes.get(..8).unwrap_or(bytes));
+            Error::Unknown { found: if first.is_empty() { "an empty file".to_owned() } else { first } }
         })
     }
 
@@ -164,17 +182,7 @@ impl Codec {
     /// written; what the writer says.
     pub fn compress(self, bytes: &[u8], parameters: &Parameters, out: &mut dyn Write) -> Result<()> {
         parameters.check(self)?;
-        match self {
-            Codec::None => none::compress(bytes, parameters, out),
-            Codec::Gzip => gzip::compress(bytes, parameters, out),
-            Codec::Bzip2 => bzip2::compress(bytes, parameters, out),
-            Codec::Lzma => lzma::compress(bytes, parameters, out),
-            Codec::Xz => xz::compress(bytes, parameters, out),
-            Codec::Lzo => lzo::compress(bytes, parameters, out),
-            Codec::Lz4Legacy => lz4_legacy::compress(bytes, parameters, out),
-            Codec::Lz4Frame => lz4_frame::compress(bytes, parameters, out),
-            Codec::Zstd => zstd::compress(bytes, parameters, out),
-        }
+        (self.facts().compress)(bytes, parameters, out)
     }
 
     /// The parameters that the stream which begins `bytes` was made with, as far as it tells: branch converter,
@@ -195,20 +203,6 @@ impl Codec {
         if matches!(self, Codec::Zstd | Codec::Lz4Frame) { skippable::len(bytes) } else { 0 }
     }
 
-    fn decompress_stream(self, bytes: &[u8], sink: &mut Sink<'_>) -> Result<u64> {
-        match self {
-            Codec::None => none::decompress(bytes, sink),
-            Codec::Gzip => gzip::decompress(bytes, sink),
-            Codec::Bzip2 => bzip2::decompress(bytes, sink),
-            Codec::Lzma => lzma::decompress(bytes, sink),
-            Codec::Xz => xz::decompress(bytes, sink),
-            Codec::Lzo => lzo::decompress(bytes, sink),
-            Codec::Lz4Legacy => lz4_legacy::decompress(bytes, sink),
-            Codec::Lz4Frame => lz4_frame::decompress(bytes, sink),
-            Codec::Zstd => zstd::decompress(bytes, sink),
-        }
-    }
-
     /// Decompresses the one stream that begins `bytes`, behind skippable frames if there are any; what follows it is left
     /// alone.
     ///
@@ -219,7 +213,7 @@ impl Codec {
         let mut sink = Sink::new(self, limit, out);
         let skipped = self.skippable(bytes);
         sink.begin(skipped);
-        let consumed = skipped + self.decompress_stream(behind(bytes, skipped), &mut sink)?;
+        let consumed = skipped + (self.facts().decompress)(behind(bytes, skipped), &mut sink)?;
         Ok(Inflated { consumed, produced: sink.produced(), streams: 1 })
     }
 
@@ -250,7 +244,7 @@ impl Codec {
         let mut next = self.skippable(bytes);
         loop {
             sink.begin(next);
-            inflated.consumed = next + self.decompress_stream(behind(bytes, next), &mut sink)?;
+            inflated.consumed = next + (self.facts().decompress)(behind(bytes, next), &mut sink)?;
             inflated.produced = sink.produced();
             inflated.streams += 1;
             let rest = behind(bytes, inflated.consumed);

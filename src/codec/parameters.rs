@@ -91,18 +91,26 @@ pub enum Bcj {
 const E_MACHINE_AT: u64 = 18;
 
 impl Bcj {
+    /// Each with the name that `--bcj` takes and its filter id (xz-file-format.txt, 5.3.2).
+    const ALL: [(Bcj, &'static str, u64); 8] = [
+        (Bcj::None, "none", 0),
+        (Bcj::X86, "x86", 4),
+        (Bcj::PowerPc, "powerpc", 5),
+        (Bcj::Arm, "arm", 7),
+        (Bcj::ArmThumb, "armthumb", 8),
+        (Bcj::Sparc, "sparc", 9),
+        (Bcj::Arm64, "arm64", 10),
+        (Bcj::RiscV, "riscv", 11),
+    ];
+
     /// The name that `--bcj` takes.
     pub fn name(self) -> &'static str {
-        match self {
-            Bcj::None => "none",
-            Bcj::X86 => "x86",
-            Bcj::Arm => "arm",
-            Bcj::ArmThumb => "armthumb",
-            Bcj::Arm64 => "arm64",
-            Bcj::PowerPc => "powerpc",
-            Bcj::RiscV => "riscv",
-            Bcj::Sparc => "sparc",
-        }
+        Self::ALL.iter().find(|(bcj, ..)| *bcj == self).map_or("", |(_, name, _)| name)
+    }
+
+    /// The one with this filter id.
+    pub(super) fn of_filter(id: u64) -> Option<Bcj> {
+        Self::ALL.iter().find(|(.., filter)| id != 0 && *filter == id).map(|(bcj, ..)| *bcj)
     }
 
     /// The one of the machine when `bytes` begin with an ELF file, as the kernel's xz_wrap.sh chooses it; else none.
@@ -125,22 +133,6 @@ impl Bcj {
             Ok(2 | 18 | 43) => Bcj::Sparc,
             _ => Bcj::None,
         }
-    }
-}
-
-impl Bcj {
-    /// The one with this filter id (xz-file-format.txt, 5.3.2).
-    pub(super) fn of_filter(id: u64) -> Option<Bcj> {
-        Some(match id {
-            4 => Bcj::X86,
-            5 => Bcj::PowerPc,
-            7 => Bcj::Arm,
-            8 => Bcj::ArmThumb,
-            9 => Bcj::Sparc,
-            10 => Bcj::Arm64,
-            11 => Bcj::RiscV,
-            _ => return None,
-        })
     }
 }
 

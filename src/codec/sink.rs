@@ -58,17 +58,17 @@ impl<'w> Sink<'w> {
         if fits.len() < bytes.len() { Err(self.too_big()) } else { Ok(()) }
     }
 
-    /// Takes all that `decoder` reads; `consumed` tells how many bytes of the stream it has used.
+    /// Takes all that `decoder` reads; `consumed` tells how many bytes of the stream it has used, as does the result.
     ///
     /// A decoder that was told to read may allocate no more than one piece ahead: what a stream claims to hold is
     /// never believed.
-    pub(super) fn take<R: Read>(&mut self, decoder: &mut R, consumed: impl Fn(&R) -> u64) -> Result<()> {
+    pub(super) fn take<R: Read>(&mut self, decoder: &mut R, consumed: impl Fn(&R) -> u64) -> Result<u64> {
         let mut piece = vec![0; PIECE];
         loop {
             let (filled, failure) = fill(decoder, &mut piece);
             self.put(piece.get(..filled).unwrap_or_default())?;
             match failure {
-                None if filled == 0 => return Ok(()),
+                None if filled == 0 => return Ok(consumed(decoder)),
                 None => {}
                 Some(error) if error.kind() == ErrorKind::UnexpectedEof => {
                     return Err(self.truncated(consumed(decoder)));

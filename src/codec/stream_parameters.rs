@@ -1,7 +1,7 @@
 //! What a stream tells of the parameters it was made with, so that the same data can be compressed the same way again.
 
 use super::{Bcj, Codec, Literal, Parameters};
-use crate::bytes::{Cursor, FieldError, Problem};
+use crate::bytes::{Cursor, FieldError};
 
 type Result<T> = std::result::Result<T, FieldError>;
 
@@ -34,7 +34,7 @@ fn literal(properties: u8, at: u64) -> Result<Literal> {
 }
 
 fn wrong(field: &'static str, at: u64, found: u64, want: &'static str) -> FieldError {
-    FieldError::new(field, at, Problem::Unknown { found, want }).with_help("the stream is damaged")
+    FieldError::unknown(field, at, found, want).with_help("the stream is damaged")
 }
 
 /// The filters of the first block, and the properties in its first LZMA2 chunk (xz-file-format.txt, 3.1 and 5.3).

@@ -67,8 +67,7 @@ fn filters(bytes: &[u8], parameters: &Parameters) -> Result<Filters> {
 pub(super) fn decompress(bytes: &[u8], sink: &mut Sink<'_>) -> Result<u64> {
     let stream = Stream::new_stream_decoder(u64::MAX, 0).map_err(|error| sink.damaged(0, error.to_string()))?;
     let mut decoder = XzDecoder::new_stream(bytes, stream);
-    sink.take(&mut decoder, XzDecoder::total_in)?;
-    Ok(decoder.total_in())
+    sink.take(&mut decoder, XzDecoder::total_in)
 }
 
 /// Bytes of padding between two streams: zeros, a multiple of four (xz-file-format.txt, 2.2).

@@ -57,7 +57,5 @@ pub(super) fn decompress(bytes: &[u8], sink: &mut Sink<'_>) -> Result<u64> {
     let damaged = |error: io::Error| sink.damaged(0, error.to_string());
     let mut decoder = Decoder::with_buffer(bytes).map_err(damaged)?.single_frame();
     decoder.set_parameter(DParameter::WindowLogMax(WINDOW_LOG_MAX)).map_err(damaged)?;
-    let consumed = |decoder: &Decoder<'_, &[u8]>| len64(bytes) - len64(decoder.get_ref());
-    sink.take(&mut decoder, consumed)?;
-    Ok(consumed(&decoder))
+    sink.take(&mut decoder, |decoder| len64(bytes) - len64(decoder.get_ref()))
 }

@@ -203,14 +203,11 @@ fn segment_blocks<'a>(elf: &Elf<'a>) -> Result<Vec<Block<'a>>> {
             let section = Section {
                 name: b"PT_LOAD",
                 kind: PT_LOAD,
-                flags: 0,
                 addr: segment.vaddr,
                 offset: segment.offset,
                 size: segment.filesz,
-                link: 0,
-                info: 0,
                 align: segment.align,
-                entsize: 0,
+                ..Section::default()
             };
             let lma = if keep_vaddr { segment.vaddr } else { segment.paddr };
             Ok(Block { section, lma, bytes: Some(elf.contents(&section)?), size: segment.filesz })

@@ -192,7 +192,7 @@ pub enum Kind {
 }
 
 /// A program header.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Segment {
     /// `p_type`.
     pub kind: u32,
@@ -213,7 +213,7 @@ pub struct Segment {
 }
 
 /// A section header.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Section<'a> {
     /// The name's bytes.
     pub name: &'a [u8],
@@ -308,22 +308,18 @@ impl<'a> Elf<'a> {
     fn read(bytes: &'a [u8]) -> Result<Self> {
         let head = Cursor::little(bytes);
         const NOT_ELF: &str = "this is not an ELF file: give the file that the linker wrote";
-        let magic =
-            Cursor::new(bytes, Endian::Big).u32("e_ident[EI_MAG]", 0).map_err(|error| error.with_help(NOT_ELF))?;
-        if magic != 0x7f45_4c46 {
-            let problem = Problem::Magic { found: u64::from(magic), want: 0x7f45_4c46 };
-            return Err(FieldError::new("e_ident[EI_MAG]", 0, problem).with_help(NOT_ELF).into());
-        }
-        let endian = match head.u8("e_ident[EI_DATA]", EI_DATA).map_err(|error| error.with_help(NOT_ELF))? {
+        let not_elf = |error: FieldError| error.with_help(NOT_ELF);
+        Cursor::new(bytes, Endian::Big).magic("e_ident[EI_MAG]", 0, 0x7f45_4c46).map_err(not_elf)?;
+        let endian = match head.u8("e_ident[EI_DATA]", EI_DATA).map_err(not_elf)? {
             1 => Endian::Little,
             2 => Endian::Big,
             found => return Err(unknown("e_ident[EI_DATA]", EI_DATA, found, "1 (little-endian) or 2 (big-endian)")),
         };
-        match head.u8("e_ident[EI_VERSION]", EI_VERSION).map_err(|error| error.with_help(NOT_ELF))? {
+        match head.u8("e_ident[EI_VERSION]", EI_VERSION).map_err(not_elf)? {
             1 => {}
             found => return Err(unknown("e_ident[EI_VERSION]", EI_VERSION, found, "1 (current)")),
         }
-        match head.u8("e_ident[EI_CLASS]", EI_CLASS).map_err(|error| error.with_help(NOT_ELF))? {
+        match head.u8("e_ident[EI_CLASS]", EI_CLASS).map_err(not_elf)? {
             1 => Self::parse_class::<FileHeader32<Endianness>>(bytes, endian, false),
             2 => Self::parse_class::<FileHeader64<Endianness>>(bytes, endian, true),
             found => Err(unknown("e_ident[EI_CLASS]", EI_CLASS, found, "1 (32-bit) or 2 (64-bit)")),
@@ -361,8 +357,7 @@ impl<'a> Elf<'a> {
             sections.push(Section {
                 name: name_at(names, raw.sh_name(order)).ok_or_else(|| {
                     let want = "the offset of a name in the section name table";
-                    FieldError::new("sh_name", at, Problem::Unknown { found: raw.sh_name(order).into(), want })
-                        .with_help(DAMAGED)
+                    FieldError::unknown("sh_name", at, raw.sh_name(order), want).with_help(DAMAGED)
                 })?,
                 kind: raw.sh_type(order).0,
                 flags: raw.sh_flags(order).0,
@@ -477,8 +472,7 @@ impl<'a> Elf<'a> {
             false => (size_of::<SectionHeader32<Endianness>>(), offset_of!(SectionHeader32<Endianness>, sh_link)),
         };
         let at = u64::try_from(index.saturating_mul(before).saturating_add(field)).unwrap_or(u64::MAX);
-        let problem = Problem::Unknown { found: found.into(), want };
-        FieldError::new(format!("sh_link of {name}"), self.layout.e_shoff.saturating_add(at), problem)
+        FieldError::unknown(format!("sh_link of {name}"), self.layout.e_shoff.saturating_add(at), found, want)
     }
 
     /// The section with this index, as `sh_link`, `sh_info` and symbols name it.
@@ -501,13 +495,9 @@ impl<'a> Elf<'a> {
         }
         slice(self.bytes, section.offset, section.size).ok_or_else(|| {
             let need = section.offset.saturating_add(section.size);
-            FieldError::new(
-                format!("section {}", section.name()),
-                section.offset,
-                Problem::Truncated { need, have: len64(self.bytes) },
-            )
-            .with_help("the file is truncated: copy it again from the build tree")
-            .into()
+            FieldError::truncated(format!("section {}", section.name()), section.offset, need, len64(self.bytes))
+                .with_help("the file is truncated: copy it again from the build tree")
+                .into()
         })
     }
 
@@ -575,13 +565,11 @@ fn check_tables(bytes: &[u8], endian: Endian, at: &HeaderFields) -> Result<()> {
         }
         let entsize = u64::from(cursor.u16(entsize_field, entsize_at)?);
         if entsize != want {
-            let problem = Problem::Mismatch { found: entsize, want };
-            return Err(FieldError::new(entsize_field, entsize_at, problem).with_help(DAMAGED).into());
+            return Err(FieldError::mismatch(entsize_field, entsize_at, entsize, want).with_help(DAMAGED).into());
         }
         let need = offset.saturating_add(count * entsize);
         if need > cursor.len() {
-            let problem = Problem::Truncated { need, have: cursor.len() };
-            return Err(FieldError::new(off_field, off_at, problem).with_help(DAMAGED).into());
+            return Err(FieldError::truncated(off_field, off_at, need, cursor.len()).with_help(DAMAGED).into());
         }
     }
     Ok(())
@@ -598,11 +586,12 @@ fn section_names<'a, H: FileHeader<Endian = Endianness>>(
     let (offset, size) = table.get(index).and_then(|raw| raw.file_range(order)).ok_or_else(|| {
         let found = u64::try_from(index).unwrap_or(u64::MAX);
         let want = "the index of the section name table";
-        FieldError::new("e_shstrndx", at.shstrndx, Problem::Unknown { found, want }).with_help(DAMAGED)
+        FieldError::unknown("e_shstrndx", at.shstrndx, found, want).with_help(DAMAGED)
     })?;
     slice(bytes, offset, size).ok_or_else(|| {
-        let problem = Problem::Truncated { need: offset.saturating_add(size), have: len64(bytes) };
-        FieldError::new("section name table", offset, problem).with_help(DAMAGED).into()
+        FieldError::truncated("section name table", offset, offset.saturating_add(size), len64(bytes))
+            .with_help(DAMAGED)
+            .into()
     })
 }
 
@@ -618,7 +607,7 @@ fn name_at(strings: &[u8], at: u32) -> Option<&[u8]> {
 const DAMAGED: &str = "the file is truncated or damaged: copy it again from the build tree";
 
 fn unknown(field: &'static str, at: u64, found: u8, want: &'static str) -> Error {
-    FieldError::new(field, at, Problem::Unknown { found: u64::from(found), want }).into()
+    FieldError::unknown(field, at, found, want).into()
 }
 
 fn damaged(field: &'static str, at: u64) -> impl Fn(object::read::Error) -> Error {

@@ -2,7 +2,7 @@
 
 use super::Elf;
 use super::raw::{PT_NOTE, SHT_NOTE};
-use crate::bytes::{Cursor, slice};
+use crate::bytes::{Cursor, slice, until_zero};
 
 /// A note (gABI, "Note Section").
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,7 +89,7 @@ fn read<'a>(cursor: &Cursor<'a>, at: u64, align: u64, base: u64) -> Option<(Note
     let align = if align == 8 { 8 } else { 4_u64 };
     let name_at = at + 12;
     let owner = cursor.take("name", name_at, name_len).ok()?;
-    let owner = owner.split(|byte| *byte == 0).next().unwrap_or(owner);
+    let owner = until_zero(owner);
     let desc_at = (name_at + name_len).checked_next_multiple_of(align)?;
     let desc = cursor.take("desc", desc_at, desc_len).ok()?;
     let next = desc_at.checked_add(desc_len)?.checked_next_multiple_of(align)?;

@@ -139,18 +139,7 @@ mod tests {
     use super::*;
 
     fn section(name: &str) -> Section<'_> {
-        Section {
-            name: name.as_bytes(),
-            kind: 1,
-            flags: 0,
-            addr: 0,
-            offset: 0,
-            size: 0,
-            link: 0,
-            info: 0,
-            align: 1,
-            entsize: 0,
-        }
+        Section { name: name.as_bytes(), kind: 1, align: 1, ..Section::default() }
     }
 
     #[test]

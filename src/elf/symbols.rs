@@ -6,7 +6,7 @@ use super::raw::{
     STT_SECTION,
 };
 use super::{Elf, Error, Result, SHT_NOBITS, name_at, raw};
-use crate::bytes::{FieldError, Problem};
+use crate::bytes::FieldError;
 use object::elf::{Sym32, Sym64};
 use object::pod::slice_from_bytes;
 use object::read::elf::Sym;
@@ -158,7 +158,7 @@ impl<'a> SymbolTable<'a> {
     pub(crate) fn at(&self, index: u32) -> Result<RawSymbol> {
         self.get(index).ok_or_else(|| {
             let (at, have) = (self.place(index), self.place(self.len()));
-            FieldError::new("symbol", at, Problem::Truncated { need: self.place(index.saturating_add(1)), have }).into()
+            FieldError::truncated("symbol", at, self.place(index.saturating_add(1)), have).into()
         })
     }
 
@@ -189,7 +189,7 @@ impl<'a> SymbolTable<'a> {
     pub(crate) fn name(&self, index: u32, symbol: &RawSymbol) -> Result<&'a [u8]> {
         name_at(self.strings, symbol.name).ok_or_else(|| {
             let want = "the offset of a name in the string table";
-            FieldError::new("st_name", self.place(index), Problem::Unknown { found: symbol.name.into(), want }).into()
+            FieldError::unknown("st_name", self.place(index), symbol.name, want).into()
         })
     }
 

@@ -3,7 +3,7 @@
 //! Source: <https://source.android.com/docs/core/architecture/bootloader/boot-image-header>, and
 //! <https://source.android.com/docs/core/architecture/partitions/vendor-boot-partitions>.
 
-use crate::bytes::{Cursor, Field, FieldError, Problem, hex, len64, slice};
+use crate::bytes::{Cursor, Field, FieldError, hex, len64, slice, slice_at, until_zero};
 use crate::finding::{Checks, rules};
 use crate::format::footprint::{Footprint, Stage};
 use crate::layout::RegionKind;
@@ -71,7 +71,7 @@ pub(crate) struct VendorRamdisk<'a> {
 }
 
 /// A boot image.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct BootImage<'a> {
     /// The vendor's half: no kernel in it.
     pub is_vendor: bool,
@@ -113,7 +113,7 @@ impl<'a> BootImage<'a> {
         let cursor = Cursor::little(bytes);
         if !Self::detect(bytes) {
             let found = cursor.u64("magic", 0)?;
-            return Err(FieldError::new("magic", 0, Problem::Magic { found, want: u64::from_le_bytes(*b"ANDROID!") }));
+            return Err(FieldError::magic("magic", 0, found, u64::from_le_bytes(*b"ANDROID!")));
         }
         if bytes.starts_with(VENDOR_MAGIC) {
             return Self::parse_vendor(bytes, &cursor);
@@ -172,8 +172,7 @@ impl<'a> BootImage<'a> {
         let mut hash = Sha1::new();
         for name in names.iter().copied() {
             let section = self.sections.iter().find(|section| section.name == name);
-            let contents =
-                section.and_then(|section| slice(bytes, section.at.start, section.at.end - section.at.start));
+            let contents = section.and_then(|section| slice_at(bytes, &section.at));
             let contents = contents.unwrap_or_default();
             hash.update(contents);
             hash.update(u32::try_from(contents.len()).unwrap_or(u32::MAX).to_le_bytes());
@@ -205,7 +204,6 @@ impl<'a> BootImage<'a> {
         }
         let text = |at, len| Ok::<_, FieldError>((at, until_zero(cursor.take("cmdline", at, len)?)));
         Ok(BootImage {
-            is_vendor: false,
             version,
             page_size,
             os_version: cursor.u32("os_version", 44)?,
@@ -213,10 +211,9 @@ impl<'a> BootImage<'a> {
             cmdline: text(64, 512)?,
             extra_cmdline: text(608, 1024)?,
             tags_address: Some(cursor.u32("tags_addr", 32)?),
-            kernel_address: None,
             id: cursor.take("id", ID_AT, 32)?,
             sections,
-            vendor_ramdisks: Vec::new(),
+            ..BootImage::default()
         })
     }
 
@@ -226,27 +223,20 @@ impl<'a> BootImage<'a> {
             fields.push(("signature", "signature_size", 1580, None));
         }
         Ok(BootImage {
-            is_vendor: false,
             version,
             page_size: PAGE_3,
             os_version: cursor.u32("os_version", 16)?,
-            name: &[],
             cmdline: (44, until_zero(cursor.take("cmdline", 44, 1536)?)),
-            extra_cmdline: (0, &[]),
-            tags_address: None,
-            kernel_address: None,
-            id: &[],
             sections: sections(bytes, cursor, &fields, PAGE_3, PAGE_3)?,
-            vendor_ramdisks: Vec::new(),
+            ..BootImage::default()
         })
     }
 
     fn parse_vendor(bytes: &'a [u8], cursor: &Cursor<'a>) -> Result<Self, FieldError> {
         let version = cursor.u32("header_version", 8)?;
         if !(3..=4).contains(&version) {
-            let problem = Problem::OutOfRange { value: version.into(), min: 3, max: 4 };
             let help = "vendor boot images have header version 3 or 4";
-            return Err(FieldError::new("header_version", 8, problem).with_help(help));
+            return Err(FieldError::range("header_version", 8, version, 3..=4).with_help(help));
         }
         let page_size = page_size(cursor, 12)?;
         let mut fields = vec![
@@ -268,15 +258,13 @@ impl<'a> BootImage<'a> {
             is_vendor: true,
             version,
             page_size,
-            os_version: 0,
             name: until_zero(cursor.take("name", 2080, 16)?),
             cmdline: (28, until_zero(cursor.take("cmdline", 28, 2048)?)),
-            extra_cmdline: (0, &[]),
             tags_address: Some(cursor.u32("tags_addr", 2076)?),
             kernel_address: Some(cursor.u32("kernel_addr", 16)?),
-            id: &[],
             sections,
             vendor_ramdisks,
+            ..BootImage::default()
         })
     }
 }
@@ -286,8 +274,8 @@ fn page_size(cursor: &Cursor<'_>, at: u64) -> Result<u64, FieldError> {
     if PAGES.contains(&size) && size.is_power_of_two() {
         return Ok(size);
     }
-    let problem = Problem::OutOfRange { value: size, min: PAGES.start, max: PAGES.end - 1 };
-    Err(FieldError::new("page_size", at, problem).with_help("a page size is a power of two"))
+    Err(FieldError::range("page_size", at, size, PAGES.start..=PAGES.end - 1)
+        .with_help("a page size is a power of two"))
 }
 
 /// `struct vendor_ramdisk_table_entry_v4`: as many as the header says, and as fit in the table.
@@ -301,9 +289,14 @@ fn vendor_ramdisks<'a>(
     let size = u64::from(cursor.u32("vendor_ramdisk_table_entry_size", 2120)?);
     let room = (table.end - table.start).checked_div(size).unwrap_or(0);
     if size < LEN || count > room {
-        let problem = Problem::OutOfRange { value: count, min: 0, max: if size < LEN { 0 } else { room } };
         let help = "the table is shorter than its entries: the image is damaged";
-        return Err(FieldError::new("vendor_ramdisk_table_entry_num", 2116, problem).with_help(help));
+        return Err(FieldError::range(
+            "vendor_ramdisk_table_entry_num",
+            2116,
+            count,
+            0..=if size < LEN { 0 } else { room },
+        )
+        .with_help(help));
     }
     let entry = |index: u64| {
         let at = table.start + index * size;
@@ -311,8 +304,8 @@ fn vendor_ramdisks<'a>(
         let start = ramdisk.start + u64::from(offset);
         let end = start + u64::from(len);
         if end > ramdisk.end {
-            let problem = Problem::Truncated { need: end, have: ramdisk.end };
-            return Err(FieldError::new("ramdisk_size", at, problem).with_help("it leads out of the vendor's RAM disk"));
+            return Err(FieldError::truncated("ramdisk_size", at, end, ramdisk.end)
+                .with_help("it leads out of the vendor's RAM disk"));
         }
         let name = until_zero(cursor.take("ramdisk_name", at + 12, 32)?);
         Ok(VendorRamdisk { at: start..end, kind: cursor.u32("ramdisk_type", at + 8)?, name })
@@ -338,15 +331,11 @@ fn sections(
             continue;
         }
         if slice(bytes, at, len).is_none() {
-            let problem = Problem::Truncated { need: at.saturating_add(len), have: len64(bytes) };
-            return Err(FieldError::new(*field, *field_at, problem).with_help("the image is cut off: copy it again"));
+            return Err(FieldError::truncated(*field, *field_at, at.saturating_add(len), len64(bytes))
+                .with_help("the image is cut off: copy it again"));
         }
         sections.push(Section { name, at: at..at + len, field: (field, *field_at), address: *address });
         at = (at + len).next_multiple_of(page);
     }
     Ok(sections)
-}
-
-fn until_zero(bytes: &[u8]) -> &[u8] {
-    bytes.split(|byte| *byte == 0).next().unwrap_or(bytes)
 }

@@ -3,7 +3,7 @@
 //! Source: Documentation/driver-api/early-userspace/buffer-format.rst, Linux 7.2: "newc" (070701) and "crc" (070702)
 //! entries, each a header of 110 hexadecimal characters, a name and data, both padded to 4 bytes.
 
-use crate::bytes::{FieldError, Problem, len64, slice};
+use crate::bytes::{FieldError, len64, slice};
 
 /// Length of an entry's header in bytes.
 pub(crate) const HEADER_LEN: u64 = 110;
@@ -116,13 +116,13 @@ fn entry(bytes: &[u8], at: u64) -> Result<Entry<'_>, FieldError> {
     let take = |field: &'static str, at: u64, len: u64| {
         slice(bytes, at, len).ok_or_else(|| {
             let need = at.saturating_add(len);
-            FieldError::new(field, at, Problem::Truncated { need, have }).with_help("the archive is cut off")
+            FieldError::truncated(field, at, need, have).with_help("the archive is cut off")
         })
     };
     let header = take("cpio header", at, HEADER_LEN)?;
     if !header.starts_with(b"070701") && !header.starts_with(b"070702") {
         let found = header.iter().take(6).fold(0, |all, byte| all << 8 | u64::from(*byte));
-        return Err(FieldError::new("c_magic", at, Problem::Unknown { found, want: "070701 or 070702" }));
+        return Err(FieldError::unknown("c_magic", at, found, "070701 or 070702"));
     }
     let number = |field: &'static str, index: u64| {
         let start = 6 + 8 * index;
@@ -130,7 +130,7 @@ fn entry(bytes: &[u8], at: u64) -> Result<Entry<'_>, FieldError> {
         digits.iter().try_fold(0_u32, |value, digit| Some(value << 4 | char::from(*digit).to_digit(16)?)).ok_or_else(
             || {
                 let found = digits.iter().fold(0, |all, byte| all << 8 | u64::from(*byte));
-                FieldError::new(field, at + start, Problem::Unknown { found, want: "eight hexadecimal digits" })
+                FieldError::unknown(field, at + start, found, "eight hexadecimal digits")
             },
         )
     };

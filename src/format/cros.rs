@@ -4,7 +4,7 @@
 //! Source: vboot_reference, firmware/2lib/include/2struct.h (`vb2_keyblock`, `vb2_kernel_preamble`) and
 //! futility/vb1_helper.c (the order of the body).
 
-use crate::bytes::{Cursor, FieldError, Problem, len64};
+use crate::bytes::{Cursor, FieldError, len64};
 use std::ops::Range;
 
 const MAGIC: &[u8] = b"CHROMEOS";
@@ -51,10 +51,7 @@ impl KernelPartition {
     pub(crate) fn parse(bytes: &[u8]) -> Result<KernelPartition, FieldError> {
         let cursor = Cursor::little(bytes);
         let have = len64(bytes);
-        let within = |name: &'static str, at: u64, value: u64, min: u64, max: u64| {
-            let problem = Problem::OutOfRange { value, min, max };
-            if (min..=max).contains(&value) { Ok(value) } else { Err(FieldError::new(name, at, problem)) }
-        };
+        let within = |name, at, value: u64, min, max| FieldError::within(name, at, value, min..=max);
         let keyblock = within("keyblock_size", 16, cursor.u64("keyblock_size", 16)?, KEYBLOCK, have)?;
         let size = cursor.u64("preamble_size", keyblock)?;
         let preamble = within("preamble_size", keyblock, size, PREAMBLE, have - keyblock)?;

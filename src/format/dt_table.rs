@@ -2,13 +2,13 @@
 //!
 //! Sources: dtbTool of Code Aurora (`dtbtool.c`, versions 1 to 3 of QCDT), and Samsung's dtbhtool (`dtbh_header`, `dtbh_entry`).
 
-use crate::bytes::{Cursor, Field, FieldError, Problem, len64};
+use crate::bytes::{Cursor, Field, FieldError, len64};
 use std::ops::Range;
 
 const QCDT: &[u8] = b"QCDT";
 const DTBH: &[u8] = b"DTBH";
 /// Boards with more than some hundred trees are unknown.
-const MAX_ENTRIES: u32 = 4096;
+const MAX_ENTRIES: u64 = 4096;
 
 /// Fields of the header.
 pub(crate) const FIELDS: &[Field] = &[Field::new("entries", 8, 4)];
@@ -69,10 +69,7 @@ impl DtTable {
         let vendor = if bytes.starts_with(DTBH) { Vendor::Samsung } else { Vendor::Qualcomm };
         let version = cursor.u32("version", 4)?;
         let count = cursor.u32("number of entries", 8)?;
-        if count > MAX_ENTRIES {
-            let problem = Problem::OutOfRange { value: count.into(), min: 0, max: MAX_ENTRIES.into() };
-            return Err(FieldError::new("number of entries", 8, problem));
-        }
+        let count = FieldError::within("number of entries", 8, count, 0..=MAX_ENTRIES)?;
         let (names, has_tail): (&[&'static str], bool) = match (vendor, version) {
             (Vendor::Qualcomm, 1) => (&["platform_id", "variant_id", "soc_rev"], false),
             (Vendor::Qualcomm, 2) => (&["platform_id", "variant_id", "subtype", "soc_rev"], false),
@@ -82,7 +79,7 @@ impl DtTable {
             (Vendor::Samsung, 2) => (&["chip_id", "platform_id", "subtype", "hw_rev", "hw_rev_end"], true),
             _ => {
                 let want = "a version of this table that is known: QCDT 1 to 3, DTBH 2";
-                return Err(FieldError::new("version", 4, Problem::Unknown { found: version.into(), want }));
+                return Err(FieldError::unknown("version", 4, version, want));
             }
         };
         let mut entries = Vec::new();
@@ -101,10 +98,7 @@ impl DtTable {
             entries.push(Entry { ids, at: start..start + size });
         }
         let first = entries.iter().map(|entry| entry.at.start).min().unwrap_or(len64(bytes));
-        if first < at {
-            let problem = Problem::OutOfRange { value: first, min: at, max: len64(bytes) };
-            return Err(FieldError::new("offset", 12, problem));
-        }
+        FieldError::within("offset", 12, first, at..=len64(bytes))?;
         Ok(DtTable { vendor, version, header_end: at, entries })
     }
 
@@ -118,10 +112,7 @@ impl DtTable {
         trees.dedup();
         for pair in trees.windows(2) {
             if let [one, next] = pair {
-                if next.start < one.end {
-                    let problem = Problem::OutOfRange { value: next.start, min: one.end, max: u64::MAX };
-                    return Err(FieldError::new("offset", 12, problem));
-                }
+                FieldError::within("offset", 12, next.start, one.end..=u64::MAX)?;
             }
         }
         Ok(trees)

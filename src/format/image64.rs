@@ -3,7 +3,7 @@
 //! Source: Documentation/arch/arm64/booting.rst and Documentation/arch/riscv/boot-image-header.rst, Linux 7.2.
 
 use crate::arch::Arch;
-use crate::bytes::{Cursor, Field, FieldError, Problem, len64, slice};
+use crate::bytes::{Cursor, Field, FieldError, len64, slice};
 use crate::finding::{Checks, Hex, Severity, rules};
 use crate::format::fdt::Behind;
 use crate::format::footprint::{Footprint, Stage};
@@ -72,8 +72,7 @@ impl Image64 {
             ARM64_MAGIC => Arch::Arm64,
             RISCV_MAGIC2 => Arch::Riscv,
             found => {
-                let problem = Problem::Unknown { found: found.into(), want: "ARM\\x64 or RSC\\x05" };
-                return Err(FieldError::new("magic", MAGIC_AT, problem));
+                return Err(FieldError::unknown("magic", MAGIC_AT, found, "ARM\\x64 or RSC\\x05"));
             }
         };
         Ok(Image64 {
@@ -138,13 +137,8 @@ impl Image64 {
                 constant("reserved word", at, word(at) == 0, word(at).into(), "0");
             }
         } else {
-            constant(
-                "text_offset",
-                TEXT_OFFSET_AT,
-                matches!(offset, 0 | 0x20_0000 | 0x40_0000),
-                offset,
-                "0, 0x200000 or 0x400000",
-            );
+            let kept = matches!(offset, 0 | 0x20_0000 | 0x40_0000);
+            constant("text_offset", TEXT_OFFSET_AT, kept, offset, "0, 0x200000 or 0x400000");
             constant("flags", FLAGS_AT, self.flags >> 1 == 0, self.flags, "no bits above 0");
             let version = self.version.unwrap_or(0);
             constant("version", VERSION_AT, version <= 2, version.into(), "0x2 (0.2)");
@@ -165,14 +159,9 @@ impl Image64 {
         let found = self.image_size;
         checks.expect(&SIZE, SIZE_AT, found >= len, found, format!("the file's {len} bytes at least"));
         if let Some(pe) = Pe::parse(bytes).ok().filter(|_| is_mz) {
-            let wanted = u64::from(pe.size_of_image);
-            checks.expect(
-                &SIZE,
-                SIZE_AT,
-                found == wanted,
-                Hex(found),
-                format!("{wanted:#x}, SizeOfImage of the PE header"),
-            );
+            let wanted = pe.value("SizeOfImage");
+            let text = format!("{wanted:#x}, SizeOfImage of the PE header");
+            checks.expect(&SIZE, SIZE_AT, found == wanted, Hex(found), text);
             let end = pe.sections.iter().map(|section| section.file_range().end).max().unwrap_or(0);
             let wanted = format!("{end:#x}, where the PE sections end");
             checks.expect(&SIZE, None, end == len || bytes.len() > 1 << 30, format!("{len:#x} bytes"), wanted);
@@ -184,7 +173,7 @@ impl Image64 {
 /// Where the magic number should be of an EFI application whose `image_size` is that of its PE header.
 pub(super) fn lost_magic(bytes: &[u8]) -> Option<u64> {
     let size = Cursor::little(bytes).u64("image_size", SIZE_AT).unwrap_or(0);
-    let size_of_image = Pe::parse(bytes).map_or(0, |pe| u64::from(pe.size_of_image));
+    let size_of_image = Pe::parse(bytes).map_or(0, |pe| pe.value("SizeOfImage"));
     (size != 0 && size == size_of_image).then_some(MAGIC_AT)
 }
 

@@ -122,31 +122,26 @@ impl Format {
     pub(crate) fn detect(bytes: &[u8]) -> Option<Format> {
         // Those with a magic number at the front first: nothing else can begin so. bzImage, zImage and Image may begin
         // with code or with an MS-DOS header, and have theirs further in.
-        if Elf::detect(bytes) {
-            Some(Format::Elf)
-        } else if uimage::UImage::detect(bytes) {
-            Some(Format::UImage)
-        } else if fdt::Dtb::detect(bytes) {
-            Some(if fit::Fit::detect(bytes) { Format::Fit } else { Format::Fdt })
-        } else if cpio::Cpio::detect(bytes) {
-            Some(Format::Cpio)
-        } else if android::BootImage::detect(bytes) {
-            Some(Format::Android)
-        } else if dt_table::DtTable::detect(bytes) {
-            Some(Format::DtTable)
-        } else if mtk::MtkImage::detect(bytes) {
-            Some(Format::Mtk)
-        } else if trx::Trx::detect(bytes) {
-            Some(Format::Trx)
-        } else if cros::KernelPartition::detect(bytes) {
-            Some(Format::ChromeOs)
-        } else if tplink::TpLink::detect(bytes) {
-            Some(Format::TpLink)
-        } else if bzimage::Setup::detect(bytes) {
-            Some(Format::BzImage)
-        } else if zimage::ZImage::detect(bytes) {
-            Some(Format::ZImage)
-        } else if rpi::KernelImg::detect(bytes) {
+        const BY_HEADER: [(fn(&[u8]) -> bool, Format); 13] = [
+            (Elf::detect, Format::Elf),
+            (uimage::UImage::detect, Format::UImage),
+            (fit::Fit::detect, Format::Fit),
+            (fdt::Dtb::detect, Format::Fdt),
+            (cpio::Cpio::detect, Format::Cpio),
+            (android::BootImage::detect, Format::Android),
+            (dt_table::DtTable::detect, Format::DtTable),
+            (mtk::MtkImage::detect, Format::Mtk),
+            (trx::Trx::detect, Format::Trx),
+            (cros::KernelPartition::detect, Format::ChromeOs),
+            (tplink::TpLink::detect, Format::TpLink),
+            (bzimage::Setup::detect, Format::BzImage),
+            (zimage::ZImage::detect, Format::ZImage),
+        ];
+        let by_header = BY_HEADER.into_iter().find(|(detect, _)| detect(bytes)).map(|(_, format)| format);
+        if by_header.is_some() {
+            return by_header;
+        }
+        if rpi::KernelImg::detect(bytes) {
             Some(Format::KernelImg)
         } else if let Some(image) = image64::Image64::detect(bytes) {
             Some(Format::Image64(image.arch))
@@ -162,61 +157,36 @@ impl Format {
 
     /// A stable name for programs.
     pub(crate) fn id(self) -> &'static str {
-        match self {
-            Format::Elf => "elf",
-            Format::BzImage => "bzimage",
-            Format::ZImage => "zimage",
-            Format::Image64(_) => "image",
-            Format::UImage => "uimage",
-            Format::Fdt => "dtb",
-            Format::Fit => "fit",
-            Format::Zboot => "zboot",
-            Format::Uki => "uki",
-            Format::Pe => "pe",
-            Format::Android => "android",
-            Format::KernelImg => "kernel.img",
-            Format::DtTable => "dt_table",
-            Format::Mtk => "mtk",
-            Format::Trx => "trx",
-            Format::TpLink => "tplink",
-            Format::ChromeOs => "chromeos",
-            Format::Cpio => "cpio",
-            Format::Compressed(_) => "compressed",
-        }
+        self.names().0
     }
 
     /// The usual name.
     pub(crate) fn name(self) -> &'static str {
+        self.names().1
+    }
+
+    fn names(self) -> (&'static str, &'static str) {
         match self {
-            Format::Elf => "an ELF file",
-            Format::BzImage => "an x86 bzImage",
-            Format::ZImage => "an ARM zImage",
-            Format::Image64(Arch::Riscv) => "a RISC-V Image",
-            Format::Image64(_) => "an arm64 Image",
-            Format::UImage => "a U-Boot uImage",
-            Format::Fdt => "a device tree blob",
-            Format::Fit => "a U-Boot FIT",
-            Format::Zboot => "an EFI zboot image",
-            Format::Uki => "a unified kernel image",
-            Format::Pe => "an EFI application",
-            Format::Android => "an Android boot image",
-            Format::KernelImg => "a Raspberry Pi kernel.img",
-            Format::DtTable => "a table of device trees (QCDT, DTBH)",
-            Format::Mtk => "a MediaTek header",
-            Format::Trx => "a Broadcom TRX firmware",
-            Format::TpLink => "a TP-Link firmware",
-            Format::ChromeOs => "a Chrome OS kernel partition",
-            Format::Cpio => "a cpio archive",
-            Format::Compressed(codec) => match codec {
-                Codec::None => "data",
-                Codec::Gzip => "a gzip file",
-                Codec::Bzip2 => "a bzip2 file",
-                Codec::Lzma => "an LZMA file",
-                Codec::Xz => "an xz file",
-                Codec::Lzo => "an lzop file",
-                Codec::Lz4Legacy | Codec::Lz4Frame => "an LZ4 file",
-                Codec::Zstd => "a zstd file",
-            },
+            Format::Elf => ("elf", "an ELF file"),
+            Format::BzImage => ("bzimage", "an x86 bzImage"),
+            Format::ZImage => ("zimage", "an ARM zImage"),
+            Format::Image64(Arch::Riscv) => ("image", "a RISC-V Image"),
+            Format::Image64(_) => ("image", "an arm64 Image"),
+            Format::UImage => ("uimage", "a U-Boot uImage"),
+            Format::Fdt => ("dtb", "a device tree blob"),
+            Format::Fit => ("fit", "a U-Boot FIT"),
+            Format::Zboot => ("zboot", "an EFI zboot image"),
+            Format::Uki => ("uki", "a unified kernel image"),
+            Format::Pe => ("pe", "an EFI application"),
+            Format::Android => ("android", "an Android boot image"),
+            Format::KernelImg => ("kernel.img", "a Raspberry Pi kernel.img"),
+            Format::DtTable => ("dt_table", "a table of device trees (QCDT, DTBH)"),
+            Format::Mtk => ("mtk", "a MediaTek header"),
+            Format::Trx => ("trx", "a Broadcom TRX firmware"),
+            Format::TpLink => ("tplink", "a TP-Link firmware"),
+            Format::ChromeOs => ("chromeos", "a Chrome OS kernel partition"),
+            Format::Cpio => ("cpio", "a cpio archive"),
+            Format::Compressed(codec) => ("compressed", codec.file()),
         }
     }
 }

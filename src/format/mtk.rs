@@ -3,7 +3,7 @@
 //! Source: MediaTek's `mkimage` of its Android trees (`mtk_header`), and U-Boot's tools/mtk_image.h (`union gfh`'s neighbour
 //! `lk_hdr`, v2023.01: magic, size, name).
 
-use crate::bytes::{Cursor, Field, FieldError, Problem, len64, slice};
+use crate::bytes::{Cursor, Field, FieldError, len64, slice, until_zero};
 use std::ops::Range;
 
 /// The magic number, little-endian.
@@ -34,16 +34,13 @@ impl<'a> MtkImage<'a> {
     /// A [`FieldError`] for another magic number, and for a size that leads out of the file.
     pub(crate) fn parse(bytes: &'a [u8]) -> Result<MtkImage<'a>, FieldError> {
         let cursor = Cursor::little(bytes);
-        let found = cursor.u32("magic", 0)?;
-        if found != MAGIC {
-            return Err(FieldError::new("magic", 0, Problem::Magic { found: found.into(), want: MAGIC.into() }));
-        }
+        cursor.magic("magic", 0, MAGIC)?;
         let size = u64::from(cursor.u32("size", 4)?);
         let name = slice(bytes, 8, 32).unwrap_or(&[]);
-        let name = name.split(|byte| *byte == 0).next().unwrap_or(name);
+        let name = until_zero(name);
         let end = HEADER + size;
         if end > len64(bytes) {
-            return Err(FieldError::new("size", 4, Problem::Truncated { need: end, have: len64(bytes) }));
+            return Err(FieldError::truncated("size", 4, end, len64(bytes)));
         }
         Ok(MtkImage { name, contents: HEADER..end })
     }

@@ -3,7 +3,7 @@
 //! Source: github.com/raspberrypi/tools, `mkimage/imagetool-uncompressed.py` (`first32k.bin` in front of the kernel), and
 //! Documentation/arch/arm/booting.rst for the tags (arch/arm/include/uapi/asm/setup.h).
 
-use crate::bytes::{Cursor, FieldError, Problem, len64, slice};
+use crate::bytes::{Cursor, FieldError, len64, slice, until_zero};
 use std::ops::Range;
 
 /// Where the tags stand.
@@ -45,18 +45,12 @@ impl KernelImg {
         let cursor = Cursor::little(bytes);
         let first = cursor.u32("first instruction", 0)?;
         if first >> 24 != BRANCH {
-            let problem = Problem::Unknown { found: first.into(), want: "a branch" };
-            return Err(FieldError::new("first instruction", 0, problem));
+            return Err(FieldError::unknown("first instruction", 0, first, "a branch"));
         }
-        let core = cursor.u32("first tag", TAGS_AT + 4)?;
-        if core != ATAG_CORE {
-            let problem = Problem::Magic { found: core.into(), want: ATAG_CORE.into() };
-            return Err(FieldError::new("first tag", TAGS_AT + 4, problem));
-        }
+        cursor.magic("first tag", TAGS_AT + 4, ATAG_CORE)?;
         let kernel = KERNEL_AT..len64(bytes);
         if kernel.is_empty() {
-            let problem = Problem::Truncated { need: KERNEL_AT + 1, have: len64(bytes) };
-            return Err(FieldError::new("kernel", KERNEL_AT, problem));
+            return Err(FieldError::truncated("kernel", KERNEL_AT, KERNEL_AT + 1, len64(bytes)));
         }
         let (mut at, mut memory, mut cmdline) = (TAGS_AT, None, None);
         loop {
@@ -67,14 +61,13 @@ impl KernelImg {
             }
             let end = at + 4 * u64::from(words);
             if words < 2 || end + 8 > KERNEL_AT {
-                let problem = Problem::OutOfRange { value: words.into(), min: 2, max: (KERNEL_AT - 8 - at) / 4 };
-                return Err(FieldError::new("tag size", at, problem));
+                return Err(FieldError::range("tag size", at, words, 2..=(KERNEL_AT - 8 - at) / 4));
             }
             match tag {
                 ATAG_MEM if words >= 4 => memory = Some((cursor.u32("start", at + 12)?, cursor.u32("size", at + 8)?)),
                 ATAG_CMDLINE => {
                     let text = slice(bytes, at + 8, end - at - 8).unwrap_or(&[]);
-                    let len = len64(text.split(|byte| *byte == 0).next().unwrap_or(text));
+                    let len = len64(until_zero(text));
                     cmdline = Some(at + 8..at + 8 + len);
                 }
                 _ => {}

@@ -2,7 +2,7 @@
 //!
 //! Source: OpenWrt firmware-utils, src/mktplinkfw.c (`struct fw_header`).
 
-use crate::bytes::{Cursor, Endian, Field, FieldError, Problem, len64, slice};
+use crate::bytes::{Cursor, Endian, Field, FieldError, len64, slice, until_zero};
 use md5::{Digest, Md5};
 use std::ops::Range;
 
@@ -83,21 +83,16 @@ impl<'a> TpLink<'a> {
     /// A [`FieldError`] for another version, a vendor's name that is no text, and a kernel that leads out of the file.
     pub(crate) fn parse(bytes: &'a [u8]) -> Result<TpLink<'a>, FieldError> {
         let cursor = Cursor::new(bytes, Endian::Big);
-        let version = cursor.u32("version", 0)?;
-        if version != VERSION {
-            return Err(FieldError::new("version", 0, Problem::Magic { found: version.into(), want: VERSION.into() }));
-        }
+        cursor.magic("version", 0, VERSION)?;
         let vendor = text(bytes, 4, 24);
         if vendor.is_empty() || !vendor.iter().all(|byte| byte.is_ascii_graphic() || *byte == b' ') {
-            let problem = Problem::Unknown { found: vendor.first().copied().unwrap_or(0).into(), want: "a name" };
-            return Err(FieldError::new("vendor_name", 4, problem));
+            return Err(FieldError::unknown("vendor_name", 4, vendor.first().copied().unwrap_or(0), "a name"));
         }
         let start = u64::from(cursor.u32("kernel_ofs", 0x80)?);
         let len = u64::from(cursor.u32("kernel_len", 0x84)?);
         let room = len64(bytes).saturating_sub(start);
         if start < HEADER || len == 0 || len > room {
-            let problem = Problem::OutOfRange { value: len, min: 1, max: room };
-            return Err(FieldError::new("kernel_len", 0x84, problem));
+            return Err(FieldError::range("kernel_len", 0x84, len, 1..=room));
         }
         Ok(TpLink {
             vendor,
@@ -115,6 +110,5 @@ impl<'a> TpLink<'a> {
 }
 
 fn text(bytes: &[u8], at: u64, len: u64) -> &[u8] {
-    let text = slice(bytes, at, len).unwrap_or(&[]);
-    text.split(|byte| *byte == 0).next().unwrap_or(text)
+    until_zero(slice(bytes, at, len).unwrap_or(&[]))
 }

@@ -2,7 +2,7 @@
 //!
 //! Source: Linux drivers/mtd/parsers/parser_trx.c (`struct trx_header`, 6.1) and OpenWrt's trx tool.
 
-use crate::bytes::{Cursor, Field, FieldError, Problem, len64, slice};
+use crate::bytes::{Cursor, Field, FieldError, len64, slice};
 use crate::finding::{Checks, Hex, rules};
 use std::ops::Range;
 
@@ -58,25 +58,19 @@ impl Trx {
             1 => 3,
             2 => 4,
             _ => {
-                let problem = Problem::Unknown { found: version.into(), want: "version 1 or 2" };
-                return Err(FieldError::new("version", VERSION_AT, problem));
+                return Err(FieldError::unknown("version", VERSION_AT, version, "version 1 or 2"));
             }
         };
         let header_len = 16 + 4 * count;
-        if end > len64(bytes) || end < header_len {
-            let problem = Problem::OutOfRange { value: end, min: header_len, max: len64(bytes) };
-            return Err(FieldError::new("length", 4, problem));
-        }
+        FieldError::within("length", 4, end, header_len..=len64(bytes))?;
         let mut starts = Vec::new();
         for at in (16..header_len).step_by(4) {
             let start = u64::from(cursor.u32("partition offset", at)?);
             let least = starts.last().copied().unwrap_or(header_len);
             // Those that are not used are zero.
-            if start != 0 && (start < least || start > end) {
-                let problem = Problem::OutOfRange { value: start, min: least, max: end };
-                return Err(FieldError::new("partition offset", at, problem));
+            if start != 0 {
+                starts.push(FieldError::within("partition offset", at, start, least..=end)?);
             }
-            starts.extend((start != 0).then_some(start));
         }
         let ends = starts.iter().skip(1).copied().chain([end]);
         let partitions = starts.iter().copied().zip(ends).map(|(start, end)| start..end);

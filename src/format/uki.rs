@@ -41,9 +41,29 @@ pub(crate) enum Role {
     Profile,
 }
 
+/// The names of the sections, without the dot in front.
+const SECTIONS: [(&str, Role); 14] = [
+    ("linux", Role::Linux),
+    ("initrd", Role::Initrd),
+    ("ucode", Role::Ucode),
+    ("cmdline", Role::Cmdline),
+    ("osrel", Role::OsRelease),
+    ("uname", Role::Uname),
+    ("dtb", Role::Dtb),
+    ("dtbauto", Role::DtbAuto),
+    ("efifw", Role::EfiFirmware),
+    ("hwids", Role::HardwareIds),
+    ("splash", Role::Splash),
+    ("pcrsig", Role::PcrSignature),
+    ("pcrpkey", Role::PcrKey),
+    ("profile", Role::Profile),
+];
+
 /// A section that a UKI's stub looks at.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Part<'s> {
+    /// Its name, without the dot in front.
+    pub name: &'static str,
     /// What it holds.
     pub role: Role,
     /// Its header.
@@ -56,25 +76,10 @@ pub(crate) struct Part<'s> {
 pub(crate) fn sections<'s>(pe: &'s Pe<'_>) -> impl Iterator<Item = Part<'s>> {
     let mut profiles = 0_usize;
     pe.sections.iter().filter_map(move |section| {
-        let role = match section.name() {
-            b".linux" => Role::Linux,
-            b".initrd" => Role::Initrd,
-            b".ucode" => Role::Ucode,
-            b".cmdline" => Role::Cmdline,
-            b".osrel" => Role::OsRelease,
-            b".uname" => Role::Uname,
-            b".dtb" => Role::Dtb,
-            b".dtbauto" => Role::DtbAuto,
-            b".efifw" => Role::EfiFirmware,
-            b".hwids" => Role::HardwareIds,
-            b".splash" => Role::Splash,
-            b".pcrsig" => Role::PcrSignature,
-            b".pcrpkey" => Role::PcrKey,
-            b".profile" => Role::Profile,
-            _ => return None,
-        };
+        let (name, role) =
+            *SECTIONS.iter().find(|(name, _)| section.name().strip_prefix(b".") == Some(name.as_bytes()))?;
         profiles += usize::from(role == Role::Profile);
-        Some(Part { role, section, profile: profiles.checked_sub(1) })
+        Some(Part { name, role, section, profile: profiles.checked_sub(1) })
     })
 }
 

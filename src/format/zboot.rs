@@ -2,7 +2,7 @@
 //!
 //! Source: drivers/firmware/efi/libstub/zboot-header.S and Makefile.zboot, Linux 6.1 to 7.2.
 
-use crate::bytes::{Cursor, Field, FieldError, Problem, len64, slice};
+use crate::bytes::{Cursor, Field, FieldError, len64, slice, until_zero};
 use crate::codec::Codec;
 use crate::finding::{Checks, rules};
 use crate::format::pe;
@@ -48,17 +48,12 @@ impl<'a> Zboot<'a> {
     /// A [`FieldError`] when the magic number is wrong, or the payload leads out of the file.
     pub(crate) fn parse(bytes: &'a [u8]) -> Result<Self, FieldError> {
         let cursor = Cursor::little(bytes);
-        let magic = cursor.u32("magic", MAGIC_AT)?;
-        if magic != MAGIC {
-            return Err(FieldError::new("magic", MAGIC_AT, Problem::Magic { found: magic.into(), want: MAGIC.into() }));
-        }
+        cursor.magic("magic", MAGIC_AT, MAGIC)?;
         let (at, len) = (cursor.u32("payload offset", OFFSET_AT)?, cursor.u32("payload size", SIZE_AT)?);
         let (at, len) = (u64::from(at), u64::from(len));
         if slice(bytes, at, len).is_none() {
-            let problem = Problem::Truncated { need: at + len, have: len64(bytes) };
-            return Err(
-                FieldError::new("payload size", SIZE_AT, problem).with_help("the image is cut off: copy it again")
-            );
+            return Err(FieldError::truncated("payload size", SIZE_AT, at + len, len64(bytes))
+                .with_help("the image is cut off: copy it again"));
         }
         Ok(Zboot { bytes, at, len, tag: tag(bytes)? })
     }
@@ -89,7 +84,7 @@ impl<'a> Zboot<'a> {
 
 fn tag(bytes: &[u8]) -> Result<&[u8], FieldError> {
     let tag = Cursor::little(bytes).take("compression type", CODEC_AT, CODEC_LEN)?;
-    Ok(tag.split(|byte| *byte == 0).next().unwrap_or(tag))
+    Ok(until_zero(tag))
 }
 
 fn codec_of(tag: &[u8]) -> Option<Codec> {

@@ -2,7 +2,7 @@
 //!
 //! Source: arch/arm/boot/compressed/head.S (`start`) and vmlinux.lds.S (`.table`), Linux 2.4 to 7.2.
 
-use crate::bytes::{Cursor, Endian, Field, FieldError, Problem, len64, slice};
+use crate::bytes::{Cursor, Endian, Field, FieldError, len64, slice, slice_at};
 use crate::elf::ARM_REMOVES;
 use crate::finding::{Checks, Hex, Severity, rules};
 use crate::format::fdt::{Behind, Dtb, FDT_MAGIC};
@@ -125,7 +125,7 @@ impl<'a> ZImage<'a> {
     pub fn parse(bytes: &'a [u8]) -> Result<Self, FieldError> {
         let image = Self::parse_alone(bytes)?;
         if let Some(rest) = &image.behind.rest {
-            let behind = slice(bytes, rest.start, rest.end - rest.start).unwrap_or(&[]);
+            let behind = slice_at(bytes, rest).unwrap_or(&[]);
             if let Err(mut error) = Dtb::parse_at(behind, rest.start) {
                 let index = image.behind.trees.len();
                 error.field = format!("appended device tree {index}: {}", error.field).into();
@@ -148,25 +148,19 @@ impl<'a> ZImage<'a> {
     fn parse_head(bytes: &'a [u8]) -> Result<Self, FieldError> {
         const HELP: &str = "give arch/arm/boot/zImage, or arch/arm/boot/compressed/vmlinux to make one";
         let have = len64(bytes);
-        let endian = magic_endian(bytes).ok_or_else(|| {
-            let problem = match Cursor::little(bytes).u32("magic", MAGIC_AT) {
-                Ok(found) => Problem::Magic { found: found.into(), want: ZIMAGE_MAGIC.into() },
-                Err(error) => error.problem,
-            };
-            FieldError::new("magic", MAGIC_AT, problem).with_help(HELP)
-        })?;
+        let endian = magic_endian(bytes).unwrap_or(Endian::Little);
         let cursor = Cursor::new(bytes, endian);
+        cursor.magic("magic", MAGIC_AT, ZIMAGE_MAGIC).map_err(|error| error.with_help(HELP))?;
         cursor.take("zImage header", 0, HEADER_LEN).map_err(|error| error.with_help(HELP))?;
         let start = cursor.u32("start", START_AT)?;
         let stop = cursor.u32("end", END_AT)?;
         let min = u64::from(start) + HEADER_LEN;
         if u64::from(stop) < min {
-            let problem = Problem::OutOfRange { value: stop.into(), min, max: u64::from(start) + have };
-            return Err(FieldError::new("end", END_AT, problem).with_help(HELP));
+            return Err(FieldError::range("end", END_AT, stop, min..=u64::from(start) + have).with_help(HELP));
         }
         let end = u64::from(stop - start);
         if end > have {
-            return Err(FieldError::new("end", END_AT, Problem::Truncated { need: end, have })
+            return Err(FieldError::truncated("end", END_AT, end, have)
                 .with_help("the zImage is cut off: copy it again from the build tree"));
         }
         let mark = cursor.u32("endianness mark", ENDIAN_AT).unwrap_or(0);
@@ -204,7 +198,7 @@ impl<'a> ZImage<'a> {
 
     /// Does something stand behind it that begins as a device tree, and is none that can be read?
     pub(crate) fn has_damaged_dtb(&self) -> bool {
-        let rest = self.behind.rest.as_ref().and_then(|rest| slice(self.bytes, rest.start, rest.end - rest.start));
+        let rest = self.behind.rest.as_ref().and_then(|rest| slice_at(self.bytes, rest));
         rest.is_some_and(|rest| rest.starts_with(&FDT_MAGIC.to_be_bytes()))
     }
 
@@ -360,8 +354,7 @@ fn size_table(cursor: &Cursor<'_>, start: u32, end: u64) -> Result<Option<SizeTa
     const HELP: &str = "the extension table does not belong to this zImage: it was cut or changed after the link";
     let inside = |field, at: u64, value: u64| {
         if value.saturating_add(4) > end {
-            let problem = Problem::OutOfRange { value, min: HEADER_LEN, max: end.saturating_sub(4) };
-            return Err(FieldError::new(field, at, problem).with_help(HELP));
+            return Err(FieldError::range(field, at, value, HEADER_LEN..=end.saturating_sub(4)).with_help(HELP));
         }
         Ok(value)
     };
@@ -371,12 +364,10 @@ fn size_table(cursor: &Cursor<'_>, start: u32, end: u64) -> Result<Option<SizeTa
     let words = cursor.u32("table size", at)?;
     let tag = cursor.u32("table tag", at + 4)?;
     if tag != KLSZ {
-        let problem = Problem::Magic { found: tag.into(), want: KLSZ.into() };
-        return Err(FieldError::new("table tag", at + 4, problem).with_help(HELP));
+        return Err(FieldError::magic("table tag", at + 4, tag, KLSZ).with_help(HELP));
     }
     if !(MIN_WORDS..=MAX_WORDS).contains(&words) {
-        let problem = Problem::OutOfRange { value: words.into(), min: MIN_WORDS.into(), max: MAX_WORDS.into() };
-        return Err(FieldError::new("table size", at, problem).with_help(HELP));
+        return Err(FieldError::range("table size", at, words, MIN_WORDS.into()..=MAX_WORDS.into()).with_help(HELP));
     }
     // Fewer than there must be are those behind the tag.
     let last = at + 4 * u64::from(words.max(COUNTED_WORDS));
@@ -487,7 +478,7 @@ pub(crate) fn plan_append<'a>(image: &ZImage<'a>, dtbs: &[&'a [u8]]) -> Result<P
     let end = image.behind.trees.last().map_or(image.end, |tree| tree.end);
     for region in image.regions().into_iter().filter(|region| region.at.start < end) {
         let start = reserver.at();
-        reserver.bytes(slice(image.bytes, region.at.start, region.at.end - region.at.start).unwrap_or(&[]))?;
+        reserver.bytes(slice_at(image.bytes, &region.at).unwrap_or(&[]))?;
         reserver.region(region.name, start, region.kind);
     }
     append_dtbs(&mut reserver, image.behind.trees.len(), dtbs)?;

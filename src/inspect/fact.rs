@@ -169,7 +169,7 @@ impl Fact {
     #[must_use]
     pub(crate) fn of(self, fields: &[Field]) -> Fact {
         match fields.iter().find(|field| field.name == self.name) {
-            Some(field) => self.at(field.at, u64::try_from(field.width).unwrap_or(0)),
+            Some(field) => self.at(field.at, field.width),
             None => self,
         }
     }

@@ -3,7 +3,7 @@
 use super::describe::{self, Child, Content, Context, Decoded, Described, Later, PartAt, initrd};
 use super::{Buffer, Fact, FoundBy, Kind, Layer, LayerId, Limits, Part, Space, Value, rules};
 use crate::arch::Arch;
-use crate::bytes::{help, len64, slice};
+use crate::bytes::{help, len64, slice, slice_at, spaced_hex};
 use crate::codec::{self, Inflated};
 use crate::elf::Elf;
 use crate::error::{Error, Result};
@@ -207,7 +207,7 @@ impl<'a> Opened<'a> {
     /// The bytes of a part.
     pub fn part_bytes(&self, part: &Part) -> &[u8] {
         let layer = self.layer(part.layer).map_or(&[][..], |layer| self.bytes(layer));
-        slice(layer, part.at.start, part.at.end - part.at.start).unwrap_or(&[])
+        slice_at(layer, &part.at).unwrap_or(&[])
     }
 
     /// Peels until the part of that name is there; `dtb` stands for `dtb[0]`.
@@ -494,7 +494,7 @@ impl<'a> Opened<'a> {
             return None;
         }
         self.unread -= size;
-        let bytes = slice(self.buffer(buffer), at.start, at.end - at.start).unwrap_or(&[]);
+        let bytes = slice_at(self.buffer(buffer), &at).unwrap_or(&[]);
         let mut kind = child.kind.or_else(|| describe::detect(bytes, &self.limits)).unwrap_or(Kind::Data);
         let mut scanned = child.scanned;
         // A uImage or a FIT says that this is the kernel, but not which kind.
@@ -503,10 +503,8 @@ impl<'a> Opened<'a> {
             (kind, scanned) = (Kind::Kernel, true);
         }
         let name = self.layer_name(parent, &child.name);
-        let described = describe::describe(kind, bytes, &mut self.context(&name, parent)).unwrap_or_else(|error| {
-            let finding = rules::DAMAGED.finding(error.to_string()).at(error.at.0).with_help(error.help);
-            Described::damaged(kind, bytes, finding)
-        });
+        let described = describe::describe(kind, bytes, &mut self.context(&name, parent))
+            .unwrap_or_else(|error| Described::damaged(kind, bytes, rules::DAMAGED.of(error)));
         let id = LayerId(self.layers.len());
         let Described { kind, title, regions, facts, findings, parts, mut children, later, .. } = described;
         let mut findings = findings;
@@ -732,8 +730,7 @@ fn stream_finding(error: &codec::Error, len: u64, produced: u64) -> Finding {
 }
 
 fn first_bytes(bytes: &[u8]) -> String {
-    let first: Vec<String> = bytes.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    if first.is_empty() { "nothing: it is empty".to_owned() } else { first.join(" ") }
+    if bytes.is_empty() { "nothing: it is empty".to_owned() } else { spaced_hex(bytes.get(..8).unwrap_or(bytes)) }
 }
 
 /// Absurd headers let regions overlap or lead out of the layer: of two that overlap the first stays, and the second has

@@ -7,7 +7,7 @@
 use super::object::{self, Base, Machine, ObjectSection, ObjectSymbol};
 use super::{Error, Result};
 use crate::arch::Arch;
-use crate::bytes::{Cursor, Endian, FieldError, Problem, len64};
+use crate::bytes::{Cursor, Endian, FieldError, len64};
 use crate::codec::Codec;
 use crate::elf::Elf;
 use crate::finding::Checks;
@@ -101,7 +101,7 @@ impl<'a> Piggy<'a> {
     pub fn new(data: &'a [u8]) -> Result<Self> {
         let have = len64(data);
         let at = have.checked_sub(4).ok_or_else(|| {
-            FieldError::new("output_len", 0, Problem::Truncated { need: 4, have }).with_help(
+            FieldError::truncated("output_len", 0, 4, have).with_help(
                 "give the compressed kernel, with the 32-bit uncompressed size as its last four bytes: \
                  arch/x86/boot/compressed/vmlinux.bin.gz",
             )
@@ -188,7 +188,7 @@ impl<'a> Piggy<'a> {
         let max = u64::from(u32::MAX);
         let value = self.input_len();
         let input_len = u32::try_from(value).map_err(|_| {
-            FieldError::new("input_len", 0, Problem::OutOfRange { value, min: 4, max })
+            FieldError::range("input_len", 0, value, 4..=max)
                 .with_help("the decompressor counts in 32 bits: no kernel of this size can be booted")
         })?;
         let alloc = spec::SHF_ALLOC.0;

@@ -5,7 +5,7 @@
 //! zero ends each list, and no list can have a zero in it. The real-mode trampoline has counts instead of zeros
 //! (arch/x86/realmode/init.c).
 
-use crate::bytes::{FieldError, Problem, len64};
+use crate::bytes::{FieldError, len64};
 use crate::elf::{Elf, Lists, RelocKind, RelocTable};
 use crate::layout::Error;
 use byteorder::{ByteOrder, LittleEndian};
@@ -83,8 +83,7 @@ pub fn relocs_behind(payload: &Elf<'_>) -> Result<Option<FoundRelocs>, FieldErro
         return Ok(None);
     }
     if end > have {
-        let problem = Problem::Truncated { need: end, have };
-        return Err(FieldError::new("kernel", 0, problem).with_help("the payload was cut short: copy it again"));
+        return Err(FieldError::truncated("kernel", 0, end, have).with_help("the payload was cut short: copy it again"));
     }
     // Nothing but zeros are lists without entries at most; the memory of a last segment without bytes looks so, too.
     let behind = usize::try_from(end).ok().and_then(|end| payload.bytes().get(end..)).unwrap_or_default();
@@ -105,13 +104,11 @@ pub fn parse_relocs(bytes: &[u8], at: u64, is_64: bool) -> Result<FoundRelocs, F
     let raw = usize::try_from(at).ok().and_then(|at| bytes.get(at..)).unwrap_or_default();
     let whole = len64(raw).max(1).next_multiple_of(4);
     if len64(raw) != whole {
-        let problem = Problem::Truncated { need: at.saturating_add(whole), have };
-        return Err(FieldError::new("relocation table", at, problem).with_help(NO_TABLE));
+        return Err(FieldError::truncated("relocation table", at, at.saturating_add(whole), have).with_help(NO_TABLE));
     }
     let words: Vec<u32> = raw.chunks_exact(4).map(LittleEndian::read_u32).collect();
     if let Some(first) = words.first().filter(|word| **word != 0) {
-        let problem = Problem::Mismatch { found: u64::from(*first), want: 0 };
-        return Err(FieldError::new("first word of the relocation table", at, problem).with_help(NO_TABLE));
+        return Err(FieldError::mismatch("first word of the relocation table", at, *first, 0_u64).with_help(NO_TABLE));
     }
     // Nothing stands in front of the first zero. One list more than there can be is enough to see that it is none.
     let lists: Vec<&[u32]> = words.split(|word| *word == 0).skip(1).take(4).collect();
@@ -122,8 +119,9 @@ pub fn parse_relocs(bytes: &[u8], at: u64, is_64: bool) -> Result<FoundRelocs, F
         _ => {
             let value = u64::try_from(lists.len()).unwrap_or(u64::MAX);
             let (min, max) = if is_64 { (2, 3) } else { (1, 1) };
-            let problem = Problem::OutOfRange { value, min, max };
-            return Err(FieldError::new("number of lists of the relocation table", at, problem).with_help(NO_TABLE));
+            return Err(
+                FieldError::range("number of lists of the relocation table", at, value, min..=max).with_help(NO_TABLE)
+            );
         }
     };
     let table = RelocTable {

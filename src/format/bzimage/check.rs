@@ -196,15 +196,7 @@ impl BzImage<'_> {
 
     /// The CRC before a signature was added: without the fields that signing changes.
     fn unsigned_crc(&self, at: u64) -> Option<u32> {
-        let signature = self.signature()?;
-        let mut unsigned = slice(self.bytes(), 0, at)?.to_vec();
-        for range in signature.signed_fields() {
-            let (from, to) = (usize::try_from(range.start), usize::try_from(range.end));
-            if let (Ok(from), Ok(to)) = (from, to) {
-                unsigned.get_mut(from..to).unwrap_or_default().fill(0);
-            }
-        }
-        Some(crc_of(&unsigned))
+        self.signature()?.unsigned(at).map(|bytes| crc_of(&bytes))
     }
 
     fn crc(&self, checks: &mut Checks) {
@@ -304,31 +296,20 @@ const START: &[u8] = &[0x8c, 0xd8, 0x8e, 0xc0, 0xfc];
 
 /// `standalone`: our own boot stub follows, which takes what no kernel's decompressor does.
 fn header(setup: &Setup<'_>, standalone: bool, checks: &mut Checks) {
-    let cursor = Cursor::little(setup.bytes());
     let value = |name: &str| {
-        let field = FIELDS.iter().find(|field| field.name == name)?;
-        if !setup.has(field.since) {
-            return None;
-        }
-        let raw = cursor.take(field.name, field.at, u64::try_from(field.width).ok()?).ok()?;
-        Some((field.at, raw.iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte))))
+        let field = FIELDS.iter().find(|field| field.name == name && setup.has(field.since))?;
+        Some((field.at, setup.value(field)))
     };
     let version = setup.version();
-    checks.expect(
-        &VERSION,
-        offset_of("version"),
-        (0x200..=0x20f).contains(&version),
-        Hex(version.into()),
-        "0x200 to 0x20f",
-    );
+    let is_known = (0x200..=0x20f).contains(&version);
+    checks.expect(&VERSION, offset_of("version"), is_known, Hex(version.into()), "0x200 to 0x20f");
     let area = slice(setup.bytes(), 0x202, 0x100).unwrap_or(&[]);
     let begins = area.windows(START.len()).position(|window| window == START);
     // Others write such headers too, with values of their own.
     let strict = if begins.is_some() { Severity::Error } else { Severity::Warning };
     if let Some((at, jump)) = value("jump") {
         let target = 0x202 + (jump >> 8);
-        let least = FIELDS.iter().filter(|field| setup.has(field.since));
-        let least = least.map(|field| field.at + u64::try_from(field.width).unwrap_or(0)).max().unwrap_or(0);
+        let least = setup.header_end();
         let real = begins.and_then(|begins| u64::try_from(begins).ok()).map(|begins| 0x202 + begins);
         let kept = jump & 0xff == 0xeb && real.map_or(target >= least, |real| target == real);
         let wanted = format!("0xeb and the distance to {:#x}", real.unwrap_or(least));
@@ -339,10 +320,8 @@ fn header(setup: &Setup<'_>, standalone: bool, checks: &mut Checks) {
         } else if let Some(real) = real {
             let wanted = format!("the version whose header ends at {real:#x}");
             // A header that is longer is one of a younger protocol, unless it says nothing there.
-            let younger = FIELDS.iter().filter(|field| !setup.has(field.since) && field.at < real);
-            let says_nothing = younger
-                .filter_map(|field| slice(setup.bytes(), field.at, u64::try_from(field.width).ok()?))
-                .all(|raw| raw.iter().all(|byte| *byte == 0));
+            let mut younger = FIELDS.iter().filter(|field| !setup.has(field.since) && field.at < real);
+            let says_nothing = younger.all(|field| setup.value(field) == 0);
             let kept = real < least + 4 || real < least + 8 && says_nothing;
             checks.expect(&VERSION, offset_of("version"), kept, Hex(version.into()), wanted);
         }
@@ -376,8 +355,7 @@ fn foreign_header(setup: &Setup<'_>, checks: &mut Checks) {
     let (header, version) = (setup.header(), setup.version());
     let is_known = version >= 0x200;
     checks.expect(&VERSION, offset_of("version"), is_known, Hex(version.into()), "0x200 or more");
-    let fields = FIELDS.iter().filter(|field| setup.has(field.since));
-    let least = fields.map(|field| field.at + u64::try_from(field.width).unwrap_or(0)).max().unwrap_or(0);
+    let least = setup.header_end();
     let jump = u64::from(header.jump.get());
     let kept = jump & 0xff != 0xeb || 0x202 + (jump >> 8) >= least;
     let wanted = format!("0xeb and a distance to {least:#x} or more");
@@ -485,14 +463,10 @@ fn flags(setup: &Setup<'_>, is_linux: bool, standalone: bool, checks: &mut Check
     let above = is_64 && header.relocatable_kernel != 0;
     let has = flags & XLF_CAN_BE_LOADED_ABOVE_4G != 0;
     // Our stub puts a kernel that must not be moved where it belongs, wherever it is loaded itself.
-    wants(
-        standalone || above == has || !has && !is_linux,
-        "bit 1 (XLF_CAN_BE_LOADED_ABOVE_4G) in relocatable 64-bit kernels only",
-    );
-    wants(
-        flags & XLF_5LEVEL_ENABLED == 0 || flags & XLF_5LEVEL != 0,
-        "bit 5 (XLF_5LEVEL) with bit 6 (XLF_5LEVEL_ENABLED)",
-    );
+    let kept = standalone || above == has || !has && !is_linux;
+    wants(kept, "bit 1 (XLF_CAN_BE_LOADED_ABOVE_4G) in relocatable 64-bit kernels only");
+    let kept = flags & XLF_5LEVEL_ENABLED == 0 || flags & XLF_5LEVEL != 0;
+    wants(kept, "bit 5 (XLF_5LEVEL) with bit 6 (XLF_5LEVEL_ENABLED)");
     // Before Linux 6.2 the flags followed the EFI stub, and the offset with them.
     let handover = flags & EFI_HANDOVER != 0;
     wants(header.handover_offset.get() == 0 || handover, "an EFI handover flag with a handover_offset");

@@ -11,8 +11,7 @@
 //!
 //! PE specification 8.3; arch/x86/boot/header.S and include/linux/pe.h of Linux 6.12.
 
-use super::plan::{Error, put32};
-use crate::bytes::FieldWriter;
+use crate::bytes::{FieldError, FieldWriter};
 use crate::format::pe::{
     self, MACHINE_AMD64, NX_COMPAT, OPTIONAL_AT, PE32_PLUS, SECTION_EXECUTE as EXECUTE, SECTION_LEN, SECTION_PLACES,
     SECTION_READ as READ, SECTION_WRITE as WRITE,
@@ -68,7 +67,7 @@ struct EfiSection {
 }
 
 /// Writes the header into the boot sector of a setup, the first [`ROOM`] bytes of which are zero.
-pub(super) fn write_header(out: &mut FieldWriter, layout: &EfiSizes) -> Result<(), Error> {
+pub(super) fn write_header(out: &mut FieldWriter, layout: &EfiSizes) -> Result<(), FieldError> {
     let behind_headers = layout.setup.saturating_sub(SECTION_ALIGNMENT);
     let sections = [
         EfiSection { name: ".setup", len: (behind_headers, behind_headers), flags: INITIALIZED | READ | DISCARDABLE },
@@ -83,7 +82,7 @@ pub(super) fn write_header(out: &mut FieldWriter, layout: &EfiSizes) -> Result<(
     ];
     out.u16("MZ", 0, pe::E_MAGIC)?;
     out.u32("LINUX_PE_MAGIC", 0x38, LINUX_PE_MAGIC)?;
-    put32(out, "e_lfanew", pe::E_LFANEW, PE_AT)?;
+    out.narrow("e_lfanew", pe::E_LFANEW, PE_AT)?;
 
     let place = |field: &str| PE_AT + pe::offset_of(field);
     // COFF file header
@@ -102,7 +101,7 @@ pub(super) fn write_header(out: &mut FieldWriter, layout: &EfiSizes) -> Result<(
         out.u32("Name", at, u32::from_le_bytes([a, b, c, d]))?;
         out.u32("Name", at + 4, u32::from_le_bytes([e, f, g, h]))?;
         for ((field, place), value) in SECTION_PLACES.into_iter().zip([section.len.0, memory, section.len.1, file]) {
-            put32(out, field, at + place, value)?;
+            out.narrow(field, at + place, value)?;
         }
         out.u32("Characteristics", at + 36, section.flags)?;
         memory = memory.saturating_add(section.len.0).next_multiple_of(SECTION_ALIGNMENT);
@@ -115,16 +114,16 @@ pub(super) fn write_header(out: &mut FieldWriter, layout: &EfiSizes) -> Result<(
     // Optional header
     out.u16("Magic", place("Magic"), PE32_PLUS)?;
     out.u16("MajorLinkerVersion", place("MajorLinkerVersion"), 0x1402)?;
-    put32(out, "SizeOfCode", place("SizeOfCode"), layout.code)?;
-    put32(out, "SizeOfInitializedData", place("SizeOfInitializedData"), memory - SECTION_ALIGNMENT - layout.code)?;
-    put32(out, "AddressOfEntryPoint", place("AddressOfEntryPoint"), layout.setup.saturating_add(layout.entry))?;
-    put32(out, "BaseOfCode", place("BaseOfCode"), layout.setup)?;
-    put32(out, "SectionAlignment", place("SectionAlignment"), SECTION_ALIGNMENT)?;
-    put32(out, "FileAlignment", place("FileAlignment"), FILE_ALIGNMENT)?;
+    out.narrow("SizeOfCode", place("SizeOfCode"), layout.code)?;
+    out.narrow("SizeOfInitializedData", place("SizeOfInitializedData"), memory - SECTION_ALIGNMENT - layout.code)?;
+    out.narrow("AddressOfEntryPoint", place("AddressOfEntryPoint"), layout.setup.saturating_add(layout.entry))?;
+    out.narrow("BaseOfCode", place("BaseOfCode"), layout.setup)?;
+    out.narrow("SectionAlignment", place("SectionAlignment"), SECTION_ALIGNMENT)?;
+    out.narrow("FileAlignment", place("FileAlignment"), FILE_ALIGNMENT)?;
     out.u16("MajorImageVersion", place("MajorImageVersion"), EFISTUB_VERSION.0)?;
     out.u16("MinorImageVersion", place("MinorImageVersion"), EFISTUB_VERSION.1)?;
-    put32(out, "SizeOfImage", place("SizeOfImage"), memory)?;
-    put32(out, "SizeOfHeaders", place("SizeOfHeaders"), SECTION_ALIGNMENT)?;
+    out.narrow("SizeOfImage", place("SizeOfImage"), memory)?;
+    out.narrow("SizeOfHeaders", place("SizeOfHeaders"), SECTION_ALIGNMENT)?;
     out.u16("Subsystem", place("Subsystem"), SUBSYSTEM_EFI_APPLICATION)?;
     out.u16("DllCharacteristics", place("DllCharacteristics"), NX_COMPAT)?;
     out.u16("NumberOfRvaAndSizes", place("NumberOfRvaAndSizes"), DIRECTORIES)?;

@@ -87,9 +87,10 @@ impl BzImage<'_> {
     /// What the kernel's own decompressor takes in memory (`ZO__end - ZO_startup_32`), where the PE header tells: from Linux
     /// 6.7 on. Before, that was made from `init_size`, and not the other way round.
     pub(crate) fn decompressor_memory(&self) -> Option<u64> {
-        const FILE_ALIGNMENT: u32 = 0x200;
-        let pe = Pe::find(self.bytes()).filter(|pe| pe.file_alignment >= FILE_ALIGNMENT && !pe.is_one_piece())?;
-        u64::from(pe.size_of_image).checked_sub(self.system_range().0)
+        const FILE_ALIGNMENT: u64 = 0x200;
+        let pe =
+            Pe::find(self.bytes()).filter(|pe| pe.value("FileAlignment") >= FILE_ALIGNMENT && !pe.is_one_piece())?;
+        pe.value("SizeOfImage").checked_sub(self.system_range().0)
     }
 
     /// The memory that it takes when the boot loader puts it where the header prefers it, by the header and what came out of the

@@ -1,9 +1,9 @@
 //! Bytes to [`BzImage`].
 
 use super::raw::{
-    BOOT_FLAG, HDRS, HEADER_AT, LOADED_HIGH, SetupHeader, XLF_EFI_HANDOVER_32, XLF_EFI_HANDOVER_64, offset_of,
+    BOOT_FLAG, FIELDS, HDRS, HEADER_AT, LOADED_HIGH, SetupHeader, XLF_EFI_HANDOVER_32, XLF_EFI_HANDOVER_64, offset_of,
 };
-use crate::bytes::{Cursor, FieldError, Problem, len64, slice};
+use crate::bytes::{Cursor, Field, FieldError, len64, slice, slice_at};
 use crate::layout::{Region, RegionKind};
 use std::sync::OnceLock;
 use zerocopy::FromBytes;
@@ -32,19 +32,13 @@ impl<'a> Setup<'a> {
         let cursor = Cursor::little(bytes);
         let boot_flag = cursor.u16("boot_flag", offset_of("boot_flag")).map_err(|error| error.with_help(HELP))?;
         if boot_flag != BOOT_FLAG {
-            let problem = Problem::Magic { found: boot_flag.into(), want: BOOT_FLAG.into() };
-            return Err(FieldError::new("boot_flag", offset_of("boot_flag"), problem).with_help(HELP));
+            return Err(FieldError::magic("boot_flag", offset_of("boot_flag"), boot_flag, BOOT_FLAG).with_help(HELP));
         }
-        let magic = cursor.u32("header", offset_of("header")).map_err(|error| error.with_help(HELP))?;
-        if magic != HDRS {
-            let problem = Problem::Magic { found: magic.into(), want: HDRS.into() };
-            return Err(FieldError::new("header", offset_of("header"), problem).with_help(HELP));
-        }
+        cursor.magic("header", offset_of("header"), HDRS).map_err(|error| error.with_help(HELP))?;
         cursor.take("setup", 0, 1024).map_err(|error| error.with_help(HELP))?;
         let raw = cursor.take("setup_header", HEADER_AT, size_of::<SetupHeader>() as u64)?;
         let header = SetupHeader::read_from_bytes(raw).map_err(|_| {
-            let problem = Problem::Truncated { need: size_of::<SetupHeader>() as u64, have: len64(raw) };
-            FieldError::new("setup_header", HEADER_AT, problem)
+            FieldError::truncated("setup_header", HEADER_AT, size_of::<SetupHeader>() as u64, len64(raw))
         })?;
         Ok(Setup { bytes, header })
     }
@@ -67,6 +61,18 @@ impl<'a> Setup<'a> {
     /// Does the header's protocol have the field that came with `version`?
     pub(crate) fn has(&self, version: u16) -> bool {
         self.version() >= version
+    }
+
+    /// The value of a field, which may be of a newer protocol.
+    pub(crate) fn value(&self, field: &Field) -> u64 {
+        let raw = slice(self.bytes, field.at, field.width).unwrap_or_default();
+        raw.iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte))
+    }
+
+    /// Where the fields of its protocol end.
+    pub(super) fn header_end(&self) -> u64 {
+        let fields = FIELDS.iter().filter(|field| self.has(field.since));
+        fields.map(|field| field.at + field.width).max().unwrap_or(0)
     }
 
     /// Is the bit `flag` of `xloadflags` set? `None` before protocol 2.12, which brought the field.
@@ -179,12 +185,7 @@ impl<'a> Setup<'a> {
             _ => None,
         });
         let Some(at) = compared.map(u64::from) else { return Ok(()) };
-        let found = Cursor::little(self.bytes).u32("setup signature", at).map_err(|error| error.with_help(HELP))?;
-        if found != SIGNATURE {
-            let problem = Problem::Magic { found: found.into(), want: SIGNATURE.into() };
-            return Err(FieldError::new("setup signature", at, problem).with_help(HELP));
-        }
-        Ok(())
+        Cursor::little(self.bytes).magic("setup signature", at, SIGNATURE).map_err(|error| error.with_help(HELP))
     }
 
     /// `setup_sects` as a number of sectors; 0 stands for 4.
@@ -234,14 +235,13 @@ impl<'a> BzImage<'a> {
         let end = if !is_padded && lacks < 16 { (start + len).min(have) } else { start + len };
         for (field, need) in [("setup_sects", start), ("syssize", end)] {
             if need > have || (field == "syssize" && end <= start) {
-                let problem = Problem::Truncated { need: need.max(start + 1), have };
                 let help = if setup.is_unassembled() {
                     "this is a setup.bin alone, whose setup_sects and syssize the kernel's build is yet to fill in, or the \
                      image is cut off"
                 } else {
                     "the image is cut off, or this is a setup.bin alone"
                 };
-                return Err(FieldError::new(field, offset_of(field), problem).with_help(help));
+                return Err(FieldError::truncated(field, offset_of(field), need.max(start + 1), have).with_help(help));
             }
         }
         Ok(BzImage { bytes, setup, system: (start, end), crc: OnceLock::new() })
@@ -289,7 +289,7 @@ impl<'a> BzImage<'a> {
     /// The compressed kernel, by `payload_offset` and `payload_length` (protocol 2.08).
     pub fn payload(&self) -> Option<&'a [u8]> {
         let at = self.setup.payload_within(self.system.0..self.system.1)?;
-        slice(self.bytes, at.start, at.end - at.start)
+        slice_at(self.bytes, &at)
     }
 
     /// What the image consists of.

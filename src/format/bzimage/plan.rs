@@ -3,7 +3,7 @@
 use super::check::LAST_ROOT_DEV;
 use super::parse::{Setup, regions};
 use super::raw::{SetupHeader, offset_of};
-use crate::bytes::{Align, FieldError, FieldWriter, Patch, Problem, len64};
+use crate::bytes::{Align, FieldError, FieldWriter, Patch, len64};
 use crate::elf::{self, DEFAULT_MAX_SIZE, X86_REMOVES};
 use crate::format::pe::{Pe, SECTION_PLACES, is_mz};
 use crate::layout::{self, Plan, Reserver};
@@ -330,8 +330,14 @@ fn assembled_setup(setup: &Setup<'_>, system_len: u64) -> Result<Head, Error> {
     let sectors = u64::from(setup.header().setup_sects) + 1;
     if sectors * 512 != padded {
         let help = "give setup.bin or setup.elf as the kernel's build left it, of the same build";
-        let problem = Problem::Mismatch { found: sectors - 1, want: (padded / 512).saturating_sub(1) };
-        return Err(FieldError::new("setup_sects", offset_of("setup_sects"), problem).with_help(help).into());
+        return Err(FieldError::mismatch(
+            "setup_sects",
+            offset_of("setup_sects"),
+            sectors - 1,
+            (padded / 512).saturating_sub(1),
+        )
+        .with_help(help)
+        .into());
     }
     let found = u64::from(setup.header().syssize.get()) * 16;
     if found != system_len {
@@ -381,7 +387,7 @@ fn patched_setup(setup: &Setup<'_>, parts: &Parts<'_, '_>, system_len: u64, crc:
     let mut out = FieldWriter::new(bytes);
     out.u8("setup_sects", offset_of("setup_sects"), u8::try_from(sectors - 1).unwrap_or(u8::MAX))?;
     if setup.has(0x204) {
-        put32(&mut out, "syssize", offset_of("syssize"), paragraphs)?;
+        out.narrow("syssize", offset_of("syssize"), paragraphs)?;
     } else {
         // The field had 16 bits, which a bzImage of 1 MiB outgrows.
         out.u16("syssize", offset_of("syssize"), low_bits(paragraphs))?;
@@ -391,18 +397,18 @@ fn patched_setup(setup: &Setup<'_>, parts: &Parts<'_, '_>, system_len: u64, crc:
     if let Some(pe) = &pe {
         let init_size = init_size(setup, stub, image)?;
         if init_size != u64::from(setup.header().init_size.get()) {
-            put32(&mut out, "init_size", offset_of("init_size"), init_size)?;
+            out.narrow("init_size", offset_of("init_size"), init_size)?;
         }
         patch_pe(&mut out, pe, stub, setup, image, init_size)?;
         // Linux 3.6 and 3.7 (protocol 2.11) leave what header.S has.
         if setup.has(0x20c) {
             let handover = handover_offset(setup, pe, stub, mixed)?;
-            put32(&mut out, "handover_offset", offset_of("handover_offset"), handover)?;
+            out.narrow("handover_offset", offset_of("handover_offset"), handover)?;
         }
     }
     if setup.has(0x20f) {
         let kernel_info = stub.symbol("kernel_info").unwrap_or(0);
-        put32(&mut out, "kernel_info_offset", offset_of("kernel_info_offset"), kernel_info)?;
+        out.narrow("kernel_info_offset", offset_of("kernel_info_offset"), kernel_info)?;
     }
     let (bytes, patches) = out.finish();
     let system_padded = if has_room { image.system } else { system_len };
@@ -476,7 +482,7 @@ fn patch_pe(
         section(out, pe, ".setup", 0x200, reloc - 0x200, reloc - 0x200, 0x200)?;
         section(out, pe, ".reloc", reloc, RESERVE, RESERVE, reloc)?;
         // One entry, for the field that follows it: some loaders refuse an image without relocations.
-        put32(out, ".reloc page RVA", reloc, reloc + 10)?;
+        out.narrow(".reloc page RVA", reloc, reloc + 10)?;
         out.u32(".reloc block size", reloc + 4, 10)?;
     }
     if mixed {
@@ -485,16 +491,16 @@ fn patch_pe(
         out.u8(".compat type", compat, 1)?;
         out.u8(".compat size", compat + 1, 8)?;
         out.u16(".compat machine", compat + 2, 0x14c)?;
-        put32(out, ".compat entry point", compat + 4, entry.saturating_add(image.setup))?;
+        out.narrow(".compat entry point", compat + 4, entry.saturating_add(image.setup))?;
     }
 
     let text_rva = image.setup;
     if pe.section(b".bss").is_some() {
         // Linux 3.16 to 5.6: uninitialised memory is a section of its own.
         let bss_size = init_size.saturating_sub(file);
-        put32(out, "SizeOfCode", pe.place("SizeOfCode"), file - 512)?;
-        put32(out, "SizeOfUninitializedData", pe.place("SizeOfUninitializedData"), bss_size)?;
-        put32(out, "SizeOfImage", pe.place("SizeOfImage"), init_size)?;
+        out.narrow("SizeOfCode", pe.place("SizeOfCode"), file - 512)?;
+        out.narrow("SizeOfUninitializedData", pe.place("SizeOfUninitializedData"), bss_size)?;
+        out.narrow("SizeOfImage", pe.place("SizeOfImage"), init_size)?;
         section(out, pe, ".text", text_rva, image.system, image.system, text_rva)?;
         section(out, pe, ".bss", file, bss_size, 0, 0)?;
     } else if setup.has(0x20f) {
@@ -505,23 +511,23 @@ fn patch_pe(
             // The middle of the 6.7 series: the EFI stub allocates its own buffer.
             image.setup.saturating_add(stub.need("_end", "is the size of the EFI image")?)
         };
-        put32(out, "SizeOfCode", pe.place("SizeOfCode"), size_of_image.saturating_sub(512))?;
-        put32(out, "SizeOfImage", pe.place("SizeOfImage"), size_of_image)?;
+        out.narrow("SizeOfCode", pe.place("SizeOfCode"), size_of_image.saturating_sub(512))?;
+        out.narrow("SizeOfImage", pe.place("SizeOfImage"), size_of_image)?;
         section(out, pe, ".text", text_rva, size_of_image.saturating_sub(image.setup), image.system, text_rva)?;
     } else if !has_setup {
         // Linux 3.3 and 3.4: one section is the whole file.
-        put32(out, "SizeOfCode", pe.place("SizeOfCode"), file)?;
-        put32(out, "SizeOfImage", pe.place("SizeOfImage"), file)?;
+        out.narrow("SizeOfCode", pe.place("SizeOfCode"), file)?;
+        out.narrow("SizeOfImage", pe.place("SizeOfImage"), file)?;
         section(out, pe, ".text", 0, file, file, 0)?;
     } else {
         // Linux 3.5 to 3.15.
-        put32(out, "SizeOfCode", pe.place("SizeOfCode"), file - 512)?;
-        put32(out, "SizeOfImage", pe.place("SizeOfImage"), file)?;
+        out.narrow("SizeOfCode", pe.place("SizeOfCode"), file - 512)?;
+        out.narrow("SizeOfImage", pe.place("SizeOfImage"), file)?;
         section(out, pe, ".text", text_rva, image.system, image.system, text_rva)?;
     }
     // Before the symbol, the entry stood at a fixed place of head_32.S and head_64.S.
     let entry = stub.symbol("efi_pe_entry").unwrap_or(if pe.is_plus { 0x210 } else { 0x10 });
-    put32(out, "AddressOfEntryPoint", pe.place("AddressOfEntryPoint"), entry.saturating_add(image.setup))?;
+    out.narrow("AddressOfEntryPoint", pe.place("AddressOfEntryPoint"), entry.saturating_add(image.setup))?;
     Ok(())
 }
 
@@ -537,13 +543,13 @@ fn section(
 ) -> Result<(), Error> {
     let Some(section) = pe.section(name.as_bytes()) else { return Ok(()) };
     for ((field, at), value) in SECTION_PLACES.into_iter().zip([size, rva, raw_size, raw_at]) {
-        put32(out, section_field(name, field), section.at + at, value)?;
+        out.narrow(section_field(name, field), section.at + at, value)?;
     }
     Ok(())
 }
 
 /// `.text VirtualSize` and so on, for reports.
-fn section_field(section: &'static str, field: &'static str) -> &'static str {
+pub(super) fn section_field(section: &'static str, field: &'static str) -> &'static str {
     macro_rules! names {
         ($($section:literal),*) => {
             match (section, field) {
@@ -557,7 +563,7 @@ fn section_field(section: &'static str, field: &'static str) -> &'static str {
             }
         };
     }
-    names!(".setup", ".reloc", ".compat", ".text", ".bss")
+    names!(".setup", ".reloc", ".compat", ".text", ".sbat", ".data", ".bss")
 }
 
 /// Linux before the 6.7 series had a boot sector that said "Use a boot loader." when it was booted from a floppy disk; the
@@ -565,12 +571,4 @@ fn section_field(section: &'static str, field: &'static str) -> &'static str {
 fn has_boot_sector_message(setup: &Setup<'_>) -> bool {
     let sector = crate::bytes::slice(setup.bytes(), 0, 512).unwrap_or(&[]);
     memchr::memmem::find(sector, b"Use a boot loader").is_some()
-}
-
-/// Writes a field of 32 bits; kernels of 4 GiB do not boot.
-pub(super) fn put32(out: &mut FieldWriter, field: &'static str, at: u64, value: u64) -> Result<(), Error> {
-    let max = u64::from(u32::MAX);
-    let narrow =
-        u32::try_from(value).map_err(|_| FieldError::new(field, at, Problem::OutOfRange { value, min: 0, max }))?;
-    Ok(out.u32(field, at, narrow)?)
 }

@@ -3,9 +3,11 @@
 //! Source: Documentation/arch/x86/boot.rst ("The Real-Mode Kernel Header") and `struct setup_header` in
 //! arch/x86/include/uapi/asm/bootparam.h, Linux 7.2.
 
-use crate::bytes::{self, Field, fields};
+#![allow(missing_debug_implementations, reason = "of what zerocopy derives from the tokens of a macro")]
+
+use crate::bytes::{self, record};
 use zerocopy::little_endian::{U16, U32, U64};
-use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
+use zerocopy::{FromBytes, Immutable, Unaligned};
 
 /// File offset of the header's first field.
 pub(crate) const HEADER_AT: u64 = 0x1f1;
@@ -44,94 +46,55 @@ pub(crate) const XLOADFLAGS: &[(u32, &str)] = &[
     (7, "XLF_MEM_ENCRYPTION"),
 ];
 
-/// The header as it stands in the file, from [`HEADER_AT`] on; all integers are little-endian.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, Immutable, KnownLayout, Unaligned)]
-#[repr(C)]
-#[allow(missing_docs, reason = "the names are the specification's; the meaning stands there")]
-pub struct SetupHeader {
-    pub setup_sects: u8,
-    pub root_flags: U16,
-    pub syssize: U32,
-    pub ram_size: U16,
-    pub vid_mode: U16,
-    pub root_dev: U16,
-    pub boot_flag: U16,
-    pub jump: U16,
-    pub header: U32,
-    pub version: U16,
-    pub realmode_swtch: U32,
-    pub start_sys_seg: U16,
-    pub kernel_version: U16,
-    pub type_of_loader: u8,
-    pub loadflags: u8,
-    pub setup_move_size: U16,
-    pub code32_start: U32,
-    pub ramdisk_image: U32,
-    pub ramdisk_size: U32,
-    pub bootsect_kludge: U32,
-    pub heap_end_ptr: U16,
-    pub ext_loader_ver: u8,
-    pub ext_loader_type: u8,
-    pub cmd_line_ptr: U32,
-    pub initrd_addr_max: U32,
-    pub kernel_alignment: U32,
-    pub relocatable_kernel: u8,
-    pub min_alignment: u8,
-    pub xloadflags: U16,
-    pub cmdline_size: U32,
-    pub hardware_subarch: U32,
-    pub hardware_subarch_data: U64,
-    pub payload_offset: U32,
-    pub payload_length: U32,
-    pub setup_data: U64,
-    pub pref_address: U64,
-    pub init_size: U32,
-    pub handover_offset: U32,
-    pub kernel_info_offset: U32,
+record! {
+    /// The header as it stands in the file, from [`HEADER_AT`] on; all integers are little-endian.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, Immutable, Unaligned)]
+    #[repr(C)]
+    #[allow(missing_docs, reason = "the names are the specification's; the meaning stands there")]
+    pub struct SetupHeader,
+    /// Every field of [`SetupHeader`]: name, file offset, width and the protocol version that brought it.
+    FIELDS, at HEADER_AT => {
+        setup_sects: u8, 0;
+        root_flags: U16, 0;
+        syssize: U32, 0;
+        ram_size: U16, 0;
+        vid_mode: U16, 0;
+        root_dev: U16, 0;
+        boot_flag: U16, 0;
+        jump: U16, 0x200;
+        header: U32, 0x200;
+        version: U16, 0x200;
+        realmode_swtch: U32, 0x200;
+        start_sys_seg: U16, 0x200;
+        kernel_version: U16, 0x200;
+        type_of_loader: u8, 0x200;
+        loadflags: u8, 0x200;
+        setup_move_size: U16, 0x200;
+        code32_start: U32, 0x200;
+        ramdisk_image: U32, 0x200;
+        ramdisk_size: U32, 0x200;
+        bootsect_kludge: U32, 0x200;
+        heap_end_ptr: U16, 0x201;
+        ext_loader_ver: u8, 0x202;
+        ext_loader_type: u8, 0x202;
+        cmd_line_ptr: U32, 0x202;
+        initrd_addr_max: U32, 0x203;
+        kernel_alignment: U32, 0x205;
+        relocatable_kernel: u8, 0x205;
+        min_alignment: u8, 0x20a;
+        xloadflags: U16, 0x20c;
+        cmdline_size: U32, 0x206;
+        hardware_subarch: U32, 0x207;
+        hardware_subarch_data: U64, 0x207;
+        payload_offset: U32, 0x208;
+        payload_length: U32, 0x208;
+        setup_data: U64, 0x209;
+        pref_address: U64, 0x20a;
+        init_size: U32, 0x20a;
+        handover_offset: U32, 0x20b;
+        kernel_info_offset: U32, 0x20f;
+    }
 }
-
-/// Every field of [`SetupHeader`]: name, file offset, width and the protocol version that brought it.
-pub(crate) const FIELDS: &[Field] = fields!(SetupHeader, at HEADER_AT => {
-    setup_sects since 0,
-    root_flags since 0,
-    syssize since 0,
-    ram_size since 0,
-    vid_mode since 0,
-    root_dev since 0,
-    boot_flag since 0,
-    jump since 0x200,
-    header since 0x200,
-    version since 0x200,
-    realmode_swtch since 0x200,
-    start_sys_seg since 0x200,
-    kernel_version since 0x200,
-    type_of_loader since 0x200,
-    loadflags since 0x200,
-    setup_move_size since 0x200,
-    code32_start since 0x200,
-    ramdisk_image since 0x200,
-    ramdisk_size since 0x200,
-    bootsect_kludge since 0x200,
-    heap_end_ptr since 0x201,
-    ext_loader_ver since 0x202,
-    ext_loader_type since 0x202,
-    cmd_line_ptr since 0x202,
-    initrd_addr_max since 0x203,
-    kernel_alignment since 0x205,
-    relocatable_kernel since 0x205,
-    min_alignment since 0x20a,
-    xloadflags since 0x20c,
-    cmdline_size since 0x206,
-    hardware_subarch since 0x207,
-    hardware_subarch_data since 0x207,
-    payload_offset since 0x208,
-    payload_length since 0x208,
-    setup_data since 0x209,
-    pref_address since 0x20a,
-    init_size since 0x20a,
-    handover_offset since 0x20b,
-    kernel_info_offset since 0x20f,
-});
 
 /// File offset of a field of [`FIELDS`].
 pub(crate) const fn offset_of(name: &str) -> u64 {
@@ -168,7 +131,7 @@ mod tests {
             assert_eq!((field.at, field.width), (at, width), "{name}");
             assert_eq!(offset_of(name), at);
         }
-        let end = FIELDS.iter().map(|field| field.at + field.width as u64).max();
+        let end = FIELDS.iter().map(|field| field.at + field.width).max();
         assert_eq!(end, Some(0x26c));
     }
 }

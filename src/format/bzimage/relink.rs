@@ -6,7 +6,7 @@
 
 use super::init_size::{self, MemoryOf};
 use super::parse::Setup;
-use super::plan::Error;
+use super::plan::{Error, section_field};
 use super::raw::offset_of;
 use crate::bytes::{Cursor, FieldWriter, Patch};
 use crate::format::pe::{Pe, SECTION_PLACES};
@@ -46,7 +46,7 @@ pub fn follow_link(
         let explained = before.may_be.iter().zip(&after.may_be).find(|(value, _)| **value == Some(found.into()));
         match explained {
             Some((_, Some(value))) if *value == u64::from(found) => {}
-            Some((_, Some(value))) => super::plan::put32(&mut out, field, at, *value)?,
+            Some((_, Some(value))) => out.narrow(field, at, *value)?,
             _ => {
                 let want = before.may_be.into_iter().flatten().next();
                 return Err(Error::Unfollowed { field, at, found: found.into(), want });
@@ -93,37 +93,19 @@ fn slots(setup: &Setup<'_>, link: &Offsets, kernel: &Offsets) -> Result<Vec<Slot
     );
     slot("AddressOfEntryPoint", pe.place("AddressOfEntryPoint"), &[behind("efi_pe_entry")]);
     slot("SizeOfImage", pe.place("SizeOfImage"), &[behind("_end")]);
-    let sections = [
-        (
-            ".text",
-            [".text VirtualSize", ".text VirtualAddress", ".text SizeOfRawData", ".text PointerToRawData"],
-            [vec![zo("_sbat"), zo("_data")], vec![], vec![zo("_sbat"), zo("_data")], vec![]],
-        ),
-        (
-            ".sbat",
-            [".sbat VirtualSize", ".sbat VirtualAddress", ".sbat SizeOfRawData", ".sbat PointerToRawData"],
-            [
-                vec![between("_sbat", "_esbat"), between("_sbat", "_data")],
-                vec![behind("_sbat")],
-                vec![between("_sbat", "_esbat"), between("_sbat", "_data")],
-                vec![behind("_sbat")],
-            ],
-        ),
-        (
-            ".data",
-            [".data VirtualSize", ".data VirtualAddress", ".data SizeOfRawData", ".data PointerToRawData"],
-            [
-                vec![between("_data", "_end")],
-                vec![behind("_data")],
-                vec![between("_data", "_edata")],
-                vec![behind("_data")],
-            ],
-        ),
+    let (sbat, sbat_at) = ([between("_sbat", "_esbat"), between("_sbat", "_data")], [behind("_sbat")]);
+    let (text, data_at) = ([zo("_sbat"), zo("_data")], [behind("_data")]);
+    let (data, data_in_file) = ([between("_data", "_end")], [between("_data", "_edata")]);
+    // In the order of `SECTION_PLACES`.
+    let sections: [(_, [&[Option<u64>]; 4]); 3] = [
+        (".text", [&text, &[], &text, &[]]),
+        (".sbat", [&sbat, &sbat_at, &sbat, &sbat_at]),
+        (".data", [&data, &data_at, &data_in_file, &data_at]),
     ];
-    for (name, fields, values) in sections {
+    for (name, values) in sections {
         let Some(section) = pe.section(name.as_bytes()) else { continue };
-        for ((field, may_be), (_, at)) in fields.into_iter().zip(values).zip(SECTION_PLACES) {
-            slot(field, section.at + at, &may_be);
+        for (may_be, (field, at)) in values.into_iter().zip(SECTION_PLACES) {
+            slot(section_field(name, field), section.at + at, may_be);
         }
     }
     if let Some(compat) = pe.section(b".compat") {

@@ -2,7 +2,7 @@
 
 use super::parse::BzImage;
 use super::raw::XLF_KERNEL_64;
-use crate::bytes::{len64, slice};
+use crate::bytes::{len64, slice, slice_at};
 use crate::codec::Codec;
 use crate::elf::{is_64_bit_file, release_in};
 use crate::format::pe::{MACHINE_AMD64, Pe};
@@ -38,7 +38,7 @@ impl BzImage<'_> {
     pub(crate) fn flat_kernel_address(&self, payload: &Range<u64>, flat: &[u8]) -> Option<u64> {
         const LONGEST: usize = 13;
         let (start, end) = self.system_range();
-        let code = |at: Range<u64>| slice(self.bytes(), at.start, at.end.checked_sub(at.start)?);
+        let code = |at: Range<u64>| slice_at(self.bytes(), &at);
         let pieces = [code(start..payload.start)?, code(payload.end..end)?];
         let find = |read: fn(&[u8]) -> Option<[u8; 4]>| {
             let mut places = pieces.iter().flat_map(|code| (0..code.len()).filter_map(|at| code.get(at..)));
@@ -70,7 +70,7 @@ impl BzImage<'_> {
             return Some(is_64);
         }
         if let Some(pe) = Pe::find(self.bytes()) {
-            return Some(pe.machine == MACHINE_AMD64);
+            return Some(pe.value("Machine") == u64::from(MACHINE_AMD64));
         }
         if let Some(is_64) = self.payload().and_then(class) {
             return Some(is_64);

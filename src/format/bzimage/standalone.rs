@@ -9,9 +9,9 @@
 use super::efi;
 use super::kernel_info;
 use super::parse::Setup;
-use super::plan::{self, Error, OLDEST_STANDALONE};
+use super::plan::{Error, OLDEST_STANDALONE};
 use super::raw::{LOADED_HIGH, XLF_5LEVEL, XLF_5LEVEL_ENABLED, XLF_CAN_BE_LOADED_ABOVE_4G, XLF_KERNEL_64, offset_of};
-use crate::bytes::{Align, FieldError, FieldWriter, Patch, Problem, len64, slice};
+use crate::bytes::{Align, FieldError, FieldWriter, Patch, len64, slice};
 use crate::elf::{Elf, FlatOptions, flatten};
 use crate::format::pe;
 use crate::layout::{self, Plan, Region, RegionKind, Reserver};
@@ -260,9 +260,10 @@ fn head(stub: &BootStub, parameters: &Parameters, setup_type_max: u32) -> Result
     ] {
         let have = len64(&head);
         let start = layout::usize_or_max(at);
-        let place = start.checked_add(bytes.len()).and_then(|end| head.get_mut(start..end)).ok_or_else(|| {
-            FieldError::new(field, at, Problem::Truncated { need: at.saturating_add(len64(bytes)), have })
-        })?;
+        let place = start
+            .checked_add(bytes.len())
+            .and_then(|end| head.get_mut(start..end))
+            .ok_or_else(|| FieldError::truncated(field, at, at.saturating_add(len64(bytes)), have))?;
         place.copy_from_slice(bytes);
     }
     Ok(head)
@@ -319,10 +320,8 @@ fn setup(
         };
         efi::write_header(&mut out, &layout)?;
     }
-    let sectors = u8::try_from(padded / 512 - 1).map_err(|_| {
-        let problem = Problem::OutOfRange { value: padded / 512 - 1, min: 4, max: 255 };
-        FieldError::new("setup_sects", offset_of("setup_sects"), problem)
-    })?;
+    let sectors = u8::try_from(padded / 512 - 1)
+        .map_err(|_| FieldError::range("setup_sects", offset_of("setup_sects"), padded / 512 - 1, 4..=255))?;
     let moves = p.has(crate::stub::parameters::RELOCATABLE);
     let step = u8::try_from(p.align.trailing_zeros()).unwrap_or(0);
     let mut xloadflags = XLF_KERNEL_64;
@@ -386,7 +385,7 @@ fn put_version(setup: &mut [u8], text: &str) -> Result<Option<u16>, Error> {
     Ok(u16::try_from(start.saturating_sub(0x200)).ok().filter(|_| start > 0x200))
 }
 
-/// Writes a field of the header.
-fn put32(out: &mut FieldWriter, field: &'static str, value: u64) -> Result<(), Error> {
-    plan::put32(out, field, offset_of(field), value)
+/// Writes a field, or the lower half of it.
+fn put32(out: &mut FieldWriter, field: &'static str, value: u64) -> Result<(), FieldError> {
+    out.narrow(field, offset_of(field), value)
 }

@@ -88,14 +88,8 @@ impl StandaloneImage {
             ("pref_address", header.pref_address.get(), p.load_min),
             ("init_size", header.init_size.get().into(), p.init_size),
         ] {
-            let found_text = format!("{field} {found:#x}");
-            checks.expect(
-                &HEADER,
-                offset_of(field),
-                found == wanted,
-                found_text,
-                format!("{wanted:#x} as in the stub"),
-            );
+            let (kept, found) = (found == wanted, format!("{field} {found:#x}"));
+            checks.expect(&HEADER, offset_of(field), kept, found, format!("{wanted:#x} as in the stub"));
         }
         // Behind the stream its size, unless the codec has it in its own trailer.
         let trailer = places.checked_sub(p.payload_len);
@@ -159,13 +153,8 @@ impl StandaloneImage {
         let (kernel, table) = memory.split_at_mut(usize_or_max(end));
         let moved = align_up(1, p.align).unwrap_or(0);
         let done = load::segments(kernel, p).and_then(|_| load::relocate(kernel, table, p, moved));
-        checks.expect(
-            &KERNEL,
-            self.at,
-            done.is_ok(),
-            done.err().map_or("", load::Fault::text),
-            "the kernel in its place",
-        );
+        let fault = done.err().map_or("", load::Fault::text);
+        checks.expect(&KERNEL, self.at, done.is_ok(), fault, "the kernel in its place");
         checks
     }
 

@@ -66,8 +66,7 @@ impl Parser<'_> {
 
     fn ternary(&mut self, depth: usize) -> Result<u64, Error> {
         if depth > MAX_DEPTH {
-            let place = self.scan.place();
-            return Err(self.scan.error(place, "the expression is too deep", "make it simpler"));
+            return Err(self.scan.error_here("the expression is too deep", "make it simpler"));
         }
         let condition = self.binary(0, depth)?;
         if !self.scan.skip("?")? {
@@ -103,8 +102,7 @@ impl Parser<'_> {
     fn unary(&mut self, depth: usize) -> Result<u64, Error> {
         self.scan.space()?;
         if depth > MAX_DEPTH {
-            let place = self.scan.place();
-            return Err(self.scan.error(place, "the expression is too deep", "make it simpler"));
+            return Err(self.scan.error_here("the expression is too deep", "make it simpler"));
         }
         if self.scan.skip("-")? {
             return Ok(self.unary(depth + 1)?.wrapping_neg());

@@ -116,6 +116,13 @@ struct Place {
     column: usize,
 }
 
+impl Place {
+    fn error(self, texts: &[String], message: impl Into<String>, help: impl Into<Cow<'static, str>>) -> Error {
+        let file = texts.get(self.text).cloned().unwrap_or_default();
+        Error { file, line: self.line, column: self.column, message: message.into(), help: help.into() }
+    }
+}
+
 /// The value of a property.
 #[derive(Debug, Default)]
 struct SourceValue {

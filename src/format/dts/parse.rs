@@ -126,8 +126,7 @@ impl<'i> Parser<'i> {
     /// The body of a node from its brace on, up to the semicolon behind the closing one; it is in no other node yet.
     fn body(&mut self, node: SourceNode, depth: usize) -> Result<NodeId, Error> {
         if depth > MAX_DEPTH {
-            let place = self.scan.place();
-            return Err(self.scan.error(place, format!("nodes lie deeper than {MAX_DEPTH}"), "flatten the tree"));
+            return Err(self.scan.error_here(format!("nodes lie deeper than {MAX_DEPTH}"), "flatten the tree"));
         }
         self.scan.expect("{")?;
         let id = self.tree.push(node);

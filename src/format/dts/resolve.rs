@@ -52,21 +52,15 @@ impl<'s, 'f, 'a> Resolver<'s, 'f, 'a> {
     /// The tree, once it is checked.
     pub(super) fn resolved(mut self) -> Result<Resolved<'a>, Error> {
         self.number_references()?;
-        let root = self.node(ROOT)?;
-        match root {
-            Some(root) => {
-                Ok(Resolved { root, reservations: self.source.reservations.clone(), findings: self.findings })
-            }
-            None => {
-                let place = self.source.tree.node(ROOT).place;
-                Err(self.error(place, "the root node is deleted".to_owned(), "delete the nodes in it"))
-            }
-        }
+        let Some(root) = self.node(ROOT)? else {
+            let place = self.source.tree.node(ROOT).place;
+            return Err(self.error(place, "the root node is deleted".to_owned(), "delete the nodes in it"));
+        };
+        Ok(Resolved { root, reservations: self.source.reservations.clone(), findings: self.findings })
     }
 
     pub(super) fn error(&self, place: Place, message: String, help: &'static str) -> Error {
-        let file = self.source.texts.get(place.text).cloned().unwrap_or_default();
-        Error { file, line: place.line, column: place.column, message, help: help.into() }
+        place.error(&self.source.texts, message, help)
     }
 
     /// Gives each node that is referred to a phandle, in the order of the references, and checks that they lead somewhere.
@@ -145,12 +139,12 @@ impl<'s, 'f, 'a> Resolver<'s, 'f, 'a> {
     pub(super) fn early_value(&self, value: &SourceValue) -> Result<Vec<u8>, Error> {
         let mut out = Vec::new();
         for (place, part) in &value.parts {
-            match part {
-                Part::Bytes(bytes) => out.extend_from_slice(bytes),
-                Part::File(index, offset, len) => out.extend_from_slice(self.file(*place, *index, *offset, *len)?),
-                Part::Phandle(_) => out.extend_from_slice(&u32::MAX.to_be_bytes()),
-                Part::Path(_) => {}
-            }
+            out.extend_from_slice(match part {
+                Part::Bytes(bytes) => bytes,
+                Part::File(index, offset, len) => self.file(*place, *index, *offset, *len)?,
+                Part::Phandle(_) => &[0xff; 4],
+                Part::Path(_) => &[],
+            });
         }
         Ok(out)
     }

@@ -39,8 +39,11 @@ impl<'i> Scanner<'i> {
     }
 
     pub(super) fn error(&self, place: Place, message: impl Into<String>, help: impl Into<Cow<'static, str>>) -> Error {
-        let file = self.texts.get(place.text).cloned().unwrap_or_default();
-        Error { file, line: place.line, column: place.column, message: message.into(), help: help.into() }
+        place.error(&self.texts, message, help)
+    }
+
+    pub(super) fn error_here(&self, message: impl Into<String>, help: &'static str) -> Error {
+        self.error(self.place(), message, help)
     }
 
     /// An error at what stands here.
@@ -51,7 +54,7 @@ impl<'i> Scanner<'i> {
             None | Some([]) => "the end of the text".to_owned(),
             Some(word) => format!("{:?}", String::from_utf8_lossy(word)),
         };
-        self.error(self.place(), format!("found {found}, wanted {want}"), "")
+        self.error_here(format!("found {found}, wanted {want}"), "")
     }
 
     fn rest(&self) -> &[u8] {
@@ -102,7 +105,7 @@ impl<'i> Scanner<'i> {
                 [b'/', b'/', ..] => {
                     let Some(length) = memchr::memchr(b'\n', self.rest()) else {
                         let help = "end the line: dtc takes no comment that ends with the file";
-                        return Err(self.error(self.place(), "the comment has no end of line", help));
+                        return Err(self.error_here("the comment has no end of line", help));
                     };
                     self.pass(length);
                 }
@@ -118,7 +121,7 @@ impl<'i> Scanner<'i> {
                     Some((length, false)) => self.pass(length),
                     Some((_, true)) => {
                         let help = "change the file name in the line mark";
-                        return Err(self.error(self.place(), "a file name with a zero byte", help));
+                        return Err(self.error_here("a file name with a zero byte", help));
                     }
                     // The name of a property may begin so.
                     None => return Ok(()),

@@ -23,7 +23,7 @@ pub use read::{MAX_DEPTH, NodeRef, PropertyRef, Tree};
 pub use write::{Error, Flat, Reservation, Strings};
 pub(crate) use write::{PROPERTY_HEADER, property_len};
 
-use crate::bytes::{Cursor, Endian, Field, FieldError, Problem, fields, len64, slice};
+use crate::bytes::{Cursor, Endian, FieldError, count64, len64, record, slice};
 use crate::layout::{Region, RegionKind};
 use zerocopy::big_endian::U32;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -52,27 +52,25 @@ const MAX_RESERVATIONS: usize = 1 << 16;
 
 const HELP: &str = "give a device tree blob (.dtb) as dtc writes it";
 
-/// `struct fdt_header`, version 17.
-#[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
-#[repr(C)]
-struct RawHeader {
-    magic: U32,
-    totalsize: U32,
-    off_dt_struct: U32,
-    off_dt_strings: U32,
-    off_mem_rsvmap: U32,
-    version: U32,
-    last_comp_version: U32,
-    boot_cpuid_phys: U32,
-    size_dt_strings: U32,
-    size_dt_struct: U32,
+record! {
+    /// `struct fdt_header`, version 17.
+    #[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+    #[repr(C)]
+    struct RawHeader,
+    /// The fields of the header.
+    FIELDS, at 0 => {
+        magic: U32, 1;
+        totalsize: U32, 1;
+        off_dt_struct: U32, 1;
+        off_dt_strings: U32, 1;
+        off_mem_rsvmap: U32, 1;
+        version: U32, 1;
+        last_comp_version: U32, 1;
+        boot_cpuid_phys: U32, 2;
+        size_dt_strings: U32, 3;
+        size_dt_struct: U32, 17;
+    }
 }
-
-/// The fields of the header.
-pub(crate) const FIELDS: &[Field] = fields!(RawHeader, at 0 => {
-    totalsize since 1, off_dt_struct since 1, off_dt_strings since 1, off_mem_rsvmap since 1, version since 1,
-    last_comp_version since 1, boot_cpuid_phys since 2, size_dt_strings since 3, size_dt_struct since 17,
-});
 
 /// Versions that there are, or may come: there never was one between 3 and 16.
 fn is_known(version: u32) -> bool {
@@ -115,31 +113,29 @@ impl<'a> Dtb<'a> {
     /// A [`FieldError`] when the magic number is wrong, the version is none of 1 to 3, 16 and 17 (nor a newer one
     /// that can be read as 17), `totalsize` promises more than there is, or a block lies outside of it or in another block.
     pub fn parse_at(bytes: &'a [u8], base: u64) -> Result<Self, FieldError> {
-        let fail = |field, at: u64, problem| Err(fail(field, base.saturating_add(at), problem));
+        let place = |at: u64| base.saturating_add(at);
         let have = len64(bytes);
         let Ok((header, _)) = RawHeader::read_from_prefix(bytes) else {
-            return fail("fdt_header", 0, Problem::Truncated { need: HEADER_LEN, have });
+            return Err(FieldError::truncated("fdt_header", base, HEADER_LEN, have).with_help(HELP));
         };
         if header.magic.get() != FDT_MAGIC {
-            let found = u64::from(header.magic.get());
-            return fail("magic", 0, Problem::Magic { found, want: u64::from(FDT_MAGIC) });
+            return Err(FieldError::magic("magic", base, header.magic.get(), FDT_MAGIC).with_help(HELP));
         }
         let total = u64::from(header.totalsize.get());
-        if total > have {
-            return fail("totalsize", 4, Problem::Truncated { need: total, have });
-        }
+        let cut = |need| FieldError::truncated("totalsize", place(4), need, have).with_help(HELP);
+        let bytes = slice(bytes, 0, total).ok_or_else(|| cut(total))?;
         let (version, compatible) = (header.version.get(), header.last_comp_version.get());
         if !is_known(version) {
-            return fail("version", 20, Problem::Unknown { found: version.into(), want: "1, 2, 3, 16 or 17" });
+            return Err(FieldError::unknown("version", place(20), version, "1, 2, 3, 16 or 17").with_help(HELP));
         }
+        let within = |field, at, value: u64, allowed| {
+            FieldError::within(field, place(at), value, allowed).map_err(|error| error.with_help(HELP))
+        };
         if compatible > VERSION {
-            let problem = Problem::OutOfRange { value: compatible.into(), min: 1, max: VERSION.into() };
-            return fail("last_comp_version", 24, problem);
+            within("last_comp_version", 24, compatible.into(), 1..=VERSION.into())?;
         }
         let header_len = header_len(version);
-        if total < header_len {
-            return fail("totalsize", 4, Problem::OutOfRange { value: total, min: header_len, max: have });
-        }
+        within("totalsize", 4, total, header_len..=have)?;
         let start = u64::from(header.off_dt_struct.get());
         let structure = match version {
             ..VERSION => (start, total.saturating_sub(start)),
@@ -161,25 +157,21 @@ impl<'a> Dtb<'a> {
             ("off_mem_rsvmap", 16, (u64::from(header.off_mem_rsvmap.get()), RESERVATION_LEN)),
         ] {
             if start < header_len {
-                return fail(field, at, Problem::OutOfRange { value: start, min: header_len, max: total });
+                return Err(FieldError::range(field, place(at), start, header_len..=total).with_help(HELP));
             }
             if start + len > total {
-                return fail(field, at, Problem::Truncated { need: start + len, have: total });
+                return Err(FieldError::truncated(field, place(at), start + len, total).with_help(HELP));
             }
         }
         if start % 4 != 0 {
-            let problem = Problem::Unknown { found: start, want: "a multiple of 4" };
-            return fail("off_dt_struct", 8, problem);
+            return Err(FieldError::unknown("off_dt_struct", place(8), start, "a multiple of 4").with_help(HELP));
         }
         let overlap = structure.0 < strings.0 + strings.1 && strings.0 < structure.0 + structure.1;
         if version >= VERSION && overlap {
-            let problem = Problem::Unknown { found: strings.0, want: "a place outside of the structure block" };
-            return fail("off_dt_strings", 12, problem);
+            let want = "a place outside of the structure block";
+            return Err(FieldError::unknown("off_dt_strings", place(12), strings.0, want).with_help(HELP));
         }
-        match slice(bytes, 0, total) {
-            Some(bytes) => Ok(Dtb { bytes, base, header, structure, strings }),
-            None => fail("totalsize", 4, Problem::Truncated { need: total, have }),
-        }
+        Ok(Dtb { bytes, base, header, structure, strings })
     }
 
     /// The blob, `totalsize` bytes.
@@ -223,8 +215,7 @@ impl<'a> Dtb<'a> {
             }
             if found.len() == MAX_RESERVATIONS {
                 let max = MAX_RESERVATIONS as u64;
-                let problem = Problem::OutOfRange { value: max + 1, min: 0, max };
-                return Err(fail("mem_rsvmap", self.base + at, problem));
+                return Err(FieldError::range("mem_rsvmap", self.base + at, max + 1, 0..=max).with_help(HELP));
             }
             found.push(entry);
             at += RESERVATION_LEN;
@@ -237,7 +228,7 @@ impl<'a> Dtb<'a> {
     /// # Errors
     /// As [`Dtb::reservations`], whose list has no length but its end.
     pub fn blocks(&self) -> Result<Vec<Region>, FieldError> {
-        let entries = len64_of(&self.reservations()?) + 1;
+        let entries = count64(self.reservations()?.len()) + 1;
         let reserve = u64::from(self.header.off_mem_rsvmap.get());
         let ((start, len), (strings, strings_len)) = (self.structure, self.strings);
         let structure_end = match self.version() {
@@ -285,14 +276,6 @@ impl<'a> Dtb<'a> {
         error.at.0 = error.at.0.saturating_add(self.base);
         error.with_help(HELP)
     }
-}
-
-fn len64_of<T>(items: &[T]) -> u64 {
-    u64::try_from(items.len()).unwrap_or(u64::MAX)
-}
-
-fn fail(field: impl Into<std::borrow::Cow<'static, str>>, at: u64, problem: Problem) -> FieldError {
-    FieldError::new(field, at, problem).with_help(HELP)
 }
 
 #[cfg(test)]

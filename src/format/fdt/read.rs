@@ -1,7 +1,7 @@
 //! The structure block: every token checked, once, and a view that borrows the blob.
 
 use super::{COMPATIBLE, Dtb, token};
-use crate::bytes::{Cursor, Endian, FieldError, FileOffset, Problem, len64, slice};
+use crate::bytes::{Cursor, Endian, FieldError, FileOffset, count64, len64, slice};
 use std::ops::Range;
 
 /// Nodes in nodes that are read; Linux has the same limit (drivers/of/fdt.c, `FDT_MAX_DEPTH`), real trees have ten.
@@ -220,7 +220,7 @@ impl<'a> Reader<'a> {
             let at = self.at;
             let found = self.word("token")?;
             let root_is_closed = self.open.is_empty() && !self.nodes.is_empty();
-            let wrong = |want| Err(FieldError::new("token", at, Problem::Unknown { found: found.into(), want }));
+            let wrong = |want| Err(FieldError::unknown("token", at, found, want));
             match found {
                 token::NOP => {}
                 token::END if root_is_closed => return Ok(()),
@@ -249,16 +249,8 @@ impl<'a> Reader<'a> {
     }
 
     fn begin(&mut self, at: u64) -> Result<(), FieldError> {
-        let limit = |field, value: usize, max: usize| {
-            let number = |value: usize| u64::try_from(value).unwrap_or(u64::MAX);
-            Err(FieldError::new(field, at, Problem::OutOfRange { value: number(value), min: 0, max: number(max) }))
-        };
-        if self.open.len() == MAX_DEPTH {
-            return limit("depth of nodes", MAX_DEPTH + 1, MAX_DEPTH);
-        }
-        if self.nodes.len() == MAX_NODES {
-            return limit("number of nodes", MAX_NODES + 1, MAX_NODES);
-        }
+        limit("depth of nodes", at, self.open.len(), MAX_DEPTH)?;
+        limit("number of nodes", at, self.nodes.len(), MAX_NODES)?;
         let rest = self.structure.len().saturating_sub(self.at);
         let rest = self.structure.take("node name", self.at, rest)?;
         let whole = self.string("node name", rest, self.at)?;
@@ -267,12 +259,11 @@ impl<'a> Reader<'a> {
             None => whole,
         };
         if let Some(slash) = name.bytes().position(|byte| byte == b'/').filter(|_| name != "/") {
-            let problem = Problem::Unknown { found: b'/'.into(), want: "a name without slash" };
-            return Err(FieldError::new("node name", self.at + u64::try_from(slash).unwrap_or(0), problem));
+            return Err(FieldError::unknown("node name", self.at + count64(slash), b'/', "a name without slash"));
         }
         let parent = self.open.last().copied();
         if name.is_empty() && parent.is_some() {
-            return Err(FieldError::new("node name", self.at, Problem::Unknown { found: 0, want: "a name" }));
+            return Err(FieldError::unknown("node name", self.at, 0_u64, "a name"));
         }
         self.at = (self.at + len64(whole.as_bytes()) + 1).next_multiple_of(4);
         let first = self.properties.len();
@@ -295,21 +286,16 @@ impl<'a> Reader<'a> {
         let last = self.nodes.len().checked_sub(1);
         if self.open.last().copied() != last || last.is_none() {
             let want = "a property before the nodes that are in the same node";
-            return Err(FieldError::new("token", at, Problem::Unknown { found: token::PROP.into(), want }));
+            return Err(FieldError::unknown("token", at, token::PROP, want));
         }
-        if self.properties.len() == MAX_PROPERTIES {
-            let max = u64::try_from(MAX_PROPERTIES).unwrap_or(u64::MAX);
-            let problem = Problem::OutOfRange { value: max.saturating_add(1), min: 0, max };
-            return Err(FieldError::new("number of properties", at, problem));
-        }
+        limit("number of properties", at, self.properties.len(), MAX_PROPERTIES)?;
         let len = u64::from(self.word("property length")?);
         let name_field = self.at;
         let name_at = u64::from(self.word("property name")?);
         let names = len64(self.strings);
         let Some(rest) = slice(self.strings, name_at, names.saturating_sub(name_at)).filter(|rest| !rest.is_empty())
         else {
-            let problem = Problem::OutOfRange { value: name_at, min: 0, max: names.saturating_sub(1) };
-            return Err(FieldError::new("property name", name_field, problem));
+            return Err(FieldError::range("property name", name_field, name_at, 0..=names.saturating_sub(1)));
         };
         let name = self.string("property name", rest, name_field)?;
         if let Some(start) = self.old_from.filter(|_| len >= 8) {
@@ -330,12 +316,17 @@ impl<'a> Reader<'a> {
     fn string(&self, field: &'static str, bytes: &'a [u8], at: u64) -> Result<&'a str, FieldError> {
         let Some(end) = memchr::memchr(0, bytes) else {
             let have = len64(bytes);
-            return Err(FieldError::new(field, at, Problem::Truncated { need: have + 1, have }));
+            return Err(FieldError::truncated(field, at, have + 1, have));
         };
         let name = bytes.get(..end).unwrap_or(&[]);
         std::str::from_utf8(name).map_err(|error| {
             let found = name.get(error.valid_up_to()).copied().unwrap_or_default();
-            FieldError::new(field, at, Problem::Unknown { found: found.into(), want: "text" })
+            FieldError::unknown(field, at, found, "text")
         })
     }
+}
+
+/// One more than `count` must not be more than `max`.
+fn limit(field: &'static str, at: u64, count: usize, max: usize) -> Result<u64, FieldError> {
+    FieldError::within(field, at, count64(count).saturating_add(1), 0..=count64(max))
 }

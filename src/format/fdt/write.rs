@@ -1,7 +1,7 @@
 //! The writer: sizes first, then offsets, then bytes. Blocks and strings lie as dtc and libfdt put them.
 
 use super::{COMPATIBLE, FDT_MAGIC, HEADER_LEN, MAX_DEPTH, Node, Property, RESERVATION_LEN, RawHeader, VERSION, token};
-use crate::bytes::len64;
+use crate::bytes::{count64, len64};
 use crate::layout::{self, Plan, RegionKind, Reserver};
 use miette::Diagnostic;
 use std::borrow::Cow;
@@ -174,7 +174,7 @@ impl<'n, 'a> Flat<'n, 'a> {
     }
 
     fn structure_at(&self) -> u64 {
-        HEADER_LEN + (super::len64_of(self.reservations) + 1) * RESERVATION_LEN
+        HEADER_LEN + (count64(self.reservations.len()) + 1) * RESERVATION_LEN
     }
 
     /// Where the first property of the root stands, or would.

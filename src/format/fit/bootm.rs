@@ -4,42 +4,24 @@
 //! line also seen on that U-Boot in QEMU. What another boot loader reads (SPL: `firmware` and `loadables`) is not held to it.
 
 use super::{Configuration, Fit, rules};
+use crate::bytes::spaced_hex;
 use crate::codec::Codec;
 use crate::finding::{Finding, Rule, Severity};
 use crate::format::entered;
-use crate::format::fdt::{Dtb, Node};
+use crate::format::fdt::{Dtb, Node, NodeRef};
 use crate::format::uimage::{
     ANY_ROLE, ARCH, ARCH_ARM64, BOOTED_OS, COMP_NONE, COMPRESSION, ENTERED_BY_SETUP, OS, OS_U_BOOT, TYPE, comp_id, kind,
 };
 use std::collections::{HashMap, HashSet};
 
-/// An image node as far as `bootm` looks at it.
-#[derive(Debug, Clone, Copy)]
-struct ImageView<'v> {
-    name: &'v str,
-    at: Option<u64>,
-    kind: Option<&'v str>,
-    os: Option<&'v str>,
-    arch: Option<&'v str>,
-    compression: Option<&'v str>,
-    load: Option<u64>,
-    entry: Option<u64>,
-    data: Option<&'v [u8]>,
-}
-
-/// A configuration node.
+/// An image or a configuration.
 #[derive(Debug, Clone)]
-struct ConfigurationView<'v> {
+struct View<'v> {
     name: &'v str,
     at: Option<u64>,
-    kernel: Vec<&'v str>,
-    fdt: Vec<&'v str>,
-    ramdisk: Vec<&'v str>,
-    /// Every image that it names.
-    all: Vec<&'v str>,
-    /// It names firmware, loadables, a script ...: what others than `bootm` read.
-    other: bool,
-    compatible: Vec<&'v str>,
+    values: HashMap<&'v str, &'v [u8]>,
+    /// The data of an image, in the tree or behind it.
+    data: Option<&'v [u8]>,
 }
 
 /// A tree as far as `bootm` looks at it.
@@ -47,8 +29,8 @@ struct ConfigurationView<'v> {
 pub(crate) struct BootView<'v> {
     description: bool,
     default: Option<&'v str>,
-    images: Vec<ImageView<'v>>,
-    configurations: Vec<ConfigurationView<'v>>,
+    images: Vec<View<'v>>,
+    configurations: Vec<View<'v>>,
 }
 
 fn strings(value: &[u8]) -> Vec<&str> {
@@ -56,92 +38,72 @@ fn strings(value: &[u8]) -> Vec<&str> {
     text.map(|text| text.split('\0').collect()).unwrap_or_default()
 }
 
-fn number(value: &[u8]) -> Option<u64> {
-    match value.len() {
-        4 => value.try_into().ok().map(|cell| u64::from(u32::from_be_bytes(cell))),
-        8 => value.try_into().ok().map(u64::from_be_bytes),
-        _ => None,
+impl<'v> View<'v> {
+    /// Of a node that is read: findings have file offsets.
+    fn of_ref(node: NodeRef<'v, 'v>, data: Option<&'v [u8]>) -> Self {
+        // The first property of a name counts.
+        let values = node.properties().iter().rev().map(|property| (property.name, property.value)).collect();
+        View { name: node.name(), at: Some(node.at().0), values, data }
     }
-}
 
-impl<'v> ImageView<'v> {
-    fn new(name: &'v str, at: Option<u64>, data: Option<&'v [u8]>, value: impl Fn(&str) -> Option<&'v [u8]>) -> Self {
-        let text = |name| value(name).and_then(|value| strings(value).first().copied());
-        ImageView {
-            name,
-            at,
-            kind: text("type"),
-            os: text("os"),
-            arch: text("arch"),
-            compression: text("compression"),
-            load: value("load").and_then(number),
-            entry: value("entry").and_then(number),
-            data,
-        }
+    /// Of a node that is being made, with its data in it.
+    fn of_node(node: &'v Node<'_>) -> Self {
+        let values = node.properties.iter().rev().map(|property| (&*property.name, &*property.value));
+        let values: HashMap<&str, &[u8]> = values.collect();
+        View { name: &node.name, at: None, data: values.get("data").copied(), values }
     }
-}
 
-impl<'v> ConfigurationView<'v> {
-    fn new(name: &'v str, at: Option<u64>, value: impl Fn(&str) -> Option<&'v [u8]>) -> Self {
-        let list = |name| value(name).map(strings).unwrap_or_default();
+    fn list(&self, property: &str) -> Vec<&'v str> {
+        self.values.get(property).map(|value| strings(value)).unwrap_or_default()
+    }
+
+    fn text(&self, property: &str) -> Option<&'v str> {
+        self.list(property).first().copied()
+    }
+
+    fn number(&self, property: &str) -> Option<u64> {
+        let value = *self.values.get(property)?;
+        let cell = || value.try_into().ok().map(u32::from_be_bytes).map(u64::from);
+        cell().or_else(|| value.try_into().ok().map(u64::from_be_bytes))
+    }
+
+    /// Of a configuration: every image that it names.
+    fn all_images(&self) -> impl Iterator<Item = &'v str> {
+        Configuration::ROLES.into_iter().flat_map(|role| self.list(role))
+    }
+
+    /// Does a configuration name firmware, loadables, a script ...: what others than `bootm` read?
+    fn is_for_others(&self) -> bool {
         let bootm = ["kernel", "fdt", "ramdisk", "setup"];
-        ConfigurationView {
-            name,
-            at,
-            kernel: list("kernel"),
-            fdt: list("fdt"),
-            ramdisk: list("ramdisk"),
-            all: Configuration::ROLES.into_iter().flat_map(list).collect(),
-            other: Configuration::ROLES.into_iter().any(|role| !bootm.contains(&role) && value(role).is_some()),
-            compatible: list("compatible"),
-        }
+        Configuration::ROLES.into_iter().any(|role| !bootm.contains(&role) && self.values.contains_key(role))
     }
 }
 
 impl<'v> BootView<'v> {
     /// Of a FIT that is read: findings have file offsets.
     pub(crate) fn of_fit(fit: &'v Fit<'v>) -> Self {
-        let images = fit.images().map(|image| {
-            let node = image.node();
-            let value = |name: &str| node.property(name).map(|property| property.value);
-            ImageView::new(image.name(), Some(node.at().0), image.data(), value)
-        });
-        let configurations = fit.configurations().map(|configuration| {
-            let node = configuration.node();
-            let value = |name: &str| node.property(name).map(|property| property.value);
-            ConfigurationView::new(configuration.name(), Some(node.at().0), value)
-        });
         BootView {
             description: fit.tree().root().property("description").is_some(),
             default: fit.default(),
-            images: images.collect(),
-            configurations: configurations.collect(),
+            images: fit.images().map(|image| View::of_ref(image.node(), image.data())).collect(),
+            configurations: fit.configurations().map(|one| View::of_ref(one.node(), None)).collect(),
         }
     }
 
     /// Of a tree that is being made, with all data in it.
     pub(crate) fn of_node(root: &'v Node<'_>) -> Self {
-        fn value<'n>(node: &'n Node<'_>, name: &str) -> Option<&'n [u8]> {
-            node.property(name).map(|property| property.value.as_ref())
-        }
         let children = |name| root.child(name).map(|group| group.children.as_slice()).unwrap_or_default();
-        let images = children("images")
-            .iter()
-            .map(|node| ImageView::new(&node.name, None, value(node, "data"), |name| value(node, name)));
-        let configurations = children("configurations")
-            .iter()
-            .map(|node| ConfigurationView::new(&node.name, None, |name| value(node, name)));
-        let default = root.child("configurations").and_then(|node| value(node, "default"));
+        let default = root.child("configurations").and_then(|node| node.property("default"));
         BootView {
             description: root.property("description").is_some(),
-            default: default.and_then(|value| strings(value).first().copied()),
-            images: images.collect(),
-            configurations: configurations.collect(),
+            default: default.and_then(|default| strings(&default.value).first().copied()),
+            images: children("images").iter().map(View::of_node).collect(),
+            configurations: children("configurations").iter().map(View::of_node).collect(),
         }
     }
 
-    fn by_name(&self) -> HashMap<&'v str, ImageView<'v>> {
-        self.images.iter().rev().map(|image| (image.name, *image)).collect()
+    fn by_name(&self) -> HashMap<&'v str, &View<'v>> {
+        self.images.iter().rev().map(|image| (image.name, image)).collect()
     }
 
     /// Names that nothing has: a default configuration, images of configurations, the description of the whole. mkimage
@@ -159,7 +121,7 @@ impl<'v> BootView<'v> {
         }
         let images = self.by_name();
         for configuration in &self.configurations {
-            for name in configuration.all.iter().map(|name| bare(name)).filter(|name| !images.contains_key(name)) {
+            for name in configuration.all_images().map(bare).filter(|name| !images.contains_key(name)) {
                 let message = format!("configuration {} wants image {name}, which is not there", configuration.name);
                 findings.push(placed(rules::CONFIGURATION.finding(message), configuration.at));
             }
@@ -170,7 +132,7 @@ impl<'v> BootView<'v> {
     /// Images whose data is not what `compression` says.
     pub(crate) fn miscompressed(&self) -> Vec<Finding> {
         let found = self.images.iter().filter_map(|image| {
-            let word = image.compression?;
+            let word = image.text("compression")?;
             let found = match COMPRESSION.id(word) {
                 // Of any properties: the word says so, and the decoder.
                 id if id == comp_id(Codec::Lzma) && Codec::Lzma.fits(image.data?) => Some(Codec::Lzma),
@@ -192,21 +154,23 @@ impl<'v> BootView<'v> {
     pub(crate) fn bootm(&self, only: Option<&str>) -> Vec<Finding> {
         let mut findings = Vec::new();
         let images = self.by_name();
-        let boots_kernels = self.images.iter().any(|image| {
-            let kind = image.kind.and_then(|kind| TYPE.id(kind));
-            matches!(kind, Some(kind::KERNEL | kind::KERNEL_NOLOAD))
-        }) || self.configurations.iter().any(|configuration| !configuration.kernel.is_empty());
+        let boots_kernels =
+            self.images.iter().any(|image| {
+                let kind = image.text("type").and_then(|kind| TYPE.id(kind));
+                matches!(kind, Some(kind::KERNEL | kind::KERNEL_NOLOAD))
+            }) || self.configurations.iter().any(|configuration| !configuration.list("kernel").is_empty());
         if !boots_kernels {
             return findings;
         }
         let mut seen = HashSet::new();
         for configuration in self.configurations.iter().filter(|it| only.is_none_or(|only| only == it.name)) {
-            let named = |names: &[&'v str]| -> Vec<ImageView<'v>> {
-                names.iter().filter_map(|name| images.get(bare(name)).copied()).collect()
+            let named = |role: &str| -> Vec<&View<'v>> {
+                configuration.list(role).into_iter().filter_map(|name| images.get(bare(name)).copied()).collect()
             };
-            let trees = named(&configuration.fdt);
-            if configuration.kernel.is_empty() {
-                if configuration.other {
+            let kernel = configuration.text("kernel");
+            let trees = named("fdt");
+            if kernel.is_none() {
+                if configuration.is_for_others() {
                     continue;
                 }
                 let is_default = self.default == Some(configuration.name);
@@ -218,9 +182,9 @@ impl<'v> BootView<'v> {
             }
             // Of several kernels the first boots.
             for (role, images) in [
-                (Role::Kernel, named(configuration.kernel.get(..1).unwrap_or(&[]))),
+                (Role::Kernel, kernel.and_then(|name| images.get(bare(name)).copied()).into_iter().collect()),
                 (Role::Tree, trees),
-                (Role::Ramdisk, named(&configuration.ramdisk)),
+                (Role::Ramdisk, named("ramdisk")),
             ] {
                 for image in images {
                     if seen.insert((role, image.name)) {
@@ -242,10 +206,10 @@ impl<'v> BootView<'v> {
         };
         for configuration in &self.configurations {
             let name = configuration.name;
-            let tree = configuration.fdt.first().and_then(|name| images.get(bare(name)));
+            let tree = configuration.text("fdt").and_then(|name| images.get(bare(name)));
             let data = tree.and_then(|tree| tree.data);
             let of_tree = data.and_then(root_compatible);
-            let compatible: Vec<String> = match (&*configuration.compatible, &of_tree) {
+            let compatible: Vec<String> = match (&*configuration.list("compatible"), &of_tree) {
                 ([], Some(of_tree)) => of_tree.clone(),
                 ([], None) => continue,
                 (own, of_tree) => {
@@ -285,7 +249,7 @@ enum Role {
     Ramdisk,
 }
 
-impl ImageView<'_> {
+impl View<'_> {
     fn check(&self, role: Role, findings: &mut Vec<Finding>) {
         let name = self.name;
         let mut add = |rule: &Rule, severity, message: String, help: String| {
@@ -296,33 +260,35 @@ impl ImageView<'_> {
             Role::Tree => ("device tree", &[kind::FLAT_DT][..], "flat_dt"),
             Role::Ramdisk => ("ramdisk", &[kind::RAMDISK][..], "ramdisk"),
         };
+        let [type_word, os_word, arch_word, compression_word] =
+            ["type", "os", "arch", "compression"].map(|it| self.text(it));
         let says = |value: Option<&str>| value.map_or("none".to_owned(), |value| format!("{value:?}"));
-        let os = self.os.and_then(|os| OS.id(os));
-        let kind = self.kind.and_then(|kind| TYPE.id(kind));
+        let os = os_word.and_then(|os| OS.id(os));
+        let kind = type_word.and_then(|kind| TYPE.id(kind));
         if !kind.is_some_and(|kind| kinds.contains(&kind) || ANY_ROLE.contains(&kind)) {
             // U-Boot's own SPL looks at no type of a U-Boot.
             let severity = if os == Some(OS_U_BOOT) { Severity::Warning } else { Severity::Error };
-            let message = format!("type of the {what} {name}: found {}, wanted \"{word}\"", says(self.kind));
+            let message = format!("type of the {what} {name}: found {}, wanted \"{word}\"", says(type_word));
             add(&rules::TYPE, severity, message, format!("say type = \"{word}\": bootm refuses the image"));
         }
         if role != Role::Tree && os.is_none_or(|os| !BOOTED_OS.contains(&os)) {
             let severity = if os.is_some_and(|os| os != 0) { Severity::Warning } else { Severity::Error };
-            let message = format!("os of the {what} {name}: found {}, wanted one that bootm starts", says(self.os));
+            let message = format!("os of the {what} {name}: found {}, wanted one that bootm starts", says(os_word));
             add(&rules::OS, severity, message, rules::OS.help.to_owned());
         }
-        let arch = self.arch.and_then(|arch| ARCH.id(arch));
+        let arch = arch_word.and_then(|arch| ARCH.id(arch));
         // Of a device tree and a ramdisk it does not look at it.
         if role == Role::Kernel && arch.is_none_or(|arch| arch == 0) {
-            let message = format!("arch of the {what} {name}: found {}, wanted a CPU's name", says(self.arch));
+            let message = format!("arch of the {what} {name}: found {}, wanted a CPU's name", says(arch_word));
             add(&rules::ARCH, Severity::Error, message, rules::ARCH.help.to_owned());
         }
-        let compression = self.compression.and_then(|word| COMPRESSION.id(word));
+        let compression = compression_word.and_then(|word| COMPRESSION.id(word));
         // A ramdisk is not unpacked, and without a word a device tree is not either.
-        if compression.is_none() && (role == Role::Kernel || role == Role::Tree && self.compression.is_some()) {
+        if compression.is_none() && (role == Role::Kernel || role == Role::Tree && compression_word.is_some()) {
             let known: Vec<&str> = COMPRESSION.all().map(|name| name.short).collect();
             let message = format!(
                 "compression of the {what} {name}: found {}, wanted a word that U-Boot knows",
-                says(self.compression)
+                says(compression_word)
             );
             add(
                 &rules::CODEC,
@@ -336,8 +302,8 @@ impl ImageView<'_> {
             Role::Tree => {
                 let plain = matches!(compression, None | Some(0));
                 if let Some(data) = self.data.filter(|data| plain && !Dtb::detect(data)) {
-                    let magic: Vec<String> = data.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
-                    let message = format!("the device tree {name} is none: it begins with {}", magic.join(" "));
+                    let magic = spaced_hex(data.get(..4).unwrap_or(data));
+                    let message = format!("the device tree {name} is none: it begins with {magic}");
                     add(&rules::FDT, Severity::Error, message, rules::FDT.help.to_owned());
                 }
             }
@@ -353,20 +319,21 @@ impl ImageView<'_> {
         add: &mut impl FnMut(&Rule, Severity, String, String),
     ) {
         let name = self.name;
+        let (load, entry) = (self.number("load"), self.number("entry"));
         let noload = kind == Some(kind::KERNEL_NOLOAD);
         // What need not be loaded could do without, but U-Boot 2023.01 asks for it all the same.
         let severity = if noload { Severity::Warning } else { Severity::Error };
-        if self.load.is_none() {
+        if load.is_none() {
             let message = format!("the kernel {name} has no load address of one or two cells");
             add(&rules::LOAD, severity, message, rules::LOAD.help.to_owned());
         }
-        if self.entry.is_none() && !arch.is_some_and(|arch| ENTERED_BY_SETUP.contains(&arch)) {
+        if entry.is_none() && !arch.is_some_and(|arch| ENTERED_BY_SETUP.contains(&arch)) {
             let message = format!("the kernel {name} has no entry point of one or two cells");
             add(&rules::ENTRY, severity, message, rules::ENTRY.help.to_owned());
         }
-        let (Some(entry), Some(data), Some(0)) = (self.entry, self.data, compression) else { return };
+        let (Some(entry), Some(data), Some(0)) = (entry, self.data, compression) else { return };
         // Of what is not loaded the entry point is an offset.
-        let Some(load) = (if noload { Some(0) } else { self.load }) else { return };
+        let Some(load) = (if noload { Some(0) } else { load }) else { return };
         // U-Boot takes an arm64 kernel that is not loaded to its place and enters it there.
         if noload && arch == Some(ARCH_ARM64) {
             return;

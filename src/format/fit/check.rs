@@ -1,6 +1,7 @@
 //! What can be wrong with a FIT that can be read.
 
 use super::{Algorithm, BootView, Fit, Image, rules};
+use crate::bytes::{hex, len64};
 use crate::finding::{Checks, Finding, Severity};
 use std::collections::{HashMap, HashSet};
 
@@ -49,7 +50,7 @@ impl Fit<'_> {
         }
         let hashable = self.hashed_bytes();
         if let Err(bytes) = hashable {
-            let have = crate::bytes::len64(self.bytes);
+            let have = len64(self.bytes);
             let message = format!(
                 "no hash was checked: images share their bytes, so that {bytes} are hashed of a file of {have}"
             );
@@ -79,7 +80,7 @@ impl Fit<'_> {
             }
             _ => None,
         };
-        let tree_end = crate::bytes::len64(self.dtb().bytes());
+        let tree_end = len64(self.dtb().bytes());
         let inside = self.images().filter_map(|image| match image.placement() {
             Ok(Some(super::Placement::Position(at))) if at.start < tree_end => {
                 let message = format!("the external data of image {} begins inside of the tree", image.name());
@@ -144,7 +145,7 @@ impl Image<'_, '_> {
         let mut unknown = Vec::new();
         let mut add = |finding: Finding, at| findings.push(finding.at(at));
         if let Err(error) = self.placement() {
-            findings.push(rules::DATA.finding(error.to_string()).at(error.at.0).with_help(error.help));
+            findings.push(rules::DATA.of(error));
             return findings;
         }
         let Some(data) = self.data() else {
@@ -172,7 +173,7 @@ impl Image<'_, '_> {
                     add(rules::HASH.finding(message).with_help("make the FIT with kimage fit or mkimage -f"), at);
                 }
                 Some(value) if value != want => {
-                    let message = format!("{algo} of image {name}: found {}, wanted {}", hex(value), hex(&want));
+                    let message = format!("{algo} of image {name}: found {}, wanted {}", short(value), short(&want));
                     add(rules::HASH.finding(message), at);
                 }
                 Some(_) => {}
@@ -184,7 +185,6 @@ impl Image<'_, '_> {
 }
 
 /// As much of a hash as tells it from another.
-fn hex(bytes: &[u8]) -> String {
-    let digits: String = bytes.iter().take(20).map(|byte| format!("{byte:02x}")).collect();
-    if bytes.len() > 20 { format!("{digits}…") } else { digits }
+fn short(bytes: &[u8]) -> String {
+    bytes.get(..20).filter(|_| bytes.len() > 20).map_or_else(|| hex(bytes), |first| format!("{}…", hex(first)))
 }

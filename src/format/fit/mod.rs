@@ -18,7 +18,7 @@ pub use hash::Algorithm;
 pub use layout::Layout;
 pub(crate) use rules::RULES;
 
-use crate::bytes::{FieldError, FileOffset, Problem, len64, slice};
+use crate::bytes::{FieldError, FileOffset, count64, len64, slice_at};
 use crate::format::fdt::{Dtb, NodeRef, Tree};
 use crate::format::footprint::{Footprint, Stage};
 use crate::layout::{Region, RegionKind};
@@ -98,9 +98,8 @@ impl<'a> Fit<'a> {
         let tree = dtb.tree()?;
         if tree.find("/images").is_none() {
             let at = tree.root().at().0;
-            let problem = Problem::Unknown { found: 0, want: "a node /images" };
             let help = "this is a device tree, not a FIT: give an .itb file as mkimage -f makes it";
-            return Err(FieldError::new("images", at, problem).with_help(help));
+            return Err(FieldError::unknown("images", at, 0_u64, "a node /images").with_help(help));
         }
         Ok(Fit { bytes, dtb, tree })
     }
@@ -154,7 +153,7 @@ impl<'a> Fit<'a> {
     pub(crate) fn hashed_bytes(&self) -> Result<u64, u64> {
         const MOST: u64 = 16;
         let of =
-            |image: Image<'_, '_>| len64(image.data().unwrap_or(&[])).saturating_mul(len_of(image.hashes().count()));
+            |image: Image<'_, '_>| len64(image.data().unwrap_or(&[])).saturating_mul(count64(image.hashes().count()));
         let bytes = self.images().map(of).fold(0, u64::saturating_add);
         if bytes > len64(self.bytes).saturating_mul(MOST) { Err(bytes) } else { Ok(bytes) }
     }
@@ -201,10 +200,6 @@ impl<'a> Fit<'a> {
         data.sort_by_key(|(_, at)| (at.start, at.end));
         Ok(cut(&self.dtb.regions()?, &data, len64(self.bytes)))
     }
-}
-
-fn len_of(count: usize) -> u64 {
-    u64::try_from(count).unwrap_or(u64::MAX)
 }
 
 /// The blocks of a tree with the ranges of data cut out of them, and what lies behind them.
@@ -284,8 +279,7 @@ impl<'f, 'a> Image<'f, 'a> {
         for (name, base) in external {
             let Some(property) = node.property(name) else { continue };
             let wrong = |field: &'static str, at: FileOffset, found: usize, want| {
-                let found = u64::try_from(found).unwrap_or(u64::MAX);
-                Err(FieldError::new(field, at.0, Problem::Unknown { found, want }))
+                Err(FieldError::unknown(field, at.0, count64(found), want))
             };
             let Some(offset) = property.u32() else {
                 return wrong("data-offset", property.at, property.value.len(), "one cell (4 bytes)");
@@ -300,16 +294,20 @@ impl<'f, 'a> Image<'f, 'a> {
             let range = start..start + u64::from(len);
             let have = len64(self.fit.bytes);
             if range.end > have && node.property("data").is_some() {
-                let problem =
-                    Problem::Unknown { found: offset.into(), want: "none where the data is in the tree (`data`)" };
                 let help = "U-Boot takes what `data-offset` says: put the data behind the tree again (kimage fit FILE -E, or mkimage -F \
                             with -E), or take data-offset and data-size out";
-                return Err(FieldError::new(format!("{}/{name}", node.path()), property.at.0, problem).with_help(help));
+                return Err(FieldError::unknown(
+                    format!("{}/{name}", node.path()),
+                    property.at.0,
+                    offset,
+                    "none where the data is in the tree (`data`)",
+                )
+                .with_help(help));
             }
             if range.end > have {
-                let problem = Problem::Truncated { need: range.end, have };
                 let help = "the file is cut off, or the external data was left behind: copy the whole .itb again";
-                return Err(FieldError::new(format!("{}/{name}", node.path()), property.at.0, problem).with_help(help));
+                return Err(FieldError::truncated(format!("{}/{name}", node.path()), property.at.0, range.end, have)
+                    .with_help(help));
             }
             return Ok(Some(if name == "data-offset" { Placement::Offset(range) } else { Placement::Position(range) }));
         }
@@ -320,7 +318,7 @@ impl<'f, 'a> Image<'f, 'a> {
     /// Its data as it stands in the file; `None` when it is not all there.
     pub fn data(&self) -> Option<&'a [u8]> {
         let at = self.placement().ok()??.range().clone();
-        slice(self.fit.bytes, at.start, at.end - at.start)
+        slice_at(self.fit.bytes, &at)
     }
 
     /// The hashes of its data.

@@ -3,7 +3,7 @@
 //! Source: the PE Format specification; what UEFI firmware makes of it: EDK2, MdePkg/Library/BasePeCoffLib.
 
 use super::file::{NX_COMPAT, NoDigest, Pe, SECTION_EXECUTE, SECTION_WRITE, Section};
-use crate::bytes::{Cursor, len64, slice};
+use crate::bytes::{Cursor, hex, len64, slice};
 use crate::finding::{Checks, Hex, Severity, rules};
 
 /// What a verdict calls them.
@@ -65,20 +65,14 @@ impl Pe<'_> {
         let strict = if is_kernel { Severity::Error } else { Severity::Warning };
         self.check_sections(strict, &mut checks);
         self.check_sizes(strict, &mut checks);
-        checks.expect(
-            &SUBSYSTEM,
-            self.place("Subsystem"),
-            (10..=12).contains(&self.subsystem),
-            self.subsystem,
-            "10 (EFI application)",
-        );
-        let (at, entry) = (self.place("AddressOfEntryPoint"), u64::from(self.entry));
+        self.check_subsystem(&mut checks);
+        let (at, entry) = (self.place("AddressOfEntryPoint"), self.value("AddressOfEntryPoint"));
         let holds = |section: &Section| section.flags & SECTION_EXECUTE != 0 && memory(section).contains(&entry);
         let kept = self.sections.iter().any(holds);
         checks.expect(&ENTRY, at, kept, Hex(entry), "an address inside an executable section");
         let both = SECTION_EXECUTE | SECTION_WRITE;
         let mixed = self.sections.iter().find(|section| section.flags & both == both);
-        if self.dll_characteristics & NX_COMPAT != 0 {
+        if self.value("DllCharacteristics") & u64::from(NX_COMPAT) != 0 {
             let found = mixed.map_or(String::new(), |section| format!("section {} is both", name(section)));
             let (at, wanted) = (self.place("DllCharacteristics"), "no section that is both writable and executable");
             checks.expect(&NX, at, mixed.is_none(), found, wanted);
@@ -90,8 +84,15 @@ impl Pe<'_> {
         checks
     }
 
+    fn check_subsystem(&self, checks: &mut Checks) {
+        let subsystem = self.value("Subsystem");
+        let is_efi = (10..=12).contains(&subsystem);
+        checks.expect(&SUBSYSTEM, self.place("Subsystem"), is_efi, subsystem, "10 (EFI application)");
+    }
+
     fn check_sections(&self, strict: Severity, checks: &mut Checks) {
         let len = len64(self.bytes());
+        let (file, alignment) = (self.value("FileAlignment"), self.value("SectionAlignment"));
         let (mut raw_end, mut memory_end) = (self.headers_end(), 0);
         let by_file: Vec<&Section> = self.sections.iter().filter(|section| section.raw_size > 0).collect();
         for section in &by_file {
@@ -100,43 +101,32 @@ impl Pe<'_> {
             let wanted = format!("a range behind {raw_end:#x}, inside the file's {len:#x} bytes");
             checks.expect(&SECTIONS, section.at + 20, range.start >= raw_end && range.end <= len, found, wanted);
             raw_end = raw_end.max(range.end);
-            if self.file_alignment.is_power_of_two() {
+            if file.is_power_of_two() {
                 let found = format!("{} at {:#x}", name(section), section.raw_at);
-                let wanted = format!("a multiple of FileAlignment, {:#x}", self.file_alignment);
-                checks.expect_as(
-                    strict,
-                    &ALIGNMENT,
-                    section.at + 20,
-                    section.raw_at % self.file_alignment == 0,
-                    found,
-                    wanted,
-                );
+                let wanted = format!("a multiple of FileAlignment, {file:#x}");
+                let kept = u64::from(section.raw_at) % file == 0;
+                checks.expect_as(strict, &ALIGNMENT, section.at + 20, kept, found, wanted);
             }
         }
         for section in &self.sections {
             let range = memory(section);
             let found = format!("{} at {:#x} to {:#x} in memory", name(section), range.start, range.end);
-            checks.expect(
-                &SECTIONS,
-                section.at + 12,
-                range.start >= memory_end,
-                found,
-                format!("behind {memory_end:#x}"),
-            );
+            let wanted = format!("behind {memory_end:#x}");
+            checks.expect(&SECTIONS, section.at + 12, range.start >= memory_end, found, wanted);
             memory_end = memory_end.max(range.end);
             // The build that put a `.bss` behind the others did not align it, or any, to what it wrote as SectionAlignment.
-            if !self.section_alignment.is_power_of_two() || strict == Severity::Error && self.bss().is_some() {
+            if !alignment.is_power_of_two() || strict == Severity::Error && self.bss().is_some() {
                 continue;
             }
-            let kept = section.virtual_address % self.section_alignment == 0;
+            let kept = u64::from(section.virtual_address) % alignment == 0;
             let found = format!("{} at {:#x} in memory", name(section), section.virtual_address);
-            let wanted = format!("a multiple of SectionAlignment, {:#x}", self.section_alignment);
+            let wanted = format!("a multiple of SectionAlignment, {alignment:#x}");
             checks.expect_as(strict, &ALIGNMENT, section.at + 12, kept, found, wanted);
         }
     }
 
     fn check_sizes(&self, strict: Severity, checks: &mut Checks) {
-        let (file, memory_alignment) = (self.file_alignment, self.section_alignment);
+        let (file, memory_alignment) = (self.value("FileAlignment"), self.value("SectionAlignment"));
         let kept = file.is_power_of_two() && (0x20..=0x10000).contains(&file);
         let found = format!("FileAlignment {file:#x}");
         checks.expect(&ALIGNMENT, self.place("FileAlignment"), kept, found, "a power of two from 0x200 to 0x10000");
@@ -145,16 +135,16 @@ impl Pe<'_> {
         let wanted = "a power of two, not less than FileAlignment";
         checks.expect(&ALIGNMENT, self.place("SectionAlignment"), kept, found, wanted);
         let end = self.sections.iter().map(|section| memory(section).end).max().unwrap_or(0);
-        let size = u64::from(self.size_of_image);
+        let size = self.value("SizeOfImage");
         // The specification wants a multiple of SectionAlignment; loaders take what the sections need.
-        let rounded = end.checked_next_multiple_of(u64::from(memory_alignment.max(1))).unwrap_or(end);
+        let rounded = end.checked_next_multiple_of(memory_alignment.max(1)).unwrap_or(end);
         let found = format!("SizeOfImage {size:#x}");
         let severity = if size < end { Severity::Error } else { strict };
         // Others may ask for more memory than their sections take.
         let kept = size == end || size == rounded || strict < Severity::Error && size > end;
         let wanted = format!("{end:#x}, the end of the sections");
         checks.expect_as(severity, &SIZES, self.place("SizeOfImage"), kept, found, wanted);
-        let headers = u64::from(self.size_of_headers);
+        let headers = self.value("SizeOfHeaders");
         let first = self.sections.iter().filter(|section| section.raw_size > 0).map(|section| section.raw_at).min();
         let first = first.map_or(len64(self.bytes()), u64::from);
         let kept = (self.headers_end()..=first).contains(&headers);
@@ -166,7 +156,8 @@ impl Pe<'_> {
     /// The sum and the table that signing adds.
     fn check_signature(&self, checks: &mut Checks) {
         let at = self.place("CheckSum");
-        if self.checksum != 0 {
+        let found = self.value("CheckSum");
+        if found != 0 {
             let computed = checksum(self.bytes(), at);
             // A stub is linked with a sum, and tools that add sections or sign it leave that as it is. Where the digest that
             // the signature signs is right, nothing was changed since.
@@ -175,8 +166,8 @@ impl Pe<'_> {
             let untouched =
                 certificates.iter().all(|one| digest.as_ref().is_ok_and(|own| signed_digest(one.data) == Some(own)));
             let severity = if untouched { Severity::Warning } else { Severity::Error };
-            let kept = self.checksum == computed;
-            checks.expect_as(severity, &CHECKSUM, at, kept, Hex(self.checksum.into()), Hex(computed.into()));
+            let kept = found == computed;
+            checks.expect_as(severity, &CHECKSUM, at, kept, Hex(found), Hex(computed));
         }
         let Some(entry) = self.signed_fields().into_iter().nth(1) else { return };
         let raw = slice(self.bytes(), entry.start, 8).unwrap_or(&[]);
@@ -194,13 +185,8 @@ impl Pe<'_> {
         let kept =
             range.end == len && range.start % 8 == 0 && !certificates.is_empty() && range.start + whole == range.end;
         let found = format!("{} certificates at {:#x} to {:#x}", certificates.len(), range.start, range.end);
-        checks.expect(
-            &CERTIFICATES,
-            entry.start,
-            kept,
-            found,
-            format!("certificates up to the end of the file, {len:#x}"),
-        );
+        let wanted = format!("certificates up to the end of the file, {len:#x}");
+        checks.expect(&CERTIFICATES, entry.start, kept, found, wanted);
         let count = u64::try_from(certificates.len()).unwrap_or(u64::MAX);
         let mut other = 0_u64;
         let computed = certificates.first().map(|_| self.authenticode_sha256());
@@ -217,10 +203,9 @@ impl Pe<'_> {
                 checks.not_checked(&NO_DIGEST, certificate.at, NoDigest::Shared, AUTHENTICODE_DIGESTS);
                 continue;
             }
-            let show = |digest: &[u8]| digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
             let kept = computed.as_ref().is_ok_and(|computed| computed == signed);
-            let found = computed.map_or_else(|why| why.to_string(), |digest| show(&digest));
-            checks.expect(&DIGEST, certificate.at, kept, found, show(signed));
+            let found = computed.map_or_else(|why| why.to_string(), |digest| hex(&digest));
+            checks.expect(&DIGEST, certificate.at, kept, found, hex(signed));
         }
         let many = |count: u64| if count == 1 { "1 signature".to_owned() } else { format!("{count} signatures") };
         if other > 0 {
@@ -238,11 +223,9 @@ impl Pe<'_> {
         checks.expect(&KERNEL, at, wanted.contains(&found), format!("{field} {found:#x}"), text.join(" or "));
     }
 
-    /// The same for a field of the table; `found`: `None` for the 32 bits at its place.
-    fn field(&self, checks: &mut Checks, name: &str, found: Option<u64>, wanted: &[u64]) {
-        let at = self.place(name);
-        let found = found.unwrap_or_else(|| Cursor::little(self.bytes()).u32("PE header", at).unwrap_or(0).into());
-        self.equal(checks, name, at, found, wanted);
+    /// The same for a field of the table.
+    fn field(&self, checks: &mut Checks, name: &str, wanted: &[u64]) {
+        self.equal(checks, name, self.place(name), self.value(name), wanted);
     }
 
     /// What header.S (zImage: efi-header.S) makes of the layout: sections in the file as in memory, one behind the other.
@@ -251,30 +234,30 @@ impl Pe<'_> {
         let cursor = Cursor::little(self.bytes());
         let word = |at: u64| u64::from(cursor.u32("PE header", at).unwrap_or(0));
         let directories = optional + if self.is_plus { 112 } else { 96 };
-        self.field(checks, "TimeDateStamp", Some(self.time.into()), &[0]);
-        self.field(checks, "PointerToSymbolTable", None, &[0]);
-        self.field(checks, "NumberOfSymbols", None, &[0, 1]);
+        self.field(checks, "TimeDateStamp", &[0]);
+        self.field(checks, "PointerToSymbolTable", &[0]);
+        self.field(checks, "NumberOfSymbols", &[0, 1]);
         let bits = if self.is_plus { 0x206 } else { 0x306 };
-        self.field(checks, "Characteristics", Some(self.characteristics.into()), &[bits]);
+        self.field(checks, "Characteristics", &[bits]);
         self.equal(checks, "linker version", self.place("MajorLinkerVersion"), word(optional) >> 16, &[0x1402]);
         let bss = self.bss().map_or(0, |bss| u64::from(bss.virtual_size));
-        self.field(checks, "SizeOfUninitializedData", None, &[bss]);
+        self.field(checks, "SizeOfUninitializedData", &[bss]);
         let at = self.place("MajorOperatingSystemVersion");
         self.equal(checks, "operating system version", at, word(at), &[0]);
-        let (major, minor) = self.image_version;
-        self.field(checks, "MajorImageVersion", Some(major.into()), &[0, 1, 2, 3]);
-        self.field(checks, "MinorImageVersion", Some(minor.into()), &[0, 1]);
+        self.field(checks, "MajorImageVersion", &[0, 1, 2, 3]);
+        self.field(checks, "MinorImageVersion", &[0, 1]);
         let at = self.place("MajorSubsystemVersion");
         self.equal(checks, "subsystem version", at, word(at), &[0]);
-        self.field(checks, "Win32VersionValue", None, &[0]);
-        self.field(checks, "DllCharacteristics", Some(self.dll_characteristics.into()), &[0, NX_COMPAT.into()]);
+        self.field(checks, "Win32VersionValue", &[0]);
+        self.field(checks, "DllCharacteristics", &[0, NX_COMPAT.into()]);
         for at in (self.place("SizeOfStackReserve")..directories - 4).step_by(4) {
             self.equal(checks, "size of stack or heap, or LoaderFlags", at, word(at), &[0]);
         }
         let count = word(directories - 4);
         self.equal(checks, "NumberOfRvaAndSizes", directories - 4, count, &[6, 7]);
         let len = self.sections.first().map_or(0, |first| first.at.saturating_sub(optional));
-        self.field(checks, "SizeOfOptionalHeader", Some(len), &[directories - optional + 8 * count]);
+        let wanted = [directories - optional + 8 * count];
+        self.equal(checks, "SizeOfOptionalHeader", self.place("SizeOfOptionalHeader"), len, &wanted);
         for index in (0..count.min(6)).filter(|index| *index != 4) {
             let at = directories + 8 * index;
             self.equal(checks, "data directory address", at, word(at), &[0]);
@@ -283,16 +266,16 @@ impl Pe<'_> {
         let code =
             self.sections.iter().find(|section| section.flags & 0x20 != 0).map(|section| section.virtual_address);
         let base = u64::from(code.unwrap_or(0));
-        let size = u64::from(self.size_of_image);
-        self.field(checks, "BaseOfCode", None, &[base]);
+        let size = self.value("SizeOfImage");
+        self.field(checks, "BaseOfCode", &[base]);
         let data = self.sections.last().filter(|section| section.flags & SECTION_WRITE != 0 && !section.is_bss());
         let data_size = data.map_or(0, |section| u64::from(section.virtual_size));
-        self.field(checks, "SizeOfInitializedData", None, &[data_size]);
+        self.field(checks, "SizeOfInitializedData", &[data_size]);
         let code_size = size.saturating_sub(base).saturating_sub(data_size).saturating_sub(bss);
-        self.field(checks, "SizeOfCode", None, &[code_size]);
+        self.field(checks, "SizeOfCode", &[code_size]);
         if self.is_plus {
             // Before Linux 6.7 x86 kernels had their load address there, and sections aligned to 32 bytes.
-            let low = self.file_alignment < 0x200 && self.image_base & 0xffff == 0;
+            let low = self.value("FileAlignment") < 0x200 && self.image_base & 0xffff == 0;
             self.equal(checks, "ImageBase", self.image_base_place().0, if low { 0 } else { self.image_base }, &[0]);
         } else {
             let data_at = data.map_or(0, |section| u64::from(section.virtual_address));
@@ -300,7 +283,7 @@ impl Pe<'_> {
             self.equal(checks, "ImageBase", self.image_base_place().0, word(self.image_base_place().0) & 0xffff, &[0]);
         }
         let first = self.sections.first().map_or(0, |section| u64::from(section.raw_at));
-        self.field(checks, "SizeOfHeaders", Some(self.size_of_headers.into()), &[first]);
+        self.field(checks, "SizeOfHeaders", &[first]);
         let mut end = first;
         for (index, section) in self.sections.iter().enumerate() {
             let is_last = index + 1 == self.sections.len();
@@ -335,15 +318,15 @@ impl Pe<'_> {
 impl Pe<'_> {
     /// The header of Linux 3.3 and 3.4: `.text` is the file, `.reloc` a few bytes of the setup.
     fn check_one_piece(&self, checks: &mut Checks) {
-        let size = u64::from(self.size_of_image);
+        let size = self.value("SizeOfImage");
         let [text, rest @ ..] = self.sections.as_slice() else { return };
-        self.field(checks, "SizeOfCode", None, &[size]);
-        self.field(checks, "SizeOfInitializedData", None, &[0]);
-        self.field(checks, "SizeOfUninitializedData", None, &[0]);
-        self.field(checks, "BaseOfCode", None, &[0]);
-        self.field(checks, "SectionAlignment", Some(self.section_alignment.into()), &[0x1000]);
-        self.field(checks, "FileAlignment", Some(self.file_alignment.into()), &[0x200]);
-        self.field(checks, "SizeOfHeaders", Some(self.size_of_headers.into()), &[0x200]);
+        self.field(checks, "SizeOfCode", &[size]);
+        self.field(checks, "SizeOfInitializedData", &[0]);
+        self.field(checks, "SizeOfUninitializedData", &[0]);
+        self.field(checks, "BaseOfCode", &[0]);
+        self.field(checks, "SectionAlignment", &[0x1000]);
+        self.field(checks, "FileAlignment", &[0x200]);
+        self.field(checks, "SizeOfHeaders", &[0x200]);
         self.equal(checks, "VirtualSize", text.at + 8, text.virtual_size.into(), &[size]);
         self.equal(checks, "SizeOfRawData", text.at + 16, text.raw_size.into(), &[size]);
         for section in rest {
@@ -352,21 +335,10 @@ impl Pe<'_> {
             let kept = range.end <= size && section.virtual_address == section.raw_at;
             checks.expect(&SECTIONS, section.at + 20, kept, found, "a range inside the file, the same in memory");
         }
-        checks.expect(
-            &SUBSYSTEM,
-            self.place("Subsystem"),
-            (10..=12).contains(&self.subsystem),
-            self.subsystem,
-            "10 (EFI application)",
-        );
-        let kept = (self.headers_end()..size).contains(&self.entry.into());
-        checks.expect(
-            &ENTRY,
-            self.place("AddressOfEntryPoint"),
-            kept,
-            Hex(self.entry.into()),
-            "an address inside the image, behind the headers",
-        );
+        self.check_subsystem(checks);
+        let (at, entry) = (self.place("AddressOfEntryPoint"), self.value("AddressOfEntryPoint"));
+        let kept = (self.headers_end()..size).contains(&entry);
+        checks.expect(&ENTRY, at, kept, Hex(entry), "an address inside the image, behind the headers");
     }
 }
 
@@ -380,7 +352,7 @@ fn name(section: &Section) -> String {
 }
 
 /// The sum of all 16-bit words with carries added back in, the field itself taken for zero, and the length.
-fn checksum(bytes: &[u8], at: u64) -> u32 {
+fn checksum(bytes: &[u8], at: u64) -> u64 {
     let mut sum = 0_u64;
     let (mut words, mut offset) = (bytes.chunks_exact(2), 0_u64);
     for word in &mut words {
@@ -395,8 +367,7 @@ fn checksum(bytes: &[u8], at: u64) -> u32 {
     while sum > 0xffff {
         sum = (sum & 0xffff) + (sum >> 16);
     }
-    let [a, b, c, d, ..] = (sum + len64(bytes)).to_le_bytes();
-    u32::from_le_bytes([a, b, c, d])
+    (sum + len64(bytes)) & u64::from(u32::MAX)
 }
 
 /// The digest in a PKCS #7 signature: what follows the DER of `DigestInfo` for SHA-256 (Authenticode's

@@ -3,8 +3,8 @@
 //! Source: Microsoft's PE Format specification ("COFF File Header", "Optional Header", "Section Table", "The Attribute
 //! Certificate Table") and, for the digest, "Windows Authenticode Portable Executable Signature Format".
 
-use super::{DosHeader, E_LFANEW, E_MAGIC, OPTIONAL_AT, PE32, PE32_PLUS, SECTION_LEN, SIGNATURE, offset_of};
-use crate::bytes::{Cursor, FieldError, Problem, len64, slice};
+use super::{DosHeader, E_LFANEW, E_MAGIC, FIELDS, OPTIONAL_AT, PE32, PE32_PLUS, SECTION_LEN, SIGNATURE, offset_of};
+use crate::bytes::{Cursor, FieldError, len64, slice, slice_at, until_zero};
 use sha2::{Digest, Sha256};
 use std::ops::Range;
 
@@ -49,7 +49,7 @@ impl Section {
 
     /// The name without its padding.
     pub(crate) fn name(&self) -> &[u8] {
-        self.name.split(|byte| *byte == 0).next().unwrap_or(&self.name)
+        until_zero(&self.name)
     }
 
     /// Its bytes in the file.
@@ -86,34 +86,10 @@ pub struct Pe<'a> {
     bytes: &'a [u8],
     /// File offset of `PE\0\0`.
     pub at: u64,
-    /// `Machine`.
-    pub machine: u16,
-    /// `TimeDateStamp`.
-    pub time: u32,
-    /// `Characteristics` of the file header.
-    pub characteristics: u16,
     /// PE32+ (64-bit)?
     pub is_plus: bool,
-    /// `AddressOfEntryPoint`, from the start of the loaded image.
-    pub entry: u32,
     /// `ImageBase`.
     pub image_base: u64,
-    /// `SectionAlignment` in bytes.
-    pub section_alignment: u32,
-    /// `FileAlignment` in bytes.
-    pub file_alignment: u32,
-    /// `MajorImageVersion` and `MinorImageVersion`; a Linux kernel's count its EFI stub.
-    pub image_version: (u16, u16),
-    /// `SizeOfImage`: bytes in memory.
-    pub size_of_image: u32,
-    /// `SizeOfHeaders`.
-    pub size_of_headers: u32,
-    /// `CheckSum`.
-    pub checksum: u32,
-    /// `Subsystem`: 10 for an EFI application.
-    pub subsystem: u16,
-    /// `DllCharacteristics`.
-    pub dll_characteristics: u16,
     /// Sections, in table order.
     pub sections: Vec<Section>,
     /// Where the certificate table's directory entry stands, and what it says: offset and length in the file.
@@ -154,12 +130,11 @@ impl<'a> Pe<'a> {
     fn read(bytes: &'a [u8], is_strict: bool) -> Result<Self, FieldError> {
         let cursor = Cursor::little(bytes);
         let at = u64::from(cursor.u32("e_lfanew", E_LFANEW)?);
-        let magic = |field, at, found: u64, want: u64| match found == want {
-            true => Ok(()),
-            false => Err(FieldError::new(field, at, Problem::Magic { found, want })),
-        };
-        magic("e_magic", 0, cursor.u16("e_magic", 0)?.into(), E_MAGIC.into())?;
-        magic("PE signature", at, cursor.u32("PE signature", at)?.into(), SIGNATURE.into())?;
+        let magic = cursor.u16("e_magic", 0)?;
+        if magic != E_MAGIC {
+            return Err(FieldError::magic("e_magic", 0, magic, E_MAGIC));
+        }
+        cursor.magic("PE signature", at, SIGNATURE)?;
         let place = |name: &str| at + offset_of(name);
         let count = cursor.u16("NumberOfSections", place("NumberOfSections"))?;
         let optional_len = u64::from(cursor.u16("SizeOfOptionalHeader", place("SizeOfOptionalHeader"))?);
@@ -168,8 +143,7 @@ impl<'a> Pe<'a> {
             PE32 => false,
             found if found == PE32_PLUS || !is_strict => true,
             found => {
-                let problem = Problem::Unknown { found: found.into(), want: "0x10b (PE32) or 0x20b (PE32+)" };
-                return Err(FieldError::new("Magic", optional, problem));
+                return Err(FieldError::unknown("Magic", optional, found, "0x10b (PE32) or 0x20b (PE32+)"));
             }
         };
         let image_base = match is_plus {
@@ -203,30 +177,17 @@ impl<'a> Pe<'a> {
                 flags: cursor.u32("Characteristics", at + 36)?,
             });
         }
-        Ok(Pe {
-            bytes,
-            at,
-            machine: cursor.u16("Machine", place("Machine"))?,
-            time: cursor.u32("TimeDateStamp", place("TimeDateStamp"))?,
-            characteristics: cursor.u16("Characteristics", place("Characteristics"))?,
-            is_plus,
-            entry: cursor.u32("AddressOfEntryPoint", place("AddressOfEntryPoint"))?,
-            image_base,
-            section_alignment: cursor.u32("SectionAlignment", place("SectionAlignment"))?,
-            file_alignment: cursor.u32("FileAlignment", place("FileAlignment"))?,
-            image_version: (
-                cursor.u16("MajorImageVersion", place("MajorImageVersion"))?,
-                cursor.u16("MinorImageVersion", place("MinorImageVersion"))?,
-            ),
-            size_of_image: cursor.u32("SizeOfImage", place("SizeOfImage"))?,
-            size_of_headers: cursor.u32("SizeOfHeaders", place("SizeOfHeaders"))?,
-            checksum: cursor.u32("CheckSum", place("CheckSum"))?,
-            subsystem: cursor.u16("Subsystem", place("Subsystem"))?,
-            dll_characteristics: cursor.u16("DllCharacteristics", place("DllCharacteristics"))?,
-            sections,
-            certificates,
-            optional_at: optional,
-        })
+        for field in FIELDS.iter().take_while(|field| field.at < OPTIONAL_AT + 72) {
+            cursor.take(field.name, at + field.at, field.width)?;
+        }
+        Ok(Pe { bytes, at, is_plus, image_base, sections, certificates, optional_at: optional })
+    }
+
+    /// The value of a field of the headers, by its name in the specification, where PE32+ has it.
+    pub(crate) fn value(&self, name: &str) -> u64 {
+        let field = FIELDS.iter().find(|field| field.name == name);
+        let raw = field.and_then(|field| slice(self.bytes, self.at + field.at, field.width)).unwrap_or_default();
+        raw.iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte))
     }
 
     /// File offset of a field of the headers by its name in the specification, where PE32+ has it.
@@ -285,6 +246,17 @@ impl<'a> Pe<'a> {
         std::iter::once(checksum..checksum + 4).chain(entry).collect()
     }
 
+    /// The first `len` bytes as they were before the image was signed: without what signing changes.
+    pub(crate) fn unsigned(&self, len: u64) -> Option<Vec<u8>> {
+        let mut plain = slice(self.bytes, 0, len)?.to_vec();
+        for range in self.signed_fields() {
+            if let (Ok(start), Ok(end)) = (usize::try_from(range.start), usize::try_from(range.end)) {
+                plain.get_mut(start..end).unwrap_or_default().fill(0);
+            }
+        }
+        Some(plain)
+    }
+
     /// The certificates: one for each signature. Ends at the first that does not hold together.
     pub(crate) fn certificates(&self) -> Vec<Certificate<'a>> {
         let mut found = Vec::new();
@@ -316,7 +288,7 @@ impl<'a> Pe<'a> {
     pub(crate) fn authenticode_sha256(&self) -> Result<[u8; 32], NoDigest> {
         let mut hasher = Sha256::new();
         for range in self.signed_ranges()? {
-            hasher.update(slice(self.bytes, range.start, range.end - range.start).ok_or(NoDigest::Outside)?);
+            hasher.update(slice_at(self.bytes, &range).ok_or(NoDigest::Outside)?);
         }
         Ok(hasher.finalize().into())
     }
@@ -335,7 +307,7 @@ impl<'a> Pe<'a> {
             if is_inside { Ok(()) } else { Err(NoDigest::Outside) }
         };
         const MOST_SHARED: u64 = 4;
-        let headers_end = u64::from(self.size_of_headers);
+        let headers_end = self.value("SizeOfHeaders");
         let checksum = self.place("CheckSum");
         put(0..checksum)?;
         match &self.certificates {
@@ -381,8 +353,8 @@ pub(crate) enum NoDigest {
 }
 
 /// The CPU of `Machine`, by its usual name.
-pub(crate) fn machine_name(machine: u16) -> &'static str {
-    match machine {
+pub(crate) fn machine_name(machine: u64) -> &'static str {
+    match u16::try_from(machine).unwrap_or(0) {
         0x14c => "i386",
         MACHINE_AMD64 => "x86-64",
         0x1c0 => "ARM",

@@ -12,7 +12,7 @@ pub(crate) use names::{
 pub use names::{ARCH, COMPRESSION, Name, Names, OS, TYPE};
 pub(crate) use rules::RULES;
 
-use crate::bytes::{self, Align, Cursor, Endian, Field, FieldError, Problem, fields, len64, slice};
+use crate::bytes::{self, Align, Cursor, Endian, Field, FieldError, len64, record, slice, slice_at};
 use crate::finding::Severity;
 use crate::format::entered;
 use crate::format::footprint::{Footprint, Stage};
@@ -57,28 +57,26 @@ pub mod kind {
     pub const FDT_LEGACY: u8 = 42;
 }
 
-#[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
-#[repr(C)]
-struct RawHeader {
-    ih_magic: U32,
-    ih_hcrc: U32,
-    ih_time: U32,
-    ih_size: U32,
-    ih_load: U32,
-    ih_ep: U32,
-    ih_dcrc: U32,
-    ih_os: u8,
-    ih_arch: u8,
-    ih_type: u8,
-    ih_comp: u8,
-    ih_name: [u8; NAME_LEN],
+record! {
+    #[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+    #[repr(C)]
+    struct RawHeader,
+    /// The fields of the header.
+    FIELDS, at 0 => {
+        ih_magic: U32, 0;
+        ih_hcrc: U32, 0;
+        ih_time: U32, 0;
+        ih_size: U32, 0;
+        ih_load: U32, 0;
+        ih_ep: U32, 0;
+        ih_dcrc: U32, 0;
+        ih_os: u8, 0;
+        ih_arch: u8, 0;
+        ih_type: u8, 0;
+        ih_comp: u8, 0;
+        ih_name: [u8; NAME_LEN], 0;
+    }
 }
-
-/// The fields of the header.
-pub(crate) const FIELDS: &[Field] = fields!(RawHeader, at 0 => {
-    ih_magic since 0, ih_hcrc since 0, ih_time since 0, ih_size since 0, ih_load since 0, ih_ep since 0, ih_dcrc since 0,
-    ih_os since 0, ih_arch since 0, ih_type since 0, ih_comp since 0, ih_name since 0,
-});
 
 /// File offset of a field of [`FIELDS`].
 pub(crate) const fn offset_of(name: &str) -> u64 {
@@ -274,10 +272,9 @@ impl<'a> UImage<'a> {
         let cursor = Cursor::new(bytes, Endian::Big);
         let magic = cursor.u32("ih_magic", offset_of("ih_magic"))?;
         if magic != want {
-            let problem = Problem::Magic { found: magic.into(), want: want.into() };
-            return Err(FieldError::new("ih_magic", 0, problem).with_help("this is no U-Boot legacy image"));
+            return Err(FieldError::magic("ih_magic", 0, magic, want).with_help("this is no U-Boot legacy image"));
         }
-        let truncated = |field, at, need| FieldError::new(field, at, Problem::Truncated { need, have: len64(bytes) });
+        let truncated = |field, at, need| FieldError::truncated(field, at, need, len64(bytes));
         let Ok((raw, _)) = RawHeader::read_from_prefix(bytes) else {
             return Err(truncated("header", 0, HEADER_LEN));
         };
@@ -325,7 +322,7 @@ impl<'a> UImage<'a> {
 
     /// The files in it: one, or those of the table. That of [`kind::FIRMWARE_IVT`] has its padding behind it.
     pub fn files(&self) -> impl Iterator<Item = &'a [u8]> {
-        self.files.iter().map(|at| slice(self.bytes, at.start, at.end - at.start).unwrap_or(&[]))
+        self.files.iter().map(|at| slice_at(self.bytes, at).unwrap_or(&[]))
     }
 
     /// Where they stand in the file.
@@ -407,7 +404,7 @@ fn file_table(cursor: &Cursor<'_>, end: u64) -> Result<Vec<std::ops::Range<u64>>
     let mut at = HEADER_LEN;
     loop {
         if at + 4 > end {
-            return Err(FieldError::new("size table", at, Problem::Truncated { need: at + 4, have: end }));
+            return Err(FieldError::truncated("size table", at, at + 4, end));
         }
         let size = cursor.u32("size table", at)?;
         at += 4;
@@ -421,7 +418,7 @@ fn file_table(cursor: &Cursor<'_>, end: u64) -> Result<Vec<std::ops::Range<u64>>
         let stop = at + size;
         if stop > end {
             let entry = HEADER_LEN + 4 * u64::try_from(index).unwrap_or(0);
-            return Err(FieldError::new("size table", entry, Problem::Truncated { need: stop, have: end }));
+            return Err(FieldError::truncated("size table", entry, stop, end));
         }
         files.push(at..stop);
         at = stop.next_multiple_of(4);

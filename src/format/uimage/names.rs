@@ -234,16 +234,8 @@ pub(crate) const COMP_NONE: u8 = 0;
 
 /// The number of [`COMPRESSION`]; `None` for what U-Boot has no number for.
 pub(crate) fn comp_id(codec: Codec) -> Option<u8> {
-    match codec {
-        Codec::Gzip => Some(1),
-        Codec::Bzip2 => Some(2),
-        Codec::Lzma => Some(3),
-        Codec::Lzo => Some(4),
-        Codec::Lz4Frame | Codec::Lz4Legacy => Some(5),
-        Codec::Zstd => Some(6),
-        Codec::None => Some(COMP_NONE),
-        Codec::Xz => None,
-    }
+    // One number stands for both of LZ4's frames.
+    COMPRESSION.id(codec.name().split(' ').next()?)
 }
 
 /// U-Boot's word for a codec; `None` for what it has no number for.

@@ -1,7 +1,7 @@
 //! What stands behind the end of an image: device trees, padding, and anything else by the name that its magic number gives.
 
 use super::{Child, Described, PartAt};
-use crate::bytes::{len64, slice};
+use crate::bytes::{len64, slice, slice_at};
 use crate::format::Format;
 use crate::format::fdt::Behind;
 use crate::format::foreign::Foreign;
@@ -49,7 +49,7 @@ pub(in crate::inspect) fn behind_children(bytes: &[u8], behind: &Behind, first: 
             children.push(padding(&at));
             continue;
         }
-        let piece = slice(bytes, at.start, at.end - at.start).unwrap_or(&[]);
+        let piece = slice_at(bytes, &at).unwrap_or(&[]);
         let what = Some(piece).filter(|piece| Format::detect(piece).is_none()).and_then(Foreign::describe);
         let part = PartAt { name: TRAILER, what: what.map(|what| what.name), at: 0..len64(piece) };
         let mut child = Child::range(TRAILER, at.clone());

@@ -1,7 +1,7 @@
 //! x86 bzImage and zImage: the setup, its header field by field, the EFI side, the payload.
 
 use super::{Child, Context, Decoded, Described, PartAt, pe};
-use crate::bytes::{Cursor, Field, FieldError};
+use crate::bytes::{Field, FieldError};
 use crate::format::Format;
 use crate::format::bzimage::{
     BOOT_FLAG, BzImage, CrcState, FIELDS, HDRS, KERNEL_INFO_RULE, LAST_ROOT_DEV, LOADFLAGS, Setup, StandaloneImage,
@@ -44,8 +44,7 @@ pub(super) fn describe(bytes: &[u8], context: &Context<'_>) -> Result<Described,
         Ok(image) => image,
         Err(error) => {
             described.regions = crate::layout::Region::whole(bytes, "setup", crate::layout::RegionKind::Header);
-            let finding = rules::DAMAGED.finding(error.to_string()).at(error.at.0);
-            described.findings.push(finding.with_help(error.help));
+            described.findings.push(rules::DAMAGED.of(error));
             return Ok(described);
         }
     };
@@ -98,22 +97,13 @@ fn load_address(setup: &Setup<'_>) -> Fact {
 
 /// One field: its value, and what it means.
 fn fact(field: &Field, setup: &Setup<'_>) -> Fact {
-    let width = u64::try_from(field.width).unwrap_or(0);
-    let cursor = Cursor::little(setup.bytes());
-    // The header was read: the fields are there.
-    let value = match field.width {
-        1 => cursor.u8(field.name, field.at).map(u64::from),
-        2 => cursor.u16(field.name, field.at).map(u64::from),
-        4 => cursor.u32(field.name, field.at).map(u64::from),
-        _ => cursor.u64(field.name, field.at),
-    }
-    .unwrap_or(0);
+    let value = setup.value(field);
     let is_count = matches!(
         field.name,
         "setup_sects" | "syssize" | "cmdline_size" | "payload_length" | "init_size" | "ramdisk_size" | "min_alignment"
     );
     let value_of = if is_count { Value::Number(value) } else { Value::Hex(value) };
-    let mut fact = Fact::new(field.name, value_of).meaning(meaning(field.name, value, setup)).at(field.at, width);
+    let mut fact = Fact::new(field.name, value_of).meaning(meaning(field.name, value, setup)).at(field.at, field.width);
     if field.since > 0 {
         fact.since = Some(version(field.since));
     }

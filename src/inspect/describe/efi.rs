@@ -124,23 +124,14 @@ pub(super) fn describe_pe(bytes: &[u8]) -> Result<Described, FieldError> {
 }
 
 /// What a section is as a part, and as a layer where it may be of a format that is known.
-fn uki_names(role: Role) -> (&'static str, Option<&'static str>) {
-    match role {
+fn uki_names(part: &uki::Part<'_>) -> (&'static str, Option<&'static str>) {
+    match part.role {
         Role::Linux => ("kernel", Some("kernel")),
         Role::Initrd => ("initramfs", Some("initrd")),
-        Role::Ucode => ("ucode", Some("ucode")),
         // The tree itself is the part.
         Role::Dtb => ("", Some("dtb")),
-        Role::DtbAuto => ("dtbauto", Some("dtbauto")),
-        Role::EfiFirmware => ("efifw", Some("efifw")),
-        Role::Cmdline => ("cmdline", None),
-        Role::OsRelease => ("osrel", None),
-        Role::Uname => ("uname", None),
-        Role::HardwareIds => ("hwids", None),
-        Role::Splash => ("splash", None),
-        Role::PcrSignature => ("pcrsig", None),
-        Role::PcrKey => ("pcrpkey", None),
-        Role::Profile => ("profile", None),
+        Role::Ucode | Role::DtbAuto | Role::EfiFirmware => (part.name, Some(part.name)),
+        _ => (part.name, None),
     }
 }
 
@@ -169,7 +160,7 @@ fn uki_sections(image: &Pe<'_>, described: &mut Described) {
         if start < end {
             taken.insert(start, end);
         }
-        let (name, layer) = uki_names(part.role);
+        let (name, layer) = uki_names(&part);
         let is_text = matches!(part.role, Role::Cmdline | Role::OsRelease | Role::Uname | Role::Profile);
         let text = contents.split(|byte| *byte == 0).next().filter(|_| is_text);
         let contents = text.unwrap_or(contents);

@@ -1,7 +1,7 @@
 //! An ELF file: a kernel, as a rule.
 
 use super::{Child, Context, Decoded, Described, PAYLOAD, kernel};
-use crate::bytes::{Cursor, Endian, FieldError, Problem, len64, slice};
+use crate::bytes::{Cursor, Endian, FieldError, len64, slice, slice_at, until_zero};
 use crate::codec::Codec;
 use crate::elf::raw::{E_ENTRY, E_MACHINE, E_TYPE, EI_CLASS, EI_DATA, PF_R, PF_W, PF_X, SHF_EXECINSTR};
 use crate::elf::{Elf, Error, Kind as ElfKind, Note, PT_LOAD, banner_in};
@@ -73,7 +73,7 @@ fn look_inside(bytes: &[u8], context: &Context<'_>, described: &mut Described) {
     let Ok(elf) = Elf::parse(bytes) else { return };
     let loaded = elf.loaded_ranges();
     let banner = loaded.iter().find_map(|range| {
-        let at = banner_in(slice(bytes, range.start, range.end - range.start)?)?.start;
+        let at = banner_in(slice_at(bytes, range)?)?.start;
         Some(range.start + u64::try_from(at).ok()?)
     });
     if !is_contents(context) && payload(&elf, banner, context, described) {
@@ -168,7 +168,7 @@ fn describe_notes(elf: &Elf<'_>, notes: &[Note<'_>], described: &mut Described) 
             let is_text = matches!(note.kind, 5..=10) && note.desc.len() > 1;
             let value = match (is_text, number(elf, note)) {
                 (false, Some(value)) => Value::Hex(value),
-                (true, _) => Value::text(note.desc.split(|byte| *byte == 0).next().unwrap_or_default()),
+                (true, _) => Value::text(until_zero(note.desc)),
                 (false, None) => Value::Bytes(note.desc.iter().take(64).copied().collect()),
             };
             Row(vec![("name", xen_note(note.kind).into()), ("value", value)])
@@ -188,28 +188,10 @@ fn number(elf: &Elf<'_>, note: &Note<'_>) -> Option<u64> {
 
 /// Names of Xen's notes (xen/include/public/elfnote.h), without `XEN_ELFNOTE_`.
 fn xen_note(kind: u32) -> &'static str {
-    const NAMES: [&str; 19] = [
-        "INFO",
-        "ENTRY",
-        "HYPERCALL_PAGE",
-        "VIRT_BASE",
-        "PADDR_OFFSET",
-        "XEN_VERSION",
-        "GUEST_OS",
-        "GUEST_VERSION",
-        "LOADER",
-        "PAE_MODE",
-        "FEATURES",
-        "BSD_SYMTAB",
-        "HV_START_LOW",
-        "L1_MFN_VALID",
-        "SUSPEND_CANCEL",
-        "INIT_P2M",
-        "MOD_START_PFN",
-        "SUPPORTED_FEATURES",
-        "PHYS32_ENTRY",
-    ];
-    usize::try_from(kind).ok().and_then(|kind| NAMES.get(kind)).copied().unwrap_or("unknown")
+    const NAMES: &str = "INFO ENTRY HYPERCALL_PAGE VIRT_BASE PADDR_OFFSET XEN_VERSION GUEST_OS GUEST_VERSION LOADER PAE_MODE \
+                         FEATURES BSD_SYMTAB HV_START_LOW L1_MFN_VALID SUSPEND_CANCEL INIT_P2M MOD_START_PFN \
+                         SUPPORTED_FEATURES PHYS32_ENTRY";
+    usize::try_from(kind).ok().and_then(|kind| NAMES.split(' ').nth(kind)).unwrap_or("unknown")
 }
 
 /// The file, cut by its own headers: tables, sections with contents, what lies between.
@@ -249,9 +231,7 @@ fn regions(elf: &Elf<'_>, bytes: &[u8]) -> Vec<Region> {
 pub(super) fn field_error(error: Error) -> FieldError {
     match error {
         Error::Field(error) => error,
-        Error::Damaged { field, at, .. } => {
-            FieldError::new(field, at.0, Problem::Unknown { found: 0, want: "a table inside the file" })
-        }
-        other => FieldError::new(other.to_string(), 0, Problem::Unknown { found: 0, want: "an ELF file" }),
+        Error::Damaged { field, at, .. } => FieldError::unknown(field, at.0, 0_u64, "a table inside the file"),
+        other => FieldError::unknown(other.to_string(), 0, 0_u64, "an ELF file"),
     }
 }

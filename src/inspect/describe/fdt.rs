@@ -1,7 +1,7 @@
 //! Device tree blobs, and FITs.
 
 use super::{Child, Described};
-use crate::bytes::{FieldError, len64};
+use crate::bytes::{FieldError, len64, until_zero};
 use crate::format::Format;
 use crate::format::fdt::{self, Behind, Dtb, NodeRef, PropertyRef};
 use crate::format::fit::{Algorithm, Configuration, Fit, Image, Placement};
@@ -16,7 +16,7 @@ pub(super) fn describe(bytes: &[u8]) -> Result<Described, FieldError> {
     let facts = &mut described.facts;
     let root = tree.root();
     let text = |name, property: &PropertyRef<'_>| {
-        let value = property.value.split(|byte| *byte == 0).next().unwrap_or_default();
+        let value = until_zero(property.value);
         Fact::new(name, Value::text(value)).at(property.at.0, len64(property.value))
     };
     facts.extend(root.property("model").map(|model| text("model", model)));
@@ -78,8 +78,7 @@ pub(super) fn describe_fit(bytes: &[u8]) -> Result<Described, FieldError> {
             Ok(Some(placement)) => placement.range().clone(),
             Ok(None) => continue,
             Err(error) => {
-                let finding = crate::format::fit::rules::DATA.finding(error.to_string()).at(error.at.0);
-                described.findings.push(finding.with_help(error.help));
+                described.findings.push(crate::format::fit::rules::DATA.of(error));
                 continue;
             }
         };

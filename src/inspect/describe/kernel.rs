@@ -1,7 +1,7 @@
 //! What is inside a kernel, with or without ELF headers: banner, configuration, built-in initial RAM disk.
 
 use super::{Child, Context, Decoded, Described};
-use crate::bytes::{Endian, len64, slice};
+use crate::bytes::{Endian, len64, slice, slice_at};
 use crate::codec::Codec;
 use crate::elf::banner_in;
 use crate::format::Format;
@@ -85,7 +85,7 @@ pub(super) fn describe_inside(
     context: &Context<'_>,
     described: &mut Described,
 ) {
-    let part = |range: &Range<u64>| slice(bytes, range.start, range.end - range.start).unwrap_or(&[]);
+    let part = |range: &Range<u64>| slice_at(bytes, range).unwrap_or(&[]);
     let banner = loaded.iter().find_map(|range| {
         let found = banner_in(part(range))?;
         let start = range.start + u64::try_from(found.start).ok()?;
@@ -124,7 +124,7 @@ pub(super) fn describe_inside(
 
 /// The gzip file between the two marks.
 fn find_config(bytes: &[u8], range: &Range<u64>) -> Option<Range<u64>> {
-    let inside = slice(bytes, range.start, range.end - range.start)?;
+    let inside = slice_at(bytes, range)?;
     memchr::memmem::find_iter(inside, CONFIG_BEGIN).find_map(|at| {
         let start = at + CONFIG_BEGIN.len();
         let rest = inside.get(start..).filter(|rest| Codec::detect(rest) == Some(Codec::Gzip))?;
@@ -151,7 +151,7 @@ fn find_initramfs(
     endian: Option<Endian>,
     context: &Context<'_>,
 ) -> Option<Initramfs> {
-    let inside = slice(bytes, range.start, range.end - range.start)?;
+    let inside = slice_at(bytes, range)?;
     let absolute = |at: usize| Some(range.start + u64::try_from(at).ok()?);
     // A candidate that is followed by its own size is beyond doubt; the first of the others may do.
     let mut doubtful = None;

@@ -1,6 +1,7 @@
 //! The EFI side of an image: facts that bzImage, Image, zboot and UKI share.
 
 use super::Described;
+use crate::bytes::{len64, until_zero};
 use crate::format::pe::{NX_COMPAT, Pe, machine_name};
 use crate::inspect::rules;
 use crate::inspect::{Fact, Row, Value};
@@ -13,39 +14,37 @@ pub(super) fn describe_efi<'a>(bytes: &'a [u8], described: &mut Described) -> Op
     let pe = match Pe::parse(bytes) {
         Ok(pe) => pe,
         Err(error) => {
-            let finding = rules::PE_DAMAGED.finding(error.to_string()).at(error.at.0);
-            described.findings.push(finding.with_help(error.help));
+            described.findings.push(rules::PE_DAMAGED.of(error));
             return None;
         }
     };
     let facts = &mut described.facts;
-    facts.push(Fact::hex("efi_machine", pe.machine).meaning(machine_name(pe.machine)).at(pe.place("Machine"), 2));
-    facts.push(
-        Fact::hex("efi_entry", pe.entry)
-            .meaning("from the start of the loaded image")
-            .at(pe.place("AddressOfEntryPoint"), 4),
-    );
-    let (at, width) = pe.image_base_place();
-    facts.push(Fact::hex("efi_image_base", pe.image_base).at(at, width));
-    facts.push(Fact::hex("efi_section_alignment", pe.section_alignment).at(pe.place("SectionAlignment"), 4));
-    facts.push(Fact::hex("efi_file_alignment", pe.file_alignment).at(pe.place("FileAlignment"), 4));
-    let (major, minor) = pe.image_version;
-    facts.push(Fact::new("efi_image_version", format!("{major}.{minor}")).at(pe.place("MajorImageVersion"), 4));
-    facts.push(
-        Fact::number("efi_size_of_image", pe.size_of_image).meaning("bytes of memory").at(pe.place("SizeOfImage"), 4),
-    );
-    facts.push(Fact::number("efi_size_of_headers", pe.size_of_headers).at(pe.place("SizeOfHeaders"), 4));
-    facts.push(Fact::hex("efi_checksum", pe.checksum).at(pe.place("CheckSum"), 4));
-    let subsystem = match pe.subsystem {
+    let at = |fact: Fact, field: &str, width| fact.at(pe.place(field), width);
+    let hex = |name, field| at(Fact::hex(name, pe.value(field)), field, 4);
+    let number = |name, field| at(Fact::number(name, pe.value(field)), field, 4);
+    let machine = pe.value("Machine");
+    facts.push(at(Fact::hex("efi_machine", machine).meaning(machine_name(machine)), "Machine", 2));
+    facts.push(hex("efi_entry", "AddressOfEntryPoint").meaning("from the start of the loaded image"));
+    let (base_at, base_width) = pe.image_base_place();
+    facts.push(Fact::hex("efi_image_base", pe.image_base).at(base_at, base_width));
+    facts.push(hex("efi_section_alignment", "SectionAlignment"));
+    facts.push(hex("efi_file_alignment", "FileAlignment"));
+    let version = format!("{}.{}", pe.value("MajorImageVersion"), pe.value("MinorImageVersion"));
+    facts.push(at(Fact::new("efi_image_version", version), "MajorImageVersion", 4));
+    facts.push(number("efi_size_of_image", "SizeOfImage").meaning("bytes of memory"));
+    facts.push(number("efi_size_of_headers", "SizeOfHeaders"));
+    facts.push(hex("efi_checksum", "CheckSum"));
+    let subsystem = pe.value("Subsystem");
+    let meaning = match subsystem {
         10 => "EFI application",
         11 => "EFI boot service driver",
         12 => "EFI runtime driver",
         _ => "not one of EFI",
     };
-    facts.push(Fact::number("efi_subsystem", pe.subsystem).meaning(subsystem).at(pe.place("Subsystem"), 2));
-    let nx = pe.dll_characteristics & NX_COMPAT != 0;
+    facts.push(at(Fact::number("efi_subsystem", subsystem).meaning(meaning), "Subsystem", 2));
+    let nx = pe.value("DllCharacteristics") & u64::from(NX_COMPAT) != 0;
     let meaning = if nx { "its memory may be write-xor-execute" } else { "firmware must leave its memory executable" };
-    facts.push(Fact::new("efi_nx_compat", nx).meaning(meaning).at(pe.place("DllCharacteristics"), 2));
+    facts.push(at(Fact::new("efi_nx_compat", nx).meaning(meaning), "DllCharacteristics", 2));
     let rows = pe.sections.iter().map(|section| {
         Row(vec![
             ("name", Value::text(section.name())),
@@ -63,14 +62,10 @@ pub(super) fn describe_efi<'a>(bytes: &'a [u8], described: &mut Described) -> Op
     }
     if let Some(section) = pe.section(b".sbat") {
         if let Some(text) = pe.contents(section) {
-            let text = text.split(|byte| *byte == 0).next().unwrap_or(text);
+            let text = until_zero(text);
             let start = u64::from(section.raw_at);
-            facts.push(Fact::new("sbat", Value::text(text)).at(start, crate::bytes::len64(text)));
-            described.parts.push(super::PartAt {
-                name: "sbat",
-                what: None,
-                at: start..start + crate::bytes::len64(text),
-            });
+            facts.push(Fact::new("sbat", Value::text(text)).at(start, len64(text)));
+            described.part("sbat", start..start + len64(text));
         }
     }
     described.later(&["authenticode_sha256"], |bytes, _, described| {
@@ -93,7 +88,7 @@ pub(super) fn describe_efi<'a>(bytes: &'a [u8], described: &mut Described) -> Op
             };
             Row(vec![
                 ("offset", Value::Hex(certificate.at)),
-                ("size", Value::Number(crate::bytes::len64(certificate.data))),
+                ("size", Value::Number(len64(certificate.data))),
                 ("type", kind.into()),
             ])
         });
@@ -106,7 +101,7 @@ pub(super) fn describe_efi<'a>(bytes: &'a [u8], described: &mut Described) -> Op
 fn gaps(pe: &Pe<'_>) -> Vec<Row> {
     let mut sections: Vec<_> = pe.sections.iter().filter(|section| section.raw_size > 0).collect();
     sections.sort_by_key(|section| section.raw_at);
-    let mut at = u64::from(pe.size_of_headers);
+    let mut at = pe.value("SizeOfHeaders");
     let mut rows = Vec::new();
     for section in sections {
         let range = section.file_range();

@@ -27,10 +27,7 @@ pub(super) fn describe_cpio(bytes: &[u8]) -> Result<Described, FieldError> {
                     names.push(Value::text(entry.name));
                 }
             }
-            Err(error) => {
-                let finding = rules::CPIO_DAMAGED.finding(error.to_string()).at(error.at.0);
-                described.findings.push(finding.with_help(error.help));
-            }
+            Err(error) => described.findings.push(rules::CPIO_DAMAGED.of(error)),
         }
     }
     described.facts.push(Fact::number("entries", files).meaning(format!("{folders} of them folders")));

@@ -1,7 +1,7 @@
 //! Raspberry Pi kernel.img with boot code in front.
 
 use super::{Child, Described};
-use crate::bytes::{FieldError, slice};
+use crate::bytes::{FieldError, slice_at};
 use crate::format::Format;
 use crate::format::rpi::{KernelImg, TAGS_AT};
 use crate::inspect::{Fact, Kind, Value};
@@ -17,7 +17,7 @@ pub(super) fn describe(bytes: &[u8]) -> Result<Described, FieldError> {
         described.facts.push(Fact::number("atag_memory", size).meaning(meaning));
     }
     if let Some(at) = image.cmdline.filter(|at| !at.is_empty()) {
-        let text = slice(bytes, at.start, at.end - at.start).unwrap_or(&[]);
+        let text = slice_at(bytes, &at).unwrap_or(&[]);
         described.facts.push(Fact::new("cmdline", Value::text(text)).at(at.start, at.end - at.start));
         described.part("cmdline", at);
     }

@@ -1,7 +1,7 @@
 //! U-Boot legacy image.
 
 use super::{Child, Context, Described};
-use crate::bytes::{FieldError, len64, slice};
+use crate::bytes::{FieldError, len64, slice_at};
 use crate::codec::Codec;
 use crate::format::Format;
 use crate::format::fdt::Behind;
@@ -75,7 +75,7 @@ pub(super) fn describe(bytes: &[u8], context: &Context<'_>) -> Result<Described,
         let child = Child::range(name, at.clone());
         let child = if listed { child.part("image") } else { child };
         // What the header says is not much, but more than nothing: LZMA's own header proves little.
-        let data = slice(bytes, at.start, at.end - at.start).unwrap_or(&[]);
+        let data = slice_at(bytes, at).unwrap_or(&[]);
         let is_lzma = COMPRESSION.short(header.comp) == Some("lzma") && !listed && Codec::Lzma.fits(data);
         let child = if is_lzma { child.kind(Kind::Known(Format::Compressed(Codec::Lzma))) } else { child };
         described.children.push(match (header.kind, index) {

@@ -1,7 +1,7 @@
 //! Vendors' containers: tables of device trees, and headers in front of a kernel.
 
 use super::{Child, Described, kernel};
-use crate::bytes::{FieldError, len64, slice};
+use crate::bytes::{FieldError, count64, len64, slice, slice_at, until_zero};
 use crate::format::Format;
 use crate::format::bzimage::Setup;
 use crate::format::cros::KernelPartition;
@@ -18,7 +18,7 @@ pub(super) fn dt_table(bytes: &[u8]) -> Result<Described, FieldError> {
     let trees = table.trees()?;
     let title = format!("{} version {}, a table of device trees", table.vendor.magic(), table.version);
     let mut described = Described::new(Kind::Known(Format::DtTable), title);
-    described.facts.push(Fact::number("entries", len(table.entries.len())).of(dt_table::FIELDS));
+    described.facts.push(Fact::number("entries", count64(table.entries.len())).of(dt_table::FIELDS));
     let rows = table.entries.iter().map(|entry| {
         let ids = entry.ids.iter().map(|(name, value)| (*name, Value::Hex((*value).into())));
         let size = Value::Number(entry.at.end - entry.at.start);
@@ -100,8 +100,8 @@ pub(super) fn cros(bytes: &[u8]) -> Result<Described, FieldError> {
     described.facts.push(Fact::number("kernel_version", image.version).at(preamble + 40, 8));
     described.facts.push(Fact::hex("body_load_address", image.load).at(preamble + 48, 8));
     described.facts.push(Fact::new("signatures", "not checked").meaning("of the key block, the preamble and the body"));
-    let raw = slice(bytes, image.cmdline.start, image.cmdline.end - image.cmdline.start).unwrap_or(&[]);
-    let text = raw.split(|byte| *byte == 0).next().unwrap_or(raw);
+    let raw = slice_at(bytes, &image.cmdline).unwrap_or(&[]);
+    let text = until_zero(raw);
     let cmdline = image.cmdline.start..image.cmdline.start + len64(text);
     described.facts.push(Fact::new("cmdline", Value::text(text)).at(cmdline.start, len64(text)));
     described.regions = vec![
@@ -112,7 +112,7 @@ pub(super) fn cros(bytes: &[u8]) -> Result<Described, FieldError> {
         Region::new("boot loader stub", image.bootloader.clone(), RegionKind::Code),
     ];
     described.part("cmdline", cmdline);
-    let setup = image.setup.as_ref().and_then(|at| Some((at, slice(bytes, at.start, at.end - at.start)?)));
+    let setup = image.setup.as_ref().and_then(|at| Some((at, slice_at(bytes, at)?)));
     // What stands behind the setup of a bzImage counts from its own first byte.
     let payload = setup.and_then(|(_, setup)| Setup::parse(setup).ok()?.payload_within(image.kernel.clone()));
     if let Some((at, _)) = setup {
@@ -131,8 +131,4 @@ pub(super) fn cros(bytes: &[u8]) -> Result<Described, FieldError> {
     described.regions.sort_by_key(|region| region.at.start);
     kernel::fill_gaps(&mut described.regions, len64(bytes), "padding", RegionKind::Padding);
     Ok(described)
-}
-
-fn len(count: usize) -> u64 {
-    u64::try_from(count).unwrap_or(u64::MAX)
 }

@@ -2,7 +2,7 @@
 //! uImage by the CRC-32 of its header, a device tree or a FIT by its structure.
 
 use super::{Child, Context, Described};
-use crate::bytes::{len64, slice};
+use crate::bytes::{len64, slice, slice_at};
 use crate::format::Format;
 use crate::format::fdt::{Behind, Dtb, FDT_MAGIC};
 use crate::format::fit::Fit;
@@ -142,7 +142,7 @@ impl Described {
         if at.is_empty() {
             return;
         }
-        let gap = slice(bytes, at.start, at.end - at.start).unwrap_or_default();
+        let gap = slice_at(bytes, &at).unwrap_or_default();
         let is_padding = Behind::padding_len(gap) == len64(gap);
         let (name, kind) = if is_padding { ("padding", RegionKind::Padding) } else { (UNEXPLAINED, RegionKind::Data) };
         self.regions.push(Region::new(format!("{name}[{count}]"), at, kind));

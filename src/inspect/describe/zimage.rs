@@ -57,8 +57,7 @@ pub(super) fn describe(bytes: &[u8], context: &Context<'_>) -> Result<Described,
     described.behind(bytes, image.behind(), 0);
     // A tree that is damaged; anything else is none of the decompressor's business.
     if let Some(error) = ZImage::parse(bytes).err().filter(|_| image.has_damaged_dtb()) {
-        let finding = rules::ZIMAGE_TRAILER.finding(error.to_string());
-        described.findings.push(finding.at(error.at.0).with_help(error.help));
+        described.findings.push(rules::ZIMAGE_TRAILER.of(error));
     }
     pe::describe_efi(bytes, &mut described);
     Ok(described)

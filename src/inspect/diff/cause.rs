@@ -1,6 +1,6 @@
 //! Why two kernels differ: reasons in the order of a kernel's build, without their consequences.
 
-use super::{Aspect, Pair};
+use super::{Aspect, Change, Pair};
 use crate::elf::banner_in;
 use crate::inspect::flat::{is_loaded_alike, is_same_kernel};
 use crate::inspect::{Kind, Layer, LayerId, Opened};
@@ -21,6 +21,17 @@ pub struct Cause {
     /// The second file's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub right: Option<String>,
+}
+
+impl Cause {
+    fn new(id: &'static str, message: impl Into<String>, help: &'static str) -> Cause {
+        Cause { id, message: message.into(), help, left: None, right: None }
+    }
+
+    /// The same cause with what the files have.
+    fn between(self, left: Option<String>, right: Option<String>) -> Cause {
+        Cause { left, right, ..self }
+    }
 }
 
 /// The words of a banner (init/version.c): release, who built it where, with what, and when.
@@ -76,26 +87,14 @@ pub(crate) fn causes(left: &Opened<'_>, right: &Opened<'_>, pairs: &[Pair]) -> V
         if bytes == others {
             around_the_kernel(left, right, (one.parent, other.parent), pairs, &mut causes);
         } else if is_loaded_alike(bytes, others) {
-            causes.push(Cause {
-                id: "elf",
-                message:
-                    "the same kernel, byte for byte, in another ELF file: other section headers, or other sections \
-                          beside what is loaded"
-                        .to_owned(),
-                help: "both boot alike; strip both in the same way, with the same objcopy or with kimage strip",
-                left: None,
-                right: None,
-            });
+            let message = "the same kernel, byte for byte, in another ELF file: other section headers, or other sections \
+                           beside what is loaded";
+            let help = "both boot alike; strip both in the same way, with the same objcopy or with kimage strip";
+            causes.push(Cause::new("elf", message, help));
             around_the_kernel(left, right, (one.parent, other.parent), pairs, &mut causes);
         } else if is_same_kernel(bytes, others) {
-            causes.push(Cause {
-                id: "flat",
-                message: "the same kernel, once as an ELF file and once flat: what is loaded is equal byte for byte"
-                    .to_owned(),
-                help: "",
-                left: None,
-                right: None,
-            });
+            let message = "the same kernel, once as an ELF file and once flat: what is loaded is equal byte for byte";
+            causes.push(Cause::new("flat", message, ""));
             around_the_kernel(left, right, (one.parent, other.parent), pairs, &mut causes);
         } else {
             builds(bytes, others, pairs, &mut causes);
@@ -109,13 +108,8 @@ pub(crate) fn causes(left: &Opened<'_>, right: &Opened<'_>, pairs: &[Pair]) -> V
     if causes.is_empty() {
         let first = pairs.iter().rev().find(|pair| !pair.changes.is_empty());
         let what = first.map_or("", |pair| &pair.path);
-        causes.push(Cause {
-            id: "unknown",
-            message: format!("nothing tells why; the innermost difference is in {what}"),
-            help: "",
-            left: None,
-            right: None,
-        });
+        let message = format!("nothing tells why; the innermost difference is in {what}");
+        causes.push(Cause::new("unknown", message, ""));
     }
     causes
 }
@@ -143,13 +137,9 @@ fn config(pairs: &[Pair], causes: &mut Vec<Cause>) {
     let listed = u64::try_from(own().count()).unwrap_or(u64::MAX);
     let count = listed + pairs.iter().filter(unlisted).map(|pair| pair.more).sum::<u64>();
     let others = if count > 1 { format!(" and {} other options", count - 1) } else { String::new() };
-    causes.push(Cause {
-        id: "config",
-        message: format!("another configuration: {}{others}", first.name),
-        help: "build with the same .config",
-        left: first.left.clone(),
-        right: first.right.clone(),
-    });
+    let message = format!("another configuration: {}{others}", first.name);
+    let cause = Cause::new("config", message, "build with the same .config");
+    causes.push(cause.between(first.left.clone(), first.right.clone()));
 }
 
 fn builds(left: &[u8], right: &[u8], pairs: &[Pair], causes: &mut Vec<Cause>) {
@@ -174,19 +164,14 @@ fn builds(left: &[u8], right: &[u8], pairs: &[Pair], causes: &mut Vec<Cause>) {
     ];
     for (id, message, help, left, right) in rows {
         if left != right {
-            let (left, right) = (Some(left.clone()), Some(right.clone()));
-            causes.push(Cause { id, message: message.to_owned(), help, left, right });
+            causes.push(Cause::new(id, message, help).between(Some(left.clone()), Some(right.clone())));
         }
     }
     let initramfs = pairs.iter().find(|pair| pair.path.ends_with("/initramfs") && !pair.changes.is_empty());
     if let Some(pair) = initramfs {
-        causes.push(Cause {
-            id: "initramfs",
-            message: format!("another built-in initial RAM disk ({})", pair.path),
-            help: "files in it may carry their times: set KBUILD_BUILD_TIMESTAMP",
-            left: None,
-            right: None,
-        });
+        let message = format!("another built-in initial RAM disk ({})", pair.path);
+        let help = "files in it may carry their times: set KBUILD_BUILD_TIMESTAMP";
+        causes.push(Cause::new("initramfs", message, help));
     }
     // Who, where and when stand in a few texts; what compilers and options change is everywhere.
     let texts = |banner: &Banner| {
@@ -214,18 +199,13 @@ fn builds(left: &[u8], right: &[u8], pairs: &[Pair], causes: &mut Vec<Cause>) {
     } else if !is_deep {
         let section = pairs.iter().find(|pair| pair.path.ends_with("vmlinux"));
         let section = section.and_then(|pair| pair.changes.iter().find(|change| change.aspect == Aspect::Region));
-        causes.push(Cause {
-            id: "code",
-            message:
-                "the kernel itself differs: other sources, or something that the build makes anew each time (a signing \
-                      key, the seed of randomised structures, BTF)"
-                    .to_owned(),
-            help: "",
-            left: section
-                .map(|section| format!("first in {}: {}", section.name, section.left.clone().unwrap_or_default())),
-            right: section
-                .map(|section| format!("first in {}: {}", section.name, section.right.clone().unwrap_or_default())),
-        });
+        let first = |side: fn(&Change) -> &Option<String>| {
+            let shown = |section: &Change| side(section).clone().unwrap_or_default();
+            section.map(|section| format!("first in {}: {}", section.name, shown(section)))
+        };
+        let message = "the kernel itself differs: other sources, or something that the build makes anew each time (a signing \
+                       key, the seed of randomised structures, BTF)";
+        causes.push(Cause::new("code", message, "").between(first(|it| &it.left), first(|it| &it.right)));
     }
 }
 
@@ -264,13 +244,8 @@ fn around_the_kernel(
 ) {
     let changed = |name: &str| pairs.iter().find(|pair| pair.path.ends_with(name) && !pair.changes.is_empty());
     if changed("/relocs").is_some() {
-        causes.push(Cause {
-            id: "relocs",
-            message: "the same kernel with other relocations".to_owned(),
-            help: "make them with the relocs tool of the kernel's own sources, or with kimage relocs",
-            left: None,
-            right: None,
-        });
+        let help = "make them with the relocs tool of the kernel's own sources, or with kimage relocs";
+        causes.push(Cause::new("relocs", "the same kernel with other relocations", help));
     }
     let stream = pairs.iter().find(|pair| (pair.left, pair.right) == parents && !pair.changes.is_empty());
     let Some(pair) = stream.filter(|_| parents.0.is_some()) else { return };
@@ -282,30 +257,17 @@ fn around_the_kernel(
         _ => "nothing".to_owned(),
     };
     if kinds.0 != kinds.1 {
-        causes.push(Cause {
-            id: "codec",
-            message: "the same kernel, compressed with another codec".to_owned(),
-            help: "set the same CONFIG_KERNEL_GZIP, CONFIG_KERNEL_XZ ...",
-            left: Some(name(kinds.0)),
-            right: Some(name(kinds.1)),
-        });
+        let help = "set the same CONFIG_KERNEL_GZIP, CONFIG_KERNEL_XZ ...";
+        let cause = Cause::new("codec", "the same kernel, compressed with another codec", help);
+        causes.push(cause.between(Some(name(kinds.0)), Some(name(kinds.1))));
     } else if let Some(change) = pair.changes.iter().find(|change| change.aspect == Aspect::Codec) {
-        causes.push(Cause {
-            id: "parameters",
-            message: format!("the same kernel, compressed with another {}", change.name),
-            help: "",
-            left: change.left.clone(),
-            right: change.right.clone(),
-        });
+        let message = format!("the same kernel, compressed with another {}", change.name);
+        causes.push(Cause::new("parameters", message, "").between(change.left.clone(), change.right.clone()));
     } else if changed("/relocs").is_none() {
         let kind = name(kinds.0);
-        causes.push(Cause {
-            id: "compressor",
-            message: format!("the same kernel, compressed by another version of {kind}, or at another level"),
-            help: "kimage compress makes the same bytes everywhere; lzop writes the time into its header",
-            left: None,
-            right: None,
-        });
+        let message = format!("the same kernel, compressed by another version of {kind}, or at another level");
+        let help = "kimage compress makes the same bytes everywhere; lzop writes the time into its header";
+        causes.push(Cause::new("compressor", message, help));
     }
 }
 
@@ -324,8 +286,7 @@ fn header(pairs: &[Pair], causes: &mut Vec<Cause>) {
         ("signature_table", "signature", "signed differently", ""),
     ] {
         if let Some(change) = find(name).filter(|_| !causes.iter().any(|cause| cause.id == id)) {
-            let (left, right) = (change.left.clone(), change.right.clone());
-            causes.push(Cause { id, message: message.to_owned(), help, left, right });
+            causes.push(Cause::new(id, message, help).between(change.left.clone(), change.right.clone()));
         }
     }
 }

@@ -11,7 +11,7 @@ pub use cause::Cause;
 pub(crate) use cause::causes;
 
 use super::{Facts, Kind, Layer, LayerId, Opened, Row, Value};
-use crate::bytes::slice;
+use crate::bytes::{slice_at, spaced_hex};
 use crate::layout::Region;
 
 /// What a [`Change`] is about.
@@ -208,8 +208,7 @@ fn regions((bytes, left): (&[u8], &[Region]), (others, right): (&[u8], &[Region]
             list.push(Change::new(Aspect::Region, region.name.clone(), Some(size(region)), None));
             continue;
         };
-        let cut =
-            |bytes, region: &Region| slice(bytes, region.at.start, region.at.end - region.at.start).map(<[u8]>::to_vec);
+        let cut = |bytes, region: &Region| slice_at(bytes, &region.at).map(<[u8]>::to_vec);
         let (one, two) = (cut(bytes, region).unwrap_or_default(), cut(others, other).unwrap_or_default());
         if one != two {
             let change = bytes_change(&region.name, &one, &two);
@@ -226,8 +225,8 @@ fn bytes_change(name: &str, left: &[u8], right: &[u8]) -> Change {
     let first = left.iter().zip(right).position(|(one, other)| one != other).unwrap_or(left.len().min(right.len()));
     let count = left.iter().zip(right).filter(|(one, other)| one != other).count();
     let show = |bytes: &[u8]| {
-        let near: Vec<String> = bytes.iter().skip(first).take(8).map(|byte| format!("{byte:02x}")).collect();
-        let near = if near.is_empty() { "the end".to_owned() } else { near.join(" ") };
+        let near = bytes.get(first..).unwrap_or_default();
+        let near = if near.is_empty() { "the end".to_owned() } else { spaced_hex(near.get(..8).unwrap_or(near)) };
         match left.len() == right.len() {
             true => format!("{count} of {} bytes differ, first at {first:#x}: {near}", bytes.len()),
             false => format!("{} bytes, first difference at {first:#x}: {near}", bytes.len()),

@@ -159,17 +159,8 @@ fn as_built(bytes: &[u8], is_elf: bool) -> Vec<Cow<'_, [u8]>> {
 
 /// An `Image` as it was before it was signed.
 fn unsigned(bytes: &[u8]) -> Cow<'_, [u8]> {
-    let Some(pe) = Pe::find(bytes) else { return Cow::Borrowed(bytes) };
-    let Some(range) = pe.certificate_range() else { return Cow::Borrowed(bytes) };
-    let Some(mut plain) = usize::try_from(range.start).ok().and_then(|end| bytes.get(..end)).map(<[u8]>::to_vec) else {
-        return Cow::Borrowed(bytes);
-    };
-    for field in pe.signed_fields() {
-        if let (Ok(start), Ok(end)) = (usize::try_from(field.start), usize::try_from(field.end)) {
-            plain.get_mut(start..end).unwrap_or_default().fill(0);
-        }
-    }
-    Cow::Owned(plain)
+    let plain = Pe::find(bytes).and_then(|pe| pe.unsigned(pe.certificate_range()?.start));
+    plain.map_or(Cow::Borrowed(bytes), Cow::Owned)
 }
 
 fn same_len(one: &[u8], other: &[u8]) -> usize {

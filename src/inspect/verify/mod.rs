@@ -244,13 +244,8 @@ fn efi(bytes: &[u8], is_kernel: bool, checks: &mut Checks) {
     let DosHeader { is_mz, lfanew, leads } = DosHeader::read(bytes);
     let found =
         if is_mz { format!("MZ, and no PE header at {lfanew:#x}") } else { "a PE header without MZ".to_owned() };
-    checks.expect(
-        &PE_HEADER,
-        if is_mz { E_LFANEW } else { 0 },
-        is_mz == leads,
-        found,
-        "MZ and a PE header, or neither",
-    );
+    let at = if is_mz { E_LFANEW } else { 0 };
+    checks.expect(&PE_HEADER, at, is_mz == leads, found, "MZ and a PE header, or neither");
     if let Some(pe) = Pe::parse(bytes).ok().filter(|_| is_mz) {
         checks.append(pe.check(is_kernel));
     }

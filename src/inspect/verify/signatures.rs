@@ -1,7 +1,7 @@
 //! What is signed or summed up. Sums are computed; signatures need keys that kimage does not have, and are named: no verdict
 //! passes over them.
 
-use crate::bytes::{len64, slice};
+use crate::bytes::{len64, slice, slice_at};
 use crate::codec::Codec;
 use crate::finding::{Checks, Hex, rules};
 use crate::format::android::BootImage;
@@ -160,7 +160,7 @@ pub(super) fn cpio(bytes: &[u8], checks: &mut Checks) {
 pub(super) fn android(bytes: &[u8], checks: &mut Checks) {
     let Ok(image) = BootImage::parse(bytes) else { return };
     let Some(section) = image.sections.iter().find(|section| section.name == "signature") else { return };
-    let contents = slice(bytes, section.at.start, section.at.end - section.at.start).unwrap_or_default();
+    let contents = slice_at(bytes, &section.at).unwrap_or_default();
     // Zeros are no claim.
     if contents.iter().any(|byte| *byte != 0) && Foreign::detect(contents).is_none() {
         let found = format!("{} bytes, not checked", contents.len());
