@@ -374,8 +374,8 @@ fn blobs() -> Vec<Vec<u8>> {
         let Ok(resolved) = kimage::internals::resolved(&source, &files) else { panic!("{text}") };
         let flat =
             Flat::new(&resolved.root, Strings::default()).unwrap().with_reservations(&resolved.reservations).unwrap();
-        all.push(emitted(&flat.plan(flat.len()).unwrap()));
-        all.push(emitted(&flat.plan(flat.len() + 64).unwrap()));
+        all.push(emitted(&flat.plan(flat.size()).unwrap()));
+        all.push(emitted(&flat.plan(flat.size() + 64).unwrap()));
     }
     all
 }

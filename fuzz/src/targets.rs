@@ -159,7 +159,7 @@ fn dts(bytes: &[u8]) {
     let files = vec![&b"bytes of a file"[..]; source.files().len()];
     let Ok(Resolved { root, reservations, findings: _ }) = kimage::internals::resolved(&source, &files) else { return };
     if let Ok(flat) = Flat::new(&root, Strings::default()).and_then(|flat| flat.with_reservations(&reservations)) {
-        let blob = emitted(&flat.plan(flat.len()).unwrap());
+        let blob = emitted(&flat.plan(flat.size()).unwrap());
         let dtb = Dtb::parse_at(&blob, 0).unwrap();
         assert_eq!(dtb.reservations().unwrap(), reservations);
         assert_eq!(Node::from(dtb.tree().unwrap().root()), root);

@@ -249,7 +249,7 @@ pub fn is_flat(vmlinux: &[u8]) -> bool {
 /// Is there a kernel in what may be a flat decompressor, compressed or as an ELF file?
 fn holds_kernel(flat: &[u8]) -> bool {
     let by_magic = |codec: &Codec| *codec != Codec::None && codec.candidates(flat).next().is_some();
-    Codec::ALL.iter().any(by_magic) || memchr::memmem::find(flat, b"\x7fELF").is_some()
+    Codec::ALL.iter().any(by_magic) || memchr::memmem::find(flat, &object::elf::ELFMAG).is_some()
 }
 
 /// `bootsect` and `setup`.

@@ -289,7 +289,7 @@ pub struct Elf<'a> {
 impl<'a> Elf<'a> {
     /// True when `bytes` begin with the ELF magic number.
     pub fn detect(bytes: &[u8]) -> bool {
-        bytes.starts_with(b"\x7fELF")
+        bytes.starts_with(&object::elf::ELFMAG)
     }
 
     /// Reads the headers of an ELF file of either class and byte order.

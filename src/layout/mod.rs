@@ -89,7 +89,7 @@ impl<'a> Plan<'a> {
     }
 
     /// True for an image without bytes.
-    pub(crate) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 

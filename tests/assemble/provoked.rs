@@ -54,7 +54,7 @@ fn blob(root: &Node<'_>) -> Vec<u8> {
     strings.insert_all(root).unwrap();
     let flat = Flat::new(root, strings).unwrap();
     let mut out = Vec::new();
-    flat.plan(flat.len()).unwrap().emit(&mut out).unwrap();
+    flat.plan(flat.size()).unwrap().emit(&mut out).unwrap();
     out
 }
 

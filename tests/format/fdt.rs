@@ -13,7 +13,7 @@ fn blob(root: &Node<'_>, reservations: &[Reservation], boot_cpu: u32) -> Vec<u8>
     let plan = flat.plan(0).unwrap();
     let mut out = Vec::new();
     plan.emit(&mut out).unwrap();
-    assert_eq!(out.len() as u64, flat.len());
+    assert_eq!(out.len() as u64, flat.size());
     assert_eq!(Dtb::parse_at(&out, 0).unwrap().regions().unwrap(), plan.regions());
     out
 }

@@ -109,7 +109,7 @@ pub fn uimage(comp: u8, data: &[u8]) -> Vec<u8> {
 fn flat(root: &Node<'_>) -> Vec<u8> {
     let flat = Flat::new(root, Strings::default()).unwrap();
     let mut bytes = Vec::new();
-    flat.plan(flat.len().next_multiple_of(4)).unwrap().emit(&mut bytes).unwrap();
+    flat.plan(flat.size().next_multiple_of(4)).unwrap().emit(&mut bytes).unwrap();
     bytes
 }
 

@@ -131,7 +131,7 @@ pub fn blob(root: &Node<'_>) -> Vec<u8> {
     let mut strings = Strings::default();
     strings.insert_all(root).unwrap();
     let flat = Flat::new(root, strings).unwrap();
-    emit(&flat.plan(flat.len()).unwrap())
+    emit(&flat.plan(flat.size()).unwrap())
 }
 
 pub fn dtb() -> Vec<u8> {

@@ -86,7 +86,7 @@ impl RelocTable {
     }
 
     /// True for a table without relocations.
-    pub(crate) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 }

@@ -162,14 +162,14 @@ impl<'n, 'a> Flat<'n, 'a> {
     }
 
     fn check_size(&self) -> Result<(), Error> {
-        match u32::try_from(self.len()) {
+        match u32::try_from(self.size()) {
             Ok(_) => Ok(()),
-            Err(_) => Err(Error::TooLarge { size: self.len() }),
+            Err(_) => Err(Error::TooLarge { size: self.size() }),
         }
     }
 
     /// Length of the blob in bytes, without padding.
-    pub fn len(&self) -> u64 {
+    pub fn size(&self) -> u64 {
         self.strings_at() + len64(self.strings.bytes())
     }
 
@@ -220,7 +220,7 @@ impl<'n, 'a> Flat<'n, 'a> {
     /// As [`Flat::plan`].
     pub(crate) fn plan_over(&self, total: u64, mut left_over: Vec<u8>) -> Result<Plan<'a>, Error> {
         let narrow = |size: u64| u32::try_from(size).map_err(|_| Error::TooLarge { size });
-        let total = total.max(self.len());
+        let total = total.max(self.size());
         let header = RawHeader {
             magic: FDT_MAGIC.into(),
             totalsize: narrow(total)?.into(),
@@ -245,10 +245,10 @@ impl<'n, 'a> Flat<'n, 'a> {
         out.region("structure", self.structure_at(), RegionKind::Data);
         out.bytes(self.strings.bytes().to_vec())?;
         out.region("strings", self.strings_at(), RegionKind::Data);
-        left_over.truncate(layout::usize_or_max(total - self.len()));
+        left_over.truncate(layout::usize_or_max(total - self.size()));
         out.bytes(left_over)?;
         out.fill_to("the device tree", total, 0)?;
-        out.region("padding", self.len(), RegionKind::Padding);
+        out.region("padding", self.size(), RegionKind::Padding);
         Ok(out.finish())
     }
 

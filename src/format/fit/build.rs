@@ -164,7 +164,7 @@ pub fn plan<'a>(mut root: Node<'a>, reservations: &[Reservation], options: &Opti
     let boot_cpu = boot_cpu(&root);
     let flat = Flat::new(&root, strings.clone())?.with_reservations(reservations)?.with_boot_cpu(boot_cpu);
     // Values that were longer before leave what stood at the end.
-    let filled = flat.plan_over(total, filling.left_over(flat.len()..total, &compiled.blob))?;
+    let filled = flat.plan_over(total, filling.left_over(flat.size()..total, &compiled.blob))?;
 
     let Some(external) = options.external else {
         let mut data = Vec::new();
@@ -181,7 +181,7 @@ pub fn plan<'a>(mut root: Node<'a>, reservations: &[Reservation], options: &Opti
         return Ok(Built { plan: out.finish_with(regions), root, findings });
     };
     // What mkimage's edits leave in the free space comes from the tree with its data in it.
-    let mut edits = Edits::new(flat.len());
+    let mut edits = Edits::new(flat.size());
     let mut places = places(&flat, |path| matches!(path, ["", "images", _]));
     drop(flat);
     let mut data: Vec<(String, Cow<'a, [u8]>, u64)> = Vec::new();
@@ -217,9 +217,9 @@ pub fn plan<'a>(mut root: Node<'a>, reservations: &[Reservation], options: &Opti
     }
     at = align.up(len).and_then(|len| at.checked_add(len)).ok_or_else(too_large)?;
     let flat = Flat::new(&root, strings)?.with_reservations(reservations)?.with_boot_cpu(boot_cpu);
-    let tree_len = align.up(flat.len()).unwrap_or(flat.len());
+    let tree_len = align.up(flat.size()).unwrap_or(flat.size());
     let left_over = match layout.leaves_old_bytes() {
-        true => edits.left_over(flat.len()..tree_len, &filled),
+        true => edits.left_over(flat.size()..tree_len, &filled),
         false => Vec::new(),
     };
     let blob = flat.plan_over(tree_len, left_over)?;

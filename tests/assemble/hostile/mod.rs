@@ -112,7 +112,7 @@ fn small_fit() -> Vec<u8> {
     let root = Node::new("").with_child(images).with_child(Node::new("configurations").with_child(configuration));
     let mut out = Vec::new();
     let flat = Flat::new(&root, Strings::default()).unwrap();
-    flat.plan(flat.len().next_multiple_of(4)).unwrap().emit(&mut out).unwrap();
+    flat.plan(flat.size().next_multiple_of(4)).unwrap().emit(&mut out).unwrap();
     out.extend_from_slice(b"behind");
     out
 }
