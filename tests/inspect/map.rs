@@ -149,7 +149,7 @@ fn map_lint_and_verify_agree_on_x86() {
             assert!(all.end - moved.end < 4096 && (moved.end - 10) % 4096 == 0, "{moved:x?}");
         }
         // Half as much: map and lint follow the header, and verify wants back what stood there.
-        let half = size / 2 & !0xfff;
+        let half = (size / 2) & !0xfff;
         image[0x260..0x264].copy_from_slice(&(half as u32).to_le_bytes());
         assert_eq!(lane(&image, "init_size"), base..base + half);
         assert_eq!(running(&board("x86_64", 1 << 20), &image), [("the running kernel".to_owned(), base..base + half)]);

@@ -341,7 +341,7 @@ impl<'a> UImage<'a> {
     }
 
     /// The checksums of header and data, each as it was found and as it should be.
-    pub fn checksums(&self) -> ((u32, u32), (u32, u32)) {
+    pub(crate) fn checksums(&self) -> ((u32, u32), (u32, u32)) {
         let mut raw = self.raw;
         raw.ih_hcrc = 0.into();
         let data = slice(self.bytes, HEADER_LEN, data_end(&self.raw) - HEADER_LEN).unwrap_or(&[]);

@@ -335,7 +335,7 @@ doors! {
     };
     UIMAGE "UImage::parse" |input| {
         let image = UImage::parse(input)?;
-        shown((image.regions(), image.header(), image.files().collect::<Vec<_>>(), image.checksums()))
+        shown((image.regions(), image.header(), image.files().collect::<Vec<_>>()))
     };
     DTB "Dtb::parse" |input| {
         let blob = Dtb::parse_at(input, 0)?;
