@@ -2,7 +2,7 @@
 
 use crate::bytes::FieldError;
 use crate::finding::Finding;
-use crate::format::{bzimage, dts, fit, uimage, zimage};
+use crate::format::{bootp, bzimage, dts, fit, uimage, zimage};
 use crate::payload::kernel;
 use crate::{codec, elf, layout, stub};
 use miette::Diagnostic;
@@ -85,6 +85,10 @@ pub enum Error {
     #[error(transparent)]
     #[diagnostic(transparent)]
     ZImage(zimage::Error),
+    /// The parts do not make a bootpImage.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Bootp(#[from] bootp::Error),
     /// The data does not make a uImage.
     #[error(transparent)]
     #[diagnostic(transparent)]

@@ -223,7 +223,8 @@ pub(super) fn release(format: Option<Format>, data: &[u8]) -> Option<String> {
     }
 }
 
-fn packed_release(codec: Codec, stream: &[u8]) -> Option<String> {
+/// The release in a compressed kernel.
+pub(crate) fn packed_release(codec: Codec, stream: &[u8]) -> Option<String> {
     // A piece that fails later has still shown what came before.
     codec.scan(stream, codec.expected_most(stream), BANNER.len() + 66, release_in).ok().flatten()
 }

@@ -11,6 +11,7 @@ mod standalone;
 mod uimage;
 
 pub use fit::{FitFacts, FitFile, FitImage, FitRequest, fit, fit_from_blob, fit_from_source, is_tree_blob};
+pub(crate) use kernel::packed_release;
 pub use pad::{Padding, pad};
 pub use payload::{Payload, PayloadForm, payload, payload_as_is};
 pub(crate) use rules::RULES;
@@ -24,15 +25,17 @@ pub use crate::format::dts::{Error as SourceError, File as SourceFile, Source};
 pub use crate::format::fit::{Algorithm, External, Layout as FitLayout, Options as FitOptions};
 pub use crate::format::uimage::{ARCH, COMPRESSION, Name, Names, OS, TYPE, kind};
 
+use crate::arch::Arch;
 use crate::bytes::{Patch, len64};
-use crate::codec::Codec;
+use crate::codec::{Codec, Parameters};
 use crate::elf::{self, Elf, flatten};
 use crate::error::{Error, InputError, Result};
 use crate::finding::Finding;
 use crate::format::Format;
+use crate::format::bootp::{self, Places};
 use crate::format::bzimage::{self, BzImage, Parts, Setup};
 use crate::format::zimage::{self, ZImage};
-use crate::layout::{Emitted, Plan, RegionKind};
+use crate::layout::{Emitted, Plan, RegionKind, Reserver};
 use crate::stub::Stub;
 use std::borrow::Cow;
 
@@ -122,6 +125,13 @@ pub enum Facts {
         kernel_size: u64,
         /// Device trees behind it.
         dtbs: usize,
+    },
+    /// ARM bootpImage.
+    Bootp {
+        /// Bytes of the zImage up to its first device tree.
+        kernel_size: u64,
+        /// Bytes of the RAM disk.
+        initrd_size: u64,
     },
     /// Flat binary.
     Flat {
@@ -373,6 +383,72 @@ fn looks_for_appended_dtb(plan: &Plan<'_>, kernel_len: u64) -> bool {
     let bytes = plan.bytes_at(0..kernel_len);
     let magic = crate::format::fdt::FDT_MAGIC;
     [magic.to_le_bytes(), magic.to_be_bytes()].iter().any(|word| memchr::memmem::find(&bytes, word).is_some())
+}
+
+/// What an ARM bootpImage is made of.
+#[derive(Debug, Clone, Copy)]
+pub struct BootpRequest<'a> {
+    /// The initial RAM disk.
+    pub initrd: &'a [u8],
+    /// Physical address that it is to be copied to, a multiple of 4.
+    pub initrd_phys: u32,
+    /// Physical address of the list of tags, a multiple of 4.
+    pub params_phys: u32,
+}
+
+/// ARM `bootpImage`: a zImage with an initial RAM disk, for boot loaders that know no RAM disks. The code in front of them is
+/// kimage's own.
+///
+/// # Errors
+/// [`Error`] says what the input is instead, or which address or size is wrong.
+pub fn bootp<'a>(image: &'a [u8], request: &BootpRequest<'a>) -> Result<Assembled<'a>> {
+    if Format::detect(image) != Some(Format::ZImage) {
+        let help = "make one with `kimage zimage`";
+        return Err(Error::wrong_input("ZIMAGE", describe(image), "an ARM zImage", help));
+    }
+    let parsed = ZImage::parse(image).map_err(|error| Error::input("ZIMAGE", error))?;
+    let places = Places { initrd: request.initrd_phys, params: request.params_phys };
+    let facts = Facts::Bootp { kernel_size: parsed.kernel_len(), initrd_size: len64(request.initrd) };
+    let plan = bootp::plan(image, request.initrd, places)?;
+    Ok(Assembled { plan, facts, patches: Vec::new(), findings: Vec::new(), steps: Vec::new() })
+}
+
+/// ARM `xipImage`, a kernel that runs where its flash memory is: the flat binary of `vmlinux`. Where it is to unpack its
+/// data (`CONFIG_XIP_DEFLATED_DATA`, from Linux 4.15 on: it has `__inflate_kernel_data`), what begins at `__data_loc` is
+/// compressed with gzip, as arch/arm/boot/deflate_xip_data.sh does.
+///
+/// # Errors
+/// As [`image`], and [`Error::WrongInput`] for a kernel that is not linked to run in place.
+pub fn xipimage(vmlinux: &[u8]) -> Result<Assembled<'_>> {
+    let options = FlatOptions::without(&crate::elf::ARM_REMOVES)?;
+    let mut assembled = image(vmlinux, &options)?;
+    let elf = Elf::parse(vmlinux).map_err(|error| Error::input("VMLINUX", error))?;
+    let find = |name: &[u8]| elf.symbols().ok()?.find(|symbol| symbol.name == name).map(|symbol| symbol.value);
+    let Some(start) = find(b"_xiprom").filter(|_| elf.arch() == Some(Arch::Arm)) else {
+        let found = "a kernel that is not linked to run in place: it is not ARM's, or has no symbol _xiprom";
+        return Err(Error::wrong_input("VMLINUX", found, "vmlinux of CONFIG_XIP_KERNEL", "use `kimage image`"));
+    };
+    if find(b"__inflate_kernel_data").is_none() {
+        return Ok(assembled);
+    }
+    let len = assembled.plan.len();
+    let (data, end) = (find(b"__data_loc"), find(b"_edata_loc"));
+    let data = data.and_then(|data| data.checked_sub(start)).filter(|data| *data <= len && end == Some(start + len));
+    let Some(data) = data else {
+        let found = "a kernel whose data does not end its file: __data_loc to _edata_loc";
+        return Err(Error::wrong_input("VMLINUX", found, "vmlinux of CONFIG_XIP_DEFLATED_DATA", "link it again"));
+    };
+    let mut packed = Vec::new();
+    Codec::Gzip.compress(&assembled.plan.bytes_at(data..len), &Parameters::default(), &mut packed)?;
+    let mut reserver = Reserver::new();
+    reserver.bytes(assembled.plan.bytes_at(0..data))?;
+    reserver.region("kernel", 0, RegionKind::Code);
+    let step = Step { file: "data.gz".to_owned(), size: len64(&packed), how: "compressed".to_owned() };
+    reserver.bytes(packed)?;
+    reserver.region("data", data, RegionKind::Data);
+    assembled.plan = reserver.finish();
+    assembled.steps.push(step);
+    Ok(assembled)
 }
 
 /// Flat binary of any linked ELF file.

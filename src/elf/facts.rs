@@ -13,6 +13,12 @@ pub fn release_in(bytes: &[u8]) -> Option<String> {
     find_release(bytes).map(|(_, release)| release)
 }
 
+/// The numbers of a release: 5, 10 and 0 for `5.10-rc1`.
+pub(crate) fn numbers(release: &str) -> Option<(u32, u32, u32)> {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|number| number.parse().ok());
+    Some((numbers.next()??, numbers.next()??, numbers.next().flatten().unwrap_or(0)))
+}
+
 /// Is it an ELF file of class 64? `None` when it is none. The first five bytes tell.
 pub(crate) fn is_64_bit_file(bytes: &[u8]) -> Option<bool> {
     let class = bytes.strip_prefix(&object::elf::ELFMAG)?.first()?;

@@ -5,6 +5,7 @@
 
 pub(crate) mod android;
 pub(crate) mod avb;
+pub(crate) mod bootp;
 pub mod bzimage;
 pub(crate) mod cpio;
 pub(crate) mod cros;

@@ -31,6 +31,11 @@ impl Opened<'_> {
 }
 
 impl WithSymbols<'_> {
+    /// The symbols as lines of a `System.map`, in the order of the kernel's table.
+    pub fn system_map(&self) -> Vec<u8> {
+        elf::system_map_text(&self.symbols, elf::is_64_bit_file(&self.elf) == Some(true))
+    }
+
     /// How many symbols the kernel has.
     pub fn count(&self) -> usize {
         // Those that tell ARM's code from Thumb's are ours.

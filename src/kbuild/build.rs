@@ -3,7 +3,7 @@
 use super::folder::{BuildFolder, Files, Image, Place};
 use super::rebuild::{Rebuild, UnpackedKernel};
 use super::tree::{check_linker, missing_files, voffsets, zoffsets};
-use super::{Error, LinkCommand, Piggy, VOFFSET, ZOFFSET, offsets};
+use super::{Error, LinkCommand, VOFFSET, ZOFFSET, offsets};
 use crate::assemble::Step;
 use crate::bytes::{Patch, len64};
 use crate::codec::{Codec, Parameters};
@@ -87,7 +87,9 @@ pub fn build<F: BuildFolder>(request: &Request<'_>, folder: &F) -> Result<Built,
     }
     let name = files.stream_name.clone().unwrap_or_else(|| image.file("compressed/vmlinux.bin"));
     let text = match image {
-        Image::BzImage => Some(Piggy::new(&payload).and_then(|piggy| piggy.text(name.as_bytes())).map_err(in_folder)?),
+        Image::BzImage => {
+            Some(rebuild.piggy_of(&payload).and_then(|piggy| piggy.text(name.as_bytes())).map_err(in_folder)?)
+        }
         Image::ZImage => None,
     };
     built.step(name, payload, how);

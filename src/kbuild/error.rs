@@ -56,6 +56,16 @@ pub enum Error {
         /// What is missing.
         want: &'static str,
     },
+    /// A kernel older than mkpiggy.
+    #[error("Linux 2.6.30 and before have no piggy.S: their build links the data itself")]
+    #[diagnostic(help("make the object with `request.object`"))]
+    NoMkpiggy,
+    /// A symbol whose value is not in the data.
+    #[error("Linux 3.18 to 4.6 want z_run_size, which the compressed kernel does not tell")]
+    #[diagnostic(help(
+        "give `request.run_size`: where .bss begins in the file vmlinux, and the sizes of .bss and .brk (objdump -h), all added"
+    ))]
+    NoRunSize,
     /// A file is not there.
     #[error("the build folder has no {file}")]
     #[diagnostic(help("give the folder of a finished kernel build"))]

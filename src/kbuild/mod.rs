@@ -26,7 +26,7 @@ pub use offsets::{OffsetHeader, OffsetLine, VOFFSET, ZOFFSET, offset_header, off
 pub use piggy::{Piggy, Target};
 pub(crate) use rules::RULES;
 pub use tree::zoffsets;
-pub use vmlinux::{Listing, list, relocs, strip};
+pub use vmlinux::{Listing, list, relocs, strip, system_map};
 
 pub use crate::elf::{KERNEL_REMOVES, Lists, RelocOptions, RemoveList, StripOptions};
 pub use crate::payload::RelocForm;

@@ -1,11 +1,14 @@
 //! `zoffset.h` and `voffset.h`: symbol values as the kernel's build hands them from link to link.
 //!
 //! The kernel makes them with `nm FILE | sed -n …` (`arch/x86/boot/Makefile`, `arch/x86/boot/compressed/Makefile`). The
-//! symbol sets here are the union of those of Linux 5.10 to 7.2, so every line of any of these kernels stands in the
-//! output, in `nm`'s order (by name, bytewise: kbuild sets `LC_COLLATE=C`).
+//! symbol sets are those of the kernel's age, which its banner tells, in `nm`'s order (by name, bytewise: kbuild sets
+//! `LC_COLLATE=C`). From Linux 6.1 on stable releases changed them in mid-series: there, and where no banner is found, the
+//! sets are the union of those up to 7.2, so that every line of any of these kernels stands in the output.
 
 use super::{Error, Result};
-use crate::elf::{self, Elf};
+use crate::assemble::packed_release;
+use crate::codec::Codec;
+use crate::elf::{self, Elf, numbers};
 use std::fmt;
 
 /// Which header.
@@ -17,17 +20,32 @@ pub struct OffsetHeader {
     wants: fn(&[u8]) -> bool,
     /// Letters of `nm` that belong in it.
     classes: fn(char) -> bool,
-    /// Values as `_AC(…,UL)`, usable from assembly and C.
-    ac: bool,
+    /// Values as `_AC(…,UL)`, usable from assembly and C, from this release on.
+    ac_since: Option<Age>,
+    /// The names that a release has of them.
+    in_age: fn(&[u8], Age) -> bool,
 }
 
+/// A release's numbers.
+type Age = (u32, u32, u32);
+
 /// `zoffset.h`, of `arch/x86/boot/compressed/vmlinux`.
-pub const ZOFFSET: OffsetHeader =
-    OffsetHeader { prefix: "ZO_", wants: is_zoffset, classes: |class| class.is_ascii_alphabetic(), ac: false };
+pub const ZOFFSET: OffsetHeader = OffsetHeader {
+    prefix: "ZO_",
+    wants: is_zoffset,
+    classes: |class| class.is_ascii_alphabetic(),
+    ac_since: None,
+    in_age: zoffset_in,
+};
 
 /// `voffset.h`, of the kernel's own `vmlinux`.
-pub const VOFFSET: OffsetHeader =
-    OffsetHeader { prefix: "VO_", wants: is_voffset, classes: |class| "ABbCDGRSTtVW".contains(class), ac: true };
+pub const VOFFSET: OffsetHeader = OffsetHeader {
+    prefix: "VO_",
+    wants: is_voffset,
+    classes: |class| "ABbCDGRSTtVW".contains(class),
+    ac_since: Some((4, 7, 0)),
+    in_age: voffset_in,
+};
 
 fn is_zoffset(name: &[u8]) -> bool {
     matches!(
@@ -45,8 +63,33 @@ fn is_zoffset(name: &[u8]) -> bool {
             | b"_edata"
             | b"_sbat"
             | b"_esbat"
+            | b"efi_stub_entry"
     ) || matches!(name, [b'e', b'f', b'i', _, _, rest @ ..] if rest == b"_stub_entry")
         || name.starts_with(b"z_")
+}
+
+/// `sed-zoffset` of arch/x86/boot/Makefile.
+fn zoffset_in(name: &[u8], age: Age) -> bool {
+    match name {
+        b"startup_32" | b"input_data" | b"_end" => true,
+        b"efi_stub_entry" => ((3, 8, 0)..(3, 15, 0)).contains(&age),
+        b"efi_pe_entry" => age >= (3, 8, 0),
+        // 6.1 to 6.6 lost it in mid-series.
+        b"startup_64" => ((3, 8, 0)..(6, 7, 0)).contains(&age),
+        b"_ehead" | b"_text" => age >= (4, 7, 0),
+        b"efi32_pe_entry" | b"kernel_info" => age >= (5, 5, 0),
+        b"_data" | b"_edata" | b"_sbat" | b"_esbat" => age >= (6, 1, 0),
+        name => name.starts_with(b"z_") || age >= (3, 15, 0),
+    }
+}
+
+/// `sed-voffset` of arch/x86/boot/Makefile, from 4.7 on of arch/x86/boot/compressed/Makefile.
+fn voffset_in(name: &[u8], age: Age) -> bool {
+    match name {
+        b"_text" | b"_end" => true,
+        b"__bss_start" => age >= (4, 7, 0),
+        _ => age >= (6, 1, 0),
+    }
 }
 
 fn is_voffset(name: &[u8]) -> bool {
@@ -77,14 +120,34 @@ impl fmt::Display for OffsetLine {
     }
 }
 
+/// How old a kernel is by its banner, or by that of the kernel which a decompressor has in it. Without one it is a new one.
+/// Red Hat's 3.10 has the decompressor of 4.7, which does without `z_extract_offset`.
+fn age(elf: &Elf<'_>) -> elf::Result<Age> {
+    let packed = || {
+        let names = [b".rodata..compressed", &b".rodata.compressed"[..]];
+        let section = elf.sections().iter().find(|section| names.contains(&section.name))?;
+        let stream = elf.contents(section).ok()?;
+        packed_release(Codec::detect(stream)?, stream)
+    };
+    let symbols: Vec<_> = elf.symbols()?.filter(|symbol| symbol.is_defined()).collect();
+    let has = |name: &[u8]| symbols.iter().any(|symbol| symbol.name == name);
+    let unknown = if has(b"z_extract_offset") { (2, 6, 31) } else { (u32::MAX, 0, 0) };
+    let found = elf.release().or_else(packed).and_then(|release| numbers(&release)).unwrap_or(unknown);
+    let is_backport = found < (4, 7, 0) && found >= (2, 6, 31) && has(b"z_input_len") && !has(b"z_extract_offset");
+    Ok(if is_backport { (4, 7, 0) } else { found })
+}
+
 /// The lines of the header for `elf`, sorted by name. With `only`, those symbols instead of the header's own set.
 ///
 /// # Errors
 /// [`elf::Error::NoSymbols`] for a stripped file.
 pub fn offsets(elf: &Elf<'_>, header: OffsetHeader, only: Option<&[String]>) -> elf::Result<Vec<OffsetLine>> {
+    let age = age(elf)?;
+    // Newer kernels than 6.12 have both of these.
+    let has_inittext = elf.symbols()?.any(|symbol| symbol.name == b"__inittext_end");
     let wanted = |name: &[u8]| match only {
         Some(names) => names.iter().any(|other| other.as_bytes() == name),
-        None => (header.wants)(name),
+        None => (header.wants)(name) && (header.in_age)(name, age) && (has_inittext || name != b"_sinittext"),
     };
     let mut lines = Vec::new();
     for symbol in elf.symbols()? {
@@ -98,7 +161,7 @@ pub fn offsets(elf: &Elf<'_>, header: OffsetHeader, only: Option<&[String]>) -> 
                 value: symbol.value,
                 width: if elf.is_64() { 16 } else { 8 },
                 prefix: header.prefix,
-                ac: header.ac,
+                ac: header.ac_since.is_some_and(|since| age >= since),
             });
         }
     }
@@ -129,8 +192,20 @@ mod tests {
         for name in ["efi32_stub_entry", "efi64_stub_entry", "z_input_len", "_esbat", "_data"] {
             assert!(is_zoffset(name.as_bytes()), "{name}");
         }
-        for name in ["efi_stub_entry", "xefi32_stub_entry", "_edata2", "az_", "input_data_end"] {
+        for name in ["xefi32_stub_entry", "_edata2", "az_", "input_data_end"] {
             assert!(!is_zoffset(name.as_bytes()), "{name}");
+        }
+        let names =
+            [&b"startup_64"[..], b"efi_stub_entry", b"efi64_stub_entry", b"_ehead", b"kernel_info", b"_edata", b"z_x"];
+        for (age, want) in [
+            ((2, 6, 31), [0, 0, 0, 0, 0, 0, 1]),
+            ((3, 8, 13), [1, 1, 0, 0, 0, 0, 1]),
+            ((3, 15, 5), [1, 0, 1, 0, 0, 0, 1]),
+            ((4, 8, 6), [1, 0, 1, 1, 0, 0, 1]),
+            ((5, 7, 14), [1, 0, 1, 1, 1, 0, 1]),
+            ((7, 2, 0), [0, 0, 1, 1, 1, 1, 1]),
+        ] {
+            assert_eq!(names.map(|name| u8::from(zoffset_in(name, age))), want, "{age:?}");
         }
     }
 }

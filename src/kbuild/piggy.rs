@@ -1,15 +1,17 @@
 //! The compressed kernel as assembler source (`piggy.S`) and as the object that the assembler makes of it (`piggy.o`).
 //!
-//! x86: `arch/x86/boot/compressed/mkpiggy.c`, the same file in Linux 5.10 to 7.2. ARM: the fixed
+//! x86: `arch/x86/boot/compressed/mkpiggy.c`, Linux 2.6.31 to 7.2, whose symbols changed with the kernel's age; before it a linker
+//! script, `vmlinux.scr`, around `ld -r --format binary`. ARM: the fixed
 //! `arch/arm/boot/compressed/piggy.S`, whose object is [`Piggy::object`] for [`Target`]s of that CPU. Either decompressor
 //! takes the uncompressed size from the last four bytes of the data, little-endian.
 
 use super::object::{self, Base, Machine, ObjectSection, ObjectSymbol};
 use super::{Error, Result};
 use crate::arch::Arch;
+use crate::assemble::packed_release;
 use crate::bytes::{Cursor, Endian, FieldError, len64};
 use crate::codec::Codec;
-use crate::elf::Elf;
+use crate::elf::{Elf, numbers};
 use crate::finding::Checks;
 use crate::layout::Plan;
 use ::object::elf as spec;
@@ -91,7 +93,13 @@ fn arm_attributes(endian: Endian) -> Vec<u8> {
 pub struct Piggy<'a> {
     data: &'a [u8],
     output_len: u32,
+    /// The numbers of the kernel's release; high ones where it is not known.
+    age: (u32, u32, u32),
+    run_size: Option<u64>,
 }
+
+/// The first release with mkpiggy.
+const MKPIGGY: (u32, u32, u32) = (2, 6, 31);
 
 impl<'a> Piggy<'a> {
     /// Reads the size from the last four bytes, as mkpiggy does.
@@ -106,7 +114,64 @@ impl<'a> Piggy<'a> {
                  arch/x86/boot/compressed/vmlinux.bin.gz",
             )
         })?;
-        Ok(Piggy { data, output_len: Cursor::little(data).u32("output_len", at)? })
+        let output_len = Cursor::little(data).u32("output_len", at)?;
+        Ok(Piggy { data, output_len, age: (u32::MAX, 0, 0), run_size: None })
+    }
+
+    /// As the build of a kernel of this release makes it; by default as that of a new one.
+    #[must_use]
+    pub(crate) fn of_release(self, release: Option<&str>) -> Self {
+        Piggy { age: release.and_then(numbers).unwrap_or(self.age), ..self }
+    }
+
+    /// As the build of the kernel inside makes it, whose banner tells the release.
+    #[must_use]
+    pub fn of_its_age(self) -> Self {
+        let release = Codec::detect(self.data).and_then(|codec| packed_release(codec, self.data));
+        self.of_release(release.as_deref())
+    }
+
+    /// With `z_run_size`, what the kernel takes of memory when it runs (Linux 3.18 to 4.6, arch/x86/tools/calc_run_size).
+    #[must_use]
+    pub fn with_run_size(self, run_size: Option<u64>) -> Self {
+        Piggy { run_size, ..self }
+    }
+
+    /// The symbols that mkpiggy defines, with their values as it writes them.
+    ///
+    /// # Errors
+    /// [`Error::NoMkpiggy`] for a kernel that is older, [`Error::NoRunSize`] where that is wanted.
+    fn constants(&self) -> Result<Vec<(&'static str, u64, String)>> {
+        if self.age < MKPIGGY {
+            return Err(Error::NoMkpiggy);
+        }
+        let (ilen, olen) = (self.input_len(), u64::from(self.output_len));
+        let decimal = |name, value: u64| (name, value, value.to_string());
+        let mut constants = vec![decimal("z_input_len", ilen), decimal("z_output_len", olen)];
+        if self.age < (4, 6, 0) {
+            // What must lie between the two so that the data is not overwritten before it is read.
+            let slack = if self.age < (2, 6, 38) { 32768 + 18 } else { 65536 + 128 };
+            let offset = (olen.saturating_sub(ilen) + (olen >> 12) + slack).next_multiple_of(4096);
+            constants.push(("z_extract_offset", offset, format!("{offset:#x}")));
+            constants.push(("z_extract_offset_negative", offset.wrapping_neg(), format!("-{offset:#x}")));
+        }
+        if let Some(size) = self.run_size {
+            constants.push(decimal("z_run_size", size));
+        } else if ((3, 18, 0)..(4, 7, 0)).contains(&self.age) {
+            return Err(Error::NoRunSize);
+        }
+        Ok(constants)
+    }
+
+    /// The section of the data.
+    fn section(&self, arch: Arch) -> &'static str {
+        match (self.age, arch) {
+            ((2, 6, ..=19) | (..=1, ..) | (2, ..=5, _), _) => ".data",
+            ((2, 6, ..=25), Arch::X86) => ".data.compressed",
+            ((2, 6, ..=25), _) => ".text.compressed",
+            ((2, 6, ..=34), _) => ".rodata.compressed",
+            _ => ".rodata..compressed",
+        }
     }
 
     /// Bytes of the compressed kernel, the size at its end included.
@@ -145,7 +210,7 @@ impl<'a> Piggy<'a> {
     /// `piggy.S` as mkpiggy prints it; `path` is the file's name for `.incbin`, from where the assembler runs.
     ///
     /// # Errors
-    /// [`Error::Path`] when the path has a quote, a backslash or a line end in it, which mkpiggy would pass on to say
+    /// [`Error::NoMkpiggy`], [`Error::NoRunSize`]; [`Error::Path`] when the path has a quote, a backslash or a line end in it, which mkpiggy would pass on to say
     /// something else to the assembler.
     pub fn text(&self, path: &[u8]) -> Result<Vec<u8>> {
         for (byte, what) in
@@ -156,19 +221,20 @@ impl<'a> Piggy<'a> {
             }
         }
         let (ilen, olen) = (self.input_len(), self.output_len);
-        let before = format!(
-            ".section \".rodata..compressed\",\"a\",@progbits\n\
-             .globl z_input_len\n\
-             z_input_len = {ilen}\n\
-             .globl z_output_len\n\
-             z_output_len = {olen}\n\
-             .globl input_data, input_data_end\n\
-             input_data:\n\
-             .incbin \""
-        );
+        let constants =
+            self.constants()?.into_iter().map(|(name, _, text)| format!(".globl {name}\n{name} = {text}\n"));
+        let before = [
+            format!(".section \"{}\",\"a\",@progbits\n", self.section(Arch::X86)),
+            constants.collect(),
+            ".globl input_data, input_data_end\ninput_data:\n.incbin \"".to_owned(),
+        ]
+        .concat();
+        let end = "\"\ninput_data_end:\n";
+        if self.age < (5, 10, 0) {
+            return Ok([before.as_bytes(), path, end.as_bytes()].concat());
+        }
         let after = format!(
-            "\"\n\
-             input_data_end:\n\
+            "{end}\
              .section \".rodata\",\"a\",@progbits\n\
              .globl input_len\n\
              input_len:\n\
@@ -183,7 +249,7 @@ impl<'a> Piggy<'a> {
     /// `piggy.o` as `as` makes it, ready for the linker. The data is borrowed.
     ///
     /// # Errors
-    /// [`Error::Field`] when the data outgrows the 32-bit `input_len`, [`Error::Object`] when the object does its fields.
+    /// [`Error::NoRunSize`], [`Error::Field`] when the data outgrows the 32-bit `input_len`, [`Error::Object`] when the object does its fields.
     pub fn object(&self, target: &Target) -> Result<Plan<'a>> {
         let max = u64::from(u32::MAX);
         let value = self.input_len();
@@ -208,17 +274,30 @@ impl<'a> Piggy<'a> {
             let symbols = [symbol(start, 0, Base::Section(0)), symbol(end, value, Base::Section(0))];
             return object::plan(target.machine, sections, &symbols).map_err(Error::Object);
         }
+        // 32-bit files have 32 bits of a negative number.
+        let mask = if target.machine.is_64 { u64::MAX } else { u32::MAX.into() };
+        let name = self.section(target.arch);
+        if self.age < MKPIGGY {
+            let bytes = [&input_len.to_le_bytes()[..], self.data].concat().into();
+            let flags = spec::SHF_ALLOC.0 | spec::SHF_WRITE.0;
+            let section = ObjectSection { name, kind: spec::SHT_PROGBITS.0, flags, bytes };
+            let places = [("input_len", 0), ("output_len", value), (start, 4), (end, value + 4)];
+            let has_size = self.age >= (2, 6, 20);
+            let places = places.into_iter().filter(|(name, _)| has_size || *name != "output_len");
+            let symbols: Vec<ObjectSymbol> = places.map(|(name, at)| symbol(name, at, Base::Section(0))).collect();
+            return object::plan(target.machine, vec![section], &symbols).map_err(Error::Object);
+        }
+        let constants =
+            self.constants()?.into_iter().map(|(name, value, _)| symbol(name, value & mask, Base::Absolute));
+        let places = [symbol(start, 0, Base::Section(0)), symbol(end, value, Base::Section(0))];
+        let mut symbols: Vec<ObjectSymbol> = constants.chain(places).collect();
+        if self.age < (5, 10, 0) {
+            return object::plan(target.machine, vec![data(name)], &symbols).map_err(Error::Object);
+        }
         let lens = [input_len.to_le_bytes(), self.output_len.to_le_bytes()].concat();
         let rodata = ObjectSection { name: ".rodata", kind: spec::SHT_PROGBITS.0, flags: alloc, bytes: lens.into() };
-        let symbols = [
-            symbol("z_input_len", value, Base::Absolute),
-            symbol("z_output_len", self.output_len.into(), Base::Absolute),
-            symbol(start, 0, Base::Section(0)),
-            symbol(end, value, Base::Section(0)),
-            symbol("input_len", 0, Base::Section(1)),
-            symbol("output_len", 4, Base::Section(1)),
-        ];
-        object::plan(target.machine, vec![data(".rodata..compressed"), rodata], &symbols).map_err(Error::Object)
+        symbols.extend([symbol("input_len", 0, Base::Section(1)), symbol("output_len", 4, Base::Section(1))]);
+        object::plan(target.machine, vec![data(name), rodata], &symbols).map_err(Error::Object)
     }
 }
 
@@ -275,6 +354,60 @@ mod tests {
         }
         assert!(Target::new(Arch::X86, Endian::Big).is_err());
         assert!(Target::new(Arch::Mips, Endian::Big).is_err());
+    }
+
+    /// The numbers of piggy.S of published trees: Linux 3.14.8, 3.13, and of piggy.o of 2.6.34.7.
+    #[test]
+    fn what_lies_between_the_data_and_the_kernel() {
+        for (release, ilen, olen, offset) in [
+            ("3.14.8", 5_544_650, 18_733_240, 0xca_6000),
+            ("3.13.0-rc4linyt+", 0x4f_9f4d, 0xa9_e12c, 0x5b_5000),
+            ("2.6.34.7", 0x29_f79c, 0x55_2e90, 0x2b_c000),
+        ] {
+            let mut data = vec![0; ilen];
+            data[ilen - 4..].copy_from_slice(&u32::to_le_bytes(olen));
+            let constants = Piggy::new(&data).unwrap().of_release(Some(release)).constants().unwrap();
+            assert_eq!(constants[2].1, offset, "{release}");
+            assert_eq!(constants[3].2, format!("-{offset:#x}"));
+        }
+    }
+
+    #[test]
+    fn the_text_of_each_age() {
+        let piggy = Piggy::new(b"payload\x09\0\0\0").unwrap();
+        let text = |release, size| {
+            piggy.of_release(Some(release)).with_run_size(size).text(b"x").map(|text| String::from_utf8(text).unwrap())
+        };
+        assert!(matches!(text("2.6.30", None), Err(Error::NoMkpiggy)));
+        assert!(matches!(text("4.2.3", None), Err(Error::NoRunSize)));
+        assert!(text("4.2.3", Some(77)).unwrap().contains("z_run_size = 77\n.globl input_data, input_data_end\n"));
+        assert!(text("2.6.34", None).unwrap().starts_with(".section \".rodata.compressed\",\"a\""));
+        let middle = text("4.14.333", None).unwrap();
+        assert!(!middle.contains("z_extract") && middle.ends_with(".incbin \"x\"\ninput_data_end:\n"), "{middle}");
+        assert_eq!(text("5.10.0", None).unwrap(), String::from_utf8(piggy.text(b"x").unwrap()).unwrap());
+    }
+
+    /// `vmlinux.scr` of Linux 2.6.20 to 2.6.30: the length in front of the data, the size in its last word.
+    #[test]
+    fn the_object_before_mkpiggy() {
+        for (release, arch, name) in [
+            ("2.6.11", Arch::X86, ".data"),
+            ("2.6.22.6", Arch::X86, ".data.compressed"),
+            ("2.6.22.6", Arch::X86_64, ".text.compressed"),
+            ("2.6.26.5", Arch::X86, ".rodata.compressed"),
+        ] {
+            let piggy = Piggy::new(b"payload\x09\0\0\0").unwrap().of_release(Some(release));
+            let object = bytes(&piggy.object(&Target::new(arch, Endian::Little).unwrap()).unwrap());
+            let elf = Elf::parse(&object).unwrap();
+            // as leaves an empty one of its own.
+            let is_it = |one: &&crate::elf::Section<'_>| one.name == name.as_bytes() && one.size > 0;
+            let section = elf.sections().iter().find(is_it).unwrap();
+            assert_eq!(elf.contents(section).unwrap(), b"\x0b\0\0\0payload\x09\0\0\0");
+            let value =
+                |name: &str| elf.symbols().unwrap().find(|one| one.name == name.as_bytes()).map(|one| one.value);
+            assert_eq!((value("input_data"), value("input_data_end")), (Some(4), Some(15)));
+            assert_eq!(value("output_len"), (release != "2.6.11").then_some(11));
+        }
     }
 
     #[test]

@@ -245,6 +245,14 @@ impl<'a> Rebuild<'a> {
         Ok(())
     }
 
+    /// `payload` as the build of this kernel has it.
+    ///
+    /// # Errors
+    /// [`Error::Field`] when it is too short.
+    pub(super) fn piggy_of<'p>(&self, payload: &'p [u8]) -> Result<Piggy<'p>> {
+        Ok(Piggy::new(payload)?.of_release(self.vmlinux.release().as_deref()))
+    }
+
     /// `piggy.o`, ready for the link.
     ///
     /// # Errors
@@ -254,7 +262,7 @@ impl<'a> Rebuild<'a> {
             Some(model) => Target::like(&Elf::parse(model)?)?,
             None => Target::new(self.arch, self.vmlinux.endian())?,
         };
-        Piggy::new(payload)?.object(&target)
+        self.piggy_of(payload)?.object(&target)
     }
 
     /// x86: `setup` for the decompressor `linked`, and its fields that changed.

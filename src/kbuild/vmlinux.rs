@@ -43,6 +43,15 @@ pub fn relocs<'a>(
     Ok(bytes)
 }
 
+/// `System.map` of `vmlinux`, as [`elf::system_map`] chooses its lines.
+///
+/// # Errors
+/// [`Error::Image`](super::Error::Image) when it is no ELF file, or a stripped one.
+pub fn system_map(vmlinux: &[u8]) -> Result<Vec<u8>> {
+    let elf = Elf::parse(vmlinux)?;
+    Ok(elf::system_map_text(&elf::system_map(&elf)?, elf.is_64()))
+}
+
 /// The lines of `listing`, as arch/x86/tools/relocs prints them.
 ///
 /// # Errors

@@ -35,6 +35,9 @@ pub fn write_text(report: &Report<'_>, mut out: impl Write) -> io::Result<()> {
                 writeln!(out, "{} is {} bytes, at offset {:#x}", clean(&region.name), region.size, region.offset)?;
             }
         }
+        Facts::Bootp { kernel_size, initrd_size } => {
+            writeln!(out, "zImage is {kernel_size} bytes, RAM disk {initrd_size}")?;
+        }
         Facts::Flat { load_address, sections, .. } => {
             let size = report.size;
             writeln!(out, "Image is {size} bytes of {sections} sections, for load address {load_address:#x}")?;

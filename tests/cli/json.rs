@@ -3,6 +3,7 @@
 #[path = "../support/schema.rs"]
 mod schema;
 
+use crate::elf_builder::{Builder, GLOBAL, PT_LOAD, SHF_ALLOC, SHT_PROGBITS};
 use crate::files;
 use crate::support::{kimage, put, run, run_ok, stdout, tempdir, testdata};
 use kimage::report::json_schema;
@@ -18,6 +19,8 @@ const RUNS: &[&[&str]] = &[
     // The data contradicts the architecture: findings.
     &["uimage", "zImage", "-A", "mips", "-a", "0", "-e", "0", "--force"],
     &["fit", "--kernel", "zImage", "--dtb", "dtb"],
+    &["bootp", "zImage", "dtb", "--initrd-phys", "800000", "--params-phys", "100"],
+    &["xipimage", "xip"],
     &["lint", "zImage", "--board", "qemu-arm-virt"],
     &["lint", "zImage", "--board", "qemu-malta"],
     &["info", "damaged", "uki", "fit", "nothing"],
@@ -47,6 +50,11 @@ fn every_json_form_is_as_its_schema_says() {
     for name in ["vmlinux", "setup.bin", "kernel", "arm-vmlinux"] {
         put(dir.path(), name, &std::fs::read(testdata("tiny").join(name)).unwrap());
     }
+    let mut xip = Builder::new(false, false, 40);
+    xip.section(".text", SHT_PROGBITS, SHF_ALLOC, 0x8000, &[0; 64]);
+    xip.segment(PT_LOAD, 1..2, 0x8000);
+    xip.symbol("_xiprom", 0x8000, GLOBAL, 1);
+    put(dir.path(), "xip", &xip.build());
     let mut findings = 0;
     for words in RUNS {
         let output = run(kimage().current_dir(dir.path()).args(*words).arg("--json"));
@@ -77,7 +85,7 @@ fn every_json_form_is_as_its_schema_says() {
             assert_eq!(run(kimage().args([name, "--schema", "--json"])).status.code(), Some(2), "{name}");
         }
     }
-    assert_eq!(with_json, 12, "{help}");
+    assert_eq!(with_json, 14, "{help}");
 }
 
 /// One finding is the same in every form.

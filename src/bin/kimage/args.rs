@@ -7,6 +7,7 @@ mod inspect;
 mod lint;
 mod manual;
 mod standalone;
+mod system_map;
 mod vendor;
 mod x86;
 
@@ -17,6 +18,7 @@ pub(crate) use inspect::{Diff, Explain, Extract, Info, Map, Verify};
 pub(crate) use lint::Lint;
 pub(crate) use manual::{Completions, Man};
 pub(crate) use standalone::Own;
+pub(crate) use system_map::{Bootp, SystemMap, Xipimage};
 pub(crate) use vendor::Vendor;
 pub(crate) use x86::X86Options;
 
@@ -98,6 +100,9 @@ pub(crate) enum Command {
     Voffset(Offsets),
     Zoffset(ZOffsets),
     Piggy(Piggy),
+    SystemMap(SystemMap),
+    Xipimage(Xipimage),
+    Bootp(Bootp),
     Compress(Compress),
     Decompress(Decompress),
     Info(Info),
@@ -360,7 +365,8 @@ fn lists(text: &str) -> Result<Lists, String> {
 
 /// The kernel's addresses as voffset.h has them, from the kernel's own vmlinux
 ///
-/// Prints the lines that the kernel's build makes with nm | sed, for the symbols of all kernels from 5.10 to 7.2.
+/// Prints the lines that the kernel's build makes with nm | sed; from Linux 6.1 on, where stable releases changed them, those of
+/// all kernels up to 7.2.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -375,7 +381,8 @@ pub(crate) struct Offsets {
 
 /// The decompressor's addresses as zoffset.h has them, from arch/x86/boot/compressed/vmlinux
 ///
-/// Prints the lines that the kernel's build makes with nm | sed, for the symbols of all kernels from 5.10 to 7.2.
+/// Prints the lines that the kernel's build makes with nm | sed; from Linux 6.1 on, where stable releases changed them, those of
+/// all kernels up to 7.2.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -477,7 +484,7 @@ pub(crate) struct Uimage {
 
 /// The compressed kernel as piggy.S, or as the object that the assembler would make of it
 ///
-/// Prints what the kernel's mkpiggy prints. With --object, writes piggy.o without an assembler, byte for byte as GNU
+/// Prints what the mkpiggy of that kernel's age prints, which its banner tells. With --object, writes piggy.o without an assembler, byte for byte as GNU
 /// as does, ready for the link of arch/x86/boot/compressed/vmlinux or arch/arm/boot/compressed/vmlinux.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -492,6 +499,9 @@ pub(crate) struct Piggy {
     /// Where to write [default: standard output; piggy.o with --object]
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
+    /// Linux 3.18 to 4.6: z_run_size, what calc_run_size of the kernel's build prints
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) run_size: Option<u64>,
     /// Name the compressed kernel so in .incbin [default: as given]
     #[arg(long, value_name = "PATH", conflicts_with = "object")]
     pub(crate) path: Option<PathBuf>,

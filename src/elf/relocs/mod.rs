@@ -6,6 +6,7 @@ mod walk;
 
 pub use list::{list_absolute_relocs, list_absolute_symbols, list_relocs};
 
+use super::facts::numbers;
 use super::raw::{SHN_ABS, SHN_UNDEF};
 use super::{Elf, Error, Result, Section};
 use crate::arch::x86::{
@@ -18,9 +19,9 @@ use walk::{Entry, Walk, low_half, not_for};
 /// How many lists the table of a 64-bit kernel has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lists {
-    /// 64-bit and 32-bit addresses: Linux 7.2.
+    /// 64-bit and 32-bit addresses: Linux 3.14 to 3.18, and 7.2.
     Two,
-    /// And between them the inverse ones, distances into a per-CPU area that does not move: Linux 5.10 to 6.12.
+    /// And between them the inverse ones, distances into a per-CPU area that does not move: Linux 3.19 to 6.12.
     Three,
 }
 
@@ -115,8 +116,7 @@ pub(crate) fn relocs_with_progress<'a>(
         (false, true, None) => RelocKind::RealMode,
         (false, false, None) => RelocKind::Kernel32,
         (true, false, Some(lists)) => RelocKind::Kernel64(lists),
-        (true, false, None) if walk.symbols.value_of(PER_CPU_LOAD).is_some() => RelocKind::Kernel64(Lists::Three),
-        (true, false, None) => RelocKind::Kernel64(Lists::Two),
+        (true, false, None) => RelocKind::Kernel64(lists_of(&walk)),
         (true, true, _) => return Err(not_for("a 64-bit ELF file", "real-mode code, which is a 32-bit one")),
         (false, _, Some(_)) => return Err(not_for("a 32-bit ELF file", "a 64-bit one: only those have several lists")),
     };
@@ -131,7 +131,7 @@ pub(crate) fn relocs_with_progress<'a>(
         addresses64: Vec::new(),
     };
     let per_cpu = match kind {
-        RelocKind::Kernel64(Lists::Three) => PerCpu::find(&walk)?,
+        RelocKind::Kernel64(_) => PerCpu::find(&walk)?,
         _ => None,
     };
     walk.each(
@@ -162,9 +162,10 @@ impl RelocTable {
             offset = offset.wrapping_add(per_cpu.load);
         }
         let name = || walk.name_of(entry.symbol);
+        let has_inverse = self.kind == RelocKind::Kernel64(Lists::Three);
         let is_per_cpu = || -> Result<bool> {
-            let inside =
-                per_cpu.is_some_and(|per_cpu| walk.symbols.section(entry.symbol, &symbol) == Some(per_cpu.index));
+            let inside = has_inverse
+                && per_cpu.is_some_and(|per_cpu| walk.symbols.section(entry.symbol, &symbol) == Some(per_cpu.index));
             Ok(inside && !is_any(NOT_PER_CPU, name()?))
         };
         let kind = walk.kind(entry);
@@ -232,6 +233,14 @@ impl RelocTable {
         }
         Ok(())
     }
+}
+
+/// Three lists where the per-CPU area has a place of its own; but the first 64-bit kernels with a table, Linux 3.14 to 3.18,
+/// moved nothing by distances into it.
+fn lists_of(walk: &Walk<'_, '_>) -> Lists {
+    let release = walk.elf.release().and_then(|release| numbers(&release));
+    let is_old = release.is_some_and(|(major, minor, _)| major == 3 && (14..19).contains(&minor));
+    if is_old || walk.symbols.value_of(PER_CPU_LOAD).is_none() { Lists::Two } else { Lists::Three }
 }
 
 /// The per-CPU area, when its symbols are offsets.

@@ -4,6 +4,7 @@ use super::raw::{
     BOOT_FLAG, FIELDS, HDRS, HEADER_AT, LOADED_HIGH, SetupHeader, XLF_EFI_HANDOVER_32, XLF_EFI_HANDOVER_64, offset_of,
 };
 use crate::bytes::{Cursor, Field, FieldError, len64, slice, slice_at};
+use crate::elf::numbers;
 use crate::layout::{Region, RegionKind};
 use std::sync::OnceLock;
 use zerocopy::FromBytes;
@@ -165,8 +166,7 @@ impl<'a> Setup<'a> {
 
     /// The numbers of [`Setup::release`]: 5, 10 and 0 for `5.10-rc1`.
     pub(crate) fn release_numbers(&self) -> Option<(u32, u32, u32)> {
-        let mut numbers = self.release()?.split(|c: char| !c.is_ascii_digit()).map(|number| number.parse().ok());
-        Some((numbers.next()??, numbers.next()??, numbers.next().flatten().unwrap_or(0)))
+        numbers(self.release()?)
     }
 
     /// Is it whole? Nothing in the header says how long a setup is, but a kernel's setup will not run when the word at its

@@ -32,7 +32,7 @@ pub(crate) struct Vendor {
     pub(crate) fill: u8,
 }
 
-fn hex32(text: &str) -> Result<u32, String> {
+pub(super) fn hex32(text: &str) -> Result<u32, String> {
     u32::try_from(hex(text)?).map_err(|_| "wanted 32 bits, hexadecimal".to_owned())
 }
 

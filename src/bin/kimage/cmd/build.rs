@@ -3,13 +3,15 @@
 use super::common::{at_input, finish, list, one_stdin, only_with_folder, open_all, refs, source_date_epoch};
 use super::rebuild::{keep, rebuild};
 use super::standalone;
-use crate::args::{Building, Bzimage, FolderOptions, Image, NameArg, Uimage, X86Options, YesNo, Zimage};
+use crate::args::{
+    Bootp, Building, Bzimage, FolderOptions, Image, NameArg, Uimage, X86Options, Xipimage, YesNo, Zimage,
+};
 use crate::input::Input;
 use crate::message;
 use anyhow::{Context, Result};
 use clap::error::ErrorKind;
 use kimage::assemble::{
-    self, Assembled, CrcChoice, FlagList, FlatOptions, Padding, RemoveList, UImageRequest, X86Request,
+    self, Assembled, BootpRequest, CrcChoice, FlagList, FlatOptions, Padding, RemoveList, UImageRequest, X86Request,
 };
 use kimage::kbuild::{self, Built};
 use std::os::unix::ffi::OsStrExt;
@@ -118,6 +120,20 @@ pub(crate) fn image(args: &Image) -> Result<()> {
     let assembled =
         assemble::image(&vmlinux, &options).map_err(|error| at_input(error, &[("VMLINUX", &[&vmlinux])]))?;
     finish("image", &args.output, &args.building, &assembled)
+}
+
+pub(crate) fn bootp(args: &Bootp) -> Result<()> {
+    one_stdin([&args.zimage, &args.initrd]);
+    let (image, initrd) = (Input::open(&args.zimage)?, Input::open(&args.initrd)?);
+    let request = BootpRequest { initrd: &initrd, initrd_phys: args.initrd_phys, params_phys: args.params_phys };
+    let assembled = assemble::bootp(&image, &request).map_err(|error| at_input(error, &[("ZIMAGE", &[&image])]))?;
+    finish("bootp", &args.output, &args.building, &assembled)
+}
+
+pub(crate) fn xipimage(args: &Xipimage) -> Result<()> {
+    let vmlinux = Input::open(&args.vmlinux)?;
+    let assembled = assemble::xipimage(&vmlinux).map_err(|error| at_input(error, &[("VMLINUX", &[&vmlinux])]))?;
+    finish("xipimage", &args.output, &args.building, &assembled)
 }
 
 pub(crate) fn uimage(args: &Uimage) -> Result<()> {

@@ -17,6 +17,7 @@ mod offsets;
 mod piggy;
 mod rebuild;
 mod standalone;
+mod system_map;
 mod verify;
 
 use crate::args::{Cli, Command};
@@ -37,6 +38,9 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
         Command::Voffset(args) => offsets::voffset(&args),
         Command::Zoffset(args) => offsets::zoffset(&args),
         Command::Piggy(args) => piggy::piggy(&args),
+        Command::SystemMap(args) => system_map::system_map(&args),
+        Command::Xipimage(args) => build::xipimage(&args),
+        Command::Bootp(args) => build::bootp(&args),
         Command::Compress(args) => codec::compress(&args),
         Command::Decompress(args) => codec::decompress(&args),
         Command::Info(args) => info::info(&args),

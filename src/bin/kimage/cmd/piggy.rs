@@ -16,7 +16,7 @@ use std::path::Path;
 pub(crate) fn piggy(args: &Args) -> Result<()> {
     one_stdin(args.like.iter().chain([&args.file]));
     let input = Input::open(&args.file)?;
-    let piggy = Piggy::new(&input).with_context(|| input.name())?;
+    let piggy = Piggy::new(&input).with_context(|| input.name())?.of_its_age().with_run_size(args.run_size);
     let is_text = !args.object;
     let default = if is_text { "-" } else { "piggy.o" };
     let path = args.output.as_deref().unwrap_or(Path::new(default));

@@ -1,0 +1,125 @@
+//! ARM images other than a zImage, made from parts.
+#![cfg(feature = "cli")]
+
+use crate::elf_builder::{Builder, GLOBAL, PT_LOAD, SHF_ALLOC, SHF_EXECINSTR, SHF_WRITE, SHT_PROGBITS};
+use crate::machine;
+use crate::support::{assert_same, kimage, make, put, read, run, run_ok, stderr, stdout, tempdir, tool};
+use std::io::Read;
+
+/// A kernel in flash memory at 0x08008000: 3000 bytes of code, then data that is to run in RAM. `__data_loc` is `off` bytes
+/// from where it stands.
+fn xip_kernel(is_deflated: bool, off: u64) -> (Vec<u8>, Vec<u8>, Vec<u8>) {
+    let code: Vec<u8> = (0..3000_u32).map(|at| at.wrapping_mul(0x9e37_79b9).to_le_bytes()[3]).collect();
+    let data = vec![0x5a; 2000];
+    let mut elf = Builder::new(false, false, 40);
+    elf.section(".text", SHT_PROGBITS, SHF_ALLOC | SHF_EXECINSTR, 0x0800_8000, &code);
+    elf.section(".data", SHT_PROGBITS, SHF_ALLOC | SHF_WRITE, 0x0800_8bb8, &data);
+    elf.segment(PT_LOAD, 1..3, 0x0800_8000);
+    elf.symbol("_xiprom", 0x0800_8000, GLOBAL, 1);
+    elf.symbol("__data_loc", 0x0800_8bb8 + off, GLOBAL, 2);
+    elf.symbol("_edata_loc", 0x0800_8bb8 + 2000 + off, GLOBAL, 2);
+    if is_deflated {
+        elf.symbol("__inflate_kernel_data", 0x0800_8004, GLOBAL, 1);
+    }
+    (elf.build(), code, data)
+}
+
+/// The layout by arithmetic over the parts; the compressed data by another decoder.
+#[test]
+fn xip_images_are_flat_and_their_data_may_be_deflated() {
+    let dir = tempdir();
+    let made = |elf: &[u8]| {
+        let vmlinux = put(dir.path(), "vmlinux", elf);
+        let out = dir.path().join("xipImage");
+        (run(kimage().arg("xipimage").arg(vmlinux).arg("-o").arg(&out)), out)
+    };
+    let (elf, code, data) = xip_kernel(false, 0);
+    let (output, out) = made(&elf);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_same("plain", &read(&out), &[&code[..], &data].concat());
+    let (elf, ..) = xip_kernel(true, 0);
+    let (output, out) = made(&elf);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let image = read(&out);
+    assert_same("code", &image[..3000], &code);
+    let mut unpacked = Vec::new();
+    flate2::read::GzDecoder::new(&image[3000..]).read_to_end(&mut unpacked).unwrap();
+    assert_same("data", &unpacked, &data);
+    assert!(image.len() < 3200, "{}", image.len());
+    let json = run_ok(kimage().args(["xipimage", "--plan", "--json"]).arg(dir.path().join("vmlinux")));
+    assert!(
+        stdout(&json).contains("\"command\": \"xipimage\"") && stdout(&json).contains("data.gz"),
+        "{}",
+        stdout(&json)
+    );
+    // The data is not last, and what is not to run in place.
+    let (output, _) = made(&xip_kernel(true, 4).0);
+    assert!(stderr(&output).contains("whose data does not end its file"), "{}", stderr(&output));
+    let mut plain = Builder::new(false, false, 40);
+    plain.section(".text", SHT_PROGBITS, SHF_ALLOC | SHF_EXECINSTR, 0x8000, &code);
+    plain.segment(PT_LOAD, 1..2, 0x8000);
+    plain.symbol("stext", 0x8000, GLOBAL, 1);
+    let (output, _) = made(&plain.build());
+    assert!(stderr(&output).contains("has no symbol _xiprom"), "{}", stderr(&output));
+}
+
+/// A zImage of 8 KiB that says `words` on the console of ARM's Versatile board when the list of tags in `r2` has a RAM disk, whose
+/// bytes come to `sum`.
+fn asking_zimage(words: &str, sum: u32) -> Vec<u8> {
+    let mut code = vec![0xe1a0_0000; 8]; // mov r0, r0
+    code.extend([0xea00_0002, 0x016f_2818, 0, 0x2000]); // b 0x30; the header: magic number, start, end
+    code.extend([0xe592_3000, 0xe353_0000, 0x0a00_0014]); // walk: ldr r3, [r2]; cmp r3, #0; beq fail
+    code.extend([0xe592_4004, 0xe59f_504c, 0xe154_0005]); // ldr r4, [r2, #4]; ldr r5, tag; cmp r4, r5
+    code.extend([0x1082_2103, 0x1aff_fff7]); // addne r2, r2, r3, lsl #2; bne walk
+    code.extend([0xe592_4008, 0xe592_500c, 0xe3a0_6000]); // ldr r4, [r2, #8]; ldr r5, [r2, #12]; mov r6, #0
+    code.extend([0xe4d4_7001, 0xe086_6007, 0xe255_5001, 0x1aff_fffb]); // sum: ldrb r7, [r4], #1; add; subs r5, r5, #1; bne sum
+    code.extend([0xe59f_8028, 0xe156_0008, 0x1a00_0005]); // ldr r8, want; cmp r6, r8; bne fail
+    code.extend([0xe28f_4020, 0xe59f_5014]); // adr r4, text; ldr r5, uart
+    code.extend([0xe4d4_6001, 0xe356_0000, 0x15c5_6000, 0x1aff_fffb]); // out: ldrb r6, [r4], #1; cmp r6, #0; strbne r6, [r5]; bne out
+    code.extend([0xeaff_fffe, 0x5442_0005, 0x101f_1000, sum]); // fail: b fail; tag, uart, want
+    let mut image: Vec<u8> = code.iter().flat_map(|word: &u32| word.to_le_bytes()).collect();
+    image.extend(words.bytes());
+    image.extend(b"\n\0");
+    image.resize(0x2000, 0);
+    image
+}
+
+/// The bytes by arithmetic; QEMU runs them: the disk is copied far away, and over itself to either side.
+#[test]
+fn a_bootp_image_brings_its_ram_disk() {
+    let dir = tempdir();
+    let disk: Vec<u8> = (0..50_001_u32).map(|at| at.wrapping_mul(0x9e37_79b9).to_le_bytes()[3]).collect();
+    let sum = disk.iter().map(|byte| u32::from(*byte)).sum();
+    let words = "DISK ok";
+    let kernel = asking_zimage(words, sum);
+    let (zimage, initrd) = (put(dir.path(), "zImage", &kernel), put(dir.path(), "initrd", &disk));
+    let made = |name: &str, at: u32| {
+        let options = ["--initrd-phys", &format!("{at:x}"), "--params-phys", "100"];
+        make(dir.path(), name, "bootp", &[&zimage, &initrd], &options)
+    };
+    let image = read(&made("far", 0x80_0000));
+    let init = image.len() - disk.len() - kernel.len();
+    assert!(init < 256 && init % 4 == 0, "{init}");
+    assert_same("zImage", &image[init..init + 0x2000], &kernel);
+    assert_same("initrd", &image[init + 0x2000..], &disk);
+    let data: Vec<u8> = [init as u32 + 0x2000, 0x80_0000, 50_001, 0x100, init as u32, 0x5441_0001, 0x5442_0005]
+        .iter()
+        .flat_map(|word| word.to_le_bytes())
+        .collect();
+    assert_same("data", &image[init - 28..init], &data);
+    let output =
+        run(kimage().arg("bootp").args([&initrd, &zimage]).args(["--initrd-phys", "0", "--params-phys", "100"]));
+    assert!(stderr(&output).contains("wanted an ARM zImage"), "{}", stderr(&output));
+    let options = ["--initrd-phys", "fffffffc", "--params-phys", "102"];
+    let output = run(kimage().arg("bootp").args([&zimage, &initrd]).args(options));
+    assert!(stderr(&output).contains("params_phys is 0x102, wanted a multiple of 4"), "{}", stderr(&output));
+    let output = run(kimage().arg("bootp").args([&zimage, &initrd]).args(&options[..3]).arg("100"));
+    assert!(stderr(&output).contains("behind 32 bits of addresses"), "{}", stderr(&output));
+    let Some(qemu) = tool("qemu-system-arm", "qemu-system-arm") else { return };
+    // QEMU loads a file without a header that it knows at 0x10000.
+    let here = 0x1_0000 + init as u32 + 0x2000;
+    for (name, at) in [("far", 0x80_0000), ("up", here + 64), ("down", here - 64), ("stay", here)] {
+        let mut command = machine::qemu(&qemu, "versatilepb");
+        machine::Machine::start(name, command.arg("-kernel").arg(made(name, at))).wait_for(words);
+    }
+}
