@@ -152,9 +152,9 @@ impl From<kimage::Error> for Complaint {
             error => (None, of_contents(error)),
         };
         let of_stub = |error: &StubError| match error {
-            StubError::Elf(error) => of_elf(error),
+            StubError::Elf(error) | StubError::NotFlat(error) => of_elf(error),
             StubError::Kernel { .. } | StubError::NotADecompressor { .. } | StubError::NotLinked => (None, true),
-            StubError::WrongCpu { .. } | StubError::MissingSymbol { .. } => (None, true),
+            StubError::WrongCpu { .. } | StubError::NoSymbols { .. } | StubError::MissingSymbol { .. } => (None, true),
             _ => (None, false),
         };
         // Which of several inputs it is does not change what it says of the input.
@@ -166,7 +166,8 @@ impl From<kimage::Error> for Complaint {
             ZImage(zimage::Error::Field(error) | zimage::Error::Dtb { source: error, .. }) => {
                 (Some(field(error)), false)
             }
-            Input { source: InputError::Elf(error), .. } | kimage::Error::Elf(error) => of_elf(error),
+            Input { source: InputError::Elf(error) | InputError::SetupTooLarge(error), .. }
+            | kimage::Error::Elf(error) => of_elf(error),
             Input { source: InputError::Stub(error), .. } => of_stub(error),
             BzImage(bzimage::Error::Stub(error)) | ZImage(zimage::Error::Stub(error)) => of_stub(error),
             BzImage(bzimage::Error::MixedEntry { .. }) => (None, true),
