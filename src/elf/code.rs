@@ -96,9 +96,11 @@ fn is_behind(bytes: &[u8], endian: Endian, (mask, value, len): &Return, at: u64)
     })
 }
 
-/// x86 has instructions of any length: `ret` is the last byte in front of the alignment.
+/// x86 has instructions of any length: `ret` is the last byte in front of the alignment, which is filled with `nop` and `lea`
+/// of any length.
 fn is_behind_x86(bytes: &[u8], at: u64) -> bool {
     const ALIGN: u64 = 16;
     let before = at.checked_sub(ALIGN).and_then(|start| slice(bytes, start, ALIGN)).unwrap_or_default();
-    before.iter().rev().find(|byte| !matches!(byte, 0x90 | 0xcc | 0)) == Some(&0xc3)
+    const FILL: &[u8] = b"\x90\xcc\0\x66\x2e\x0f\x1f\x40\x44\x80\x84\x8d\xb4\xb6\xbc\xbf\x74\x76\x26\x27\x89\xf6";
+    before.iter().rev().find(|byte| !FILL.contains(byte)) == Some(&0xc3)
 }

@@ -5,6 +5,7 @@
 
 mod code;
 pub(crate) mod encode;
+mod exports;
 pub(crate) mod facts;
 mod flatten;
 pub(crate) mod kallsyms;
@@ -20,6 +21,7 @@ mod system_map;
 mod trim;
 pub(crate) mod unflatten;
 
+pub(crate) use exports::exports;
 pub(crate) use facts::{BANNER, banner_in, is_64_bit_file, numbers, release_in};
 pub use flatten::{DEFAULT_MAX_SIZE, FlatImage, FlatOptions, flatten};
 pub(crate) use kallsyms::{KernelSymbol, kallsyms};
@@ -29,7 +31,7 @@ pub(crate) use relocs::{
     RelocKind, RelocTable, list_absolute_relocs, list_absolute_symbols, list_relocs, relocs, relocs_with_progress,
     sign_extended,
 };
-pub(crate) use remove::{ARM_REMOVES, IMAGE_REMOVES, X86_REMOVES};
+pub(crate) use remove::{ARM_REMOVES, IMAGE_REMOVES, MODINFO, X86_REMOVES};
 pub use remove::{FlagList, KERNEL_REMOVES, RemoveList, SectionFlags};
 pub(crate) use resymbol::with_symbols;
 pub(crate) use strings::StringTable;
@@ -38,8 +40,8 @@ pub(crate) use symbols::RawSymbol;
 pub use symbols::{Symbol, Symbols};
 pub(crate) use system_map::{system_map, system_map_text};
 pub(crate) use trim::TrimWriter;
-pub use unflatten::UnflattenError;
 pub(crate) use unflatten::unflatten;
+pub use unflatten::{SymbolSource, UnflattenError};
 
 use crate::arch::Arch;
 use crate::bytes::{Cursor, Endian, FieldError, FileOffset, PhysAddr, Problem, len64, printable, slice};

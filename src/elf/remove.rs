@@ -5,7 +5,9 @@ use super::{Error, Result, Section};
 /// The sections that kernels carry for `modinfo` and `objcopy` alone, and that their own build leaves out of the
 /// payload: `.comment` always, `.modinfo` where it is kept in `vmlinux.unstripped` (Linux 7.2,
 /// scripts/Makefile.vmlinux).
-pub const KERNEL_REMOVES: [&str; 2] = [".comment", ".modinfo"];
+pub const KERNEL_REMOVES: [&str; 2] = [".comment", MODINFO];
+/// What `modinfo` says of the modules that are built in.
+pub(crate) const MODINFO: &str = ".modinfo";
 
 /// What x86's build leaves out of the system behind the setup (arch/x86/boot/Makefile, `OBJCOPYFLAGS_vmlinux.bin`).
 pub(crate) const X86_REMOVES: [&str; 2] = [".note", ".comment"];

@@ -90,12 +90,14 @@ fn tables(elf: &Elf<'_>, symbols: &[KernelSymbol]) -> (Writer, Vec<u8>, u32) {
             // Up to the next symbol, as the kernel itself counts (kernel/kallsyms.c, get_symbol_pos).
             let later = symbols.get(index + 1..).unwrap_or(&[]);
             let next = later.iter().map(|next| next.address).find(|next| *next > symbol.address);
+            // How large an exported symbol is is not known: what stands behind it may have no name.
             let size = place
+                .filter(|_| symbol.class != b'?')
                 .map_or(0, |place| next.map_or(place.end, |next| next.min(place.end)).saturating_sub(symbol.address));
             let kind = match (place, symbol.class.to_ascii_lowercase()) {
-                // A mapping symbol, or nowhere.
+                // A mapping symbol, or nowhere, or function and variable alike.
                 _ if symbol.name.starts_with(b"$") => STT_NOTYPE,
-                (None, _) => STT_NOTYPE,
+                (None, _) | (_, b'?') => STT_NOTYPE,
                 (Some(place), class) if class == b't' || class == b'w' && place.is_code => STT_FUNC,
                 (Some(_), _) => STT_OBJECT,
             };
@@ -112,11 +114,11 @@ fn tables(elf: &Elf<'_>, symbols: &[KernelSymbol]) -> (Writer, Vec<u8>, u32) {
     (table, strings, locals)
 }
 
-/// Upper case is global; `w` and `v` are weak in either case.
+/// Upper case is global, and what is exported; `w` and `v` are weak in either case.
 fn binding(class: u8) -> u8 {
     match class {
         b'w' | b'W' | b'v' | b'V' => STB_WEAK,
-        class if class.is_ascii_uppercase() => STB_GLOBAL,
+        class if class.is_ascii_uppercase() || class == b'?' => STB_GLOBAL,
         _ => STB_LOCAL,
     }
 }

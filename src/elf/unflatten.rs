@@ -2,7 +2,8 @@
 
 use super::code::code;
 use super::encode::{FileHeader, FileHeaderLayout, SectionHeader, Writer, encoder, string_table};
-use super::kallsyms::{FlatSymbols, Image, KernelSymbol, flat_kallsyms};
+use super::exports::flat_exports;
+use super::kallsyms::{FlatSymbols, Image, KernelSymbol, MAX_MEMORY, flat_kallsyms};
 use super::raw::{PF_R, PF_W, PF_X, SHF_EXECINSTR, SHF_WRITE, SHT_PROGBITS};
 use super::strings::append;
 use super::{PT_LOAD, SHF_ALLOC, SHT_NOBITS, Section, Segment};
@@ -15,8 +16,13 @@ use std::collections::BTreeMap;
 #[non_exhaustive]
 pub enum UnflattenError {
     /// No symbols.
-    #[error("the kernel has no kallsyms (CONFIG_KALLSYMS), or tables that kimage does not know")]
-    NoKallsyms,
+    #[error(
+        "the kernel has neither kallsyms (CONFIG_KALLSYMS) nor exports (CONFIG_MODULES), or tables that kimage does not know"
+    )]
+    NoSymbols,
+    /// No table of all symbols.
+    #[error("the kernel has no kallsyms (CONFIG_KALLSYMS), and what it exports to modules is not all")]
+    OnlyExports,
     /// The symbols do not lead to the first byte.
     #[error("the kernel is flat, and its kallsyms do not tell the address of its first byte")]
     NoStart,
@@ -38,9 +44,22 @@ pub struct FlatKernel {
     pub base: u64,
     /// Its symbols, by rising address.
     pub symbols: Vec<KernelSymbol>,
+    /// Where they are from.
+    pub source: SymbolSource,
     flags: u32,
     entry: u64,
     sections: Vec<Piece>,
+}
+
+/// Where a kernel's symbols are from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SymbolSource {
+    /// An ELF file's symbol table.
+    Table,
+    /// The kernel's own kallsyms.
+    Kallsyms,
+    /// What it exports to modules, as it has no kallsyms.
+    Exports,
 }
 
 /// Consecutive memory of the kernel.
@@ -55,8 +74,6 @@ struct Piece {
     at: Option<u64>,
 }
 
-/// No kernel has more memory than this behind its file.
-const MAX_BSS: u64 = 1 << 30;
 /// The kernel's place in the file, when its address is a multiple of this.
 const PAGE: u64 = 0x1000;
 /// EF_ARM_BE8: little-endian code with big-endian data.
@@ -75,19 +92,19 @@ pub fn unflatten(bytes: &[u8], arch: Option<Arch>) -> Result<FlatKernel, Unflatt
         Some(Arch::Mips) => &[false, true],
         Some(_) => &[false],
     };
-    let mut error = UnflattenError::NoKallsyms;
-    for (is_64, endian) in classes.iter().flat_map(|is_64| [(*is_64, Little), (*is_64, Big)]) {
+    let mut error = UnflattenError::NoSymbols;
+    let forms = || classes.iter().flat_map(|is_64| [(*is_64, Little), (*is_64, Big)]);
+    let kallsyms = forms().map(|form| (SymbolSource::Kallsyms, form));
+    for (source, (is_64, endian)) in kallsyms.chain(forms().map(|form| (SymbolSource::Exports, form))) {
         let image = Image::flat(bytes, endian, is_64);
-        let Some(FlatSymbols { mut symbols, base }) = flat_kallsyms(&image) else { continue };
+        let found = if source == SymbolSource::Kallsyms { flat_kallsyms(&image) } else { flat_exports(&image) };
+        let Some(FlatSymbols { mut symbols, base }) = found else { continue };
         let Some(base) = base else {
             error = UnflattenError::NoStart;
             continue;
         };
-        let functions: Vec<u64> = symbols
-            .iter()
-            .filter(|symbol| symbol.is_code())
-            .filter_map(|symbol| symbol.address.checked_sub(base))
-            .collect();
+        let functions = symbols.iter().filter(|symbol| symbol.is_code() || source == SymbolSource::Exports);
+        let functions: Vec<u64> = functions.filter_map(|symbol| symbol.address.checked_sub(base)).collect();
         let code = code(bytes, &functions, is_64);
         let arch = match arch {
             Some(Arch::X86 | Arch::X86_64) => {
@@ -116,10 +133,13 @@ pub fn unflatten(bytes: &[u8], arch: Option<Arch>) -> Result<FlatKernel, Unflatt
             }));
             symbols.sort_by_key(|symbol| symbol.address);
         }
-        return Ok(FlatKernel { arch, is_64, endian, base, symbols, flags, entry, sections });
+        return Ok(FlatKernel { arch, is_64, endian, base, symbols, source, flags, entry, sections });
     }
     Err(error)
 }
+
+/// Where no symbol bounds the BSS, its variables tell how much memory there is at least behind the file.
+const MAX_UNBOUNDED: u64 = 64 << 20;
 
 /// The parts of a kernel that its linker script bounds by symbols: the first of each list that there is
 /// (include/asm-generic/vmlinux.lds.h and sections.h, Linux 2.6 to 7.2).
@@ -197,8 +217,11 @@ fn pieces(len: u64, base: u64, symbols: &[KernelSymbol]) -> Vec<Piece> {
         }
     }
     let last = all.last().map_or(end, |last| last.address.saturating_add(last.len));
-    let stop = mark(&["_end"]).max(mark(&["__bss_stop"]));
-    if let Some(stop) = stop.filter(|stop| (last + 1..last.saturating_add(MAX_BSS)).contains(stop)) {
+    let variables = symbols.iter().filter(|symbol| symbol.address > last && !symbol.class.eq_ignore_ascii_case(&b'a'));
+    let variables = variables.map(|symbol| symbol.address.saturating_add(1));
+    let least = || variables.filter(|at| *at < last.saturating_add(MAX_UNBOUNDED)).max();
+    let stop = mark(&["_end"]).max(mark(&["__bss_stop"])).or_else(least);
+    if let Some(stop) = stop.filter(|stop| (last + 1..last.saturating_add(MAX_MEMORY)).contains(stop)) {
         all.push(Piece { name: ".bss", flags: SHF_WRITE, address: last, len: stop - last, at: None });
     }
     all
@@ -300,14 +323,28 @@ mod tests {
     use super::*;
 
     fn symbols(all: &[(&str, u64)]) -> Vec<KernelSymbol> {
-        all.iter()
-            .map(|(name, address)| KernelSymbol { address: *address, class: b't', name: name.as_bytes().to_vec() })
-            .collect()
+        let class = |name: &str| if name.starts_with("__") { b'd' } else { b't' };
+        let symbol = |(name, address): &(&str, u64)| KernelSymbol {
+            address: *address,
+            class: class(name),
+            name: name.as_bytes().to_vec(),
+        };
+        all.iter().map(symbol).collect()
     }
 
     fn kernel(is_64: bool, endian: Endian, len: u64, base: u64, symbols: Vec<KernelSymbol>) -> FlatKernel {
         let sections = pieces(len, base, &symbols);
-        FlatKernel { arch: Arch::PowerPc, is_64, endian, base, symbols, flags: 0, entry: base, sections }
+        FlatKernel {
+            arch: Arch::PowerPc,
+            is_64,
+            endian,
+            base,
+            symbols,
+            source: SymbolSource::Kallsyms,
+            flags: 0,
+            entry: base,
+            sections,
+        }
     }
 
     /// Every class and byte order, read by another reader.

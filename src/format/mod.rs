@@ -6,6 +6,7 @@
 pub(crate) mod android;
 pub(crate) mod avb;
 pub(crate) mod bootp;
+pub(crate) mod btf;
 pub mod bzimage;
 pub(crate) mod cpio;
 pub(crate) mod cros;

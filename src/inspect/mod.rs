@@ -29,7 +29,7 @@ pub use fact::{Fact, Facts, Row, Value};
 pub use opened::{FactFound, Opened, open};
 pub use packed::PackedKernel;
 pub(crate) use rules::RULES;
-pub use symbols::WithSymbols;
+pub use symbols::{SymbolSource, WithSymbols};
 
 use crate::codec;
 use crate::finding::Finding;
@@ -196,6 +196,12 @@ pub const PARTS: &[(&str, &str)] = &[
     ("trailer", "what stands behind the end of an image: a file system, a signature"),
     ("cmdline", "the kernel command line of a UKI or a boot.img"),
     ("banner", "the kernel's version text"),
+    ("btf", "the kernel's description of its types (BTF), as bpftool reads it"),
+    ("notes", "the notes of a kernel in an ELF file: build id, entry points for Xen and PVH"),
+    ("orc_unwind", "the stack unwinder's table of an x86 kernel in an ELF file"),
+    ("orc_unwind_ip", "the addresses to that"),
+    ("orc_header", "the hash of that table's layout"),
+    ("modinfo", "what modinfo says of built-in modules, in a vmlinux that has it"),
     ("second", "the second-stage boot loader of a boot.img"),
     ("recovery_dtbo", "the device tree overlays, or the ACPI tables, for recovery in a boot.img"),
     ("dt", "the device tree table of an old boot.img"),

@@ -224,3 +224,45 @@ fn sections_that_share_bytes_are_read_once() {
     assert!(verified.status.code() == Some(1) && stdout(&verified).contains("[uki.overlap]"), "{}", stdout(&verified));
     assert!(!list(&path).contains("initramfs[1]"));
 }
+
+/// What a kernel's linker script puts into sections of its own, as objcopy takes it out: of an ELF file made here, and of
+/// Debian's kernel.
+#[test]
+fn the_parts_of_a_kernels_sections() {
+    let (Some(assembler), Some(linker)) = (tool("as", "binutils"), tool("ld", "binutils")) else { return };
+    let Some(objcopy) = tool("objcopy", "binutils") else { return };
+    const SECTIONS: [(&str, &str); 6] = [
+        (".notes", "notes"),
+        (".orc_unwind", "orc_unwind"),
+        (".orc_unwind_ip", "orc_unwind_ip"),
+        (".orc_header", "orc_header"),
+        (".modinfo", "modinfo"),
+        (".BTF", "btf"),
+    ];
+    let dir = tempdir();
+    let dir = dir.path();
+    let same = |elf: &Path, sections: &[(&str, &str)]| {
+        for (section, part) in sections {
+            let dumped = dir.join("dumped");
+            let option = format!("{section}={}", dumped.display());
+            run_ok(Command::new(&objcopy).args(["--dump-section", &option]).arg(elf).arg(dir.join("rest")));
+            assert_same(part, &extract(elf, part), &fs::read(dumped).unwrap());
+        }
+    };
+    let mut text = String::from(
+        ".globl _start\n_start: ret\n.section .rodata\n.ascii \"Linux version 6.6.1 (u@h) #1 SMP\\n\\0\"\n",
+    );
+    for (section, part) in &SECTIONS[..5] {
+        text += &format!(".section {section}, \"a\"\n.asciz \"{part}\"\n");
+    }
+    // Documentation/bpf/btf.rst: header, an integer of 4 bytes, two strings.
+    text += ".section .BTF, \"a\"\n.long 0x1eb9f, 24, 0, 16, 16, 5, 1, 1 << 24, 4, 1 << 24 | 32\n.asciz \"\"\n.asciz \"int\"\n";
+    fs::write(dir.join("k.s"), text).unwrap();
+    run_ok(Command::new(assembler).current_dir(dir).args(["k.s", "-o", "k.o"]));
+    run_ok(Command::new(linker).current_dir(dir).args(["-s", "k.o", "-o", "k"]));
+    same(&dir.join("k"), &SECTIONS);
+    let Some(kernel) = support::debian_kernel("bookworm-amd64-cloud-amd64") else { return };
+    let vmlinux = dir.join("vmlinux");
+    run_ok(kimage().arg("extract").arg(kernel).args(["vmlinux", "-o"]).arg(&vmlinux));
+    same(&vmlinux, &[SECTIONS[0], SECTIONS[1], SECTIONS[2], SECTIONS[5]]);
+}

@@ -1,6 +1,6 @@
 //! The kernel's own symbol table (CONFIG_KALLSYMS), which a stripped kernel still has.
 //!
-//! What scripts/kallsyms.c of Linux 4.6 to 7.2 writes into `.rodata`, all in the kernel's byte order:
+//! What scripts/kallsyms.c of Linux 2.6.10 to 7.2 writes into `.rodata`, all in the kernel's byte order:
 //!
 //! * `kallsyms_num_syms`: how many, 32 bits.
 //! * `kallsyms_names`: for each symbol a length (one byte; from 6.2 on two, 7 bits each, when the first has its top bit
@@ -15,26 +15,32 @@
 //! which are tokens of their own in every kernel, and everything else by what must stand beside it. Nothing is believed that
 //! the rest does not confirm: the index fits the tokens, the markers fit the names, the addresses are in order.
 //!
+//! From 2.6.10 on it is so, with a word for a number of 32 bits up to 4.19; for what was before see [`old`].
+//!
 //! A kernel that relocates itself (CONFIG_RELOCATABLE of arm64 and RISC-V) may have its base in a RELA table only.
 
 mod image;
 mod linked;
+mod old;
 mod places;
 
 use super::{Elf, banner_in};
 use crate::bytes::len64;
 pub(super) use image::Image;
+pub(super) use linked::base_by_texts;
 use places::{Addresses, Places};
 
 /// Kernels begin at a multiple of this.
 const PAGE: u64 = 0x1000;
+/// No kernel takes more memory than this.
+pub(super) const MAX_MEMORY: u64 = 1 << 30;
 
 /// A symbol.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KernelSymbol {
     /// Virtual address.
     pub address: u64,
-    /// Class letter, as `nm` prints it.
+    /// Class letter, as `nm` prints it; `?` of an exported symbol, which has none.
     pub class: u8,
     /// Name.
     pub name: Vec<u8>,
@@ -50,7 +56,10 @@ impl KernelSymbol {
 /// Reads the symbols of a kernel; `None` when there are none.
 pub fn kallsyms(elf: &Elf<'_>) -> Option<Vec<KernelSymbol>> {
     let image = Image::new(elf);
-    symbols(&image, &places::find(&image)?)
+    match places::find(&image) {
+        Some(places) => symbols(&image, &places),
+        None => old::find(&image),
+    }
 }
 
 /// A flat kernel's symbols, and the address of its first byte where they or its contents tell it.
@@ -61,19 +70,21 @@ pub(super) struct FlatSymbols {
 
 /// The same of a flat kernel.
 pub(super) fn flat_kallsyms(image: &Image<'_>) -> Option<FlatSymbols> {
-    let places = places::find(image)?;
-    let mut symbols = symbols(image, &places)?;
-    if !matches!(places.addresses, Addresses::Distances { .. }) {
+    let (mut symbols, are_offsets) = match places::find(image) {
+        Some(places) => (symbols(image, &places)?, matches!(places.addresses, Addresses::Distances { .. })),
+        None => (old::find(image)?, false),
+    };
+    if !are_offsets {
         let base = image.base().or_else(|| start(image, &symbols));
         return Some(FlatSymbols { symbols, base });
     }
-    let base = linked::base_by_pointers(image, 1..=u64::MAX, &linked::functions(&symbols));
+    let base = linked::base_by_functions(image, &linked::functions(&symbols));
     symbols.iter_mut().for_each(|symbol| symbol.address = symbol.address.wrapping_add(base.unwrap_or(0)));
     Some(FlatSymbols { symbols, base })
 }
 
-/// The address of the first byte: by the banner, whose symbol kernels with all their symbols have, by the names that linker
-/// scripts give to the start, or by the pointers to texts. Nine of ten functions must then be in the file.
+/// The address of the first byte: by the banner, whose symbol kernels with all their symbols have, by the pointers to texts, or
+/// by the names that linker scripts give to the start. Nine of ten functions must then be in the file.
 fn start(image: &Image<'_>, symbols: &[KernelSymbol]) -> Option<u64> {
     let named = |name: &[u8]| symbols.iter().find(|symbol| symbol.name == name).map(|symbol| symbol.address);
     let len = len64(image.bytes);
@@ -87,9 +98,9 @@ fn start(image: &Image<'_>, symbols: &[KernelSymbol]) -> Option<u64> {
     let by_name = || starts.into_iter().filter_map(named).min();
     let by_texts = || {
         let bases = code.iter().max()?.saturating_sub(len)..=*code.iter().min()?;
-        linked::base_by_texts(image, bases)
+        base_by_texts(image, bases)
     };
-    banner().filter(holds).or_else(|| by_name().filter(holds)).or_else(|| by_texts().filter(holds))
+    banner().filter(holds).or_else(|| by_texts().filter(holds)).or_else(|| by_name().filter(holds))
 }
 
 fn symbols(image: &Image<'_>, places: &Places) -> Option<Vec<KernelSymbol>> {

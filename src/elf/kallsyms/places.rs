@@ -97,7 +97,7 @@ fn symbol(image: &[u8], at: u64) -> Option<(u64, u64)> {
 }
 
 /// A debug kernel has 300,000 symbols, the smallest some thousands.
-const SYMBOLS: std::ops::Range<u64> = 512..1 << 22;
+pub(super) const SYMBOLS: std::ops::Range<u64> = 512..1 << 22;
 /// As many bytes of names and markers may stand between the number of symbols and the tokens.
 const MAX_NAMES: u64 = 64 << 20;
 
@@ -258,8 +258,6 @@ fn find_addresses(image: &Image<'_>, tokens: &Tokens, count_at: u64, count: u64,
 
 /// Symbols are sorted by address, and the last one is in the kernel: in the upper half, where there is one.
 fn is_in_order(image: &Image<'_>, addresses: &Addresses, count: u64) -> bool {
-    /// No kernel has more memory than this behind its file.
-    const MAX_BSS: u64 = 1 << 30;
     let last = (0..count).try_fold(0, |last, index| addresses.address(image, index).filter(|address| *address >= last));
     // A distance of zero leads to where it stands: only the table's own symbol is there, and whoever reads zeros.
     let zeros =
@@ -268,15 +266,18 @@ fn is_in_order(image: &Image<'_>, addresses: &Addresses, count: u64) -> bool {
         Addresses::Distances { at, .. } if zeros(at) > 1 => false,
         // Distances that count down would pass for offsets; 64-bit kernels have less than 2 GiB.
         Addresses::Offsets { base, signed: false, .. } if image.is_64 && last.wrapping_sub(*base) >= NEGATIVE => false,
-        Addresses::Distances { .. } if image.is_flat() => (1..len64(image.bytes) + MAX_BSS).contains(&last),
+        Addresses::Distances { .. } if image.is_flat() => (1..len64(image.bytes) + super::MAX_MEMORY).contains(&last),
         _ if image.is_64 => last >> 63 == 1,
         _ => last != 0,
     })
 }
 
-/// Offsets from a base that come to addresses in ascending order.
+/// Offsets from a base that come to addresses in ascending order. The base is the lowest address of the kernel
+/// (scripts/kallsyms.c, record_relative_base), and the symbols that are left begin shortly behind; addresses do not.
 fn offsets(image: &Image<'_>, at: u64, base_at: u64, count: u64) -> Option<Addresses> {
-    let base = image.relocated_word(base_at)?;
-    let found = [false, true].map(|signed| Addresses::Offsets { at, base, signed });
-    found.into_iter().find(|found| base != 0 && is_in_order(image, found, count))
+    const NEAR: u32 = 16 << 20;
+    let (first, base) = (image.cursor.u32("kallsyms_offsets", at).ok()?, image.relocated_word(base_at)?);
+    let found = [false, true].into_iter().filter(|signed| *signed || first < NEAR);
+    let mut found = found.map(|signed| Addresses::Offsets { at, base, signed });
+    found.find(|found| base != 0 && is_in_order(image, found, count))
 }

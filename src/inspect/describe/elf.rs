@@ -4,7 +4,7 @@ use super::{Child, Context, Decoded, Described, PAYLOAD, kernel};
 use crate::bytes::{Cursor, Endian, FieldError, len64, slice, slice_at, until_zero};
 use crate::codec::Codec;
 use crate::elf::raw::{E_ENTRY, E_MACHINE, E_TYPE, EI_CLASS, EI_DATA, PF_R, PF_W, PF_X, SHF_EXECINSTR};
-use crate::elf::{Elf, Error, Kind as ElfKind, Note, PT_LOAD, banner_in};
+use crate::elf::{Elf, Error, Kind as ElfKind, MODINFO, Note, PT_LOAD, banner_in};
 use crate::format::{Format, wrapper};
 use crate::inspect::{Fact, Kind, Row, Value};
 use crate::layout::{Region, RegionKind};
@@ -13,6 +13,15 @@ use std::ops::Range;
 
 /// The Xen note that names the PVH entry point (`XEN_ELFNOTE_PHYS32_ENTRY`, xen/include/public/elfnote.h).
 const PHYS32_ENTRY: u32 = 18;
+
+/// Sections of a kernel that are parts (include/asm-generic/vmlinux.lds.h, Linux 7.2).
+const PARTS: [(&str, &str); 5] = [
+    (".notes", "notes"),
+    (".orc_unwind", "orc_unwind"),
+    (".orc_unwind_ip", "orc_unwind_ip"),
+    (".orc_header", "orc_header"),
+    (MODINFO, "modinfo"),
+];
 
 pub(super) fn describe(bytes: &[u8], context: &Context<'_>) -> Result<Described, FieldError> {
     let elf = Elf::parse(bytes).map_err(field_error)?;
@@ -84,6 +93,12 @@ fn look_inside(bytes: &[u8], context: &Context<'_>, described: &mut Described) {
     let init = init.map(|section| section.offset..section.offset + section.size);
     let init = init.as_ref().map_or(loaded.as_slice(), std::slice::from_ref);
     kernel::describe_inside(bytes, &loaded, init, Some(elf.endian()), context, described);
+    for (section, part) in PARTS {
+        let section = elf.section(section).filter(|section| elf.contents(section).is_ok_and(|bytes| !bytes.is_empty()));
+        if let Some(section) = section.filter(|_| described.facts.get("banner").is_some()) {
+            described.part(part, section.offset..section.offset + section.size);
+        }
+    }
     // A program in a bare stream may be a kernel of others.
     let is_stream = matches!(context.parent, Some(Kind::Known(Format::Compressed(_))));
     if !is_contents(context) && (is_stream || described.facts.get("banner").is_some()) {

@@ -4,9 +4,9 @@ use super::{Child, Context, Decoded, Described};
 use crate::bytes::{Endian, len64, slice, slice_at};
 use crate::codec::Codec;
 use crate::elf::banner_in;
-use crate::format::Format;
 use crate::format::fdt::Behind;
 use crate::format::foreign::Foreign;
+use crate::format::{Format, btf};
 use crate::inspect::{Fact, Kind};
 use crate::layout::{Region, RegionKind};
 use crate::payload::search::Tried;
@@ -98,6 +98,9 @@ pub(super) fn describe_inside(
         described.facts.push(Fact::new("release", release.as_str()).at(release_at, len64(release.as_bytes())));
         described.facts.push(Fact::new("banner", text).at(at.start, at.end - at.start));
         described.part("banner", at);
+        if let Some(at) = btf::find(bytes) {
+            described.part("btf", at);
+        }
     }
     if let Some(at) = loaded.iter().find_map(|range| find_config(bytes, range)) {
         described

@@ -33,6 +33,157 @@ enum Addresses {
     Distances,
 }
 
+/// Tables of 2.4 to 2.6.9, and what modules may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Old {
+    /// 2.6.0 to 2.6.9: what a name has in common with the one before is left out.
+    Stems,
+    /// 2.4 with modutils' kallsyms: header, sections, symbols, names.
+    Modutils,
+    /// `__ksymtab`: value and name.
+    Exports,
+    /// The same with a third word, the namespace.
+    Namespaces,
+    /// The same by distances.
+    NearExports,
+}
+
+impl Form {
+    /// A kernel of 500 functions with such a table, and what is in it.
+    fn old_kernel(self, cpu: &str, old: Old) -> (Vec<u8>, Vec<(String, u64)>) {
+        let width = if self.is_64 { 8 } else { 4 };
+        let mut symbols: Vec<(String, u64)> =
+            self.symbols(cpu).into_iter().take(600).map(|(name, _, address)| (name, address)).collect();
+        symbols[7].0 = "kfree".to_owned();
+        // Code, and pointers to texts.
+        let mut out = self.kernel(cpu)[..0x4000].to_vec();
+        out.extend(BANNER);
+        out.resize(out.len().next_multiple_of(16), 0);
+        let base = self.base();
+        let address = |at: usize| base + u64::try_from(at).unwrap();
+        let texts_at = out.len() + 600 * width + 1;
+        let mut texts = vec![0];
+        for (name, _) in &symbols {
+            out.extend(self.word(address(texts_at + texts.len() - 1)));
+            texts.extend(name.bytes().chain([0]));
+        }
+        out.extend(texts);
+        out.resize(out.len().next_multiple_of(16), 0);
+        let text_at = |out: &[u8], name: &str| memchr::memmem::find(out, format!("\0{name}\0").as_bytes()).unwrap() + 1;
+        match old {
+            Old::Stems => {
+                symbols.iter().for_each(|(_, address)| out.extend(self.word(*address)));
+                out.extend(self.word(600));
+                let mut before = "";
+                for (name, _) in &symbols {
+                    let common = name.bytes().zip(before.bytes()).take_while(|(a, b)| a == b).count();
+                    out.push(u8::try_from(common).unwrap());
+                    out.extend(name[common..].bytes().chain([0]));
+                    before = name;
+                }
+            }
+            Old::Modutils => {
+                let number = |number: usize| self.order.word(u32::try_from(number).unwrap());
+                let (head, section) = if self.is_64 { (72, 32) } else { (44, 16) };
+                let names_at = head + section + 600 * 3 * width;
+                let strings: Vec<u8> =
+                    b".text\0".iter().copied().chain(symbols.iter().flat_map(|it| it.0.bytes().chain([0]))).collect();
+                let total = names_at + strings.len();
+                let pad = |out: &mut Vec<u8>| {
+                    if self.is_64 {
+                        out.extend([0; 4])
+                    }
+                };
+                out.extend([number(head), number(total), number(1)].concat());
+                pad(&mut out);
+                out.extend(self.word(head as u64));
+                out.extend([number(section), number(600)].concat());
+                out.extend(self.word((head + section) as u64));
+                out.extend(number(3 * width));
+                pad(&mut out);
+                [names_at as u64, base, base + 0x8000].into_iter().for_each(|word| out.extend(self.word(word)));
+                // Start, size, name, flags: allocated code.
+                out.extend(self.word(base));
+                out.extend(number(0x8000));
+                pad(&mut out);
+                out.extend(self.word(0));
+                out.extend(number(6));
+                pad(&mut out);
+                let mut name_at = 6;
+                for (name, address) in &symbols {
+                    [0, *address, name_at].into_iter().for_each(|word| out.extend(self.word(word)));
+                    name_at += name.len() as u64 + 1;
+                }
+                out.extend(strings);
+            }
+            Old::Exports | Old::Namespaces => {
+                for (name, value) in &symbols {
+                    out.extend(self.word(*value));
+                    out.extend(self.word(address(text_at(&out, name))));
+                    if old == Old::Namespaces {
+                        out.extend(self.word(0));
+                    }
+                }
+            }
+            Old::NearExports => {
+                for (name, value) in &symbols {
+                    let here = address(out.len());
+                    let distance = |from: u64, to: u64| self.order.word(to.wrapping_sub(from) as u32);
+                    out.extend(distance(here, *value));
+                    out.extend(distance(here + 4, address(text_at(&out, name))));
+                    out.extend([0; 4]);
+                }
+            }
+        }
+        // None of the symbols is behind the file.
+        out.resize(0x9000.max(out.len() + 100), 0x55);
+        (out, symbols)
+    }
+}
+
+/// The tables of before 2.6.10, and exports where there is no other; each is called what it is.
+#[test]
+fn tables_of_each_age_and_exports() {
+    let Some(nm_path) = tool("nm", "binutils") else { return };
+    for (order, is_64) in [(Order::Little, false), (Order::Big, false), (Order::Little, true), (Order::Big, true)] {
+        for old in [Old::Stems, Old::Modutils, Old::Exports, Old::Namespaces, Old::NearExports] {
+            let form = Form { order, is_64, addresses: Addresses::Texts, align: 1, tokens: true };
+            let (kernel, mut symbols) = form.old_kernel("mips", old);
+            let dir = tempdir();
+            let (inner, file) = (dir.path().join("k"), dir.path().join("v"));
+            fs::write(&inner, packed(Codec::Gzip, &kernel)).unwrap();
+            let output = run(kimage().arg("extract").arg(&inner).args(["vmlinux", "--symbols", "-o"]).arg(&file));
+            assert!(output.status.success(), "{order:?} {is_64} {old:?}: {}", stderr(&output));
+            let said = match old {
+                Old::Stems | Old::Modutils => "600 symbols from kallsyms",
+                _ => "600 symbols, those that modules may use alone: the kernel has no kallsyms",
+            };
+            assert!(stderr(&output).contains(said), "{order:?} {is_64} {old:?}: {}", stderr(&output));
+            symbols.sort_by_key(|(_, address)| *address);
+            let found: Vec<_> = nm(&file, &nm_path).into_iter().map(|(name, _, address)| (name, address)).collect();
+            assert_eq!(found, symbols, "{order:?} {is_64} {old:?}");
+        }
+    }
+}
+
+/// An ELF file that has a symbol table is written as it is.
+#[test]
+fn a_symbol_table_of_its_own() {
+    let (Some(assembler), Some(linker)) = (tool("as", "binutils"), tool("ld", "binutils")) else { return };
+    let dir = tempdir();
+    let path = |name: &str| dir.path().join(name);
+    let text = format!(
+        ".globl _start\n_start: ret\n.section .rodata\n.asciz {:?}\n",
+        std::str::from_utf8(&BANNER[..BANNER.len() - 1]).unwrap()
+    );
+    fs::write(path("k.s"), text).unwrap();
+    run_ok(Command::new(assembler).current_dir(dir.path()).args(["k.s", "-o", "k.o"]));
+    run_ok(Command::new(linker).current_dir(dir.path()).args(["k.o", "-o", "k"]));
+    let output = run_ok(kimage().current_dir(dir.path()).args(["extract", "k", "vmlinux", "--symbols", "-o", "v"]));
+    assert!(stderr(&output).contains("the symbol table is the kernel's own"), "{}", stderr(&output));
+    assert_eq!(fs::read(path("v")).unwrap(), fs::read(path("k")).unwrap());
+}
+
 const COUNT: u64 = 700;
 
 impl Form {
@@ -313,7 +464,7 @@ fn what_tells_the_cpu() {
     fs::write(&input, super::made::flat_kernel(9000)).unwrap();
     let output = command();
     assert_eq!(output.status.code(), Some(1));
-    assert!(stderr(&output).contains("no kallsyms"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("neither kallsyms"), "{}", stderr(&output));
 }
 
 /// Real kernels: Linux 4.19 of an ARM board (18,522 symbols by vmlinux-to-elf 1.4 too, and the same base); 35,892 symbols of an OpenWrt kernel with uncompressed kallsyms, as vmlinux-to-elf 1.4 counts them; Debian's
@@ -335,6 +486,32 @@ fn real_kernels() {
                 .arg(&file),
         );
         assert!(stderr(&output).contains("35892 symbols"), "{}", stderr(&output));
+        // 2.4.18 with modutils' kallsyms: System.map has 17,142 lines, with symbols of sections that are not loaded.
+        let output = run_ok(
+            kimage()
+                .arg("extract")
+                .arg(wild.join("062-bzImage-2.4.18"))
+                .args(["vmlinux", "--symbols", "-o"])
+                .arg(&file),
+        );
+        assert!(stderr(&output).contains("16742 symbols from kallsyms"), "{}", stderr(&output));
+        assert_eq!(super::fact(&fs::read(&file).unwrap(), "load_address"), "0xc0100000");
+        // The same kernel, as an ELF file without symbols and flat: it exports the same to modules.
+        let exported = ["033-vmlinux-realtek-rlx", "035-vmlinux_img.squish-realtek-lzma"].map(|name| {
+            run_ok(kimage().arg("extract").arg(wild.join(name)).args(["vmlinux", "--symbols", "-o"]).arg(&file));
+            tool("nm", "binutils")
+                .map(|path| nm(&file, &path).into_iter().map(|(name, _, at)| (name, at)).collect::<Vec<_>>())
+        });
+        assert_eq!(exported[0], exported[1]);
+        assert!(exported[0].as_ref().is_none_or(|all| all.len() == 2597));
+        for (name, base) in [
+            ("001-bzImage-2.6.11-x86_64", "0xffffffff80100000"),
+            ("005-uImage-stm32h743", "0xc0008000"),
+            ("027-Image-arm-2.6.12", "0xc0008000"),
+            ("090-openwrt-tplink-sysupgrade.bin", "0x80060000"),
+        ] {
+            assert_eq!(super::fact(&extract(&wild.join(name)), "load_address"), base, "{name}");
+        }
         let elf = extract(&wild.join("014-zImage-suniv-b"));
         assert_eq!(super::fact(&elf, "load_address"), "0xc0008000");
     }

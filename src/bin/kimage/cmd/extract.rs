@@ -7,7 +7,7 @@ use crate::place::Folder;
 use crate::{message, screen};
 use anyhow::{Context, Result, anyhow, bail};
 use kimage::bytes::printable;
-use kimage::inspect::{Opened, Part, open};
+use kimage::inspect::{Opened, Part, SymbolSource, open};
 use kimage::report::{FileInfo, write_files_json};
 use std::io::Write;
 use std::path::Path;
@@ -66,7 +66,7 @@ fn unpack(opened: &mut Opened<'_>, args: &Extract) -> Result<bool> {
     if is_good { written.map(|()| true) } else { Ok(false) }
 }
 
-/// Writes the kernel with the symbol table that its own kallsyms make.
+/// Writes the kernel with the symbol table that its own symbols make.
 fn with_symbols(opened: &Opened<'_>, part: &Part, output: &Output<'_>) -> Result<()> {
     let kernel = opened.with_symbols(part).map_err(|error| match error {
         kimage::Error::Unflatten(error) => anyhow!("{error}: leave out --symbols"),
@@ -75,7 +75,14 @@ fn with_symbols(opened: &Opened<'_>, part: &Part, output: &Output<'_>) -> Result
     let plan = kernel.plan()?;
     output.write(plan.len(), |out| Ok(plan.emit(out).map(|_| ())?))?;
     if !output.is_stdout() {
-        message::line(&format!("{} symbols from kallsyms", kernel.count()));
+        let count = kernel.count();
+        message::line(&match kernel.source() {
+            SymbolSource::Kallsyms => format!("{count} symbols from kallsyms"),
+            SymbolSource::Exports => {
+                format!("{count} symbols, those that modules may use alone: the kernel has no kallsyms")
+            }
+            SymbolSource::Table => "the symbol table is the kernel's own".to_owned(),
+        });
     }
     Ok(())
 }

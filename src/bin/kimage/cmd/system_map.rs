@@ -22,5 +22,5 @@ fn from_image(input: &Input) -> Result<Vec<u8>> {
         opened.layers().iter().flat_map(|layer| &layer.findings).for_each(message::finding);
         bail!("{}: no kernel was found in it", input.name())
     };
-    Ok(opened.with_symbols(&part).with_context(|| input.name())?.system_map())
+    opened.with_symbols(&part).and_then(|kernel| kernel.system_map()).with_context(|| input.name())
 }
