@@ -126,7 +126,6 @@ pub mod internals {
         pub reads: Vec<&'l str>,
         pub rest: &'l str,
         pub arch: Option<crate::arch::Arch>,
-        pub is_big_endian: bool,
         pub bss_size: Option<&'l str>,
     }
 
@@ -138,7 +137,6 @@ pub mod internals {
                 reads: link.reads().collect(),
                 rest: link.rest(),
                 arch: link.arch(),
-                is_big_endian: link.is_big_endian(),
                 bss_size: link.defsym("_kernel_bss_size"),
             }
         }

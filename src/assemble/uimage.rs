@@ -139,8 +139,7 @@ pub fn uimage<'a>(request: &UImageRequest, files: &[&'a [u8]], dtbs: &[&'a [u8]]
         findings.retain(|finding| finding.severity == Severity::Error);
         return Err(Error::Contradiction { findings });
     }
-    let magic = request.magic.unwrap_or(uimage::MAGIC);
-    let plan = uimage::plan_with_magic(magic, &header, &plans).map_err(Error::UImage)?;
+    let plan = uimage::plan(request.magic, &header, &plans).map_err(Error::UImage)?;
     findings.extend(misplaced_trees(&plan));
     let long = |names: Names, id| names.long(id).unwrap_or("Unknown");
     let [arch, os] = [long(ARCH, header.arch), long(OS, header.os)];

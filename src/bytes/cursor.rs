@@ -1,7 +1,6 @@
 //! The bounds-checked reader.
 
-use super::{FieldError, len64, slice};
-use byteorder::{BigEndian, ByteOrder, LittleEndian};
+use super::{FieldError, count64, len64, slice};
 
 /// Byte order of an input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -54,12 +53,21 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    /// The bytes of an integer, the least significant one first.
+    fn word<const N: usize>(&self, field: &'static str, at: u64) -> Result<[u8; N], FieldError> {
+        let mut word: [u8; N] = self.take(field, at, count64(N))?.try_into().unwrap_or([0; N]);
+        if self.endian == Endian::Big {
+            word.reverse();
+        }
+        Ok(word)
+    }
+
     /// The byte at `at`.
     ///
     /// # Errors
     /// [`Problem::Truncated`](super::Problem::Truncated).
     pub(crate) fn u8(&self, field: &'static str, at: u64) -> Result<u8, FieldError> {
-        Ok(self.take(field, at, 1)?.first().copied().unwrap_or_default())
+        self.word(field, at).map(|[byte]| byte)
     }
 
     /// The 16-bit integer at `at`.
@@ -67,11 +75,7 @@ impl<'a> Cursor<'a> {
     /// # Errors
     /// [`Problem::Truncated`](super::Problem::Truncated).
     pub(crate) fn u16(&self, field: &'static str, at: u64) -> Result<u16, FieldError> {
-        let raw = self.take(field, at, 2)?;
-        Ok(match self.endian {
-            Endian::Little => LittleEndian::read_u16(raw),
-            Endian::Big => BigEndian::read_u16(raw),
-        })
+        self.word(field, at).map(u16::from_le_bytes)
     }
 
     /// The 32-bit integer at `at`.
@@ -79,11 +83,7 @@ impl<'a> Cursor<'a> {
     /// # Errors
     /// [`Problem::Truncated`](super::Problem::Truncated).
     pub(crate) fn u32(&self, field: &'static str, at: u64) -> Result<u32, FieldError> {
-        let raw = self.take(field, at, 4)?;
-        Ok(match self.endian {
-            Endian::Little => LittleEndian::read_u32(raw),
-            Endian::Big => BigEndian::read_u32(raw),
-        })
+        self.word(field, at).map(u32::from_le_bytes)
     }
 
     /// The 64-bit integer at `at`.
@@ -91,11 +91,7 @@ impl<'a> Cursor<'a> {
     /// # Errors
     /// [`Problem::Truncated`](super::Problem::Truncated).
     pub(crate) fn u64(&self, field: &'static str, at: u64) -> Result<u64, FieldError> {
-        let raw = self.take(field, at, 8)?;
-        Ok(match self.endian {
-            Endian::Little => LittleEndian::read_u64(raw),
-            Endian::Big => BigEndian::read_u64(raw),
-        })
+        self.word(field, at).map(u64::from_le_bytes)
     }
 }
 

@@ -68,6 +68,9 @@ impl Align {
     }
 }
 
+/// Mostly a constant.
+type Name = Cow<'static, str>;
+
 /// A field of an input that cannot be what it should be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Diagnostic)]
 #[error("{field} at offset {at}: {problem}")]
@@ -85,47 +88,27 @@ pub struct FieldError {
 
 impl FieldError {
     /// An error without advice; see [`FieldError::with_help`].
-    pub(crate) fn new(field: impl Into<Cow<'static, str>>, at: u64, problem: Problem) -> Self {
+    pub(crate) fn new(field: impl Into<Name>, at: u64, problem: Problem) -> Self {
         FieldError { field: field.into(), at: FileOffset(at), problem, help: Cow::Borrowed("") }
     }
 
     /// An error of a constant, of this value in the specification.
-    pub(crate) fn magic(
-        field: impl Into<Cow<'static, str>>,
-        at: u64,
-        found: impl Into<u64>,
-        want: impl Into<u64>,
-    ) -> Self {
+    pub(crate) fn magic(field: impl Into<Name>, at: u64, found: impl Into<u64>, want: impl Into<u64>) -> Self {
         Self::new(field, at, Problem::Magic { found: found.into(), want: want.into() })
     }
 
     /// An error of a value about which two sources disagree.
-    pub(crate) fn mismatch(
-        field: impl Into<Cow<'static, str>>,
-        at: u64,
-        found: impl Into<u64>,
-        want: impl Into<u64>,
-    ) -> Self {
+    pub(crate) fn mismatch(field: impl Into<Name>, at: u64, found: impl Into<u64>, want: impl Into<u64>) -> Self {
         Self::new(field, at, Problem::Mismatch { found: found.into(), want: want.into() })
     }
 
     /// An error of a value that is none of those known.
-    pub(crate) fn unknown(
-        field: impl Into<Cow<'static, str>>,
-        at: u64,
-        found: impl Into<u64>,
-        want: &'static str,
-    ) -> Self {
+    pub(crate) fn unknown(field: impl Into<Name>, at: u64, found: impl Into<u64>, want: &'static str) -> Self {
         Self::new(field, at, Problem::Unknown { found: found.into(), want })
     }
 
     /// An error of a value outside of what is allowed.
-    pub(crate) fn range(
-        field: impl Into<Cow<'static, str>>,
-        at: u64,
-        value: impl Into<u64>,
-        allowed: RangeInclusive<u64>,
-    ) -> Self {
+    pub(crate) fn range(field: impl Into<Name>, at: u64, value: impl Into<u64>, allowed: RangeInclusive<u64>) -> Self {
         let (min, max) = allowed.into_inner();
         Self::new(field, at, Problem::OutOfRange { value: value.into(), min, max })
     }
@@ -142,13 +125,13 @@ impl FieldError {
     }
 
     /// An error of a field that needs an input of `need` bytes, where there are `have`.
-    pub(crate) fn truncated(field: impl Into<Cow<'static, str>>, at: u64, need: u64, have: u64) -> Self {
+    pub(crate) fn truncated(field: impl Into<Name>, at: u64, need: u64, have: u64) -> Self {
         Self::new(field, at, Problem::Truncated { need, have })
     }
 
     /// The same error with the way out.
     #[must_use]
-    pub(crate) fn with_help(mut self, help: impl Into<Cow<'static, str>>) -> Self {
+    pub(crate) fn with_help(mut self, help: impl Into<Name>) -> Self {
         self.help = help.into();
         self
     }

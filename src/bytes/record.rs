@@ -1,6 +1,6 @@
 //! Fixed records: the table of a record's fields, and the writer that keeps account of what it changed.
 
-use super::{FieldError, Problem, len64};
+use super::{FieldError, len64};
 use byteorder::{ByteOrder, LittleEndian};
 
 /// One field of an on-disk record.
@@ -137,10 +137,7 @@ impl FieldWriter {
         let slot = usize::try_from(at)
             .ok()
             .and_then(|start| self.bytes.get_mut(start..start.checked_add(usize::from(width))?))
-            .ok_or_else(|| {
-                let need = at.saturating_add(u64::from(width));
-                FieldError::new(name, at, Problem::Truncated { need, have })
-            })?;
+            .ok_or_else(|| FieldError::truncated(name, at, at.saturating_add(u64::from(width)), have))?;
         let old = LittleEndian::read_uint(slot, slot.len());
         LittleEndian::write_uint(slot, new, slot.len());
         self.patches.push(Patch { name, offset: at, width, old, new });

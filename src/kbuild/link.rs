@@ -169,29 +169,15 @@ impl LinkCommand {
         self.with_role(Role::Script).chain(self.objects()).chain(self.archives())
     }
 
-    /// The symbols that the command defines, with their values as they stand there.
-    pub(crate) fn defsyms(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.with_role(Role::Defsym).filter_map(|text| text.split_once('='))
-    }
-
     /// What the command defines `symbol` as; of several the last one counts, as for the linker.
     pub(crate) fn defsym(&self, symbol: &str) -> Option<&str> {
-        self.defsyms().filter(|(name, _)| *name == symbol).last().map(|(_, value)| value)
+        let defined = self.with_role(Role::Defsym).filter_map(|text| text.split_once('='));
+        defined.filter(|(name, _)| *name == symbol).last().map(|(_, value)| value)
     }
 
     /// The commands behind the first one, which are not used.
     pub(crate) fn rest(&self) -> &str {
         &self.rest
-    }
-
-    /// Big-endian output (`-EB`)?
-    pub(crate) fn is_big_endian(&self) -> bool {
-        let mut order = self.args.iter().rev().filter_map(|arg| match arg.lead.as_str() {
-            "-EB" => Some(true),
-            "-EL" => Some(false),
-            _ => None,
-        });
-        order.next().unwrap_or(false)
     }
 
     /// The CPU that the command links for: by its emulation, without one by the folder of its output.
@@ -342,7 +328,7 @@ mod tests {
         let mut link = LinkCommand::parse(ARM.as_bytes(), None).unwrap();
         assert_eq!(link.linker(), "arm-linux-gnueabihf-ld");
         assert_eq!(link.script(), "arch/arm/boot/compressed/vmlinux.lds");
-        assert_eq!((link.emulation(), link.arch(), link.is_big_endian()), (None, Some(Arch::Arm), false));
+        assert_eq!((link.emulation(), link.arch()), (None, Some(Arch::Arm)));
         assert_eq!(link.defsym("zreladdr"), Some("0x60008000"));
         assert_eq!(link.objects().collect::<Vec<_>>(), ["arch/arm/boot/compressed/head.o"]);
         assert_eq!(link.archives().collect::<Vec<_>>(), ["drivers/lib.a"]);
@@ -370,7 +356,7 @@ mod tests {
         assert_eq!(link.words(), ["ld", "-melf_i386", "-m", "elf_x86_64", "--script=a.lds", "piggy.gzip.o", "-ov"]);
         let link = parse("ld -Ttext 0 -Ttext=0 -e a.o -u b.o -z c.o -Ta.lds -defsym x=1 piggy.o --output v").unwrap();
         assert_eq!((link.script(), link.objects().count(), link.defsym("x")), ("a.lds", 0, Some("1")));
-        assert_eq!(parse("ld -EB -T a -shared -be8 b.o piggy.o -o v").map(|link| link.is_big_endian()), Ok(true));
+        assert!(parse("ld -EB -T a -shared -be8 b.o piggy.o -o v").is_ok());
     }
 
     #[test]

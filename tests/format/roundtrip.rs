@@ -487,7 +487,7 @@ proptest! {
     fn uimage_of_one_file(header in header(), len in 0..70_000_usize, flips in vec((any::<prop::sample::Index>(), 1..=255_u8), 20)) {
         let header = Header { kind: if [kind::MULTI, kind::SCRIPT].contains(&header.kind) { 2 } else { header.kind }, ..header };
         let data = noise(len, header.time.into());
-        let plan = uimage::plan(&header, &[Plan::of("data", &data)]).unwrap();
+        let plan = uimage::plan(None, &header, &[Plan::of("data", &data)]).unwrap();
         let image = uimage_comes_back(&header, &plan, std::slice::from_ref(&data));
         for (at, xor) in flips {
             change_is_noticed(&image, at.index(image.len()), xor);
@@ -503,7 +503,7 @@ proptest! {
         let header = Header { kind: kind::MULTI, ..header };
         let files: Vec<Vec<u8>> = lens.iter().enumerate().map(|(index, len)| noise(*len, index as u64)).collect();
         let plans: Vec<Plan<'_>> = files.iter().map(|file| Plan::of("data", file)).collect();
-        let plan = uimage::plan(&header, &plans).unwrap();
+        let plan = uimage::plan(None, &header, &plans).unwrap();
         let image = uimage_comes_back(&header, &plan, &files);
         for (at, xor) in flips {
             change_is_noticed(&image, at.index(image.len()), xor);
@@ -551,7 +551,7 @@ fn any_change_of_a_uimage_is_noticed() {
     ] {
         let plans: Vec<Plan<'_>> = files.iter().map(|file| Plan::of("data", file)).collect();
         let header = Header { kind, ..header };
-        let image = uimage_comes_back(&header, &uimage::plan(&header, &plans).unwrap(), &files);
+        let image = uimage_comes_back(&header, &uimage::plan(None, &header, &plans).unwrap(), &files);
         for at in 0..image.len() {
             (1..=255).for_each(|xor| change_is_noticed(&image, at, xor));
         }

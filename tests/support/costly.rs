@@ -93,7 +93,7 @@ pub fn multi(count: usize) -> Vec<u8> {
     let header =
         Header { time: 0, load: 0, entry: 0, os: 5, arch: 2, kind: kind::MULTI, comp: 0, name: name_bytes(b"") };
     let mut bytes = Vec::new();
-    plan(&header, &plans).unwrap().emit(&mut bytes).unwrap();
+    plan(None, &header, &plans).unwrap().emit(&mut bytes).unwrap();
     bytes
 }
 
@@ -102,7 +102,7 @@ pub fn uimage(comp: u8, data: &[u8]) -> Vec<u8> {
     let name = name_bytes(b"");
     let header = Header { time: 0, load: 0x8000, entry: 0x8000, os: 5, arch: 2, kind: kind::KERNEL, comp, name };
     let mut bytes = Vec::new();
-    plan(&header, &[Plan::of("data", data)]).unwrap().emit(&mut bytes).unwrap();
+    plan(None, &header, &[Plan::of("data", data)]).unwrap().emit(&mut bytes).unwrap();
     bytes
 }
 

@@ -123,7 +123,7 @@ pub fn uimage(kind: u8, files: &[&[u8]]) -> Vec<u8> {
     let plans: Vec<Plan<'_>> = files.iter().map(|file| Plan::of("data", file)).collect();
     let name = uimage::name_bytes(b"tiny");
     let header = Header { time: 1_700_000_000, load: 0x8000, entry: 0x8000, os: 5, arch: 22, kind, comp: 1, name };
-    emit(&uimage::plan(&header, &plans).unwrap())
+    emit(&uimage::plan(None, &header, &plans).unwrap())
 }
 
 /// The device tree blob of a tree.

@@ -1,6 +1,6 @@
 //! The setup of kernels before Linux 2.6.23, which their build kept in two files: boot sector and setup.
 
-use crate::bytes::{Cursor, FieldError, Problem, len64, slice};
+use crate::bytes::{Cursor, FieldError, len64, slice};
 
 /// Bytes of a boot sector.
 const SECTOR: u64 = 512;
@@ -19,9 +19,8 @@ pub(crate) fn join_setup(bootsect: &[u8], setup: &[u8]) -> Result<Vec<u8>, (bool
     let sector = code(bootsect).map_err(|error| (true, error))?;
     let have = len64(sector);
     if have != SECTOR {
-        let problem = Problem::Mismatch { found: have, want: SECTOR };
         let help = "give arch/i386/boot/bootsect, or bbootsect, of the kernel's build";
-        return Err((true, FieldError::new("length", 0, problem).with_help(help)));
+        return Err((true, FieldError::mismatch("length", 0, have, SECTOR).with_help(help)));
     }
     Ok([sector, code(setup).map_err(|error| (false, error))?].concat())
 }
@@ -42,8 +41,7 @@ fn code(bytes: &[u8]) -> Result<&[u8], FieldError> {
         if value != 0 {
             let help =
                 "a boot sector or setup is one segment without symbols: give the file that ld86 made for the build";
-            let problem = Problem::Mismatch { found: value.into(), want: 0 };
-            return Err(FieldError::new(field, at, problem).with_help(help));
+            return Err(FieldError::mismatch(field, at, value, 0_u64).with_help(help));
         }
     }
     Ok(slice(bytes, MINIX_HEADER, len64(bytes).saturating_sub(MINIX_HEADER)).unwrap_or(&[]))

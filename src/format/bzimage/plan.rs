@@ -494,15 +494,12 @@ fn patch_pe(
         out.narrow(".compat entry point", compat + 4, entry.saturating_add(image.setup))?;
     }
 
-    let text_rva = image.setup;
-    if pe.section(b".bss").is_some() {
+    // What loaders take into memory, and .text of it: address, bytes there and in the file.
+    let has_bss = pe.section(b".bss").is_some();
+    let bss_size = init_size.saturating_sub(file);
+    let (size_of_code, size_of_image, text) = if has_bss {
         // Linux 3.16 to 5.6: uninitialised memory is a section of its own.
-        let bss_size = init_size.saturating_sub(file);
-        out.narrow("SizeOfCode", pe.place("SizeOfCode"), file - 512)?;
-        out.narrow("SizeOfUninitializedData", pe.place("SizeOfUninitializedData"), bss_size)?;
-        out.narrow("SizeOfImage", pe.place("SizeOfImage"), init_size)?;
-        section(out, pe, ".text", text_rva, image.system, image.system, text_rva)?;
-        section(out, pe, ".bss", file, bss_size, 0, 0)?;
+        (file - 512, init_size, (image.setup, image.system, image.system))
     } else if setup.has(0x20f) {
         let size_of_image = if has_boot_sector_message(setup) {
             // Linux 5.7 to 6.6: room to decompress, and slack to align it in.
@@ -511,20 +508,22 @@ fn patch_pe(
             // The middle of the 6.7 series: the EFI stub allocates its own buffer.
             image.setup.saturating_add(stub.need("_end", "is the size of the EFI image")?)
         };
-        out.narrow("SizeOfCode", pe.place("SizeOfCode"), size_of_image.saturating_sub(512))?;
-        out.narrow("SizeOfImage", pe.place("SizeOfImage"), size_of_image)?;
-        section(out, pe, ".text", text_rva, size_of_image.saturating_sub(image.setup), image.system, text_rva)?;
+        let in_memory = size_of_image.saturating_sub(image.setup);
+        (size_of_image.saturating_sub(512), size_of_image, (image.setup, in_memory, image.system))
     } else if !has_setup {
         // Linux 3.3 and 3.4: one section is the whole file.
-        out.narrow("SizeOfCode", pe.place("SizeOfCode"), file)?;
-        out.narrow("SizeOfImage", pe.place("SizeOfImage"), file)?;
-        section(out, pe, ".text", 0, file, file, 0)?;
+        (file, file, (0, file, file))
     } else {
         // Linux 3.5 to 3.15.
-        out.narrow("SizeOfCode", pe.place("SizeOfCode"), file - 512)?;
-        out.narrow("SizeOfImage", pe.place("SizeOfImage"), file)?;
-        section(out, pe, ".text", text_rva, image.system, image.system, text_rva)?;
+        (file - 512, file, (image.setup, image.system, image.system))
+    };
+    out.narrow("SizeOfCode", pe.place("SizeOfCode"), size_of_code)?;
+    if has_bss {
+        out.narrow("SizeOfUninitializedData", pe.place("SizeOfUninitializedData"), bss_size)?;
     }
+    out.narrow("SizeOfImage", pe.place("SizeOfImage"), size_of_image)?;
+    section(out, pe, ".text", text.0, text.1, text.2, text.0)?;
+    section(out, pe, ".bss", file, bss_size, 0, 0)?;
     // Before the symbol, the entry stood at a fixed place of head_32.S and head_64.S.
     let entry = stub.symbol("efi_pe_entry").unwrap_or(if pe.is_plus { 0x210 } else { 0x10 });
     out.narrow("AddressOfEntryPoint", pe.place("AddressOfEntryPoint"), entry.saturating_add(image.setup))?;

@@ -23,7 +23,7 @@ impl UImage<'_> {
             let what = "signatures of the boot ROM (HABv4)";
             checks.not_checked(&rules::CSF, data_end, format!("{behind} bytes, not checked"), what);
         }
-        if matches!(header.kind, kind::MULTI | kind::SCRIPT) {
+        if super::is_listed(header.kind) {
             let end = HEADER_LEN + u64::from(self.size());
             let last = self.files.last().map_or(HEADER_LEN + 4, |range| range.end);
             // The last file is not padded, but some tools do.

@@ -19,6 +19,7 @@ use crate::format::footprint::{Footprint, Stage};
 use crate::layout::{self, Plan, Region, RegionKind, Reserver};
 use miette::Diagnostic;
 use std::borrow::Cow;
+use std::ops::Range;
 use zerocopy::big_endian::U32;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -232,7 +233,7 @@ pub fn is_legacy_kind(kind: u8) -> bool {
 pub struct UImage<'a> {
     bytes: &'a [u8],
     raw: RawHeader,
-    files: Vec<std::ops::Range<u64>>,
+    files: Vec<Range<u64>>,
     /// Where the table of [`kind::FIRMWARE_IVT`] begins.
     ivt: Option<u64>,
 }
@@ -288,7 +289,7 @@ impl<'a> UImage<'a> {
             raw.ih_type == kind::FIRMWARE_IVT && at % Align::PAGE.bytes() == 0 && slice(bytes, *at, 4) == Some(&IVT_TAG)
         });
         let files = match raw.ih_type {
-            kind::MULTI | kind::SCRIPT => file_table(&cursor, end)?,
+            listed if is_listed(listed) => file_table(&cursor, end)?,
             _ => std::iter::once(HEADER_LEN..ivt.unwrap_or(end)).collect(),
         };
         Ok(UImage { bytes, raw, files, ivt })
@@ -326,7 +327,7 @@ impl<'a> UImage<'a> {
     }
 
     /// Where they stand in the file.
-    pub(crate) fn file_ranges(&self) -> &[std::ops::Range<u64>] {
+    pub(crate) fn file_ranges(&self) -> &[Range<u64>] {
         &self.files
     }
 
@@ -352,27 +353,32 @@ impl<'a> UImage<'a> {
     /// What the image consists of.
     pub fn regions(&self) -> Vec<Region> {
         let end = data_end(&self.raw);
-        let mut regions = vec![Region::new("header", 0..HEADER_LEN, RegionKind::Header)];
-        match self.raw.ih_type {
-            kind::MULTI | kind::SCRIPT => {
-                let table_end = self.files.first().map_or(end, |file| file.start);
-                regions.push(Region::new("sizes", HEADER_LEN..table_end, RegionKind::Header));
-                let files = self.files.iter().enumerate().filter(|(_, at)| !at.is_empty());
-                regions.extend(
-                    files.map(|(index, at)| Region::new(format!("data[{index}]"), at.clone(), RegionKind::Data)),
-                );
-            }
-            _ => {
-                let files = self.files.iter().filter(|at| !at.is_empty());
-                regions.extend(files.map(|at| Region::new("data", at.clone(), RegionKind::Data)));
-                regions.extend(self.ivt.map(|at| Region::new("ivt", at..end, RegionKind::Header)));
-            }
-        }
+        let mut regions = regions(self.raw.ih_type, &self.files, self.ivt, end);
         if end < len64(self.bytes) {
             regions.push(Region::new(TRAILER, end..len64(self.bytes), RegionKind::Data));
         }
         regions
     }
+}
+
+/// Has an image of this type a table of its files?
+pub(crate) fn is_listed(kind: u8) -> bool {
+    matches!(kind, kind::MULTI | kind::SCRIPT)
+}
+
+/// What an image of this type consists of, whose data ends at `end`.
+fn regions(kind: u8, files: &[Range<u64>], ivt: Option<u64>, end: u64) -> Vec<Region> {
+    let mut regions = vec![Region::new("header", 0..HEADER_LEN, RegionKind::Header)];
+    if is_listed(kind) {
+        let table_end = files.first().map_or(end, |file| file.start);
+        regions.push(Region::new("sizes", HEADER_LEN..table_end, RegionKind::Header));
+    }
+    for (index, at) in files.iter().enumerate().filter(|(_, at)| !at.is_empty()) {
+        let name = if is_listed(kind) { format!("data[{index}]").into() } else { Cow::Borrowed("data") };
+        regions.push(Region::new(name, at.clone(), RegionKind::Data));
+    }
+    regions.extend(ivt.map(|at| Region::new("ivt", at..end, RegionKind::Header)));
+    regions
 }
 
 /// The name of the region behind the data.
@@ -399,7 +405,7 @@ fn image_vector_table(load: u32, at: u64) -> Result<Vec<u8>, Error> {
 }
 
 /// The files of a multi-file image: 32-bit sizes up to a zero, then each file, the next one at a multiple of 4.
-fn file_table(cursor: &Cursor<'_>, end: u64) -> Result<Vec<std::ops::Range<u64>>, FieldError> {
+fn file_table(cursor: &Cursor<'_>, end: u64) -> Result<Vec<Range<u64>>, FieldError> {
     let mut sizes = Vec::new();
     let mut at = HEADER_LEN;
     loop {
@@ -442,41 +448,26 @@ pub enum Error {
     },
 }
 
-/// Plans the image of `files`: one, or as many as [`kind::MULTI`] is to hold.
+/// Plans the image of `files`: one, or as many as [`kind::MULTI`] is to hold; with a `magic` number of a vendor, only that
+/// vendor's U-Boot takes it for a uImage.
 ///
 /// # Errors
 /// [`Error::TooLarge`] for 4 GiB and more.
-pub fn plan<'a>(header: &Header, files: &[Plan<'a>]) -> Result<Plan<'a>, Error> {
-    plan_with_magic(MAGIC, header, files)
-}
-
-/// The same with a vendor's magic number, which only that vendor's U-Boot takes for a uImage.
-///
-/// # Errors
-/// As [`plan`].
-pub(crate) fn plan_with_magic<'a>(magic: u32, header: &Header, files: &[Plan<'a>]) -> Result<Plan<'a>, Error> {
-    let listed = matches!(header.kind, kind::MULTI | kind::SCRIPT);
+pub fn plan<'a>(magic: Option<u32>, header: &Header, files: &[Plan<'a>]) -> Result<Plan<'a>, Error> {
     let narrow = |size: u64| u32::try_from(size).map_err(|_| Error::TooLarge { size });
-    let mut body = Reserver::new();
-    let mut regions = vec![Region::new("header", 0..HEADER_LEN, RegionKind::Header)];
-    let mut name = |name: Cow<'static, str>, start: u64, end: u64, kind| {
-        if start < end {
-            regions.push(Region::new(name, HEADER_LEN + start..HEADER_LEN + end, kind));
-        }
-    };
-    if listed {
+    let (mut body, mut places) = (Reserver::new(), Vec::new());
+    if is_listed(header.kind) {
         let mut table = Vec::new();
         for file in files {
             table.extend_from_slice(&narrow(file.len())?.to_be_bytes());
         }
         table.extend_from_slice(&[0; 4]);
         body.bytes(table)?;
-        name("sizes".into(), 0, body.at(), RegionKind::Header);
     }
-    for (index, file) in files.iter().enumerate() {
+    for file in files {
         // Each file begins at a multiple of 4; behind the last one nothing is padded.
         body.fill_to("the file", body.at().next_multiple_of(4), 0)?;
-        let start = body.at();
+        let start = HEADER_LEN + body.at();
         body.append(file)?;
         if header.kind == kind::FIRMWARE_IVT {
             // The table behind it begins at a page of the file. mkimage's padding is its loop counter: each byte is the
@@ -485,19 +476,16 @@ pub(crate) fn plan_with_magic<'a>(magic: u32, header: &Header, files: &[Plan<'a>
             let page = Align::PAGE.up(at).unwrap_or(at);
             body.bytes((at..page).map(|at| at.to_le_bytes()[0]).collect::<Vec<u8>>())?;
         }
-        let title = if listed { format!("data[{index}]").into() } else { Cow::Borrowed("data") };
-        name(title, start, body.at(), RegionKind::Data);
+        places.push(start..HEADER_LEN + body.at());
     }
-    let mut signature = 0;
-    if header.kind == kind::FIRMWARE_IVT {
-        let start = body.at();
-        body.bytes(image_vector_table(header.load, start)?)?;
-        name("ivt".into(), start, body.at(), RegionKind::Header);
-        signature = CSF_LEN;
+    let ivt = (header.kind == kind::FIRMWARE_IVT).then_some(HEADER_LEN + body.at());
+    if ivt.is_some() {
+        body.bytes(image_vector_table(header.load, body.at())?)?;
     }
+    let signature = if ivt.is_some() { CSF_LEN } else { 0 };
     let body = body.finish();
     let mut raw = RawHeader {
-        ih_magic: magic.into(),
+        ih_magic: magic.unwrap_or(MAGIC).into(),
         ih_hcrc: 0.into(),
         ih_time: header.time.into(),
         ih_size: narrow(body.len() + signature)?.into(),
@@ -514,5 +502,5 @@ pub(crate) fn plan_with_magic<'a>(magic: u32, header: &Header, files: &[Plan<'a>
     let mut image = Reserver::new();
     image.bytes(raw.as_bytes().to_vec())?;
     image.append(&body)?;
-    Ok(image.finish_with(regions))
+    Ok(image.finish_with(regions(header.kind, &places, ivt, HEADER_LEN + body.len())))
 }

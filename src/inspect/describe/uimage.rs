@@ -5,7 +5,7 @@ use crate::bytes::{FieldError, len64, slice_at};
 use crate::codec::Codec;
 use crate::format::Format;
 use crate::format::fdt::Behind;
-use crate::format::uimage::{self, ARCH, COMPRESSION, Header, Names, OS, TRAILER, TYPE, UImage, kind};
+use crate::format::uimage::{self, ARCH, COMPRESSION, Header, Names, OS, TRAILER, TYPE, UImage, is_listed, kind};
 use crate::inspect::{Fact, Facts, Kind, Value, utc};
 
 /// The name, or what a vendor has in its place.
@@ -69,7 +69,7 @@ pub(super) fn describe(bytes: &[u8], context: &Context<'_>) -> Result<Described,
     facts.push(Fact::hex("ih_hcrc", hcrc.0).meaning(right(hcrc)).of(uimage::FIELDS));
     facts.push(Fact::hex("ih_dcrc", dcrc.0).meaning(right(dcrc)).of(uimage::FIELDS));
     described.regions = image.regions();
-    let listed = matches!(header.kind, kind::MULTI | kind::SCRIPT);
+    let listed = is_listed(header.kind);
     for (index, at) in image.file_ranges().iter().enumerate().filter(|(_, at)| !at.is_empty()) {
         let name = if listed { format!("image[{index}]") } else { "data".to_owned() };
         let child = Child::range(name, at.clone());

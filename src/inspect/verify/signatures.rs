@@ -1,7 +1,7 @@
 //! What is signed or summed up. Sums are computed; signatures need keys that kimage does not have, and are named: no verdict
 //! passes over them.
 
-use crate::bytes::{len64, slice, slice_at};
+use crate::bytes::{hex, len64, slice, slice_at};
 use crate::codec::Codec;
 use crate::finding::{Checks, Hex, rules};
 use crate::format::android::BootImage;
@@ -171,11 +171,10 @@ pub(super) fn android(bytes: &[u8], checks: &mut Checks) {
 /// The digests in the metadata behind a file, and what else is signed there.
 pub(super) fn verified_boot(bytes: &[u8], checks: &mut Checks) {
     let Some(boot) = VerifiedBoot::parse(bytes) else { return };
-    let show = |digest: &[u8]| digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let (of_image, others) = boot.of_image();
     for one in of_image.iter().chain(&boot.of_metadata()) {
-        let found = format!("{} of {}", show(&one.found), one.what);
-        checks.expect(&AVB_DIGEST, one.at, one.found == one.wanted, found, show(&one.wanted));
+        let found = format!("{} of {}", hex(&one.found), one.what);
+        checks.expect(&AVB_DIGEST, one.at, one.found == one.wanted, found, hex(&one.wanted));
     }
     if boot.is_signed() {
         let found = "a signature, not checked against a key";

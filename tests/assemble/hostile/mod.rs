@@ -81,7 +81,7 @@ fn good() -> &'static Good {
             let name = uimage::name_bytes(b"name");
             let header = Header { time: 1, load: 2, entry: 3, os: 5, arch: 2, kind, comp: 0, name };
             let mut out = Vec::new();
-            uimage::plan(&header, &plans).unwrap().emit(&mut out).unwrap();
+            uimage::plan(None, &header, &plans).unwrap().emit(&mut out).unwrap();
             out
         };
         Good {
