@@ -133,7 +133,7 @@ fn age(elf: &Elf<'_>) -> elf::Result<Age> {
     let has = |name: &[u8]| symbols.iter().any(|symbol| symbol.name == name);
     let unknown = if has(b"z_extract_offset") { (2, 6, 31) } else { (u32::MAX, 0, 0) };
     let found = elf.release().or_else(packed).and_then(|release| numbers(&release)).unwrap_or(unknown);
-    let is_backport = found < (4, 7, 0) && found >= (2, 6, 31) && has(b"z_input_len") && !has(b"z_extract_offset");
+    let is_backport = ((2, 6, 31)..(4, 7, 0)).contains(&found) && has(b"z_input_len") && !has(b"z_extract_offset");
     Ok(if is_backport { (4, 7, 0) } else { found })
 }
 

@@ -238,6 +238,34 @@ fn what_cannot_be_moved_is_named() {
     assert!(stderr(&relocs_of(&program, &[])).contains("at 0x123456780 in section .text"));
 }
 
+/// Linux 3.19 brought the list of distances into the per-CPU area; the tool of 3.14 to 3.18 passed them over. The words by
+/// hand from what the source puts where.
+#[test]
+fn lists_of_each_age() {
+    let dir = tempdir();
+    let script = support::put(
+        dir.path(),
+        "script",
+        b"SECTIONS { .data..percpu 0 : { *(.data..percpu) } .text 0x1000000 : { *(.text) } .rodata : { *(.rodata) } }",
+    );
+    let options = ["-T", script.to_str().unwrap(), "--defsym", "__per_cpu_load=0x2000000"];
+    for (release, want) in [
+        ("3.14.8", &[0, 0x100_0000, 0, 0x100_0008][..]),
+        ("3.18.20", &[0, 0x100_0000, 0, 0x100_0008]),
+        ("3.19.8", &[0, 0x100_0000, 0, 0x100_000e, 0, 0x100_0008]),
+        // Red Hat's, which has the later tool.
+        ("3.10.0-1160.el7", &[0, 0x100_0000, 0, 0x100_000e, 0, 0x100_0008]),
+    ] {
+        let source = format!(
+            ".text\n .globl _start\n_start: .quad _start\n .long _start\n movl counter(%rip), %eax\n\
+             .section .data..percpu,\"aw\"\n .globl counter\ncounter: .quad 0\n\
+             .section .rodata,\"a\"\n .asciz \"Linux version {release} (u@h) #1\"\n"
+        );
+        let Some(program) = link(dir.path(), "-m64", &source, &options) else { return };
+        assert_eq!(words(&relocs_of(&program, &[]).stdout), want, "{release}");
+    }
+}
+
 /// Damaged tables end in an error or another table.
 #[test]
 fn hostile_tables() {

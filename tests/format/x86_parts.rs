@@ -59,8 +59,10 @@ fn images_of_every_generation_come_out_as_their_builders_wrote_them() {
     assert!(made > 800 && refused > 20, "{made} {refused}");
 }
 
+type Words = &'static [&'static str];
+
 /// Parts of published kernels: image, then vmlinux, setups, options.
-const TREES: &[(&str, &[&str], &[&str], &[&str])] = &[
+const TREES: &[(&str, Words, Words, Words)] = &[
     (
         "2.2.17-i386/bzImage",
         &["2.2.17-i386/compressed/bvmlinux", "2.2.17-i386/compressed/bvmlinux.out"],
