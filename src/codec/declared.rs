@@ -84,11 +84,15 @@ impl Codec {
         }
     }
 
+    /// How much the stream that is `bytes` is worth, whatever it declares.
+    pub(crate) fn worth(self, bytes: &[u8]) -> u64 {
+        self.undeclared_size(LEAST.max(len64(bytes).saturating_mul(PER_BYTE)))
+    }
+
     /// Where to stop unpacking the stream that begins `bytes`, when nobody asked for more: at what it declares, or else at
     /// what it is worth.
     pub(crate) fn expected_most(self, bytes: &[u8]) -> u64 {
-        let worth = LEAST.max(len64(bytes).saturating_mul(PER_BYTE));
-        self.declared_size(bytes).unwrap_or(0).max(self.undeclared_size(worth))
+        self.declared_size(bytes).unwrap_or(0).max(self.worth(bytes))
     }
 }
 

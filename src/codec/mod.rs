@@ -13,6 +13,7 @@ mod bzip2;
 mod declared;
 mod error;
 mod gzip;
+mod held;
 mod lz4_frame;
 mod lz4_legacy;
 mod lzma;
@@ -28,6 +29,7 @@ mod zstd;
 
 pub(crate) use declared::{LEAST, PER_BYTE};
 pub use error::{Error, Result};
+pub(crate) use held::held;
 pub(crate) use lzma::dictionary as lzma_dictionary;
 pub use parameters::{Bcj, Literal, Parameters, SPLIT_SIZE};
 

@@ -13,7 +13,6 @@ use crate::format::cpio::{self, Cpio};
 use crate::layout::{Region, RegionKind};
 use crate::payload::search::Budget;
 use std::collections::HashMap;
-use std::io::{self, Write};
 use std::ops::Range;
 
 /// A file that is being taken apart.
@@ -381,20 +380,11 @@ impl<'a> Opened<'a> {
                 let worth = codec.undeclared_size(self.undeclared);
                 let limit = self.left().min(declared.max(worth));
                 let room = describe::expected_size(codec, bytes, limit.min(worth));
-                let mut held = Held { bytes: Vec::with_capacity(room), most: worth, produced: 0 };
                 // The kernel takes one stream of an initial RAM disk after the other; commands take all of them for one.
-                let unpack = |out: &mut dyn Write| match initrd::is_packed_archive(codec, bytes) {
+                codec::held(worth, room, |out| match initrd::is_packed_archive(codec, bytes) {
                     true => codec.decompress_one(bytes, limit, out),
                     false => codec.decompress(bytes, limit, out),
-                };
-                let mut inflated = unpack(&mut held);
-                if inflated.is_ok() && held.produced > len64(&held.bytes) {
-                    // It declares more than the file is worth, and that is true: now it gets the memory.
-                    held.bytes = Vec::new();
-                    held.bytes.reserve(usize::try_from(held.produced).unwrap_or(0));
-                    inflated = unpack(&mut held.bytes);
-                }
-                (held.bytes, held.produced, inflated)
+                })
             }
         };
         let mut facts = Vec::new();
@@ -694,26 +684,6 @@ impl<'a> Opened<'a> {
             let message = format!("not all that is inside was looked at: {why}");
             layer.findings.push(rules::LIMIT.finding(message).not_checked("layers beyond the limits"));
         }
-    }
-}
-
-/// Counts what comes out of a stream, and holds the first bytes of it.
-struct Held {
-    bytes: Vec<u8>,
-    most: u64,
-    produced: u64,
-}
-
-impl Write for Held {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let room = usize::try_from(self.most - len64(&self.bytes)).unwrap_or(usize::MAX);
-        self.bytes.extend_from_slice(bytes.get(..room).unwrap_or(bytes));
-        self.produced += len64(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
 

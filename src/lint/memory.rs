@@ -19,6 +19,7 @@ use crate::format::uimage::{ARCH, COMPRESSION, HEADER_LEN, OS, OS_LINUX, TYPE, U
 use crate::format::zimage::{self, ZImage};
 use std::collections::{HashMap, HashSet};
 use std::fmt;
+use std::io::Write;
 
 /// What a piece of memory is used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -447,9 +448,10 @@ impl Boot<'_> {
             }
         }
         let kernel = self.decoded.kernel.get_or_insert_with(|| {
-            let mut kernel = Vec::new();
             let most = codec.expected_most(data).min(UNPACK_LIMIT);
-            codec.decompress_one(data, most, &mut kernel).map(|_| kernel)
+            let unpack = |out: &mut dyn Write| codec.decompress_one(data, most, out);
+            let (kernel, _, result) = codec::held(codec.worth(data), 0, unpack);
+            result.map(|_| kernel)
         });
         let size = match kernel {
             Ok(kernel) => len64(kernel),
