@@ -148,7 +148,7 @@ pub(crate) use rules;
 
 /// Rules applied, and the findings where they were not kept.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Checks {
+pub(crate) struct Checks {
     count: u64,
     findings: Vec<Finding>,
 }
@@ -205,7 +205,7 @@ impl Checks {
     }
 
     /// Where they were not kept.
-    pub fn into_findings(self) -> Vec<Finding> {
+    pub(crate) fn into_findings(self) -> Vec<Finding> {
         self.findings
     }
 

@@ -112,6 +112,7 @@ pub mod internals {
     pub use crate::assemble::fit::fit_from_tree;
     pub use crate::format::{bzimage, dts, fdt, fit, image64, pe, uimage, wrapper, zimage};
     use crate::kbuild::LinkCommand;
+    pub use crate::kbuild::offsets::{OffsetLine, offsets};
 
     /// What [`dts::Source`] means, with the bytes of its files.
     pub fn resolved<'a>(source: &dts::Source, files: &[&'a [u8]]) -> Result<dts::Resolved<'a>, dts::Error> {
@@ -123,6 +124,7 @@ pub mod internals {
     pub struct LinkFacts<'l> {
         pub script: &'l str,
         pub piggy: &'l str,
+        pub output: &'l str,
         pub reads: Vec<&'l str>,
         pub rest: &'l str,
         pub arch: Option<crate::arch::Arch>,
@@ -134,6 +136,7 @@ pub mod internals {
             LinkFacts {
                 script: link.script(),
                 piggy: link.piggy(),
+                output: link.output(),
                 reads: link.reads().collect(),
                 rest: link.rest(),
                 arch: link.arch(),
@@ -142,11 +145,37 @@ pub mod internals {
         }
     }
 
+    /// How many pieces a plan has.
+    pub fn pieces(plan: &crate::layout::Plan<'_>) -> usize {
+        plan.pieces().len()
+    }
+
+    /// Where U-Boot itself is, and whether it leaves device tree and RAM disk where they were loaded.
+    pub fn loader(board: &crate::lint::Board) -> (Option<crate::lint::Area>, bool, bool) {
+        (board.loader_place(), board.fdt_in_place(), board.initrd_in_place())
+    }
+
     pub fn set_defsym(link: &mut LinkCommand, symbol: &str, value: u64) -> bool {
         link.set_defsym(symbol, value)
     }
 
+    pub fn check_fit(fit: &crate::headers::Fit<'_>) -> Vec<crate::finding::Finding> {
+        fit.check().into_findings()
+    }
+
     pub mod elf {
+        use crate::elf::{Elf, Symbol};
+
+        /// `e_machine`.
+        pub fn machine(elf: &Elf<'_>) -> u16 {
+            elf.machine()
+        }
+
+        /// The letter of nm; `None` for what nm leaves out, debugging symbols.
+        pub fn nm_class(elf: &Elf<'_>, symbol: &Symbol<'_>) -> Option<char> {
+            (!symbol.is_debugging()).then(|| elf.nm_class(symbol))
+        }
+
         pub use crate::elf::facts::release_in;
         pub use crate::elf::kallsyms::{KernelSymbol, kallsyms};
         pub use crate::elf::relocs::{

@@ -5,14 +5,14 @@ use kimage::assemble::{self, Algorithm, CrcChoice, External, FitFile, FitRequest
 use kimage::bytes::Align;
 use kimage::codec::{Codec, Literal, Parameters};
 use kimage::elf::{Elf, FlatOptions, Lists, RelocOptions, StripOptions, flatten, strip};
-use kimage::internals::elf::{kallsyms, list_absolute_relocs, list_absolute_symbols, list_relocs, relocs, unflatten, with_symbols};
+use kimage::internals::elf::{kallsyms, list_absolute_relocs, list_absolute_symbols, list_relocs, nm_class, relocs, unflatten, with_symbols};
 use kimage::internals::dts::{Resolved, Source};
 use kimage::internals::fdt::{Dtb, Flat, Node, Strings};
 use kimage::headers::Fit;
 use kimage::internals::fit::{Layout, Options};
 use kimage::inspect::{Limits, Opened, PARTS, diff::diff, map::map, open, verify::verify};
-use kimage::kbuild::{LinkCommand, Target, VOFFSET, ZOFFSET, offsets};
-use kimage::internals::{LinkFacts, fit_from_tree, set_defsym, tree};
+use kimage::kbuild::{LinkCommand, Target, VOFFSET, ZOFFSET};
+use kimage::internals::{LinkFacts, fit_from_tree, offsets, set_defsym, tree};
 use kimage::lint::{Board, Files, SHIPPED, lint as lint_boot};
 use kimage::{internals::wrapper, report};
 use std::io::sink;
@@ -100,7 +100,7 @@ fn elf(bytes: &[u8]) {
     let _ = (list_relocs(&elf, sink()), list_absolute_symbols(&elf, sink()), list_absolute_relocs(&elf, false, sink()));
     if let Ok(symbols) = elf.symbols() {
         symbols.for_each(|symbol| {
-            let _ = elf.nm_class(&symbol);
+            let _ = nm_class(&elf, &symbol);
         });
     }
     let _ = elf.physical_span();
@@ -111,7 +111,7 @@ fn elf(bytes: &[u8]) {
     for header in [ZOFFSET, VOFFSET] {
         let _ = offsets(&elf, header, None);
     }
-    let _ = (Target::like(&elf).is_ok(), wrapper::payloads(&elf), assemble::payload(bytes).is_ok());
+    let _ = (Target::like_file(bytes).is_ok(), wrapper::payloads(&elf), assemble::payload(bytes).is_ok());
 }
 
 pub fn emitted(plan: &kimage::layout::Plan<'_>) -> Vec<u8> {

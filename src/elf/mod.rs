@@ -403,7 +403,7 @@ impl<'a> Elf<'a> {
     }
 
     /// `e_machine`.
-    pub fn machine(&self) -> u16 {
+    pub(crate) fn machine(&self) -> u16 {
         self.header.e_machine.0
     }
 

@@ -35,7 +35,7 @@ impl Symbol<'_> {
     }
 
     /// One that `nm` leaves out by default: the name of a file or a section.
-    pub fn is_debugging(&self) -> bool {
+    pub(crate) fn is_debugging(&self) -> bool {
         self.kind == STT_FILE || self.kind == STT_SECTION
     }
 }
@@ -235,7 +235,7 @@ impl<'a> Elf<'a> {
     }
 
     /// The class letter that `nm` prints for `symbol`: upper case for global symbols.
-    pub fn nm_class(&self, symbol: &Symbol<'_>) -> char {
+    pub(crate) fn nm_class(&self, symbol: &Symbol<'_>) -> char {
         // bfd_decode_symclass (binutils 2.40, bfd/syms.c): common, undefined and the special kinds come before
         // the section decides.
         let undefined = !symbol.is_defined();

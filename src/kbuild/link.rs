@@ -139,7 +139,7 @@ impl LinkCommand {
     }
 
     /// The file it writes, from the build folder.
-    pub fn output(&self) -> &str {
+    pub(crate) fn output(&self) -> &str {
         self.only(Role::Output)
     }
 

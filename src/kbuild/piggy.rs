@@ -12,7 +12,7 @@ use crate::assemble::packed_release;
 use crate::bytes::{Cursor, Endian, FieldError, len64};
 use crate::codec::Codec;
 use crate::elf::{Elf, numbers};
-use crate::finding::Checks;
+use crate::finding::Finding;
 use crate::layout::Plan;
 use ::object::elf as spec;
 
@@ -53,7 +53,7 @@ impl Target {
     ///
     /// # Errors
     /// [`Error::WrongCpu`] as [`Target::new`], [`Error::Image`] when the attributes cannot be read.
-    pub fn like(elf: &Elf<'_>) -> Result<Self> {
+    pub(crate) fn like(elf: &Elf<'_>) -> Result<Self> {
         let arch = elf.arch().ok_or_else(|| Error::WrongCpu {
             found: format!("an unknown CPU (e_machine {} at offset 0x12)", elf.machine()),
         })?;
@@ -185,7 +185,7 @@ impl<'a> Piggy<'a> {
     }
 
     /// Does the size at the end look like one? mkpiggy does not ask, and the kernel then dies in its decompressor.
-    pub fn check(&self) -> Checks {
+    pub fn findings(&self) -> Vec<Finding> {
         let at = self.input_len().saturating_sub(4);
         let help = "the uncompressed size must follow the compressed data, as 32 bits, little-endian \
                     (gzip ends in it; for the others kbuild appends it, as `kimage compress` does with `request.with_size`)";
@@ -204,7 +204,7 @@ impl<'a> Piggy<'a> {
                 self.input_len()
             ));
         }
-        findings.into()
+        findings
     }
 
     /// `piggy.S` as mkpiggy prints it; `path` is the file's name for `.incbin`, from where the assembler runs.
@@ -413,10 +413,10 @@ mod tests {
     #[test]
     fn a_missing_size_is_noticed() {
         let xz = b"\xfd7zXZ\0..............YZ";
-        assert_eq!(Piggy::new(xz).unwrap().check().into_findings().len(), 1);
+        assert_eq!(Piggy::new(xz).unwrap().findings().len(), 1);
         let zstd = b"\x28\xb5\x2f\xfd...........\x02\0\0\0";
-        assert_eq!(Piggy::new(zstd).unwrap().check().into_findings().len(), 1);
+        assert_eq!(Piggy::new(zstd).unwrap().findings().len(), 1);
         let good = b"\x28\xb5\x2f\xfd...........\x02\0\x01\0";
-        assert!(Piggy::new(good).unwrap().check().into_findings().is_empty());
+        assert!(Piggy::new(good).unwrap().findings().is_empty());
     }
 }

@@ -56,7 +56,7 @@ impl Region {
 
 /// Where the bytes of a piece come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Content<'a> {
+pub(crate) enum Content<'a> {
     /// These bytes.
     Bytes(Cow<'a, [u8]>),
     /// The same byte over and over.
@@ -68,7 +68,7 @@ pub enum Content<'a> {
 
 /// A run of bytes of the image that comes from one place.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Piece<'a> {
+pub(crate) struct Piece<'a> {
     /// File offsets, end exclusive.
     pub at: Range<u64>,
     /// The bytes.
@@ -99,7 +99,7 @@ impl<'a> Plan<'a> {
     }
 
     /// The pieces, in file order.
-    pub fn pieces(&self) -> &[Piece<'a>] {
+    pub(crate) fn pieces(&self) -> &[Piece<'a>] {
         &self.pieces
     }
 

@@ -130,7 +130,7 @@ impl Board {
     }
 
     /// Where U-Boot itself is until the kernel starts: by its environment, else by the board file; `None`: not known.
-    pub fn loader_place(&self) -> Option<Area> {
+    pub(crate) fn loader_place(&self) -> Option<Area> {
         // As much U-Boot 2023.01 keeps for its stack (arch/arm/lib/stack.c), whose top is just below the device tree.
         const STACK: u64 = 16 << 10;
         // A U-Boot with its heap is smaller; what lies further down was not put there by U-Boot's move.
@@ -144,12 +144,12 @@ impl Board {
     }
 
     /// Does U-Boot leave the device tree where it was loaded?
-    pub fn fdt_in_place(&self) -> bool {
+    pub(crate) fn fdt_in_place(&self) -> bool {
         self.in_place(self.env.fdt_high)
     }
 
     /// Does U-Boot leave the ramdisk where it was loaded?
-    pub fn initrd_in_place(&self) -> bool {
+    pub(crate) fn initrd_in_place(&self) -> bool {
         self.in_place(self.env.initrd_high)
     }
 

@@ -11,6 +11,8 @@ const LIMIT: usize = 408;
 const KINDS: [&str; 10] =
     ["fn ", "const fn ", "struct ", "enum ", "trait ", "type ", "static ", "mod ", "union ", "const "];
 
+const TYPES: [&str; 4] = ["pub struct ", "pub enum ", "pub trait ", "pub type "];
+
 /// The name of the `pub` item that begins in this line.
 fn public_name(line: &str) -> Option<&str> {
     let item = line.trim_start().strip_prefix("pub ")?;
@@ -57,15 +59,23 @@ fn shown(text: &str, folder: &Path) -> Vec<(PathBuf, String)> {
     found
 }
 
-/// The public ones of a file's items, by the names that are public in it, with their methods.
+/// The public ones of a file's items, by the names that are public in it, with methods and what a trait asks for.
 fn public_items(text: &str, names: &[&str]) -> Vec<String> {
     let mut items = Vec::new();
-    let mut within = "";
+    let (mut within, mut is_trait) = ("", false);
     for line in text.lines() {
         let name = public_name(line);
-        within = implemented(line).or(name.filter(|_| !line.starts_with(' '))).unwrap_or(within);
-        if let Some(name) = name.filter(|_| names.contains(&within)) {
-            items.push(if name == within { name.to_owned() } else { format!("{within}::{name}") });
+        // Types stand in no `impl`, but some in a macro.
+        let is_type = TYPES.iter().any(|kind| line.trim_start().starts_with(kind));
+        if let Some(outer) = implemented(line).or(name.filter(|_| is_type || !line.starts_with(' '))) {
+            (within, is_trait) = (outer, line.starts_with("pub trait "));
+        }
+        let asked = is_trait && (line.starts_with("    fn ") || line.starts_with("    type "));
+        let rule = line.strip_prefix("    pub ").and_then(|rest| rest.split_once(" = \"")).map(|(name, _)| name);
+        match name.or(asked.then_some("asked")) {
+            Some(name) if names.contains(&within) => items.push(format!("{within}::{name}")),
+            None => items.extend(rule.filter(|name| names.contains(name)).map(str::to_owned)),
+            _ => {}
         }
     }
     items
@@ -107,5 +117,7 @@ fn the_test_sees_items_only() {
     let names: Vec<_> = names.iter().map(|(from, name)| (from.strip_prefix(src()).unwrap_or(from), &**name)).collect();
     assert_eq!(names, [(Path::new("a"), "B"), (Path::new("a"), "E"), (Path::new("here"), "G")]);
     let text = "pub struct E {\n    pub field: u8,\n}\nimpl E {\n    pub fn f() {}\n}\npub struct Hidden;\n";
-    assert_eq!(public_items(text, &["E"]), ["E", "E::f"]);
+    assert_eq!(public_items(text, &["E"]), ["E::E", "E::f"]);
+    let text = "rules! {\n    pub CODEC = \"codec.x\", Note;\n}\nmacro! {\n    pub struct T,\n}\npub trait A {\n    fn f();\n}\n";
+    assert_eq!(public_items(text, &["CODEC", "T", "A"]), ["CODEC", "T::T", "A::A", "A::asked"]);
 }

@@ -42,7 +42,7 @@ fn every_kept_command_is_understood() {
         let elf = Elf::parse(&vmlinux).unwrap();
         let facts = LinkFacts::of(&link);
         assert_eq!(facts.arch, elf.arch(), "{}", tree.name);
-        assert_eq!(link.output(), format!("{}/vmlinux", folder(tree)));
+        assert_eq!(facts.output, format!("{}/vmlinux", folder(tree)));
         assert_eq!(facts.piggy, format!("{}/piggy.o", folder(tree)));
         assert_eq!(facts.script, format!("{}/vmlinux.lds", folder(tree)));
         assert_eq!(facts.rest, "");

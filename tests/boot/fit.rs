@@ -4,6 +4,7 @@
 use crate::machine::{Board, Cpu, USER_OK, each, initrd};
 use crate::support::{self, kimage, make, put, read, run_ok, tempdir, testdata, tool};
 use kimage::headers::Fit;
+use kimage::internals::check_fit;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -149,7 +150,7 @@ fn a_changed_byte_is_refused() {
     for (number, (at, _)) in cases.iter().enumerate() {
         let mut bad = good.clone();
         bad[*at as usize] ^= 0x10;
-        let findings = Fit::parse(&bad).map(|fit| fit.check().into_findings()).map_or(1, |findings| findings.len());
+        let findings = Fit::parse(&bad).map(|fit| check_fit(&fit)).map_or(1, |findings| findings.len());
         assert_eq!(findings, 1, "byte {at:#x}");
         let path = dir.join(format!("bad-{at}"));
         fs::write(&path, bad).unwrap();

@@ -3,6 +3,7 @@
 use crate::files;
 use crate::machine::{self, Cpu, USER_OK, initrd};
 use crate::support::{self, kimage, read, run, stderr, stdout, tempdir, testdata};
+use kimage::internals::loader;
 use kimage::lint::{Board, Environment, Files, Linted, Role};
 use std::fs;
 use std::path::Path;
@@ -240,13 +241,13 @@ fn noload() {
 #[test]
 fn all_ones_have_the_width_of_an_address() {
     let mut board = plain(&[("fdt_high", 0xffff_ffff)]);
-    assert!(!board.fdt_in_place());
+    assert!(!loader(&board).1);
     board.arch = "arm".to_owned();
-    assert!(board.fdt_in_place() && !board.initrd_in_place());
+    assert!(matches!(loader(&board), (_, true, false)));
     board.env.fdt_high = Some(u64::MAX);
-    assert!(board.fdt_in_place());
+    assert!(loader(&board).1);
     board.arch = "riscv".to_owned();
-    assert!(board.fdt_in_place());
+    assert!(loader(&board).1);
 }
 
 /// Absurd addresses and sizes, and images cut off or changed anywhere: an answer or an error, never a panic.
@@ -381,7 +382,7 @@ fn a_real_printenv() {
         let want = Environment { bootm_len: None, fdt_addr_r, fdtcontroladdr, ..board.env.clone() };
         // Where U-Boot itself is: its device tree is at the bottom of it, but for the stack.
         let file = board.loader.place.clone().unwrap();
-        let found = Board { env: env.clone(), ..board.clone() }.loader_place().unwrap();
+        let found = loader(&Board { env: env.clone(), ..board.clone() }).0.unwrap();
         assert!(found.start.abs_diff(file.start) <= 0x8000 && found.end() == file.end(), "{name}: {found} {file}");
         assert_eq!(env, want, "{name}");
         if board.arch != "riscv" {

@@ -2,6 +2,7 @@
 
 use crate::support::{self, kimage, run_ok, tempdir, tool};
 use kimage::headers::{Configuration, Fit, Placement};
+use kimage::internals::check_fit;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -106,7 +107,7 @@ fn reads_what_mkimage_makes() {
     for options in PLACEMENTS {
         let bytes = by_mkimage(&mkimage, dir.path(), options);
         let fit = Fit::parse(&bytes).unwrap();
-        assert_eq!(fit.check().into_findings(), [], "{options:?}");
+        assert_eq!(check_fit(&fit), [], "{options:?}");
         assert_eq!((fit.description(), fit.timestamp()), (Some("a FIT"), Some(1_700_000_000)));
         assert_eq!(fit.default(), Some("conf-2"));
         let names: Vec<&str> = fit.images().map(|image| image.name()).collect();
@@ -155,7 +156,7 @@ fn damage_is_found() {
             for at in [at.start, at.end - 1] {
                 let mut bad = bytes.clone();
                 bad[at as usize] ^= 1;
-                let mut findings = Fit::parse(&bad).unwrap().check().into_findings();
+                let mut findings = check_fit(&Fit::parse(&bad).unwrap());
                 // Without its magic number a device tree is none.
                 findings.retain(|it| it.rule != "fit.fdt");
                 assert_eq!(findings.len(), image.hashes().count(), "{findings:#?}");
@@ -165,7 +166,7 @@ fn damage_is_found() {
         for hash in fit.images().flat_map(|image| image.hashes()) {
             let mut bad = bytes.clone();
             bad[hash.at.0 as usize] ^= 1;
-            let findings = Fit::parse(&bad).unwrap().check().into_findings();
+            let findings = check_fit(&Fit::parse(&bad).unwrap());
             assert_eq!(findings.len(), 1, "{findings:#?}");
             assert_eq!(findings[0].offset, Some(hash.at.0));
         }
@@ -173,7 +174,7 @@ fn damage_is_found() {
             // What mkimage pads behind the last image belongs to none.
             let end = fit.images().map(|image| image.placement().unwrap().unwrap().range().end).max().unwrap();
             let cut = &bytes[..end as usize - 1];
-            let findings = Fit::parse(cut).unwrap().check().into_findings();
+            let findings = check_fit(&Fit::parse(cut).unwrap());
             assert!(findings.iter().any(|it| it.rule == "fit.data" && it.help.contains("cut off")), "{findings:#?}");
             assert!(Fit::parse(cut).unwrap().regions().is_ok());
         }
@@ -202,7 +203,7 @@ fn what_u_boot_would_refuse_is_found() {
         );
     let mut bytes = Vec::new();
     Flat::new(&root, Strings::default()).unwrap().plan(0).unwrap().emit(&mut bytes).unwrap();
-    let findings = Fit::parse(&bytes).unwrap().check().into_findings();
+    let findings = check_fit(&Fit::parse(&bytes).unwrap());
     let rules: Vec<&str> = findings.iter().map(|finding| finding.rule).collect();
     let want = [
         "fit.timestamp",
@@ -244,7 +245,7 @@ fn the_command_makes_what_mkimage_makes() {
         assert_eq!(as_source(&dtc, &dir.join("ours.itb")), as_source(&dtc, &dir.join("theirs.itb")), "{options:?}");
         let ours = fs::read(dir.join("ours.itb")).unwrap();
         assert_eq!(ours.len() as u64, fs::metadata(dir.join("theirs.itb")).unwrap().len(), "{options:?}");
-        assert_eq!(Fit::parse(&ours).unwrap().check().into_findings(), []);
+        assert_eq!(check_fit(&Fit::parse(&ours).unwrap()), []);
         // From the folder above, the names in the source mean the same files.
         let name = dir.file_name().unwrap().to_str().unwrap();
         let source = format!("{name}/fit.its");
@@ -336,7 +337,7 @@ fn from_files() {
         run_ok(&mut command);
         let bytes = fs::read(dir.join("ours.itb")).unwrap();
         let fit = Fit::parse(&bytes).unwrap();
-        assert_eq!(fit.check().into_findings(), [], "{options:?}");
+        assert_eq!(check_fit(&fit), [], "{options:?}");
         let names: Vec<&str> = fit.images().map(|image| image.name()).collect();
         assert_eq!(names, ["fdt-1", "fdt-2", "fdt-overlay-1", "kernel-1", "ramdisk-1", "loadable-1"]);
         let configurations: Vec<Configuration<'_, '_>> = fit.configurations().collect();

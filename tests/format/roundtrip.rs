@@ -16,6 +16,10 @@ use kimage::layout::{Emitted, Plan, Region};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+/// `IH_TYPE_FIRMWARE_IVT`, `IH_TYPE_FDT_LEGACY` of U-Boot, include/image.h.
+const FIRMWARE_IVT: u8 = 32;
+const FDT_LEGACY: u8 = 42;
+
 const CRCS: [CrcChoice; 3] = [CrcChoice::ByGeneration, CrcChoice::Yes, CrcChoice::No];
 
 /// Deterministic bytes.
@@ -407,13 +411,8 @@ proptest! {
 }
 
 fn header() -> impl Strategy<Value = Header> {
-    let kinds = prop_oneof![
-        Just(kind::KERNEL),
-        Just(kind::KERNEL_NOLOAD),
-        Just(kind::FDT_LEGACY),
-        Just(kind::FIRMWARE_IVT),
-        any::<u8>()
-    ];
+    let kinds =
+        prop_oneof![Just(kind::KERNEL), Just(kind::KERNEL_NOLOAD), Just(FDT_LEGACY), Just(FIRMWARE_IVT), any::<u8>()];
     let name = prop_oneof![vec(1..255_u8, 0..=NAME_LEN), Just(vec![b'x'; NAME_LEN])];
     (any::<[u32; 3]>(), any::<[u8; 3]>(), kinds, name).prop_map(
         |([time, load, entry], [os, arch, comp], kind, name)| Header {
@@ -437,11 +436,11 @@ fn uimage_comes_back(header: &Header, plan: &Plan<'_>, files: &[Vec<u8>]) -> Vec
     plan.emit(&mut bytes).unwrap();
     let parsed = UImage::parse(&bytes).unwrap_or_else(|error| panic!("{header:?}: {error}"));
     assert_eq!(parsed.regions(), plan.regions(), "{header:?}");
-    let kind = if header.kind == kind::FDT_LEGACY { kind::FLAT_DT } else { header.kind };
+    let kind = if header.kind == FDT_LEGACY { kind::FLAT_DT } else { header.kind };
     assert_eq!(parsed.header(), Header { kind, ..*header });
     let mut files = files.to_vec();
     let mut size = bytes.len() as u32 - 64;
-    if kind == kind::FIRMWARE_IVT {
+    if kind == FIRMWARE_IVT {
         size += 0x2040;
         let end = bytes.len() - 32;
         assert!(end % 4096 == 0 && end - files[0].len() - 64 < 4096, "{header:?}");

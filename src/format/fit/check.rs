@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 
 impl Fit<'_> {
     /// Compares every hash, and looks for what U-Boot would stumble over.
-    pub fn check(&self) -> Checks {
+    pub(crate) fn check(&self) -> Checks {
         let mut findings = Vec::new();
         let mut add = |finding: Finding, at| findings.push(finding.at(at));
         let root = self.tree().root();

@@ -53,9 +53,9 @@ pub mod kind {
     /// A kernel that runs where it is.
     pub const KERNEL_NOLOAD: u8 = 14;
     /// Firmware with the table that i.MX boot ROMs verify (HABv4): the table follows the data.
-    pub const FIRMWARE_IVT: u8 = 32;
+    pub(crate) const FIRMWARE_IVT: u8 = 32;
     /// mkimage's word for a device tree in a legacy image; stored as [`FLAT_DT`].
-    pub const FDT_LEGACY: u8 = 42;
+    pub(crate) const FDT_LEGACY: u8 = 42;
 }
 
 record! {

@@ -32,7 +32,7 @@ use kimage::internals::image64::Image64;
 use kimage::internals::pe::Pe;
 use kimage::internals::uimage;
 use kimage::internals::zimage::{self, ZImage};
-use kimage::kbuild::{self, VOFFSET, ZOFFSET};
+use kimage::kbuild::{VOFFSET, ZOFFSET};
 use kimage::layout::Plan;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -310,8 +310,8 @@ doors! {
         made(assemble::uimage(&UImageRequest::default(), &[input], &[&good().dtb]))?;
         shown("wrapped")
     };
-    ZOFFSETS "zoffset" |input| shown(kbuild::offsets(&Elf::parse(input)?, ZOFFSET, None)?);
-    VOFFSETS "voffset" |input| shown(kbuild::offsets(&Elf::parse(input)?, VOFFSET, None)?);
+    ZOFFSETS "zoffset" |input| shown(kimage::internals::offsets(&Elf::parse(input)?, ZOFFSET, None)?);
+    VOFFSETS "voffset" |input| shown(kimage::internals::offsets(&Elf::parse(input)?, VOFFSET, None)?);
     ELF "Elf::parse" |input| {
         let elf = Elf::parse(input)?;
         let (entry, span) = (elf.physical_entry(), elf.physical_span());
@@ -347,7 +347,7 @@ doors! {
     FIT "Fit::parse" |input| {
         let fit = Fit::parse(input)?;
         let data = fit.images().map(|image| image.data()).collect::<Vec<_>>();
-        shown((fit.regions()?, fit.check().into_findings(), data, fit.default()))
+        shown((fit.regions()?, kimage::internals::check_fit(&fit), data, fit.default()))
     };
     PE "Pe::parse_if_mz" |input| shown(Pe::parse_if_mz(input)?.map(|pe| (pe.at, pe.sections)));
     IMAGE64 "Image64::detect" |input| shown(Image64::detect(input));

@@ -14,7 +14,7 @@ fn same_as_goblin(what: &str, bytes: &[u8]) -> usize {
         Kind::Other(other) => other,
     };
     assert_eq!(
-        (ours.is_64(), ours.endian() == Endian::Little, ours.machine(), kind, ours.entry()),
+        (ours.is_64(), ours.endian() == Endian::Little, kimage::internals::elf::machine(&ours), kind, ours.entry()),
         (theirs.is_64, theirs.little_endian, theirs.header.e_machine, theirs.header.e_type, theirs.entry),
         "{what}"
     );
@@ -95,14 +95,15 @@ fn same_as_nm(nm: &Path, path: &Path) -> usize {
     let width = if elf.is_64() { 16 } else { 8 };
     let mut ours = String::new();
     let mut count = 0;
-    for symbol in elf.symbols().unwrap().filter(|symbol| !symbol.is_debugging()) {
+    for symbol in elf.symbols().unwrap() {
+        let Some(class) = kimage::internals::elf::nm_class(&elf, &symbol) else { continue }; // no gap: debugging symbols
         let value = match symbol.section {
             SHN_UNDEF => " ".repeat(width),
             // nm prints the size, which kimage does not keep: generated files have 0, corpus files have no such symbol.
             SHN_COMMON => "0".repeat(width),
             _ => format!("{:0width$x}", symbol.value),
         };
-        ours += &format!("{value} {} {}\n", elf.nm_class(&symbol), String::from_utf8_lossy(symbol.name));
+        ours += &format!("{value} {class} {}\n", String::from_utf8_lossy(symbol.name));
         count += 1;
     }
     let theirs = stdout(&output);

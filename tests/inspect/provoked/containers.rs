@@ -43,7 +43,7 @@ fn what_is_behind_and_inside_a_uimage() {
     // mkimage's type firmware_ivt counts the boot ROM's signature data, which is put behind it later (tools/default_image.c:
     // 0x2060 bytes from the table of 0x20 on).
     let mut firmware = files::uimage(5, &[&[9; 1000]]);
-    firmware[30] = kind::FIRMWARE_IVT;
+    firmware[30] = 32;
     let firmware = uimage_with(firmware, 12, 1000 + 0x2060 - 0x20);
     breaks("uimage.csf", &firmware, &[&firmware[..], &[1; 0x2060 - 0x20]].concat());
     // A script's table: its only file's size, six bytes less than there are.

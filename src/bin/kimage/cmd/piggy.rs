@@ -33,7 +33,7 @@ pub(crate) fn piggy(args: &Args) -> Result<()> {
         let plan = piggy.object(&target(args)?).with_context(|| input.name())?;
         output.write(plan.len(), |out| Ok(plan.emit(out).map_err(kimage::Error::from)?))?;
     }
-    piggy.check().into_findings().iter().for_each(message::finding);
+    piggy.findings().iter().for_each(message::finding);
     Ok(())
 }
 
