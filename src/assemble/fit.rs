@@ -239,7 +239,7 @@ fn assembled<'a>(
         default: built.root.child("configurations").and_then(|node| text(node, "default")),
         derived,
     };
-    Ok(Assembled { plan: built.plan, facts: Facts::Fit(facts), patches: Vec::new(), findings, steps: Vec::new() })
+    Ok(Assembled { findings, ..Assembled::new(built.plan, Facts::Fit(facts)) })
 }
 
 /// Puts the tree together.

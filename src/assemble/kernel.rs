@@ -87,7 +87,7 @@ impl<'a> Kernel<'a> {
                     && kernel.release.is_some()
                     && first.is_some_and(|segment| segment.vaddr == segment.paddr);
                 kernel.addresses = Some((flat.base.0, elf.physical_entry().0));
-                kernel.bytes = Cow::Owned(flat.plan.bytes_at(0..flat.plan.len()));
+                kernel.bytes = Cow::Owned(flat.plan.bytes());
                 let how = format!("flattened (objcopy -O binary), its first byte at {:#x}", flat.base.0);
                 kernel.steps.push(Step { file: "vmlinux.bin".to_owned(), size: kernel.len(), how });
             }
@@ -96,12 +96,8 @@ impl<'a> Kernel<'a> {
                 kernel.codec = comp_id(codec).map(|_| codec);
                 if compress.is_some_and(|wanted| wanted != Codec::None) {
                     let help = "leave out `request.compress`, or give the kernel before it was compressed";
-                    return Err(Error::wrong_input(
-                        "KERNEL",
-                        Format::Compressed(codec).name(),
-                        "data to compress",
-                        help,
-                    ));
+                    let found = Format::Compressed(codec).name();
+                    return Err(Error::wrong_input("KERNEL", found, "data to compress", help));
                 }
             }
             _ => kernel.arch = arch_by_header(format, data),
@@ -134,12 +130,8 @@ impl<'a> Kernel<'a> {
                 let found = "a kernel whose __appended_dtb is not at the end of its file";
                 let help = "with CONFIG_MIPS_ELF_APPENDED_DTB the tree goes into the ELF file: objcopy --update-section \
                             .appended_dtb=DTB vmlinux, and no `request.dtbs`";
-                return Err(Error::wrong_input(
-                    which,
-                    found,
-                    "a kernel that looks for a device tree behind its end",
-                    help,
-                ));
+                let want = "a kernel that looks for a device tree behind its end";
+                return Err(Error::wrong_input(which, found, want, help));
             }
         }
         let mut bytes = std::mem::take(&mut self.bytes).into_owned();

@@ -70,7 +70,11 @@ fn version<S: serde::Serializer>(protocol: &u16, serializer: S) -> std::result::
     serializer.collect_str(&format_args!("{}.{:02}", protocol >> 8, protocol & 0xff))
 }
 
-impl Assembled<'_> {
+impl<'a> Assembled<'a> {
+    fn new(plan: Plan<'a>, facts: Facts) -> Self {
+        Assembled { plan, facts, patches: Vec::new(), findings: Vec::new(), steps: Vec::new() }
+    }
+
     /// Writes the image.
     ///
     /// # Errors
@@ -216,20 +220,15 @@ pub fn x86_image<'a>(vmlinux: &'a [u8], request: &X86Request<'a>) -> Result<Asse
     }
     let parts = Parts { setup, stub: &stub, crc: request.crc, root_dev: request.root_dev };
     let built = bzimage::plan(&parts).map_err(Error::BzImage)?;
-    Ok(Assembled {
-        facts: Facts::BzImage {
-            generation: built.generation,
-            protocol: built.protocol,
-            kernel_version: built.kernel_version,
-            setup_size: built.setup_len,
-            setup_padded: built.setup_padded,
-            system_size: built.system_len,
-        },
-        plan: built.plan,
-        patches: built.patches,
-        findings: Vec::new(),
-        steps: Vec::new(),
-    })
+    let facts = Facts::BzImage {
+        generation: built.generation,
+        protocol: built.protocol,
+        kernel_version: built.kernel_version,
+        setup_size: built.setup_len,
+        setup_padded: built.setup_padded,
+        system_size: built.system_len,
+    };
+    Ok(Assembled { patches: built.patches, ..Assembled::new(built.plan, facts) })
 }
 
 fn x86_stub<'a>(vmlinux: &'a [u8], request: &X86Request<'_>) -> Result<Stub<'a>> {
@@ -288,7 +287,7 @@ pub(crate) fn bzimage_setup(setup: &[u8]) -> Result<Cow<'_, [u8]>> {
                     error => error.into(),
                 },
             })?;
-            let bytes = flat.plan.bytes_at(0..flat.plan.len());
+            let bytes = flat.plan.bytes();
             if !Setup::detect(&bytes) {
                 let help =
                     "give the setup of the kernel's build; where it is the first file, the order is VMLINUX SETUP";
@@ -369,13 +368,7 @@ pub fn zimage<'a>(vmlinux: &'a [u8], dtbs: &[&'a [u8]]) -> Result<Assembled<'a>>
         let message = "the decompressor holds no device tree magic number: it does not seem to look behind itself";
         findings.push(rules::APPENDED_DTB.finding(message));
     }
-    Ok(Assembled {
-        plan,
-        facts: Facts::ZImage { kernel_size, dtbs: trees },
-        patches: Vec::new(),
-        findings,
-        steps: Vec::new(),
-    })
+    Ok(Assembled { findings, ..Assembled::new(plan, Facts::ZImage { kernel_size, dtbs: trees }) })
 }
 
 /// head.S compares the word at `_edata` with the device tree magic number, which it keeps in a literal pool.
@@ -410,7 +403,7 @@ pub fn bootp<'a>(image: &'a [u8], request: &BootpRequest<'a>) -> Result<Assemble
     let places = Places { initrd: request.initrd_phys, params: request.params_phys };
     let facts = Facts::Bootp { kernel_size: parsed.kernel_len(), initrd_size: len64(request.initrd) };
     let plan = bootp::plan(image, request.initrd, places)?;
-    Ok(Assembled { plan, facts, patches: Vec::new(), findings: Vec::new(), steps: Vec::new() })
+    Ok(Assembled::new(plan, facts))
 }
 
 /// ARM `xipImage`, a kernel that runs where its flash memory is: the flat binary of `vmlinux`. Where it is to unpack its
@@ -457,18 +450,13 @@ pub fn xipimage(vmlinux: &[u8]) -> Result<Assembled<'_>> {
 /// [`Error`] when the input is no ELF file, has nothing to load, or would make a file over the limit.
 pub fn image<'a>(vmlinux: &'a [u8], options: &FlatOptions) -> Result<Assembled<'a>> {
     if !Elf::detect(vmlinux) {
-        let found = describe(vmlinux);
-        return Err(Error::wrong_input(
-            "VMLINUX",
-            found,
-            "an ELF file",
-            "give the kernel as the linker left it: vmlinux",
-        ));
+        let help = "give the kernel as the linker left it: vmlinux";
+        return Err(Error::wrong_input("VMLINUX", describe(vmlinux), "an ELF file", help));
     }
     let elf = Elf::parse(vmlinux).map_err(|error| Error::input("VMLINUX", error))?;
     let flat = flatten(&elf, options).map_err(|error| Error::input("VMLINUX", error))?;
     let sections = flat.plan.regions().iter().filter(|region| region.kind == RegionKind::Code).count();
     let arch = elf.arch().map(|arch| arch.facts().name);
     let facts = Facts::Flat { load_address: flat.base.0, arch, sections };
-    Ok(Assembled { plan: flat.plan, facts, patches: Vec::new(), findings: Vec::new(), steps: Vec::new() })
+    Ok(Assembled::new(flat.plan, facts))
 }

@@ -74,11 +74,10 @@ pub fn payload(input: &[u8]) -> Result<Payload<'_>> {
         Bcj::Arm if elf.is_thumb() => Bcj::ArmThumb,
         bcj => bcj,
     };
-    let whole = |plan: Plan<'_>| plan.bytes_at(0..plan.len());
     let (bytes, form) = match elf.arch() {
-        Some(arch) if !arch.compresses_elf() => (whole(flat(&elf, arch).map_err(failed)?), PayloadForm::Flat),
+        Some(arch) if !arch.compresses_elf() => (flat(&elf, arch).map_err(failed)?.bytes(), PayloadForm::Flat),
         _ => {
-            let mut bytes = whole(stripped(&elf).map_err(failed)?);
+            let mut bytes = stripped(&elf).map_err(failed)?.bytes();
             let relocs = relocs_if_any(&elf, &mut findings).map_err(failed)?;
             bytes.extend_from_slice(relocs.as_deref().unwrap_or_default());
             (bytes, PayloadForm::Elf { relocs_size: relocs.as_deref().map(len64) })

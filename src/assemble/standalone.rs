@@ -194,7 +194,7 @@ pub fn bzimage_standalone<'a>(vmlinux: &'a [u8], request: &StandaloneRequest<'a>
         memory: built.parameters.init_size,
         kaslr: built.parameters.has(parameters::KASLR),
     };
-    Ok(Assembled { plan: built.plan, facts, patches: built.patches, findings, steps: Vec::new() })
+    Ok(Assembled { patches: built.patches, findings, ..Assembled::new(built.plan, facts) })
 }
 
 /// The kernel, out of whatever is around it.

@@ -156,7 +156,7 @@ pub fn uimage<'a>(request: &UImageRequest, files: &[&'a [u8]], dtbs: &[&'a [u8]]
         data_size: plan.len() - HEADER_LEN,
         derived: decided.derived,
     };
-    Ok(Assembled { plan, facts, patches: Vec::new(), findings, steps })
+    Ok(Assembled { findings, steps, ..Assembled::new(plan, facts) })
 }
 
 /// Device trees of a multi-file image that Linux would refuse if U-Boot handed them on where they lie (`fdt_high` of all

@@ -454,7 +454,7 @@ pub(crate) fn plan<'a>(stub: &Stub<'a>, dtbs: &[&'a [u8]]) -> Result<Plan<'a>, E
     let flat = stub.flat(&ARM_REMOVES, MAX_SIZE)?;
     let (base, flat) = (flat.base.0, flat.plan);
     // The header is in the first section; the table somewhere in the code. A zImage is a few megabytes.
-    let bytes = flat.bytes_at(0..flat.len());
+    let bytes = flat.bytes();
     let image = ZImage::parse_head(&bytes)?;
     // Where the decompressor looks for an appended tree: header, symbol and length must name the same place.
     let edata = stub.need("_edata", "is where an appended device tree must begin")?.wrapping_sub(base);

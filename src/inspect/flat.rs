@@ -2,22 +2,16 @@
 
 use crate::bytes::slice;
 use crate::elf::{ARM_REMOVES, Elf, FlatOptions, IMAGE_REMOVES, PT_LOAD, Segment, X86_REMOVES, flatten};
-use crate::layout::Plan;
 
 /// What the kernels' builds make of an ELF file when they make it flat (`objcopy -O binary` with the sections that each CPU
 /// leaves out: arch/*/boot/Makefile); empty for what is no ELF file.
 pub(super) fn flat_forms(bytes: &[u8]) -> Vec<Vec<u8>> {
     let Ok(elf) = Elf::parse(bytes) else { return Vec::new() };
-    let whole = |plan: Plan<'_>| plan.bytes_at(0..plan.len());
     let mut all: Vec<Vec<u8>> = Vec::new();
     for names in [&ARM_REMOVES[..], &IMAGE_REMOVES, &X86_REMOVES] {
         let Ok(options) = FlatOptions::without(names) else { continue };
-        all.extend(
-            flatten(&elf, &options.in_memory(&elf))
-                .ok()
-                .map(|flat| whole(flat.plan))
-                .filter(|flat| !all.contains(flat)),
-        );
+        let flat = flatten(&elf, &options.in_memory(&elf)).map(|flat| flat.plan.bytes());
+        all.extend(flat.ok().filter(|flat| !all.contains(flat)));
     }
     all
 }

@@ -56,12 +56,12 @@ pub fn build<F: BuildFolder>(request: &Request<'_>, folder: &F) -> Result<Built,
         let place = if error.which().is_some() { Place::Kernel } else { Place::Folder };
         folder.at(place, error)
     })?;
-    check_link(rebuild.link(), folder)?;
+    check_link(&rebuild.link, folder)?;
 
     // Everything is there: now the work.
     let mut built = Built::default();
     let kernel = rebuild.kernel(request.unstripped).map_err(|error| folder.at(Place::Kernel, error))?;
-    let unpacked = kernel.plan.bytes_at(0..kernel.plan.len());
+    let unpacked = kernel.plan.bytes();
     built.kernel(image, &kernel, &unpacked);
     let (payload, how) = match &request.payload {
         Some((payload, name)) => {
@@ -70,18 +70,18 @@ pub fn build<F: BuildFolder>(request: &Request<'_>, folder: &F) -> Result<Built,
             (payload.to_vec(), format!("as given: {name}"))
         }
         None => {
-            let parameters = (request.parameters)(rebuild.parameters().clone());
+            let parameters = (request.parameters)(rebuild.parameters.clone());
             let payload = folder
-                .compressing(rebuild.codec(), || rebuild.compress(&unpacked, &parameters))
+                .compressing(rebuild.codec, || rebuild.compress(&unpacked, &parameters))
                 .map_err(F::Error::from)?;
-            let is_asked = !parameters.gives_same_bytes(rebuild.parameters());
+            let is_asked = !parameters.gives_same_bytes(&rebuild.parameters);
             built.findings.extend(other_stream(files.stream.as_deref(), &payload, is_asked));
-            (payload, describe(rebuild.codec(), &parameters))
+            (payload, describe(rebuild.codec, &parameters))
         }
     };
     let piggy = rebuild.piggy(&payload).map_err(in_folder)?;
-    let piggy = piggy.bytes_at(0..piggy.len());
-    let (linked, warnings) = folder.link(rebuild.link(), &piggy)?;
+    let piggy = piggy.bytes();
+    let (linked, warnings) = folder.link(&rebuild.link, &piggy)?;
     if !warnings.is_empty() {
         built.findings.push(super::rules::LINK.finding(warnings));
     }
@@ -97,7 +97,7 @@ pub fn build<F: BuildFolder>(request: &Request<'_>, folder: &F) -> Result<Built,
         built.step(image.file("compressed/piggy.S"), text, "as mkpiggy writes it".into());
     }
     built.step(image.file("compressed/piggy.o"), piggy, "as the assembler makes it".into());
-    let command = rebuild.link().words().join(" ");
+    let command = rebuild.link.words().join(" ");
     built.step(image.file("compressed/vmlinux"), linked.clone(), format!("linked by: {command}"));
     built.linked = linked;
     if image == Image::BzImage {
@@ -119,7 +119,7 @@ impl Built {
         let stripped = usize::try_from(stripped.at.end).ok().and_then(|end| unpacked.get(..end)).unwrap_or_default();
         self.step(image.file("compressed/vmlinux.bin"), stripped.to_vec(), "stripped: objcopy -R .comment -S".into());
         if let Some((table, from)) = &kernel.relocs {
-            let how = format!("relocations of {}", from.file());
+            let how = format!("relocations of {}", from);
             self.step(image.file("compressed/vmlinux.relocs"), table.clone(), how);
         }
     }
@@ -191,7 +191,7 @@ fn check_link<F: BuildFolder>(link: &LinkCommand, folder: &F) -> Result<(), F::E
 fn system(linked: &[u8]) -> super::Result<Vec<u8>> {
     let elf = Elf::parse(linked)?;
     let flat = flatten(&elf, &FlatOptions::without(&X86_REMOVES)?.in_memory(&elf))?;
-    Ok(flat.plan.bytes_at(0..flat.plan.len()))
+    Ok(flat.plan.bytes())
 }
 
 fn describe(codec: Codec, parameters: &Parameters) -> String {

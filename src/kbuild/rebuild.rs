@@ -26,9 +26,12 @@ pub(super) struct Rebuild<'a> {
     vmlinux: Elf<'a>,
     arch: Arch,
     folder: Files<&'a [u8], &'a str>,
-    link: LinkCommand,
-    codec: Codec,
-    parameters: Parameters,
+    /// The link, with this kernel's values in it.
+    pub(super) link: LinkCommand,
+    /// The codec that the folder's decompressor understands.
+    pub(super) codec: Codec,
+    /// What the folder's own compressed kernel was compressed with, as far as it tells.
+    pub(super) parameters: Parameters,
 }
 
 /// What is compressed, and how it came about.
@@ -36,30 +39,8 @@ pub(super) struct Rebuild<'a> {
 pub(super) struct UnpackedKernel<'a> {
     /// The stripped kernel with its relocations behind it (x86), or the flat one (ARM).
     pub(super) plan: Plan<'a>,
-    /// The relocation table, and where it was taken from.
-    pub(super) relocs: Option<(Vec<u8>, RelocsFrom)>,
-}
-
-/// Where a relocation table was taken from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum RelocsFrom {
-    /// Made from the kernel given.
-    Vmlinux,
-    /// Made from `vmlinux.unstripped` beside it.
-    Unstripped,
-    /// `compressed/vmlinux.relocs` of the build folder.
-    Folder,
-}
-
-impl RelocsFrom {
-    /// The file.
-    pub(super) fn file(self) -> &'static str {
-        match self {
-            RelocsFrom::Vmlinux => "this vmlinux",
-            RelocsFrom::Unstripped => "vmlinux.unstripped",
-            RelocsFrom::Folder => "compressed/vmlinux.relocs of the build folder",
-        }
-    }
+    /// The relocation table, and the file that it was taken from.
+    pub(super) relocs: Option<(Vec<u8>, &'static str)>,
 }
 
 impl<'a> Rebuild<'a> {
@@ -121,21 +102,6 @@ impl<'a> Rebuild<'a> {
         Ok(Rebuild { vmlinux, arch, folder, link, codec, parameters })
     }
 
-    /// The codec that the folder's decompressor understands.
-    pub(super) fn codec(&self) -> Codec {
-        self.codec
-    }
-
-    /// What the folder's own compressed kernel was compressed with, as far as it tells.
-    pub(super) fn parameters(&self) -> &Parameters {
-        &self.parameters
-    }
-
-    /// The link, with this kernel's values in it.
-    pub(super) fn link(&self) -> &LinkCommand {
-        &self.link
-    }
-
     /// What is compressed. `unstripped` is `vmlinux.unstripped` from beside the kernel.
     ///
     /// # Errors
@@ -161,9 +127,9 @@ impl<'a> Rebuild<'a> {
     }
 
     /// The table of the kernel itself; else one that belongs to it.
-    fn relocs(&self, kernel: &Plan<'_>, unstripped: Option<&[u8]>) -> Result<(Vec<u8>, RelocsFrom)> {
+    fn relocs(&self, kernel: &Plan<'_>, unstripped: Option<&[u8]>) -> Result<(Vec<u8>, &'static str)> {
         let without = match relocs(&self.vmlinux) {
-            Ok(table) => return Ok((table, RelocsFrom::Vmlinux)),
+            Ok(table) => return Ok((table, "this vmlinux")),
             Err(error @ elf::Error::NoRelocs) => error,
             Err(error) => return Err(error.into()),
         };
@@ -171,7 +137,7 @@ impl<'a> Rebuild<'a> {
             let other = Elf::parse(bytes)?;
             match relocs(&other) {
                 Ok(table) if same(&stripped(&other)?, kernel) || self.agrees(&table)? => {
-                    return Ok((table, RelocsFrom::Unstripped));
+                    return Ok((table, "vmlinux.unstripped"));
                 }
                 Ok(_) | Err(elf::Error::NoRelocs) => {}
                 Err(error) => return Err(error.into()),
@@ -180,7 +146,7 @@ impl<'a> Rebuild<'a> {
         let Some(table) = self.folder.relocs else { return Err(without.into()) };
         let is_same = self.folder.stripped.is_some_and(|stripped| same(&Plan::of("vmlinux.bin", stripped), kernel));
         if is_same || self.agrees(table)? {
-            return Ok((table.to_vec(), RelocsFrom::Folder));
+            return Ok((table.to_vec(), "compressed/vmlinux.relocs of the build folder"));
         }
         let message = "the relocations in compressed/vmlinux.relocs of the build folder are not those of this vmlinux";
         Err(Error::Refused { findings: vec![super::rules::RELOCS.finding(message)] })
@@ -286,7 +252,7 @@ fn need<'a>(file: Option<&'a [u8]>, name: &'static str) -> Result<&'a [u8]> {
 
 /// Do two plans give the same bytes?
 fn same(a: &Plan<'_>, b: &Plan<'_>) -> bool {
-    a.len() == b.len() && a.bytes_at(0..a.len()) == b.bytes_at(0..b.len())
+    a.len() == b.len() && a.bytes() == b.bytes()
 }
 
 /// Compares what is written with what should be.

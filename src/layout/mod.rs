@@ -115,6 +115,11 @@ impl<'a> Plan<'a> {
         }
     }
 
+    /// All bytes, as they will be written; a digest reads as zeros.
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        self.bytes_at(0..self.len())
+    }
+
     /// The bytes of `range` (cut at the end of the image) as they will be written; a digest reads as zeros.
     pub fn bytes_at(&self, range: Range<u64>) -> Vec<u8> {
         let mut out = Vec::new();

@@ -116,7 +116,7 @@ fn builtin_setup() -> Result<Vec<u8>, Error> {
     let elf = Elf::parse(builtin::SETUP)?;
     let flat = flatten(&elf, &FlatOptions::default())?;
     let mut bytes = vec![0; layout::usize_or_max(flat.base.0)];
-    bytes.extend(flat.plan.bytes_at(0..flat.plan.len()));
+    bytes.extend(flat.plan.bytes());
     Ok(bytes)
 }
 

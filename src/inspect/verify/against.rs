@@ -10,7 +10,6 @@ use crate::inspect::describe::PAYLOAD;
 use crate::inspect::flat::{flat_forms, is_loaded_alike};
 use crate::inspect::rules::LIMIT;
 use crate::inspect::{Kind, Layer, LayerId, Opened};
-use crate::layout::Plan;
 use crate::payload::{RelocForm, emit_relocs, parse_relocs, points_into};
 use std::borrow::Cow;
 
@@ -145,11 +144,10 @@ fn digest(bytes: &[u8]) -> String {
 fn as_built(bytes: &[u8], is_elf: bool) -> Vec<Cow<'_, [u8]>> {
     let mut all = vec![Cow::Borrowed(bytes)];
     let Ok(elf) = Elf::parse(bytes) else { return all };
-    let whole = |plan: Plan<'_>| Cow::Owned(plan.bytes_at(0..plan.len()));
     if is_elf {
         if let Ok(remove) = RemoveList::new(KERNEL_REMOVES) {
             let options = StripOptions { remove, ..StripOptions::default() };
-            all.extend(strip(&elf, &options).ok().map(whole));
+            all.extend(strip(&elf, &options).ok().map(|plan| Cow::Owned(plan.bytes())));
         }
         return all;
     }
