@@ -424,7 +424,7 @@ impl Boot<'_> {
         if arch == "arm64" {
             let message = "U-Boot wants an arm64 kernel that is not loaded to be uncompressed: it looks for the header of \
                            the Image and says \"Bad Linux ARM64 Image magic!\"";
-            let help = "give it a load address (-a) and the type kernel";
+            let help = "give it a load address (`request.load`) and the type kernel";
             self.error(&rules::NOLOAD, message.to_owned(), help.to_owned());
         } else {
             self.note(

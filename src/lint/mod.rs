@@ -177,7 +177,9 @@ impl Change {
             Change::Unpacked => (&mut env.kernel_comp_addr_r, "kernel_comp_addr_r"),
             Change::DeviceTree => (&mut env.fdt_addr_r, "fdt_addr_r"),
             Change::Ramdisk => (&mut env.ramdisk_addr_r, "ramdisk_addr_r"),
-            Change::Load => return (board, Some(to), format!("make the image with the load address {to:#x} (-a)")),
+            Change::Load => {
+                return (board, Some(to), format!("make the image with the load address {to:#x} (`request.load`)"));
+            }
         };
         *variable = Some(to);
         (board, None, format!("setenv {name} {to:#x}"))

@@ -43,7 +43,7 @@ rules! {
         "take a kernel that was built for the board's CPU";
     pub(crate) NOLOAD = "lint.noload", Error, "kernel that is not loaded",
         "U-Boot looks for the header of the Image in compressed data: \"Bad Linux ARM64 Image magic!\"",
-        "give it a load address (-a) and the type kernel";
+        "give it a load address (`request.load`) and the type kernel";
     pub(crate) NOLOAD_PLACE = "lint.noload_place", Note, "kernel that is not loaded",
         "U-Boot itself looks for a place to unpack the kernel to, in four times its size",
         "leave that much memory free";

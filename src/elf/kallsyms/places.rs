@@ -60,10 +60,10 @@ impl Addresses {
 #[derive(Debug)]
 pub(super) struct Tokens {
     texts: Vec<Vec<u8>>,
-    /// Offset of the table.
+    /// Offset of the table, before which names end.
     at: u64,
-    /// Offset behind the index.
-    end: u64,
+    /// Offset behind the index; `None` where names are not compressed.
+    end: Option<u64>,
 }
 
 impl Tokens {
@@ -106,7 +106,8 @@ pub(super) fn find(image: &Image<'_>) -> Option<Places> {
     const DIGITS: &[u8] = b"\x000\x001\x002\x003\x004\x005\x006\x007\x008\x009\x00";
     let compressed = memchr::memmem::find_iter(image.bytes, DIGITS).take(64).find_map(|at| {
         let tokens = tokens(image, u64::try_from(at).ok()? + 1)?;
-        find_rest(image, tokens)
+        let before = tokens.at;
+        find_rest(image, tokens, before, MAX_NAMES)
     });
     compressed.or_else(|| find_plain(image))
 }
@@ -119,27 +120,9 @@ fn find_plain(image: &Image<'_>) -> Option<Places> {
         [b"\x06T_text", b"\x06t_text", b"\x07T_stext", b"\x07t_stext", b"\x06Tstext", b"\x06tstext"];
     const FAR: u64 = 64 << 10;
     FIRST.iter().flat_map(|first| memchr::memmem::find_iter(image.bytes, first).take(4)).find_map(|at| {
-        let at = u64::try_from(at).ok()?;
-        let mut count_at = (at / 4 * 4).checked_sub(4)?;
-        let low = at.saturating_sub(FAR);
-        while count_at >= low {
-            let count = u64::from(image.cursor.u32("kallsyms_num_syms", count_at).ok()?);
-            for align in image.aligns() {
-                let names_at = (count_at + 4).next_multiple_of(align);
-                if !SYMBOLS.contains(&count) || names_at > at {
-                    continue;
-                }
-                let texts = (0..=u8::MAX).map(|byte| vec![byte]).collect();
-                let mut tokens = Tokens { texts, at: len64(image.bytes), end: 0 };
-                let Some(end) = names_fit(image, &tokens, names_at, count, align) else { continue };
-                (tokens.at, tokens.end) = (end, end);
-                if let Some(addresses) = find_addresses(image, &tokens, count_at, count, align) {
-                    return Some(Places { count, names_at, tokens, addresses });
-                }
-            }
-            count_at = count_at.checked_sub(4)?;
-        }
-        None
+        let texts = (0..=u8::MAX).map(|byte| vec![byte]).collect();
+        let tokens = Tokens { texts, at: len64(image.bytes), end: None };
+        find_rest(image, tokens, u64::try_from(at).ok()?, FAR)
     })
 }
 
@@ -171,23 +154,24 @@ fn tokens(image: &Image<'_>, zero_at: u64) -> Option<Tokens> {
             Some(rest.get(..memchr::memchr(0, rest)?)?.to_vec())
         };
         let texts = index.iter().map(text).collect::<Option<Vec<_>>>()?;
-        Some(Tokens { texts, at: start, end: index_at + 512 })
+        Some(Tokens { texts, at: start, end: Some(index_at + 512) })
     })
 }
 
-fn find_rest(image: &Image<'_>, tokens: Tokens) -> Option<Places> {
-    // Backwards from the tokens: names are closer than anything else that looks like them.
-    let low = tokens.at.saturating_sub(MAX_NAMES);
-    let mut count_at = (tokens.at / 4 * 4).checked_sub(4)?;
+/// The tables around `tokens`, whose names begin at most `far` bytes before `before`.
+fn find_rest(image: &Image<'_>, tokens: Tokens, before: u64, far: u64) -> Option<Places> {
+    // Backwards: names are closer than anything else that looks like them.
+    let low = before.saturating_sub(far);
+    let mut count_at = (before / 4 * 4).checked_sub(4)?;
     while count_at >= low {
         let count = u64::from(image.cursor.u32("kallsyms_num_syms", count_at).ok()?);
         if SYMBOLS.contains(&count) {
             for align in image.aligns() {
                 let names_at = (count_at + 4).next_multiple_of(align);
-                if names_fit(image, &tokens, names_at, count, align).is_none() {
-                    continue;
-                }
-                if let Some(addresses) = find_addresses(image, &tokens, count_at, count, align) {
+                let end = Some(names_at).filter(|names_at| *names_at <= before);
+                let Some(end) = end.and_then(|at| names_fit(image, &tokens, at, count, align)) else { continue };
+                let end = tokens.end.unwrap_or(end);
+                if let Some(addresses) = find_addresses(image, end, count_at, count, align) {
                     return Some(Places { count, names_at, tokens, addresses });
                 }
             }
@@ -226,16 +210,18 @@ fn names_fit(image: &Image<'_>, tokens: &Tokens, names_at: u64, count: u64, alig
     Some(marks_at + width * u64::try_from(marks.len()).ok()?)
 }
 
-fn find_addresses(image: &Image<'_>, tokens: &Tokens, count_at: u64, count: u64, align: u64) -> Option<Addresses> {
+/// The addresses, which stand behind `end`, that of the tokens' index (or of the markers, where there are no tokens), or before
+/// the number of symbols.
+fn find_addresses(image: &Image<'_>, end: u64, count_at: u64, count: u64, align: u64) -> Option<Addresses> {
     let size = image.word();
     // From 6.4 on: behind the index, offsets and then the base.
-    let at = tokens.end.next_multiple_of(size);
+    let at = end.next_multiple_of(size);
     let base_at = (at + 4 * count).next_multiple_of(size);
     if let Some(found) = offsets(image, at, base_at, count) {
         return Some(found);
     }
     // From 7.0 on: behind the index, distances from each word itself; 32-bit kernels have addresses there.
-    let at = tokens.end.next_multiple_of(4);
+    let at = end.next_multiple_of(4);
     let address = if image.is_flat() { Some(at) } else { image.address_of(at) };
     let found = match image.is_64 {
         true => address.map(|address| Addresses::Distances { at, address }),
