@@ -13,7 +13,7 @@ use std::borrow::Cow;
 pub(crate) struct Foreign {
     /// What it is, in words.
     pub name: Cow<'static, str>,
-    /// Its length in bytes, where it tells.
+    /// Its length in bytes, where it tells; more than there are when it is cut off.
     pub len: Option<u64>,
     /// What it is to check something else by, in the plural.
     pub unchecked: Option<&'static str>,
@@ -96,7 +96,7 @@ impl Foreign {
         let is_squashfs_4 = *magic == b"hsqs" && cursor.u16("s_major", 28) == Ok(4);
         let len = cursor.u64("bytes_used", 40).ok().filter(|len| is_squashfs_4 && *len >= 96);
         let unchecked = SIGNATURES.iter().find(|(signature, _)| signature == magic).map(|(_, what)| *what);
-        named(name, len.filter(|len| *len <= len64(bytes)), unchecked)
+        named(name, len, unchecked)
     }
 
     /// What all of `bytes` are: by magic number, as padding, as text.
@@ -147,7 +147,7 @@ mod tests {
         fs[28] = 4;
         fs[40] = 200;
         assert_eq!(Foreign::detect(&fs).unwrap().len, Some(200));
-        fs[41] = 2;
+        fs[28] = 3;
         assert_eq!(Foreign::detect(&fs).unwrap().len, None);
     }
 }

@@ -33,6 +33,13 @@ rules! {
         "no stream in the zImage decodes to a kernel, of the size in its table where it has one: it does not boot, or is \
          packed in a way that kimage does not know",
         "copy the zImage again";
+    /// Up to protocol 2.07 the header does not say where it is.
+    pub(crate) BZIMAGE_KERNEL = "bzimage.kernel", Warning, "compressed kernel",
+        "no stream in the image decodes to a kernel: it does not boot, or is packed in a way that kimage does not know",
+        "copy the image again, whole";
+    pub(crate) TRAILER_LENGTH = "trailer.length", Warning, "length of a file system behind an image",
+        "the file was cut off: the kernel does not find all of its root file system",
+        "copy the file again, whole";
     pub(crate) ZIMAGE_TRAILER = "zimage.trailer", Warning, "device tree behind the zImage",
         "the kernel does not find a device tree that it can use",
         "append the device tree again";

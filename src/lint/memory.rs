@@ -329,6 +329,10 @@ impl Boot<'_> {
             return Ok(());
         };
         self.findings.extend(BootView::of_fit(fit).bootm(Some(configuration.name())));
+        if configuration.images("kernel").is_empty() && !self.findings.iter().any(|it| it.severity == Severity::Error) {
+            let message = format!("configuration {} has no kernel: bootm starts nothing else", configuration.name());
+            self.error(&rules::FIT, message, "give the FIT whose configuration has one".to_owned());
+        }
         // By name, since each of thousands may be asked for; of two of one name the first counts.
         let mut images = HashMap::new();
         for image in fit.images() {

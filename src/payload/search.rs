@@ -28,11 +28,23 @@ pub(crate) struct Found {
     pub inflated: Inflated,
 }
 
+/// A stream that gave much before it broke off: damage, and no chance.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Broken {
+    /// Where it begins.
+    pub at: u64,
+    /// How it is compressed.
+    pub codec: Codec,
+    /// How much came out of it.
+    produced: u64,
+}
+
 /// Codecs whose streams have pieces of the text as it is, a kernel's banner among them.
 pub(crate) const VERBATIM: &[Codec] = &[Codec::Zstd, Codec::Lz4Legacy, Codec::Lz4Frame, Codec::Lzo, Codec::Gzip];
 
 /// The first stream of one of `codecs` that begins in front of `before`, decodes to at most `limit` bytes, and is what is
 /// searched by `judge`. That sees the codec, where the stream stands and what it came to, and says where the payload ends.
+/// Where there is none, [`Budget::broken`] tells of one that is damaged.
 pub(crate) fn find_stream(
     bytes: &[u8],
     before: u64,
@@ -45,6 +57,7 @@ pub(crate) fn find_stream(
     // Every candidate of the codec whose magic number is the longest first: the fewer there are by chance.
     let mut codecs: Vec<Codec> = codecs.to_vec();
     codecs.sort_by_key(|codec| std::cmp::Reverse(codec.magic().len()));
+    budget.broken.set(None);
     codecs.into_iter().find_map(|codec| {
         codec.candidates(starts).take_while(|_| budget.is_left()).find_map(|offset| {
             let rest = bytes.get(offset..)?;
@@ -53,7 +66,13 @@ pub(crate) fn find_stream(
                 let stream = start..start + tried.inflated.consumed;
                 Some((judge(codec, &stream, tried)?, tried.inflated))
             };
-            let ((end, inflated), data) = budget.search(codec, rest, limit, |_| true, verdict)?;
+            budget.broke_off.set(0);
+            let result = budget.search(codec, rest, limit, |_| true, verdict);
+            let produced = budget.broke_off.get();
+            if produced > budget.broken.get().map_or(0, |broken| broken.produced) {
+                budget.broken.set(Some(Broken { at: start, codec, produced }));
+            }
+            let ((end, inflated), data) = result?;
             Some(Found { at: start..end, codec, data, inflated })
         })
     })
@@ -83,6 +102,11 @@ rules! {
 const LEAST: u64 = 64 << 20;
 /// Work for each byte of the file: kernels have a tenth of their size at least.
 const PER_BYTE: u64 = 16;
+/// Bytes that go into a stream, at least, before an error in it is damage: what only begins like one fails earlier, or gives
+/// little or very much for what it reads.
+const BROKEN: u64 = 16 << 10;
+/// More than this many bytes for each that goes in: no kernel.
+const BROKEN_RATIO: u64 = 32;
 /// Bytes that are kept of what comes out on trial; more is decoded again when it is what was searched.
 const HELD: usize = 64 << 20;
 
@@ -96,6 +120,10 @@ pub(crate) struct Budget {
     decoded: Cell<u64>,
     /// A search was cut short since this was last asked.
     cut_short: Cell<bool>,
+    /// Bytes that came out of the last stream tried, when it is damaged.
+    broke_off: Cell<u64>,
+    /// The stream of the last search that gave most before it broke off.
+    broken: Cell<Option<Broken>>,
 }
 
 /// What came of a trial.
@@ -111,7 +139,8 @@ impl Budget {
     /// For a file of `len` bytes.
     pub(crate) fn new(len: u64) -> Budget {
         let work = Cell::new(LEAST.saturating_add(len.saturating_mul(PER_BYTE)));
-        Budget { work, tried: Cell::new(0), decoded: Cell::new(0), cut_short: Cell::new(false) }
+        let (tried, decoded, cut_short) = (Cell::new(0), Cell::new(0), Cell::new(false));
+        Budget { work, tried, decoded, cut_short, broke_off: Cell::new(0), broken: Cell::new(None) }
     }
 
     /// Decodes the stream that begins `bytes`, at most `limit` bytes of it, and lets `judge` say whether it is what is
@@ -146,7 +175,13 @@ impl Budget {
                 self.cut_short.set(true);
                 return None;
             }
-            Err(_) => return None,
+            Err(error) => {
+                let is_damage = matches!(error, codec::Error::Damaged { .. } | codec::Error::Truncated { .. });
+                if is_damage && read >= BROKEN && (read / 2..read.saturating_mul(BROKEN_RATIO)).contains(&produced) {
+                    self.broke_off.set(produced);
+                }
+                return None;
+            }
         };
         let verdict = judge(&Tried { inflated, has_release })?;
         let data = if len64(&held) == produced {
@@ -159,6 +194,11 @@ impl Budget {
         // Found: this was no trial.
         self.work.set(before);
         Some((verdict, data))
+    }
+
+    /// What the last search found damaged; worth nothing where it found what was searched.
+    pub(crate) fn broken(&self) -> Option<Broken> {
+        self.broken.get()
     }
 
     /// Counts the work of a search that decodes nothing.

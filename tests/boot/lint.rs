@@ -145,6 +145,11 @@ fn rules_of_single_formats() {
     let at = fit.windows(14).position(|window| window == b"configurations").unwrap();
     fit[at] = b'k';
     assert_eq!(rules(&lint(&board, &fit, 0, 0)), ["lint.fit"]);
+    // One for other boot loaders, as that of U-Boot itself is: `bootm` finds no kernel in it.
+    let mut fit = named("fit");
+    let at = fit.windows(8).rposition(|window| window == b"\0kernel\0").unwrap();
+    fit[at + 1..at + 7].copy_from_slice(b"script");
+    assert_eq!(rules(&lint(&board, &fit, 0, 0)), ["lint.fit"]);
     // A second device tree that is copied somewhere makes a second configuration that takes memory.
     let (kernel, tree) = (image64(b"ARM\x64", 0, 0x60_0000, 8), named("dtb"));
     let file = |bytes| kimage::assemble::FitFile { name: "file", bytes };

@@ -312,6 +312,28 @@ fn old_image(version: u16, code: &[u8]) -> Vec<u8> {
     [setup, code].concat()
 }
 
+/// Up to protocol 2.07 no header leads to the kernel: one that was damaged is an error all the same, and where none is found,
+/// nobody knows.
+#[test]
+fn a_damaged_kernel_without_a_header_is_not_called_good() {
+    let mut kernel = speaking_kernel(0x10_0000, "");
+    let mut state = 1_u32;
+    kernel.extend((0..100_000).map(|_| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        state.to_be_bytes()[0]
+    }));
+    let good = image_of_2_6_22(&kernel, &[], &[]);
+    assert_eq!(rules(&good), [""; 0]);
+    let mut damaged = good.clone();
+    let from = good.len() - 20_000;
+    damaged[from..from + 64].iter_mut().for_each(|byte| *byte ^= 0x55);
+    assert_eq!(rules(&damaged), ["stream.damaged"]);
+    let nothing = old_image(0x206, &kernel[1000..]);
+    assert_eq!(rules(&nothing), ["bzimage.kernel"]);
+    let opened = open(&nothing, &Limits::default()).unwrap();
+    assert_eq!(verify(&opened).unchecked(), ["the compressed kernel"]);
+}
+
 /// Protocol 2.06 around a decompressor that has what Linux 2.6.22's says of the address in front of the payload and behind it.
 fn image_of_2_6_22(kernel: &[u8], front: &[u8], behind: &[u8]) -> Vec<u8> {
     let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());

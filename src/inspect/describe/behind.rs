@@ -5,6 +5,7 @@ use crate::bytes::{len64, slice, slice_at};
 use crate::format::Format;
 use crate::format::fdt::Behind;
 use crate::format::foreign::Foreign;
+use crate::inspect::rules;
 use crate::layout::{Region, RegionKind};
 use std::ops::Range;
 
@@ -27,6 +28,13 @@ impl Described {
                 0 => name.to_owned(),
                 count => format!("{name}[{count}]"),
             };
+            let there = slice_at(bytes, &at).unwrap_or(&[]);
+            if let Some(len) =
+                Foreign::detect(there).and_then(|it| it.len).filter(|len| !is_padding && *len > len64(there))
+            {
+                let message = format!("{name}: found {} bytes, wanted {len} by its header", len64(there));
+                self.findings.push(rules::TRAILER_LENGTH.finding(message).at(at.start));
+            }
             self.regions.push(Region::new(name, at, kind));
         }
         self.children.extend(children);

@@ -62,6 +62,14 @@ pub(super) fn describe(bytes: &[u8], context: &Context<'_>) -> Result<Described,
         described.children.push(Child { decoded: Some(decoded), ..child });
     } else if image.payload().is_none() && image.bare_kernel_address().is_some() {
         described.children.push(Child::range("kernel", start..end).scanned().kind(Kind::Kernel));
+    } else if image.payload().is_none() && setup.is_linux() {
+        match Child::broken(start..end, context.budget) {
+            Some(child) => described.children.push(child),
+            None => {
+                let finding = rules::BZIMAGE_KERNEL.finding("no compressed kernel was found in it");
+                described.findings.push(finding.not_checked("the compressed kernel"));
+            }
+        }
     }
     described.part("setup", 0..start);
     let what = match described.children.iter().any(|child| child.name == "payload") {

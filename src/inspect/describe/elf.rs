@@ -3,7 +3,7 @@
 use super::{Child, Context, Decoded, Described, PAYLOAD, kernel};
 use crate::bytes::{Cursor, Endian, FieldError, len64, slice, slice_at, until_zero};
 use crate::codec::Codec;
-use crate::elf::raw::{E_ENTRY, E_MACHINE, E_TYPE, EI_CLASS, EI_DATA, PF_R, PF_W, PF_X, SHF_EXECINSTR};
+use crate::elf::raw::{E_ENTRY, E_MACHINE, E_TYPE, EI_CLASS, EI_DATA, PF_R, PF_W, PF_X, PT_INTERP, SHF_EXECINSTR};
 use crate::elf::{Elf, Error, Kind as ElfKind, MODINFO, Note, PT_LOAD, banner_in};
 use crate::format::{Format, wrapper};
 use crate::inspect::{Fact, Kind, Row, Value};
@@ -124,13 +124,17 @@ fn payload(elf: &Elf<'_>, banner: Option<u64>, context: &Context<'_>, described:
         };
         let codecs = if banner.is_some() { VERBATIM } else { &Codec::ALL };
         let before = banner.unwrap_or(len64(bytes));
-        let Some(found) = find_stream(bytes, before, codecs, (context.left, context.budget), judge) else {
-            return !payloads.is_empty();
+        let child = match find_stream(bytes, before, codecs, (context.left, context.budget), judge) {
+            Some(found) => {
+                let child =
+                    Child::range(PAYLOAD, found.at).kind(Kind::Known(Format::Compressed(found.codec))).scanned();
+                Some(Child { decoded: Some(Decoded { data: found.data, inflated: found.inflated }), ..child })
+            }
+            // Other programs may hold what they like.
+            None => broken_payload(elf, context).filter(|_| banner.is_none()),
         };
-        let child = Child::range(PAYLOAD, found.at).kind(Kind::Known(Format::Compressed(found.codec))).scanned();
-        described
-            .children
-            .push(Child { decoded: Some(Decoded { data: found.data, inflated: found.inflated }), ..child });
+        let Some(child) = child else { return !payloads.is_empty() };
+        described.children.push(child);
     }
     described.whole_part("decompressor", bytes);
     described.facts.push(Fact::new("decompressor", true).meaning("it unpacks the kernel and starts it"));
@@ -140,6 +144,15 @@ fn payload(elf: &Elf<'_>, banner: Option<u64>, context: &Context<'_>, described:
     }
     described.regions = regions;
     true
+}
+
+/// A damaged stream that is most of what a program without an operating system loads.
+fn broken_payload(elf: &Elf<'_>, context: &Context<'_>) -> Option<Child> {
+    let at = context.budget.broken()?.at;
+    let loaded = elf.loaded_ranges().into_iter().find(|range| range.contains(&at))?;
+    let is_program = elf.kind() != ElfKind::Executable || elf.segments().iter().any(|one| one.kind == PT_INTERP);
+    let is_most = loaded.end - at > (loaded.end - loaded.start) / 2;
+    Child::broken(0..loaded.end, context.budget).filter(|_| is_most && !is_program)
 }
 
 /// Puts `inner` among `regions`, into the place of what it covers of them.

@@ -190,6 +190,13 @@ impl Child {
         self
     }
 
+    /// The payload that a search in the bytes `within` found damaged: what decodes it says where.
+    pub(super) fn broken(within: Range<u64>, budget: &Budget) -> Option<Child> {
+        let broken = budget.broken()?;
+        let at = within.start.saturating_add(broken.at)..within.end;
+        Some(Child::range(PAYLOAD, at).kind(Kind::Known(Format::Compressed(broken.codec))))
+    }
+
     /// Found by a magic number alone, and decoded to be sure.
     pub(super) fn scanned(mut self) -> Child {
         self.scanned = true;

@@ -44,11 +44,14 @@ pub(super) fn describe(bytes: &[u8], context: &Context<'_>) -> Result<Described,
         }
         None => {
             regions.push(Region::new("zImage", 0..end, RegionKind::Code));
+            let broken = Child::broken(0..image.payload_end(), context.budget).filter(|_| image.table().is_none());
             let message = "no compressed kernel was found in it";
             let help = "the kernel may be compressed with a codec that kimage does not read, or be damaged";
-            described
-                .findings
-                .push(rules::ZIMAGE_PAYLOAD.finding(message).with_severity(Severity::Warning).with_help(help));
+            let finding = rules::ZIMAGE_PAYLOAD.finding(message).with_severity(Severity::Warning).with_help(help);
+            match broken {
+                Some(child) => described.children.push(child),
+                None => described.findings.push(finding.not_checked("the compressed kernel")),
+            }
         }
     }
     regions.retain(|region| !region.at.is_empty());

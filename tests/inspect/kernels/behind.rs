@@ -45,6 +45,9 @@ fn behind_a_uimage() {
         ]
     );
     assert_eq!((part(&image, "vmlinux"), part(&image, "trailer")), (kernel, fs));
+    assert_eq!(broken(&image, Severity::Warning), ["uimage.size"]);
+    // A file system says how long it is.
+    assert_eq!(broken(&image[..0x9000], Severity::Warning), ["trailer.length", "uimage.size"]);
     let opened = opened(&image);
     let map = map::map(&opened);
     let spans: Vec<_> = map.bars[0].spans.iter().map(|span| &*span.name).collect();

@@ -1,11 +1,12 @@
 //! Decompressors that are ELF files, assembled and linked by the CPU's binutils: MIPS' vmlinuz, PowerPC's zImage, SuperH's,
 //! x86's and ARM's compressed/vmlinux.
 
-use super::made::{flat_kernel, piggy};
-use super::{assert_good, fact, opened, part};
+use super::made::{flat_kernel, noise, piggy};
+use super::{assert_good, broken, fact, opened, part};
 use crate::files;
 use crate::support::{assert_same, read, run_ok, tempdir, tool};
 use kimage::codec::Codec;
+use kimage::finding::Severity;
 use std::fs;
 use std::process::Command;
 
@@ -67,6 +68,24 @@ fn the_kernel_comes_out() {
             let outer = super::made::packed(Codec::Gzip, &elf);
             assert_same(&what, &part(&outer, "vmlinux"), &kernel);
         }
+    }
+}
+
+/// A kernel that was damaged is an error where no header leads to it, too; a program of an operating system may hold what it likes.
+#[test]
+fn a_damaged_kernel_is_an_error() {
+    let code = noise(600_000, 9).into_iter().map(|byte| byte & 31);
+    let kernel: Vec<u8> = flat_kernel(40_000).into_iter().chain(code).collect();
+    for codec in [Codec::Gzip, Codec::Xz] {
+        let piggy = piggy(codec, &kernel);
+        let Some(mut elf) = linked(&CPUS[0], &source(CPUS[0].section), &[("piggy", &piggy)]) else { return };
+        let start = elf.windows(piggy.len()).position(|window| window == piggy).unwrap();
+        let from = start + piggy.len() * 9 / 10;
+        elf[from..from + 64].iter_mut().for_each(|byte| *byte ^= 0x55);
+        assert_eq!(broken(&elf, Severity::Error), ["stream.damaged"], "{}", codec.name());
+        // e_type ET_DYN.
+        elf[17] = 3;
+        assert_eq!(broken(&elf, Severity::Error), [""; 0], "{}", codec.name());
     }
 }
 

@@ -1,10 +1,10 @@
 //! ARM zImages of every age.
 
-use super::made::{Order, flat_kernel, piggy, zimage};
+use super::made::{Order, flat_kernel, noise, piggy, zimage};
 use super::{assert_good, broken, fact, part};
 use kimage::codec::Codec;
 use kimage::finding::Severity;
-use kimage::inspect::{Limits, map, open};
+use kimage::inspect::{Limits, map, open, verify};
 use kimage::internals::zimage::ZImage;
 
 /// Linux 4.15 to 5.6 count the words of the table without the size and the tag (`LONG(ZIMAGE_MAGIC(2))`), later ones with
@@ -68,6 +68,30 @@ fn magic_numbers_in_the_decompressor() {
             assert_good(&what, &image);
             assert_eq!(part(&image, "vmlinux"), kernel, "{what}");
         }
+    }
+}
+
+/// A payload that was damaged or cut on its way is an error where no header leads to it, too: much came out of it before. Where
+/// nothing is found, nothing is called good.
+#[test]
+fn a_damaged_payload_without_a_size_table() {
+    // Decoders give what comes out in pieces of up to 256 KiB.
+    let code = noise(600_000, 9).into_iter().map(|byte| byte & 31);
+    let kernel: Vec<u8> = flat_kernel(40_000).into_iter().chain(code).collect();
+    for codec in [Codec::Gzip, Codec::Lzma, Codec::Xz] {
+        let piggy = piggy(codec, &kernel);
+        let good = zimage(Order::Little, &piggy, &[]);
+        assert_good(codec.name(), &good);
+        let start = good.windows(piggy.len()).position(|window| window == piggy).unwrap();
+        for from in [piggy.len() / 2, piggy.len() * 9 / 10] {
+            let mut image = good.clone();
+            image[start + from..start + from + 64].iter_mut().for_each(|byte| *byte ^= 0x55);
+            assert_eq!(broken(&image, Severity::Error), ["stream.damaged"], "{} at {from}", codec.name());
+        }
+        let mut image = good.clone();
+        image[start..start + 2000].fill(0x55);
+        let verified = verify::verify(&open(&image, &Limits::default()).unwrap());
+        assert_eq!(verified.unchecked(), ["the compressed kernel"], "{}", codec.name());
     }
 }
 
