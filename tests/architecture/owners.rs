@@ -34,7 +34,7 @@ const FACTS: &[(&[&str], &[&str])] = &[
     // What a kernel takes of the memory: ARM's page tables and decompressor, arm64 without a size, x86's decompressor.
     (&["PAGE_TABLES", "0x1_2000", ".kernel_offset()"], &["format/zimage.rs"]),
     (&["0x8_0000", ".image_size.max("], &["format/image64.rs"]),
-    (&["file_alignment >= ", "size_of_image).checked_sub"], &["format/bzimage/init_size.rs"]),
+    (&["\"FileAlignment\") >= ", "\"SizeOfImage\").checked_sub"], &["format/bzimage/init_size.rs"]),
     // Numbers of U-Boot's systems and CPUs.
     (&["ARCH_ARM64: u8", "OS_U_BOOT: u8", "BOOTED_OS: ["], &["format/uimage/names.rs"]),
 ];
