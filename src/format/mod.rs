@@ -124,7 +124,8 @@ impl Format {
     pub(crate) fn detect(bytes: &[u8]) -> Option<Format> {
         // Those with a magic number at the front first: nothing else can begin so. bzImage, zImage and Image may begin
         // with code or with an MS-DOS header, and have theirs further in.
-        const BY_HEADER: [(fn(&[u8]) -> bool, Format); 13] = [
+        type Detect = fn(&[u8]) -> bool;
+        const BY_HEADER: [(Detect, Format); 13] = [
             (Elf::detect, Format::Elf),
             (uimage::UImage::detect, Format::UImage),
             (fit::Fit::detect, Format::Fit),

@@ -119,7 +119,7 @@ impl Built {
         let stripped = usize::try_from(stripped.at.end).ok().and_then(|end| unpacked.get(..end)).unwrap_or_default();
         self.step(image.file("compressed/vmlinux.bin"), stripped.to_vec(), "stripped: objcopy -R .comment -S".into());
         if let Some((table, from)) = &kernel.relocs {
-            let how = format!("relocations of {}", from);
+            let how = format!("relocations of {from}");
             self.step(image.file("compressed/vmlinux.relocs"), table.clone(), how);
         }
     }
