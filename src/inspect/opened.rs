@@ -210,6 +210,19 @@ impl<'a> Opened<'a> {
         slice_at(layer, &part.at).unwrap_or(&[])
     }
 
+    /// Why the bytes of a part are not what was packed: they came out of a stream that is damaged, as this finding says.
+    pub fn part_damage(&self, part: &Part) -> Option<&Finding> {
+        let mut layer = self.layer(part.layer)?;
+        while let Space::Inside(stream) = layer.space {
+            layer = self.layer(stream)?;
+            let damage = layer.findings.iter().find(|finding| finding.rule == rules::STREAM_DAMAGED.id);
+            if damage.is_some() {
+                return damage;
+            }
+        }
+        None
+    }
+
     /// Peels until the part of that name is there; `dtb` stands for `dtb[0]`.
     ///
     /// # Example

@@ -430,6 +430,35 @@ fn fields_and_parts_by_name() {
     assert!(stderr(&output).contains("it has: setup, "), "{}", stderr(&output));
 }
 
+/// What comes out of a damaged stream is no part: none is written, the others are, and the status is 1. The stream itself is
+/// there to be looked at.
+#[test]
+fn no_part_comes_out_of_a_damaged_stream() {
+    let dir = tempdir();
+    let (whole, flat) = (dir.path().join("kernel.gz"), dir.path().join("kernel"));
+    // A flat kernel, which nothing but its stream can tell to be damaged.
+    fs::write(&flat, [files::image64(b"ARM\x64"), vec![0x5a; 100_000]].concat()).unwrap();
+    run_ok(Command::new("gzip").arg("-k").arg(&flat));
+    let bytes = read(&whole);
+    let wrong_crc = [&bytes[..bytes.len() - 8], &[!bytes[bytes.len() - 8]], &bytes[bytes.len() - 7..]].concat();
+    run_ok(kimage().arg("extract").arg(&whole).arg("vmlinux").arg("-o").arg(dir.path().join("good")));
+    assert_same("the kernel", &read(&dir.path().join("good")), &read(&flat));
+    for (what, bytes) in [("crc", &wrong_crc[..]), ("cut", &bytes[..bytes.len() - 20])] {
+        let (path, part) = (dir.path().join(what), dir.path().join("part"));
+        fs::write(&path, bytes).unwrap();
+        for symbols in [&[][..], &["--symbols"]] {
+            let output = run(kimage().arg("extract").arg(&path).arg("vmlinux").args(symbols).arg("-o").arg(&part));
+            assert_eq!((output.status.code(), part.exists()), (Some(1), false), "{what}: {}", stderr(&output));
+            assert!(stderr(&output).contains("damaged"), "{what}: {}", stderr(&output));
+        }
+        let folder = dir.path().join(format!("{what}-parts"));
+        let output = run(kimage().arg("extract").arg(&path).arg("--all").arg(&folder));
+        assert_eq!(output.status.code(), Some(1), "{what}: {}", stderr(&output));
+        assert_same("the stream", &read(&folder.join("payload")), bytes);
+        assert!(!folder.join("vmlinux").exists(), "{what}");
+    }
+}
+
 /// `--all` writes under its own names, through no link, and nowhere else.
 #[test]
 fn all_parts_stay_in_their_folder() {

@@ -25,6 +25,7 @@ pub(crate) fn extract(args: &Extract) -> Result<()> {
             return Ok(());
         }
         let Some(part) = opened.part(name) else { return no_such_part(&input, &opened, name) };
+        sound(&opened, &part).with_context(|| input.name())?;
         let output = Output { path: &args.output, sync: args.sync, is_text: is_text(&part) };
         if args.symbols {
             return with_symbols(&opened, &part, &output).with_context(|| format!("{}: {}", input.name(), part.name));
@@ -87,6 +88,12 @@ fn with_symbols(opened: &Opened<'_>, part: &Part, output: &Output<'_>) -> Result
     Ok(())
 }
 
+/// What came out of a damaged stream is not the part that was packed.
+fn sound(opened: &Opened<'_>, part: &Part) -> Result<()> {
+    let Some(damage) = opened.part_damage(part) else { return Ok(()) };
+    bail!("{}: it was not written, for it comes out of a damaged stream: {}", part.name, damage.message)
+}
+
 /// Says which parts there are, and why there may be fewer than one would think.
 fn no_such_part(input: &Input, opened: &Opened<'_>, name: &str) -> Result<()> {
     for layer in opened.layers() {
@@ -108,7 +115,13 @@ fn is_text(part: &Part) -> bool {
 fn write_all(folder: &Path, opened: &Opened<'_>, sync: bool) -> Result<()> {
     // Held open: whatever others do meanwhile, all parts go to the one folder.
     let held = Folder::make(folder).with_context(|| folder.display().to_string())?;
+    let mut damaged = Ok(());
     for part in opened.parts() {
+        if let Err(error) = sound(opened, part) {
+            message::error(&error);
+            damaged = Err(message::AlreadyReported.into());
+            continue;
+        }
         // `dtb[2]` means something else to a shell.
         let name: String = part.name.replace('[', "-").replace(']', "");
         let path = folder.join(&name);
@@ -119,5 +132,5 @@ fn write_all(folder: &Path, opened: &Opened<'_>, sync: bool) -> Result<()> {
     if opened.parts().is_empty() {
         bail!("there is no part to write; `kimage info` shows what the file is");
     }
-    Ok(())
+    damaged
 }
