@@ -137,7 +137,7 @@ pub struct Memory {
 
 impl Memory {
     /// From the first address to the last.
-    pub fn range(&self) -> Range<u64> {
+    pub(crate) fn range(&self) -> Range<u64> {
         let spans = || self.lanes.iter().flat_map(|lane| &lane.spans);
         let start = spans().map(|span| span.at.start).min().unwrap_or(0);
         start..spans().map(|span| span.at.end).max().unwrap_or(0)

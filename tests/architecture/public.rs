@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 /// Modules, types, traits, functions, methods and constants that an outsider can name or call: what rustdoc lists of the
 /// library without the feature `internals`. Fields, variants and trait implementations belong to their type and are not
 /// counted. Make it smaller where you can.
-const LIMIT: usize = 408;
+const LIMIT: usize = 400;
 
 const KINDS: [&str; 10] =
     ["fn ", "const fn ", "struct ", "enum ", "trait ", "type ", "static ", "mod ", "union ", "const "];

@@ -213,7 +213,7 @@ impl Pe<'_> {
             checks.not_checked(&NO_DIGEST, entry.start, found, AUTHENTICODE_DIGESTS);
         }
         if !certificates.is_empty() {
-            let found = format!("{} that were not checked against a key", many(count));
+            let found = format!("{}, not checked against a key", many(count));
             checks.not_checked(&SIGNATURE, entry.start, found, "Authenticode signatures");
         }
     }
