@@ -212,7 +212,7 @@ of_images!(elf::Error, codec::Error, layout::Error);
 
 impl Error {
     /// The input it is about, as [`crate::Error::which`]; `None` for the build folder.
-    pub fn which(&self) -> Option<(&'static str, usize)> {
+    pub(crate) fn which(&self) -> Option<(&'static str, usize)> {
         match self {
             Error::Image(error) => error.which(),
             _ => None,

@@ -310,7 +310,7 @@ fn proposals_lead_out() {
         };
         let ram = &board.ram[0];
         // At the start of the RAM, on each other, across its end, far outside.
-        let places = [ram.start, ram.start + (4 << 20), ram.start + ram.size - 4096, u64::MAX - 4096];
+        let places = [ram.start, ram.start + (4 << 20), ram.end() - 4096, u64::MAX - 4096];
         for (image, number) in images.iter().flat_map(|image| (0..64).map(move |number| (image, number))) {
             let (kernel, tree, ramdisk) = (places[number % 4], places[number / 4 % 4], places[number / 16]);
             let mut board = board.clone();

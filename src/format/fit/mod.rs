@@ -47,7 +47,7 @@ pub enum Placement {
 
 impl Placement {
     /// The file offsets.
-    pub(crate) fn range(&self) -> &Range<u64> {
+    pub fn range(&self) -> &Range<u64> {
         match self {
             Placement::Embedded(range) | Placement::Offset(range) | Placement::Position(range) => range,
         }

@@ -47,11 +47,6 @@ pub struct Verified {
 }
 
 impl Verified {
-    /// The worst of the findings.
-    pub fn worst(&self) -> Option<Severity> {
-        self.findings.iter().map(|found| found.finding.severity).max()
-    }
-
     /// Findings of that severity.
     pub fn count(&self, severity: Severity) -> usize {
         self.findings.iter().filter(|found| found.finding.severity == severity).count()
