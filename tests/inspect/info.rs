@@ -451,6 +451,9 @@ fn no_part_comes_out_of_a_damaged_stream() {
             assert_eq!((output.status.code(), part.exists()), (Some(1), false), "{what}: {}", stderr(&output));
             assert!(stderr(&output).contains("damaged"), "{what}: {}", stderr(&output));
         }
+        let output = run(kimage().arg("system-map").arg(&path).arg("-o").arg(&part));
+        assert_eq!((output.status.code(), part.exists()), (Some(1), false), "{what}: {}", stderr(&output));
+        assert!(stderr(&output).contains("damaged"), "{what}: {}", stderr(&output));
         let folder = dir.path().join(format!("{what}-parts"));
         let output = run(kimage().arg("extract").arg(&path).arg("--all").arg(&folder));
         assert_eq!(output.status.code(), Some(1), "{what}: {}", stderr(&output));

@@ -400,6 +400,13 @@ pub(crate) struct OffsetOptions {
     /// Just these symbols, each of which must be there
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     pub(crate) symbols: Option<Vec<String>>,
+    #[command(flatten)]
+    pub(crate) text: TextOutput,
+}
+
+/// Where a text goes.
+#[derive(Debug, Args)]
+pub(crate) struct TextOutput {
     /// Where to write
     #[arg(short, long, value_name = "FILE", default_value = "-")]
     pub(crate) output: PathBuf,

@@ -1,7 +1,7 @@
 //! The command lines of `kimage system-map`, `kimage xipimage` and `kimage bootp`.
 
-use super::Building;
 use super::vendor::hex32;
+use super::{Building, TextOutput};
 use clap::Args;
 use std::path::PathBuf;
 
@@ -18,12 +18,8 @@ Examples:
 pub(crate) struct SystemMap {
     /// The kernel's own vmlinux, or an image
     pub(crate) vmlinux: PathBuf,
-    /// Where to write
-    #[arg(short, long, value_name = "FILE", default_value = "-")]
-    pub(crate) output: PathBuf,
-    /// Write the file and its folder through to the disk before reporting success
-    #[arg(long)]
-    pub(crate) sync: bool,
+    #[command(flatten)]
+    pub(crate) text: TextOutput,
 }
 
 /// ARM: a kernel that runs where its flash memory is (xipImage)

@@ -1,13 +1,14 @@
 //! What commands that make a file have in common.
 
-use crate::args::{Building, FolderOptions};
+use crate::args::{Building, FolderOptions, TextOutput};
 use crate::input::Input;
 use crate::output::Output;
 use crate::{message, screen};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::error::ErrorKind;
 use kimage::assemble::{Assembled, Names};
 use kimage::finding::Severity;
+use kimage::inspect::{Opened, Part};
 use kimage::report::{Report, write_files_json, write_json, write_plan, write_text};
 use serde::Serialize;
 use std::io::{self, Write};
@@ -125,4 +126,16 @@ pub(crate) fn each<R: Serialize>(
     }
     // What is wrong was said, each with its file.
     if is_good { Ok(()) } else { Err(message::AlreadyReported.into()) }
+}
+
+/// What came out of a damaged stream is not the part that was packed.
+pub(crate) fn undamaged(opened: &Opened<'_>, part: &Part) -> Result<()> {
+    let Some(damage) = opened.part_damage(part) else { return Ok(()) };
+    bail!("{}: it is not to be had, for it comes out of a damaged stream: {}", part.name, damage.message)
+}
+
+/// Writes a text to its file, or to standard output.
+pub(crate) fn put_text(to: &TextOutput, text: &[u8]) -> Result<()> {
+    let output = Output { path: &to.output, sync: to.sync, is_text: true };
+    output.write(text.len() as u64, |out| Ok(out.write_all(text)?))
 }

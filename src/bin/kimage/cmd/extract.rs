@@ -1,5 +1,6 @@
 //! `extract`: the named parts of a file.
 
+use super::common::undamaged;
 use crate::args::Extract;
 use crate::input::Input;
 use crate::output::Output;
@@ -25,7 +26,7 @@ pub(crate) fn extract(args: &Extract) -> Result<()> {
             return Ok(());
         }
         let Some(part) = opened.part(name) else { return no_such_part(&input, &opened, name) };
-        sound(&opened, &part).with_context(|| input.name())?;
+        undamaged(&opened, &part).with_context(|| input.name())?;
         let output = Output { path: &args.output, sync: args.sync, is_text: is_text(&part) };
         if args.symbols {
             return with_symbols(&opened, &part, &output).with_context(|| format!("{}: {}", input.name(), part.name));
@@ -88,12 +89,6 @@ fn with_symbols(opened: &Opened<'_>, part: &Part, output: &Output<'_>) -> Result
     Ok(())
 }
 
-/// What came out of a damaged stream is not the part that was packed.
-fn sound(opened: &Opened<'_>, part: &Part) -> Result<()> {
-    let Some(damage) = opened.part_damage(part) else { return Ok(()) };
-    bail!("{}: it was not written, for it comes out of a damaged stream: {}", part.name, damage.message)
-}
-
 /// Says which parts there are, and why there may be fewer than one would think.
 fn no_such_part(input: &Input, opened: &Opened<'_>, name: &str) -> Result<()> {
     for layer in opened.layers() {
@@ -117,7 +112,7 @@ fn write_all(folder: &Path, opened: &Opened<'_>, sync: bool) -> Result<()> {
     let held = Folder::make(folder).with_context(|| folder.display().to_string())?;
     let mut damaged = Ok(());
     for part in opened.parts() {
-        if let Err(error) = sound(opened, part) {
+        if let Err(error) = undamaged(opened, part) {
             message::error(&error);
             damaged = Err(message::AlreadyReported.into());
             continue;

@@ -1,8 +1,8 @@
 //! `voffset` and `zoffset`.
 
+use super::common::put_text;
 use crate::args::{OffsetOptions, Offsets, ZOffsets};
 use crate::input::Input;
-use crate::output::Output;
 use anyhow::{Context, Result};
 use kimage::kbuild::{OffsetHeader, VOFFSET, ZOFFSET, offset_header};
 use std::path::Path;
@@ -18,6 +18,5 @@ pub(crate) fn zoffset(args: &ZOffsets) -> Result<()> {
 fn print(path: &Path, header: OffsetHeader, options: &OffsetOptions) -> Result<()> {
     let input = Input::open(path)?;
     let text = offset_header(&input, header, options.symbols.as_deref()).with_context(|| input.name())?;
-    let output = Output { path: &options.output, sync: options.sync, is_text: true };
-    output.write(text.len() as u64, |out| Ok(out.write_all(text.as_bytes())?))
+    put_text(&options.text, text.as_bytes())
 }

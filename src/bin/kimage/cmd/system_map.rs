@@ -1,18 +1,17 @@
 //! `system-map`.
 
+use super::common::{put_text, undamaged};
 use crate::args::SystemMap;
 use crate::input::Input;
 use crate::message;
-use crate::output::Output;
 use anyhow::{Context, Result, bail};
 use kimage::inspect::{Limits, open};
 use kimage::kbuild;
 
 pub(crate) fn system_map(args: &SystemMap) -> Result<()> {
     let input = Input::open(&args.vmlinux)?;
-    let output = Output { path: &args.output, sync: args.sync, is_text: true };
     let text = kbuild::system_map(&input).or_else(|_| from_image(&input))?;
-    output.write(text.len() as u64, |out| Ok(out.write_all(&text)?))
+    put_text(&args.text, &text)
 }
 
 /// What a stripped kernel knows of itself.
@@ -22,5 +21,6 @@ fn from_image(input: &Input) -> Result<Vec<u8>> {
         opened.layers().iter().flat_map(|layer| &layer.findings).for_each(message::finding);
         bail!("{}: no kernel was found in it", input.name())
     };
+    undamaged(&opened, &part).with_context(|| input.name())?;
     opened.with_symbols(&part).and_then(|kernel| kernel.system_map()).with_context(|| input.name())
 }
