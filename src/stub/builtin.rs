@@ -61,6 +61,8 @@ pub(crate) struct BootStub {
     pub(crate) data_at: u64,
     /// Where the packer's parameters go.
     pub(crate) parameters_at: u64,
+    /// Where the copy of the setup's header goes, which EFI's way in reads.
+    pub(crate) setup_header_at: u64,
     /// Where `struct kernel_info` of the boot protocol stands.
     pub(crate) kernel_info_at: u64,
     /// Where EFI enters, when it can.
@@ -98,6 +100,7 @@ impl BootStub {
             memory: symbol("_end")?,
             data_at: symbol("_data")?,
             parameters_at: symbol("parameters")?,
+            setup_header_at: symbol("setup_header")?,
             kernel_info_at: symbol("kernel_info")?,
             efi_pe_entry: find("efi_pe_entry")?,
             bytes,

@@ -197,6 +197,90 @@ fn from_a_disk() {
     });
 }
 
+/// An EFI program that starts `image` as systemd-stub does since 258 (src/boot/linux.c there): its sections are copied into
+/// memory that holds 0xaf, its headers are not, and its entry is called with this program's own handle.
+fn sections_alone(image: &[u8]) -> Vec<u8> {
+    const PAGE: usize = 0x1000;
+    let word = |at: usize| u32::from_le_bytes(image[at..at + 4].try_into().unwrap());
+    let half = |at: usize| usize::from(u16::from_le_bytes(image[at..at + 2].try_into().unwrap()));
+    let pe = word(0x3c) as usize;
+    let (entry, size) = (word(pe + 24 + 16), word(pe + 24 + 56));
+    let mut memory = vec![0xaf; size as usize];
+    for section in (0..half(pe + 6)).map(|index| pe + 24 + half(pe + 20) + 40 * index) {
+        let [space, to, len, from] = [8, 12, 16, 20].map(|field| word(section + field) as usize);
+        memory[to..to + space].fill(0);
+        memory[to..to + len].copy_from_slice(&image[from..from + len]);
+    }
+    // The second page is this code, the third the image's first.
+    let mut code = b"\x51\x52\x48\x83\xec\x28".to_vec(); // push rcx (handle); push rdx (system table); sub rsp, 0x28
+    code.extend(b"\x48\x8d\x15\xf3\x00\x00\x00"); // lea rdx, [code + 0x100] (EFI_LOADED_IMAGE_PROTOCOL_GUID)
+    code.extend(b"\x4c\x8d\x44\x24\x20\x48\x8b\x44\x24\x28"); // lea r8, [rsp + 0x20]; mov rax, [rsp + 0x28]
+    code.extend(b"\x48\x8b\x40\x60\xff\x90\x98\x00\x00\x00"); // mov rax, [rax + BootServices]; call [rax + HandleProtocol]
+    code.extend(b"\x48\x8b\x44\x24\x20\x48\x8d\x0d"); // mov rax, [rsp + 0x20]; lea rcx, [image]
+    code.extend((PAGE as u32 - code.len() as u32 - 4).to_le_bytes());
+    code.extend(b"\x48\x89\x48\x40\x48\xc7\x40\x48"); // mov [rax + ImageBase], rcx; mov qword [rax + ImageSize], size
+    code.extend(size.to_le_bytes());
+    code.extend(b"\x48\x8d\x81"); // lea rax, [rcx + entry]
+    code.extend(entry.to_le_bytes());
+    code.extend(b"\x48\x83\xc4\x28\x5a\x59\xff\xe0"); // add rsp, 0x28; pop rdx; pop rcx; jmp rax
+    code.resize(0x100, 0xcc);
+    code.extend(b"\xa1\x31\x1b\x5b\x62\x95\xd2\x11\x8e\x3f\x00\xa0\xc9\x69\x72\x3b");
+    code.resize(PAGE, 0);
+    code.extend(memory);
+
+    let len = code.len() as u32;
+    let mut program = vec![0; PAGE];
+    let mut put = |at: usize, bytes: &[u8]| program[at..at + bytes.len()].copy_from_slice(bytes);
+    put(0, b"MZ");
+    put(0x3c, &0x40_u32.to_le_bytes());
+    // AMD64, one section; an executable that runs anywhere.
+    put(0x40, b"PE\0\0\x64\x86\x01\0");
+    put(0x54, b"\xf0\0\x06\x02\x0b\x02");
+    let optional =
+        [(16, 0x1000), (20, 0x1000), (32, 0x1000), (36, 0x1000), (56, 0x1000 + len), (60, 0x1000), (68, 10), (108, 16)];
+    for (field, value) in optional {
+        put(0x58 + field, &u32::to_le_bytes(value));
+    }
+    put(0x148, b".all");
+    for (field, value) in [(8, len), (12, 0x1000), (16, len), (20, 0x1000), (36, 0xe000_0020)] {
+        put(0x148 + field, &value.to_le_bytes());
+    }
+    program.extend(code);
+    program
+}
+
+/// The kernel of a unified image (`.linux`), by a loader that leaves out the headers.
+#[test]
+fn by_a_loader_that_copies_sections_alone() {
+    let Some(_) = uefi() else { return };
+    let dir = tempdir();
+    let (first, sum) = noise(5, 1_001);
+    let first = put(dir.path(), "first", &first);
+    let cmdline = r"built in initrd=\first";
+    let mut jobs = Vec::new();
+    for codec in CODECS {
+        let image = make(dir.path(), codec, &testdata("tiny/kernel"), &["--cmdline", cmdline, "--compress", codec]);
+        jobs.push((codec, put(dir.path(), &format!("{codec}.efi"), &sections_alone(&support::read(&image)))));
+    }
+    if let Some(tree) = a_tree() {
+        let ramdisk = put(dir.path(), "ramdisk", &initrd(Cpu::X86_64));
+        let options = ["--cmdline", ARGS, "--initrd", ramdisk.to_str().unwrap(), "--compress", "lz4"];
+        let image = make(dir.path(), "linux", &tree.unstripped(), &options);
+        jobs.push(("linux", put(dir.path(), "linux.efi", &sections_alone(&support::read(&image)))));
+    }
+    each(&jobs, |(name, program)| {
+        let files = [("/EFI/BOOT/BOOTX64.EFI", &**program), ("/first", &first)];
+        let Some(disk) = disk(dir.path(), &format!("{name}.img"), &files) else { return };
+        let mut command = uefi().unwrap();
+        drive(&mut command, &disk);
+        let console = Machine::start(name, &mut command).finish();
+        match *name {
+            "linux" => drop(console.says(&[EFI, USER_OK]).never_says("Kernel panic")),
+            _ => tiny_says(&console, cmdline, 1_001, sum),
+        }
+    });
+}
+
 /// GRUB's own EFI loader for Linux, and its way to start any program.
 #[test]
 fn by_grub() {

@@ -60,7 +60,7 @@ fn start(firmware: Firmware) -> Outcome<Never> {
     // A 32-bit kernel reaches what a 32-bit loader would give it.
     let last = if p.has(BITS32) { u64::from(u32::MAX) } else { u64::MAX };
     let page = firmware.pages(PAGE + CMDLINE_MAX as u64, last).map_err(failed("memory for boot parameters"))?;
-    let params = boot_params(image, page);
+    let params = boot_params(page);
     let text = command_line(image, unsafe { bytes_mut(page + PAGE, CMDLINE_MAX as u64) });
     params.set_cmdline_at(text.as_ptr() as u64);
     let options = Span::new(image.load_options as u64, image.load_options_size.into());
@@ -100,16 +100,15 @@ fn early_end() -> u64 {
     (&raw const _early_end) as u64 - base()
 }
 
-/// A page with the setup's header, which the firmware has loaded in front of us.
-fn boot_params(image: &LoadedImageProtocol, page: u64) -> BootParams {
-    // Where the jump behind the header leads to.
-    const HEADER_END: usize = 0x201;
+/// A page with the setup's header, as the packer has copied it.
+fn boot_params(page: u64) -> BootParams {
+    unsafe extern "C" {
+        static setup_header: [u8; at::HEADER_MAX - at::HEADER];
+    }
     unsafe { bytes_mut(page, PAGE) }.fill(0);
     let params = unsafe { BootParams::new(page as *mut u8) };
-    let setup = image.image_base as *const u8;
-    let end = 0x202 + usize::from(unsafe { setup.add(HEADER_END).read() });
-    for index in at::HEADER..end.min(at::HEADER_MAX) {
-        params.set_u8(index, unsafe { setup.add(index).read() });
+    for (index, byte) in (at::HEADER..).zip(unsafe { &setup_header }) {
+        params.set_u8(index, *byte);
     }
     params.set_u8(at::TYPE_OF_LOADER, LOADER);
     params

@@ -345,6 +345,12 @@ parameters:
 	.ascii	"kimage\0\001"
 	.skip	23 * 8
 
+	/* Written by the packer: the setup's header, zeros behind it. EFI loaders */
+	/* that copy an image's sections alone (systemd-stub 258) leave out its own. */
+	.globl	setup_header
+setup_header:
+	.skip	0x290 - 0x1f1
+
 msg_no_long_mode:
 	.asciz	"kimage: this kernel needs a 64-bit (x86-64) CPU\r\n"
 

@@ -1,7 +1,8 @@
 //! Bytes to [`BzImage`].
 
 use super::raw::{
-    BOOT_FLAG, FIELDS, HDRS, HEADER_AT, LOADED_HIGH, SetupHeader, XLF_EFI_HANDOVER_32, XLF_EFI_HANDOVER_64, offset_of,
+    BOOT_FLAG, BOOT_PARAMS_HEADER_END, FIELDS, HDRS, HEADER_AT, LOADED_HIGH, SetupHeader, XLF_EFI_HANDOVER_32,
+    XLF_EFI_HANDOVER_64, offset_of,
 };
 use crate::bytes::{Cursor, Field, FieldError, len64, slice, slice_at};
 use crate::elf::numbers;
@@ -74,6 +75,14 @@ impl<'a> Setup<'a> {
     pub(super) fn header_end(&self) -> u64 {
         let fields = FIELDS.iter().filter(|field| self.has(field.since));
         fields.map(|field| field.at + field.width).max().unwrap_or(0)
+    }
+
+    /// The header's bytes, up to where its jump leads, as far as boot parameters have room for them (boot.rst, "32-bit
+    /// Boot Protocol").
+    pub(super) fn header_bytes(&self) -> &'a [u8] {
+        let jump = slice(self.bytes, offset_of("jump") + 1, 1).and_then(<[u8]>::first).copied().unwrap_or_default();
+        let end = (offset_of("header") + u64::from(jump)).min(BOOT_PARAMS_HEADER_END);
+        slice(self.bytes, HEADER_AT, end.saturating_sub(HEADER_AT)).unwrap_or_default()
     }
 
     /// Is the bit `flag` of `xloadflags` set? `None` before protocol 2.12, which brought the field.

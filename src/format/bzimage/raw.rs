@@ -11,6 +11,8 @@ use zerocopy::{FromBytes, Immutable, Unaligned};
 
 /// File offset of the header's first field.
 pub(crate) const HEADER_AT: u64 = 0x1f1;
+/// Where the place for a header ends that boot parameters have (`struct boot_params`, asm/bootparam.h).
+pub(super) const BOOT_PARAMS_HEADER_END: u64 = 0x290;
 /// `HdrS`, little-endian.
 pub(crate) const HDRS: u32 = 0x5372_6448;
 /// The boot sector's last two bytes.

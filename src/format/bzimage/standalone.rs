@@ -173,7 +173,7 @@ pub(crate) fn plan<'a>(parts: StandaloneParts<'a, '_>, max_memory: u64) -> Resul
 
     let (setup, patches) = setup(&parts, &parameters, sbat_at)?;
     let setup_len = len64(&setup);
-    let head = head(stub, &parameters, parts.setup_type_max)?;
+    let head = head(stub, &parameters, parts.setup_type_max, Setup::parse(&setup)?.header_bytes())?;
     let mut reserver = Reserver::new();
     reserver.bytes(setup)?;
     if parts.setup_only {
@@ -251,11 +251,12 @@ fn joined<'a>(disks: &[&'a [u8]]) -> Joined<'a> {
 }
 
 /// The stub with what it is to know.
-fn head(stub: &BootStub, parameters: &Parameters, setup_type_max: u32) -> Result<Vec<u8>, Error> {
+fn head(stub: &BootStub, parameters: &Parameters, setup_type_max: u32, header: &[u8]) -> Result<Vec<u8>, Error> {
     let block: Vec<u8> = parameters.to_words().iter().flat_map(|word| word.to_le_bytes()).collect();
     let mut head = stub.bytes.clone();
     for (field, at, bytes) in [
         ("parameters", stub.parameters_at, &block[..]),
+        ("setup_header", stub.setup_header_at, header),
         ("setup_type_max", stub.kernel_info_at + kernel_info::SETUP_TYPE_MAX_AT, &setup_type_max.to_le_bytes()),
     ] {
         let have = len64(&head);

@@ -4,7 +4,7 @@
 
 use super::kernel_info;
 use super::parse::BzImage;
-use super::raw::offset_of;
+use super::raw::{BOOT_PARAMS_HEADER_END, HEADER_AT, offset_of};
 use crate::bytes::{Cursor, len64, slice};
 use crate::finding::{Checks, rules};
 use crate::format::footprint::{Footprint, Stage};
@@ -20,6 +20,9 @@ rules! {
     HEADER = "bzimage.stub_header", Error, "header field and the boot stub's parameters",
         "a boot loader and the boot stub go by different numbers: the stub stops with a message, or what the loader \
          put into memory is overwritten",
+        "make the image again with kimage bzimage";
+    COPY = "bzimage.stub_header_copy", Warning, "the boot stub's copy of the setup's header",
+        "a kernel that UEFI firmware starts gets the values of the copy, one that a boot loader starts those of the header",
         "make the image again with kimage bzimage";
     PLACES = "bzimage.stub_places", Error, "the boot stub's parameters",
         "the boot stub looks for payload, command line or RAM disk where they are not",
@@ -47,6 +50,8 @@ pub(crate) struct StandaloneImage {
     pub(crate) at: u64,
     /// Which of this kimage's boot stubs it is, byte for byte; `None` for one of another version.
     pub(crate) unpacker: Option<Unpacker>,
+    /// File offset of the copy of the setup's header, in a stub that is known.
+    header_copy_at: Option<u64>,
 }
 
 impl StandaloneImage {
@@ -70,8 +75,13 @@ impl StandaloneImage {
         }
         let parameters = Parameters::from_words(&words)?;
         let at = u64::try_from(at).ok()?;
-        let unpacker = Unpacker::ALL.into_iter().find(|unpacker| is_same(stub, *unpacker, at));
-        Some(StandaloneImage { parameters, at: start + at, unpacker })
+        let known = Unpacker::ALL.into_iter().find_map(|unpacker| Some((unpacker, same(stub, unpacker, at)?)));
+        Some(StandaloneImage {
+            parameters,
+            at: start + at,
+            unpacker: known.as_ref().map(|known| known.0),
+            header_copy_at: known.map(|known| start + known.1.setup_header_at),
+        })
     }
 
     /// Holds header, parameters and the memory that they describe against each other.
@@ -90,6 +100,11 @@ impl StandaloneImage {
         ] {
             let (kept, found) = (found == wanted, format!("{field} {found:#x}"));
             checks.expect(&HEADER, offset_of(field), kept, found, format!("{wanted:#x} as in the stub"));
+        }
+        if let Some(at) = self.header_copy_at {
+            let header = image.setup().header_bytes();
+            let kept = slice(image.bytes(), at, len64(header)) == Some(header);
+            checks.expect(&COPY, at, kept, "another header", "the header that is in front of it");
         }
         // Behind the stream its size, unless the codec has it in its own trailer.
         let trailer = places.checked_sub(p.payload_len);
@@ -165,17 +180,21 @@ impl StandaloneImage {
     }
 }
 
-/// Is `found` this stub, but for what the packer writes into it?
-fn is_same(found: &[u8], unpacker: Unpacker, parameters_at: u64) -> bool {
-    let Ok(stub) = BootStub::read(unpacker.elf()) else { return false };
-    let Some(found) = slice(found, 0, len64(&stub.bytes)) else { return false };
-    let written = |at: u64, len: usize| usize_or_max(at)..usize_or_max(at).saturating_add(len);
-    let parameters = written(stub.parameters_at, parameters::LEN);
-    // That is the kernel's.
-    let setup_type = written(stub.kernel_info_at.saturating_add(kernel_info::SETUP_TYPE_MAX_AT), 4);
+/// The stub of this name if it is `found`, but for what the packer writes into it.
+fn same(found: &[u8], unpacker: Unpacker, parameters_at: u64) -> Option<BootStub> {
+    let stub = BootStub::read(unpacker.elf()).ok()?;
+    let found = slice(found, 0, len64(&stub.bytes))?;
+    let written = [
+        (stub.parameters_at, len64(&[0; parameters::LEN])),
+        (stub.setup_header_at, BOOT_PARAMS_HEADER_END - HEADER_AT),
+        // That is the kernel's.
+        (stub.kernel_info_at.saturating_add(kernel_info::SETUP_TYPE_MAX_AT), 4),
+    ]
+    .map(|(at, len)| usize_or_max(at)..usize_or_max(at.saturating_add(len)));
     let mut pairs = found.iter().zip(&stub.bytes).enumerate();
-    stub.parameters_at == parameters_at
-        && pairs.all(|(at, (one, other))| one == other || parameters.contains(&at) || setup_type.contains(&at))
+    let is_same = stub.parameters_at == parameters_at
+        && pairs.all(|(at, (one, other))| one == other || written.iter().any(|place| place.contains(&at)));
+    is_same.then_some(stub)
 }
 
 /// For messages.
