@@ -57,8 +57,8 @@
 #![forbid(unsafe_code)]
 // Docs lead maintainers to what is private, too.
 #![allow(rustdoc::private_intra_doc_links)]
-// What only the internals show is used by nobody without them; the tests' builds have them.
-#![cfg_attr(not(feature = "internals"), allow(dead_code, unreachable_pub, unused_imports))]
+// What the internals show is public in a private module without them.
+#![cfg_attr(not(feature = "internals"), allow(unreachable_pub))]
 #![cfg_attr(
     not(test),
     warn(
@@ -95,13 +95,6 @@ pub use error::{Error, Result};
 #[doc = include_str!("../docs/library.md")]
 struct Library;
 
-/// What the headers of single formats say, field by field, for who needs more than [`inspect::Opened::fact`] tells.
-pub mod headers {
-    pub use crate::format::bzimage::{BzImage, CrcState, Setup, SetupHeader, StoredCrc};
-    pub use crate::format::fit::{Configuration, Fit, Hash, Image, Placement};
-    pub use crate::format::uimage::{Header, UImage};
-}
-
 /// What kimage's tests and fuzz targets look at one by one. No part of the interface: it is there with the feature `internals`
 /// only, and anything in it may change or go at any time.
 #[cfg(feature = "internals")]
@@ -109,7 +102,9 @@ pub mod headers {
 pub mod internals {
     #![allow(missing_docs)]
 
-    pub use crate::assemble::fit::fit_from_tree;
+    pub use crate::format::bzimage::{BzImage, CrcState, Setup};
+    pub use crate::format::fit::{Configuration, Fit, Placement};
+    pub use crate::format::uimage::{Header, UImage, kind};
     pub use crate::format::{bzimage, dts, fdt, fit, image64, pe, uimage, wrapper, zimage};
     use crate::kbuild::LinkCommand;
     pub use crate::kbuild::offsets::{OffsetLine, offsets};
@@ -122,26 +117,14 @@ pub mod internals {
     /// What a link command says beside the words of a link.
     #[derive(Debug)]
     pub struct LinkFacts<'l> {
-        pub script: &'l str,
-        pub piggy: &'l str,
         pub output: &'l str,
         pub reads: Vec<&'l str>,
-        pub rest: &'l str,
         pub arch: Option<crate::arch::Arch>,
-        pub bss_size: Option<&'l str>,
     }
 
     impl<'l> LinkFacts<'l> {
         pub fn of(link: &'l LinkCommand) -> Self {
-            LinkFacts {
-                script: link.script(),
-                piggy: link.piggy(),
-                output: link.output(),
-                reads: link.reads().collect(),
-                rest: link.rest(),
-                arch: link.arch(),
-                bss_size: link.defsym("_kernel_bss_size"),
-            }
+            LinkFacts { output: link.output(), reads: link.reads().collect(), arch: link.arch() }
         }
     }
 
@@ -159,7 +142,7 @@ pub mod internals {
         link.set_defsym(symbol, value)
     }
 
-    pub fn check_fit(fit: &crate::headers::Fit<'_>) -> Vec<crate::finding::Finding> {
+    pub fn check_fit(fit: &Fit<'_>) -> Vec<crate::finding::Finding> {
         fit.check().into_findings()
     }
 
@@ -186,9 +169,8 @@ pub mod internals {
     }
 
     pub mod payload {
-        pub use crate::payload::{
-            Agreement, FoundRelocs, RelocForm, Share, emit_relocs, parse_relocs, points_into, relocs_behind,
-        };
+        pub use crate::payload::agreement::{Agreement, Share};
+        pub use crate::payload::{FoundRelocs, RelocForm, emit_relocs, parse_relocs, points_into, relocs_behind};
     }
 
     pub mod tree {

@@ -7,8 +7,7 @@ use crate::simulated::{Load, elf as plain_elf, pack};
 use crate::support::{read, testdata};
 use crate::targets::{emitted, source};
 use crate::{files, targets};
-use kimage::assemble::{External, StandaloneRequest};
-use kimage::internals::fit_from_tree;
+use kimage::assemble::{External, StandaloneRequest, fit_from_source};
 use kimage::bytes::Align;
 use kimage::codec::{Codec, Parameters};
 use kimage::internals::fdt::{Flat, Strings};
@@ -396,12 +395,11 @@ fn fits() -> Vec<Vec<u8>> {
                 _ => &disk,
             })
             .collect();
-        let resolved = kimage::internals::resolved(&source, &files).unwrap();
         let external = Some(External { align: Align::new(8), position: None });
         let placed = Some(External { align: Align::new(4), position: Some(0x1000) });
         for external in [None, external, placed] {
             let options = Options { time: 1_700_000_000, external, unsigned: true, ..Options::default() };
-            if let Ok(made) = fit_from_tree(resolved.root.clone(), &resolved.reservations, &options, true) {
+            if let Ok(made) = fit_from_source(&source, &files, &options, true) {
                 all.push(emitted(&made.plan));
             }
         }

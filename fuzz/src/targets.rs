@@ -1,18 +1,20 @@
 //! What is fuzzed. Where something is to be chosen beside the file itself, the first bytes of the input choose it.
 
 use crate::stub;
-use kimage::assemble::{self, Algorithm, CrcChoice, External, FitFile, FitRequest, UImageRequest};
+use kimage::assemble::{
+    self, Algorithm, CrcChoice, External, FitFile, FitRequest, UImageRequest, fit_from_source,
+};
 use kimage::bytes::Align;
 use kimage::codec::{Codec, Literal, Parameters};
 use kimage::elf::{Elf, FlatOptions, Lists, RelocOptions, StripOptions, flatten, strip};
 use kimage::internals::elf::{kallsyms, list_absolute_relocs, list_absolute_symbols, list_relocs, nm_class, relocs, unflatten, with_symbols};
 use kimage::internals::dts::{Resolved, Source};
 use kimage::internals::fdt::{Dtb, Flat, Node, Strings};
-use kimage::headers::Fit;
+use kimage::internals::Fit;
 use kimage::internals::fit::{Layout, Options};
 use kimage::inspect::{Limits, Opened, PARTS, diff::diff, map::map, open, verify::verify};
 use kimage::kbuild::{LinkCommand, Target, VOFFSET, ZOFFSET};
-use kimage::internals::{LinkFacts, fit_from_tree, offsets, set_defsym, tree};
+use kimage::internals::{LinkFacts, offsets, set_defsym, tree};
 use kimage::lint::{Board, Files, SHIPPED, lint as lint_boot};
 use kimage::{internals::wrapper, report};
 use std::io::sink;
@@ -164,7 +166,7 @@ fn dts(bytes: &[u8]) {
         assert_eq!(dtb.reservations().unwrap(), reservations);
         assert_eq!(Node::from(dtb.tree().unwrap().root()), root);
     }
-    let _ = fit_from_tree(root, &reservations, &Options::default(), true);
+    let _ = fit_from_source(&source, &files, &Options::default(), true);
 }
 
 fn fit_options(how: u8) -> Options {

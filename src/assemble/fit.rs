@@ -91,24 +91,11 @@ pub struct FitImage {
     pub hashes: Vec<String>,
 }
 
-/// The FIT of a tree whose images have their data: a compiled source.
-///
-/// # Errors
-/// [`Error::Fit`] names the node that is not what it should be; [`Error::Contradiction`] lists what is not there or contradicts
-/// the data, unless `force` is given.
-pub fn fit_from_tree<'a>(
-    root: Node<'a>,
-    reservations: &[Reservation],
-    options: &Options,
-    force: bool,
-) -> Result<Assembled<'a>> {
-    assembled(root, reservations, options, force, Vec::new(), Vec::new())
-}
-
 /// The FIT of a tree source, with the bytes of [`Source::files`] in the same order.
 ///
 /// # Errors
-/// [`Error::Source`] where the source refers to what is not there; as [`fit_from_tree`].
+/// [`Error::Source`] where the source refers to what is not there; [`Error::Fit`] names the node that is not what it should be;
+/// [`Error::Contradiction`] lists what is not there or contradicts the data, unless `force` is given.
 pub fn fit_from_source<'a>(
     source: &Source,
     files: &[&'a [u8]],
@@ -122,7 +109,7 @@ pub fn fit_from_source<'a>(
 /// The FIT of a compiled tree: its hashes are made anew, external data is taken in first.
 ///
 /// # Errors
-/// As [`fit_from_tree`]; [`Error::Input`] when the blob is damaged or cut off.
+/// As [`fit_from_source`]; [`Error::Input`] when the blob is damaged or cut off.
 pub fn fit_from_blob<'a>(bytes: &'a [u8], options: &Options, force: bool) -> Result<Assembled<'a>> {
     let fail = |error: crate::bytes::FieldError| Error::input("SOURCE", error);
     let fit = Fit::parse(bytes).map_err(fail)?;
@@ -170,7 +157,7 @@ impl<'a> Fit<'a> {
 ///
 /// ```
 /// use kimage::assemble::{ARCH, Algorithm, FitFile, FitRequest, fit};
-/// use kimage::headers::Fit;
+/// use kimage::inspect::{Limits, open};
 ///
 /// let kernel = FitFile { name: "Image", bytes: b"a kernel" };
 /// let request = FitRequest {
@@ -183,8 +170,9 @@ impl<'a> Fit<'a> {
 /// };
 /// let mut image = Vec::new();
 /// fit(&request)?.emit(&mut image)?;
-/// let read = Fit::parse(&image)?;
-/// assert_eq!(read.image("kernel-1").and_then(|kernel| kernel.data()), Some(&b"a kernel"[..]));
+/// let mut read = open(&image, &Limits::default())?;
+/// let kernel = read.part("kernel-1").ok_or("no kernel")?;
+/// assert_eq!(read.part_bytes(&kernel), b"a kernel");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn fit<'a>(request: &FitRequest<'a>) -> Result<Assembled<'a>> {

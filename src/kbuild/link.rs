@@ -47,7 +47,6 @@ struct Arg {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LinkCommand {
     args: Vec<Arg>,
-    rest: String,
 }
 
 /// Long options of GNU ld 2.40 and lld 14 whose value may be the next word (binutils `ld/lexsup.c`, lld
@@ -105,7 +104,7 @@ impl LinkCommand {
         while let Some(word) = words.next() {
             args.push(argument(word, &mut words)?);
         }
-        let command = LinkCommand { args, rest: kept.rest };
+        let command = LinkCommand { args };
         for (role, what) in
             [(Role::Output, "outputs (-o)"), (Role::Script, "linker scripts (-T)"), (Role::Piggy, "piggy.o")]
         {
@@ -133,19 +132,9 @@ impl LinkCommand {
         self.only(Role::Linker)
     }
 
-    /// The linker script, from the build folder.
-    pub(crate) fn script(&self) -> &str {
-        self.only(Role::Script)
-    }
-
     /// The file it writes, from the build folder.
     pub(crate) fn output(&self) -> &str {
         self.only(Role::Output)
-    }
-
-    /// The object with the compressed kernel, from the build folder.
-    pub(crate) fn piggy(&self) -> &str {
-        self.only(Role::Piggy)
     }
 
     /// The emulation (`-m`); of several the last one counts, as for the linker.
@@ -167,17 +156,6 @@ impl LinkCommand {
     /// [`super::tree::thin_members`].
     pub(crate) fn reads(&self) -> impl Iterator<Item = &str> {
         self.with_role(Role::Script).chain(self.objects()).chain(self.archives())
-    }
-
-    /// What the command defines `symbol` as; of several the last one counts, as for the linker.
-    pub(crate) fn defsym(&self, symbol: &str) -> Option<&str> {
-        let defined = self.with_role(Role::Defsym).filter_map(|text| text.split_once('='));
-        defined.filter(|(name, _)| *name == symbol).last().map(|(_, value)| value)
-    }
-
-    /// The commands behind the first one, which are not used.
-    pub(crate) fn rest(&self) -> &str {
-        &self.rest
     }
 
     /// The CPU that the command links for: by its emulation, without one by the folder of its output.
@@ -327,13 +305,11 @@ mod tests {
     fn every_word_has_its_role() {
         let mut link = LinkCommand::parse(ARM.as_bytes(), None).unwrap();
         assert_eq!(link.linker(), "arm-linux-gnueabihf-ld");
-        assert_eq!(link.script(), "arch/arm/boot/compressed/vmlinux.lds");
         assert_eq!((link.emulation(), link.arch()), (None, Some(Arch::Arm)));
-        assert_eq!(link.defsym("zreladdr"), Some("0x60008000"));
         assert_eq!(link.objects().collect::<Vec<_>>(), ["arch/arm/boot/compressed/head.o"]);
         assert_eq!(link.archives().collect::<Vec<_>>(), ["drivers/lib.a"]);
-        assert_eq!(link.reads().count(), 3);
-        assert_eq!(link.rest(), "true");
+        let all = ["arch/arm/boot/compressed/vmlinux.lds", "arch/arm/boot/compressed/head.o", "drivers/lib.a"];
+        assert_eq!(link.reads().collect::<Vec<_>>(), all);
         // Unchanged, the words are those of the command.
         let want: Vec<_> = ARM.split_whitespace().skip(2).collect();
         assert_eq!(link.words(), want[..want.len() - 2]);
@@ -352,10 +328,13 @@ mod tests {
     #[test]
     fn attached_values() {
         let link = parse("ld -melf_i386 -m elf_x86_64 --script=a.lds piggy.gzip.o -ov").unwrap();
-        assert_eq!((link.emulation(), link.script(), link.output()), (Some("elf_x86_64"), "a.lds", "v"));
+        assert_eq!((link.emulation(), link.output()), (Some("elf_x86_64"), "v"));
+        assert_eq!(link.reads().collect::<Vec<_>>(), ["a.lds"]);
         assert_eq!(link.words(), ["ld", "-melf_i386", "-m", "elf_x86_64", "--script=a.lds", "piggy.gzip.o", "-ov"]);
-        let link = parse("ld -Ttext 0 -Ttext=0 -e a.o -u b.o -z c.o -Ta.lds -defsym x=1 piggy.o --output v").unwrap();
-        assert_eq!((link.script(), link.objects().count(), link.defsym("x")), ("a.lds", 0, Some("1")));
+        let mut link =
+            parse("ld -Ttext 0 -Ttext=0 -e a.o -u b.o -z c.o -Ta.lds -defsym x=1 piggy.o --output v").unwrap();
+        assert_eq!(link.reads().collect::<Vec<_>>(), ["a.lds"]);
+        assert!(link.set_defsym("x", 2) && link.words().contains(&"x=2".to_owned()));
         assert!(parse("ld -EB -T a -shared -be8 b.o piggy.o -o v").is_ok());
     }
 

@@ -18,10 +18,8 @@ const MAX_COMMAND: usize = 2 << 20;
 pub(super) struct Kept {
     /// What it makes.
     pub(super) target: String,
-    /// The words of its first command.
+    /// The words of its first command; those behind it are not read.
     pub(super) words: Vec<String>,
-    /// The commands behind the first, as they stand there.
-    pub(super) rest: String,
 }
 
 /// A character of the command, and where it stands in the `.cmd` file.
@@ -40,13 +38,13 @@ pub(super) fn read(bytes: &[u8]) -> Result<Kept> {
                 return Err(refused(command_at, "a command of more than 2 MiB", ""));
             }
             let (chars, broken) = unescape(command, command_at);
-            let (words, rest) = match (split(&chars), broken) {
+            let words = match (split(&chars), broken) {
                 // What make would choke on behind the first command is not read.
-                (Ok((words, Some(rest))), _) => (words, rest),
+                (Ok((words, true)), _) => words,
                 (_, Some(error)) => return Err(error),
-                (split, None) => split.map(|(words, rest)| (words, rest.unwrap_or_default()))?,
+                (split, None) => split?.0,
             };
-            return Ok(Kept { target: target.to_owned(), words, rest });
+            return Ok(Kept { target: target.to_owned(), words });
         }
         at += line.len() + 1;
     }
@@ -112,8 +110,8 @@ fn excerpt(text: &str) -> String {
     text.split([' ', '\t', '\n']).next().unwrap_or_default().chars().take(40).collect()
 }
 
-/// The words of the first command, and the text behind it, when there is a command behind it.
-fn split(line: &[Char]) -> Result<(Vec<String>, Option<String>)> {
+/// The words of the first command, and whether it ends before the line does.
+fn split(line: &[Char]) -> Result<(Vec<String>, bool)> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;
     let mut chars = line.iter().copied().enumerate().peekable();
@@ -124,12 +122,12 @@ fn split(line: &[Char]) -> Result<(Vec<String>, Option<String>)> {
             ' ' | '\t' => words.extend(word.take()),
             ';' => {
                 words.extend(word.take());
-                return Ok((words, Some(rest().skip(1).collect::<String>().trim().to_owned())));
+                return Ok((words, true));
             }
             '&' if chars.peek().is_some_and(|(_, (_, next))| *next == '&') => {
                 words.extend(word.take());
-                let rest = rest().skip(2).collect::<String>().trim().to_owned();
-                return if rest.is_empty() { refuse("an && with nothing behind it") } else { Ok((words, Some(rest))) };
+                let is_last = rest().skip(2).all(char::is_whitespace);
+                return if is_last { refuse("an && with nothing behind it") } else { Ok((words, true)) };
             }
             '&' => return refuse("a command in the background"),
             '|' => return refuse("a pipe"),
@@ -174,7 +172,7 @@ fn split(line: &[Char]) -> Result<(Vec<String>, Option<String>)> {
         }
     }
     words.extend(word);
-    Ok((words, None))
+    Ok((words, false))
 }
 
 #[cfg(test)]
@@ -217,13 +215,12 @@ mod tests {
     #[test]
     fn only_the_first_command() {
         let kept = read(b"cmd_x/y := ld -o x/y a.o; rm -rf / ; $(anything\n").unwrap();
-        assert_eq!((kept.words.len(), kept.rest.as_str()), (4, "rm -rf / ;"));
+        assert_eq!(kept.words, ["ld", "-o", "x/y", "a.o"]);
         let kept = read(b"\n# x\nsource_a := b\nsavedcmd_x/y:=ld a.o ; objcopy | x\nsavedcmd_z := no\n").unwrap();
         assert_eq!((kept.target.as_str(), kept.words.len()), ("x/y", 2));
-        assert_eq!(kept.rest, "objcopy | x");
-        assert_eq!(read(b"cmd_x := ld a.o&&b").unwrap().rest, "b");
+        assert_eq!(read(b"cmd_x := ld a.o&&b").unwrap().words, ["ld", "a.o"]);
         assert_eq!(read(b"cmd_x := ;ld a.o").unwrap().words, [""; 0]);
-        assert_eq!(read(b"cmd_x :="), Ok(Kept { target: "x".into(), words: Vec::new(), rest: String::new() }));
+        assert_eq!(read(b"cmd_x :="), Ok(Kept { target: "x".into(), words: Vec::new() }));
     }
 
     #[test]

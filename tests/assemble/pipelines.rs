@@ -165,7 +165,7 @@ fn buildroot_script() {
     let output = script("beaglebone-black");
     assert!(output.status.success(), "{}", stderr(&output));
     let bytes = fs::read(dir.join("image.itb")).unwrap();
-    let fit = kimage::headers::Fit::parse(&bytes).unwrap();
+    let fit = kimage::internals::Fit::parse(&bytes).unwrap();
     assert_eq!(kimage::internals::check_fit(&fit), []);
     assert_eq!((fit.configurations().count(), fit.images().count()), (2, 4));
     assert!(!script("no-such-board").status.success());
@@ -199,7 +199,7 @@ fn yocto_class() {
     assert!(!body.contains("${"), "{body}");
     run_ok(Command::new("sh").args(["-e", "-c", &body]));
     let bytes = fs::read(out.join("fitImage")).unwrap();
-    assert_eq!(kimage::internals::check_fit(&kimage::headers::Fit::parse(&bytes).unwrap()), []);
+    assert_eq!(kimage::internals::check_fit(&kimage::internals::Fit::parse(&bytes).unwrap()), []);
 }
 
 #[test]

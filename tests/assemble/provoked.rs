@@ -2,13 +2,11 @@
 
 use crate::elf_builder::Builder;
 use crate::support::{read, testdata};
-use kimage::assemble::{
-    self, Assembled, FitFile, FitOptions, FitRequest, Source, StandaloneRequest, UImageRequest, kind,
-};
+use kimage::assemble::{self, Assembled, FitFile, FitOptions, FitRequest, Source, StandaloneRequest, UImageRequest};
 use kimage::codec::{Codec, Parameters};
 use kimage::elf::Elf;
 use kimage::internals::fdt::{Flat, Node, Property, Strings};
-use kimage::internals::tree;
+use kimage::internals::{kind, tree};
 use kimage::kbuild::{self, BuildFolder, Image, LinkCommand, Piggy, Place};
 use kimage::{Error, Result};
 use std::collections::BTreeMap;

@@ -7,9 +7,9 @@ use crate::support::{self, Tree, kimage, read, run, run_ok, stderr, stdout, temp
 use kimage::assemble::{StandaloneRequest, bzimage_standalone};
 use kimage::codec::{Codec, Parameters as CodecParameters};
 use kimage::finding::Severity;
-use kimage::headers::BzImage;
 use kimage::inspect::verify::verify;
 use kimage::inspect::{Limits, open};
+use kimage::internals::BzImage;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -11,7 +11,7 @@ use kimage::assemble::StandaloneRequest;
 use kimage::bytes::help;
 use kimage::codec::{Bcj, Codec, Parameters as CodecParameters};
 use kimage::elf::Elf;
-use kimage::headers::BzImage;
+use kimage::internals::BzImage;
 use kimage::internals::payload::relocs_behind;
 use proptest::prelude::*;
 

@@ -3,7 +3,7 @@
 
 use crate::elf_builder::{Builder, PT_LOAD, SHF_ALLOC, SHF_EXECINSTR, SHT_PROGBITS};
 use crate::support::{self, assert_same, kimage, run, run_ok, stderr, stdout, tempdir, tool};
-use kimage::headers::UImage;
+use kimage::internals::UImage;
 use std::fs;
 use std::process::Command;
 

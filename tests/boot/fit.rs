@@ -3,7 +3,7 @@
 
 use crate::machine::{Board, Cpu, USER_OK, each, initrd};
 use crate::support::{self, kimage, make, put, read, run_ok, tempdir, testdata, tool};
-use kimage::headers::Fit;
+use kimage::internals::Fit;
 use kimage::internals::check_fit;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -135,9 +135,11 @@ fn a_changed_byte_is_refused() {
     let image = fit(dir, "good.itb", &["--kernel=zImage", "--dtb=kimage-own.dtb"]);
     let good = read(&image);
     let parsed = Fit::parse(&good).unwrap();
-    let place = |name: &str| parsed.image(name).unwrap().placement().unwrap().unwrap().range().clone();
+    let place = |name: &str| {
+        parsed.images().find(|image| image.name() == name).unwrap().placement().unwrap().unwrap().range().clone()
+    };
     let (kernel, dtb) = (place("kernel-1"), place("fdt-1"));
-    let hash = parsed.image("kernel-1").unwrap().hashes().next().unwrap().at.0;
+    let hash = parsed.images().find(|image| image.name() == "kernel-1").unwrap().hashes().next().unwrap().at.0;
     let cases = [
         (kernel.start, "Bad hash value for 'hash-1' hash node in 'kernel-1' image node"),
         (kernel.end - 1, "Bad hash value for 'hash-1' hash node in 'kernel-1' image node"),

@@ -177,7 +177,7 @@ fn rules_of_single_formats() {
     assert_eq!(rules(&lint(&placed(0x4800_0000), &named("zimage"), 0, 0)), ["lint.zimage_bank"]);
     assert_eq!(rules(&lint(&arm, &named("zimage-scan"), 0, 0)), ["lint.zimage"]);
     let mut noload = Vec::new();
-    let (kind, comp) = (Some(kimage::assemble::kind::KERNEL_NOLOAD), Some(1));
+    let (kind, comp) = (Some(kimage::internals::kind::KERNEL_NOLOAD), Some(1));
     let request = kimage::assemble::UImageRequest { arch: Some(2), kind, comp, ..Default::default() };
     let packed = files::gzip(&named("zimage"));
     kimage::assemble::uimage(&request, &[&packed], &[]).unwrap().emit(&mut noload).unwrap();

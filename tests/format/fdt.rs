@@ -75,7 +75,9 @@ fn dtc_reads_what_we_write() {
     let root = Node::new("")
         .with(Property::string("description", "a \"tree\""))
         .with(Property::u32("#address-cells", 1))
-        .with_child(Node::new("a@1").with(Property::u64("reg", 0x1_0000_0002)).with(Property::empty("cells")))
+        .with_child(
+            Node::new("a@1").with(Property::u64("reg", 0x1_0000_0002)).with(Property::bytes("cells", Vec::new())),
+        )
         .with_child(Node::new("b").with(Property::strings("list", ["one", "two"])));
     let bytes = blob(&root, &[Reservation { address: 0x1000, size: 0x2000 }], 3);
     let dir = tempdir();
@@ -170,7 +172,7 @@ fn names_that_no_reader_could_read() {
         let root = Node::new("").with_child(Node::new(name));
         assert!(Flat::new(&root, Strings::default()).is_err(), "{name:?}");
     }
-    let root = Node::new("").with(Property::empty("a\0b"));
+    let root = Node::new("").with(Property::bytes("a\0b", Vec::new()));
     assert!(Flat::new(&root, Strings::default()).is_err());
     let mut deep = Node::new("deepest");
     for _ in 0..MAX_DEPTH {

@@ -1,8 +1,8 @@
 //! FIT: mkimage and dtc as oracles.
 
 use crate::support::{self, kimage, run_ok, tempdir, tool};
-use kimage::headers::{Configuration, Fit, Placement};
 use kimage::internals::check_fit;
+use kimage::internals::{Configuration, Fit, Placement};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -117,7 +117,7 @@ fn reads_what_mkimage_makes() {
             let external = !matches!(image.placement(), Ok(Some(Placement::Embedded(_))));
             assert_eq!(external, options.contains(&"-E"), "{options:?}");
         }
-        let kernel = fit.image("kernel-1").unwrap();
+        let kernel = fit.images().find(|image| image.name() == "kernel-1").unwrap();
         assert_eq!(
             (kernel.load(), kernel.entry(), kernel.text("os")),
             (Some(0x4000_8000), Some(0x4000_8000), Some("linux"))
@@ -193,7 +193,7 @@ fn what_u_boot_would_refuse_is_found() {
                 .with_child(image("a").with_child(Node::new("hash-1").with(Property::string("algo", "md5"))))
                 .with_child(Node::new("empty"))
                 .with_child(image("b").with_child(Node::new("hash")))
-                .with_child(image("c").with_child(Node::new("hash").with(Property::empty("uboot-ignore")))),
+                .with_child(image("c").with_child(Node::new("hash").with(Property::bytes("uboot-ignore", Vec::new())))),
         )
         .with_child(
             Node::new("configurations")
@@ -289,7 +289,16 @@ fn compiled_trees_are_taken_too() {
     assert_eq!(sorted("d.itb"), sorted("theirs.itb"));
     // Wrong hashes are made right.
     let mut bad = external.clone();
-    let at = Fit::parse(&bad).unwrap().image("kernel-1").unwrap().hashes().next().unwrap().at.0;
+    let at = Fit::parse(&bad)
+        .unwrap()
+        .images()
+        .find(|image| image.name() == "kernel-1")
+        .unwrap()
+        .hashes()
+        .next()
+        .unwrap()
+        .at
+        .0;
     bad[at as usize] ^= 1;
     fs::write(dir.join("bad.itb"), bad).unwrap();
     assert!(fit("bad.itb", "good.itb", &["-E"]) == fit("c.itb", "good.itb", &["-E"]));
@@ -347,7 +356,7 @@ fn from_files() {
         assert_eq!(configurations[0].images("loadables"), ["loadable-1"]);
         let two = options.iter().any(|option| option.starts_with("--default"));
         assert_eq!(fit.default(), Some(if two { "conf-2" } else { "conf-1" }));
-        let kernel = fit.image("kernel-1").unwrap();
+        let kernel = fit.images().find(|image| image.name() == "kernel-1").unwrap();
         match options {
             [] => assert_eq!((kernel.text("type"), kernel.load()), (Some("kernel_noload"), Some(0))),
             [_, _, _, "40008040", ..] => {
@@ -482,7 +491,10 @@ fn files_that_a_source_names() {
         "{status} {said}"
     );
     let made = fs::read(dir.join("out")).unwrap();
-    assert_eq!(Fit::parse(&made).unwrap().image("k").unwrap().data(), Some(&b"456789"[..]));
+    assert_eq!(
+        Fit::parse(&made).unwrap().images().find(|image| image.name() == "k").unwrap().data(),
+        Some(&b"456789"[..])
+    );
 }
 
 /// Ten times the configurations take no more than some ten times as long.

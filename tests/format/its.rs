@@ -3,7 +3,7 @@
 use crate::support::{assert_same, mkimage_layout, run, run_ok, tempdir, tool};
 use kimage::assemble::External;
 use kimage::bytes::Align;
-use kimage::headers::Fit;
+use kimage::internals::Fit;
 use kimage::internals::dts::{Resolved, Source};
 use kimage::internals::fdt::{Dtb, Flat, Strings};
 use kimage::internals::fit::{self, Layout, Options};

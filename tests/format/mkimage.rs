@@ -2,7 +2,7 @@
 
 use crate::support::{self, assert_same, kimage, run, run_ok, stderr, stdout, tempdir, tool};
 use kimage::assemble::{ARCH, COMPRESSION, Name, OS, TYPE};
-use kimage::headers::UImage;
+use kimage::internals::UImage;
 use kimage::internals::uimage::is_legacy_kind;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -7,11 +7,11 @@
 
 use crate::elf_builder::{Builder, GLOBAL, PT_LOAD, SHF_ALLOC, SHF_EXECINSTR, SHF_WRITE, SHN_ABS, SHT_PROGBITS};
 use crate::support::{self, assert_same, testdata};
-use kimage::assemble::{self, Assembled, CrcChoice, Facts, Generation, UImageRequest, kind};
-use kimage::headers::BzImage;
-use kimage::headers::{Header, UImage};
+use kimage::assemble::{self, Assembled, CrcChoice, Facts, Generation, UImageRequest};
+use kimage::internals::BzImage;
 use kimage::internals::uimage::{self, NAME_LEN};
 use kimage::internals::zimage::ZImage;
+use kimage::internals::{Header, UImage, kind};
 use kimage::layout::{Emitted, Plan, Region};
 use proptest::collection::vec;
 use proptest::prelude::*;

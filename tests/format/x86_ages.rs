@@ -9,9 +9,9 @@ use crate::support::{self, kimage, missing, read, run, run_ok, stderr, stdout, t
 use kimage::assemble::{self, StandaloneRequest};
 use kimage::codec::Codec;
 use kimage::finding::Severity;
-use kimage::headers::BzImage;
 use kimage::inspect::verify::verify;
 use kimage::inspect::{Limits, open};
+use kimage::internals::BzImage;
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::path::Path;

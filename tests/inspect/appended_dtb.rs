@@ -138,7 +138,7 @@ fn inside_a_compressed_kernel() {
             holds("lzma", &packed, &both, Some(&kernel));
             holds(
                 "uImage",
-                &files::uimage(kimage::assemble::kind::KERNEL, &[&files::gzip(&all)]),
+                &files::uimage(kimage::internals::kind::KERNEL, &[&files::gzip(&all)]),
                 &both,
                 Some(&kernel),
             );

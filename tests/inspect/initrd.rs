@@ -107,7 +107,7 @@ fn in_containers() {
     let chain = segments.concat();
     for (name, file) in [
         ("uki", files::pe(&[], &[(".linux", b"kernel"), (".initrd", &chain)])),
-        ("uimage", files::uimage(kimage::assemble::kind::RAMDISK, &[&chain])),
+        ("uimage", files::uimage(kimage::internals::kind::RAMDISK, &[&chain])),
     ] {
         fs::write(&path, file).unwrap();
         assert_same(name, &extract(&path, "initramfs"), &chain);

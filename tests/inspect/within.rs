@@ -3,8 +3,8 @@
 
 use crate::files;
 use crate::support::{assert_same, kimage, run, run_ok, stderr, stdout, tempdir};
-use kimage::assemble::kind;
 use kimage::inspect::{Limits, Opened, map::map, open, verify::verify};
+use kimage::internals::kind;
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};

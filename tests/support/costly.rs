@@ -3,11 +3,10 @@
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its share")]
 
 use super::elf_builder::Builder;
-use kimage::assemble::kind;
 use kimage::codec::{Codec, Parameters};
-use kimage::headers::Header;
 use kimage::internals::fdt::{Flat, Node, Property, Strings};
 use kimage::internals::uimage::{name_bytes, plan};
+use kimage::internals::{Header, kind};
 use kimage::layout::Plan;
 
 /// An ARM zImage without a table, of that body.

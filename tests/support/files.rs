@@ -3,11 +3,11 @@
 #![allow(dead_code, unreachable_pub, reason = "a module of tests")]
 
 use super::support::{read, testdata};
-use kimage::assemble::{self, CrcChoice, kind};
+use kimage::assemble::{self, CrcChoice};
 use kimage::codec::{Codec, Parameters};
-use kimage::headers::Header;
 use kimage::internals::fdt::{Flat, Node, Property, Strings};
 use kimage::internals::uimage;
+use kimage::internals::{Header, kind};
 use kimage::layout::Plan;
 
 /// Every format, with a name.

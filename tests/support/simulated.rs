@@ -6,7 +6,7 @@
 use kimage::Error;
 use kimage::assemble::{StandaloneRequest, bzimage_standalone};
 use kimage::codec::Codec;
-use kimage::headers::BzImage;
+use kimage::internals::BzImage;
 use load::{relocate, segments};
 use memory::{Span, Taken, check_place};
 use parameters::{LEN, MAGIC, PLAIN, Parameters, RELOCATABLE};

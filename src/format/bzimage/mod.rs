@@ -15,9 +15,9 @@ mod scan;
 mod standalone;
 mod standalone_image;
 
+pub use check::CrcState;
 pub(crate) use check::INFO as KERNEL_INFO_RULE;
 pub(crate) use check::RULES;
-pub use check::{CrcState, StoredCrc};
 pub(crate) use check::{LAST_ROOT_DEV, demands_large_alignment};
 pub(crate) use init_size::{MemoryOf, Unpacked, init_size};
 pub(crate) use join::{is_second_part, join_setup};
@@ -27,7 +27,6 @@ pub(crate) use parse::CRCS;
 pub use parse::{BzImage, Setup};
 pub use plan::{CrcChoice, Error, Generation};
 pub(crate) use plan::{MAX_SETUP, Parts, plan};
-pub use raw::SetupHeader;
 pub(crate) use raw::{
     BOOT_FLAG, FIELDS, HDRS, LOADFLAGS, XLF_5LEVEL_ENABLED, XLF_EFI_HANDOVER_32, XLF_KERNEL_64, XLOADFLAGS, offset_of,
 };

@@ -43,11 +43,6 @@ impl<'a> Property<'a> {
         self.padding.get(..len).unwrap_or_default()
     }
 
-    /// A property without value.
-    pub fn empty(name: impl Into<Cow<'a, str>>) -> Self {
-        Property::bytes(name, Vec::new())
-    }
-
     /// A property of one 32-bit cell.
     pub fn u32(name: impl Into<Cow<'a, str>>, value: u32) -> Self {
         Property::bytes(name, value.to_be_bytes().to_vec())

@@ -13,7 +13,7 @@ mod layout;
 pub(crate) mod rules;
 
 pub(crate) use bootm::{BootView, compression_fits};
-pub use build::{Built, Error, External, Options, Unfilled, plan};
+pub use build::{Error, External, Options, Unfilled, plan};
 pub use hash::Algorithm;
 pub use layout::Layout;
 pub(crate) use rules::RULES;
@@ -162,12 +162,6 @@ impl<'a> Fit<'a> {
     pub(crate) fn end(&self) -> u64 {
         let external = self.images().filter_map(|image| Some(image.placement().ok()??.range().end));
         external.fold(len64(self.dtb().bytes()), u64::max)
-    }
-
-    /// The image of that name.
-    pub fn image(&self, name: &str) -> Option<Image<'_, 'a>> {
-        let node = self.tree.find("/images")?.child(name)?;
-        Some(Image { fit: self, node })
     }
 
     /// Its configurations.

@@ -18,20 +18,20 @@ use crate::elf_builder::{
     Builder, GLOBAL, PT_LOAD, PT_TLS, SHF_ALLOC, SHF_EXECINSTR, SHF_TLS, SHF_WRITE, SHT_PROGBITS, SHT_STRTAB, Section,
 };
 use crate::support::{self, corpus, run, stderr, tempdir, testdata, tool};
-use kimage::assemble::{self, Assembled, CrcChoice, UImageRequest, kind};
+use kimage::assemble::{self, Assembled, CrcChoice, UImageRequest};
 use kimage::bytes::{FieldError, help};
 use kimage::codec::Codec;
 use kimage::elf::{self, Elf, FlatOptions};
 use kimage::error::{InputError, StubError};
-use kimage::headers::Fit;
-use kimage::headers::{BzImage, Setup};
-use kimage::headers::{Header, UImage};
+use kimage::internals::Fit;
 use kimage::internals::bzimage;
 use kimage::internals::fdt::{Dtb, Flat, Node, Property, Strings};
 use kimage::internals::image64::Image64;
 use kimage::internals::pe::Pe;
 use kimage::internals::uimage;
 use kimage::internals::zimage::{self, ZImage};
+use kimage::internals::{BzImage, Setup};
+use kimage::internals::{Header, UImage, kind};
 use kimage::kbuild::{VOFFSET, ZOFFSET};
 use kimage::layout::Plan;
 use proptest::collection::vec;

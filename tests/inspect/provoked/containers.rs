@@ -2,8 +2,8 @@
 
 use super::{breaks, each_breaks_one_rule, rules};
 use crate::files::{self, blob};
-use kimage::assemble::kind;
 use kimage::internals::fdt::{Node, Property};
+use kimage::internals::kind;
 
 /// An arm64 `Image`, whose reserved words are zero.
 fn arm64() -> Vec<u8> {
