@@ -4,7 +4,7 @@
 #     sh tests/fetch-debian.sh [CACHE]
 #
 # CACHE (default: KIMAGE_DEBIAN, else debian in KIMAGE_CACHE, which is ~/.cache/kimage) comes to hold a folder SUITE-ARCH-PACKAGE for each, with what the
-# package has in /boot: vmlinuz and config; and a folder of programs that are wrapped like a kernel and are none. What is there already is not fetched again. Needs apt and dpkg-deb; no
+# package has in /boot: vmlinuz and config; for some, modules and Module.symvers of the same build; and a folder of programs that are wrapped like a kernel and are none. What is there already is not fetched again. Needs apt and dpkg-deb; no
 # root, and nothing of this machine's own apt is touched. Kernels are GPL-2.0: test data only, never committed.
 set -eu
 cache=${1:-${KIMAGE_DEBIAN:-${KIMAGE_CACHE:-$HOME/.cache/kimage}/debian}}
@@ -82,6 +82,44 @@ while read -r suite arch meta; do
     fetch "$suite" "$arch" "$meta" || { echo "NOT FETCHED: $suite $arch $meta" >&2; failed=1; }
 done <<LIST
 $kernels
+LIST
+
+# Modules of the kernel that is there, and the checksums of what all of that build export (tests/inspect/modules.rs,
+# tests/elf/strip/objects.rs).
+fetch_modules() {
+    suite=$1 arch=$2
+    folder=$cache/$suite-$arch-$3
+    if [ -d "$folder/modules" ]; then
+        echo "there already: $folder/modules"
+        return 0
+    fi
+    version=$(cd "$folder" && ls vmlinu*-* | sed 's/^vmlinu[xz]-//')
+    [ -n "$version" ] && update_apt "$suite" "$arch" || return 1
+    for name in "linux-image-$version" "linux-headers-$version"; do
+        rm -rf "$work/deb"
+        mkdir "$work/deb"
+        (cd "$work/deb" && private_apt "$suite" "$arch" apt-get download "$name" >"$work/log" 2>&1) || {
+            cat "$work/log" >&2
+            return 1
+        }
+        dpkg-deb -x "$work"/deb/*.deb "$work/root"
+    done
+    mkdir "$work/new"
+    for name in virtio_net failover ext4 crc16 loop vfat af_packet dm-mod nls_utf8 zram; do
+        find "$work/root" -name "$name.ko*" -exec cp '{}' "$work/new/" ';'
+    done
+    find "$work/root" -name Module.symvers -exec cp '{}' "$work/new/" ';'
+    rm -rf "$work/root"
+    mv "$work/new" "$folder/modules"
+}
+while read -r suite arch flavour; do
+    fetch_modules "$suite" "$arch" "$flavour" || { echo "NOT FETCHED: modules of $suite $arch $flavour" >&2; failed=1; }
+done <<LIST
+bookworm amd64 cloud-amd64
+bookworm arm64 cloud-arm64
+bookworm armhf armmp
+bookworm mipsel 4kc-malta
+trixie amd64 cloud-amd64
 LIST
 
 # Programs that boot as a kernel does (tests/inspect/programs.rs).

@@ -57,6 +57,7 @@ needs='
     mkbootimg:mkbootimg
     /usr/lib/systemd/boot/efi/linuxx64.efi.stub:systemd-boot-efi
     busybox:busybox-static
+    modinfo:kmod
     lz4:lz4
     lzop:lzop
     python3:python3

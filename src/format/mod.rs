@@ -17,6 +17,7 @@ pub mod fit;
 pub(crate) mod footprint;
 pub(crate) mod foreign;
 pub mod image64;
+pub(crate) mod module;
 pub(crate) mod mtk;
 pub mod pe;
 pub(crate) mod rpi;

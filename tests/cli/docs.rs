@@ -34,6 +34,7 @@ const REAL: &[(&str, &str)] = &[
     ("--against vmlinux", "x86_64-xz"),
     // The kernels of the corpus have no kallsyms.
     ("--symbols", DEBIAN),
+    ("virtio_net.ko", DEBIAN),
 ];
 const DEBIAN: &str = "bookworm-amd64-cloud-amd64";
 
@@ -170,9 +171,15 @@ fn make_real(dir: &Path, traits: &str) -> bool {
         fs::copy(to, dir.join(name)).unwrap();
     };
     if traits == DEBIAN {
-        let kernel = support::debian_kernel(DEBIAN);
-        kernel.iter().for_each(|kernel| replace("vmlinuz", kernel));
-        return kernel.is_some();
+        let Some(kernel) = support::debian_kernel(DEBIAN) else { return false };
+        replace("vmlinuz", &kernel);
+        let modules = kernel.with_file_name("modules");
+        if !modules.is_dir() {
+            support::missing(&format!("no modules in {} (sh tests/fetch-debian.sh)", modules.display()));
+            return false;
+        }
+        ["virtio_net.ko", "Module.symvers"].iter().for_each(|name| replace(name, &modules.join(name)));
+        return true;
     }
     let Some(tree) = support::tree(traits) else { return false };
     // The build folder is only read.

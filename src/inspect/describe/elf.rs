@@ -5,6 +5,7 @@ use crate::bytes::{Cursor, Endian, FieldError, len64, slice, slice_at, until_zer
 use crate::codec::Codec;
 use crate::elf::raw::{E_ENTRY, E_MACHINE, E_TYPE, EI_CLASS, EI_DATA, PF_R, PF_W, PF_X, PT_INTERP, SHF_EXECINSTR};
 use crate::elf::{Elf, Error, Kind as ElfKind, MODINFO, Note, PT_LOAD, banner_in};
+use crate::format::module::Module;
 use crate::format::{Format, wrapper};
 use crate::inspect::{Fact, Kind, Row, Value};
 use crate::layout::{Region, RegionKind};
@@ -31,7 +32,9 @@ pub(super) fn describe(bytes: &[u8], context: &Context<'_>) -> Result<Described,
     };
     let bits: u64 = if elf.is_64() { 64 } else { 32 };
     let arch = elf.arch().map_or_else(|| format!("machine {}", elf.machine()), |arch| arch.to_string());
-    let title = format!("ELF file, {bits}-bit {order}, {arch}");
+    let module = Module::of(&elf);
+    let what = if module.is_some() { "kernel module" } else { "ELF file" };
+    let title = format!("{what}, {bits}-bit {order}, {arch}");
     let mut described = Described::new(Kind::Known(Format::Elf), title);
     let facts = &mut described.facts;
     facts.push(Fact::new("arch", arch).at(E_MACHINE, 2));
@@ -63,14 +66,43 @@ pub(super) fn describe(bytes: &[u8], context: &Context<'_>) -> Result<Described,
     let sections = u64::try_from(elf.sections().len().saturating_sub(1)).unwrap_or(0);
     facts.push(Fact::number("sections", sections));
     facts.push(Fact::new("symbols", elf.symbols().is_ok()).meaning("symbol table, .symtab"));
-    described.later(super::kernel::INSIDE, look_inside);
+    match &module {
+        Some(module) => describe_module(module, &mut described),
+        None => described.later(super::kernel::INSIDE, look_inside),
+    }
     let notes = elf.notes();
     describe_notes(&elf, &notes, &mut described);
     if is_contents(context) {
         described.whole_part("vmlinux", bytes);
     }
     described.regions = regions(&elf, bytes);
+    if let Some(signature) = module.and_then(|module| module.signature()) {
+        cut_out(&mut described.regions, Region::new("signature", signature.at, RegionKind::Data));
+    }
     Ok(described)
+}
+
+/// What a module says of itself, as modinfo shows it.
+fn describe_module(module: &Module<'_, '_>, described: &mut Described) {
+    const TEXTS: [&str; 6] = ["version", "license", "vermagic", "kernel_version", "depends", "srcversion"];
+    let facts = &mut described.facts;
+    facts.extend(module.name().map(|name| Fact::new("name", Value::text(name))));
+    for key in TEXTS {
+        let found = module.info(key);
+        facts.extend(found.map(|(value, at)| Fact::new(key, Value::text(value)).at(at, len64(value))));
+    }
+    let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+    facts.push(Fact::number("parameters", count(module.parameters().len())));
+    let versions = module.versions().map_or(0, |versions| versions.len());
+    facts.push(Fact::number("modversions", count(versions)).meaning("symbols of others whose checksums it has"));
+    let Some(signature) = module.signature() else {
+        facts.push(Fact::new("signature", "none"));
+        return;
+    };
+    let at = signature.at;
+    facts.push(Fact::new("signature", signature.form).meaning("not checked").at(at.start, at.end - at.start));
+    facts.extend(signature.signer.map(|name| Fact::new("signer", Value::text(name))));
+    facts.extend(signature.hash.map(|hash| Fact::new("signature_hash", hash)));
 }
 
 /// Whatever a decompressor starts is the kernel; of another ELF file its banner tells.

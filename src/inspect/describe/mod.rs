@@ -33,6 +33,7 @@ use crate::finding::Finding;
 use crate::format::Format;
 use crate::format::fdt::Behind;
 use crate::format::foreign::Foreign;
+use crate::format::module::Module;
 use crate::layout::{Region, RegionKind};
 use crate::payload::search::Budget;
 use std::borrow::Cow;
@@ -256,6 +257,10 @@ pub(super) fn split(data: &[u8], name: &str, kind: Option<Kind>) -> Vec<Child> {
     let format = Format::detect(data);
     if format == Some(Format::Elf) {
         let Ok(elf) = Elf::parse(data) else { return vec![Child::range("vmlinux", 0..end)] };
+        if Module::of(&elf).is_some() {
+            // What is signed behind it is a part of it.
+            return vec![Child::range("module", 0..end)];
+        }
         let len = elf.file_end().min(end);
         let mut children = vec![Child::range("vmlinux", 0..len)];
         if len < end {

@@ -1,8 +1,10 @@
 //! ELF files, and the relocation table behind a kernel.
 
+use super::signatures;
 use crate::bytes::len64;
 use crate::elf::{Elf, Kind as ElfKind, Lists, PT_LOAD, RelocKind};
 use crate::finding::{Checks, Hex, rules};
+use crate::format::module::Module;
 use crate::format::{Format, bzimage};
 use crate::inspect::{Kind, Layer, Opened};
 use crate::payload::{parse_relocs, points_into};
@@ -32,6 +34,9 @@ rules! {
 
 pub(super) fn check(opened: &Opened<'_>, layer: &Layer, checks: &mut Checks) {
     let Ok(elf) = Elf::parse(opened.bytes(layer)) else { return };
+    if let Some(module) = Module::of(&elf) {
+        signatures::module(&module, checks);
+    }
     if !matches!(elf.kind(), ElfKind::Executable | ElfKind::Dynamic) {
         return;
     }

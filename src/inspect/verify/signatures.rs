@@ -8,6 +8,7 @@ use crate::format::android::BootImage;
 use crate::format::avb::VerifiedBoot;
 use crate::format::cpio::Cpio;
 use crate::format::foreign::{AVB, Foreign, is_signed_module};
+use crate::format::module::Module;
 use crate::format::pe::Pe;
 use crate::format::tplink::TpLink;
 use crate::format::uki::{self, Role};
@@ -32,6 +33,10 @@ rules! {
         "nobody looked whether the kernel would take them: where it wants signatures (CONFIG_MODULE_SIG_FORCE, \
          lockdown), it may refuse them",
         "check them on the machine that they are for, or with modinfo and the key";
+    SIGNED_MODULE = "module.signature", Note, "signature of the module",
+        "nobody looked whether the kernel would take it: where it wants signatures (CONFIG_MODULE_SIG_FORCE, lockdown), it \
+         may refuse the module",
+        "check it on the machine that it is for, or with the key";
     ANDROID_SIGNATURE = "android.signature", Note, "signature of the boot image",
         "nobody looked whether it is that of these bytes: avbtool verify_image does",
         "check it with avbtool verify_image";
@@ -154,6 +159,14 @@ pub(super) fn cpio(bytes: &[u8], checks: &mut Checks) {
         let found = format!("{modules} with a signature, not checked{more}");
         checks.not_checked(&MODULE_SIGNATURE, module_at, found, MODULE_SIGNATURES);
     }
+}
+
+/// The signature behind a module.
+pub(super) fn module(module: &Module<'_, '_>, checks: &mut Checks) {
+    let Some(signature) = module.signature() else { return };
+    let of = |name: Option<&[u8]>| name.map_or("somebody".into(), |name| String::from_utf8_lossy(name).into_owned());
+    let found = format!("{} by {}, not checked", signature.form, of(signature.signer));
+    checks.not_checked(&SIGNED_MODULE, signature.at.start, found, MODULE_SIGNATURES);
 }
 
 /// The signature section of a boot image where it is none that has a magic number: that is a layer of its own.
