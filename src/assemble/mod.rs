@@ -82,6 +82,15 @@ impl<'a> Assembled<'a> {
     pub fn emit(&self, out: impl std::io::Write) -> Result<Emitted> {
         Ok(self.plan.emit(out)?)
     }
+
+    /// Writes the image at the position of a file, which is behind it then. Faster where a header has a digest of what is
+    /// behind it: that is hashed while it is written, and the header comes last.
+    ///
+    /// # Errors
+    /// The file's own.
+    pub fn emit_seek(&self, out: impl std::io::Write + std::io::Seek) -> Result<Emitted> {
+        Ok(self.plan.emit_seek(out)?)
+    }
 }
 
 /// What an assembled image is.

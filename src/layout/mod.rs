@@ -1,7 +1,7 @@
 //! Layer 3: what goes where.
 //!
 //! A builder reserves sizes with [`Reserver`], which hands out offsets; the finished [`Plan`] is then written in one
-//! pass by [`Plan::emit`]. What a plan promises, a parser finds as [`Region`]s.
+//! pass by [`Plan::emit`], each byte once. What a plan promises, a parser finds as [`Region`]s.
 
 mod emit;
 mod reserve;
@@ -64,6 +64,37 @@ pub(crate) enum Content<'a> {
     /// Little-endian CRC-32 (reflected polynomial 0xedb88320, start 0xffffffff) of everything before it, **without**
     /// the final inversion: what `arch/x86/boot/tools/build.c` wrote up to Linux 6.14.
     Crc32NoXor,
+    /// A header with the digest of what it stands before.
+    Leading(Leading),
+}
+
+/// A header that has the CRC-32 of the pieces behind it, and then its own, both big-endian.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Leading {
+    /// The header with zeros in place of both.
+    pub bytes: Vec<u8>,
+    /// Bytes behind it that it has the CRC-32 of: whole pieces.
+    pub len: u64,
+    /// Where in it that CRC-32 goes.
+    pub behind_at: usize,
+    /// Where in it its own CRC-32 goes, for which these four bytes are zeros.
+    pub own_at: usize,
+}
+
+impl Leading {
+    /// The header before what has this CRC-32.
+    fn finished(&self, behind: u32) -> Vec<u8> {
+        let mut bytes = self.bytes.clone();
+        let put = |at: usize, crc: u32, bytes: &mut [u8]| {
+            if let Some(place) = bytes.get_mut(at..).and_then(|rest| rest.first_chunk_mut()) {
+                *place = crc.to_be_bytes();
+            }
+        };
+        put(self.behind_at, behind, &mut bytes);
+        let own = crc32fast::hash(&bytes);
+        put(self.own_at, own, &mut bytes);
+        bytes
+    }
 }
 
 /// A run of bytes of the image that comes from one place.
@@ -136,6 +167,10 @@ impl<'a> Plan<'a> {
                     out.extend_from_slice(crate::bytes::slice(bytes, start - piece.at.start, len).unwrap_or(&[]));
                 }
                 Content::Fill(byte) => out.resize(out.len().saturating_add(usize_or_max(len)), *byte),
+                Content::Leading(header) => {
+                    let bytes = crate::bytes::slice(&header.bytes, start - piece.at.start, len);
+                    out.extend_from_slice(bytes.unwrap_or(&[]));
+                }
                 Content::Crc32NoXor => out.resize(out.len().saturating_add(usize_or_max(len)), 0),
             }
         }

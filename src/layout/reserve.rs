@@ -1,6 +1,6 @@
 //! Hands out ranges. The only code that adds up offsets.
 
-use super::{Content, Error, Piece, Plan, Region, RegionKind};
+use super::{Content, Error, Leading, Piece, Plan, Region, RegionKind};
 use crate::bytes::{Align, len64};
 use std::borrow::Cow;
 
@@ -66,6 +66,14 @@ impl<'a> Reserver<'a> {
     /// As [`Reserver::bytes`].
     pub(crate) fn crc32_no_xor(&mut self) -> Result<(), Error> {
         self.push(4, Content::Crc32NoXor)
+    }
+
+    /// Adds a header with digests, which must be the first piece.
+    ///
+    /// # Errors
+    /// As [`Reserver::bytes`].
+    pub(crate) fn leading(&mut self, header: Leading) -> Result<(), Error> {
+        self.push(len64(&header.bytes), Content::Leading(header))
     }
 
     /// Adds every piece of another plan.

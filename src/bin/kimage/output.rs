@@ -9,10 +9,15 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use kimage::report::OUTPUT_OWNER;
 use kimage::report::STDOUT;
 use std::fs::File;
-use std::io::{self, BufWriter, IsTerminal, Write};
+use std::io::{self, BufWriter, IsTerminal, Seek, SeekFrom, Write};
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
+
+/// What an output is written to. Only a file that nobody sees yet has a position.
+pub(crate) trait Sink: Write + Seek {}
+
+impl<T: Write + Seek> Sink for T {}
 
 /// Where an output goes.
 pub(crate) struct Output<'p> {
@@ -40,7 +45,7 @@ impl Output<'_> {
     }
 
     /// Lets `write` write the output of `len` bytes.
-    pub(crate) fn write<T>(&self, len: u64, write: impl FnOnce(&mut dyn Write) -> Result<T>) -> Result<T> {
+    pub(crate) fn write<T>(&self, len: u64, write: impl FnOnce(&mut dyn Sink) -> Result<T>) -> Result<T> {
         let value = self.write_unnoted(len, write)?;
         if !self.is_stdout() {
             crate::depfile::written(self.path);
@@ -49,7 +54,7 @@ impl Output<'_> {
     }
 
     /// The same for a file that no build engine waits for.
-    pub(crate) fn write_unnoted<T>(&self, len: u64, write: impl FnOnce(&mut dyn Write) -> Result<T>) -> Result<T> {
+    pub(crate) fn write_unnoted<T>(&self, len: u64, write: impl FnOnce(&mut dyn Sink) -> Result<T>) -> Result<T> {
         if self.is_stdout() && !self.is_text && io::stdout().is_terminal() {
             bail!("standard output is a terminal; name a file with -o, or redirect the output");
         }
@@ -66,13 +71,13 @@ impl Output<'_> {
         checked.with_context(|| self.name())
     }
 
-    fn write_stdout<T>(&self, len: u64, write: impl FnOnce(&mut dyn Write) -> Result<T>) -> Result<T> {
+    fn write_stdout<T>(&self, len: u64, write: impl FnOnce(&mut dyn Sink) -> Result<T>) -> Result<T> {
         fd::check_stdout()?;
         let stdout = io::stdout();
         if !stdout.is_terminal() {
             // Not by way of the standard library's buffer, which looks for line ends.
             let file = File::from(stdout.as_fd().try_clone_to_owned().context("cannot be written")?);
-            return fill(&file, len, write);
+            return fill(&file, false, len, write);
         }
         let mut screen = Screen::new(stdout.lock(), false);
         let value = write(&mut screen)?;
@@ -82,25 +87,25 @@ impl Output<'_> {
 
     /// As [`Output::write`], to `name` in a folder that is held open; the path is for messages and for who waits for the file.
     pub(crate) fn write_into(&self, folder: &Folder, name: &str, bytes: &[u8]) -> Result<()> {
-        let write = |out: &mut dyn Write| Ok(out.write_all(bytes)?);
+        let write = |out: &mut dyn Sink| Ok(out.write_all(bytes)?);
         let written = folder.entry(name).and_then(|place| self.write_at(&place, bytes.len() as u64, write));
         written.with_context(|| self.name())?;
         crate::depfile::written(self.path);
         Ok(())
     }
 
-    fn write_at<T>(&self, place: &Place, len: u64, write: impl FnOnce(&mut dyn Write) -> Result<T>) -> Result<T> {
+    fn write_at<T>(&self, place: &Place, len: u64, write: impl FnOnce(&mut dyn Sink) -> Result<T>) -> Result<T> {
         let entry = match place {
             Place::Open(entry) => {
                 let file = entry.open()?;
-                let value = fill(&file, len, write)?;
+                let value = fill(&file, false, len, write)?;
                 fd::closed(&file).context("cannot be written")?;
                 return Ok(value);
             }
             Place::Replace(entry) => entry,
         };
         let draft = Draft::new(entry).context("no file can be made in its folder")?;
-        let value = fill(draft.file(), len, write)?;
+        let value = fill(draft.file(), true, len, write)?;
         input::are_unchanged()?;
         for lost in draft.put(self.sync)? {
             message::finding(&OUTPUT_OWNER.finding(format!("{} {lost}", self.name())));
@@ -109,9 +114,9 @@ impl Output<'_> {
     }
 }
 
-fn fill<T>(to: &File, len: u64, write: impl FnOnce(&mut dyn Write) -> Result<T>) -> Result<T> {
+fn fill<T>(to: &File, is_ours: bool, len: u64, write: impl FnOnce(&mut dyn Sink) -> Result<T>) -> Result<T> {
     // Small pieces are gathered; large ones pass through without a copy.
-    let mut out = BufWriter::with_capacity(64 << 10, Watched { to, bar: Bar::new(len) });
+    let mut out = BufWriter::with_capacity(64 << 10, Watched { to, is_ours, bar: Bar::new(len) });
     let value = write(&mut out)?;
     out.flush().context("cannot be written")?;
     Ok(value)
@@ -132,6 +137,8 @@ const KERNEL_TURN: usize = 64 << 20;
 /// A writer under a progress bar.
 struct Watched<'f> {
     to: &'f File,
+    /// From its first byte to its last.
+    is_ours: bool,
     bar: Bar,
 }
 
@@ -158,6 +165,16 @@ impl Write for Watched<'_> {
 
     fn flush(&mut self) -> io::Result<()> {
         self.to.flush()
+    }
+}
+
+impl Seek for Watched<'_> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        if !self.is_ours {
+            return Err(io::ErrorKind::NotSeekable.into());
+        }
+        self.bar.done = self.to.seek(to)?;
+        Ok(self.bar.done)
     }
 }
 

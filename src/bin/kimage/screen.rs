@@ -8,7 +8,7 @@ use crate::{fd, options};
 use anyhow::{Context, Result};
 use kimage::bytes::is_printable;
 use kimage::report::Style;
-use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::io::{self, ErrorKind, IsTerminal, Seek, SeekFrom, Write};
 
 /// Prints to standard output what `write` writes.
 ///
@@ -92,6 +92,12 @@ impl<W: Write> Screen<W> {
             }
             done => done,
         }
+    }
+}
+
+impl<W: Write> Seek for Screen<W> {
+    fn seek(&mut self, _: SeekFrom) -> io::Result<u64> {
+        Err(io::ErrorKind::NotSeekable.into())
     }
 }
 

@@ -301,7 +301,7 @@ fn append_system<'a>(reserver: &mut Reserver<'a>, system: &Plan<'a>, padded: u64
             layout::Content::Bytes(bytes) => reserver.bytes(bytes.clone())?,
             layout::Content::Fill(byte) => reserver.fill(piece.at.end - piece.at.start, *byte)?,
             // A flat ELF image holds no digest.
-            layout::Content::Crc32NoXor => {}
+            layout::Content::Crc32NoXor | layout::Content::Leading(_) => {}
         }
     }
     if crc {

@@ -16,7 +16,7 @@ use crate::bytes::{self, Align, Cursor, Endian, Field, FieldError, len64, record
 use crate::finding::Severity;
 use crate::format::entered;
 use crate::format::footprint::{Footprint, Stage};
-use crate::layout::{self, Plan, Region, RegionKind, Reserver};
+use crate::layout::{self, Leading, Plan, Region, RegionKind, Reserver};
 use miette::Diagnostic;
 use std::borrow::Cow;
 use std::ops::Range;
@@ -484,23 +484,27 @@ pub fn plan<'a>(magic: Option<u32>, header: &Header, files: &[Plan<'a>]) -> Resu
     }
     let signature = if ivt.is_some() { CSF_LEN } else { 0 };
     let body = body.finish();
-    let mut raw = RawHeader {
+    let raw = RawHeader {
         ih_magic: magic.unwrap_or(MAGIC).into(),
         ih_hcrc: 0.into(),
         ih_time: header.time.into(),
         ih_size: narrow(body.len() + signature)?.into(),
         ih_load: header.load.into(),
         ih_ep: header.entry.into(),
-        ih_dcrc: body.crc32().into(),
+        ih_dcrc: 0.into(),
         ih_os: header.os,
         ih_arch: header.arch,
         ih_type: if header.kind == kind::FDT_LEGACY { kind::FLAT_DT } else { header.kind },
         ih_comp: header.comp,
         ih_name: header.name,
     };
-    raw.ih_hcrc = crc32fast::hash(raw.as_bytes()).into();
     let mut image = Reserver::new();
-    image.bytes(raw.as_bytes().to_vec())?;
+    image.leading(Leading {
+        bytes: raw.as_bytes().to_vec(),
+        len: body.len(),
+        behind_at: std::mem::offset_of!(RawHeader, ih_dcrc),
+        own_at: std::mem::offset_of!(RawHeader, ih_hcrc),
+    })?;
     image.append(&body)?;
     Ok(image.finish_with(regions(header.kind, &places, ivt, HEADER_LEN + body.len())))
 }

@@ -32,7 +32,7 @@ pub(crate) fn compress(args: &Compress) -> Result<()> {
         let count = input.len().div_ceil(SPLIT_SIZE as usize).max(1);
         let pieces = if count == 1 { "1 piece".to_owned() } else { format!("{count} pieces of 16 MiB") };
         let cost = if args.split_cost {
-            let mut whole = Counted { out: &mut io::sink(), len: 0 };
+            let mut whole = Counted { out: io::sink(), len: 0 };
             let parameters = Parameters { split: false, ..parameters };
             codec.compress(&input, &parameters, &mut whole).map_err(kimage::Error::from)?;
             let whole = whole.len + trailer.map_or(0, |trailer| trailer.len() as u64);
@@ -121,12 +121,12 @@ fn trailing(codec: Codec, behind: &[u8], at: usize, produced: u64) -> Finding {
 }
 
 /// Counts what passes through.
-struct Counted<'w> {
-    out: &'w mut dyn Write,
+struct Counted<W> {
+    out: W,
     len: u64,
 }
 
-impl Write for Counted<'_> {
+impl<W: Write> Write for Counted<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let count = self.out.write(bytes)?;
         self.len += count as u64;

@@ -80,7 +80,7 @@ pub(crate) fn finish(command: &'static str, path: &Path, building: &Building, as
     let emitted = if building.plan {
         assembled.emit(io::sink())?
     } else {
-        output.write(assembled.plan.len(), |out| Ok(assembled.emit(out)?))?
+        output.write(assembled.plan.len(), |out| Ok(assembled.emit_seek(out)?))?
     };
     let name = output.name();
     let report = Report::new(&name, assembled, emitted, !building.plan);
