@@ -2,7 +2,7 @@
 
 use crate::bytes::FieldError;
 use crate::finding::Finding;
-use crate::format::{bootp, bzimage, dts, fit, uimage, zimage};
+use crate::format::{bootp, bzimage, cpio, dts, fit, uimage, zimage};
 use crate::payload::kernel;
 use crate::{codec, elf, layout, stub};
 use miette::Diagnostic;
@@ -89,6 +89,10 @@ pub enum Error {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Bootp(#[from] bootp::Error),
+    /// The files do not make a cpio archive.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Cpio(#[from] cpio::Error),
     /// The data does not make a uImage.
     #[error(transparent)]
     #[diagnostic(transparent)]
@@ -186,6 +190,7 @@ impl Error {
                 Some(("DTB", *index))
             }
             Error::ZImage(_) => Some(("VMLINUX", 0)),
+            Error::Cpio(cpio::Error::Line { .. }) => Some(("LIST", 0)),
             _ => None,
         }
     }

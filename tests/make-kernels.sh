@@ -187,8 +187,10 @@ make_tree() {
         return 1
     fi
     keep "$name" "$source" "$work/build" "$work/tree" || return 1
-    cp "$source/scripts/extract-vmlinux" "$work/extract-vmlinux"
-    mv "$work/extract-vmlinux" "$cache/extract-vmlinux"
+    for file in scripts/extract-vmlinux usr/gen_init_cpio.c; do
+        cp "$source/$file" "$work/${file##*/}"
+        mv "$work/${file##*/}" "$cache/"
+    done
     echo "$2 $version $(recipe "$pattern")" >"$work/tree/made-from"
     for old in "$cache"/$pattern; do rm -rf "$old"; done
     mv "$work/tree" "$cache/$name"

@@ -21,6 +21,7 @@ pub use uimage::{Derived, UImageRequest, uimage};
 // What the requests are made of.
 pub use crate::elf::{DEFAULT_MAX_SIZE, FlagList, FlatOptions, RemoveList, SectionFlags};
 pub use crate::format::bzimage::{CrcChoice, Generation};
+pub use crate::format::cpio::CpioFile;
 pub use crate::format::dts::{Error as SourceError, File as SourceFile, Source};
 pub use crate::format::fit::{Algorithm, External, Layout as FitLayout, Options as FitOptions};
 pub use crate::format::uimage::{ARCH, COMPRESSION, Name, Names, OS, TYPE};
@@ -34,6 +35,7 @@ use crate::finding::Finding;
 use crate::format::Format;
 use crate::format::bootp::{self, Places};
 use crate::format::bzimage::{self, BzImage, Parts, Setup};
+use crate::format::cpio;
 use crate::format::zimage::{self, ZImage};
 use crate::layout::{Emitted, Plan, RegionKind, Reserver};
 use crate::stub::Stub;
@@ -145,6 +147,15 @@ pub enum Facts {
         kernel_size: u64,
         /// Bytes of the RAM disk.
         initrd_size: u64,
+    },
+    /// cpio archive.
+    Cpio {
+        /// Entries, the trailer left out.
+        entries: usize,
+        /// Bytes of it, before it was compressed.
+        data_size: u64,
+        /// The codec's name.
+        compression: &'static str,
     },
     /// Flat binary.
     Flat {
@@ -413,6 +424,44 @@ pub fn bootp<'a>(image: &'a [u8], request: &BootpRequest<'a>) -> Result<Assemble
     let facts = Facts::Bootp { kernel_size: parsed.kernel_len(), initrd_size: len64(request.initrd) };
     let plan = bootp::plan(image, request.initrd, places)?;
     Ok(Assembled::new(plan, facts))
+}
+
+/// The files of a list in the format of the kernel's `usr/gen_init_cpio`; where they have a
+/// [`location`](CpioFile::location), their data is yet to be read.
+///
+/// # Errors
+/// [`Error::Cpio`], with the number of the line that is none.
+pub fn cpio_list<'a>(text: &[u8]) -> Result<Vec<CpioFile<'a>>> {
+    Ok(cpio::list(text)?)
+}
+
+/// A cpio archive (newc) for an initial RAM disk, with the bytes of the kernel's `usr/gen_init_cpio`. All files have the time
+/// `mtime`, in seconds since 1970.
+///
+/// # Errors
+/// [`Error::Cpio`] for what an archive cannot hold, and what compressing says.
+///
+/// # Example
+///
+/// ```
+/// let list = b"dir /dev 0755 0 0\nnod /dev/console 0600 0 0 c 5 1\n";
+/// let files = kimage::assemble::cpio_list(list)?;
+/// let archive = kimage::assemble::cpio(files, 0, kimage::codec::Codec::None, &Default::default())?;
+/// assert_eq!(archive.plan.len(), 512);
+/// # Ok::<(), kimage::Error>(())
+/// ```
+pub fn cpio<'a>(files: Vec<CpioFile<'a>>, mtime: u32, codec: Codec, options: &Parameters) -> Result<Assembled<'a>> {
+    let entries = files.iter().map(|file| file.names.len()).sum();
+    let mut plan = cpio::plan(files, mtime)?;
+    let data_size = plan.len();
+    if codec != Codec::None {
+        let (mut packed, mut reserver) = (Vec::new(), Reserver::new());
+        codec.compress(&plan.bytes(), options, &mut packed)?;
+        reserver.bytes(packed)?;
+        reserver.region("archive", 0, RegionKind::Payload);
+        plan = reserver.finish();
+    }
+    Ok(Assembled::new(plan, Facts::Cpio { entries, data_size, compression: codec.name() }))
 }
 
 /// ARM `xipImage`, a kernel that runs where its flash memory is: the flat binary of `vmlinux`. Where it is to unpack its

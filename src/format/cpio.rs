@@ -3,7 +3,10 @@
 //! Source: Documentation/driver-api/early-userspace/buffer-format.rst, Linux 7.2: "newc" (070701) and "crc" (070702)
 //! entries, each a header of 110 hexadecimal characters, a name and data, both padded to 4 bytes.
 
-use crate::bytes::{FieldError, len64, slice};
+use crate::bytes::{Align, FieldError, len64, slice};
+use crate::layout::{self, Plan, RegionKind, Reserver};
+use miette::Diagnostic;
+use std::borrow::Cow;
 
 /// Length of an entry's header in bytes.
 pub(crate) const HEADER_LEN: u64 = 110;
@@ -11,6 +14,15 @@ pub(crate) const HEADER_LEN: u64 = 110;
 const CHECK_AT: u64 = 102;
 /// The name that ends an archive.
 pub(crate) const TRAILER: &[u8] = b"TRAILER!!!";
+/// The bits of `st_mode` that are the type, and the types.
+pub(crate) const TYPE: u32 = 0o170_000;
+const FIFO: u32 = 0o010_000;
+const CHARACTER: u32 = 0o020_000;
+pub(crate) const FOLDER: u32 = 0o040_000;
+const BLOCK: u32 = 0o060_000;
+const FILE: u32 = 0o100_000;
+const LINK: u32 = 0o120_000;
+const SOCKET: u32 = 0o140_000;
 
 /// One entry of an archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,8 +49,6 @@ impl Entry<'_> {
     /// `c_check` where the kernel looks at it, in a "crc" entry of a file that has data: the sum of its bytes, modulo 2^32
     /// (init/initramfs.c, `do_copy`, Linux 5.18). A further name of a file has none of the data.
     pub(crate) fn checksum(&self) -> Option<u32> {
-        const TYPE: u32 = 0o170_000;
-        const FILE: u32 = 0o100_000;
         self.check.filter(|_| self.mode & TYPE == FILE && self.size > 0)
     }
 
@@ -144,25 +154,190 @@ fn entry(bytes: &[u8], at: u64) -> Result<Entry<'_>, FieldError> {
     Ok(Entry { name, mode, mtime, at, data_at, size, check, next: (data_at + size).next_multiple_of(4) })
 }
 
+/// A file of an archive that is to be written.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CpioFile<'a> {
+    /// Its path; of a file with hard links all of them. A `/` in front is left out.
+    pub names: Vec<Vec<u8>>,
+    /// Type and permissions (`st_mode`).
+    pub mode: u32,
+    /// Numbers of user and group.
+    pub owner: (u32, u32),
+    /// Of a device node, major and minor number.
+    pub device: (u32, u32),
+    /// Contents of a file; what a symbolic link leads to.
+    pub data: Cow<'a, [u8]>,
+    /// Where the contents of a file are to be read, as a list has it: with `${NAME}` for a variable of the environment.
+    pub location: Option<Vec<u8>>,
+}
+
+/// An archive cannot be made.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[non_exhaustive]
+pub enum Error {
+    /// A line of a list is none.
+    #[error("line {number} of the list, `{}`: {why}", line.escape_debug())]
+    #[diagnostic(help("the kinds of lines, in numbers that are octal for MODE:\n{LINES}"))]
+    Line {
+        /// Counted from 1.
+        number: usize,
+        /// Its text.
+        line: String,
+        /// What is wrong.
+        why: &'static str,
+    },
+    /// More than the 32 bits of a header's field can say.
+    #[error("{}: {need} bytes are more than an archive can say of {field}, {max}", String::from_utf8_lossy(name).escape_debug())]
+    #[diagnostic(help("leave it out, or make it shorter"))]
+    TooLarge {
+        /// Path of the file.
+        name: Vec<u8>,
+        /// `c_filesize` or `c_namesize`.
+        field: &'static str,
+        /// Bytes.
+        need: u64,
+        /// Bytes allowed.
+        max: u64,
+    },
+    /// The archive did not come out.
+    #[error(transparent)]
+    Layout(#[from] layout::Error),
+}
+
+/// What a list consists of.
+const LINES: &str = "  file NAME LOCATION MODE UID GID [HARD_LINK...]
+  dir NAME MODE UID GID
+  nod NAME MODE UID GID b|c MAJOR MINOR
+  slink NAME TARGET MODE UID GID
+  pipe NAME MODE UID GID
+  sock NAME MODE UID GID";
+
+/// The files of a list as usr/gen_init_cpio.c of the kernel reads it (Linux 2.6 to 7.2). What that passes over with a message,
+/// or without one, as a line of an unknown kind, is an error here.
+///
+/// # Errors
+/// [`Error::Line`], with the number of the line.
+pub(crate) fn list<'a>(text: &[u8]) -> Result<Vec<CpioFile<'a>>, Error> {
+    let lines = (1..).zip(text.split(|byte| *byte == b'\n')).filter(|(_, line)| !line.starts_with(b"#"));
+    let filled = lines.filter(|(_, line)| !line.trim_ascii().is_empty());
+    let fault = |number, line: &[u8], why| Error::Line { number, line: String::from_utf8_lossy(line).into(), why };
+    filled.map(|(number, line)| file_of(line).map_err(|why| fault(number, line, why))).collect()
+}
+
+/// One line of a list.
+fn file_of<'a>(line: &[u8]) -> Result<CpioFile<'a>, &'static str> {
+    fn number(word: Option<&[u8]>, radix: u32) -> Option<u32> {
+        u32::from_str_radix(std::str::from_utf8(word?).ok()?, radix).ok()
+    }
+    let mut words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+    let kind = match words.next() {
+        Some(b"file") => FILE,
+        Some(b"dir") => FOLDER,
+        Some(b"nod") => CHARACTER,
+        Some(b"slink") => LINK,
+        Some(b"pipe") => FIFO,
+        Some(b"sock") => SOCKET,
+        _ => return Err("no kind of file begins so"),
+    };
+    let mut names = vec![words.next().ok_or("a name is missing")?.to_vec()];
+    let place = match kind {
+        FILE | LINK => Some(words.next().ok_or("a location or target is missing")?.to_vec()),
+        _ => None,
+    };
+    let permissions = number(words.next(), 8).filter(|mode| *mode & !0o7777 == 0).ok_or("no mode in octal digits")?;
+    let mut decimal = || number(words.next(), 10).ok_or("no number from 0 to 4294967295");
+    let owner = (decimal()?, decimal()?);
+    let (mut mode, mut device) = (kind | permissions, (0, 0));
+    if kind == CHARACTER {
+        mode = match words.next() {
+            Some(b"c") => mode,
+            Some(b"b") => BLOCK | permissions,
+            _ => return Err("the type of a device node is neither b nor c"),
+        };
+        let mut decimal = || number(words.next(), 10).ok_or("a device node without its two numbers");
+        device = (decimal()?, decimal()?);
+    }
+    let (data, location) = match place {
+        Some(target) if kind == LINK => (target, None),
+        location => (Vec::new(), location),
+    };
+    if kind == FILE {
+        names.extend(words.map(<[u8]>::to_vec));
+    }
+    Ok(CpioFile { names, mode, owner, device, data: data.into(), location })
+}
+
+/// Plans an archive as usr/gen_init_cpio.c writes it (Linux 2.6 to 7.2), byte for byte where `mtime` is the time of all files:
+/// inode numbers from 721 on, a symbolic link's target with its NUL, zeros up to a multiple of 512 bytes.
+///
+/// # Errors
+/// [`Error::TooLarge`].
+pub(crate) fn plan<'a>(files: Vec<CpioFile<'a>>, mtime: u32) -> Result<Plan<'a>, Error> {
+    /// `PATH_MAX`: init/initramfs.c passes over longer names.
+    const MAX_NAME: u64 = 4096;
+    const BLOCK_LEN: u64 = 512;
+    let word = Align::new(4).unwrap_or(Align::PAGE);
+    let mut out = Reserver::new();
+    for (inode, file) in (721..).zip(files) {
+        let CpioFile { names, mode, owner, device, mut data, .. } = file;
+        let kind = mode & TYPE;
+        if kind == LINK {
+            data.to_mut().push(0);
+        }
+        let links = match kind {
+            FOLDER | FIFO | SOCKET => 2,
+            _ => u32::try_from(names.len()).unwrap_or(u32::MAX),
+        };
+        let last = names.len().saturating_sub(1);
+        for (index, name) in names.iter().enumerate() {
+            // The data goes with the last of the names.
+            let data = if index == last { std::mem::take(&mut data) } else { Cow::Borrowed(&[][..]) };
+            let fits = |field, len: u64, max: u64| match u32::try_from(len) {
+                Ok(value) if len <= max => Ok(value),
+                _ => Err(Error::TooLarge { name: name.clone(), field, need: len, max }),
+            };
+            let size = fits("c_filesize", len64(&data), u32::MAX.into())?;
+            let name = name.strip_prefix(b"/").unwrap_or(name);
+            let name_size = fits("c_namesize", len64(name) + 1, MAX_NAME)?;
+            // Inode, mode, user, group, links, time, size, device of the file system, of the node, length of the name, sum.
+            #[rustfmt::skip]
+            let fields = [inode, mode, owner.0, owner.1, links, mtime, size, 3, 1, device.0, device.1, name_size, 0];
+            out.bytes(header(fields, name))?;
+            out.align(word)?;
+            out.bytes(data)?;
+            out.align(word)?;
+        }
+    }
+    out.bytes(header([0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 11, 0], TRAILER))?;
+    out.align(Align::new(BLOCK_LEN).unwrap_or(Align::PAGE))?;
+    out.region("archive", 0, RegionKind::Data);
+    Ok(out.finish())
+}
+
+/// A header and the name behind it.
+fn header(fields: [u32; 13], name: &[u8]) -> Vec<u8> {
+    let mut out = b"070701".to_vec();
+    fields.iter().for_each(|field| out.extend(format!("{field:08X}").bytes()));
+    out.extend_from_slice(name);
+    out.push(0);
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn header(size: u32, name: &str) -> Vec<u8> {
-        let mut out = b"070701".to_vec();
-        for field in [1, 0o100_644, 0, 0, 1, 7, size, 0, 0, 0, 0, name.len() as u32 + 1, 0] {
-            out.extend(format!("{field:08x}").bytes());
-        }
-        out.extend(name.bytes().chain([0]));
+    fn entry_of(size: u32, name: &str) -> Vec<u8> {
+        let mut out = header([1, 0o100_644, 0, 0, 1, 7, size, 0, 0, 0, 0, name.len() as u32 + 1, 0], name.as_bytes());
         out.resize(out.len().next_multiple_of(4), 0);
         out
     }
 
     #[test]
     fn entries_and_length() {
-        let mut archive = header(5, "a/b");
+        let mut archive = entry_of(5, "a/b");
         archive.extend(b"hello\0\0\0");
-        archive.extend(header(0, "TRAILER!!!"));
+        archive.extend(entry_of(0, "TRAILER!!!"));
         let len = len64(&archive);
         archive.extend([0; 300]);
         let entries: Vec<_> = Cpio::parse(&archive).unwrap().entries().map(Result::unwrap).collect();

@@ -10,7 +10,9 @@ pub(crate) const SCHEMA: u32 = 1;
 /// The JSON Schema (draft 2020-12) of what `command` prints with `--json`; `None` when it has no such form.
 pub fn json_schema(command: &str) -> Option<&'static str> {
     Some(match command {
-        "bzimage" | "zimage" | "image" | "xipimage" | "bootp" | "uimage" | "fit" => include_str!("build.schema.json"),
+        "bzimage" | "zimage" | "image" | "xipimage" | "bootp" | "cpio" | "uimage" | "fit" => {
+            include_str!("build.schema.json")
+        }
         "info" | "extract" => include_str!("info.schema.json"),
         "verify" => include_str!("verify.schema.json"),
         "diff" => include_str!("diff.schema.json"),

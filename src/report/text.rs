@@ -38,6 +38,9 @@ pub fn write_text(report: &Report<'_>, mut out: impl Write) -> io::Result<()> {
         Facts::Bootp { kernel_size, initrd_size } => {
             writeln!(out, "zImage is {kernel_size} bytes, RAM disk {initrd_size}")?;
         }
+        Facts::Cpio { entries, data_size, compression } => {
+            writeln!(out, "cpio archive of {entries} entries, {data_size} bytes, compression {compression}")?;
+        }
         Facts::Flat { load_address, sections, .. } => {
             let size = report.size;
             writeln!(out, "Image is {size} bytes of {sections} sections, for load address {load_address:#x}")?;

@@ -128,6 +128,9 @@ fn folder() -> tempfile::TempDir {
     put(dir, "uki.efi", &files::uki());
     put(dir, "initrd", &files::cpio());
     put(dir, "initrd.cpio.gz", &files::gzip(&files::cpio()));
+    fs::create_dir_all(dir.join("rootfs/bin")).unwrap();
+    put(dir, "rootfs/bin/sh", b"#!\n");
+    put(dir, "nodes.txt", b"dir /dev 755 0 0\nnod /dev/console 600 0 0 c 5 1\n");
     put(dir, "boot.cmd", b"echo hello\n");
     put(dir, "vmlinux.bin", &kernel);
     put(dir, "vmlinux.bin.gz", &files::gzip(&kernel));

@@ -21,6 +21,7 @@ const RUNS: &[&[&str]] = &[
     &["fit", "--kernel", "zImage", "--dtb", "dtb"],
     &["bootp", "zImage", "dtb", "--initrd-phys", "800000", "--params-phys", "100"],
     &["xipimage", "xip"],
+    &["cpio", "list", "--compress", "gzip"],
     &["lint", "zImage", "--board", "qemu-arm-virt"],
     &["lint", "zImage", "--board", "qemu-malta"],
     &["info", "damaged", "uki", "fit", "nothing"],
@@ -44,6 +45,7 @@ fn every_json_form_is_as_its_schema_says() {
         ("dtb", files::dtb()),
         ("uki", files::uki()),
         ("fit", files::fit(false)),
+        ("list", b"dir /dev 755 0 0\nfile /dtb dtb 644 0 0\n".to_vec()),
     ] {
         put(dir.path(), name, &bytes);
     }
@@ -85,7 +87,7 @@ fn every_json_form_is_as_its_schema_says() {
             assert_eq!(run(kimage().args([name, "--schema", "--json"])).status.code(), Some(2), "{name}");
         }
     }
-    assert_eq!(with_json, 14, "{help}");
+    assert_eq!(with_json, 15, "{help}");
 }
 
 /// One finding is the same in every form.

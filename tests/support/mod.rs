@@ -149,14 +149,18 @@ pub fn image_in(folder: &Path, prefix: &str) -> Option<PathBuf> {
     files.next()
 }
 
-/// The kernel's own scripts/extract-vmlinux, of the sources that `KIMAGE_LINUX` names, or as tests/make-kernels.sh kept it.
+/// The kernel's own scripts/extract-vmlinux.
 pub fn extract_vmlinux() -> Option<PathBuf> {
-    let named = std::env::var_os("KIMAGE_LINUX").map(|source| PathBuf::from(source).join("scripts/extract-vmlinux"));
-    let found = named.or_else(|| Some(cache().join("kernels/extract-vmlinux"))).filter(|path| path.is_file());
+    source("scripts/extract-vmlinux")
+}
+
+/// A file of a kernel's sources: of those that `KIMAGE_LINUX` names, or as tests/make-kernels.sh kept it.
+pub fn source(file: &str) -> Option<PathBuf> {
+    let named = std::env::var_os("KIMAGE_LINUX").map(|source| PathBuf::from(source).join(file));
+    let name = Path::new(file).file_name().unwrap();
+    let found = named.or_else(|| Some(cache().join("kernels").join(name))).filter(|path| path.is_file());
     if found.is_none() {
-        missing(
-            "no scripts/extract-vmlinux (sh tests/make-kernels.sh keeps it, or KIMAGE_LINUX names a kernel's sources)",
-        );
+        missing(&format!("no {file} (sh tests/make-kernels.sh keeps it, or KIMAGE_LINUX names a kernel's sources)"));
     }
     found
 }

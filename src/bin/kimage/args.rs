@@ -2,6 +2,7 @@
 
 mod bench;
 mod codec;
+mod cpio;
 mod fit;
 mod inspect;
 mod lint;
@@ -13,6 +14,7 @@ mod x86;
 
 pub(crate) use bench::{Bench, BenchOne, Direction, Variant};
 pub(crate) use codec::{CodecOptions, Compress, Decompress};
+pub(crate) use cpio::{Cpio, Source};
 pub(crate) use fit::Fit;
 pub(crate) use inspect::{Diff, Explain, Extract, Info, Map, Verify};
 pub(crate) use lint::Lint;
@@ -103,6 +105,7 @@ pub(crate) enum Command {
     SystemMap(SystemMap),
     Xipimage(Xipimage),
     Bootp(Bootp),
+    Cpio(Cpio),
     Compress(Compress),
     Decompress(Decompress),
     Info(Info),

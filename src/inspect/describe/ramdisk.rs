@@ -4,7 +4,7 @@ use super::{Child, Described, kernel};
 use crate::bytes::{FieldError, len64, slice};
 use crate::format::Format;
 use crate::format::android::BootImage;
-use crate::format::cpio::{Cpio, archive_len};
+use crate::format::cpio::{self, Cpio, archive_len};
 use crate::format::fdt::Behind;
 use crate::inspect::rules;
 use crate::inspect::{Fact, Kind, Row, Value};
@@ -20,7 +20,7 @@ pub(super) fn describe_cpio(bytes: &[u8]) -> Result<Described, FieldError> {
         match entry {
             Ok(entry) => {
                 files += 1;
-                folders += u64::from(entry.mode & 0o170_000 == 0o040_000);
+                folders += u64::from(entry.mode & cpio::TYPE == cpio::FOLDER);
                 size += entry.size;
                 // Enough to see what it is; `cpio -t` lists all.
                 if names.len() < 12 {

@@ -146,9 +146,12 @@ pub(crate) const CODECS: &[Word<Codec>] = &[
     ("xz", Codec::Xz, ""),
     ("lzo", Codec::Lzo, "In the container of lzop"),
     ("lz4", Codec::Lz4Legacy, "The legacy frame, which the kernel reads"),
-    ("lz4-frame", Codec::Lz4Frame, "The modern frame, which U-Boot reads"),
     ("zstd", Codec::Zstd, ""),
+    ("lz4-frame", Codec::Lz4Frame, "The modern frame, which U-Boot reads"),
 ];
+
+/// What the kernel unpacks of an initial RAM disk.
+pub(crate) const RAMDISK_CODECS: &[Word<Codec>] = CODECS.split_at(CODECS.len() - 1).0;
 
 /// The compressions that U-Boot has a word for, with the frame of lz4 that it reads.
 pub(crate) const UBOOT_CODECS: &[Word<Codec>] = &[

@@ -11,7 +11,7 @@ pub(crate) struct X86Options {
     #[arg(value_name = "BOOTSECT] [SETUP", num_args = 0..=2, conflicts_with = "build_dir", help_heading = None)]
     pub(crate) setup: Vec<PathBuf>,
     /// The device of the root file system, which kernels up to 3.2 have in their header [default: 0:0, none]
-    #[arg(long, value_name = "MAJOR:MINOR", value_parser = device, requires = "setup")]
+    #[arg(long, value_name = "MAJOR:MINOR", value_parser = numbers, requires = "setup")]
     pub(crate) root_dev: Option<(u32, u32)>,
     /// The symbols of a VMLINUX that is flat already: arch/x86/boot/zoffset.h [default: zoffset.h beside SETUP, where there is
     /// one]
@@ -19,7 +19,8 @@ pub(crate) struct X86Options {
     pub(crate) zoffset: Option<PathBuf>,
 }
 
-fn device(text: &str) -> Result<(u32, u32), String> {
-    let numbers = text.split_once(':').and_then(|(major, minor)| Some((major.parse().ok()?, minor.parse().ok()?)));
-    numbers.ok_or_else(|| "wanted the device's numbers, as 8:1".to_owned())
+/// Two numbers: of a device, of an owner.
+pub(super) fn numbers(text: &str) -> Result<(u32, u32), String> {
+    let numbers = text.split_once(':').and_then(|(one, other)| Some((one.parse().ok()?, other.parse().ok()?)));
+    numbers.ok_or_else(|| "wanted two numbers, as 8:1".to_owned())
 }

@@ -38,8 +38,7 @@ pub(crate) fn source_date_epoch() -> Result<u32> {
     let Some(value) = std::env::var_os("SOURCE_DATE_EPOCH").filter(|value| !value.is_empty()) else { return Ok(0) };
     value.to_str().and_then(|text| text.parse().ok()).with_context(|| {
         format!(
-            "SOURCE_DATE_EPOCH is {value:?}, wanted seconds since 1970 that fit ih_time's 32 bits: set it right, unset it, \
-             or give --time"
+            "SOURCE_DATE_EPOCH is {value:?}, wanted seconds since 1970 that fit 32 bits: set it right, unset it, or give --time"
         )
     })
 }

@@ -4,6 +4,7 @@ mod bench;
 mod build;
 mod codec;
 mod common;
+mod cpio;
 mod diff;
 mod elf;
 mod explain;
@@ -41,6 +42,7 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
         Command::SystemMap(args) => system_map::system_map(&args),
         Command::Xipimage(args) => build::xipimage(&args),
         Command::Bootp(args) => build::bootp(&args),
+        Command::Cpio(args) => cpio::cpio(&args),
         Command::Compress(args) => codec::compress(&args),
         Command::Decompress(args) => codec::decompress(&args),
         Command::Info(args) => info::info(&args),

@@ -1,0 +1,119 @@
+//! `cpio`.
+
+use super::common::{at_input, finish, one_stdin, source_date_epoch};
+use crate::args::{Cpio, Source};
+use crate::input::Input;
+use anyhow::{Context, Result};
+use kimage::assemble::{self, CpioFile};
+use kimage::codec::Parameters;
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+pub(crate) fn cpio(args: &Cpio) -> Result<()> {
+    one_stdin(&args.sources);
+    let mut contents = Contents::default();
+    for path in &args.sources {
+        match path.is_dir() {
+            true => contents.folder(path, &args.source)?,
+            false => contents.list(&Input::open(path)?)?,
+        }
+    }
+    let options = args.codec.over(Parameters::default());
+    let time = args.time.map_or_else(source_date_epoch, Ok)?;
+    let assembled = assemble::cpio(contents.files(), time, args.compress, &options)?;
+    finish("cpio", &args.output, &args.building, &assembled)
+}
+
+/// What goes into an archive.
+#[derive(Default)]
+pub(super) struct Contents {
+    /// Each with the file that its contents are in.
+    files: Vec<(CpioFile<'static>, Option<Input>)>,
+}
+
+impl Contents {
+    /// The files, with what they contain.
+    pub(super) fn files(&self) -> Vec<CpioFile<'_>> {
+        fn whole<'a>((file, input): &'a (CpioFile<'static>, Option<Input>)) -> CpioFile<'a> {
+            let data = input.as_ref().map_or_else(|| file.data.clone(), |input| (&**input).into());
+            CpioFile { data, ..file.clone() }
+        }
+        self.files.iter().map(whole).collect()
+    }
+
+    /// Adds what a list says.
+    pub(super) fn list(&mut self, list: &Input) -> Result<()> {
+        let files = assemble::cpio_list(list).map_err(|error| at_input(error, &[("LIST", &[list])]))?;
+        for file in files {
+            let place = file.location.as_ref().map(|location| expanded(location));
+            let input = place.map(|place| Input::open(Path::new(OsStr::from_bytes(&place)))).transpose();
+            self.files.push((file, input.with_context(|| list.name())?));
+        }
+        Ok(())
+    }
+
+    /// Adds what is in a folder, in the order of the paths: each folder before what is in it.
+    pub(super) fn folder(&mut self, folder: &Path, source: &Source) -> Result<()> {
+        let mut paths = Vec::new();
+        collect(folder, &mut paths)?;
+        paths.sort();
+        // Where the other names of a file are.
+        let mut linked = HashMap::new();
+        for path in paths {
+            let path = Path::new(OsStr::from_bytes(&path));
+            let at = || path.display().to_string();
+            let meta = path.symlink_metadata().context("cannot be looked at").with_context(at)?;
+            let name = path.strip_prefix(folder).unwrap_or(path).as_os_str().as_bytes().to_vec();
+            let mut file =
+                CpioFile { names: vec![name], mode: meta.mode(), owner: source.owner, ..CpioFile::default() };
+            let mut input = None;
+            if meta.is_symlink() {
+                let target = fs::read_link(path).context("cannot be read").with_context(at)?;
+                file.data = target.into_os_string().into_vec().into();
+            } else if meta.is_file() {
+                let first = linked.entry((meta.dev(), meta.ino())).or_insert(self.files.len());
+                if let Some((first, _)) = self.files.get_mut(*first).filter(|_| meta.nlink() > 1) {
+                    first.names.append(&mut file.names);
+                    continue;
+                }
+                input = Some(Input::open(path)?);
+            } else if !meta.is_dir() {
+                file.device = (rustix::fs::major(meta.rdev()), rustix::fs::minor(meta.rdev()));
+            }
+            self.files.push((file, input));
+        }
+        Ok(())
+    }
+}
+
+/// The paths of all that is in a folder.
+fn collect(folder: &Path, paths: &mut Vec<Vec<u8>>) -> Result<()> {
+    let at = || folder.display().to_string();
+    for entry in fs::read_dir(folder).context("cannot be read").with_context(at)? {
+        let entry = entry.context("cannot be read").with_context(at)?;
+        paths.push(entry.path().into_os_string().into_vec());
+        if entry.file_type().context("cannot be looked at").with_context(at)?.is_dir() {
+            collect(&entry.path(), paths)?;
+        }
+    }
+    Ok(())
+}
+
+/// With the values of variables in place of `${NAME}`, one after the other, as gen_init_cpio has it: what a value brings along
+/// is expanded, too. One that is not set is empty.
+fn expanded(location: &[u8]) -> Vec<u8> {
+    /// A variable may have itself in it.
+    const LONGEST: usize = 4096;
+    let mut out = location.to_vec();
+    while let Some(start) = memchr::memmem::find(&out, b"${").filter(|_| out.len() <= LONGEST) {
+        let Some(end) = out.get(start..).and_then(|rest| memchr::memchr(b'}', rest)) else { break };
+        let name = out.get(start + 2..start + end).unwrap_or_default();
+        let value = std::env::var_os(OsStr::from_bytes(name)).unwrap_or_default();
+        out.splice(start..=start + end, value.into_vec());
+    }
+    out
+}
