@@ -171,7 +171,7 @@ impl<'a> Fit<'a> {
 /// let mut image = Vec::new();
 /// fit(&request)?.emit(&mut image)?;
 /// let mut read = open(&image, &Limits::default())?;
-/// let kernel = read.part("kernel-1").ok_or("no kernel")?;
+/// let kernel = read.part("kernel").ok_or("no kernel")?;
 /// assert_eq!(read.part_bytes(&kernel), b"a kernel");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

@@ -34,11 +34,12 @@ use crate::error::{Error, InputError, Result};
 use crate::finding::Finding;
 use crate::format::Format;
 use crate::format::bootp::{self, Places};
-use crate::format::bzimage::{self, BzImage, Parts, Setup};
+use crate::format::bzimage::{self, Built, BzImage, Decompressor, Details, Parts, Setup};
 use crate::format::cpio;
 use crate::format::zimage::{self, ZImage};
 use crate::layout::{Emitted, Plan, RegionKind, Reserver};
 use crate::stub::Stub;
+use crate::stub::parameters::KASLR;
 use std::borrow::Cow;
 
 /// An image that is ready to be written, and what was learned while it was planned.
@@ -238,17 +239,8 @@ pub fn x86_image<'a>(vmlinux: &'a [u8], request: &X86Request<'a>) -> Result<Asse
         };
         return Err(Error::wrong_input("SETUP", found, want, help));
     }
-    let parts = Parts { setup, stub: &stub, crc: request.crc, root_dev: request.root_dev };
-    let built = bzimage::plan(&parts).map_err(Error::BzImage)?;
-    let facts = Facts::BzImage {
-        generation: built.generation,
-        protocol: built.protocol,
-        kernel_version: built.kernel_version,
-        setup_size: built.setup_len,
-        setup_padded: built.setup_padded,
-        system_size: built.system_len,
-    };
-    Ok(Assembled { patches: built.patches, ..Assembled::new(built.plan, facts) })
+    let decompressor = Decompressor::Linked { stub: &stub, root_dev: request.root_dev };
+    planned(Parts { setup, decompressor, crc: request.crc })
 }
 
 fn x86_stub<'a>(vmlinux: &'a [u8], request: &X86Request<'_>) -> Result<Stub<'a>> {
@@ -268,6 +260,30 @@ fn x86_stub<'a>(vmlinux: &'a [u8], request: &X86Request<'_>) -> Result<Stub<'a>>
     }
     let elf = Elf::parse(vmlinux).map_err(|error| Error::input("VMLINUX", error))?;
     Stub::x86(elf).map_err(|error| Error::input("VMLINUX", error))
+}
+
+fn planned<'a>(parts: Parts<'a, '_>) -> Result<Assembled<'a>> {
+    let Built { plan, patches, kernel_version, details } = bzimage::plan(parts).map_err(Error::BzImage)?;
+    let facts = match details {
+        Details::Linked { generation, protocol, setup_len, setup_padded, system_len } => Facts::BzImage {
+            generation,
+            protocol,
+            kernel_version,
+            setup_size: setup_len,
+            setup_padded,
+            system_size: system_len,
+        },
+        Details::Standalone { codec, parameters } => Facts::StandaloneBzImage {
+            stub: "kimage",
+            kernel_version: kernel_version.unwrap_or_default(),
+            compression: codec.name(),
+            kernel_size: parameters.unpacked_len,
+            payload_size: parameters.payload_len,
+            memory: parameters.init_size,
+            kaslr: parameters.has(KASLR),
+        },
+    };
+    Ok(Assembled { patches, ..Assembled::new(plan, facts) })
 }
 
 /// Is `vmlinux` no linked decompressor, but what objcopy may have made of one? [`X86Request::zoffset`] has its symbols then.

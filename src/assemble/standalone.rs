@@ -1,7 +1,7 @@
 //! A kernel to a bzImage around kimage's own boot stub: any kernel in, no build tree needed.
 
 use super::rules;
-use super::{Assembled, Facts, describe, is_setup_alone};
+use super::{Assembled, describe, is_setup_alone};
 use crate::bytes::{FieldError, Problem, len64, slice};
 use crate::codec::{Bcj, Codec, Parameters as CodecParameters, size_trailer};
 use crate::elf::{self, Elf, RelocOptions};
@@ -9,8 +9,8 @@ use crate::error::{Error, Result};
 use crate::finding::Finding;
 use crate::format::Format;
 use crate::format::bzimage::{
-    BzImage, Inherited, KernelInfo, NO_RELEASE, StandaloneImage, StandaloneParts, StandaloneSetup, XLF_5LEVEL_ENABLED,
-    plan_standalone,
+    BzImage, CrcChoice, Decompressor, Inherited, KernelInfo, NO_RELEASE, Parts, Standalone, StandaloneImage,
+    XLF_5LEVEL_ENABLED, builtin_setup,
 };
 use crate::payload::flat;
 use crate::payload::kernel::{Kernel, kernel};
@@ -131,8 +131,8 @@ pub fn bzimage_standalone<'a>(vmlinux: &'a [u8], request: &StandaloneRequest<'a>
     let packed = pack(&kernel, request)?;
     let stub = BootStub::read(packed.unpacker.elf())?;
     let setup = match request.setup {
-        None => StandaloneSetup::BuiltIn,
-        Some(setup) => StandaloneSetup::Kernel(super::bzimage_setup(setup)?),
+        None => Cow::Owned(builtin_setup()?),
+        Some(setup) => super::bzimage_setup(setup)?,
     };
     let has_relocs = kernel.has_relocs();
     let knows_five_levels = origin.knows_five_levels.unwrap_or(kernel.knows_five_levels);
@@ -156,9 +156,9 @@ pub fn bzimage_standalone<'a>(vmlinux: &'a [u8], request: &StandaloneRequest<'a>
         Some(release) => format!("{release} (kimage)"),
         None => NO_RELEASE.to_owned(),
     });
-    let parts = StandaloneParts {
-        setup,
+    let standalone = Standalone {
         stub: &stub,
+        codec: request.codec,
         payload: Cow::Owned(packed.bytes),
         trailer: packed.trailer,
         parameters: Parameters {
@@ -172,29 +172,21 @@ pub fn bzimage_standalone<'a>(vmlinux: &'a [u8], request: &StandaloneRequest<'a>
             heap_len: packed.heap,
             ..Parameters::default()
         },
-        is_64: kernel.is_64,
-        knows_five_levels,
         cmdline: Cow::Borrowed(request.cmdline),
         initrd: request.initrd.clone(),
         inherited: origin.inherited,
-        version: version.clone(),
+        version,
+        is_setup_builtin: request.setup.is_none(),
         setup_type_max: origin.setup_type_max,
         efi: request.efi && stub.efi_pe_entry.is_some(),
         sbat: Cow::Borrowed(request.sbat),
-        crc: request.crc,
         setup_only: request.setup_only,
+        max_memory: request.max_memory,
     };
-    let built = plan_standalone(parts, request.max_memory).map_err(Error::BzImage)?;
-    let facts = Facts::StandaloneBzImage {
-        stub: "kimage",
-        kernel_version: version,
-        compression: request.codec.name(),
-        kernel_size: len64(&kernel.bytes),
-        payload_size: built.parameters.payload_len,
-        memory: built.parameters.init_size,
-        kaslr: built.parameters.has(parameters::KASLR),
-    };
-    Ok(Assembled { patches: built.patches, findings, ..Assembled::new(built.plan, facts) })
+    let decompressor = Decompressor::Standalone(Box::new(standalone));
+    let crc = if request.crc { CrcChoice::Yes } else { CrcChoice::No };
+    let assembled = super::planned(Parts { setup, decompressor, crc })?;
+    Ok(Assembled { findings, ..assembled })
 }
 
 /// The kernel, out of whatever is around it.

@@ -8,6 +8,7 @@ mod init_size;
 mod join;
 mod kernel_info;
 mod parse;
+mod parts;
 mod plan;
 mod raw;
 mod relink;
@@ -25,11 +26,25 @@ pub(crate) use kernel_info::KernelInfo;
 #[cfg(test)]
 pub(crate) use parse::CRCS;
 pub use parse::{BzImage, Setup};
-pub use plan::{CrcChoice, Error, Generation};
-pub(crate) use plan::{MAX_SETUP, Parts, plan};
+pub(crate) use parts::{Built, Decompressor, Details, Inherited, Parts, Standalone};
+pub use parts::{CrcChoice, Error, Generation};
+pub(crate) use plan::MAX_SETUP;
 pub(crate) use raw::{
     BOOT_FLAG, FIELDS, HDRS, LOADFLAGS, XLF_5LEVEL_ENABLED, XLF_EFI_HANDOVER_32, XLF_KERNEL_64, XLOADFLAGS, offset_of,
 };
 pub use relink::{Offsets, follow_link};
-pub(crate) use standalone::{Inherited, StandaloneParts, StandaloneSetup, plan as plan_standalone};
+pub(crate) use standalone::builtin_setup;
 pub(crate) use standalone_image::{NO_RELEASE, STANDALONE_RULES, StandaloneImage};
+
+/// Plans the image.
+///
+/// # Errors
+/// [`Error`]: parts that are damaged, of different builds, or too large for their header fields.
+pub(crate) fn plan<'a>(parts: Parts<'a, '_>) -> Result<Built<'a>, Error> {
+    let setup = Setup::parse(&parts.setup)?;
+    setup.check_end()?;
+    match parts.decompressor {
+        Decompressor::Linked { stub, root_dev } => plan::plan(&setup, stub, root_dev, parts.crc),
+        Decompressor::Standalone(own) => standalone::plan(&setup, *own, parts.crc == CrcChoice::Yes),
+    }
+}

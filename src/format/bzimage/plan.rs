@@ -2,204 +2,13 @@
 
 use super::check::LAST_ROOT_DEV;
 use super::parse::{Setup, regions};
+use super::parts::{Built, CrcChoice, Details, Error, Generation};
 use super::raw::{SetupHeader, offset_of};
 use crate::bytes::{Align, FieldError, FieldWriter, Patch, len64};
-use crate::elf::{self, DEFAULT_MAX_SIZE, X86_REMOVES};
+use crate::elf::{DEFAULT_MAX_SIZE, X86_REMOVES};
 use crate::format::pe::{Pe, SECTION_PLACES, is_mz};
 use crate::layout::{self, Plan, Reserver};
-use crate::stub::{self, Stub};
-use miette::Diagnostic;
-use std::borrow::Cow;
-
-/// How a kernel's own build puts its image together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Generation {
-    /// Up to Linux 6.6: `tools/build` pads the setup to sectors, fills in the header and the PE fields, adds the CRC.
-    Patched,
-    /// Linux 6.7 to 6.14 and late stable releases before it: the header is assembled complete; the tool pads the
-    /// setup to pages and puts the CRC over the last four bytes.
-    Padded,
-    /// From Linux 6.15 on: no tool, no CRC; setup padded to pages, then the system as it is.
-    Plain,
-}
-
-/// Whether the image ends in a CRC-32.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum CrcChoice {
-    /// As the kernel's own build has it: always in [`Generation::Patched`]; else by the release in `kernel_version`.
-    #[default]
-    ByGeneration,
-    /// Written.
-    Yes,
-    /// The last four bytes stay as the linker left them.
-    No,
-}
-
-/// What a bzImage is made of.
-#[derive(Debug, Clone)]
-pub(crate) struct Parts<'a, 's> {
-    /// `setup.bin`: flat, not padded. Before Linux 2.6.23 `bootsect`, and `setup` behind it ([`join_setup`](super::join_setup)).
-    pub setup: Cow<'s, [u8]>,
-    /// `arch/x86/boot/compressed/vmlinux`.
-    pub stub: &'s Stub<'a>,
-    /// Whether to write the CRC.
-    pub crc: CrcChoice,
-    /// Major and minor number of the root's device, of which the build took 8 bits each up to Linux 3.2; later 0, 0.
-    pub root_dev: (u32, u32),
-}
-
-/// A planned bzImage, and what was decided on the way.
-#[derive(Debug)]
-pub(crate) struct Built<'a> {
-    /// The image.
-    pub plan: Plan<'a>,
-    /// How the kernel's own build does it.
-    pub generation: Generation,
-    /// Protocol version of the header.
-    pub protocol: u16,
-    /// `kernel_version`'s text.
-    pub kernel_version: Option<String>,
-    /// Bytes of the setup, with the `.reloc` and `.compat` sections that were reserved behind it.
-    pub setup_len: u64,
-    /// Bytes of the setup when padded.
-    pub setup_padded: u64,
-    /// Bytes of the flat system.
-    pub system_len: u64,
-    /// Header fields that were written.
-    pub patches: Vec<Patch>,
-}
-
-/// The parts do not make a bzImage.
-#[derive(Debug, thiserror::Error, Diagnostic)]
-#[non_exhaustive]
-pub enum Error {
-    /// The setup has an impossible field.
-    #[error("setup: {0}")]
-    #[diagnostic(transparent)]
-    Setup(#[from] FieldError),
-    /// The decompressor is none.
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    Stub(#[from] stub::Error),
-    /// The layout did not come out.
-    #[error(transparent)]
-    Layout(#[from] layout::Error),
-    /// Setup and decompressor are not of the same build.
-    #[error(
-        "setup and vmlinux do not belong together: {field} at offset {at:#x} of the setup says {found:#x}, {symbol} of vmlinux says {want:#x}"
-    )]
-    #[diagnostic(help("give both files from the same build of the same kernel"))]
-    Mixed {
-        /// The field of the setup.
-        field: &'static str,
-        /// Its offset.
-        at: u64,
-        /// Its value.
-        found: u64,
-        /// What vmlinux has instead.
-        symbol: &'static str,
-        /// The value there.
-        want: u64,
-    },
-    /// The setup is too long for `setup_sects`.
-    #[error("setup: {len} bytes are {sectors} sectors, setup_sects at offset 0x1f1 can say at most {max}")]
-    #[diagnostic(help("give arch/x86/boot/setup.bin or setup.elf, not a whole image"))]
-    SetupTooLong {
-        /// Bytes of the setup.
-        len: u64,
-        /// Sectors when padded.
-        sectors: u64,
-        /// Sectors allowed.
-        max: u64,
-    },
-    /// A zImage is loaded at 64 KiB, into what a PC has free there (`DEF_SYSSIZE` of build.c).
-    #[error("the protected-mode code is {len} bytes with its padding, a zImage can have at most {max}")]
-    #[diagnostic(help("link setup and decompressor as a bzImage's, or leave out of the kernel what can be a module"))]
-    TooLargeForLow {
-        /// Bytes of the system.
-        len: u64,
-        /// The limit.
-        max: u64,
-    },
-    /// The kernel's build writes no such field any more.
-    #[error(
-        "setup: root_dev at offset 0x1fc is 0 in every kernel of protocol {protocol:#x}: builds since Linux 3.3 write no other"
-    )]
-    #[diagnostic(help("name the root's device on the kernel's command line: root="))]
-    RootDev {
-        /// The protocol's version.
-        protocol: u16,
-    },
-    /// The release does not tell whether the image ends in a CRC.
-    #[error(
-        "kernel_version at offset 0x20e of the setup gives no release ({found}), so nothing tells whether this kernel's build writes the CRC"
-    )]
-    #[diagnostic(help("say `request.crc` yes (kernels before 6.15) or `request.crc` no (6.15 and later)"))]
-    UnknownRelease {
-        /// What stands there.
-        found: String,
-    },
-    /// A field changes with the link, and the old link does not explain its value.
-    #[error(
-        "setup: {field} at offset {at:#x} is {found:#x}{}, and it changes with the new link",
-        .want.map_or_else(String::new, |want| format!(", by zoffset.h it should be {want:#x}"))
-    )]
-    #[diagnostic(help("setup.bin and zoffset.h of the build folder are not of one build: run make there"))]
-    Unfollowed {
-        /// The field.
-        field: &'static str,
-        /// Its offset.
-        at: u64,
-        /// Its value.
-        found: u64,
-        /// What it would be by the old link.
-        want: Option<u64>,
-    },
-    /// EFI mixed mode needs one entry point for both.
-    #[error(
-        "32-bit and 64-bit EFI entry points do not match: efi32_stub_entry is {found:#x}, efi64_stub_entry - 0x200 is {want:#x}"
-    )]
-    #[diagnostic(help("the decompressor's head_64.S and setup are not of the same kernel"))]
-    MixedEntry {
-        /// `efi32_stub_entry`.
-        found: u64,
-        /// `efi64_stub_entry` - 0x200.
-        want: u64,
-    },
-    /// The setup is too old for what has to be said in its header.
-    #[error("setup: version at offset 0x206 is {found:#x}, the boot stub needs {OLDEST_STANDALONE:#x} (2.12) or newer")]
-    #[diagnostic(help("leave SETUP out: then kimage's own is used"))]
-    OldSetup {
-        /// The version.
-        found: u16,
-    },
-    /// A built-in part of kimage is damaged.
-    #[error("the built-in boot stub")]
-    #[diagnostic(transparent)]
-    BuiltIn(#[from] elf::Error),
-    /// The command line is longer than kernels read.
-    #[error("the command line has {len} bytes, the kernel reads at most {max}")]
-    #[diagnostic(help("shorten it"))]
-    Cmdline {
-        /// Its length.
-        len: u64,
-        /// What `cmdline_size` says.
-        max: u64,
-    },
-    /// The image would need more memory than allowed.
-    #[error("the image needs {need} bytes of memory to start, more than {max}")]
-    #[diagnostic(help("allow it with `request.max_memory`, or pass the initrd by the boot loader"))]
-    TooLarge {
-        /// Bytes needed.
-        need: u64,
-        /// Bytes allowed.
-        max: u64,
-    },
-}
-
-/// The oldest protocol of a setup in front of kimage's boot stub: its header has all fields up to `init_size`.
-pub(super) const OLDEST_STANDALONE: u16 = 0x20c;
+use crate::stub::Stub;
 
 /// Fewest sectors of a setup with its boot sector, and most (`SETUP_SECT_MIN`, `SETUP_SECT_MAX` of build.c).
 const SETUP_SECTORS: std::ops::RangeInclusive<u64> = 5..=64;
@@ -210,36 +19,39 @@ const RESERVE: u64 = 0x20;
 /// Bytes of a zImage's system (`DEF_SYSSIZE` of build.c, up to Linux 2.6.29): what is free from 64 KiB on.
 const MAX_LOW: u64 = 0x7f00 * 16;
 
-/// Plans the image.
+/// Plans the image around a kernel's own decompressor.
 ///
 /// # Errors
 /// [`Error`]: parts that are damaged, of different builds, or too large for their header fields.
-pub(crate) fn plan<'a>(parts: &Parts<'a, '_>) -> Result<Built<'a>, Error> {
-    let setup = Setup::parse(&parts.setup)?;
-    setup.check_end()?;
-    let system = parts.stub.flat(&X86_REMOVES, DEFAULT_MAX_SIZE)?.plan;
-    if parts.root_dev != (0, 0) && setup.version() > LAST_ROOT_DEV {
+pub(super) fn plan<'a>(
+    setup: &Setup<'_>,
+    stub: &Stub<'a>,
+    root_dev: (u32, u32),
+    crc: CrcChoice,
+) -> Result<Built<'a>, Error> {
+    let system = stub.flat(&X86_REMOVES, DEFAULT_MAX_SIZE)?.plan;
+    if root_dev != (0, 0) && setup.version() > LAST_ROOT_DEV {
         return Err(Error::RootDev { protocol: setup.version() });
     }
     // build.c's generation left both to be filled in; header.S fills in both since.
     let generation = match () {
         () if setup.is_unassembled() => Generation::Patched,
-        _ if writes_crc_by_release(&setup) == Some(false) => Generation::Plain,
+        _ if writes_crc_by_release(setup) == Some(false) => Generation::Plain,
         _ => Generation::Padded,
     };
-    let crc = match (parts.crc, generation) {
+    let crc = match (crc, generation) {
         (CrcChoice::Yes, _) => true,
-        (CrcChoice::ByGeneration, Generation::Patched) => writes_crc_by_protocol(&setup),
+        (CrcChoice::ByGeneration, Generation::Patched) => writes_crc_by_protocol(setup),
         (CrcChoice::No, _) => false,
-        (CrcChoice::ByGeneration, _) => writes_crc_by_release(&setup).ok_or_else(|| Error::UnknownRelease {
+        (CrcChoice::ByGeneration, _) => writes_crc_by_release(setup).ok_or_else(|| Error::UnknownRelease {
             found: setup
                 .kernel_version()
                 .map_or_else(|| "no text".to_owned(), |text| format!("`{}`", text.escape_debug())),
         })?,
     };
     let head = match generation {
-        Generation::Patched => patched_setup(&setup, parts, system.len(), crc)?,
-        Generation::Padded | Generation::Plain => assembled_setup(&setup, system.len())?,
+        Generation::Patched => patched_setup(setup, stub, root_dev, system.len(), crc)?,
+        Generation::Padded | Generation::Plain => assembled_setup(setup, system.len())?,
     };
 
     let header = Setup::parse(&head.bytes)?;
@@ -250,16 +62,9 @@ pub(crate) fn plan<'a>(parts: &Parts<'a, '_>) -> Result<Built<'a>, Error> {
     reserver.bytes(head.bytes)?;
     append_system(&mut reserver, &system, head.system_padded, crc)?;
     let plan = reserver.finish_with(regions(&fields, setup_padded, end, end, crc));
-    Ok(Built {
-        plan,
-        generation,
-        protocol,
-        kernel_version,
-        setup_len: head.len,
-        setup_padded,
-        system_len: system.len(),
-        patches: head.patches,
-    })
+    let (setup_len, system_len) = (head.len, system.len());
+    let details = Details::Linked { generation, protocol, setup_len, setup_padded, system_len };
+    Ok(Built { plan, patches: head.patches, kernel_version, details })
 }
 
 /// Linux 2.6.26 (protocol 2.08) brought the CRC, and with it the padding to whole paragraphs.
@@ -355,8 +160,13 @@ fn assembled_setup(setup: &Setup<'_>, system_len: u64) -> Result<Head, Error> {
 }
 
 /// Linux 6.6 and earlier: everything that build.c fills in.
-fn patched_setup(setup: &Setup<'_>, parts: &Parts<'_, '_>, system_len: u64, crc: bool) -> Result<Head, Error> {
-    let stub = parts.stub;
+fn patched_setup(
+    setup: &Setup<'_>,
+    stub: &Stub<'_>,
+    (major, minor): (u32, u32),
+    system_len: u64,
+    crc: bool,
+) -> Result<Head, Error> {
     // Linux 3.8 brought zoffset.h to the tool.
     if setup.has(0x20f) || setup.has(0x20c) && is_mz(setup.bytes()) {
         stub.need_symbols("an entry point that the header is to have")?;
@@ -392,7 +202,6 @@ fn patched_setup(setup: &Setup<'_>, parts: &Parts<'_, '_>, system_len: u64, crc:
         // The field had 16 bits, which a bzImage of 1 MiB outgrows.
         out.u16("syssize", offset_of("syssize"), low_bits(paragraphs))?;
     }
-    let (major, minor) = parts.root_dev;
     out.u16("root_dev", offset_of("root_dev"), low_bits(u64::from(major & 0xff) << 8 | u64::from(minor & 0xff)))?;
     if let Some(pe) = &pe {
         let init_size = init_size(setup, stub, image)?;

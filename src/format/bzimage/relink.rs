@@ -6,7 +6,8 @@
 
 use super::init_size::{self, MemoryOf};
 use super::parse::Setup;
-use super::plan::{Error, section_field};
+use super::parts::Error;
+use super::plan::section_field;
 use super::raw::offset_of;
 use crate::bytes::{Cursor, FieldWriter, Patch};
 use crate::format::pe::{Pe, SECTION_PLACES};

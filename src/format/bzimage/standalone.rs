@@ -9,110 +9,19 @@
 use super::efi;
 use super::kernel_info;
 use super::parse::Setup;
-use super::plan::{Error, OLDEST_STANDALONE};
+use super::parts::{Built, Details, Error, OLDEST_STANDALONE, Standalone};
 use super::raw::{LOADED_HIGH, XLF_5LEVEL, XLF_5LEVEL_ENABLED, XLF_CAN_BE_LOADED_ABOVE_4G, XLF_KERNEL_64, offset_of};
 use crate::bytes::{Align, FieldError, FieldWriter, Patch, len64, slice};
-use crate::elf::{Elf, FlatOptions, flatten};
+use crate::elf::{self, Elf, FlatOptions, flatten};
 use crate::format::pe;
-use crate::layout::{self, Plan, Region, RegionKind, Reserver};
+use crate::layout::{self, Region, RegionKind, Reserver};
 use crate::stub::builtin::{self, BootStub};
 use crate::stub::memory::{self, Sizes};
-use crate::stub::parameters::Parameters;
-use std::borrow::Cow;
+use crate::stub::parameters::{BITS32, FIVE_LEVELS, Parameters, RELOCATABLE};
 use std::ops::Range;
 
-/// Where the real-mode setup comes from.
-#[derive(Debug, Clone)]
-pub(crate) enum StandaloneSetup<'s> {
-    /// The one that comes with kimage.
-    BuiltIn,
-    /// `setup.bin` of a kernel's build.
-    Kernel(Cow<'s, [u8]>),
-}
-
-/// What a header says to the kernel, or of it, that the kernel itself does not tell.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Inherited {
-    /// The root file system is mounted read-only first.
-    pub root_flags: u16,
-    /// Obsolete; rdev sets it.
-    pub ram_size: u16,
-    /// Video mode.
-    pub vid_mode: u16,
-    /// Device of the root file system, major and minor number in a byte each; 0 for none.
-    pub root_dev: u16,
-    /// Highest address of a byte of an initial RAM disk.
-    pub initrd_addr_max: u32,
-    /// Longest command line in bytes, its NUL not counted.
-    pub cmdline_size: u32,
-}
-
-impl Inherited {
-    /// What the header of an image says; what its protocol has no field for is as boot.rst has it for that protocol.
-    pub(crate) fn of(setup: &Setup<'_>) -> Inherited {
-        let header = setup.header();
-        let since = |version, value: u32, before| if setup.has(version) { value } else { before };
-        Inherited {
-            root_flags: header.root_flags.get(),
-            ram_size: header.ram_size.get(),
-            vid_mode: header.vid_mode.get(),
-            root_dev: header.root_dev.get(),
-            initrd_addr_max: since(0x203, header.initrd_addr_max.get(), 0x37ff_ffff),
-            cmdline_size: since(0x206, header.cmdline_size.get(), 255),
-        }
-    }
-}
-
-/// What the image is made of.
-#[derive(Debug, Clone)]
-pub(crate) struct StandaloneParts<'a, 's> {
-    /// The real-mode setup.
-    pub setup: StandaloneSetup<'s>,
-    /// The boot stub.
-    pub stub: &'s BootStub,
-    /// The compressed kernel, with the size trailer where its codec has one.
-    pub payload: Cow<'a, [u8]>,
-    /// Bytes of it that are the trailer's.
-    pub trailer: u64,
-    /// What the stub is to know; lengths and places are filled in here.
-    pub parameters: Parameters,
-    /// It is 64-bit code, and where it may be.
-    pub is_64: bool,
-    /// It may be entered with five levels of page tables.
-    pub knows_five_levels: bool,
-    /// The command line to build in.
-    pub cmdline: Cow<'a, [u8]>,
-    /// The RAM disks to build in, one behind the other.
-    pub initrd: Vec<&'a [u8]>,
-    /// What the image that the kernel is from says to it by its header; `None` where there was no image.
-    pub inherited: Option<Inherited>,
-    /// For `kernel_version`.
-    pub version: String,
-    /// Highest type of `setup_data` that the kernel knows, for `kernel_info`; 0 when that is not known.
-    pub setup_type_max: u32,
-    /// Be a program for UEFI firmware, too.
-    pub efi: bool,
-    /// Contents of the section `.sbat` for UEFI; empty for none.
-    pub sbat: Cow<'a, [u8]>,
-    /// Whether to write a CRC-32 at the end; an image for UEFI has none, for there signatures stand.
-    pub crc: bool,
-    /// Whether to leave out what follows the setup.
-    pub setup_only: bool,
-}
-
-/// A planned image.
-#[derive(Debug)]
-pub(crate) struct StandaloneBuilt<'a> {
-    /// The image.
-    pub plan: Plan<'a>,
-    /// What the stub is told.
-    pub parameters: Parameters,
-    /// Header fields that were written.
-    pub patches: Vec<Patch>,
-}
-
 /// The built-in setup, flat.
-fn builtin_setup() -> Result<Vec<u8>, Error> {
+pub(crate) fn builtin_setup() -> elf::Result<Vec<u8>> {
     let elf = Elf::parse(builtin::SETUP)?;
     let flat = flatten(&elf, &FlatOptions::default())?;
     let mut bytes = vec![0; layout::usize_or_max(flat.base.0)];
@@ -126,18 +35,18 @@ fn builtin_symbol(name: &str) -> Result<u64, Error> {
     Ok(symbol.map_or(0, |symbol| symbol.value))
 }
 
-/// Plans the image; refuses one that needs more than `max_memory` bytes to start.
+/// Plans the image around a boot stub of our own.
 ///
 /// # Errors
 /// [`Error`].
-pub(crate) fn plan<'a>(parts: StandaloneParts<'a, '_>, max_memory: u64) -> Result<StandaloneBuilt<'a>, Error> {
+pub(super) fn plan<'a>(given: &Setup<'_>, parts: Standalone<'a, '_>, crc: bool) -> Result<Built<'a>, Error> {
     let stub = parts.stub;
     let payload_at = stub.early_end;
     let initrd = joined(&parts.initrd);
     let cmdline_at = payload_at.saturating_add(len64(&parts.payload));
     let cmdline_end = cmdline_at.saturating_add(len64(&parts.cmdline));
     let initrd_at = cmdline_end.next_multiple_of(16);
-    let crc = parts.crc && !parts.efi;
+    let crc = crc && !parts.efi;
     let tail = if crc { 4 } else { 0 };
     let sbat_at = initrd_at.saturating_add(initrd.len).saturating_add(tail).next_multiple_of(efi::FILE_ALIGNMENT);
     let file_len = sbat_at.saturating_add(len64(&parts.sbat)).next_multiple_of(efi::FILE_ALIGNMENT);
@@ -151,7 +60,7 @@ pub(crate) fn plan<'a>(parts: StandaloneParts<'a, '_>, max_memory: u64) -> Resul
         heap: parts.parameters.heap_len,
         initrd: initrd.len,
     };
-    let max = max_memory.min(u64::from(u32::MAX));
+    let max = parts.max_memory.min(u64::from(u32::MAX));
     let memory = memory::layout(&sizes).ok_or(Error::TooLarge { need: u64::MAX, max })?;
     if memory.init_size > max {
         return Err(Error::TooLarge { need: memory.init_size, max });
@@ -171,14 +80,16 @@ pub(crate) fn plan<'a>(parts: StandaloneParts<'a, '_>, max_memory: u64) -> Resul
         ..parts.parameters
     };
 
-    let (setup, patches) = setup(&parts, &parameters, sbat_at)?;
+    let (setup, patches) = setup(given, &parts, &parameters, sbat_at)?;
     let setup_len = len64(&setup);
     let head = head(stub, &parameters, parts.setup_type_max, Setup::parse(&setup)?.header_bytes())?;
+    let details = Details::Standalone { codec: parts.codec, parameters };
+    let kernel_version = Some(parts.version);
     let mut reserver = Reserver::new();
     reserver.bytes(setup)?;
     if parts.setup_only {
         reserver.region("setup", 0, RegionKind::Header);
-        return Ok(StandaloneBuilt { plan: reserver.finish(), parameters, patches });
+        return Ok(Built { plan: reserver.finish(), patches, kernel_version, details });
     }
     reserver.bytes(head)?;
     reserver.fill_to("the boot stub", setup_len + payload_at, 0)?;
@@ -201,7 +112,7 @@ pub(crate) fn plan<'a>(parts: StandaloneParts<'a, '_>, max_memory: u64) -> Resul
     }
     let sbat_end = if sbat_len == 0 { 0 } else { sbat_at.saturating_add(sbat_len) };
     let plan = reserver.finish_with(regions(&parameters, setup_len, sbat_at..sbat_end, end - tail..end));
-    Ok(StandaloneBuilt { plan, parameters, patches })
+    Ok(Built { plan, patches, kernel_version, details })
 }
 
 /// The parts of an image, each up to the next; `sbat` counts from the stub's first byte, and is empty for none.
@@ -272,16 +183,11 @@ fn head(stub: &BootStub, parameters: &Parameters, setup_type_max: u32, header: &
 
 /// The setup, padded to pages, its header filled in.
 fn setup(
-    parts: &StandaloneParts<'_, '_>,
-    parameters: &Parameters,
+    given: &Setup<'_>,
+    parts: &Standalone<'_, '_>,
+    p: &Parameters,
     sbat_at: u64,
 ) -> Result<(Vec<u8>, Vec<Patch>), Error> {
-    let mut bytes = match &parts.setup {
-        StandaloneSetup::BuiltIn => builtin_setup()?,
-        StandaloneSetup::Kernel(bytes) => bytes.to_vec(),
-    };
-    let given = Setup::parse(&bytes)?;
-    given.check_end()?;
     if given.version() < OLDEST_STANDALONE {
         return Err(Error::OldSetup { found: given.version() });
     }
@@ -291,22 +197,21 @@ fn setup(
     let inherited = parts.inherited;
     let cmdline_size = least(given.header().cmdline_size.get(), inherited.map(|old| old.cmdline_size));
     let initrd_addr_max = least(given.header().initrd_addr_max.get(), inherited.map(|old| old.initrd_addr_max));
-    if parameters.cmdline_len > u64::from(cmdline_size) {
-        return Err(Error::Cmdline { len: parameters.cmdline_len, max: cmdline_size.into() });
+    if p.cmdline_len > u64::from(cmdline_size) {
+        return Err(Error::Cmdline { len: p.cmdline_len, max: cmdline_size.into() });
     }
-    let is_builtin = matches!(parts.setup, StandaloneSetup::BuiltIn);
-    let version_at = if is_builtin { put_version(&mut bytes, &parts.version)? } else { None };
+    let mut bytes = given.bytes().to_vec();
+    let version_at = if parts.is_setup_builtin { put_version(&mut bytes, &parts.version)? } else { None };
     if parts.efi {
         // Nothing runs there: boot loaders begin behind it.
         bytes.iter_mut().take(efi::ROOM).for_each(|byte| *byte = 0);
-    } else if !is_builtin && pe::is_mz(&bytes) {
+    } else if pe::is_mz(&bytes) {
         // Without an EFI entry there must be no sign of one.
         bytes.iter_mut().take(2).for_each(|byte| *byte = 0xff);
     }
     let padded = Align::PAGE.up(len64(&bytes)).unwrap_or(u64::MAX);
     bytes.resize(layout::usize_or_max(padded), 0);
 
-    let p = parameters;
     let mut out = FieldWriter::new(bytes);
     if let Some(entry) = parts.stub.efi_pe_entry.filter(|_| parts.efi) {
         let stub = parts.stub;
@@ -323,13 +228,13 @@ fn setup(
     }
     let sectors = u8::try_from(padded / 512 - 1)
         .map_err(|_| FieldError::range("setup_sects", offset_of("setup_sects"), padded / 512 - 1, 4..=255))?;
-    let moves = p.has(crate::stub::parameters::RELOCATABLE);
+    let moves = p.has(RELOCATABLE);
     let step = u8::try_from(p.align.trailing_zeros()).unwrap_or(0);
     let mut xloadflags = XLF_KERNEL_64;
-    if parts.is_64 {
+    if !p.has(BITS32) {
         xloadflags |= XLF_CAN_BE_LOADED_ABOVE_4G;
     }
-    if parts.knows_five_levels {
+    if p.has(FIVE_LEVELS) {
         xloadflags |= XLF_5LEVEL | XLF_5LEVEL_ENABLED;
     }
     out.u8("setup_sects", offset_of("setup_sects"), sectors)?;
