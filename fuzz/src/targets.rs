@@ -11,7 +11,7 @@ use kimage::internals::elf::{kallsyms, list_absolute_relocs, list_absolute_symbo
 use kimage::internals::dts::{Resolved, Source};
 use kimage::internals::fdt::{Dtb, Flat, Node, Strings};
 use kimage::internals::Fit;
-use kimage::internals::fit::{Layout, Options};
+use kimage::internals::fit::{FitLayout, Options};
 use kimage::inspect::{Limits, Opened, PARTS, diff::diff, map::map, open, verify::verify};
 use kimage::kbuild::{LinkCommand, Target, VOFFSET, ZOFFSET};
 use kimage::internals::{LinkFacts, offsets, set_defsym, tree};
@@ -178,7 +178,7 @@ fn fit_options(how: u8) -> Options {
         time: 1,
         external: (how & 2 != 0).then_some(()).map(external),
         unsigned: how & 0x20 != 0,
-        layout: Layout::from_release(if how & 0x80 == 0 { "2023" } else { "2026" }).unwrap(),
+        layout: FitLayout::from_release(if how & 0x80 == 0 { "2023" } else { "2026" }).unwrap(),
     }
 }
 

@@ -23,7 +23,7 @@ pub use crate::elf::{DEFAULT_MAX_SIZE, FlagList, FlatOptions, RemoveList, Sectio
 pub use crate::format::bzimage::{CrcChoice, Generation};
 pub use crate::format::cpio::CpioFile;
 pub use crate::format::dts::{Error as SourceError, File as SourceFile, Source};
-pub use crate::format::fit::{Algorithm, External, Layout as FitLayout, Options as FitOptions};
+pub use crate::format::fit::{Algorithm, External, FitLayout, Options as FitOptions};
 pub use crate::format::uimage::{ARCH, COMPRESSION, Name, Names, OS, TYPE};
 
 use crate::arch::Arch;

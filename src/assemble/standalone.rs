@@ -13,7 +13,7 @@ use crate::format::bzimage::{
     XLF_5LEVEL_ENABLED, builtin_setup,
 };
 use crate::payload::flat;
-use crate::payload::kernel::{Kernel, kernel};
+use crate::payload::kernel::{LaidOutKernel, kernel};
 use crate::payload::search::Budget;
 use crate::payload::{RelocForm, emit_relocs, parse_relocs, relocs_behind};
 use crate::stub::Stub;
@@ -296,7 +296,7 @@ fn cut_off(error: FieldError) -> FieldError {
 }
 
 /// The kernel laid out, with the relocation table that was given, stands behind it, or can be made from it.
-fn lay_out(payload: &[u8], origin: &Origin, request: &StandaloneRequest<'_>) -> Result<(Kernel, Vec<Finding>)> {
+fn lay_out(payload: &[u8], origin: &Origin, request: &StandaloneRequest<'_>) -> Result<(LaidOutKernel, Vec<Finding>)> {
     let elf = Elf::parse(payload).map_err(|error| Error::input("VMLINUX", error))?;
     let mut findings = Vec::new();
     let behind = match (request.relocs, &origin.table) {
@@ -357,7 +357,7 @@ const XZ_DICTIONARY_MIN: u64 = 4096;
 /// What the zstd decoder takes; it decodes in place.
 const ZSTD_WORK: u64 = 1 << 20;
 
-fn pack(kernel: &Kernel, request: &StandaloneRequest<'_>) -> Result<Packed> {
+fn pack(kernel: &LaidOutKernel, request: &StandaloneRequest<'_>) -> Result<Packed> {
     let mut options = request.parameters.clone();
     let (unpacker, flags, heap) = match request.codec {
         Codec::None => (Unpacker::Lz4, parameters::PLAIN, 0),

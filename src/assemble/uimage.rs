@@ -82,12 +82,12 @@ const OPTEE_LOAD_AT: u64 = 16;
 /// # Example
 ///
 /// ```
-/// use kimage::assemble::{ARCH, OS, UImageRequest, kind, uimage};
+/// use kimage::assemble::{ARCH, OS, TYPE, UImageRequest, uimage};
 ///
 /// let request = UImageRequest {
 ///     arch: ARCH.id("riscv"),
 ///     os: OS.id("linux"),
-///     kind: Some(kind::RAMDISK),
+///     kind: TYPE.id("ramdisk"),
 ///     comp: Some(0),
 ///     name: Some(b"files".to_vec()),
 ///     ..UImageRequest::default()

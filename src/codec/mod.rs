@@ -32,6 +32,7 @@ pub use error::{Error, Result};
 pub(crate) use held::held;
 pub(crate) use lzma::dictionary as lzma_dictionary;
 pub use parameters::{Bcj, Literal, Parameters, SPLIT_SIZE};
+pub(crate) use stream_parameters::FIELDS;
 
 use crate::bytes::spaced_hex;
 use sink::Sink;
@@ -316,6 +317,9 @@ impl<T, L: FnMut(&[u8]) -> Option<T>> Write for Scan<T, L> {
         Ok(())
     }
 }
+
+/// Bytes of [`size_trailer`].
+pub(crate) const TRAILER_LEN: u64 = 4;
 
 /// The size trailer that the kernel's build puts behind every stream but gzip's, whose own end tells the size.
 ///

@@ -1,9 +1,20 @@
 //! What a stream tells of the parameters it was made with, so that the same data can be compressed the same way again.
 
 use super::{Bcj, Codec, Literal, Parameters};
-use crate::bytes::{Cursor, FieldError};
+use crate::bytes::{Cursor, Field, FieldError, offset_of};
 
 type Result<T> = std::result::Result<T, FieldError>;
+
+/// Fields of the headers that streams begin with, as reports call them: RFC 1952, 2.3.1 (`MTIME`, `XFL`); bzip2's level;
+/// lzma-file-format.txt, 1.1 and 1.2; xz-file-format.txt, 2.1.1.2 (`Stream Flags`, second byte).
+pub(crate) const FIELDS: &[Field] = &[
+    Field::new("gzip_time", 4, 4),
+    Field::new("gzip_level", 8, 1),
+    Field::new("block_size", 3, 1),
+    Field::new("lzma_properties", 0, 1),
+    Field::new("dictionary", 1, 4),
+    Field::new("xz_check", 7, 1),
+];
 
 /// Reads the headers of the stream that begins `bytes`. Some parameters leave no trace (the level of all but bzip2): they
 /// stay the kernel's.
@@ -12,10 +23,13 @@ pub(super) fn read(codec: Codec, bytes: &[u8]) -> Result<Parameters> {
     let mut found = Parameters::default();
     match codec {
         // A digit: hundreds of thousands of bytes in a block.
-        Codec::Bzip2 => found.level = Some(u32::from(cursor.u8("block size", 3)?.wrapping_sub(b'0'))),
+        Codec::Bzip2 => {
+            found.level = Some(u32::from(cursor.u8("block size", offset_of(FIELDS, "block_size"))?.wrapping_sub(b'0')))
+        }
         Codec::Lzma => {
-            found.literal = literal(cursor.u8("properties", 0)?, 0)?;
-            found.dictionary = Some(cursor.u32("dictionary size", 1)?.into());
+            let at = offset_of(FIELDS, "lzma_properties");
+            found.literal = literal(cursor.u8("properties", at)?, at)?;
+            found.dictionary = Some(cursor.u32("dictionary size", offset_of(FIELDS, "dictionary"))?.into());
         }
         Codec::Xz => xz(&cursor, &mut found)?,
         Codec::Zstd => found.dictionary = window(&cursor)?,

@@ -22,7 +22,7 @@ pub(crate) struct TrimWriter<W> {
     seen: u64,
     /// The first bytes, until the tables are known.
     head: Vec<u8>,
-    layout: Option<Layout>,
+    headers: Option<Headers>,
     /// The section table.
     sections: Vec<u8>,
     end: Option<u64>,
@@ -30,7 +30,7 @@ pub(crate) struct TrimWriter<W> {
 
 /// What the file header says.
 #[derive(Debug, Clone)]
-struct Layout {
+struct Headers {
     /// Where segments and tables end; more than that comes from the section table.
     end: u64,
     /// Where the section table is.
@@ -46,7 +46,7 @@ const HEAD: usize = 4096;
 impl<W: Write> TrimWriter<W> {
     /// A writer in front of `out`.
     pub(crate) fn new(out: W) -> Self {
-        TrimWriter { out, seen: 0, head: Vec::new(), layout: None, sections: Vec::new(), end: None }
+        TrimWriter { out, seen: 0, head: Vec::new(), headers: None, sections: Vec::new(), end: None }
     }
 
     /// How long the ELF file was.
@@ -66,8 +66,8 @@ impl<W: Write> TrimWriter<W> {
     }
 
     fn take(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let Some(layout) = &self.layout else { return Err(ErrorKind::InvalidData.into()) };
-        let table = layout.sections.clone();
+        let Some(headers) = &self.headers else { return Err(ErrorKind::InvalidData.into()) };
+        let table = headers.sections.clone();
         let Some(end) = self.end else {
             // All in front of the end of the section table belongs to the file.
             let (start, stop) = (self.seen, self.seen.saturating_add(len64(bytes)));
@@ -77,7 +77,7 @@ impl<W: Write> TrimWriter<W> {
             if stop < table.end {
                 return self.pass(bytes, u64::MAX);
             }
-            let end = layout.end.max((layout.contents_end)(&self.sections, layout.order));
+            let end = headers.end.max((headers.contents_end)(&self.sections, headers.order));
             self.end = Some(end);
             self.pass(now, u64::MAX)?;
             let rest = slice(bytes, to - start, stop - to).unwrap_or_default();
@@ -89,14 +89,14 @@ impl<W: Write> TrimWriter<W> {
 
 impl<W: Write> Write for TrimWriter<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.layout.is_some() {
+        if self.headers.is_some() {
             self.take(bytes)?;
             return Ok(bytes.len());
         }
         let (head, rest) = bytes.split_at(bytes.len().min(HEAD - self.head.len()));
         self.head.extend_from_slice(head);
         if self.head.len() == HEAD {
-            self.layout = Some(Layout::read(&self.head).ok_or(ErrorKind::InvalidData)?);
+            self.headers = Some(Headers::read(&self.head).ok_or(ErrorKind::InvalidData)?);
             let head = std::mem::take(&mut self.head);
             self.take(&head)?;
             self.take(rest)?;
@@ -109,16 +109,16 @@ impl<W: Write> Write for TrimWriter<W> {
     }
 }
 
-impl Layout {
+impl Headers {
     /// Reads file header and program headers; `None` for what [`TrimWriter`] leaves to others.
-    fn read(head: &[u8]) -> Option<Layout> {
+    fn read(head: &[u8]) -> Option<Headers> {
         match is_64_bit_file(head)? {
             true => Self::of_class::<FileHeader64<Endianness>>(head),
             false => Self::of_class::<FileHeader32<Endianness>>(head),
         }
     }
 
-    fn of_class<H: FileHeader<Endian = Endianness>>(head: &[u8]) -> Option<Layout> {
+    fn of_class<H: FileHeader<Endian = Endianness>>(head: &[u8]) -> Option<Headers> {
         let header = H::parse(head).ok()?;
         let order = header.endian().ok()?;
         let (count, size) = (header.e_shnum(order), size_of::<H::SectionHeader>());
@@ -132,7 +132,7 @@ impl Layout {
         let ends = table.iter().map(|segment| end_of(segment.p_offset(order).into(), segment.p_filesz(order).into()));
         let segments_end = end_of(segments, product(table.len(), size_of::<H::ProgramHeader>()));
         let end = ends.max().unwrap_or(0).max(segments_end).max(sections.end);
-        (start >= len64(head)).then_some(Layout { end, sections, contents_end: contents_end::<H>, order })
+        (start >= len64(head)).then_some(Headers { end, sections, contents_end: contents_end::<H>, order })
     }
 }
 

@@ -47,7 +47,7 @@ const VENDOR_FIELDS: &[Field] = &[
 
 /// A part of a boot image.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Section {
+pub(crate) struct BootSection {
     /// `kernel`, `ramdisk`, `second`, `recovery_dtbo`, `dtb`, `signature`, in old images `dt`; of the vendor's `ramdisk_table` and
     /// `bootconfig` too.
     pub name: &'static str,
@@ -94,7 +94,7 @@ pub(crate) struct BootImage<'a> {
     /// SHA-1 of the contents, with zeros behind it, in versions 0 to 2; see [`BootImage::computed_id`].
     pub id: &'a [u8],
     /// The sections that have contents, in file order.
-    pub sections: Vec<Section>,
+    pub sections: Vec<BootSection>,
     /// What the vendor's RAM disk consists of, in version 4.
     pub vendor_ramdisks: Vec<VendorRamdisk<'a>>,
 }
@@ -199,7 +199,7 @@ impl<'a> BootImage<'a> {
             let at = sections.last().map_or(page_size, |last| last.at.end.next_multiple_of(page_size));
             let at = at..at.saturating_add(dt_size.into());
             if slice(bytes, at.start, dt_size.into()).is_some() {
-                sections.push(Section { name: "dt", at, field: ("dt_size", VERSION_AT), address: None });
+                sections.push(BootSection { name: "dt", at, field: ("dt_size", VERSION_AT), address: None });
             }
         }
         let text = |at, len| Ok::<_, FieldError>((at, until_zero(cursor.take("cmdline", at, len)?)));
@@ -322,7 +322,7 @@ fn sections(
     fields: &[SizeField],
     header_end: u64,
     page: u64,
-) -> Result<Vec<Section>, FieldError> {
+) -> Result<Vec<BootSection>, FieldError> {
     let mut sections = Vec::new();
     let mut at = header_end;
     for (name, field, field_at, address) in fields {
@@ -334,7 +334,7 @@ fn sections(
             return Err(FieldError::truncated(*field, *field_at, at.saturating_add(len), len64(bytes))
                 .with_help("the image is cut off: copy it again"));
         }
-        sections.push(Section { name, at: at..at + len, field: (field, *field_at), address: *address });
+        sections.push(BootSection { name, at: at..at + len, field: (field, *field_at), address: *address });
         at = (at + len).next_multiple_of(page);
     }
     Ok(sections)

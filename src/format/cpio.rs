@@ -52,6 +52,11 @@ impl Entry<'_> {
         self.check.filter(|_| self.mode & TYPE == FILE && self.size > 0)
     }
 
+    /// The sum of its bytes, which `c_check` is to be.
+    pub(crate) fn sum(data: &[u8]) -> u32 {
+        data.iter().fold(0_u32, |sum, byte| sum.wrapping_add((*byte).into()))
+    }
+
     /// Offset of `c_check` in the archive.
     pub(crate) fn check_at(&self) -> u64 {
         self.at + CHECK_AT

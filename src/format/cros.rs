@@ -4,7 +4,7 @@
 //! Source: vboot_reference, firmware/2lib/include/2struct.h (`vb2_keyblock`, `vb2_kernel_preamble`) and
 //! futility/vb1_helper.c (the order of the body).
 
-use crate::bytes::{Cursor, FieldError, len64};
+use crate::bytes::{Cursor, Field, FieldError, len64, offset_of};
 use std::ops::Range;
 
 const MAGIC: &[u8] = b"CHROMEOS";
@@ -14,6 +14,19 @@ const PARAMETERS: u64 = 4096;
 /// The least that a key block and a preamble take.
 const KEYBLOCK: u64 = 112;
 const PREAMBLE: u64 = 96;
+/// A field of the key block.
+const KEYBLOCK_FIELDS: &[Field] = &[Field::new("keyblock_size", 16, 8)];
+/// Fields of the preamble, from its start. The last two are there from version 2.1 on.
+const PREAMBLE_FIELDS: &[Field] = &[
+    Field::new("preamble_size", 0, 8),
+    Field::new("kernel_version", 40, 8),
+    Field::new("body_load_address", 48, 8),
+    Field::new("bootloader_address", 56, 8),
+    Field::new("bootloader_size", 64, 8),
+    Field::new("body_signature.data_size", 88, 8),
+    Field::new("vmlinuz_header_address", PREAMBLE, 8),
+    Field::new("vmlinuz_header_size", PREAMBLE + 8, 8),
+];
 
 /// A kernel partition. All integers are little-endian.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,36 +64,35 @@ impl KernelPartition {
     pub(crate) fn parse(bytes: &[u8]) -> Result<KernelPartition, FieldError> {
         let cursor = Cursor::little(bytes);
         let have = len64(bytes);
-        let within = |name, at, value: u64, min, max| FieldError::within(name, at, value, min..=max);
-        let keyblock = within("keyblock_size", 16, cursor.u64("keyblock_size", 16)?, KEYBLOCK, have)?;
-        let size = cursor.u64("preamble_size", keyblock)?;
-        let preamble = within("preamble_size", keyblock, size, PREAMBLE, have - keyblock)?;
+        let size_at = offset_of(KEYBLOCK_FIELDS, "keyblock_size");
+        let size = cursor.u64("keyblock_size", size_at)?;
+        let keyblock = FieldError::within("keyblock_size", size_at, size, KEYBLOCK..=have)?;
+        let place = |name| keyblock + offset_of(PREAMBLE_FIELDS, name);
+        let read = |name| cursor.u64(name, place(name));
+        let within = |name, value: u64, min, max| FieldError::within(name, place(name), value, min..=max);
+        let preamble = within("preamble_size", read("preamble_size")?, PREAMBLE, have - keyblock)?;
         let body = keyblock + preamble;
-        let load = cursor.u64("body_load_address", keyblock + 48)?;
-        let stub = cursor.u64("bootloader_address", keyblock + 56)?;
-        let stub_len = cursor.u64("bootloader_size", keyblock + 64)?;
-        let len = cursor.u64("body_signature.data_size", keyblock + 88)?;
-        let len = within("body_signature.data_size", keyblock + 88, len, 0, have - body)?;
-        let least = load.saturating_add(CONFIG + PARAMETERS);
-        let stub = within("bootloader_address", keyblock + 56, stub, least, load.saturating_add(len))? - load;
-        let stub_len = within("bootloader_size", keyblock + 64, stub_len, 0, len - stub)?;
+        let load = read("body_load_address")?;
+        let (stub, stub_len) = (read("bootloader_address")?, read("bootloader_size")?);
+        let len = within("body_signature.data_size", read("body_signature.data_size")?, 0, have - body)?;
+        let (least, last) = (load.saturating_add(CONFIG + PARAMETERS), load.saturating_add(len));
+        let stub = within("bootloader_address", stub, least, last)? - load;
+        let stub_len = within("bootloader_size", stub_len, 0, len - stub)?;
         let cmdline = body + stub - PARAMETERS - CONFIG;
         let (setup_at, setup_len) = if preamble >= PREAMBLE + 16 {
-            let at = cursor.u64("vmlinuz_header_address", keyblock + 96)?;
-            (at, cursor.u64("vmlinuz_header_size", keyblock + 104)?)
+            (read("vmlinuz_header_address")?, read("vmlinuz_header_size")?)
         } else {
             (0, 0)
         };
         let setup = if setup_len == 0 {
             None
         } else {
-            let last = load.saturating_add(len);
-            let at = within("vmlinuz_header_address", keyblock + 96, setup_at, load, last)? - load;
-            let setup_len = within("vmlinuz_header_size", keyblock + 104, setup_len, 1, len - at)?;
+            let at = within("vmlinuz_header_address", setup_at, load, last)? - load;
+            let setup_len = within("vmlinuz_header_size", setup_len, 1, len - at)?;
             Some(body + at..body + at + setup_len)
         };
         Ok(KernelPartition {
-            version: cursor.u64("kernel_version", keyblock + 40)?,
+            version: read("kernel_version")?,
             load,
             keyblock: 0..keyblock,
             preamble: keyblock..body,

@@ -58,7 +58,7 @@ const MAGICS: &[(u64, &[u8], &str)] = &[
 ];
 
 /// The end of a signature behind a kernel module or a kernel (include/linux/module_signature.h, `MODULE_SIG_STRING`).
-pub(super) const MODULE_MARK: &[u8] = b"~Module signature appended~\n";
+pub(crate) const MODULE_MARK: &[u8] = b"~Module signature appended~\n";
 
 /// What those are to check something by, in the plural.
 const SIGNATURES: &[(&[u8], &str)] =

@@ -2,7 +2,7 @@
 //!
 //! Source: <https://uapi-group.org/specifications/specs/unified_kernel_image/>, and systemd 257 (src/boot/uki.h).
 
-use super::pe::{Pe, Section};
+use super::pe::{Pe, PeSection};
 
 /// The section that makes an EFI application a UKI.
 pub(crate) const LINUX: &[u8] = b".linux";
@@ -67,7 +67,7 @@ pub(crate) struct Part<'s> {
     /// What it holds.
     pub role: Role,
     /// Its header.
-    pub section: &'s Section,
+    pub section: &'s PeSection,
     /// The profile that it belongs to, counted from 0; `None` for what all of them share.
     pub profile: Option<usize>,
 }

@@ -12,7 +12,7 @@ use crate::assemble::packed_release;
 use crate::bytes::{Cursor, Endian, FieldError, len64};
 use crate::codec::Codec;
 use crate::elf::{Elf, numbers};
-use crate::finding::Finding;
+use crate::finding::{Checks, Finding};
 use crate::layout::Plan;
 use ::object::elf as spec;
 
@@ -184,8 +184,13 @@ impl<'a> Piggy<'a> {
         self.output_len
     }
 
-    /// Does the size at the end look like one? mkpiggy does not ask, and the kernel then dies in its decompressor.
+    /// What is noticed of it.
     pub fn findings(&self) -> Vec<Finding> {
+        self.check().into_findings()
+    }
+
+    /// Does the size at the end look like one? mkpiggy does not ask, and the kernel then dies in its decompressor.
+    pub(crate) fn check(&self) -> Checks {
         let at = self.input_len().saturating_sub(4);
         let help = "the uncompressed size must follow the compressed data, as 32 bits, little-endian \
                     (gzip ends in it; for the others kbuild appends it, as `kimage compress` does with `request.with_size`)";
@@ -204,7 +209,7 @@ impl<'a> Piggy<'a> {
                 self.input_len()
             ));
         }
-        findings
+        findings.into()
     }
 
     /// `piggy.S` as mkpiggy prints it; `path` is the file's name for `.incbin`, from where the assembler runs.

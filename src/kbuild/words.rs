@@ -15,7 +15,7 @@ const MAX_COMMAND: usize = 2 << 20;
 
 /// A kept command.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Kept {
+pub(super) struct SavedCommand {
     /// What it makes.
     pub(super) target: String,
     /// The words of its first command; those behind it are not read.
@@ -26,7 +26,7 @@ pub(super) struct Kept {
 type Char = (usize, char);
 
 /// Reads the first command that the text of a `.cmd` file keeps.
-pub(super) fn read(bytes: &[u8]) -> Result<Kept> {
+pub(super) fn read(bytes: &[u8]) -> Result<SavedCommand> {
     let text =
         std::str::from_utf8(bytes).map_err(|error| refused(error.valid_up_to(), "a byte that is no UTF-8", ""))?;
     let mut at = 0;
@@ -44,7 +44,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Kept> {
                 (_, Some(error)) => return Err(error),
                 (split, None) => split?.0,
             };
-            return Ok(Kept { target: target.to_owned(), words });
+            return Ok(SavedCommand { target: target.to_owned(), words });
         }
         at += line.len() + 1;
     }
@@ -220,7 +220,7 @@ mod tests {
         assert_eq!((kept.target.as_str(), kept.words.len()), ("x/y", 2));
         assert_eq!(read(b"cmd_x := ld a.o&&b").unwrap().words, ["ld", "a.o"]);
         assert_eq!(read(b"cmd_x := ;ld a.o").unwrap().words, [""; 0]);
-        assert_eq!(read(b"cmd_x :="), Ok(Kept { target: "x".into(), words: Vec::new() }));
+        assert_eq!(read(b"cmd_x :="), Ok(SavedCommand { target: "x".into(), words: Vec::new() }));
     }
 
     #[test]

@@ -137,7 +137,7 @@ pub(crate) type Result<T> = std::result::Result<T, Error>;
 /// A kernel, ready to be compressed.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
-pub(crate) struct Kernel {
+pub(crate) struct LaidOutKernel {
     /// The ELF file, and the relocation table behind it.
     pub bytes: Vec<u8>,
     /// Bytes of the ELF file.
@@ -162,7 +162,7 @@ pub(crate) struct Kernel {
     pub release: Option<String>,
 }
 
-impl Kernel {
+impl LaidOutKernel {
     /// Has it a relocation table?
     pub(crate) fn has_relocs(&self) -> bool {
         len64(&self.bytes) > self.elf_len
@@ -195,7 +195,7 @@ type Load = (usize, Segment);
 ///
 /// # Errors
 /// [`Error`], with the segment that cannot be loaded.
-pub(crate) fn kernel(elf: &Elf<'_>, relocs: Option<&[u8]>, max_memory: u64) -> Result<Kernel> {
+pub(crate) fn kernel(elf: &Elf<'_>, relocs: Option<&[u8]>, max_memory: u64) -> Result<LaidOutKernel> {
     let is_64 = match elf.arch() {
         Some(Arch::X86_64) => true,
         Some(Arch::X86) => false,
@@ -222,7 +222,7 @@ pub(crate) fn kernel(elf: &Elf<'_>, relocs: Option<&[u8]>, max_memory: u64) -> R
     let release = elf.release().or_else(|| elf::release_in(elf.bytes()));
     let align =
         loads.iter().map(|(_, segment)| segment.align).filter(|align| align.is_power_of_two()).fold(1, u64::max);
-    let mut kernel = Kernel {
+    let mut kernel = LaidOutKernel {
         bytes: Vec::new(),
         elf_len: 0,
         load_min,
@@ -294,7 +294,7 @@ fn entry(elf: &Elf<'_>, loads: &[Load]) -> Result<u64> {
 }
 
 /// Writes the file.
-fn lay_out(kernel: &mut Kernel, elf: &Elf<'_>, loads: &[Load], relocs: Option<&[u8]>) -> Result<()> {
+fn lay_out(kernel: &mut LaidOutKernel, elf: &Elf<'_>, loads: &[Load], relocs: Option<&[u8]>) -> Result<()> {
     let encoder = encoder(kernel.is_64, Endian::Little);
     let place = |paddr: u64| HEADERS + (paddr - kernel.load_min);
     let mut headers = Vec::new();

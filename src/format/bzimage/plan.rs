@@ -187,7 +187,7 @@ fn patched_setup(
     let paragraphs = (system_len + if has_room { 4 } else { 0 }).div_ceil(16);
     let is_even = pe.is_some() && pads_to_32_bytes(setup);
     let paragraphs = if is_even { paragraphs.next_multiple_of(2) } else { paragraphs };
-    let image = Sizes { setup: padded, system: paragraphs * 16 };
+    let image = Halves { setup: padded, system: paragraphs * 16 };
     if !setup.is_loaded_high() && image.system > MAX_LOW {
         return Err(Error::TooLargeForLow { len: image.system, max: MAX_LOW });
     }
@@ -230,12 +230,12 @@ fn low_bits(value: u64) -> u16 {
 
 /// Bytes of the two halves of an image of the patched generation, padded.
 #[derive(Clone, Copy)]
-struct Sizes {
+struct Halves {
     setup: u64,
     system: u64,
 }
 
-impl Sizes {
+impl Halves {
     fn file(self) -> u64 {
         self.setup + self.system
     }
@@ -243,7 +243,7 @@ impl Sizes {
 
 /// header.S computes `init_size`; an EFI loader also puts the setup in front of the buffer, whose head must survive the
 /// move of the decompressor to the buffer's end (build.c since Linux 5.7).
-fn init_size(setup: &Setup<'_>, stub: &Stub<'_>, image: Sizes) -> Result<u64, Error> {
+fn init_size(setup: &Setup<'_>, stub: &Stub<'_>, image: Halves) -> Result<u64, Error> {
     let init_size = u64::from(setup.header().init_size.get());
     let Some(ehead) = stub.symbol("_ehead").filter(|_| setup.has(0x20f)) else { return Ok(init_size) };
     let end = stub.need("_end", "says how much memory the decompressor takes")?;
@@ -279,7 +279,7 @@ fn patch_pe(
     pe: &Pe<'_>,
     stub: &Stub<'_>,
     setup: &Setup<'_>,
-    image: Sizes,
+    image: Halves,
     init_size: u64,
 ) -> Result<(), Error> {
     let mixed = pe.section(b".compat").is_some();

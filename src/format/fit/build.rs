@@ -1,7 +1,7 @@
 //! A tree with its data to a FIT, as `mkimage -f` makes it.
 
 use super::edits::{Edits, Place};
-use super::{Algorithm, Layout, cut};
+use super::{Algorithm, FitLayout, cut};
 use crate::bytes::{Align, len64};
 use crate::finding::{Finding, Severity};
 use crate::format::fdt::{self, FDT_MAGIC, Flat, Node, PROPERTY_HEADER, Property, Reservation, Strings};
@@ -25,13 +25,13 @@ pub struct Options {
     /// Nodes that ask for a signature stay without value; one that has a value loses it when it does not hold any more.
     pub unsigned: bool,
     /// Whose bytes these are to be.
-    pub layout: Layout,
+    pub layout: FitLayout,
 }
 
 /// Where external data goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct External {
-    /// Each image, and the end of the tree, is aligned so (`-B`); as the [`Layout`] has it when it is `None`.
+    /// Each image, and the end of the tree, is aligned so (`-B`); as the [`FitLayout`] has it when it is `None`.
     pub align: Option<Align>,
     /// The file offset of the first image (`-p`); directly behind the tree when it is `None`.
     pub position: Option<u64>,

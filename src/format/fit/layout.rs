@@ -23,24 +23,24 @@ const LAST: (u16, u16) = (2026, 10);
 
 /// A release of mkimage, as year and month, whose bytes a FIT is to have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Layout {
+pub struct FitLayout {
     release: (u16, u16),
 }
 
-impl Default for Layout {
+impl Default for FitLayout {
     /// 2023.01, that of Debian 12.
     fn default() -> Self {
-        Layout { release: (2023, 1) }
+        FitLayout { release: (2023, 1) }
     }
 }
 
-impl Layout {
-    /// What [`Layout::from_release`] takes, in words.
+impl FitLayout {
+    /// What [`FitLayout::from_release`] takes, in words.
     pub const KNOWN: &'static str = "a release of U-Boot from 2021.01 to 2026.10, or a year for its last release";
 
     /// The layout of a release of U-Boot, `2025.01` (January, April, July or October); a year alone stands for its last release.
     /// `None` for what is no release, and for one that was not looked at.
-    pub fn from_release(text: &str) -> Option<Layout> {
+    pub fn from_release(text: &str) -> Option<FitLayout> {
         let (year, month) = text.split_once('.').unwrap_or((text, "10"));
         let is_number = |text: &str, digits| text.len() == digits && text.bytes().all(|byte| byte.is_ascii_digit());
         if !is_number(year, 4) || !is_number(month, 2) {
@@ -48,7 +48,7 @@ impl Layout {
         }
         let release = (year.parse().ok()?, month.parse().ok()?);
         let is_known = (FIRST..=LAST).contains(&release) && matches!(release.1, 1 | 4 | 7 | 10);
-        is_known.then_some(Layout { release })
+        is_known.then_some(FitLayout { release })
     }
 
     /// Old bytes stay between the tree and its aligned end.
@@ -84,11 +84,11 @@ mod tests {
 
     #[test]
     fn releases() {
-        let known = |text: &str| Layout::from_release(text).map(|layout| layout.release);
+        let known = |text: &str| FitLayout::from_release(text).map(|layout| layout.release);
         assert_eq!(known("2021.01"), Some((2021, 1)));
         assert_eq!(known("2026.10"), Some((2026, 10)));
         assert_eq!(known("2025"), Some((2025, 10)));
-        assert_eq!(known("2023.01"), Some(Layout::default().release));
+        assert_eq!(known("2023.01"), Some(FitLayout::default().release));
         for text in
             ["", "2020.10", "2027.01", "2025.1", "2025.02", "2025.13", "25.01", "2025.01-rc1", "+025.01", "2025.+1"]
         {

@@ -15,7 +15,7 @@ pub(crate) mod rules;
 pub(crate) use bootm::{BootView, compression_fits};
 pub use build::{Error, External, Options, Unfilled, plan};
 pub use hash::Algorithm;
-pub use layout::Layout;
+pub use layout::FitLayout;
 pub(crate) use rules::RULES;
 
 use crate::bytes::{FieldError, FileOffset, count64, len64, slice_at};

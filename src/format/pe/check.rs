@@ -2,7 +2,7 @@
 //!
 //! Source: the PE Format specification; what UEFI firmware makes of it: EDK2, MdePkg/Library/BasePeCoffLib.
 
-use super::file::{NX_COMPAT, NoDigest, Pe, SECTION_EXECUTE, SECTION_WRITE, Section};
+use super::file::{NX_COMPAT, NoDigest, Pe, PeSection, SECTION_EXECUTE, SECTION_WRITE};
 use crate::bytes::{Cursor, hex, len64, slice};
 use crate::finding::{Checks, Hex, Severity, rules};
 
@@ -67,7 +67,7 @@ impl Pe<'_> {
         self.check_sizes(strict, &mut checks);
         self.check_subsystem(&mut checks);
         let (at, entry) = (self.place("AddressOfEntryPoint"), self.value("AddressOfEntryPoint"));
-        let holds = |section: &Section| section.flags & SECTION_EXECUTE != 0 && memory(section).contains(&entry);
+        let holds = |section: &PeSection| section.flags & SECTION_EXECUTE != 0 && memory(section).contains(&entry);
         let kept = self.sections.iter().any(holds);
         checks.expect(&ENTRY, at, kept, Hex(entry), "an address inside an executable section");
         let both = SECTION_EXECUTE | SECTION_WRITE;
@@ -94,7 +94,7 @@ impl Pe<'_> {
         let len = len64(self.bytes());
         let (file, alignment) = (self.value("FileAlignment"), self.value("SectionAlignment"));
         let (mut raw_end, mut memory_end) = (self.headers_end(), 0);
-        let by_file: Vec<&Section> = self.sections.iter().filter(|section| section.raw_size > 0).collect();
+        let by_file: Vec<&PeSection> = self.sections.iter().filter(|section| section.raw_size > 0).collect();
         for section in &by_file {
             let range = section.file_range();
             let found = format!("{} at {:#x} to {:#x}", name(section), range.start, range.end);
@@ -342,12 +342,12 @@ impl Pe<'_> {
     }
 }
 
-fn memory(section: &Section) -> std::ops::Range<u64> {
+fn memory(section: &PeSection) -> std::ops::Range<u64> {
     let start = u64::from(section.virtual_address);
     start..start + u64::from(section.virtual_size)
 }
 
-fn name(section: &Section) -> String {
+fn name(section: &PeSection) -> String {
     String::from_utf8_lossy(section.name()).escape_debug().to_string()
 }
 

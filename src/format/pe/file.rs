@@ -23,7 +23,7 @@ pub(crate) const SECTION_WRITE: u32 = 0x8000_0000;
 
 /// A section.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Section {
+pub struct PeSection {
     /// File offset of the section header.
     pub at: u64,
     /// Name, padded with zeros.
@@ -40,7 +40,7 @@ pub struct Section {
     pub flags: u32,
 }
 
-impl Section {
+impl PeSection {
     /// A section of zeros that has no bytes in the file, as `.bss` of x86 kernels from Linux 3.16 to 5.6.
     pub(crate) fn is_bss(&self) -> bool {
         const UNINITIALIZED_DATA: u32 = 0x80;
@@ -91,7 +91,7 @@ pub struct Pe<'a> {
     /// `ImageBase`.
     pub image_base: u64,
     /// Sections, in table order.
-    pub sections: Vec<Section>,
+    pub sections: Vec<PeSection>,
     /// Where the certificate table's directory entry stands, and what it says: offset and length in the file.
     certificates: Option<(u64, Range<u64>)>,
     optional_at: u64,
@@ -104,7 +104,7 @@ impl<'a> Pe<'a> {
     }
 
     /// The `.bss` that the build of Linux 3.16 to 5.6 put behind the other sections of an x86 kernel.
-    pub(crate) fn bss(&self) -> Option<&Section> {
+    pub(crate) fn bss(&self) -> Option<&PeSection> {
         self.sections.last().filter(|last| last.is_bss())
     }
 
@@ -167,7 +167,7 @@ impl<'a> Pe<'a> {
             let raw = cursor.take("section header", at, SECTION_LEN)?;
             let mut name = [0; 8];
             name.copy_from_slice(raw.get(..8).unwrap_or(&[0; 8]));
-            sections.push(Section {
+            sections.push(PeSection {
                 at,
                 name,
                 virtual_size: cursor.u32("VirtualSize", at + 8)?,
@@ -219,12 +219,12 @@ impl<'a> Pe<'a> {
     }
 
     /// The first section of that name.
-    pub(crate) fn section(&self, name: &[u8]) -> Option<&Section> {
+    pub(crate) fn section(&self, name: &[u8]) -> Option<&PeSection> {
         self.sections.iter().find(|section| section.name() == name)
     }
 
     /// What a section holds: its bytes in the file, without the padding behind what is loaded.
-    pub(crate) fn contents(&self, section: &Section) -> Option<&'a [u8]> {
+    pub(crate) fn contents(&self, section: &PeSection) -> Option<&'a [u8]> {
         let len = section.raw_size.min(if section.virtual_size == 0 { u32::MAX } else { section.virtual_size });
         slice(self.bytes, section.raw_at.into(), len.into())
     }

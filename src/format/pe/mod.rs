@@ -7,7 +7,7 @@ mod file;
 
 pub(crate) use check::RULES;
 pub(crate) use file::{MACHINE_AMD64, NX_COMPAT, SECTION_EXECUTE, SECTION_READ, SECTION_WRITE, machine_name};
-pub use file::{Pe, Section};
+pub use file::{Pe, PeSection};
 
 use crate::bytes::{self, Cursor, Field, len64};
 

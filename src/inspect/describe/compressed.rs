@@ -1,8 +1,8 @@
 //! A compressed stream, with the kernel's size trailer behind it or not.
 
 use super::{Child, Content, Context, Described};
-use crate::bytes::{Cursor, len64, slice};
-use crate::codec::{Bcj, Codec, Inflated, Literal, Parameters};
+use crate::bytes::{Cursor, len64, offset_of, slice};
+use crate::codec::{Bcj, Codec, FIELDS, Inflated, Literal, Parameters, TRAILER_LEN};
 use crate::format::Format;
 use crate::format::fdt::Behind;
 use crate::inspect::{Fact, Kind};
@@ -40,13 +40,13 @@ fn stream_header(codec: Codec, bytes: &[u8], described: &mut Described) {
     let cursor = Cursor::little(bytes);
     let facts = &mut described.facts;
     if codec == Codec::Gzip {
-        if let Ok(time) = cursor.u32("MTIME", 4) {
+        if let Ok(time) = cursor.u32("MTIME", offset_of(FIELDS, "gzip_time")) {
             let meaning = if time == 0 { "none".to_owned() } else { crate::inspect::utc(time.into()) };
-            facts.push(Fact::number("gzip_time", time).meaning(meaning).at(4, 4));
+            facts.push(Fact::number("gzip_time", time).meaning(meaning).of(FIELDS));
         }
-        if let Ok(extra @ (2 | 4)) = cursor.u8("XFL", 8) {
+        if let Ok(extra @ (2 | 4)) = cursor.u8("XFL", offset_of(FIELDS, "gzip_level")) {
             let level = if extra == 2 { "gzip -9 or as slow" } else { "gzip -1 or as fast" };
-            facts.push(Fact::number("gzip_level", extra).meaning(level).at(8, 1));
+            facts.push(Fact::number("gzip_level", extra).meaning(level).of(FIELDS));
         }
     }
     // A stream whose headers are damaged is said to be so when it is decompressed.
@@ -58,16 +58,16 @@ fn stream_header(codec: Codec, bytes: &[u8], described: &mut Described) {
     match codec {
         Codec::Bzip2 => {
             let block = level.filter(|level| (1..=9).contains(level)).map(|level| {
-                Fact::number("block_size", level * 100_000).meaning(format!("bytes: bzip2 -{level}")).at(3, 1)
+                Fact::number("block_size", level * 100_000).meaning(format!("bytes: bzip2 -{level}")).of(FIELDS)
             });
             facts.extend(block);
         }
         Codec::Lzma => {
-            facts.push(Fact::new("lzma_properties", properties).at(0, 1));
-            facts.extend(dictionary.map(|size| Fact::number("dictionary", size).meaning("bytes").at(1, 4)));
+            facts.push(Fact::new("lzma_properties", properties).of(FIELDS));
+            facts.extend(dictionary.map(|size| Fact::number("dictionary", size).meaning("bytes").of(FIELDS)));
         }
         Codec::Xz => {
-            if let Ok(check) = cursor.u8("stream flags", 7) {
+            if let Ok(check) = cursor.u8("stream flags", offset_of(FIELDS, "xz_check")) {
                 let name = match check {
                     0 => "none",
                     1 => "CRC32",
@@ -75,7 +75,7 @@ fn stream_header(codec: Codec, bytes: &[u8], described: &mut Described) {
                     10 => "SHA-256: the kernel's own decompressor cannot check it",
                     _ => "unknown",
                 };
-                facts.push(Fact::number("xz_check", check).meaning(name).at(7, 1));
+                facts.push(Fact::number("xz_check", check).meaning(name).of(FIELDS));
             }
             let converter = bcj.unwrap_or(Bcj::None);
             let meaning = if converter == Bcj::None { "no branch converter" } else { "branch converter" };
@@ -94,7 +94,7 @@ fn stream_header(codec: Codec, bytes: &[u8], described: &mut Described) {
 /// a payload; 0 when nothing tells.
 pub(in crate::inspect) fn declared_size(codec: Codec, bytes: &[u8], name: &str) -> u64 {
     let word = || {
-        let at = len64(bytes).checked_sub(4).filter(|_| name == PAYLOAD)?;
+        let at = len64(bytes).checked_sub(TRAILER_LEN).filter(|_| name == PAYLOAD)?;
         Cursor::little(bytes).u32("size", at).ok().map(u64::from)
     };
     codec.declared_size(bytes).or_else(word).unwrap_or(0)
@@ -103,7 +103,7 @@ pub(in crate::inspect) fn declared_size(codec: Codec, bytes: &[u8], name: &str) 
 /// How much memory to set aside: what the kernel's trailer says, if that is plausible. Never more than the data could
 /// come to, so that a lie costs nothing.
 pub(in crate::inspect) fn expected_size(codec: Codec, bytes: &[u8], limit: u64) -> usize {
-    let Some(at) = len64(bytes).checked_sub(4) else { return 0 };
+    let Some(at) = len64(bytes).checked_sub(TRAILER_LEN) else { return 0 };
     let says = u64::from(Cursor::little(bytes).u32("size", at).unwrap_or(0));
     let most = len64(bytes).saturating_mul(if codec == Codec::None { 1 } else { 16 });
     let plausible = says > len64(bytes) / 2 && says <= most && says <= limit;
@@ -114,11 +114,9 @@ pub(in crate::inspect) fn expected_size(codec: Codec, bytes: &[u8], limit: u64) 
 pub(in crate::inspect) fn stream_regions(inflated: &Inflated, rest: &[u8], behind: Option<&Behind>) -> Vec<Region> {
     let end = inflated.consumed;
     let mut regions = vec![Region::new("stream", 0..end, RegionKind::Payload)];
-    let sized = is_trailer(inflated, rest);
-    if sized {
-        regions.push(Region::new("size", end..end + 4, RegionKind::Header));
-    }
-    let at = if sized { end + 4 } else { end }..end + len64(rest);
+    let from = end + trailer_len(inflated, rest);
+    regions.extend((from > end).then(|| Region::new("size", end..from, RegionKind::Header)));
+    let at = from..end + len64(rest);
     match behind {
         Some(behind) => regions.extend(behind.regions(0)),
         None if !at.is_empty() => regions.push(Region::new("trailer", at, RegionKind::Data)),
@@ -135,14 +133,14 @@ pub(in crate::inspect) fn behind_stream(
     parent: Option<Kind>,
 ) -> Option<Behind> {
     let rest = slice(bytes, inflated.consumed, len64(bytes) - inflated.consumed).unwrap_or(&[]);
-    let size = if is_trailer(inflated, rest) { 4 } else { 0 };
+    let size = trailer_len(inflated, rest);
     (is_part(name, parent) && name != PAYLOAD).then(|| Behind::read(bytes, inflated.consumed + size))
 }
 
-/// Is the word behind the stream the size of what came out of it, modulo 2^32?
-fn is_trailer(inflated: &Inflated, rest: &[u8]) -> bool {
+/// The length of the word behind the stream, if that is the size of what came out of it, modulo 2^32.
+fn trailer_len(inflated: &Inflated, rest: &[u8]) -> u64 {
     let produced = inflated.produced.to_le_bytes();
-    slice(rest, 0, 4).is_some_and(|word| produced.starts_with(word))
+    slice(rest, 0, TRAILER_LEN).filter(|word| produced.starts_with(word)).map_or(0, len64)
 }
 
 /// What is known once the stream was decompressed.
@@ -156,8 +154,9 @@ pub(in crate::inspect) fn stream_facts(bytes: &[u8], inflated: &Inflated, rest: 
     if inflated.streams > 1 {
         facts.push(Fact::number("streams", inflated.streams).meaning("one behind the other"));
     }
-    if is_trailer(inflated, rest) {
+    let len = trailer_len(inflated, rest);
+    if len > 0 {
         let fact = Fact::number("size_trailer", inflated.produced & u64::from(u32::MAX));
-        facts.push(fact.meaning("right: as much came out").at(len64(bytes) - len64(rest), 4));
+        facts.push(fact.meaning("right: as much came out").at(len64(bytes) - len64(rest), len));
     }
 }

@@ -9,7 +9,7 @@ use crate::format::image64::{self, Image64};
 use crate::format::pe::Pe;
 use crate::format::uki::{self, Role};
 use crate::format::zboot::{self, Zboot};
-use crate::format::{Format, pe::Section};
+use crate::format::{Format, pe::PeSection};
 use crate::inspect::{Fact, Kind, Row, Value, rules};
 use crate::layout::{Region, RegionKind};
 use std::borrow::Cow;
@@ -205,7 +205,7 @@ fn uki_sections(image: &Pe<'_>, described: &mut Described) {
 
 /// Headers, sections and what lies between and behind them.
 fn regions(image: &Pe<'_>, len: u64) -> Vec<Region> {
-    let mut found: Vec<&Section> = image.sections.iter().filter(|section| section.raw_size > 0).collect();
+    let mut found: Vec<&PeSection> = image.sections.iter().filter(|section| section.raw_size > 0).collect();
     found.sort_by_key(|section| section.raw_at);
     let mut regions = vec![Region::new("headers", 0..image.headers_end().min(len), RegionKind::Header)];
     for section in found {

@@ -6,8 +6,8 @@ use crate::codec::Codec;
 use crate::finding::{Checks, Hex, rules};
 use crate::format::android::BootImage;
 use crate::format::avb::VerifiedBoot;
-use crate::format::cpio::Cpio;
-use crate::format::foreign::{AVB, Foreign, is_signed_module};
+use crate::format::cpio::{Cpio, Entry};
+use crate::format::foreign::{AVB, Foreign, MODULE_MARK, is_signed_module};
 use crate::format::module::Module;
 use crate::format::pe::Pe;
 use crate::format::tplink::TpLink;
@@ -75,8 +75,7 @@ struct End {
 
 impl Write for End {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        /// More than the mark of a signature has.
-        const KEPT: usize = 64;
+        const KEPT: usize = MODULE_MARK.len();
         self.bytes.extend_from_slice(bytes.get(bytes.len().saturating_sub(KEPT)..).unwrap_or_default());
         self.bytes.drain(..self.bytes.len().saturating_sub(KEPT));
         self.len = self.len.saturating_add(len64(bytes));
@@ -119,7 +118,7 @@ pub(super) fn cpio(bytes: &[u8], checks: &mut Checks) {
     for entry in archive.entries().flatten() {
         let data = slice(bytes, entry.data_at, entry.size).unwrap_or_default();
         if let Some(found) = entry.checksum() {
-            let sum = data.iter().fold(0_u32, |sum, byte| sum.wrapping_add((*byte).into()));
+            let sum = Entry::sum(data);
             sums += 1;
             if sum != found {
                 wrong += 1;

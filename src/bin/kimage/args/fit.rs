@@ -3,7 +3,7 @@
 use super::codec::{UBOOT_CODECS, one_of};
 use super::{Building, NameArg, hex, name};
 use clap::Args;
-use kimage::assemble::{ARCH, Algorithm, FitLayout as Layout, OS};
+use kimage::assemble::{ARCH, Algorithm, FitLayout, OS};
 use kimage::codec::Codec;
 use std::path::PathBuf;
 
@@ -91,7 +91,7 @@ pub(crate) struct Fit {
     pub(crate) align: Option<kimage::bytes::Align>,
     /// The bytes of this release of mkimage, 2021.01 to 2026.10, or a year for its last one [default: 2023.01]
     #[arg(long, value_name = "RELEASE", value_parser = layout)]
-    pub(crate) layout: Option<Layout>,
+    pub(crate) layout: Option<FitLayout>,
     /// Creation time in seconds since 1970 [default: SOURCE_DATE_EPOCH, else 0]
     #[arg(long, value_name = "SECONDS")]
     pub(crate) time: Option<u32>,
@@ -118,6 +118,6 @@ fn alignment(text: &str) -> Result<kimage::bytes::Align, String> {
     kimage::bytes::Align::new(hex(text)?).ok_or_else(|| "wanted a power of two, hexadecimal".to_owned())
 }
 
-fn layout(text: &str) -> Result<Layout, String> {
-    Layout::from_release(text).ok_or_else(|| format!("wanted {}", Layout::KNOWN))
+fn layout(text: &str) -> Result<FitLayout, String> {
+    FitLayout::from_release(text).ok_or_else(|| format!("wanted {}", FitLayout::KNOWN))
 }
