@@ -26,6 +26,8 @@ kernels='
     trixie   riscv64 linux-image-riscv64
     sid      amd64   linux-image-cloud-amd64
     sid      arm64   linux-image-cloud-arm64
+    bookworm s390x   linux-image-s390x
+    sid      loong64 linux-image-loong64
 '
 
 mkdir -p "$cache"
@@ -39,7 +41,7 @@ failed=0
 count=0
 for folder in "$cache"/*-*-*; do if [ -d "$folder" ] && [ "${folder%-programs}" = "$folder" ]; then count=$((count + 1)); fi; done
 # Said beforehand, once.
-[ "$count" -ge 14 ] || echo "Fetching up to $((14 - count)) of Debian's kernels into $cache: 40 MB each of packages, 12 MB kept" >&2
+[ "$count" -ge 16 ] || echo "Fetching up to $((16 - count)) of Debian's kernels into $cache: 40 MB each of packages, 12 MB kept" >&2
 
 fetch() {
     suite=$1 arch=$2 meta=$3

@@ -61,7 +61,9 @@ impl Table<'_> {
         let runs = [(word, words), (4, distances)].into_iter().flat_map(|(step, forms)| self.runs(step, forms));
         let (at, form, count) = runs.max_by_key(|(_, _, count)| *count)?;
         let entries = (0..count).filter_map(|index| self.entry(at + index * form.stride, form));
+        // What is still zero is written when the kernel starts.
         let mut symbols: Vec<KernelSymbol> = entries
+            .filter(|(address, _)| *address != 0)
             .map(|(address, name)| KernelSymbol { address, class: b'?', name: without_version(name).to_vec() })
             .collect();
         symbols.sort_by_key(|symbol| symbol.address);
@@ -109,7 +111,7 @@ impl Table<'_> {
             let name = here.wrapping_add(4).wrapping_add_signed(distance(at + 4)?);
             (here.wrapping_add_signed(distance(at)?), name)
         } else {
-            (self.image.word_at(at)?, self.image.word_at(at + self.image.word())?)
+            (self.image.relocated_word(at).unwrap_or(0), self.image.word_at(at + self.image.word())?)
         };
         Some((value, self.name(self.offset(name)?)?))
     }

@@ -88,7 +88,9 @@ pub fn unflatten(bytes: &[u8], arch: Option<Arch>) -> Result<FlatKernel, Unflatt
     let classes: &[bool] = match arch {
         Some(Arch::Arm64 | Arch::Mips64 | Arch::Sparc64) => &[true],
         // A header says x86 or MIPS of either class.
-        Some(Arch::Riscv | Arch::LoongArch | Arch::PowerPc | Arch::X86 | Arch::X86_64) | None => &[true, false],
+        Some(Arch::Riscv | Arch::LoongArch | Arch::PowerPc | Arch::S390 | Arch::X86 | Arch::X86_64) | None => {
+            &[true, false]
+        }
         Some(Arch::Mips) => &[false, true],
         Some(_) => &[false],
     };
@@ -96,7 +98,7 @@ pub fn unflatten(bytes: &[u8], arch: Option<Arch>) -> Result<FlatKernel, Unflatt
     let forms = || classes.iter().flat_map(|is_64| [(*is_64, Little), (*is_64, Big)]);
     let kallsyms = forms().map(|form| (SymbolSource::Kallsyms, form));
     for (source, (is_64, endian)) in kallsyms.chain(forms().map(|form| (SymbolSource::Exports, form))) {
-        let image = Image::flat(bytes, endian, is_64);
+        let image = Image::flat(bytes, endian, is_64, arch);
         let found = if source == SymbolSource::Kallsyms { flat_kallsyms(&image) } else { flat_exports(&image) };
         let Some(FlatSymbols { mut symbols, base }) = found else { continue };
         let Some(base) = base else {

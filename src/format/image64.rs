@@ -1,6 +1,7 @@
-//! arm64 and RISC-V flat `Image`.
+//! arm64, RISC-V and LoongArch flat `Image`.
 //!
-//! Source: Documentation/arch/arm64/booting.rst and Documentation/arch/riscv/boot-image-header.rst, Linux 7.2.
+//! Source: Documentation/arch/arm64/booting.rst, Documentation/arch/riscv/boot-image-header.rst and
+//! Documentation/arch/loongarch/booting.rst, Linux 7.2; arch/loongarch/kernel/head.S of Linux 6.1, which has no magic number.
 
 use crate::arch::Arch;
 use crate::bytes::{Cursor, Field, FieldError, len64, slice};
@@ -8,10 +9,15 @@ use crate::finding::{Checks, Hex, Severity, rules};
 use crate::format::fdt::Behind;
 use crate::format::footprint::{Footprint, Stage};
 use crate::format::pe::{self, Pe};
+use crate::format::zboot::Zboot;
 use crate::layout::RegionKind;
 
 const ARM64_MAGIC: u32 = 0x644d_5241; // "ARM\x64"
 const RISCV_MAGIC2: u32 = 0x0543_5352; // "RSC\x05"
+/// `LINUX_PE_MAGIC`: LoongArch (from Linux 6.3 on) and EFI applications that are no `Image`.
+const PE_MAGIC: u32 = 0x8182_23cd;
+/// `LA32` and `LA64`: LoongArch kernels that are no EFI application.
+const LOONGARCH_MAGIC: [u32; 2] = [0x3233_414c, 0x3436_414c];
 const MAGIC_AT: u64 = 56;
 const TEXT_OFFSET_AT: u64 = 8;
 const SIZE_AT: u64 = 16;
@@ -20,14 +26,26 @@ const FLAGS_AT: u64 = 24;
 const VERSION_AT: u64 = 32;
 const RISCV_MAGIC_AT: u64 = 48;
 const RISCV_MAGIC: u64 = 0x0056_4353_4952;
+/// Of LoongArch's header, which has other fields in other places.
+const LOONGARCH_ENTRY_AT: u64 = 8;
+const LOONGARCH_OFFSET_AT: u64 = 24;
+const LOONGARCH_FLAGS_AT: u64 = 32;
+const LOONGARCH_VERSION_AT: u64 = 36;
 
 /// Fields of the header.
-pub(crate) const FIELDS: &[Field] = &[
+const FIELDS: &[Field] = &[
     Field::new("text_offset", TEXT_OFFSET_AT, 8),
     Field::new("image_size", SIZE_AT, 8),
     Field::new("flags", FLAGS_AT, 8),
     Field::new("endianness", FLAGS_AT, 8),
     Field::new("header_version", VERSION_AT, 4),
+];
+const LOONGARCH_FIELDS: &[Field] = &[
+    Field::new("kernel_entry", LOONGARCH_ENTRY_AT, 8),
+    Field::new("image_size", SIZE_AT, 8),
+    Field::new("text_offset", LOONGARCH_OFFSET_AT, 8),
+    Field::new("flags", LOONGARCH_FLAGS_AT, 4),
+    Field::new("header_version", LOONGARCH_VERSION_AT, 4),
 ];
 
 rules! {
@@ -44,16 +62,18 @@ rules! {
 /// The 64-byte header of an `Image`, little-endian.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Image64 {
-    /// arm64 or RISC-V.
+    /// arm64, RISC-V or LoongArch.
     pub arch: Arch,
-    /// Bytes from a 2 MiB boundary (RISC-V: from the start of memory) to the image.
+    /// Bytes from a 2 MiB boundary (RISC-V, LoongArch: from the start of memory) to the image.
     pub text_offset: u64,
     /// Bytes of memory from the image's start that it needs, BSS included; 0 in arm64 images before Linux 3.17.
     pub image_size: u64,
-    /// Bit 0: big-endian; arm64 has its page size and place in memory in bits 1 to 3.
+    /// Bit 0: big-endian; arm64 has its page size and place in memory in bits 1 to 3. LoongArch has none yet.
     pub flags: u64,
     /// RISC-V: version of the header, major number in the upper half.
     pub version: Option<u32>,
+    /// LoongArch: where it is entered, a physical address; a virtual one before Linux 6.10.
+    pub entry: Option<u64>,
 }
 
 impl Image64 {
@@ -71,8 +91,18 @@ impl Image64 {
         let arch = match cursor.u32("magic", MAGIC_AT)? {
             ARM64_MAGIC => Arch::Arm64,
             RISCV_MAGIC2 => Arch::Riscv,
+            found if LOONGARCH_MAGIC.contains(&found) || is_loongarch(bytes, found) => {
+                return Ok(Image64 {
+                    arch: Arch::LoongArch,
+                    text_offset: cursor.u64("text_offset", LOONGARCH_OFFSET_AT)?,
+                    image_size: cursor.u64("image_size", SIZE_AT)?,
+                    flags: cursor.u32("flags", LOONGARCH_FLAGS_AT)?.into(),
+                    version: None,
+                    entry: Some(cursor.u64("kernel_entry", LOONGARCH_ENTRY_AT)?),
+                });
+            }
             found => {
-                return Err(FieldError::unknown("magic", MAGIC_AT, found, "ARM\\x64 or RSC\\x05"));
+                return Err(FieldError::unknown("magic", MAGIC_AT, found, "ARM\\x64, RSC\\x05, LA64 or 0x818223cd"));
             }
         };
         Ok(Image64 {
@@ -81,7 +111,13 @@ impl Image64 {
             image_size: cursor.u64("image_size", SIZE_AT)?,
             flags: cursor.u64("flags", FLAGS_AT)?,
             version: (arch == Arch::Riscv).then(|| cursor.u32("version", VERSION_AT)).transpose()?,
+            entry: None,
         })
+    }
+
+    /// Fields of the header.
+    pub(crate) fn fields(&self) -> &'static [Field] {
+        if self.arch == Arch::LoongArch { LOONGARCH_FIELDS } else { FIELDS }
     }
 
     /// Length in bytes of the image that begins `bytes`, and the device trees behind it. The header says how much memory
@@ -104,7 +140,7 @@ impl Image64 {
         if self.image_size == 0 && self.arch == Arch::Arm64 { 0x8_0000 } else { self.text_offset }
     }
 
-    /// May it be anywhere in memory, not only close to the start of it (arm64, bit 3 of `flags`; RISC-V has no such rule)?
+    /// May it be anywhere in memory, not only close to the start of it (arm64, bit 3 of `flags`; the others have no such rule)?
     pub(crate) fn is_anywhere(&self) -> bool {
         self.arch != Arch::Arm64 || self.flags & 1 << 3 != 0
     }
@@ -129,7 +165,20 @@ impl Image64 {
             checks.expect(&CONSTANT, at, kept, format!("{name} {found:#x}"), wanted);
         };
         let offset = self.text_offset;
-        if self.arch == Arch::Arm64 {
+        if let Some(entry) = self.entry {
+            // Virtual and physical addresses differ in the upper bits alone (48-bit physical addresses).
+            let at = (entry & 0xffff_ffff_ffff).wrapping_sub(offset);
+            constant(
+                "kernel_entry",
+                LOONGARCH_ENTRY_AT,
+                offset == 0 || at < self.image_size,
+                entry,
+                "inside of the image",
+            );
+            for at in [4, 40, 44, 48, 52] {
+                constant("reserved word", at, word(at) == 0, word(at).into(), "0");
+            }
+        } else if self.arch == Arch::Arm64 {
             let kept = offset % 0x1000 == 0 && offset < 2 << 20;
             constant("text_offset", TEXT_OFFSET_AT, kept, offset, "a multiple of 0x1000 below 2 MiB");
             constant("flags", FLAGS_AT, self.flags >> 4 == 0, self.flags, "no bits above 3");
@@ -164,10 +213,26 @@ impl Image64 {
             checks.expect(&SIZE, SIZE_AT, found == wanted, Hex(found), text);
             let end = pe.sections.iter().map(|section| section.file_range().end).max().unwrap_or(0);
             let wanted = format!("{end:#x}, where the PE sections end");
-            checks.expect(&SIZE, None, end == len || bytes.len() > 1 << 30, format!("{len:#x} bytes"), wanted);
+            // LoongArch's objcopy writes the BSS, too, where a section with contents is behind it.
+            let kept = end == len || self.arch == Arch::LoongArch && end < len;
+            checks.expect(&SIZE, None, kept || bytes.len() > 1 << 30, format!("{len:#x} bytes"), wanted);
         }
         checks
     }
+}
+
+/// Is it an EFI application for LoongArch that has this number where the magic number is: the magic number itself (which
+/// zboot images have, too), or none and the size of an image?
+fn is_loongarch(bytes: &[u8], magic: u32) -> bool {
+    const MACHINES: [u64; 2] = [pe::MACHINE_LOONGARCH32 as u64, pe::MACHINE_LOONGARCH64 as u64];
+    let size = || Cursor::little(bytes).u64("image_size", SIZE_AT).unwrap_or(0);
+    let is_image = |pe: &Pe<'_>| match magic {
+        PE_MAGIC => !Zboot::detect(bytes),
+        0 => size() != 0 && size() == pe.value("SizeOfImage"),
+        _ => false,
+    };
+    matches!(magic, 0 | PE_MAGIC)
+        && Pe::parse(bytes).is_ok_and(|pe| MACHINES.contains(&pe.value("Machine")) && is_image(&pe))
 }
 
 /// Where the magic number should be of an EFI application whose `image_size` is that of its PE header.

@@ -21,6 +21,7 @@ pub(crate) mod module;
 pub(crate) mod mtk;
 pub mod pe;
 pub(crate) mod rpi;
+pub(crate) mod s390;
 pub(crate) mod tplink;
 pub(crate) mod trx;
 pub mod uimage;
@@ -39,6 +40,7 @@ pub(crate) fn header_arch(data: &[u8]) -> Option<(Arch, &'static str)> {
     match Format::detect(data)? {
         Format::ZImage => Some((Arch::Arm, "the ARM zImage header")),
         Format::Image64(arch) => Some((arch, "the Image header")),
+        Format::S390 => Some((Arch::S390, "the S/390 header")),
         Format::BzImage => {
             let setup = bzimage::Setup::parse(data);
             let is_64 = setup.is_ok_and(|setup| setup.xloadflag(bzimage::XLF_KERNEL_64) == Some(true));
@@ -53,7 +55,7 @@ pub(crate) fn header_arch(data: &[u8]) -> Option<(Arch, &'static str)> {
 pub(crate) fn lost_magic(bytes: &[u8]) -> Option<(&'static str, u64)> {
     let bzimage = bzimage::Setup::lost_magic(bytes).map(|at| ("an x86 bzImage", at));
     let zimage = || zimage::lost_magic(bytes).map(|at| ("an ARM zImage", at));
-    let image = || image64::lost_magic(bytes).map(|at| ("an arm64 or RISC-V Image", at));
+    let image = || image64::lost_magic(bytes).map(|at| ("a flat Image of arm64, RISC-V or LoongArch", at));
     bzimage.or_else(zimage).or_else(image).or_else(|| zboot::lost_magic(bytes).map(|at| ("an EFI zboot image", at)))
 }
 
@@ -86,8 +88,10 @@ pub enum Format {
     BzImage,
     /// An ARM zImage.
     ZImage,
-    /// An arm64 or RISC-V `Image`.
+    /// An arm64, RISC-V or LoongArch `Image`.
     Image64(Arch),
+    /// An S/390 `bzImage` or `image`.
+    S390,
     /// A U-Boot legacy image.
     UImage,
     /// A device tree blob.
@@ -126,7 +130,7 @@ impl Format {
         // Those with a magic number at the front first: nothing else can begin so. bzImage, zImage and Image may begin
         // with code or with an MS-DOS header, and have theirs further in.
         type Detect = fn(&[u8]) -> bool;
-        const BY_HEADER: [(Detect, Format); 13] = [
+        const BY_HEADER: [(Detect, Format); 14] = [
             (Elf::detect, Format::Elf),
             (uimage::UImage::detect, Format::UImage),
             (fit::Fit::detect, Format::Fit),
@@ -138,6 +142,7 @@ impl Format {
             (trx::Trx::detect, Format::Trx),
             (cros::KernelPartition::detect, Format::ChromeOs),
             (tplink::TpLink::detect, Format::TpLink),
+            (s390::detect, Format::S390),
             (bzimage::Setup::detect, Format::BzImage),
             (zimage::ZImage::detect, Format::ZImage),
         ];
@@ -175,7 +180,9 @@ impl Format {
             Format::BzImage => ("bzimage", "an x86 bzImage"),
             Format::ZImage => ("zimage", "an ARM zImage"),
             Format::Image64(Arch::Riscv) => ("image", "a RISC-V Image"),
+            Format::Image64(Arch::LoongArch) => ("image", "a LoongArch Image"),
             Format::Image64(_) => ("image", "an arm64 Image"),
+            Format::S390 => ("s390", "an S/390 bzImage"),
             Format::UImage => ("uimage", "a U-Boot uImage"),
             Format::Fdt => ("dtb", "a device tree blob"),
             Format::Fit => ("fit", "a U-Boot FIT"),

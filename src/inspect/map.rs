@@ -289,7 +289,7 @@ fn image64(image: &Image64, len: u64) -> Picture {
     } else {
         vec![format!("{bss} bytes behind the file must be free for the BSS")]
     };
-    ("counted from a multiple of 2 MiB (RISC-V: from the start of RAM)", footprint, notes)
+    ("counted from a multiple of 2 MiB (RISC-V, LoongArch: from the start of RAM)", footprint, notes)
 }
 
 /// Programs of other kinds have gaps that no picture can show.

@@ -181,6 +181,7 @@ impl<'a> Opened<'a> {
             let arch = match layer.kind {
                 Kind::Known(Format::ZImage | Format::KernelImg) => Some(Arch::Arm),
                 Kind::Known(Format::BzImage) => Some(Arch::X86),
+                Kind::Known(Format::S390) => Some(Arch::S390),
                 Kind::Known(Format::Image64(arch)) => Some(arch),
                 Kind::Known(Format::Elf) => Elf::parse(self.bytes(layer)).ok().and_then(|elf| elf.arch()),
                 _ => None,

@@ -556,9 +556,9 @@ impl Boot<'_> {
 
     fn image64(&mut self, kernel: &[u8], image: &Image64, at: u64) {
         let len = len64(kernel);
-        if image.arch == Arch::Riscv {
+        if image.arch != Arch::Arm64 {
             // U-Boot leaves it where it is.
-            if at % LARGE_PAGE.bytes() != 0 {
+            if image.arch == Arch::Riscv && at % LARGE_PAGE.bytes() != 0 {
                 let message = format!("the RISC-V kernel is started at {at:#x}, which is no multiple of 2 MiB");
                 self.error(&rules::ALIGN, message, "have it started at a multiple of 2 MiB".to_owned());
             }

@@ -253,8 +253,7 @@ fn is_in_order(image: &Image<'_>, addresses: &Addresses, count: u64) -> bool {
         // Distances that count down would pass for offsets; 64-bit kernels have less than 2 GiB.
         Addresses::Offsets { base, signed: false, .. } if image.is_64 && last.wrapping_sub(*base) >= NEGATIVE => false,
         Addresses::Distances { .. } if image.is_flat() => (1..len64(image.bytes) + super::MAX_MEMORY).contains(&last),
-        _ if image.is_64 => last >> 63 == 1,
-        _ => last != 0,
+        _ => image.is_address(last),
     })
 }
 

@@ -10,6 +10,9 @@ use std::ops::Range;
 
 /// `Machine` of x86-64.
 pub(crate) const MACHINE_AMD64: u16 = 0x8664;
+/// `IMAGE_FILE_MACHINE_LOONGARCH32` and `IMAGE_FILE_MACHINE_LOONGARCH64`.
+pub(crate) const MACHINE_LOONGARCH32: u16 = 0x6232;
+pub(crate) const MACHINE_LOONGARCH64: u16 = 0x6264;
 /// Index of the certificate table among the data directories.
 const CERTIFICATES: u64 = 4;
 /// `IMAGE_DLLCHARACTERISTICS_NX_COMPAT`.
@@ -363,8 +366,8 @@ pub(crate) fn machine_name(machine: u64) -> &'static str {
         0xaa64 => "arm64",
         0x5032 => "RISC-V, 32 bit",
         0x5064 => "RISC-V, 64 bit",
-        0x6232 => "LoongArch, 32 bit",
-        0x6264 => "LoongArch, 64 bit",
+        MACHINE_LOONGARCH32 => "LoongArch, 32 bit",
+        MACHINE_LOONGARCH64 => "LoongArch, 64 bit",
         0x200 => "Itanium",
         0xebc => "EFI byte code",
         _ => "unknown",

@@ -6,7 +6,10 @@ mod check;
 mod file;
 
 pub(crate) use check::RULES;
-pub(crate) use file::{MACHINE_AMD64, NX_COMPAT, SECTION_EXECUTE, SECTION_READ, SECTION_WRITE, machine_name};
+pub(crate) use file::{
+    MACHINE_AMD64, MACHINE_LOONGARCH32, MACHINE_LOONGARCH64, NX_COMPAT, SECTION_EXECUTE, SECTION_READ, SECTION_WRITE,
+    machine_name,
+};
 pub use file::{Pe, PeSection};
 
 use crate::bytes::{self, Cursor, Field, len64};

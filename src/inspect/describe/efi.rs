@@ -1,11 +1,11 @@
-//! EFI applications that are kernels, hold one, or neither: arm64 and RISC-V `Image`, zboot, UKI.
+//! EFI applications that are kernels, hold one, or neither: flat `Image`, zboot, UKI.
 
 use super::{Child, Described, PartAt, kernel, pe};
 use crate::arch::Arch;
 use crate::bytes::{FieldError, len64, slice};
 use crate::format::fdt::Behind;
 use crate::format::footprint::Stage;
-use crate::format::image64::{self, Image64};
+use crate::format::image64::Image64;
 use crate::format::pe::Pe;
 use crate::format::uki::{self, Role};
 use crate::format::zboot::{self, Zboot};
@@ -22,18 +22,21 @@ pub(super) fn describe_image(bytes: &[u8]) -> Result<Described, FieldError> {
     let mut described = Described::new(Kind::Known(Format::Image64(image.arch)), title);
     let facts = &mut described.facts;
     facts.push(Fact::new("arch", image.arch.to_string()));
-    facts.push(Fact::new("endianness", order).of(image64::FIELDS));
+    facts.push(Fact::new("endianness", order).of(image.fields()));
     let meaning = match (image.arch, image.image_size) {
         (Arch::Arm64, 0) => "before Linux 3.17: 0x80000 whatever stands here",
         (Arch::Arm64, _) => "from a 2 MiB boundary",
         _ => "from the start of memory",
     };
-    facts.push(Fact::hex("text_offset", image.text_offset).meaning(meaning).of(image64::FIELDS));
+    facts.push(Fact::hex("text_offset", image.text_offset).meaning(meaning).of(image.fields()));
     let meaning = if image.image_size == 0 { "unknown: before Linux 3.17" } else { "bytes of memory, BSS included" };
-    facts.push(Fact::number("image_size", image.image_size).meaning(meaning).of(image64::FIELDS));
-    facts.push(Fact::hex("flags", image.flags).meaning(flags(&image)).of(image64::FIELDS));
+    facts.push(Fact::number("image_size", image.image_size).meaning(meaning).of(image.fields()));
+    facts.push(Fact::hex("flags", image.flags).meaning(flags(&image)).of(image.fields()));
     if let Some(version) = image.version {
-        facts.push(Fact::new("header_version", format!("{}.{}", version >> 16, version & 0xffff)).of(image64::FIELDS));
+        facts.push(Fact::new("header_version", format!("{}.{}", version >> 16, version & 0xffff)).of(image.fields()));
+    }
+    if let Some(entry) = image.entry {
+        facts.push(Fact::hex("kernel_entry", entry).of(image.fields()));
     }
     let (len, behind) = image.extent(bytes);
     let memory = image.footprint(0, len);

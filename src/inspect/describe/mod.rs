@@ -12,6 +12,7 @@ mod pe;
 mod ramdisk;
 mod relocs;
 mod rpi;
+mod s390;
 mod uimage;
 mod vendor;
 mod within;
@@ -225,6 +226,7 @@ pub(super) fn describe(kind: Kind, bytes: &[u8], context: &mut Context<'_>) -> R
         Kind::Known(Format::BzImage) => bzimage::describe(bytes, context),
         Kind::Known(Format::Elf) => elf::describe(bytes, context),
         Kind::Known(Format::ZImage) => zimage::describe(bytes, context),
+        Kind::Known(Format::S390) => Ok(s390::describe(bytes, context)),
         Kind::Known(Format::UImage) => uimage::describe(bytes, context),
         Kind::Known(Format::Fdt) => fdt::describe(bytes),
         Kind::Known(Format::Fit) => fdt::describe_fit(bytes),

@@ -207,7 +207,7 @@ fn check(opened: &Opened<'_>, layer: &Layer) -> Checks {
         Kind::Known(Format::ChromeOs) => signatures::chromeos(&mut checks),
         Kind::Known(Format::Cpio) => signatures::cpio(bytes, &mut checks),
         // Their readers check all there is.
-        Kind::Known(Format::Compressed(_) | Format::KernelImg | Format::DtTable | Format::Mtk) => {}
+        Kind::Known(Format::Compressed(_) | Format::KernelImg | Format::DtTable | Format::Mtk | Format::S390) => {}
         Kind::Data => {
             signatures::data(opened.layers().first().map_or(bytes, |file| opened.bytes(file)), bytes, &mut checks);
             unexplained(layer, &mut checks);

@@ -104,3 +104,17 @@ pub(crate) fn uimage(data: &[u8], comp: u8) -> Vec<u8> {
     image.extend_from_slice(data);
     image
 }
+
+/// An S/390 bzImage: the channel commands that read it, the parameters at 0x10400, code that is none, and `rest`.
+pub(crate) fn s390(rest: &[u8]) -> Vec<u8> {
+    let mut image = vec![0; 0x1_1000];
+    let mut put = |at: usize, bytes: &[u8]| image[at..at + bytes.len()].copy_from_slice(bytes);
+    put(0, b"\0\x08\0\0\x80\0\x02\0\x02\0\0\x18\x60\0\0\x50\x02\0\0\x68\x60\0\0\x50");
+    put(0x1_0008, b"S390EP\0\x01");
+    put(0x1_0428, &0x1_0800_u64.to_be_bytes());
+    put(0x1_0480, b"root=/dev/ram0 ro\0");
+    put(0x1_0800, b"6.6.1 (u@h) #1 SMP\0");
+    image.extend(noise(5000, 12));
+    image.extend_from_slice(rest);
+    image
+}

@@ -10,6 +10,7 @@ mod flat;
 mod lzma;
 mod made;
 mod rpi;
+mod s390;
 mod symbols;
 mod zboot;
 mod zimage;

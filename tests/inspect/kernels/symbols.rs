@@ -29,6 +29,8 @@ enum Addresses {
     Texts,
     /// The base and all pointers stand in a RELA table alone (arm64 up to 6.1 and where the linker knows no RELR).
     Relocated,
+    /// S/390 up to 6.9: the same, at the beginning of all addresses, and the base is a symbol's.
+    Low,
     /// From the place where each stands (7.2): pointers tell the rest.
     Distances,
 }
@@ -188,7 +190,13 @@ const COUNT: u64 = 700;
 
 impl Form {
     fn base(self) -> u64 {
-        if self.is_64 { 0xffff_ffff_8010_0000 } else { 0xc000_8000 }
+        if self.addresses == Addresses::Low {
+            0x10_0000
+        } else if self.is_64 {
+            0xffff_ffff_8010_0000
+        } else {
+            0xc000_8000
+        }
     }
 
     fn word(self, value: u64) -> Vec<u8> {
@@ -209,7 +217,7 @@ impl Form {
         let class = |n: u64| if n % 3 == 0 { 't' } else { 'T' };
         let function = |n| (format!("{cpu}_function_{n}"), class(n), self.base() + place(n));
         let first = match self.addresses {
-            Addresses::Texts | Addresses::Relocated => "_stext",
+            Addresses::Texts | Addresses::Relocated | Addresses::Low => "_stext",
             _ => "_text",
         };
         std::iter::once((first.to_owned(), 'T', self.base())).chain((1..COUNT).map(function)).collect()
@@ -256,7 +264,7 @@ impl Form {
         let pointers = out.len();
         match self.addresses {
             // Zero until the kernel has started.
-            Addresses::Relocated => out.resize(out.len() + 100 * width, 0),
+            Addresses::Relocated | Addresses::Low => out.resize(out.len() + 100 * width, 0),
             Addresses::Distances => symbols.iter().for_each(|(_, _, address)| out.extend(self.word(*address))),
             Addresses::Texts => {
                 let mut names = vec![0];
@@ -279,7 +287,8 @@ impl Form {
                 }
                 align(&mut out);
                 base_at = out.len();
-                out.extend(self.word(if self.addresses == Addresses::Relocated { 0 } else { self.base() }));
+                let is_there = !matches!(self.addresses, Addresses::Relocated | Addresses::Low);
+                out.extend(self.word(if is_there { self.base() } else { 0 }));
             }
         }
         align(&mut out);
@@ -315,12 +324,17 @@ impl Form {
             }
         }
         out.extend(noise(100, 9));
-        if self.addresses == Addresses::Relocated {
+        if matches!(self.addresses, Addresses::Relocated | Addresses::Low) {
             out.resize(out.len().next_multiple_of(8), 0);
             let pointers = (0..100).map(|index| (pointers + 8 * index, symbols[index].2));
-            for (place, value) in pointers.chain([(base_at, self.base())]) {
-                // R_AARCH64_RELATIVE.
-                [address(place), 0x403, value].into_iter().for_each(|word| out.extend(self.word(word)));
+            // R_AARCH64_RELATIVE; R_390_RELATIVE, and R_390_64 with symbol 0x283.
+            let (relative, of_base) = match self.addresses {
+                Addresses::Relocated => (0x403, (0x403, self.base())),
+                _ => (12, (0x283_0000_0016, 0)),
+            };
+            let pointers = pointers.map(|(place, value)| (place, (relative, value)));
+            for (place, (kind, value)) in pointers.chain([(base_at, of_base)]) {
+                [address(place), kind, value].into_iter().for_each(|word| out.extend(self.word(word)));
             }
         }
         out.resize(out.len().next_multiple_of(16), 0);
@@ -367,6 +381,19 @@ fn kernels_that_relocate_themselves() {
             comes_out("arm64", 183, Form { order, is_64: true, addresses, align: 1, tokens: true });
         }
     }
+}
+
+/// Its addresses begin at 1 MiB; the image around it tells the CPU.
+#[test]
+fn s390_kernels() {
+    let Some(nm_path) = tool("nm", "binutils") else { return };
+    let form = Form { order: Order::Big, is_64: true, addresses: Addresses::Low, align: 1, tokens: true };
+    let dir = tempdir();
+    let (image, file) = (dir.path().join("k"), dir.path().join("v"));
+    fs::write(&image, super::made::s390(&piggy(Codec::Xz, &form.kernel("s390")))).unwrap();
+    run_ok(kimage().arg("extract").arg(&image).args(["vmlinux", "--symbols", "-o"]).arg(&file));
+    assert_eq!(nm(&file, &nm_path), form.symbols("s390"));
+    assert_eq!(fs::read(&file).unwrap()[16..20], [0, 2, 0, 22]);
 }
 
 /// The symbols come out as nm reads them, in an ELF file of this machine.

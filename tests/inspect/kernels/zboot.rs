@@ -1,7 +1,7 @@
 //! EFI zboot images of every CPU and compression.
 
 use super::made::{BANNER, piggy};
-use super::{broken, part};
+use super::{broken, fact, opened, part};
 use crate::files;
 use kimage::codec::Codec;
 use kimage::finding::Severity;
@@ -38,15 +38,50 @@ fn kernel(machine: u16) -> Vec<u8> {
             put(32, &2_u32.to_le_bytes());
             put(48, b"RISCV\0\0\0RSC\x05");
         }
-        _ => {
-            put(0, b"MZ");
-            put(8, &0x100_0000_u64.to_le_bytes());
-            put(16, &size);
-            put(24, &0x20_0000_u64.to_le_bytes());
-            put(56, &0x8182_23cd_u32.to_le_bytes());
-        }
+        _ => return loongarch(Some(0x8182_23cd)),
     }
     image
+}
+
+/// A LoongArch Image, as arch/loongarch/kernel/head.S has it: without a magic number up to Linux 6.2.
+fn loongarch(magic: Option<u32>) -> Vec<u8> {
+    let code = [&[0; 512][..], BANNER].concat();
+    let mut image =
+        files::pe(&[(8, &0x20_0400_u64.to_le_bytes()), (24, &0x20_0000_u64.to_le_bytes())], &[(".text", &code)]);
+    image[0x44..0x46].copy_from_slice(&0x6264_u16.to_le_bytes());
+    let size = u32::try_from(image.len()).unwrap().to_le_bytes();
+    image[16..20].copy_from_slice(&size);
+    image[0x40 + 24 + 56..][..4].copy_from_slice(&size);
+    image[56..60].copy_from_slice(&magic.unwrap_or(0).to_le_bytes());
+    image
+}
+
+#[test]
+fn loongarch_images() {
+    for magic in [Some(0x8182_23cd), None] {
+        let image = loongarch(magic);
+        assert!(opened(&image).layers()[0].title.starts_with("LoongArch Image"), "{magic:x?}");
+        let facts = ["text_offset", "image_size", "kernel_entry", "release"].map(|name| fact(&image, name));
+        assert_eq!(facts, ["0x200000", "2048", "0x200400", "6.6.1"].map(str::to_owned), "{magic:x?}");
+        assert_eq!(part(&image, "vmlinux"), image, "{magic:x?}");
+        let is_image = |rule: &&str| rule.starts_with("image.") || *rule == "pe.kernel_magic";
+        assert_eq!(broken(&image, Severity::Error).into_iter().find(is_image), None, "{magic:x?}");
+        // An entry that is not in it, and a reserved word.
+        for at in [10, 44] {
+            let mut image = image.clone();
+            image[at] ^= 0x40;
+            assert!(broken(&image, Severity::Error).contains(&"image.constant"), "{magic:x?}");
+        }
+    }
+    // Without PE header the kernel has a word of its own.
+    let mut plain = loongarch(None);
+    plain[..2].fill(0);
+    plain[56..64].copy_from_slice(b"LA64\0\0\0\0");
+    assert!(opened(&plain).layers()[0].title.starts_with("LoongArch Image"));
+    // A size that disagrees, where nothing else tells: another EFI application.
+    let mut other = loongarch(None);
+    other[17] ^= 1;
+    assert!(!opened(&other).layers()[0].title.contains("Image"));
 }
 
 #[test]
