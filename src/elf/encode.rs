@@ -8,13 +8,12 @@ use crate::bytes::Endian;
 use object::Endianness;
 use object::elf as spec;
 pub(crate) use object::write::elf::{FileHeader, FileHeaderLayout, SectionHeader};
-use object::write::elf::{ProgramHeader, Rel, Sym};
+use object::write::elf::{ProgramHeader, Sym};
 
 /// Knows the sizes of all structures of a class, in bytes.
 pub(crate) type Encoder = object::write::elf::Encoder<Endianness>;
 
-/// The encoder of a class and byte order. Not for relocations of little-endian 64-bit MIPS, which have a form of their
-/// own.
+/// The encoder of a class and byte order.
 pub(crate) fn encoder(is_64: bool, endian: Endian) -> Encoder {
     Encoder::new(raw::order(endian), is_64, spec::EM_NONE)
 }
@@ -137,11 +136,6 @@ impl Writer {
             st_size: size,
         };
         self.encoder.symbol(&mut self.bytes, &symbol);
-    }
-
-    /// Writes a relocation: with its addend, or without.
-    pub(crate) fn relocation(&mut self, is_rela: bool, rel: &Rel) {
-        self.encoder.relocation(&mut self.bytes, is_rela, rel);
     }
 }
 

@@ -35,6 +35,7 @@ pub(crate) use remove::{ARM_REMOVES, IMAGE_REMOVES, MODINFO, X86_REMOVES};
 pub use remove::{FlagList, KERNEL_REMOVES, RemoveList, SectionFlags};
 pub(crate) use resymbol::with_symbols;
 pub(crate) use strings::StringTable;
+pub(crate) use strip::strip_archive;
 pub use strip::{StripOptions, strip};
 pub(crate) use symbols::RawSymbol;
 pub use symbols::{Symbol, Symbols};

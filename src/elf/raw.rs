@@ -28,6 +28,8 @@ numbers! {
     u8: STT_NOTYPE STT_FUNC STT_OBJECT STT_COMMON STT_SECTION STT_FILE STT_GNU_IFUNC STT_TLS;
 }
 
+/// Types from here on are an operating system's or a CPU's.
+pub(crate) const SHT_LOOS: u32 = 0x6000_0000;
 pub(crate) const PN_XNUM: u16 = spec::PN_XNUM;
 pub(crate) use super::SHT_NOBITS;
 /// What [`super::Symbol::section`] adds to reserved section indices.

@@ -31,7 +31,12 @@ impl RemoveList {
     /// # Errors
     /// [`Error::Pattern`] when one cannot be understood.
     pub fn new<S: AsRef<str>>(patterns: impl IntoIterator<Item = S>) -> Result<Self> {
-        let mut list = RemoveList::default();
+        RemoveList::default().and(patterns)
+    }
+
+    /// The same list with more patterns.
+    pub(crate) fn and<S: AsRef<str>>(self, patterns: impl IntoIterator<Item = S>) -> Result<Self> {
+        let mut list = self;
         for text in patterns {
             let text = text.as_ref();
             let (keep, name) = match text.strip_prefix('!') {

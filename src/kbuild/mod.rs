@@ -29,5 +29,5 @@ pub(crate) use rules::RULES;
 pub use tree::zoffsets;
 pub use vmlinux::{Listing, list, relocs, strip, system_map};
 
-pub use crate::elf::{KERNEL_REMOVES, Lists, RelocOptions, RemoveList, StripOptions};
+pub use crate::elf::{Lists, RelocOptions, RemoveList, StripOptions};
 pub use crate::payload::RelocForm;

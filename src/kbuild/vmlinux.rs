@@ -1,7 +1,10 @@
 //! What the kernel's build makes of vmlinux before it is compressed.
 
 use super::Result;
-use crate::elf::{self, Elf, RelocOptions, StripOptions, list_absolute_relocs, list_absolute_symbols, list_relocs};
+use crate::elf::{
+    self, Elf, KERNEL_REMOVES, Kind, RelocOptions, StripOptions, list_absolute_relocs, list_absolute_symbols,
+    list_relocs,
+};
 use crate::layout::Plan;
 use crate::payload::{RelocForm, emit_relocs};
 
@@ -19,12 +22,21 @@ pub enum Listing {
     AbsoluteSymbols,
 }
 
-/// `vmlinux` without what is not loaded, as [`elf::strip`].
+/// `input` as [`elf::strip`] has it: a kernel or another program also without the sections that its build leaves out
+/// ([`KERNEL_REMOVES`]), an object file, or each of a static library.
 ///
 /// # Errors
 /// [`Error::Image`](super::Error::Image) when it is no ELF file or cannot be stripped.
-pub fn strip<'a>(vmlinux: &'a [u8], options: &StripOptions) -> Result<Plan<'a>> {
-    Ok(elf::strip(&Elf::parse(vmlinux)?, options)?)
+pub fn strip<'a>(input: &'a [u8], options: &StripOptions) -> Result<Plan<'a>> {
+    if let Some(plan) = elf::strip_archive(input, options)? {
+        return Ok(plan);
+    }
+    let elf = Elf::parse(input)?;
+    if elf.kind() == Kind::Relocatable {
+        return Ok(elf::strip(&elf, options)?);
+    }
+    let remove = options.remove.clone().and(KERNEL_REMOVES)?;
+    Ok(elf::strip(&elf, &StripOptions { remove, ..options.clone() })?)
 }
 
 /// The relocation table of `vmlinux` (`vmlinux.relocs`). `done` is told of each part of the file that is not read again.

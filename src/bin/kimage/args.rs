@@ -281,11 +281,12 @@ pub(crate) struct Image {
     pub(crate) building: Building,
 }
 
-/// Any CPU: an executable without symbols, relocations and debug sections
+/// Any CPU: an executable without symbols, relocations and debug sections; a module or static library without the latter
 ///
 /// The same bytes as objcopy -R .comment -S: what the kernel's build makes of vmlinux before it is compressed
 /// (arch/x86/boot/compressed/vmlinux.bin). .modinfo goes too, which newer kernels (7.2) leave in vmlinux.unstripped.
-/// Debug sections are never read.
+/// Debug sections are never read. Of object files (.o, .ko) and static libraries (.a) only debug sections can go, with the
+/// same bytes as strip --strip-debug or --strip-unneeded; a module's signature goes, too.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -293,9 +294,10 @@ Examples:
   kimage strip vmlinux.unstripped | zstd -19 > vmlinux.bin.zst
   kimage strip vmlinux -R '.note*' -R '!.comment' -o vmlinux.bin
   kimage strip vmlinux --strip-debug -o vmlinux.symbols
+  kimage strip --strip-debug virtio_net.ko -o small.ko
   kimage strip vmlinux --smallest -o vmlinux.boot")]
 pub(crate) struct Strip {
-    /// The kernel's own vmlinux, or any other linked ELF file
+    /// The kernel's own vmlinux, or any other linked ELF file; an object file or static library
     pub(crate) vmlinux: PathBuf,
     /// Where to write
     #[arg(short, long, value_name = "FILE", default_value = "-")]
@@ -306,6 +308,9 @@ pub(crate) struct Strip {
     /// Leave out debug sections only: symbols and relocations stay
     #[arg(long, conflicts_with = "smallest")]
     pub(crate) strip_debug: bool,
+    /// The same, and leave out symbols that neither a relocation nor another file needs
+    #[arg(long, conflicts_with = "smallest")]
+    pub(crate) strip_unneeded: bool,
     /// Leave out the section headers too: what is loaded stays as it is
     #[arg(long)]
     pub(crate) smallest: bool,

@@ -2,12 +2,12 @@
 
 use super::super::encode::{FileHeaderLayout, SectionHeader, Writer};
 use super::super::raw::{
-    PN_XNUM, SHF_COMPRESSED, SHF_EXECINSTR, SHF_INFO_LINK, SHF_LINK_ORDER, SHF_MERGE, SHF_STRINGS, SHF_TLS, SHF_WRITE,
-    SHN_LORESERVE, SHT_DYNAMIC, SHT_DYNSYM, SHT_FINI_ARRAY, SHT_GNU_HASH, SHT_GNU_VERDEF, SHT_GNU_VERNEED,
-    SHT_GNU_VERSYM, SHT_HASH, SHT_INIT_ARRAY, SHT_MIPS_CONTENT, SHT_MIPS_EVENTS, SHT_MIPS_GPTAB, SHT_MIPS_LIBLIST,
-    SHT_MIPS_SYMBOL_LIB, SHT_MIPS_XHASH, SHT_PREINIT_ARRAY, SHT_REL, SHT_RELA,
+    PN_XNUM, SHF_COMPRESSED, SHF_EXECINSTR, SHF_GROUP, SHF_INFO_LINK, SHF_LINK_ORDER, SHF_MERGE, SHF_STRINGS, SHF_TLS,
+    SHF_WRITE, SHN_LORESERVE, SHT_DYNAMIC, SHT_DYNSYM, SHT_FINI_ARRAY, SHT_GNU_HASH, SHT_GNU_VERDEF, SHT_GNU_VERNEED,
+    SHT_GNU_VERSYM, SHT_GROUP, SHT_HASH, SHT_INIT_ARRAY, SHT_LOOS, SHT_MIPS_CONTENT, SHT_MIPS_EVENTS, SHT_MIPS_GPTAB,
+    SHT_MIPS_LIBLIST, SHT_MIPS_SYMBOL_LIB, SHT_MIPS_XHASH, SHT_PREINIT_ARRAY, SHT_REL, SHT_RELA, SHT_SYMTAB,
 };
-use super::super::{Elf, Result, SHF_ALLOC, Section};
+use super::super::{Elf, Kind, Result, SHF_ALLOC, Section};
 use super::model::{OutputSection, OutputSegment, cannot, ehsize, finish};
 use crate::arch::Arch;
 
@@ -47,6 +47,7 @@ pub(super) fn section(
     };
     let named = |name: &[u8]| all.iter().find(|kept| kept.section.name == name).map_or(0, |kept| kept.new);
     let plt_is_got = elf.arch().and_then(|arch| arch.facts().objcopy).is_some_and(|objcopy| objcopy.plt_is_got);
+    let is_object = elf.kind() == Kind::Relocatable;
     let is_mips = elf.arch() == Some(Arch::Mips);
     let (mut link, mut info) = (0, 0);
     let mut flags = section.flags;
@@ -73,11 +74,22 @@ pub(super) fn section(
             let why = format!("section {} names others in a way of IRIX", section.name());
             return Err(cannot(why, "use objcopy for this file"));
         }
+        // What was linked to may be gone already.
+        _ if flags & SHF_LINK_ORDER != 0 && section.link == 0 => {}
         _ if flags & SHF_LINK_ORDER != 0 => {
             link = index_of(section.link).ok_or_else(|| {
                 let why = format!("section {} is ordered by one that would go", section.name());
                 cannot(why, "leave that section in")
             })?;
+        }
+        // In an object file these are about its symbols (`SHT_LLVM_ADDRSIG`).
+        SHT_LOOS.. if is_object && section.link != 0 && section.size != 0 => {
+            let is_symtab = elf.section_at(section.link).is_some_and(|table| table.kind == SHT_SYMTAB);
+            if !is_symtab || symtab == 0 {
+                let why = format!("section {} names another one that is no symbol table", section.name());
+                return Err(cannot(why, "use objcopy for this file"));
+            }
+            link = symtab;
         }
         _ => {}
     }
@@ -85,7 +97,7 @@ pub(super) fn section(
         info = section.info;
     }
     let mut known = SHF_ALLOC | SHF_WRITE | SHF_EXECINSTR | SHF_TLS | SHF_INFO_LINK | SHF_LINK_ORDER | SHF_COMPRESSED;
-    known |= SHF_MERGE | SHF_STRINGS;
+    known |= SHF_MERGE | SHF_STRINGS | SHF_GROUP;
     if flags & !(known | 0xfff0_0000) != 0 {
         let why = format!("section {} has flags {flags:#x}, of which one is unknown", section.name());
         return Err(cannot(why, "use objcopy for this file"));
@@ -95,7 +107,7 @@ pub(super) fn section(
         offset: kept.offset,
         link,
         info,
-        align: kept.align().bytes(),
+        align: kept.header_align().bytes(),
         entsize: entsize(elf, section),
         ..*section
     };
@@ -119,6 +131,7 @@ fn entsize(elf: &Elf<'_>, section: &Section<'_>) -> u64 {
         SHT_RELA | SHT_REL => sizes.rel_size(section.kind == SHT_RELA),
         SHT_GNU_VERSYM => 2,
         SHT_GNU_VERDEF | SHT_GNU_VERNEED => 0,
+        SHT_GROUP => super::groups::WORD,
         SHT_GNU_HASH => by_class(0, 4),
         SHT_MIPS_XHASH if elf.arch() == Some(Arch::Mips) => by_class(0, 4),
         _ => section.entsize,
@@ -133,7 +146,7 @@ pub(super) fn head(elf: &Elf<'_>, maps: &[OutputSegment], sections: usize, table
     let segment_num = u16::try_from(maps.len()).ok().filter(|count| *count < PN_XNUM).ok_or_else(too_many)?;
     let mut out = Writer::new(elf.encoder());
     let layout = FileHeaderLayout {
-        e_phoff: ehsize(elf),
+        e_phoff: if maps.is_empty() { 0 } else { ehsize(elf) },
         segment_num: segment_num.into(),
         e_shoff: if sections == 0 { 0 } else { table_at },
         section_num: section_num.into(),

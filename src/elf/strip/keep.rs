@@ -1,16 +1,17 @@
 //! Which sections stay.
 
 use super::super::raw::{
-    PT_TLS, SHF_GROUP, SHF_TLS, SHT_DYNSYM, SHT_GROUP, SHT_NULL, SHT_REL, SHT_RELA, SHT_STRTAB, SHT_SYMTAB,
-    SHT_SYMTAB_SHNDX,
+    PT_TLS, SHF_GROUP, SHF_INFO_LINK, SHF_TLS, SHT_DYNSYM, SHT_FINI_ARRAY, SHT_GROUP, SHT_INIT_ARRAY, SHT_LOOS,
+    SHT_NOTE, SHT_NULL, SHT_PREINIT_ARRAY, SHT_REL, SHT_RELA, SHT_STRTAB, SHT_SYMTAB, SHT_SYMTAB_SHNDX,
 };
-use super::super::{Elf, PT_LOAD, RemoveList, Result, SHF_ALLOC, Section, Segment};
+use super::super::{Elf, Kind, PT_LOAD, RemoveList, Result, SHF_ALLOC, Section, Segment};
+use super::groups::Group;
 use super::model::{OutputSection, Sections, cannot, covers};
 use crate::elf::SHT_NOBITS;
 use crate::elf::flatten::paddrs_are_unset;
 
 /// Which sections stay.
-pub(super) fn sections<'a>(elf: &Elf<'a>, remove: &RemoveList) -> Result<Sections<'a>> {
+pub(super) fn sections<'a>(elf: &Elf<'a>, remove: &RemoveList, groups: &[Group<'a>]) -> Result<Sections<'a>> {
     let symtab = elf.sections().iter().position(|section| section.kind == SHT_SYMTAB);
     let unset = paddrs_are_unset(elf);
     let mut kept = Vec::new();
@@ -20,25 +21,61 @@ pub(super) fn sections<'a>(elf: &Elf<'a>, remove: &RemoveList) -> Result<Section
         if section.kind == SHT_NULL || is_bookkeeping(elf, old, section, symtab) {
             continue;
         }
-        if section.kind == SHT_GROUP || section.flags & SHF_GROUP != 0 {
-            let why = format!("section {} belongs to a section group", section.name());
-            return Err(cannot(why, "only a linker can take groups apart: give the linked file"));
-        }
-        if section.is_debug() || remove.removes(section) {
+        let goes = |section: &Section<'_>| section.is_debug() || remove.removes(section);
+        // A group stays as long as one of its sections does.
+        let stays = |group: &Group<'_>| !goes(&group.section) && group.members.iter().any(|(_, member)| !goes(member));
+        let mut section = *section;
+        if section.kind == SHT_GROUP {
+            if !groups.iter().any(|group| group.index == old && stays(group)) {
+                continue;
+            }
+        } else if goes(&section) {
             continue;
+        } else if section.flags & SHF_GROUP != 0 && !groups.iter().any(|group| group.has(old) && stays(group)) {
+            section.flags &= !SHF_GROUP;
+        }
+        if elf.kind() == Kind::Relocatable {
+            check_object_section(&section)?;
         }
         if let Some(place) = places.get_mut(old) {
             *place = Some(kept.len());
         }
         kept.push(OutputSection {
-            section: *section,
+            section,
             old,
-            lma: load_address(section, elf.segments(), unset),
+            lma: load_address(&section, elf.segments(), unset),
             offset: 0,
             new: 0,
+            relocs: None,
         });
     }
     Ok(Sections { kept, places })
+}
+
+/// Refuses what BFD writes otherwise than it stands in an object file: by rules that hardly any file shows.
+fn check_object_section(section: &Section<'_>) -> Result<()> {
+    let typed = [
+        (&b".init_array"[..], SHT_INIT_ARRAY),
+        (b".fini_array", SHT_FINI_ARRAY),
+        (b".preinit_array", SHT_PREINIT_ARRAY),
+    ];
+    let is_mistyped = typed.iter().any(|(name, kind)| section.name.starts_with(name) && section.kind != *kind);
+    let why = if matches!(section.kind, SHT_REL | SHT_RELA) || section.name.starts_with(b".rel") {
+        "is named like relocations, or has some of another kind"
+    } else if is_mistyped {
+        "is of another kind than its name says"
+    } else if section.kind == SHT_NOTE && section.name.starts_with(b".gnu.build.attributes") {
+        "has build attributes, which strip would merge"
+    } else if section.name.starts_with(b".stab") || section.name.starts_with(b".gnu.lto_") {
+        "is for another compiler run"
+    } else if section.kind >= SHT_LOOS && section.info != 0 {
+        "says something of others in a way of its own"
+    } else if section.flags & SHF_INFO_LINK != 0 {
+        "names another one by sh_info"
+    } else {
+        return Ok(());
+    };
+    Err(cannot(format!("section {} {why}", section.name()), "use objcopy for this file"))
 }
 
 /// The sections in the order in which BFD makes them its own, and objcopy writes them: that of the table, but a string
@@ -102,6 +139,14 @@ impl Reader<'_, '_> {
             _ => {}
         }
         self.order.push(index);
+        // The first section of a group leads to all groups.
+        let is_plain = !matches!(section.kind, SHT_REL | SHT_RELA | SHT_SYMTAB | SHT_GROUP);
+        if section.flags & SHF_GROUP != 0 && is_plain {
+            let groups = self.elf.sections().iter().enumerate().filter(|(_, section)| section.kind == SHT_GROUP);
+            for (group, _) in groups {
+                self.read(group, depth + 1)?;
+            }
+        }
         Ok(())
     }
 
@@ -128,7 +173,7 @@ fn is_bookkeeping(elf: &Elf<'_>, index: usize, section: &Section<'_>, symtab: Op
 
 /// Relocations against the symbol table say how a section was linked; those against another table, or that are loaded,
 /// are the program's own data.
-fn is_of_the_linker(elf: &Elf<'_>, relocs: &Section<'_>) -> bool {
+pub(super) fn is_of_the_linker(elf: &Elf<'_>, relocs: &Section<'_>) -> bool {
     let target = elf.section_at(relocs.info).filter(|_| relocs.info != 0);
     let sensible = target.is_some_and(|target| !matches!(target.kind, SHT_REL | SHT_RELA | SHT_NULL));
     relocs.flags & SHF_ALLOC == 0 && sensible

@@ -1,13 +1,15 @@
-//! `objcopy -S` and `objcopy --strip-debug`: the executable without symbols, relocations and debug sections, or
-//! without debug sections alone.
+//! `objcopy -S`, `objcopy --strip-debug` and `--strip-unneeded`: the executable without symbols, relocations and debug
+//! sections, or an executable, an object file (a kernel module) or each of an archive's without debug sections alone.
 //!
 //! What comes out is what GNU objcopy 2.40 writes, byte for byte. The rules were found by comparing its outputs, and
 //! are told where they are followed: [`keep`] which sections stay, [`segments`] which section is loaded by which
 //! program header, [`place`] what goes where in the file, [`headers`] what the headers say, [`symbols`] which of them
-//! stay; [`model`] is what they work on. An input for which one of the rules is not known is refused.
+//! stay; [`model`] is what they work on; [`groups`] and [`archive`] are of object files alone. An input for which one of the rules is not known is refused.
 //!
 //! Contents are borrowed from the input: a debug section is never looked at.
 
+mod archive;
+mod groups;
 mod headers;
 mod keep;
 mod model;
@@ -21,6 +23,8 @@ use super::strings::StringTable;
 use super::{Elf, Kind, RemoveList, Result, SHT_NOBITS, Section};
 use crate::bytes::{Align, len64};
 use crate::layout::{Plan, RegionKind, Reserver};
+pub(crate) use archive::strip_archive;
+use groups::{Group, groups};
 use model::{OutputSection, OutputSegment, cannot, ehsize, finish, headers_end, word_align};
 
 /// How to strip.
@@ -30,6 +34,8 @@ pub struct StripOptions {
     pub remove: RemoveList,
     /// Leave out debug sections and debugging symbols only: symbols and relocations stay (`objcopy --strip-debug`).
     pub debug_only: bool,
+    /// With `debug_only`: symbols that no relocation needs and that no other file can want go too (`--strip-unneeded`).
+    pub unneeded: bool,
     /// Leave out the section headers too: the same segments at the same offsets, and nothing behind them.
     pub smallest: bool,
     /// Refuse a larger output, in bytes; `None` for 64 MiB more than the input.
@@ -39,10 +45,10 @@ pub struct StripOptions {
 /// Largest product of the numbers of segments and of sections: a damaged file shall not take minutes.
 const MAX_PAIRS: usize = 1 << 20;
 
-/// Strips an executable.
+/// Strips an executable; of an object file nothing but what is for debuggers.
 ///
 /// # Errors
-/// [`CannotStrip`](super::Error::CannotStrip) when the file is no executable, or built in a way for which objcopy's bytes are not known;
+/// [`CannotStrip`](super::Error::CannotStrip) when the file is neither, or built in a way for which objcopy's bytes are not known;
 /// [`Field`](super::Error::Field) when a section that stays lies outside of the file.
 ///
 /// # Example
@@ -56,7 +62,12 @@ const MAX_PAIRS: usize = 1 << 20;
 /// # Ok::<(), kimage::elf::Error>(())
 /// ```
 pub fn strip<'a>(elf: &Elf<'a>, options: &StripOptions) -> Result<Plan<'a>> {
-    if !matches!(elf.kind(), Kind::Executable | Kind::Dynamic) || elf.segments().is_empty() {
+    let is_object = elf.kind() == Kind::Relocatable && elf.segments().is_empty();
+    if is_object && !options.debug_only {
+        let why = "it is no linked executable: without its symbols and relocations nobody could link or load it";
+        return Err(cannot(why, "leave out debug sections alone (`request.debug_only`)"));
+    }
+    if !is_object && (!matches!(elf.kind(), Kind::Executable | Kind::Dynamic) || elf.segments().is_empty()) {
         return Err(cannot(
             "it is no linked executable: it has no program headers",
             "give the file as the linker left it",
@@ -71,7 +82,7 @@ pub fn strip<'a>(elf: &Elf<'a>, options: &StripOptions) -> Result<Plan<'a>> {
             "use the objcopy for this CPU, or `request.smallest`, which keeps what is loaded and no more",
         ));
     }
-    if elf.layout().e_phoff != ehsize(elf) {
+    if !is_object && elf.layout().e_phoff != ehsize(elf) {
         let why = "its program headers do not follow the ELF header";
         return Err(cannot(why, "use objcopy for this file, or the file as the linker left it"));
     }
@@ -87,12 +98,26 @@ pub fn strip<'a>(elf: &Elf<'a>, options: &StripOptions) -> Result<Plan<'a>> {
         let why = format!("section {} has lost its contents: this is a separate debug file", section.name());
         return Err(cannot(why, "give the program that it belongs to"));
     }
-    let mut kept = keep::sections(elf, &options.remove)?;
+    let groups = groups(elf)?;
+    let mut kept = keep::sections(elf, &options.remove, &groups)?;
     let mut maps = segments::maps(elf, &kept)?;
     let header_end = headers_end(elf, maps.len());
-    let end = place::assign(elf, header_end, &mut kept, &mut maps)?;
+    let relocs = if options.debug_only { symbols::reloc_sections(elf, &kept)? } else { Vec::new() };
+    // Groups come first, and relocations follow their section in the table, though not in the file.
+    let mut next = 0_u32;
+    for kept in model::table_order(&mut kept) {
+        next = next.saturating_add(1);
+        kept.new = next;
+        kept.relocs = relocs.iter().find(|(_, target)| *target == kept.old).map(|(relocs, _)| *relocs);
+        next = next.saturating_add(u32::from(kept.relocs.is_some()));
+    }
+    let made = groups::contents(elf, &groups, &mut kept)?;
+    let end = match is_object {
+        true => place::in_order(header_end, &mut kept)?,
+        false => place::assign(elf, header_end, &mut kept, &mut maps)?,
+    };
 
-    let tables = Tables::make(elf, options, &mut kept, end)?;
+    let tables = Tables::make(elf, options, &mut kept, (&relocs, &groups), (next, end))?;
     let max = options.max_size.unwrap_or_else(|| len64(elf.bytes()).saturating_add(MOST_ZEROS));
     if tables.headers_at > max {
         let why = format!("the output would be {} bytes, more than {max}", tables.headers_at);
@@ -106,7 +131,7 @@ pub fn strip<'a>(elf: &Elf<'a>, options: &StripOptions) -> Result<Plan<'a>> {
     let start = reserver.at();
     reserver.bytes(head)?;
     reserver.region("headers", start, RegionKind::Header);
-    contents(elf, &kept, options.smallest.then_some(&maps), &mut reserver)?;
+    contents(elf, &kept, made, options.smallest.then_some(&maps), &mut reserver)?;
     if !options.smallest {
         tables.emit(&mut reserver)?;
     }
@@ -125,18 +150,18 @@ struct Tables {
 }
 
 impl Tables {
-    fn make<'a>(elf: &Elf<'a>, options: &StripOptions, kept: &mut model::Sections<'a>, end: u64) -> Result<Tables> {
-        let relocs = if options.debug_only { symbols::reloc_sections(elf, kept)? } else { Vec::new() };
-        // Relocations follow their section in the table, though not in the file.
-        let mut next = 0_u32;
-        for kept in kept.iter_mut() {
-            next = next.saturating_add(1);
-            kept.new = next;
-            if relocs.iter().any(|(_, target)| *target == kept.old) {
-                next = next.saturating_add(1);
-            }
-        }
-        let symbols = if options.debug_only { symbols::tables(elf, kept, &relocs)? } else { None };
+    /// `next` is the number of the last section so far, `end` where its contents end.
+    fn make<'a>(
+        elf: &Elf<'a>,
+        options: &StripOptions,
+        kept: &mut model::Sections<'a>,
+        (relocs, groups): (&[(Section<'a>, usize)], &[Group<'a>]),
+        (next, end): (u32, u64),
+    ) -> Result<Tables> {
+        let symbols = match options.debug_only {
+            true => symbols::tables(elf, kept, (relocs, groups), options.unneeded)?,
+            false => None,
+        };
         let symtab_index = next.saturating_add(1);
 
         let mut names = StringTable::default();
@@ -146,8 +171,7 @@ impl Tables {
         let mut handles = Vec::new();
         for kept in kept.iter() {
             let section = names.add(kept.section.name);
-            let reloc = relocs.iter().find(|(_, target)| *target == kept.old);
-            handles.push((section, reloc.map(|(section, _)| names.add(section.name))));
+            handles.push((section, kept.relocs.map(|section| names.add(section.name))));
         }
         let names = names.finish().ok_or_else(|| cannot("its section names do not fit 4 GiB", ""))?;
 
@@ -156,6 +180,7 @@ impl Tables {
         table.section(&SectionHeader::default());
         let mut last = Vec::new();
         let mut reloc_headers = Vec::new();
+        let mut signatures = Vec::new();
         let symtab_link = if symbols.is_some() { symtab_index } else { 0 };
         if let (Some(symbols), Some((symtab, strtab))) = (symbols, table_names) {
             let place = tail.put(".symtab", symbols.table, true)?;
@@ -163,6 +188,7 @@ impl Tables {
             last.push(headers::symbol_table(elf, name, place, strings, symbols.locals));
             let (at, len) = tail.put(".strtab", symbols.strings, false)?;
             last.push(string_table(elf.encoder(), names.offset(strtab), at, len));
+            signatures = symbols.signatures;
             for relocs in symbols.relocs {
                 let name = relocs.section.name().into_owned();
                 let place = tail.put(&name, relocs.bytes, true)?;
@@ -170,14 +196,23 @@ impl Tables {
             }
         }
         let own_name = names.offset(own);
+        let mut rows = Vec::new();
         for (kept_section, (name, reloc_name)) in kept.iter().zip(handles) {
-            table.section(&headers::section(elf, kept_section, kept, names.offset(name), symtab_link)?);
+            let mut header = headers::section(elf, kept_section, kept, names.offset(name), symtab_link)?;
+            if let Some((_, symbol)) = signatures.iter().find(|(group, _)| *group == kept_section.old) {
+                (header.sh_link, header.sh_info) = (symtab_index, *symbol);
+            }
+            rows.push((kept_section.new, header));
             let header = reloc_headers.iter().find(|(target, ..)| *target == kept_section.old);
             if let (Some((_, kind, place)), Some(name)) = (header, reloc_name) {
                 let links = (symtab_index, kept_section.new);
-                table.section(&headers::relocs(elf, *kind, names.offset(name), *place, links));
+                let mut header = headers::relocs(elf, *kind, names.offset(name), *place, links);
+                header.sh_flags.0 |= groups::flag_of_relocs(groups, kept_section);
+                rows.push((kept_section.new.saturating_add(1), header));
             }
         }
+        rows.sort_by_key(|(index, _)| *index);
+        rows.iter().for_each(|(_, header)| table.section(header));
         let (at, len) = tail.put(".shstrtab", names.bytes, false)?;
         last.push(string_table(elf.encoder(), own_name, at, len));
         last.iter().for_each(|header| table.section(header));
@@ -218,10 +253,11 @@ impl Tail {
     }
 }
 
-/// Copies the contents, in the order of the file; with `only`, just those that a segment covers.
+/// Copies the contents, or puts those that were `made` of a section of the input, in the order of the file; with `only`, just those that a segment covers.
 fn contents<'a>(
     elf: &Elf<'a>,
     kept: &[OutputSection<'a>],
+    mut made: Vec<(usize, Vec<u8>)>,
     only: Option<&Vec<OutputSegment>>,
     reserver: &mut Reserver<'a>,
 ) -> Result<()> {
@@ -242,7 +278,10 @@ fn contents<'a>(
             return Err(cannot(format!("section {name} would lie over the one before it"), ""));
         }
         reserver.fill_to("a section", kept.offset, 0)?;
-        reserver.bytes(elf.contents(&kept.section)?)?;
+        match made.iter_mut().find(|(group, _)| *group == kept.old) {
+            Some((_, bytes)) => reserver.bytes(std::mem::take(bytes))?,
+            None => reserver.bytes(elf.contents(&kept.section)?)?,
+        }
         let kind = if kept.section.is_alloc() { RegionKind::Code } else { RegionKind::Data };
         reserver.region(kept.section.name().into_owned(), kept.offset, kind);
     }

@@ -1,7 +1,9 @@
 //! The output in the making: its sections, its program headers, and which of them cover which.
 
 use super::super::encode::Writer;
-use super::super::raw::{PT_DYNAMIC, PT_GNU_EH_FRAME, PT_GNU_RELRO, PT_GNU_STACK, PT_NOTE, PT_PHDR, PT_TLS, SHF_TLS};
+use super::super::raw::{
+    PT_DYNAMIC, PT_GNU_EH_FRAME, PT_GNU_RELRO, PT_GNU_STACK, PT_NOTE, PT_PHDR, PT_TLS, SHF_TLS, SHT_GROUP,
+};
 use super::super::{Elf, Error, PT_LOAD, Result, SHF_ALLOC, SHT_NOBITS, Section, Segment};
 use crate::bytes::Align;
 use std::borrow::Cow;
@@ -46,6 +48,8 @@ pub(super) struct OutputSection<'a> {
     pub(super) offset: u64,
     /// Its index in the output's table.
     pub(super) new: u32,
+    /// Its relocations in the input, which follow it in the table.
+    pub(super) relocs: Option<Section<'a>>,
 }
 
 impl OutputSection<'_> {
@@ -54,9 +58,15 @@ impl OutputSection<'_> {
         self.section.is_alloc() && self.section.kind != SHT_NOBITS
     }
 
-    /// `sh_addralign` of the output: the next power of two.
+    /// The alignment that it asks for: the next power of two.
     pub(super) fn align(&self) -> Align {
         self.section.align.checked_next_power_of_two().and_then(Align::new).unwrap_or(Align::ONE)
+    }
+
+    /// `sh_addralign` of the output: no more than its address has.
+    pub(super) fn header_align(&self) -> Align {
+        let bits = self.align().bytes() | self.section.addr;
+        Align::new(bits & bits.wrapping_neg()).unwrap_or(Align::ONE)
     }
 }
 
@@ -87,6 +97,13 @@ impl DerefMut for Sections<'_> {
     fn deref_mut(&mut self) -> &mut Self::Target {
         &mut self.kept
     }
+}
+
+/// The sections in the order of the table of headers: groups come first.
+pub(super) fn table_order<'k, 'a>(kept: &'k mut [OutputSection<'a>]) -> Vec<&'k mut OutputSection<'a>> {
+    let mut all: Vec<_> = kept.iter_mut().collect();
+    all.sort_by_key(|kept| kept.section.kind != SHT_GROUP);
+    all
 }
 
 /// A program header on its way into the output.

@@ -2,7 +2,7 @@
 
 use super::super::raw::{PT_GNU_RELRO, PT_GNU_STACK, PT_NOTE, PT_PHDR, PT_TLS, SHF_TLS};
 use super::super::{Elf, PT_LOAD, Result, SHT_NOBITS, Section};
-use super::model::{OutputSection, OutputSegment, cannot, ehsize, holds, word_align};
+use super::model::{OutputSection, OutputSegment, cannot, ehsize, holds, table_order, word_align};
 use crate::bytes::Align;
 
 /// Gives every section its file offset and every program header its offset and sizes; returns where the last
@@ -70,6 +70,18 @@ pub(super) fn assign(
     let done: Vec<OutputSegment> = maps.to_vec();
     for map in maps.iter_mut().filter(|map| map.out.kind != PT_LOAD) {
         other(elf, header_end, kept, &done, map)?;
+    }
+    Ok(at)
+}
+
+/// Gives the sections of an object file their offsets, one behind the other in the order of the table; returns where the last
+/// one ends (bfd/elf.c of binutils 2.40, `assign_file_positions_except_relocs`).
+pub(super) fn in_order(header_end: u64, kept: &mut [OutputSection<'_>]) -> Result<u64> {
+    let mut at = header_end;
+    for kept in table_order(kept) {
+        kept.offset = kept.header_align().up(at).ok_or_else(too_long)?;
+        let len = if is_nobits(kept) { 0 } else { kept.section.size };
+        at = kept.offset.checked_add(len).ok_or_else(too_long)?;
     }
     Ok(at)
 }

@@ -1,24 +1,22 @@
-//! `objcopy --strip-debug`: the symbols that stay, and the relocations against them.
+//! `objcopy --strip-debug` and `--strip-unneeded`: the symbols that stay, and the relocations against them.
 //!
 //! Local symbols come first. The names of files and of sections are debugging symbols and go, save the section
 //! symbols that a relocation needs; so do symbols of sections that are left out. The string table is made anew.
 
 use super::super::encode::Writer;
-use super::super::raw::order;
 use super::super::raw::{
     SHF_TLS, SHN_ABS, SHN_COMMON, SHN_LORESERVE, SHN_UNDEF, SHT_REL, SHT_RELA, SHT_SYMTAB, STB_GLOBAL, STB_GNU_UNIQUE,
     STB_LOCAL, STB_WEAK, STT_FILE, STT_GNU_IFUNC, STT_SECTION, STT_TLS,
 };
 use super::super::strings::StringTable;
 use super::super::symbols::{RawSymbol, SymbolTable};
-use super::super::{Elf, Error, Result, Section};
+use super::super::{Elf, Error, Kind, Result, Section};
+use super::groups::Group;
 use super::keep::has_relocs;
 use super::model::{Sections, cannot, finish};
 use crate::arch::Arch;
-use object::Endianness;
-use object::elf::{Rel32, Rel64, Rela32, Rela64};
-use object::pod::{Pod, slice_from_bytes};
-use object::write::elf::Rel;
+use crate::bytes::Endian;
+use std::ops::Range;
 
 /// The tables of the output.
 #[derive(Debug)]
@@ -31,6 +29,8 @@ pub(super) struct Symbols<'a> {
     pub(super) locals: u32,
     /// The relocations of each section that has some.
     pub(super) relocs: Vec<Relocs<'a>>,
+    /// For each group that stays, by its index in the input, the symbol that names it.
+    pub(super) signatures: Vec<(usize, u32)>,
 }
 
 /// The relocations of a section.
@@ -70,7 +70,7 @@ pub(super) fn reloc_sections<'a>(elf: &Elf<'a>, kept: &Sections<'a>) -> Result<V
         }
         found.push((*section, target));
     }
-    found.sort_by_key(|(_, target)| *target);
+    found.sort_by_key(|(_, target)| kept.places.get(*target).copied());
     Ok(found)
 }
 
@@ -78,7 +78,8 @@ pub(super) fn reloc_sections<'a>(elf: &Elf<'a>, kept: &Sections<'a>) -> Result<V
 pub(super) fn tables<'a>(
     elf: &Elf<'a>,
     kept: &Sections<'a>,
-    relocs: &[(Section<'a>, usize)],
+    (relocs, groups): (&[(Section<'a>, usize)], &[Group<'a>]),
+    unneeded: bool,
 ) -> Result<Option<Symbols<'a>>> {
     if relocs.is_empty() && !elf.sections().iter().any(|section| section.kind == SHT_SYMTAB) {
         return Ok(None);
@@ -89,25 +90,30 @@ pub(super) fn tables<'a>(
     })?;
     let mut symbols = read(elf)?;
     let mut needed = vec![false; symbols.len()];
+    let groups = || groups.iter().filter(|group| kept.of(group.index).is_some());
+    for group in groups() {
+        let slot = usize::try_from(group.section.info).ok().and_then(|symbol| needed.get_mut(symbol));
+        *slot.ok_or_else(|| outside(&group.section, group.section.info))? = true;
+    }
     for (section, _) in relocs {
-        each_reloc(elf, section, |rel| {
-            let slot = usize::try_from(rel.r_sym).ok().and_then(|symbol| needed.get_mut(symbol));
-            *slot.ok_or_else(|| outside(section, rel.r_sym))? = true;
-            Ok(())
-        })?;
+        for entry in entries(elf, section)? {
+            let symbol = entry?.symbol;
+            let slot = usize::try_from(symbol).ok().and_then(|symbol| needed.get_mut(symbol));
+            *slot.ok_or_else(|| outside(section, symbol))? = true;
+        }
     }
     let mut order = Vec::new();
     let mut globals = Vec::new();
     for (index, (symbol, needed)) in symbols.iter().zip(&needed).enumerate().skip(1) {
-        if stays(elf, kept, symbol, *needed)? {
+        if stays(elf, kept, symbol, *needed)? && (*needed || !unneeded || is_wanted(elf, symbol)) {
             if symbol.raw.binding() == STB_LOCAL { order.push(index) } else { globals.push(index) }
         }
     }
     if order.is_empty() && globals.is_empty() && relocs.is_empty() {
         return Ok(None);
     }
-    // Relocations decide which section symbols there are; without any, all are there or none.
-    if objcopy.section_symbols && !has_relocs(elf) {
+    // Relocations decide which section symbols there are; in a program without any, all are there or none.
+    if objcopy.section_symbols && elf.kind() != Kind::Relocatable && !has_relocs(elf) {
         for kept in kept.iter() {
             order.push(symbols.len());
             let shndx = u16::try_from(kept.old).unwrap_or(u16::MAX);
@@ -153,7 +159,30 @@ pub(super) fn tables<'a>(
         let bytes = renumber(elf, section, &new_index)?;
         made.push(Relocs { section: *section, target: *target, bytes });
     }
-    Ok(Some(Symbols { table: finish(table)?, strings: names.bytes, locals, relocs: made }))
+    let signature = |group: &Group<'_>| {
+        let symbol = usize::try_from(group.section.info).ok().and_then(|symbol| new_index.get(symbol));
+        (group.index, symbol.copied().unwrap_or_default())
+    };
+    let signatures = groups().map(signature).collect();
+    Ok(Some(Symbols { table: finish(table)?, strings: names.bytes, locals, relocs: made, signatures }))
+}
+
+/// May another file want the symbol, though nothing in this one does? Of a program nobody asks this table, of an object file
+/// not for those that are unknown to itself.
+fn is_wanted(elf: &Elf<'_>, Symbol { raw, name }: &Symbol<'_>) -> bool {
+    let is_defined = raw.shndx != SHN_UNDEF;
+    let is_global = raw.binding() == STB_GLOBAL && is_defined || raw.binding() == STB_WEAK || raw.shndx == SHN_COMMON;
+    elf.kind() == Kind::Relocatable && (is_global || raw.shndx != SHN_ABS && is_mapping(elf, name))
+}
+
+/// Does the symbol tell ARM's code from data (ELF for the Arm Architecture, "Mapping symbols")? BFD keeps those.
+fn is_mapping(elf: &Elf<'_>, name: &[u8]) -> bool {
+    let kinds: &[u8] = match elf.arch() {
+        Some(Arch::Arm) => b"atd",
+        Some(Arch::Arm64) => b"xd",
+        _ => &[],
+    };
+    matches!(name, [b'$', kind] | [b'$', kind, b'.', ..] if kinds.contains(kind))
 }
 
 /// Does the symbol stay?
@@ -195,7 +224,9 @@ fn stays(elf: &Elf<'_>, kept: &Sections<'_>, Symbol { name, raw }: &Symbol<'_>, 
         return Ok(false);
     };
     if raw.kind() == STT_SECTION {
-        if raw.binding() != STB_LOCAL || raw.value != at.section.addr {
+        // In an object file values count from the section.
+        let start = if elf.kind() == Kind::Relocatable { 0 } else { at.section.addr };
+        if raw.binding() != STB_LOCAL || raw.value != start {
             return Err(odd("stands for a section, but is not at its start"));
         }
         return Ok(needed);
@@ -216,42 +247,73 @@ fn read<'a>(elf: &Elf<'a>) -> Result<Vec<Symbol<'a>>> {
     symbols.map(|(index, raw)| Ok(Symbol { name: table.name(index, &raw)?, raw })).collect()
 }
 
-/// Calls `process` with every relocation.
-fn each_reloc(elf: &Elf<'_>, section: &Section<'_>, process: impl FnMut(Rel) -> Result<()>) -> Result<()> {
-    // The entries of one form, if nothing else is there.
-    fn all<T: Pod>(
-        bytes: &[u8],
-        read: impl Fn(&T) -> Rel,
-        process: impl FnMut(Rel) -> Result<()>,
-    ) -> Option<Result<()>> {
-        let (entries, rest) = slice_from_bytes(bytes, bytes.len() / size_of::<T>()).ok()?;
-        rest.is_empty().then(|| entries.iter().map(read).try_for_each(process))
+/// What a relocation says of its symbol.
+struct Entry {
+    /// `r_sym`.
+    symbol: u32,
+    /// Where `r_info` is, in the table.
+    info: Range<usize>,
+    /// `r_info` without the symbol, and by how many bits that is shifted in it.
+    rest: u64,
+    shift: u32,
+}
+
+/// Every relocation of a section: `r_offset` and `r_info` of a word each, and an addend (gABI, "Relocation"). 64-bit MIPS has
+/// the symbol in the first four bytes of `r_info`, whatever the byte order, and then a second symbol and three types.
+fn entries<'e>(elf: &'e Elf<'_>, section: &'e Section<'_>) -> Result<impl Iterator<Item = Result<Entry>> + 'e> {
+    let word = usize::try_from(elf.encoder().address_size()).unwrap_or(8);
+    let size = if section.kind == SHT_RELA { 3 * word } else { 2 * word };
+    let bytes = elf.contents(section)?;
+    let odd =
+        |why: &str| cannot(format!("{why} in {}", section.name()), "strip it wholly, or use objcopy for this file");
+    if bytes.len() % size != 0 {
+        return Err(odd("there is half a relocation"));
     }
-    let (bytes, order) = (elf.contents(section)?, order(elf.endian()));
-    let done = match (elf.is_64(), section.kind == SHT_RELA) {
-        // 64-bit MIPS packs r_info in its own way.
-        _ if elf.arch() == Some(Arch::Mips64) => None,
-        (true, true) => all(bytes, |rel: &Rela64<Endianness>| Rel::from_rela(order, rel, false), process),
-        (true, false) => all(bytes, |rel: &Rel64<Endianness>| Rel::from_rel(order, rel), process),
-        (false, true) => all(bytes, |rel: &Rela32<Endianness>| Rel::from_rela(order, rel, false), process),
-        (false, false) => all(bytes, |rel: &Rel32<Endianness>| Rel::from_rel(order, rel), process),
-    };
-    done.unwrap_or_else(|| {
-        let why = format!("the relocations in {} cannot be read", section.name());
-        Err(cannot(why, "strip it wholly, or use objcopy for this file"))
-    })
+    let is_mips64 = elf.arch() == Some(Arch::Mips64);
+    let symbol_is_low = is_mips64 && elf.endian() == Endian::Little;
+    Ok(bytes.chunks_exact(size).enumerate().map(move |(index, entry)| {
+        let info = entry.get(word..2 * word).unwrap_or_default();
+        // Its second symbol.
+        if is_mips64 && info.get(4) != Some(&0) {
+            return Err(odd("there is a relocation with two symbols"));
+        }
+        let value = integer(info, elf.endian());
+        let (shift, kept) = match (elf.is_64(), symbol_is_low) {
+            (false, _) => (8, 0xff),
+            (true, false) => (32, u64::from(u32::MAX)),
+            (true, true) => (0, !u64::from(u32::MAX)),
+        };
+        let symbol = u32::try_from((value & !kept) >> shift).unwrap_or(u32::MAX);
+        let start = index * size + word;
+        Ok(Entry { symbol, info: start..start + word, rest: value & kept, shift })
+    }))
+}
+
+fn integer(bytes: &[u8], endian: Endian) -> u64 {
+    let add = |value: u64, byte: &u8| value << 8 | u64::from(*byte);
+    match endian {
+        Endian::Big => bytes.iter().fold(0, add),
+        Endian::Little => bytes.iter().rev().fold(0, add),
+    }
 }
 
 /// The relocations with the new numbers of their symbols.
 fn renumber(elf: &Elf<'_>, section: &Section<'_>, new_index: &[u32]) -> Result<Vec<u8>> {
-    let mut out = Writer::new(elf.encoder());
-    each_reloc(elf, section, |rel| {
-        let new = usize::try_from(rel.r_sym).ok().and_then(|symbol| new_index.get(symbol));
-        let r_sym = *new.ok_or_else(|| outside(section, rel.r_sym))?;
-        out.relocation(section.kind == SHT_RELA, &Rel { r_sym, ..rel });
-        Ok(())
-    })?;
-    finish(out)
+    let mut out = elf.contents(section)?.to_vec();
+    for entry in entries(elf, section)? {
+        let Entry { symbol, info, rest, shift } = entry?;
+        let new = usize::try_from(symbol).ok().and_then(|symbol| new_index.get(symbol));
+        let value = rest | u64::from(*new.ok_or_else(|| outside(section, symbol))?) << shift;
+        let (little, big) = (value.to_le_bytes(), value.to_be_bytes());
+        let wide = match elf.endian() {
+            Endian::Little => little.get(..info.len()),
+            Endian::Big => big.get(big.len() - info.len()..),
+        };
+        if let (Some(slot), Some(bytes)) = (out.get_mut(info), wide) {
+            slot.copy_from_slice(bytes);
+        }
+    }
+    Ok(out)
 }
 
 fn outside(section: &Section<'_>, symbol: u32) -> Error {

@@ -6,7 +6,7 @@ use std::process::Command;
 
 /// The tools of CPUs, by `e_machine`: each objcopy knows its own CPU best. One takes foreign files by rules that are not
 /// theirs.
-const TOOLS: [(u16, &str); 16] = [
+pub(super) const TOOLS: [(u16, &str); 16] = [
     (3, ""),
     (62, ""),
     (40, "arm-linux-gnueabihf"),

@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// A CPU, as its assembler and linker know it.
-struct Cpu {
-    prefix: &'static str,
-    emulation: &'static str,
+pub(super) struct Cpu {
+    pub(super) prefix: &'static str,
+    pub(super) emulation: &'static str,
     assembler: &'static [&'static str],
-    is_64: bool,
+    pub(super) is_64: bool,
     /// Calls `ext`, which is in a library.
     call: &'static str,
 }
@@ -27,7 +27,7 @@ const fn cpu(
     Cpu { prefix, emulation, assembler, is_64, call }
 }
 
-const CPUS: [Cpu; 22] = [
+pub(super) const CPUS: [Cpu; 22] = [
     cpu("arm-linux-gnueabihf", "armelf_linux_eabi", &[], false, "bl ext(PLT)"),
     cpu("arm-linux-gnueabihf", "armelfb_linux_eabi", &["-EB"], false, "bl ext(PLT)"),
     cpu("aarch64-linux-gnu", "aarch64linux", &[], true, "bl ext"),
@@ -54,7 +54,7 @@ const CPUS: [Cpu; 22] = [
 
 impl Cpu {
     /// Assembles `source`; `None` without the tools.
-    fn assemble(&self, dir: &Path, name: &str, source: &str) -> Option<PathBuf> {
+    pub(super) fn assemble(&self, dir: &Path, name: &str, source: &str) -> Option<PathBuf> {
         let (input, object) = (dir.join(format!("{name}.s")), dir.join(format!("{name}.o")));
         fs::write(&input, source).unwrap();
         run_ok(Command::new(cross(self.prefix, "as")?).args(self.assembler).arg(input).arg("-o").arg(&object));

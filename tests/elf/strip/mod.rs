@@ -3,6 +3,7 @@
 mod beside;
 mod cpus;
 mod generated;
+mod objects;
 
 use crate::support::{self, Tree, assert_same, corpus, kimage, read, run, run_ok, stderr, tempdir, tool};
 use beside::{REMOVED, agree};
@@ -145,7 +146,7 @@ fn kernels_and_decompressors() {
 }
 
 fn options(smallest: bool) -> StripOptions {
-    StripOptions { remove: RemoveList::new(KERNEL_REMOVES).unwrap(), debug_only: false, smallest, max_size: None }
+    StripOptions { remove: RemoveList::new(KERNEL_REMOVES).unwrap(), smallest, ..StripOptions::default() }
 }
 
 fn strip(bytes: &[u8], smallest: bool) -> Vec<u8> {
@@ -215,7 +216,7 @@ fn what_cannot_be_stripped_is_refused() {
     fs::write(dir.path().join("a.c"), "int main(void) { return 0; }\n").unwrap();
     run_ok(Command::new(gcc).current_dir(dir.path()).args(["-c", "a.c", "-o", "a.o"]));
     fs::write(dir.path().join("text"), "no ELF file at all\n").unwrap();
-    for (file, words) in [("a.o", "no linked executable"), ("text", "this is not an ELF file")] {
+    for (file, words) in [("a.o", "no linked executable: without its symbols"), ("text", "this is not an ELF file")] {
         let output = run(kimage().current_dir(dir.path()).args(["strip", file, "-o", "out"]));
         assert_eq!(output.status.code(), Some(1));
         assert!(stderr(&output).contains(words), "{}", stderr(&output));

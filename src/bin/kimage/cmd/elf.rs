@@ -4,14 +4,14 @@ use crate::args::{Relocs, Strip};
 use crate::input::Input;
 use crate::output::Output;
 use anyhow::{Context, Result};
-use kimage::kbuild::{self, KERNEL_REMOVES, Listing, RelocForm, RelocOptions, RemoveList, StripOptions};
+use kimage::kbuild::{self, Listing, RelocForm, RelocOptions, RemoveList, StripOptions};
 
 pub(crate) fn strip(args: &Strip) -> Result<()> {
     let input = Input::open(&args.vmlinux)?;
-    let patterns = KERNEL_REMOVES.iter().copied().chain(args.remove_section.iter().map(String::as_str));
     let options = StripOptions {
-        remove: RemoveList::new(patterns).map_err(kimage::Error::from)?,
-        debug_only: args.strip_debug,
+        remove: RemoveList::new(&args.remove_section).map_err(kimage::Error::from)?,
+        debug_only: args.strip_debug || args.strip_unneeded,
+        unneeded: args.strip_unneeded,
         smallest: args.smallest,
         max_size: args.max_size,
     };

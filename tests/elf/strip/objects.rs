@@ -1,0 +1,264 @@
+//! `kimage strip --strip-debug` and `--strip-unneeded` on object files, kernel modules and static libraries, beside GNU strip:
+//! the same bytes, or a refusal.
+
+use super::beside::{TOOLS, cross};
+use super::cpus::CPUS;
+use crate::support::{
+    self, Random, assert_same, debian, kimage, missing, put, read, run, run_ok, stderr, tempdir, tool,
+};
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const MODES: [&str; 2] = ["--strip-debug", "--strip-unneeded"];
+
+/// The strip that knows the CPU of an object file.
+fn strip_of(object: &[u8]) -> Option<PathBuf> {
+    let number = [object[18], object[19]];
+    let machine = if object[5] == 2 { u16::from_be_bytes(number) } else { u16::from_le_bytes(number) };
+    match TOOLS.iter().find(|(known, _)| *known == machine)? {
+        (_, "") => tool("strip", "binutils"),
+        (_, prefix) => cross(prefix, "strip"),
+    }
+}
+
+/// Do both make the same of a file, in either mode? How often kimage refused instead.
+#[track_caller]
+fn agree(strip: &Path, dir: &Path, file: &Path) -> usize {
+    let (want, mut refused) = (dir.join("want"), 0);
+    for mode in MODES {
+        let theirs = run(Command::new(strip).arg(mode).arg("-o").arg(&want).arg(file));
+        let output = run(kimage().arg("strip").arg(mode).arg(file));
+        if output.status.success() {
+            assert!(theirs.status.success(), "{}: {}", file.display(), stderr(&theirs));
+            assert_same(&format!("{} {mode}", file.display()), &output.stdout, &read(&want));
+        } else {
+            assert!(stderr(&output).contains("cannot be stripped"), "{}: {}", file.display(), stderr(&output));
+            refused += 1;
+        }
+    }
+    refused
+}
+
+#[test]
+fn debians_modules() {
+    for kernel in [
+        "bookworm-amd64-cloud-amd64",
+        "bookworm-arm64-cloud-arm64",
+        "bookworm-armhf-armmp",
+        "bookworm-mipsel-4kc-malta",
+    ] {
+        let folder = debian().join(kernel).join("modules");
+        let files = fs::read_dir(&folder).into_iter().flatten().flatten().map(|file| file.path());
+        let modules: Vec<_> = files.filter(|path| path.extension().is_some_and(|it| it == "ko")).collect();
+        if modules.is_empty() {
+            missing(&format!("no modules in {} (sh tests/fetch-debian.sh)", folder.display()));
+        }
+        let dir = tempdir();
+        for module in modules {
+            let Some(strip) = strip_of(&read(&module)) else { return };
+            assert_eq!(agree(&strip, dir.path(), &module), 0, "{}", module.display());
+        }
+    }
+}
+
+const SOURCE: &str = "\
+_Thread_local int tl = 3, tlz; static int z[100]; static const char *names[] = {\"a\", \"b\"};
+extern int ext(int) __attribute__((weak)); extern int ext2(int); int common[5] __attribute__((common));
+__attribute__((constructor)) static void ctor(void) { z[1] = tl; }
+static int unused(void) { return 4; }
+__attribute__((noinline)) static int helper(int x) { static int count; return ++count + x + tlz; }
+int f(int x) { if (ext) x += ext(x); return helper(x) + ext2(x) + z[x] + names[x & 1][0] + common[x]; }
+";
+const GROUPS: &str = "\
+template <class T> struct S { static T v; virtual ~S() {} T get() { return v; } };
+template <class T> T S<T>::v = 5;
+inline int counter() { static int n; return n++; }
+int f() { S<int> s; try { throw counter(); } catch (int) {} return s.get(); }
+";
+
+#[test]
+fn what_compilers_make() {
+    let dir = tempdir();
+    let (c, cc) = (put(dir.path(), "a.c", SOURCE.as_bytes()), put(dir.path(), "a.cc", GROUPS.as_bytes()));
+    let gcc = [
+        "-g",
+        "-g -O2 -ffunction-sections -fdata-sections",
+        "-g3",
+        "-g -gz",
+        "-g -gdwarf-4 -gsplit-dwarf",
+        "-g -fPIC -pg",
+    ];
+    let arm = ["-g", "-g -O2 -ffunction-sections", "-g3 -mthumb", "-g -marm -fexceptions", "-g -mbig-endian"];
+    for (compiler, package, source, options) in [
+        ("gcc", "gcc", &c, &gcc[..]),
+        ("g++", "g++", &cc, &gcc),
+        ("arm-linux-gnueabihf-gcc", "gcc-arm-linux-gnueabihf", &c, &arm),
+    ] {
+        let Some(compiler) = tool(compiler, package) else { continue };
+        for options in options {
+            let object = dir.path().join("a.o");
+            run_ok(
+                Command::new(&compiler).args(["-w", "-c"]).args(options.split(' ')).arg(source).arg("-o").arg(&object),
+            );
+            let Some(strip) = strip_of(&read(&object)) else { return };
+            assert_eq!(agree(&strip, dir.path(), &object), 0, "{} {options}", compiler.display());
+        }
+    }
+}
+
+/// A file of sections drawn at random: groups, some of debug sections alone; sections that follow another one; symbols of
+/// each kind, and words that name them.
+fn source(random: &mut Random, word: &str) -> String {
+    const SECTIONS: [&str; 18] = [
+        ".text.a,\"ax\",%progbits",
+        ".data.b,\"aw\",%progbits",
+        ".rodata.c,\"a\",%progbits",
+        ".bss.d,\"aw\",%nobits",
+        ".tdata,\"awT\",%progbits",
+        ".tbss,\"awT\",%nobits",
+        ".init_array,\"aw\",%init_array",
+        ".note.x,\"a\",%note",
+        ".rodata.str,\"aMS\",%progbits,1",
+        ".debug_info,\"\",%progbits",
+        ".debug_str,\"MS\",%progbits,1",
+        ".comment,\"MS\",%progbits,1",
+        ".modinfo,\"a\",%progbits",
+        ".text.g,\"axG\",%progbits,named,comdat",
+        ".data.g,\"awG\",%progbits,named,comdat",
+        ".debug_macro,\"G\",%progbits,debugged,comdat",
+        ".text.h,\"axG\",%progbits,f1",
+        ".ordered,\"ao\",%progbits,.text.a",
+    ];
+    let mut text =
+        ".file \"a.c\"\n.globl f1, f2, unused\n.weak w1, w2\n.hidden f2\n.comm c1,24,8\nabs = 5\nzero = 0\n".to_owned();
+    let symbols = ["f1", "f2", "w1", "w2", "u1", "u2", "c1", "l1", "l2", "l3", "abs", "zero", "named"];
+    let mut undefined = vec!["f1", "f2", "w1", "l1", "l2", "l3", "l4"];
+    text.push_str(".section .text.a,\"ax\",%progbits\n.balign 4\n");
+    for index in 0..8 + random.below(12) {
+        let section = random.one(&SECTIONS);
+        writeln!(text, ".section {section}").unwrap();
+        let is_empty = section.contains("nobits");
+        if section.contains("MS") {
+            text.push_str(".asciz \"some text\"\n");
+            continue;
+        }
+        writeln!(text, ".balign {}", [1, 4, 8, 16][random.below(4)]).unwrap();
+        let is_debug = section.contains("debug");
+        if is_debug {
+            writeln!(text, "d{index}:").unwrap();
+        } else if random.below(2) == 0 && !undefined.is_empty() && !section.contains("T\"") {
+            let label = undefined.remove(random.below(undefined.len()));
+            let kind = if section.contains('x') { "function" } else { "object" };
+            writeln!(text, ".type {label},%{kind}\n{label}:\n .size {label},8").unwrap();
+        }
+        for _ in 0..random.below(4) {
+            match is_empty || section.contains("T\"") {
+                true => writeln!(text, " .zero {}", 8 + index).unwrap(),
+                false => writeln!(text, " {word} {}+{}", random.one(&symbols), 8 * random.below(3)).unwrap(),
+            }
+        }
+    }
+    text.push_str(".section .data.b,\"aw\",%progbits\n .balign 8\n");
+    undefined.iter().for_each(|label| writeln!(text, "{label}: .zero 8").unwrap());
+    text
+}
+
+#[test]
+fn objects_drawn_at_random_for_each_cpu() {
+    let cases = if support::full() { 60 } else { 5 };
+    for (index, cpu) in CPUS.iter().enumerate() {
+        let dir = tempdir();
+        let mut refused = 0;
+        for case in 0..cases {
+            let mut random = Random(1000 * index as u64 + case);
+            let source = source(&mut random, if cpu.is_64 { ".quad" } else { ".long" });
+            let Some(object) = cpu.assemble(dir.path(), "a", &source) else { break };
+            let Some(strip) = cross(cpu.prefix, "strip") else { break };
+            refused += agree(&strip, dir.path(), &object);
+        }
+        assert_eq!(refused, 0, "{}", cpu.emulation);
+    }
+}
+
+#[test]
+fn static_libraries() {
+    for (index, cpu) in CPUS.iter().enumerate() {
+        let dir = tempdir();
+        let word = if cpu.is_64 { ".quad" } else { ".long" };
+        let mut objects = Vec::new();
+        for name in ["a", "fifteen_letters", "a_name_that_does_not_fit", "sixteen__letters"] {
+            let source = source(&mut Random(77 + index as u64 + name.len() as u64), word);
+            objects.extend(cpu.assemble(dir.path(), name, &source));
+        }
+        let (Some(ar), Some(strip)) = (cross(cpu.prefix, "ar"), cross(cpu.prefix, "strip")) else { continue };
+        for flags in ["rcs", "rcS", "rcsU"] {
+            let library = dir.path().join(format!("{flags}.a"));
+            run_ok(Command::new(&ar).arg(flags).arg(&library).args(&objects));
+            // 64-bit MIPS has a symbol table of another form.
+            let is_mips64 = cpu.prefix.starts_with("mips") && cpu.is_64 && flags != "rcS";
+            let refused = agree(&strip, dir.path(), &library);
+            assert_eq!(refused, if is_mips64 { 2 } else { 0 }, "{} {flags}", cpu.emulation);
+        }
+    }
+}
+
+/// What has no bytes of strip's is refused in words: what it is, and what to do.
+#[test]
+fn what_is_refused() {
+    let (Some(gas), Some(ar)) = (tool("as", "binutils"), tool("ar", "binutils")) else { return };
+    let dir = tempdir();
+    let object = |name: &str, source: &str| {
+        let (input, output) = (put(dir.path(), "a.s", source.as_bytes()), dir.path().join(name));
+        run_ok(Command::new(&gas).arg(input).arg("-o").arg(&output));
+        output
+    };
+    let plain = object("plain.o", ".globl f\nf: nop\n");
+    let thin = dir.path().join("thin.a");
+    run_ok(Command::new(&ar).arg("rcsT").arg(&thin).arg(&plain));
+    let text = dir.path().join("text.a");
+    run_ok(Command::new(&ar).arg("rcs").arg(&text).arg(put(dir.path(), "readme.txt", b"no object\n")));
+    let notes = ".section .gnu.build.attributes,\"\",%note\n.long 4,0,0x100\n.asciz \"GA$\"\n";
+    for (file, mode, words) in [
+        (&plain, None, "without its symbols and relocations"),
+        (&plain, Some("--smallest"), "without its symbols and relocations"),
+        (&thin, Some("--strip-debug"), "a form that strip does not write"),
+        (&text, Some("--strip-debug"), "readme.txt: it is no ELF file"),
+        (&object("attributes.o", notes), Some("--strip-debug"), "which strip would merge"),
+        (&object("lto.o", ".section .gnu.lto_x\n.long 1\n"), Some("--strip-debug"), "another compiler run"),
+        (&object("named.o", ".section .relocate,\"a\"\n.long 1\n"), Some("--strip-debug"), "named like relocations"),
+    ] {
+        let output = run(kimage().arg("strip").args(mode).arg(file));
+        assert_eq!(output.status.code(), Some(1), "{}", file.display());
+        assert!(stderr(&output).contains(words) && stderr(&output).contains("help: "), "{}", stderr(&output));
+    }
+}
+
+/// Truncated and damaged files end in an error or in another file.
+#[test]
+fn hostile_objects() {
+    let Some(gas) = tool("as", "binutils") else { return };
+    let dir = tempdir();
+    let input = put(dir.path(), "a.s", source(&mut Random(5), ".quad").as_bytes());
+    run_ok(Command::new(gas).arg(input).arg("-o").arg(dir.path().join("a.o")));
+    let object = read(&dir.path().join("a.o"));
+    let header = format!("{:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`\n", "a.o/", 0, 0, 0, 644, object.len());
+    let library = [b"!<arch>\n", header.as_bytes(), &object].concat();
+    for good in [object, library] {
+        for unneeded in [false, true] {
+            let options = kimage::elf::StripOptions { debug_only: true, unneeded, ..Default::default() };
+            assert!(kimage::kbuild::strip(&good, &options).is_ok());
+            for len in (0..good.len()).step_by(7) {
+                let _ = kimage::kbuild::strip(&good[..len], &options);
+            }
+            for at in 0..good.len() {
+                for value in [0, 1, 0x7f, 0xff] {
+                    let mut bad = good.clone();
+                    bad[at] = value;
+                    let _ = kimage::kbuild::strip(&bad, &options).map(|plan| plan.len());
+                }
+            }
+        }
+    }
+}
