@@ -246,7 +246,12 @@ impl Decided {
         self.derived.push(Derived { field, value: value.into(), from });
     }
 
-    fn add(&mut self, rule: &Rule, message: impl Into<String>, help: impl Into<Cow<'static, str>>) {
+    fn add(&mut self, rule: &Rule, message: impl Into<String>) {
+        self.findings.push(rule.finding(message));
+    }
+
+    /// The same with a help of its own.
+    fn advise(&mut self, rule: &Rule, message: impl Into<String>, help: impl Into<Cow<'static, str>>) {
         self.findings.push(rule.finding(message).with_help(help));
     }
 
@@ -279,7 +284,7 @@ impl Decided {
         };
         if let Some(message) = contradiction {
             let message = format!("{message}: `request.compress` does not go with it");
-            self.add(&uimage::rules::COMPRESS, message, "leave out `request.compress`");
+            self.add(&uimage::rules::COMPRESS, message);
             return Ok(None);
         }
         let compress = match request.compress {
@@ -341,7 +346,6 @@ impl Decided {
                     self.add(
                         &uimage::rules::CODEC_UNNAMED,
                         format!("U-Boot has no number for {}: the image is labelled `none`", codec.name()),
-                        "compress with gzip, bzip2, lzma, lzo, lz4 or zstd instead",
                     );
                     COMP_NONE
                 }
@@ -356,11 +360,8 @@ impl Decided {
     fn addresses(&mut self, request: &UImageRequest, facts: &DataFacts, kind: u8, packed: bool) -> (u32, u32) {
         let mut given = |value: u64, option: &'static str| {
             address32(value).unwrap_or_else(|| {
-                self.findings.push(
-                    uimage::rules::ADDRESS
-                        .finding(format!("{option} {value:#x} does not fit the header's 32 bits"))
-                        .with_help(format!("change {option} (a FIT can hold 64-bit addresses)")),
-                );
+                let message = format!("{option} {value:#x} does not fit the header's 32 bits");
+                self.add(&uimage::rules::ADDRESS, message);
                 // What mkimage does without a word.
                 u32::try_from(value & u64::from(u32::MAX)).unwrap_or_default()
             })
@@ -399,17 +400,12 @@ impl Decided {
             }
         };
         if request.load.is_none() && elf_load.is_none() && facts.tee.is_none() && kind == kind::KERNEL {
-            self.add(
-                &uimage::rules::LOAD,
-                "no load address: the image says 0, where U-Boot will copy the kernel to",
-                "give the address with `request.load`",
-            );
+            self.add(&uimage::rules::LOAD, "no load address: the image says 0, where U-Boot will copy the kernel to");
         }
         if kind == kind::KERNEL_NOLOAD && packed && matches!(facts.arch, Some((Arch::Arm64, _))) {
             self.add(
                 &uimage::rules::NOLOAD,
                 "U-Boot looks for an arm64 kernel that is not loaded in the compressed data, and refuses it",
-                "leave out `request.compress`, or `request.kind` and give the address with `request.load`",
             );
         }
         (load, entry)
@@ -424,7 +420,6 @@ impl Decided {
                 self.add(
                     &uimage::rules::NAME,
                     format!("the name has {} bytes, the header has room for {NAME_LEN}", name.len()),
-                    "shorten `request.name`, or cut the name with `request.truncate_name`",
                 );
             }
             return uimage::name_bytes(name);
@@ -444,8 +439,7 @@ impl Decided {
             _ => {
                 self.add(
                     &uimage::rules::XIP,
-                    "the first 64 bytes of the data are not all 0xff, so the header cannot take their place".to_owned(),
-                    "leave out `request.xip`, or link the program with 64 bytes of 0xff in front",
+                    "the first 64 bytes of the data are not all 0xff, so the header cannot take their place",
                 );
                 data
             }
@@ -458,25 +452,20 @@ impl Decided {
             self.add(
                 &uimage::rules::TYPE,
                 format!("type {name} is not one of U-Boot's legacy images: mkimage gives it a header of its own"),
-                "change `request.kind`, or make it with mkimage",
             );
         }
         if plans.iter().any(Plan::is_empty) && !request.empty {
-            self.add(&uimage::rules::EMPTY, "the data is empty".to_owned(), "give a file with something in it");
+            self.add(&uimage::rules::EMPTY, "the data is empty");
         }
         if let Some(error) = cut_off(facts.format, first) {
-            self.add(
+            self.advise(
                 &super::rules::UIMAGE_TRUNCATED,
                 format!("the kernel is cut off: {error}"),
                 error.help.to_string(),
             );
         }
         if plans.len() > 1 && header.kind != kind::MULTI {
-            self.add(
-                &uimage::rules::FILES,
-                format!("{} files, but only type multi holds more than one", plans.len()),
-                "say `request.kind` multi, or give one file",
-            );
+            self.add(&uimage::rules::FILES, format!("{} files, but only type multi holds more than one", plans.len()));
         }
         self.check_arch(header, facts);
         if matches!(facts.arch, Some((Arch::Mips64, _))) && is_kernel(header.kind) && header.load >> 31 == 1 {
@@ -484,7 +473,6 @@ impl Decided {
             self.add(
                 &uimage::rules::MIPS64,
                 "a 64-bit U-Boot takes the load address without its sign and faults: only a 32-bit one boots this",
-                "for a 64-bit U-Boot make a FIT (kimage fit): its addresses have 64 bits",
             );
         }
         self.check_compression(header, facts);
@@ -493,14 +481,12 @@ impl Decided {
             self.add(
                 &uimage::rules::OPTEE,
                 "the data does not begin with an OP-TEE header (OPTE), but the addresses were read from it",
-                "give the addresses with `request.load` and `request.entry`, or wrap tee.bin",
             );
         }
         if facts.format == Some(Format::Elf) && is_kernel(header.kind) {
             self.add(
                 &uimage::rules::ELF,
                 "the data is an ELF file, which U-Boot copies as it stands instead of loading its segments",
-                "leave out `request.comp`: it is flattened, and compressed as `request.compress` says",
             );
         }
     }
@@ -509,7 +495,7 @@ impl Decided {
         let Some((arch, from)) = facts.arch.filter(|(arch, _)| !arch_ids(*arch).contains(&header.arch)) else { return };
         let given = ARCH.short(header.arch).unwrap_or("?");
         let want = arch_word(arch);
-        self.add(
+        self.advise(
             &uimage::rules::ARCH,
             format!("`request.arch` {given}, but {from} says {arch}"),
             format!("change `request.arch` to {want}"),
@@ -532,7 +518,7 @@ impl Decided {
             Some(id) if header.comp == COMP_NONE => {
                 if is_kernel(header.kind) {
                     let want = COMPRESSION.short(id).unwrap_or("?");
-                    self.add(
+                    self.advise(
                         &uimage::rules::COMP,
                         format!("`request.comp` none, but the data is {is}: U-Boot would start the compressed bytes"),
                         format!("change `request.comp` to {want}"),
@@ -542,7 +528,7 @@ impl Decided {
             None if header.comp == COMP_NONE => {}
             id => {
                 let want = id.and_then(|id| COMPRESSION.short(id)).unwrap_or("none");
-                self.add(
+                self.advise(
                     &uimage::rules::COMP,
                     format!("`request.comp` {given}, but the data is {is}"),
                     format!("change `request.comp` to {want}, or compress the data first"),
@@ -553,7 +539,6 @@ impl Decided {
             self.add(
                 &uimage::rules::LZ4_LEGACY,
                 "the data is in LZ4's legacy frame, which the kernel reads but U-Boot does not",
-                "compress with `lz4 -9` (without -l)",
             );
         }
     }
@@ -594,11 +579,8 @@ impl Decided {
         } else if let Some((_, why)) = header.entered(first, false).filter(|_| !request.xip) {
             let first = if header.kind == kind::KERNEL_NOLOAD { 0 } else { load };
             let message = format!("`request.entry` {entry:#x} is not the first byte of the kernel, {first:#x}: {why}");
-            self.findings.push(
-                uimage::rules::ENTRY
-                    .finding(message)
-                    .with_help(format!("leave out `request.entry`, or say `request.entry` {first:#x}")),
-            );
+            let help = format!("leave out `request.entry`, or say `request.entry` {first:#x}");
+            self.advise(&uimage::rules::ENTRY, message, help);
         }
     }
 }

@@ -13,6 +13,8 @@ mod uimage_kernel; // `uimage vmlinux` gives what objcopy, a compressor and mkim
 
 #[path = "../support/elf.rs"]
 mod elf_builder;
+#[path = "../support/files.rs"]
+mod files;
 #[path = "../support/simulated.rs"]
 mod simulated;
 #[path = "../support/mod.rs"]

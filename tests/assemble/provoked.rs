@@ -1,11 +1,12 @@
 //! Every rule of the builders is broken by one change of a request or of a file that it gives, and no other rule is.
 
 use crate::elf_builder::Builder;
+use crate::files::blob;
 use crate::support::{read, testdata};
 use kimage::assemble::{self, Assembled, FitFile, FitOptions, FitRequest, Source, StandaloneRequest, UImageRequest};
 use kimage::codec::{Codec, Parameters};
 use kimage::elf::Elf;
-use kimage::internals::fdt::{Flat, Node, Property, Strings};
+use kimage::internals::fdt::{Node, Property};
 use kimage::internals::{kind, tree};
 use kimage::kbuild::{self, BuildFolder, Image, LinkCommand, Piggy, Place};
 use kimage::{Error, Result};
@@ -45,15 +46,6 @@ fn zimage() -> Vec<u8> {
 
 fn dtb() -> Vec<u8> {
     blob(&Node::new("").with(Property::string("compatible", "tiny,board")))
-}
-
-fn blob(root: &Node<'_>) -> Vec<u8> {
-    let mut strings = Strings::default();
-    strings.insert_all(root).unwrap();
-    let flat = Flat::new(root, strings).unwrap();
-    let mut out = Vec::new();
-    flat.plan(flat.size()).unwrap().emit(&mut out).unwrap();
-    out
 }
 
 /// An arm64 `Image` of 4 KiB.

@@ -75,13 +75,7 @@ fn a_tree() -> Option<&'static Tree> {
 
 /// Bytes that no two files share, and their sum as the tiny kernel prints it.
 fn noise(seed: u32, len: usize) -> (Vec<u8>, u64) {
-    let mut state = seed;
-    let bytes: Vec<u8> = (0..len)
-        .map(|_| {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            state.to_be_bytes()[0]
-        })
-        .collect();
+    let bytes = support::noise(len, seed.into());
     let sum = bytes.iter().map(|byte| u64::from(*byte)).sum();
     (bytes, sum)
 }

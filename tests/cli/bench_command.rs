@@ -1,7 +1,8 @@
 //! `kimage bench`: what is compressed, what is said, and that nothing that goes wrong is hidden.
 
 use crate::support::{
-    self, assert_same, corpus, kimage, kimage_path, missing, run, run_ok, stderr, stdout, tempdir, testdata, tool,
+    self, assert_same, corpus, kimage, kimage_path, missing, noise, run, run_ok, stderr, stdout, tempdir, testdata,
+    tool,
 };
 use kimage::assemble::{PayloadForm, payload, payload_as_is};
 use kimage::codec::{Bcj, Codec};
@@ -254,24 +255,12 @@ fn errors_say_what_to_do() {
     }
     // Known before the work, which would go on for minutes here.
     let long = dir.path().join("long");
-    fs::write(&long, noise(64 << 20)).unwrap();
+    fs::write(&long, noise(64 << 20, 1)).unwrap();
     for (svg, why) in [("no/such/plot.svg", "there is no folder"), (".", "is a folder; name a file")] {
         let started = Instant::now();
         fails(&run(bench(&long, &["--svg", svg]).current_dir(dir.path())), 1, &[svg, why]);
         assert!(started.elapsed() < Duration::from_secs(20));
     }
-}
-
-/// Bytes that no codec makes smaller.
-fn noise(len: usize) -> Vec<u8> {
-    let mut state = 1_u64;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()
-    };
-    (0..len / 8).flat_map(|_| next()).collect()
 }
 
 #[test]
@@ -381,7 +370,7 @@ fn nothing_goes_on_without_kimage() {
     };
     let dir = tempdir();
     let path = dir.path().join("long");
-    fs::write(&path, noise(64 << 20)).unwrap();
+    fs::write(&path, noise(64 << 20, 1)).unwrap();
     let mut kimage = bench(&path, &["--codec", "xz", "-j", "1"]).stdout(Stdio::null()).spawn().unwrap();
     let deadline = Instant::now() + Duration::from_secs(60);
     let mut found = Vec::new();

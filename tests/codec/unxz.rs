@@ -6,6 +6,7 @@
 #[path = "../../src/bootstub/src/codec/xz.rs"]
 mod codec;
 
+use crate::support::noise;
 use codec::Models;
 use liblzma::bufread::XzEncoder;
 use liblzma::stream::{Check, Filters, LzmaOptions, MtStreamBuilder, Stream};
@@ -59,14 +60,7 @@ fn pack(bytes: &[u8], how: How) -> Vec<u8> {
 fn program() -> Vec<u8> {
     let mut bytes = std::fs::read(std::env::current_exe().unwrap()).unwrap();
     bytes.truncate(1 << 20);
-    let mut noise = 1_u64;
-    bytes.extend(
-        std::iter::repeat_with(|| {
-            noise = noise.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
-            (noise >> 56) as u8
-        })
-        .take(300_000),
-    );
+    bytes.extend(noise(300_000, 1));
     bytes.resize(bytes.len() + 1_000_000, 7);
     bytes
 }

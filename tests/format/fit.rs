@@ -1,6 +1,6 @@
 //! FIT: mkimage and dtc as oracles.
 
-use crate::support::{self, kimage, run_ok, tempdir, tool};
+use crate::support::{self, kimage, noise, run_ok, tempdir, tool};
 use kimage::internals::check_fit;
 use kimage::internals::{Configuration, Fit, Placement};
 use std::fs;
@@ -8,16 +8,6 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const EPOCH: &str = "1700000000";
-
-/// Deterministic bytes.
-fn noise(len: usize) -> Vec<u8> {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64 ^ len as u64;
-    let mut next = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 56) as u8
-    };
-    (0..len).map(|_| next()).collect()
-}
 
 /// Every hash, two device trees, a ramdisk; data of odd lengths.
 const SOURCE: &str = r#"/dts-v1/;
@@ -69,7 +59,7 @@ const SOURCE: &str = r#"/dts-v1/;
 fn folder() -> tempfile::TempDir {
     let dir = tempdir();
     fs::write(dir.path().join("fit.its"), SOURCE).unwrap();
-    fs::write(dir.path().join("kernel"), noise(40_001)).unwrap();
+    fs::write(dir.path().join("kernel"), noise(40_001, 1)).unwrap();
     fs::write(dir.path().join("one.dtb"), tree(1234)).unwrap();
     fs::write(dir.path().join("two.dtb"), tree(4097)).unwrap();
     dir
@@ -78,7 +68,7 @@ fn folder() -> tempfile::TempDir {
 /// A device tree of so many bytes.
 fn tree(len: usize) -> Vec<u8> {
     use kimage::internals::fdt::{Flat, Node, Property, Strings};
-    let root = Node::new("").with(Property::bytes("noise", noise(len / 2)));
+    let root = Node::new("").with(Property::bytes("noise", noise(len / 2, 1)));
     let mut out = Vec::new();
     Flat::new(&root, Strings::default()).unwrap().plan(len as u64).unwrap().emit(&mut out).unwrap();
     out
@@ -112,7 +102,7 @@ fn reads_what_mkimage_makes() {
         assert_eq!(fit.default(), Some("conf-2"));
         let names: Vec<&str> = fit.images().map(|image| image.name()).collect();
         assert_eq!(names, ["kernel-1", "fdt-1", "fdt-2"]);
-        for (image, data) in fit.images().zip([noise(40_001), tree(1234), tree(4097)]) {
+        for (image, data) in fit.images().zip([noise(40_001, 1), tree(1234), tree(4097)]) {
             assert_eq!(image.data(), Some(&data[..]), "{options:?} {}", image.name());
             let external = !matches!(image.placement(), Ok(Some(Placement::Embedded(_))));
             assert_eq!(external, options.contains(&"-E"), "{options:?}");
@@ -320,8 +310,8 @@ fn from_files() {
     }
     fs::write(dir.join("x.dts"), "/dts-v1/; / { fragment { target-path = \"/\"; __overlay__ { hat; }; }; };").unwrap();
     run_ok(Command::new(&dtc).current_dir(dir).args(["-q", "-O", "dtb", "-o", "hat.dtbo", "x.dts"]));
-    fs::write(dir.join("initrd"), noise(3001)).unwrap();
-    fs::write(dir.join("firmware"), noise(17)).unwrap();
+    fs::write(dir.join("initrd"), noise(3001, 1)).unwrap();
+    fs::write(dir.join("firmware"), noise(17, 1)).unwrap();
     let all = [
         "--kernel=zImage",
         "--dtb=one.dtb",

@@ -1,6 +1,6 @@
 //! Image tree sources: for the same source the same bytes as mkimage, which has dtc compile it.
 
-use crate::support::{assert_same, mkimage_layout, run, run_ok, tempdir, tool};
+use crate::support::{assert_same, mkimage_layout, noise, run, run_ok, tempdir, tool};
 use kimage::assemble::External;
 use kimage::bytes::Align;
 use kimage::internals::Fit;
@@ -14,23 +14,14 @@ use std::process::Command;
 
 const EPOCH: u32 = 1_700_000_000;
 
-fn noise(len: usize) -> Vec<u8> {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64 ^ len as u64;
-    let mut next = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 56) as u8
-    };
-    (0..len).map(|_| next()).collect()
-}
-
 /// The files that sources in a folder may name.
 fn folder() -> tempfile::TempDir {
     let dir = tempdir();
     for (name, len) in [("kernel", 40_001), ("one.dtb", 1234), ("two.dtb", 4097), ("empty", 0), ("with space", 5)] {
-        fs::write(dir.path().join(name), noise(len)).unwrap();
+        fs::write(dir.path().join(name), noise(len, 1)).unwrap();
     }
     fs::create_dir(dir.path().join("sub")).unwrap();
-    fs::write(dir.path().join("sub/inner"), noise(77)).unwrap();
+    fs::write(dir.path().join("sub/inner"), noise(77, 1)).unwrap();
     fs::write(dir.path().join("sub/part.dtsi"), "inner { data = /incbin/(\"inner\"); a = <1>; };\n").unwrap();
     dir
 }

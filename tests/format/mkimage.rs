@@ -1,6 +1,6 @@
 //! mkimage (u-boot-tools) as oracle: for the same options and data, the same bytes; and `mkimage -l` reads what we write.
 
-use crate::support::{self, assert_same, kimage, run, run_ok, stderr, stdout, tempdir, tool};
+use crate::support::{self, assert_same, kimage, noise, run, run_ok, stderr, stdout, tempdir, tool};
 use kimage::assemble::{ARCH, COMPRESSION, Name, OS, TYPE};
 use kimage::internals::UImage;
 use kimage::internals::uimage::is_legacy_kind;
@@ -10,17 +10,6 @@ use std::process::Command;
 
 fn mkimage() -> Option<PathBuf> {
     tool("mkimage", "u-boot-tools")
-}
-
-/// Deterministic bytes that look like no format.
-fn noise(len: usize) -> Vec<u8> {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64 ^ len as u64;
-    (0..len)
-        .map(|_| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (state >> 56) as u8
-        })
-        .collect()
 }
 
 /// Runs both with the same options and compares the files.
@@ -78,7 +67,7 @@ fn every_name_gives_the_same_number() {
     let Some(mkimage) = mkimage() else { return };
     let dir = tempdir();
     let data = dir.path().join("data");
-    fs::write(&data, noise(100)).unwrap();
+    fs::write(&data, noise(100, 1)).unwrap();
     let known = |option: &str, name: &&Name| {
         let theirs = listed(&mkimage, option);
         // mkimage lists each number once: its aliases are not in the list.
@@ -128,7 +117,7 @@ fn sizes_addresses_names_and_times() {
     let data = dir.path().join("data");
     let base = ["-A", "arm", "-O", "linux", "-T", "kernel", "-C", "none"];
     for (index, len) in [1, 2, 3, 4, 63, 64, 65, 4095, 4096, 1_000_003].into_iter().enumerate() {
-        fs::write(&data, noise(len)).unwrap();
+        fs::write(&data, noise(len, 1)).unwrap();
         let epoch = ["0", "1", "1700000000", "4294967295"][index % 4];
         let names = ["", "x", "with spaces", "exactly thirty-two bytes are here"];
         let name = &names[index % 4][..names[index % 4].len().min(32)];
@@ -152,7 +141,7 @@ fn a_hundred_megabytes() {
     let Some(mkimage) = mkimage() else { return };
     let dir = tempdir();
     let data = dir.path().join("data");
-    fs::write(&data, noise(1 << 20).repeat(100)).unwrap();
+    fs::write(&data, noise(1 << 20, 1).repeat(100)).unwrap();
     let options = ["-A", "arm64", "-O", "linux", "-T", "kernel", "-C", "none", "-a", "80000", "-n", "big"];
     same(dir.path(), &mkimage, "1", &options, &[&data], &["--quiet"]);
 }
@@ -162,11 +151,11 @@ fn execute_in_place() {
     let Some(mkimage) = mkimage() else { return };
     let dir = tempdir();
     let data = dir.path().join("data");
-    fs::write(&data, [vec![0xff; 64], noise(1000)].concat()).unwrap();
+    fs::write(&data, [vec![0xff; 64], noise(1000, 1)].concat()).unwrap();
     let base = ["-x", "-A", "arm", "-O", "linux", "-T", "kernel", "-C", "none", "-n", "xip", "-a", "8000"];
     same(dir.path(), &mkimage, "1", &base, &[&data], &[]);
     same(dir.path(), &mkimage, "1", &[&base[..], &["-e", "8040"]].concat(), &[&data], &[]);
-    fs::write(&data, noise(1000)).unwrap();
+    fs::write(&data, noise(1000, 1)).unwrap();
     let output = run(kimage().arg("uimage").args(base).arg(&data).arg("-o").arg(dir.path().join("no")));
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains("not all 0xff"), "{}", stderr(&output));
@@ -180,7 +169,7 @@ fn multi_and_script() {
         .iter()
         .map(|len| {
             let path = dir.path().join(format!("part{len}"));
-            fs::write(&path, noise(*len)).unwrap();
+            fs::write(&path, noise(*len, 1)).unwrap();
             path
         })
         .collect();
@@ -194,12 +183,12 @@ fn multi_and_script() {
     }
     // A colon in a file name is mkimage's separator; for us it is a letter like any other.
     let colon = dir.path().join("a:b");
-    fs::write(&colon, noise(9)).unwrap();
+    fs::write(&colon, noise(9, 1)).unwrap();
     let ours = dir.path().join("ours");
     run_ok(kimage().arg("uimage").args(base).args(["-T", "multi"]).arg(&colon).arg(&files[0]).arg("-o").arg(&ours));
     let image = fs::read(&ours).unwrap();
     let parsed = UImage::parse(&image).unwrap();
-    assert_eq!(parsed.files().map(<[u8]>::to_vec).collect::<Vec<_>>(), [noise(9), noise(1)]);
+    assert_eq!(parsed.files().map(<[u8]>::to_vec).collect::<Vec<_>>(), [noise(9, 1), noise(1, 1)]);
 }
 
 /// The addresses of an OP-TEE image come from its own header, unless they are given.
@@ -208,7 +197,7 @@ fn optee_header() {
     let Some(mkimage) = mkimage() else { return };
     let dir = tempdir();
     let data = dir.path().join("tee.bin");
-    let mut tee = [b"OPTE\x02\0\0\0".to_vec(), noise(500)].concat();
+    let mut tee = [b"OPTE\x02\0\0\0".to_vec(), noise(500, 1)].concat();
     tee[16..20].copy_from_slice(&0x9c10_0000_u32.to_le_bytes());
     fs::write(&data, tee).unwrap();
     let options = ["-A", "arm", "-O", "tee", "-T", "kernel", "-C", "none", "-n", "tee"];
@@ -228,7 +217,7 @@ fn firmware_with_ivt() {
     let dir = tempdir();
     let data = dir.path().join("data");
     for len in [1, 4031, 4032, 4033, 100_000] {
-        fs::write(&data, noise(len)).unwrap();
+        fs::write(&data, noise(len, 1)).unwrap();
         let options = [
             "-A",
             "arm",

@@ -6,7 +6,7 @@
 //! - uImage: random headers around one file, several files or a script. One changed byte anywhere in it is noticed.
 
 use crate::elf_builder::{Builder, GLOBAL, PT_LOAD, SHF_ALLOC, SHF_EXECINSTR, SHF_WRITE, SHN_ABS, SHT_PROGBITS};
-use crate::support::{self, assert_same, testdata};
+use crate::support::{self, assert_same, noise, testdata};
 use kimage::assemble::{self, Assembled, CrcChoice, Facts, Generation, UImageRequest};
 use kimage::internals::BzImage;
 use kimage::internals::uimage::{self, NAME_LEN};
@@ -21,16 +21,6 @@ const FIRMWARE_IVT: u8 = 32;
 const FDT_LEGACY: u8 = 42;
 
 const CRCS: [CrcChoice; 3] = [CrcChoice::ByGeneration, CrcChoice::Yes, CrcChoice::No];
-
-/// Deterministic bytes.
-fn noise(len: usize, seed: u64) -> Vec<u8> {
-    let mut state = seed ^ 0x9e37_79b9_7f4a_7c15;
-    let mut next = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 56) as u8
-    };
-    (0..len).map(|_| next()).collect()
-}
 
 fn cases(count: u32) -> ProptestConfig {
     ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(count) }

@@ -317,11 +317,7 @@ fn old_image(version: u16, code: &[u8]) -> Vec<u8> {
 #[test]
 fn a_damaged_kernel_without_a_header_is_not_called_good() {
     let mut kernel = speaking_kernel(0x10_0000, "");
-    let mut state = 1_u32;
-    kernel.extend((0..100_000).map(|_| {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        state.to_be_bytes()[0]
-    }));
+    kernel.extend(support::noise(100_000, 1));
     let good = image_of_2_6_22(&kernel, &[], &[]);
     assert_eq!(rules(&good), [""; 0]);
     let mut damaged = good.clone();

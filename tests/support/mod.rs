@@ -375,3 +375,9 @@ pub fn wrong_checksums(image: &[u8]) -> Vec<&'static str> {
 pub fn testdata(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata").join(name)
 }
+
+/// Bytes that no codec makes smaller and that look like no format, the same in every run.
+pub fn noise(len: usize, seed: u64) -> Vec<u8> {
+    let mut random = Random(seed ^ 0x9e37_79b9_7f4a_7c15);
+    std::iter::repeat_with(|| random.below(1 << 31) >> 23).map(|byte| byte as u8).take(len).collect()
+}

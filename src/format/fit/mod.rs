@@ -288,8 +288,8 @@ impl<'f, 'a> Image<'f, 'a> {
             let range = start..start + u64::from(len);
             let have = len64(self.fit.bytes);
             if range.end > have && node.property("data").is_some() {
-                let help = "U-Boot takes what `data-offset` says: put the data behind the tree again (kimage fit FILE -E, or mkimage -F \
-                            with -E), or take data-offset and data-size out";
+                let help = "U-Boot takes what `data-offset` says: put the data behind the tree again (kimage fit or mkimage \
+                            -F, with `request.external`), or take data-offset and data-size out";
                 return Err(FieldError::unknown(
                     format!("{}/{name}", node.path()),
                     property.at.0,

@@ -28,34 +28,34 @@ rules! {
         "compress with `lz4 -9` (without -l)";
     pub(crate) COMPRESS = "uimage.compress", Error, "compression to be done",
         "the data cannot be compressed as well as taken as it is",
-        "leave the compression out, or give the kernel uncompressed";
+        "leave out `request.compress`, or give the kernel uncompressed";
     pub(crate) ENTRY = "uimage.entry", Warning, "ih_ep",
         "U-Boot jumps to an address where the kernel does not begin",
         "make the image again with the address where the kernel begins";
     pub(crate) LOAD = "uimage.load", Warning, "ih_load",
         "U-Boot copies the kernel to address 0",
-        "give the load address";
+        "give the address with `request.load`";
     pub(crate) ADDRESS = "uimage.address", Error, "ih_load and ih_ep",
         "the header has 32 bits for an address",
         "make a FIT instead: its addresses have 64 bits";
     pub(crate) NOLOAD = "uimage.noload", Warning, "type kernel_noload",
         "U-Boot looks for an arm64 kernel that is not loaded in the compressed data, and refuses it",
-        "leave the kernel uncompressed, or give a load address and the type kernel";
+        "leave out `request.compress`, or `request.kind` and give the address with `request.load`";
     pub(crate) TABLE = "uimage.table", Error, "table of files",
         "U-Boot takes other bytes for the files than were put in",
         "make the image again";
     pub(crate) TYPE = "uimage.type", Error, "ih_type",
         "mkimage gives images of this type a header of their own, which this is not",
-        "change the type, or make it with mkimage";
+        "change `request.kind`, or make it with mkimage";
     pub(crate) EMPTY = "uimage.empty", Error, "the data",
         "there is nothing to load",
         "give a file with something in it";
     pub(crate) FILES = "uimage.files", Error, "number of files",
         "only type multi holds more than one file",
-        "say type multi, or give one file";
+        "say `request.kind` multi, or give one file";
     pub(crate) NAME = "uimage.name", Error, "ih_name",
         "the header has no room for the whole name",
-        "shorten the name";
+        "shorten `request.name`, or cut the name with `request.truncate_name`";
     pub(crate) ARCH = "uimage.arch", Error, "ih_arch",
         "U-Boot refuses the image, or starts a kernel of another CPU",
         "change the architecture to the kernel's";
@@ -64,13 +64,13 @@ rules! {
         "for a 64-bit U-Boot make a FIT (kimage fit): its addresses have 64 bits";
     pub(crate) ELF = "uimage.elf", Warning, "the data",
         "U-Boot copies the ELF file as it stands instead of loading its segments",
-        "give a flat kernel, or let kimage flatten it";
+        "leave out `request.comp`: it is flattened, and compressed as `request.compress` says";
     pub(crate) OPTEE = "uimage.optee", Warning, "OP-TEE header",
         "the addresses may be those of another file",
-        "give the addresses, or wrap tee.bin";
+        "give the addresses with `request.load` and `request.entry`, or wrap tee.bin";
     pub(crate) XIP = "uimage.xip", Error, "first 64 bytes of a program that runs in place",
         "the header would overwrite the program's own bytes",
-        "link the program with 64 bytes of 0xff in front, or let it not run in place";
+        "leave out `request.xip`, or link the program with 64 bytes of 0xff in front";
     pub(crate) DTB_ALIGNMENT = "uimage.dtb_alignment", Warning, "place of a device tree",
         "U-Boot hands on a device tree that is not on 8 bytes, which libfdt and the kernel refuse",
         "let U-Boot copy it (`setenv fdt_high`), or pad the file before it by 4 bytes";

@@ -1,5 +1,6 @@
 //! Small kernels of our own.
 
+pub(crate) use crate::support::noise;
 use kimage::codec::{Codec, Parameters};
 
 /// The text that every Linux kernel has, as its compiler puts it: a text of its own with a line end.
@@ -19,16 +20,6 @@ impl Order {
     pub(crate) fn put(self, bytes: &mut [u8], at: usize, value: u32) {
         bytes[at..at + 4].copy_from_slice(&self.word(value));
     }
-}
-
-/// Bytes that no codec makes much smaller, the same for the same seed.
-pub(crate) fn noise(len: usize, seed: u64) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(2).wrapping_add(1);
-    let mut next = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 56) as u8
-    };
-    (0..len).map(|_| next()).collect()
 }
 
 /// A flat kernel: something like code, the banner between NULs, something like data.
