@@ -55,6 +55,12 @@ pub enum Error {
         /// The first bytes, in hexadecimal.
         found: String,
     },
+    /// A target of the boot doctor is not known, or its file cannot be read.
+    #[error("{reason}")]
+    Target {
+        /// In words.
+        reason: String,
+    },
     /// One of several inputs that an option names.
     #[error("{source}")]
     #[diagnostic(forward(source))]

@@ -34,7 +34,7 @@
 //!    [`inspect::verify`] checks what it finds against its claims, [`inspect::diff`] compares two files, [`inspect::map`]
 //!    is the picture of one. [`mod@lint`]: will it boot on that board?
 //! 9. [`kbuild`]: the kernel's own build with the decompressor of a build folder: `piggy.S` and its object, `zoffset.h` and
-//!    `voffset.h`, the link.
+//!    `voffset.h`, the link. [`mod@doctor`]: will it reach user space?
 //! 10. [`report`]: results for people and for programs: as text, JSON and pictures. What was measured is a report of
 //!     its own ([`report::BenchReport`]).
 //!
@@ -76,6 +76,7 @@ pub mod arch;
 pub mod assemble;
 pub mod bytes;
 pub mod codec;
+pub mod doctor;
 pub mod elf;
 pub mod error;
 pub mod finding;

@@ -10,6 +10,7 @@ pub(crate) mod facts;
 mod flatten;
 pub(crate) mod kallsyms;
 mod notes;
+mod program;
 pub(crate) mod raw;
 pub(crate) mod relocs;
 mod remove;

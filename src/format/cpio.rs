@@ -17,11 +17,11 @@ pub(crate) const TRAILER: &[u8] = b"TRAILER!!!";
 /// The bits of `st_mode` that are the type, and the types.
 pub(crate) const TYPE: u32 = 0o170_000;
 const FIFO: u32 = 0o010_000;
-const CHARACTER: u32 = 0o020_000;
+pub(crate) const CHARACTER: u32 = 0o020_000;
 pub(crate) const FOLDER: u32 = 0o040_000;
 const BLOCK: u32 = 0o060_000;
-const FILE: u32 = 0o100_000;
-const LINK: u32 = 0o120_000;
+pub(crate) const FILE: u32 = 0o100_000;
+pub(crate) const LINK: u32 = 0o120_000;
 const SOCKET: u32 = 0o140_000;
 
 /// One entry of an archive.
@@ -39,6 +39,10 @@ pub(crate) struct Entry<'a> {
     pub data_at: u64,
     /// Bytes of data.
     pub size: u64,
+    /// `c_ino`, `c_devmajor` and `c_devminor` of a file with several names, whose data stands at one of them.
+    pub inode: Option<[u32; 3]>,
+    /// Major and minor number of a device node.
+    pub device: (u32, u32),
     /// `c_check` of a "crc" entry.
     check: Option<u32>,
     /// Offset of the next entry.
@@ -151,12 +155,16 @@ fn entry(bytes: &[u8], at: u64) -> Result<Entry<'_>, FieldError> {
     };
     let (mode, mtime) = (number("c_mode", 1)?, number("c_mtime", 5)?);
     let (size, name_size) = (u64::from(number("c_filesize", 6)?), u64::from(number("c_namesize", 11)?));
+    let inode = [number("c_ino", 0)?, number("c_devmajor", 7)?, number("c_devminor", 8)?];
+    let inode = (number("c_nlink", 4)? > 1).then_some(inode);
+    let device = (number("c_rdevmajor", 9)?, number("c_rdevminor", 10)?);
     let check = if header.starts_with(b"070702") { Some(number("c_check", 12)?) } else { None };
     let name = take("name", at + HEADER_LEN, name_size)?;
     let name = name.strip_suffix(&[0]).unwrap_or(name);
     let data_at = (at + HEADER_LEN + name_size).next_multiple_of(4);
     take("data", data_at.min(have), size)?;
-    Ok(Entry { name, mode, mtime, at, data_at, size, check, next: (data_at + size).next_multiple_of(4) })
+    let next = (data_at + size).next_multiple_of(4);
+    Ok(Entry { name, mode, mtime, at, data_at, size, inode, device, check, next })
 }
 
 /// A file of an archive that is to be written.

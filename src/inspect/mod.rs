@@ -20,7 +20,7 @@ mod flat;
 pub mod map;
 mod opened;
 mod packed;
-mod rules;
+pub(crate) mod rules;
 mod symbols;
 pub mod verify;
 

@@ -2,7 +2,7 @@
 
 use super::{Opened, Part};
 pub use crate::elf::SymbolSource;
-use crate::elf::{self, Elf, KernelSymbol, UnflattenError, kallsyms, unflatten};
+use crate::elf::{self, Elf, KernelSymbol, Symbol, UnflattenError, kallsyms, unflatten};
 use crate::error::Result;
 use crate::layout::{Plan, Reserver};
 use std::borrow::Cow;
@@ -62,6 +62,13 @@ impl WithSymbols<'_> {
     /// How many symbols the kernel has of itself; none beside a symbol table.
     pub fn count(&self) -> usize {
         self.own().count()
+    }
+
+    /// The names of those that are part of the kernel.
+    pub(crate) fn names(&self) -> Vec<Vec<u8>> {
+        let elf = Elf::parse(&self.elf).ok().filter(|_| self.source == SymbolSource::Table);
+        let table = elf.iter().filter_map(|elf| elf.symbols().ok()).flatten().filter(Symbol::is_defined);
+        table.map(|symbol| symbol.name.to_vec()).chain(self.own().map(|symbol| symbol.name.clone())).collect()
     }
 
     /// Where they are from.

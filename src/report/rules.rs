@@ -4,7 +4,7 @@ use super::Style;
 use super::style::clean;
 use crate::finding::{Rule, rules};
 use crate::format::{android, bzimage, dts, fdt, fit, image64, pe, trx, uimage, zboot, zimage};
-use crate::{assemble, inspect, kbuild, lint, payload};
+use crate::{assemble, doctor, inspect, kbuild, lint, payload};
 use serde::Serialize;
 use std::io::{self, Write};
 
@@ -39,7 +39,7 @@ pub fn rules() -> impl Iterator<Item = &'static Rule> {
         dts::RULES,
     ];
     let making = [payload::search::RULES, kbuild::RULES, assemble::RULES];
-    let looking = [inspect::RULES, lint::RULES, RULES];
+    let looking = [inspect::RULES, lint::RULES, doctor::RULES, RULES];
     formats.into_iter().chain(making).chain(inspect::verify::RULES.iter().copied()).chain(looking).flatten().copied()
 }
 

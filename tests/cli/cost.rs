@@ -51,6 +51,7 @@ const READING: &[&[&str]] = &[
     &["extract"],
     &["diff", "@"],
     &["lint", "--board", "qemu-arm64-virt"],
+    &["doctor", "--cmdline", "console=ttyS0"],
 ];
 
 /// Each of `commands` on the file, `@` for it once more.

@@ -32,6 +32,7 @@ const REAL: &[(&str, &str)] = &[
     ("kimage relocs", "x86_64-xz"),
     ("kimage voffset", "x86_64-xz"),
     ("--against vmlinux", "x86_64-xz"),
+    ("kimage doctor", "x86_64-xz"),
     // The kernels of the corpus have no kallsyms.
     ("--symbols", DEBIAN),
     ("virtio_net.ko", DEBIAN),
@@ -126,7 +127,10 @@ fn folder() -> tempfile::TempDir {
     put(dir, "Image", &arm64);
     put(dir, "kernel.elf", &kernel);
     put(dir, "uki.efi", &files::uki());
-    put(dir, "initrd", &files::cpio());
+    // A program for x86-64.
+    let program = support::read(&testdata("tiny/kernel"));
+    put(dir, "initrd", &files::cpio_of(&[("init", 0o100_755, &program)]));
+    put(dir, "dmesg.txt", b"Warning: unable to open an initial console.\n");
     put(dir, "initrd.cpio.gz", &files::gzip(&files::cpio()));
     fs::create_dir_all(dir.join("rootfs/bin")).unwrap();
     put(dir, "rootfs/bin/sh", b"#!\n");

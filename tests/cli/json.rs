@@ -24,6 +24,7 @@ const RUNS: &[&[&str]] = &[
     &["cpio", "list", "--compress", "gzip"],
     &["lint", "zImage", "--board", "qemu-arm-virt"],
     &["lint", "zImage", "--board", "qemu-malta"],
+    &["doctor", "kernel", "--cmdline", "root=UUID=0", "--target", "raspberry-pi"],
     &["info", "damaged", "uki", "fit", "nothing"],
     &["extract", "uki"],
     &["verify", "damaged", "uki", "fit", "nothing"],
@@ -87,14 +88,14 @@ fn every_json_form_is_as_its_schema_says() {
             assert_eq!(run(kimage().args([name, "--schema", "--json"])).status.code(), Some(2), "{name}");
         }
     }
-    assert_eq!(with_json, 15, "{help}");
+    assert_eq!(with_json, 16, "{help}");
 }
 
 /// One finding is the same in every form.
 #[test]
 fn findings_are_described_alike() {
     let of = |name: &str| serde_json::from_str::<Value>(json_schema(name).unwrap()).unwrap()["$defs"]["finding"].take();
-    for name in ["fit", "lint", "bench"] {
+    for name in ["fit", "lint", "doctor", "bench"] {
         assert_eq!(of(name), of("info"), "{name}");
     }
     let (plain, mut verified) = (of("info"), of("verify"));

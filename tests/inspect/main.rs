@@ -3,6 +3,7 @@
 mod appended_dtb; // device trees behind kernels of every kind, with padding
 mod debian; // Debian's kernels of four releases and six CPUs come apart as the codecs' commands take them apart
 mod diff; // the reason for a difference is found, not only its consequences
+mod doctor; // what a configuration, a target or a log tells `doctor`
 mod examples; // a VMM and a build step, the two users of the library in examples/
 mod golden; // what `info` prints of one small file of each format, word for word
 mod hostile; // damaged files of every format: no panic, bounded memory, nothing outside of the file

@@ -357,11 +357,17 @@ pub fn initrd(cpu: Cpu) -> Vec<u8> {
 
 /// An initial RAM disk: a console, and these programs and other files.
 pub fn initrd_of(files: &[(&str, &[u8])]) -> Vec<u8> {
+    let entries: Vec<(&str, u32, &[u8])> = files.iter().map(|(name, data)| (*name, 0o100_755, *data)).collect();
+    archive_of(&entries)
+}
+
+/// An initial RAM disk: a console, and what is named with its mode.
+pub fn archive_of(entries: &[(&str, u32, &[u8])]) -> Vec<u8> {
     let mut archive = Vec::new();
     entry(&mut archive, 1, "dev", 0o040_755, (0, 0), &[]);
     entry(&mut archive, 2, "dev/console", 0o020_600, (5, 1), &[]);
-    for (inode, (name, data)) in (3..).zip(files) {
-        entry(&mut archive, inode, name, 0o100_755, (0, 0), data);
+    for (inode, (name, mode, data)) in (3..).zip(entries) {
+        entry(&mut archive, inode, name, *mode, (0, 0), data);
     }
     entry(&mut archive, 0, "TRAILER!!!", 0, (0, 0), &[]);
     archive
@@ -387,7 +393,7 @@ fn entry(archive: &mut Vec<u8>, inode: u32, name: &str, mode: u32, device: (u32,
 const BASE: u32 = 0x40_0000;
 
 /// A static ELF program of one segment.
-fn init(cpu: Cpu) -> Vec<u8> {
+pub fn init(cpu: Cpu) -> Vec<u8> {
     let (wide, big) = (matches!(cpu, Cpu::X86_64 | Cpu::Arm64 | Cpu::Riscv64), cpu == Cpu::ArmBe8);
     let (machine, flags) = match cpu {
         Cpu::I386 => (3, 0),

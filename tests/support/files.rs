@@ -246,10 +246,13 @@ pub fn uki() -> Vec<u8> {
 }
 
 pub fn cpio() -> Vec<u8> {
+    cpio_of(&[("dev", 0o040_755, b""), ("init", 0o100_755, b"#!/bin/sh\n")])
+}
+
+/// A cpio archive: names, modes, contents.
+pub fn cpio_of(entries: &[(&str, usize, &[u8])]) -> Vec<u8> {
     let mut out = Vec::new();
-    for (name, mode, data) in
-        [("dev", 0o040_755, &b""[..]), ("init", 0o100_755, b"#!/bin/sh\n"), ("TRAILER!!!", 0, b"")]
-    {
+    for (name, mode, data) in entries.iter().copied().chain([("TRAILER!!!", 0, &b""[..])]) {
         out.extend(b"070701");
         for field in [1, mode, 0, 0, 1, 0, data.len(), 0, 0, 0, 0, name.len() + 1, 0] {
             out.extend(format!("{field:08x}").bytes());

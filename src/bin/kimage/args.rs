@@ -3,6 +3,7 @@
 mod bench;
 mod codec;
 mod cpio;
+mod doctor;
 mod fit;
 mod inspect;
 mod lint;
@@ -15,6 +16,7 @@ mod x86;
 pub(crate) use bench::{Bench, BenchOne, Direction, Variant};
 pub(crate) use codec::{CodecOptions, Compress, Decompress};
 pub(crate) use cpio::{Cpio, Source};
+pub(crate) use doctor::Doctor;
 pub(crate) use fit::Fit;
 pub(crate) use inspect::{Diff, Explain, Extract, Info, Map, Verify};
 pub(crate) use lint::Lint;
@@ -51,6 +53,7 @@ Examples:
   kimage info /boot/vmlinuz
   kimage extract /boot/vmlinuz vmlinux -o vmlinux
   kimage verify /boot/vmlinuz
+  kimage doctor bzImage --initrd initrd --cmdline 'console=ttyS0'
   kimage diff old/bzImage new/bzImage
   kimage map /boot/vmlinuz
   kimage bench vmlinux
@@ -97,6 +100,7 @@ pub(crate) enum Command {
     Uimage(Box<Uimage>),
     Fit(Box<Fit>),
     Lint(Lint),
+    Doctor(Doctor),
     Strip(Strip),
     Relocs(Relocs),
     Voffset(Offsets),

@@ -6,6 +6,7 @@ mod codec;
 mod common;
 mod cpio;
 mod diff;
+mod doctor;
 mod elf;
 mod explain;
 mod extract;
@@ -32,6 +33,7 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
         Command::Uimage(args) => build::uimage(&args),
         Command::Fit(args) => fit::fit(&args),
         Command::Lint(args) => lint::lint(&args),
+        Command::Doctor(args) => doctor::doctor(&args),
         Command::Completions(args) => manual::completions(&args),
         Command::Man(args) => manual::man(&args),
         Command::Relocs(args) => elf::relocs(&args),

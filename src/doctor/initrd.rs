@@ -1,0 +1,240 @@
+//! The files that the kernel has before any disk: those built into it, and of the initial RAM disks what it unpacks of them.
+//!
+//! Source: init/initramfs.c, Linux 7.2 (`do_name`, `clean_path`, `maybe_link`), usr/default_cpio_list.
+
+use crate::bytes::slice;
+use crate::codec::Codec;
+use crate::finding::Finding;
+use crate::format::Format;
+use crate::format::cpio::{CHARACTER, Cpio, FILE, FOLDER, LINK, TYPE};
+use crate::inspect::rules::{CPIO_DAMAGED, DAMAGED, INITRAMFS_JUNK, LIMIT, STREAM_DAMAGED};
+use crate::inspect::{Kind, Layer, Opened, Space};
+use std::collections::{BTreeMap, HashMap};
+
+/// errno.
+pub(super) const ENOENT: i32 = 2;
+const ENOTDIR: i32 = 20;
+const ELOOP: i32 = 40;
+
+/// A file, folder, link or device.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Node<'a> {
+    pub(super) mode: u32,
+    pub(super) data: &'a [u8],
+    /// Major and minor number.
+    pub(super) device: (u32, u32),
+}
+
+impl Node<'_> {
+    /// `S_IFMT` of its mode.
+    pub(super) fn kind(&self) -> u32 {
+        self.mode & TYPE
+    }
+
+    pub(super) fn is_executable(&self) -> bool {
+        self.mode & 0o111 != 0
+    }
+}
+
+/// The files.
+#[derive(Debug, Default)]
+pub(super) struct Tree<'a> {
+    nodes: BTreeMap<Vec<u8>, Node<'a>>,
+    /// Codecs of the streams that must be unpacked, each once.
+    pub(super) codecs: Vec<Codec>,
+    /// What ends the unpacking, and whether the kernel says so: it is silent about an archive that is cut off.
+    pub(super) fault: Option<(Finding, bool)>,
+    /// Files of folders that are not there.
+    pub(super) lost: Vec<String>,
+    /// Not all that the kernel unpacks could be read.
+    pub(super) is_partial: bool,
+}
+
+impl<'a> Tree<'a> {
+    /// As it is before anything is unpacked.
+    pub(super) fn new() -> Tree<'a> {
+        let mut tree = Tree::default();
+        tree.put(b"", FOLDER | 0o755, &[], (0, 0));
+        tree
+    }
+
+    /// What is unpacked where a kernel has no archive of its own, or where that was not found.
+    pub(super) fn add_default(&mut self) {
+        self.put(b"dev", FOLDER | 0o755, &[], (0, 0));
+        self.put(b"dev/console", CHARACTER | 0o600, &[], (5, 1));
+        self.put(b"root", FOLDER | 0o700, &[], (0, 0));
+    }
+
+    /// Unpacks one file of a boot loader, or what is built in, up to the first fault.
+    pub(super) fn unpack(&mut self, opened: &'a Opened<'_>) {
+        if self.fault.is_some() {
+            return;
+        }
+        let place = |layer: &Layer| if is_further(layer) { layer.in_parent.start } else { 0 };
+        // Nothing behind this is unpacked.
+        let mut end = u64::MAX;
+        for layer in opened.layers() {
+            for finding in &layer.findings {
+                let stop = match finding.rule {
+                    rule if rule == INITRAMFS_JUNK.id => finding.offset.unwrap_or(place(layer) + 1),
+                    rule if [CPIO_DAMAGED.id, DAMAGED.id, STREAM_DAMAGED.id].contains(&rule) => place(layer) + 1,
+                    rule if rule == LIMIT.id => {
+                        self.is_partial = true;
+                        continue;
+                    }
+                    _ => continue,
+                };
+                // Of the file where it ends a part is there.
+                self.is_partial |= finding.rule != INITRAMFS_JUNK.id;
+                if stop < end {
+                    end = stop;
+                    self.fault =
+                        Some((finding.clone(), [INITRAMFS_JUNK.id, STREAM_DAMAGED.id].contains(&finding.rule)));
+                }
+            }
+        }
+        for layer in opened.layers().iter().filter(|layer| layer.kind == Kind::Known(Format::Cpio)) {
+            let stream = match layer.space {
+                Space::Inside(around) => opened.layer(around),
+                Space::File => None,
+            };
+            if place(stream.unwrap_or(layer)) >= end {
+                continue;
+            }
+            match stream.map(|stream| stream.kind) {
+                Some(Kind::Known(Format::Compressed(Codec::Lz4Frame))) => {
+                    let message = "a stream in lz4's newer frame format, which the kernel does not read";
+                    self.fault = Some((INITRAMFS_JUNK.finding(message).with_help("compress it by lz4 -l"), true));
+                    return;
+                }
+                Some(Kind::Known(Format::Compressed(codec))) if !self.codecs.contains(&codec) => {
+                    self.codecs.push(codec)
+                }
+                _ => {}
+            }
+            self.add_archive(opened.bytes(layer));
+        }
+    }
+
+    /// What is no archive at all, or of cpio's old format.
+    pub(super) fn refuse(&mut self, is_old: bool) {
+        if self.fault.is_none() {
+            let message = if is_old {
+                "the archive is of cpio's old format"
+            } else {
+                "this is no cpio archive, compressed or not"
+            };
+            self.fault = Some((INITRAMFS_JUNK.finding(message).with_help("make it with cpio -H newc"), true));
+        }
+    }
+
+    fn add_archive(&mut self, bytes: &'a [u8]) {
+        let Ok(archive) = Cpio::parse(bytes) else { return };
+        let mut linked: HashMap<[u32; 3], Vec<&[u8]>> = HashMap::new();
+        for entry in archive.entries().map_while(Result::ok) {
+            let data = slice(bytes, entry.data_at, entry.size).unwrap_or_default();
+            self.put(entry.name, entry.mode, data, entry.device);
+            let Some(inode) = entry.inode.filter(|_| entry.mode & TYPE == FILE) else { continue };
+            let names = linked.entry(inode).or_default();
+            names.push(entry.name);
+            if !data.is_empty() && names.len() > 1 {
+                for name in std::mem::take(names) {
+                    self.put(name, entry.mode, data, entry.device);
+                }
+            }
+        }
+    }
+
+    /// As the kernel makes it: in a folder that is there, in place of what has the name.
+    fn put(&mut self, name: &[u8], mode: u32, data: &'a [u8], device: (u32, u32)) {
+        let name = clean(name);
+        let (folder, last) = match name.iter().rposition(|byte| *byte == b'/') {
+            Some(at) => (name.get(..at).unwrap_or_default(), name.get(at + 1..).unwrap_or_default()),
+            None => (&[][..], &name[..]),
+        };
+        let path = if name.is_empty() {
+            Vec::new()
+        } else {
+            match self.resolve(folder, 0) {
+                Ok(folder) if self.nodes.get(&folder).is_some_and(|node| node.kind() == FOLDER) => join(&folder, last),
+                _ => {
+                    self.lost.push(String::from_utf8_lossy(&name).into_owned());
+                    return;
+                }
+            }
+        };
+        self.nodes.insert(path, Node { mode, data, device });
+    }
+
+    /// The file of that path, links followed; else the number of the error.
+    pub(super) fn find(&self, path: &[u8]) -> Result<&Node<'a>, i32> {
+        let path = self.resolve(&clean(path), 0)?;
+        self.nodes.get(&path).ok_or(ENOENT)
+    }
+
+    /// The path without links.
+    fn resolve(&self, path: &[u8], depth: u32) -> Result<Vec<u8>, i32> {
+        const MOST: u32 = 40;
+        let mut found = Vec::new();
+        let mut parts = path.split(|byte| *byte == b'/').filter(|part| !part.is_empty() && *part != b".");
+        while let Some(part) = parts.next() {
+            if part == b".." {
+                let end = found.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
+                found.truncate(end);
+                continue;
+            }
+            let here = join(&found, part);
+            let node = self.nodes.get(&here).ok_or(ENOENT)?;
+            if node.kind() == LINK {
+                if depth >= MOST {
+                    return Err(ELOOP);
+                }
+                let start = if node.data.starts_with(b"/") { Vec::new() } else { found };
+                let mut path = join(&start, node.data);
+                parts.for_each(|part| path = join(&path, part));
+                return self.resolve(&path, depth + 1);
+            }
+            found = here;
+            if node.kind() != FOLDER && parts.clone().next().is_some() {
+                return Err(ENOTDIR);
+            }
+        }
+        Ok(found)
+    }
+
+    /// A file of that name, in whatever folder: where a loader looks its files do not all tell.
+    pub(super) fn by_name(&self, name: &[u8]) -> Option<&Node<'a>> {
+        self.nodes.keys().filter(|path| last(path) == name).find_map(|path| self.find(path).ok())
+    }
+
+    /// Is the module there? Its file may have `-` for `_` and be compressed.
+    pub(super) fn has_module(&self, module: &str) -> bool {
+        let plain = |name: &str| name.replace('-', "_");
+        let wanted = plain(module);
+        self.nodes.keys().any(|path| {
+            let name = String::from_utf8_lossy(last(path));
+            name.split_once(".ko").is_some_and(|(name, rest)| {
+                plain(name) == wanted && matches!(rest, "" | ".gz" | ".xz" | ".zst" | ".bz2" | ".lzma")
+            })
+        })
+    }
+}
+
+/// Is the layer a segment of a chain that is not the first?
+fn is_further(layer: &Layer) -> bool {
+    layer.name.split('[').next() == Some("next")
+}
+
+fn last(path: &[u8]) -> &[u8] {
+    path.rsplit(|byte| *byte == b'/').next().unwrap_or(path)
+}
+
+/// A path without `/` at its ends, doubled ones and `.`.
+fn clean(path: &[u8]) -> Vec<u8> {
+    let parts = path.split(|byte| *byte == b'/').filter(|part| !part.is_empty() && *part != b".");
+    parts.collect::<Vec<_>>().join(&b'/')
+}
+
+fn join(folder: &[u8], name: &[u8]) -> Vec<u8> {
+    if folder.is_empty() { name.to_vec() } else { [folder, b"/", name].concat() }
+}

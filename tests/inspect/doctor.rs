@@ -1,0 +1,213 @@
+//! `doctor` without a machine: what a configuration, a target or a log tells. (That it comes true: tests/boot/doctor.rs.)
+
+use crate::elf_builder::{Builder, PT_LOAD, SHF_ALLOC, SHT_PROGBITS};
+use crate::files::{self, cpio_of as archive};
+use crate::support::{kimage, put, read, run, stderr, tempdir, testdata, tree};
+use kimage::codec::Codec;
+use kimage::doctor::{Diagnosis, Request, doctor};
+
+/// A program for x86-64, of which nobody looks at more than its headers.
+fn program() -> Vec<u8> {
+    read(&testdata("tiny/kernel"))
+}
+
+/// A kernel for x86-64 without configuration and symbols.
+fn kernel() -> Vec<u8> {
+    let mut kernel = Builder::new(true, false, 62);
+    let banner = b"Linux version 6.1.0-test (root@vm) (gcc 12) #1 Sat Nov 21 00:09:40 UTC 2026\n\0";
+    let text = [&[0x90; 64][..], banner, b"No working init found\0"].concat();
+    kernel.section(".text", SHT_PROGBITS, SHF_ALLOC, 0xffff_ffff_8100_0000, &text);
+    kernel.segment(PT_LOAD, 1..2, 0x100_0000);
+    kernel.build()
+}
+
+const GOOD: &str = "CONFIG_64BIT=y\nCONFIG_BLOCK=y\nCONFIG_BLK_DEV_INITRD=y\nCONFIG_BINFMT_ELF=y\nCONFIG_BINFMT_SCRIPT=y\nCONFIG_RD_GZIP=y\n\
+                    CONFIG_DEVTMPFS=y\nCONFIG_EXT4_FS=y\nCONFIG_SERIAL_8250_CONSOLE=y\n";
+
+fn diagnose(request: &Request<'_>) -> Diagnosis {
+    doctor(&kernel(), request).unwrap()
+}
+
+/// The rules that are not kept, with what is said.
+fn rules(request: &Request<'_>) -> Vec<(&'static str, String)> {
+    diagnose(request).findings.into_iter().map(|finding| (finding.rule, finding.message)).collect()
+}
+
+#[track_caller]
+fn assert_finds(request: &Request<'_>, wanted: &[(&str, &str)]) {
+    let found = rules(request);
+    let is_as_wanted =
+        |(found, wanted): (&(&str, String), &(&str, &str))| found.0 == wanted.0 && found.1.contains(wanted.1);
+    assert!(
+        found.len() == wanted.len() && found.iter().zip(wanted).all(is_as_wanted),
+        "{found:#?}, wanted {wanted:#?}"
+    );
+}
+
+#[test]
+fn what_the_configuration_tells() {
+    let init = program();
+    let initrd = archive(&[("init", 0o100_755, &init)]);
+    let packed = files::gzip(&initrd);
+    let with = |config: &'static str, cmdline: &'static str| Request {
+        config: Some(config),
+        cmdline: Some(cmdline),
+        initrds: vec![&packed],
+        ..Request::default()
+    };
+    let good = diagnose(&with(GOOD, "console=ttyS0,115200"));
+    assert_eq!((good.reaches_user_space, good.findings.len()), ("yes", 0), "{good:#?}");
+    assert_eq!(good.options["CONFIG_RD_GZIP"], "yes (the configuration given)");
+    const NO_INITRD: &str =
+        "CONFIG_64BIT=y\nCONFIG_BINFMT_ELF=y\nCONFIG_BLOCK=y\n# CONFIG_BLK_DEV_INITRD is not set\nCONFIG_DEVTMPFS=y\n";
+    assert_finds(
+        &with(NO_INITRD, ""),
+        &[("doctor.initrd", "CONFIG_BLK_DEV_INITRD is not set"), ("doctor.root", "unknown-block(0,0)")],
+    );
+    // init/initramfs.c: "compression method %s not configured".
+    const NO_GZIP: &str =
+        "CONFIG_64BIT=y\nCONFIG_BLK_DEV_INITRD=y\nCONFIG_BLOCK=y\n# CONFIG_RD_GZIP is not set\nCONFIG_DEVTMPFS=y\n";
+    assert_finds(
+        &with(NO_GZIP, ""),
+        &[("doctor.initrd_codec", "\"compression method gzip not configured\""), ("doctor.root", "unknown-block(0,0)")],
+    );
+    const NO_SCRIPT: &str =
+        "CONFIG_64BIT=y\nCONFIG_BLK_DEV_INITRD=y\nCONFIG_BINFMT_ELF=y\n# CONFIG_BINFMT_SCRIPT is not set\n";
+    let script = archive(&[("init", 0o100_755, b"#!/run"), ("run", 0o100_755, &init)]);
+    let request = Request { config: Some(NO_SCRIPT), initrds: vec![&script], ..Request::default() };
+    assert!(rules(&request)[0].1.contains("CONFIG_BINFMT_SCRIPT is not set"));
+    // Before there was the option, kernels had it.
+    let older = "CONFIG_64BIT=y\nCONFIG_BLK_DEV_INITRD=y\nCONFIG_BINFMT_ELF=y\n";
+    assert_finds(&Request { config: Some(older), ..request }, &[("doctor.not_known", "CONFIG_BINFMT_SCRIPT")]);
+}
+
+#[test]
+fn root_devices() {
+    let with = |config, cmdline| Request { config: Some(config), cmdline: Some(cmdline), ..Request::default() };
+    let mmc: String = GOOD.to_owned() + "CONFIG_MMC_BLOCK=y\n";
+    assert_finds(&with(&mmc, "root=/dev/mmcblk0p2 rootwait"), &[]);
+    assert_finds(&with(&mmc, "root=/dev/mmcblk0p2"), &[("doctor.root_wait", "no rootwait")]);
+    assert_finds(&with(&mmc, "root=PARTUUID=1234-02 rootwait"), &[]);
+    let bare = mmc.replace("CONFIG_DEVTMPFS=y", "# CONFIG_DEVTMPFS is not set");
+    assert_finds(&with(&bare, "root=/dev/mmcblk0p2 rootwait"), &[("doctor.devtmpfs", "CONFIG_DEVTMPFS")]);
+    // A module is reachable where the initial RAM disk has it.
+    let init = program();
+    let modules = mmc.clone() + "CONFIG_VIRTIO_BLK=m\nCONFIG_VIRTIO_PCI=y\n";
+    let mut entries = vec![("init", 0o100_755, &init[..]), ("lib", 0o040_755, b"")];
+    let without = archive(&entries);
+    entries.push(("lib/virtio_blk.ko.xz", 0o100_644, b"x"));
+    let carried = archive(&entries);
+    let request = with(&modules, "root=/dev/vda1");
+    assert_finds(&Request { initrds: vec![&carried], ..request.clone() }, &[]);
+    assert_finds(
+        &Request { initrds: vec![&without], ..request.clone() },
+        &[("doctor.root", "which the initial RAM disk does not have")],
+    );
+    assert_finds(&request, &[("doctor.root", "only as a module")]);
+}
+
+#[test]
+fn nothing_is_said_of_what_is_not_known() {
+    let init = program();
+    let initrd = archive(&[("init", 0o100_755, &init)]);
+    let request =
+        Request { initrds: vec![&initrd], cmdline: Some("console=ttyS0 root=/dev/vda"), ..Request::default() };
+    let diagnosis = diagnose(&request);
+    assert_eq!(diagnosis.reaches_user_space, "not known");
+    assert!(diagnosis.findings.iter().all(|finding| finding.rule == "doctor.not_known"), "{diagnosis:#?}");
+    assert!(diagnosis.options.values().all(|answer| answer.starts_with("not known")), "{diagnosis:#?}");
+    // Without a word of what the boot loader gives.
+    assert_eq!(diagnose(&Request { config: Some(GOOD), ..Request::default() }).findings, []);
+}
+
+#[test]
+fn targets() {
+    let with = |config, target| Request { config: Some(config), targets: vec![target], ..Request::default() };
+    let mptspi = "CONFIG_64BIT=y\nCONFIG_PCI=y\nCONFIG_SCSI=y\nCONFIG_BLK_DEV_SD=y\n# CONFIG_FUSION is not set\n";
+    assert_finds(&with(mptspi, "mptspi"), &[("doctor.target", "CONFIG_FUSION_SPI, which the kernel has not at all")]);
+    let request = Request { cmdline: Some("root=/dev/sda1"), ..with(mptspi, "mptspi") };
+    assert!(
+        rules(&request).iter().any(|found| found.0 == "doctor.target" && found.1.contains("Unable to mount root fs"))
+    );
+    assert_finds(
+        &with("CONFIG_64BIT=y\nCONFIG_MMC_BLOCK=y\nCONFIG_MMC_BCM2835=y\nCONFIG_VT_CONSOLE=y", "raspberry-pi"),
+        &[("doctor.target_cpu", "the kernel is for x86-64, raspberry-pi is ARM or arm64")],
+    );
+    let firecracker = "CONFIG_64BIT=y\nCONFIG_VIRTIO_MMIO=y\nCONFIG_VIRTIO_BLK=y\nCONFIG_SERIAL_8250_CONSOLE=y\nCONFIG_VIRTIO_NET=y\n";
+    assert_finds(&with(firecracker, "firecracker"), &[]);
+    let found = doctor(&files::bzimage(), &with(firecracker, "firecracker")).unwrap().findings;
+    assert!(found.iter().any(|finding| finding.rule == "doctor.target_format"), "{found:?}");
+    for name in ["systemd", "container"] {
+        let found = diagnose(&with("CONFIG_64BIT=y\n", name));
+        assert!(found.reaches_user_space == "no" && found.findings.len() > 10, "{found:?}");
+    }
+    let own = "[[target]]\nname = \"mine\"\nabout = \"my board\"\nneed = [{ what = \"my disk\", any = [\"MY_DISK\"], level = \"must\" }]\n";
+    let request = Request { target_files: vec![own], config: Some(GOOD), ..Request::default() };
+    assert_finds(&request, &[("doctor.target", "mine (my disk) needs CONFIG_MY_DISK")]);
+    let dir = tempdir();
+    let kernel = testdata("tiny/kernel");
+    put(dir.path(), "own.toml", b"[[target]]\nname = 1\n");
+    for (target, words) in [("moon", "no such target; there are qemu-virtio (QEMU"), ("own.toml", "line 2")] {
+        let output = run(kimage().current_dir(dir.path()).arg("doctor").arg(&kernel).args(["--target", target]));
+        assert!(output.status.code() == Some(1) && stderr(&output).contains(words), "{output:?}");
+    }
+}
+
+/// Lines as init/main.c, init/do_mounts.c and init/initramfs.c of Linux print them.
+#[test]
+fn a_log_is_explained() {
+    for (line, words) in [
+        ("VFS: Cannot open root device \"vda1\" or unknown-block(0,0): error -6", "no device of that name"),
+        ("Kernel panic - not syncing: VFS: Unable to mount root fs on unknown-block(0,0)", "UUID="),
+        ("Kernel panic - not syncing: VFS: Unable to mount root fs on unknown-block(254,1)", "file system could not"),
+        ("Kernel panic - not syncing: No working init found.  Try passing init= option to kernel.", "/sbin/init"),
+        ("Kernel panic - not syncing: Requested init /bin/x failed (error -2).", "no such program"),
+        ("Failed to execute /init (error -8)", "another CPU"),
+        ("Failed to execute /init (error -13)", "not executable"),
+        ("Failed to execute /init (error -2)", "interpreter"),
+        ("Kernel panic - not syncing: Attempted to kill init! exitcode=0x00007f00", "127"),
+        ("Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000100", "ended"),
+        ("Initramfs unpacking failed: compression method zstd not configured", "built without"),
+        ("Kernel panic - not syncing: Fatal exception", "not known"),
+    ] {
+        let log = format!("[    0.000000] Linux version 6.1.0\n[    1.000000] {line}\n---[ end {line} ]---\n");
+        let request = Request { log: Some(&log), config: Some(GOOD), ..Request::default() };
+        assert_finds(&request, &[("doctor.log", words)]);
+        assert_eq!(diagnose(&request).reaches_user_space, "no");
+        assert!(rules(&request)[0].1.starts_with("line 2 of the log"));
+    }
+    let log = "[    0.0] Kernel command line: console=ttyS0 root=UUID=12 ro\n[    1.0] Warning: unable to open an initial console.\n";
+    let diagnosis = diagnose(&Request { log: Some(log), config: Some(GOOD), ..Request::default() });
+    assert_eq!(diagnosis.cmdline.as_deref(), Some("console=ttyS0 root=UUID=12 ro"));
+    assert_eq!(
+        diagnosis.findings.iter().map(|finding| finding.rule).collect::<Vec<_>>(),
+        ["doctor.root", "doctor.log"]
+    );
+}
+
+/// Of a kernel that has its own configuration, the one given counts for nothing; a stranger's is told.
+#[test]
+fn configurations() {
+    let Some(tree) = tree("6.1-x86_64") else { return };
+    let vmlinux = tree.read("vmlinux");
+    let own = doctor(
+        &vmlinux,
+        &Request { config: Some("# CONFIG_BLK_DEV_INITRD is not set\n"), initrds: vec![b"x"], ..Request::default() },
+    );
+    assert_eq!(own.unwrap().options["CONFIG_BLK_DEV_INITRD"], "yes (its own configuration)");
+    let text = "# Linux/x86 5.10.1 Kernel Configuration\n";
+    let found = doctor(&vmlinux, &Request { config: Some(text), ..Request::default() }).unwrap().findings;
+    assert!(
+        found.iter().any(|finding| finding.rule == "doctor.config" && finding.message.contains("5.10")),
+        "{found:?}"
+    );
+    // Codecs of archives of each kind are told apart.
+    let initrd = archive(&[("init", 0o100_755, &program())]);
+    for codec in [Codec::Gzip, Codec::Bzip2, Codec::Lzma, Codec::Xz, Codec::Lzo, Codec::Lz4Legacy, Codec::Zstd] {
+        let packed = files::packed(codec, &initrd);
+        let found = doctor(&vmlinux, &Request { initrds: vec![&packed], ..Request::default() }).unwrap();
+        assert_eq!(found.reaches_user_space, "yes", "{codec:?}: {found:?}");
+        let name = codec.name().split(' ').next().unwrap().to_uppercase();
+        assert_eq!(found.options[&format!("CONFIG_RD_{name}")], "yes (its own configuration)");
+    }
+}
