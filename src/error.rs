@@ -47,9 +47,9 @@ pub enum Error {
     #[error("no header tells what this is: it begins with {found}")]
     #[diagnostic(help(
         "kimage looked for: x86 bzImage and zImage, ARM zImage, flat Image, S/390 bzImage, EFI zboot, UKI and other EFI files, \
-         uImage, FIT, device tree, ELF, cpio, Android boot.img and vendor_boot.img, Raspberry Pi kernel.img, QCDT and DTBH \
-         tables, MediaTek, TRX and TP-Link headers, Chrome OS partitions, gzip, bzip2, lzma, xz, lzop, lz4 and zstd streams, \
-         and the banner of a kernel without a header; a uImage with a vendor's magic number needs `request.magic`"
+         uImage, FIT, device tree, ELF, cpio, Android boot.img and vendor_boot.img, Raspberry Pi kernel.img, QCDT, DTBH and \
+         DTBO tables, MediaTek, TRX and TP-Link headers, Chrome OS partitions, gzip, bzip2, lzma, xz, lzop, lz4 and zstd \
+         streams, and the banner of a kernel without a header; a uImage with a vendor's magic number needs `request.magic`"
     ))]
     UnknownFormat {
         /// The first bytes, in hexadecimal.

@@ -49,6 +49,12 @@ fn block(data: &[u8], mode: CompressionMode) -> Result<Vec<u8>> {
     Ok(packed)
 }
 
+/// May a stream from which `size` bytes came out, and behind which nothing stands, lack blocks? Only its last one has less than
+/// 8 MiB.
+pub(crate) fn may_go_on(size: u64) -> bool {
+    size.is_multiple_of(BLOCK as u64)
+}
+
 /// The stream ends with the input, with zeros as they pad initial RAM disks (a length of 0; lib/decompress_unlz4.c, Linux
 /// 5.11 and newer), with a length that none can have, or with four bytes that tell how much data there
 /// was: the kernel's size trailer, which for small data looks like a length. Where more follows, it is one behind a block

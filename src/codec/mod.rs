@@ -30,6 +30,7 @@ mod zstd;
 pub(crate) use declared::{LEAST, PER_BYTE};
 pub use error::{Error, Result};
 pub(crate) use held::held;
+pub(crate) use lz4_legacy::may_go_on;
 pub(crate) use lzma::dictionary as lzma_dictionary;
 pub use parameters::{Bcj, Literal, Parameters, SPLIT_SIZE};
 pub(crate) use stream_parameters::FIELDS;

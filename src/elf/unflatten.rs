@@ -140,6 +140,18 @@ pub fn unflatten(bytes: &[u8], arch: Option<Arch>) -> Result<FlatKernel, Unflatt
     Err(error)
 }
 
+/// Bytes of the flat kernel `bytes` that there must be at least, up to where its data end, by its kallsyms; `None` when they have
+/// no data (no CONFIG_KALLSYMS_ALL).
+pub(crate) fn data_end(bytes: &[u8], arch: Option<Arch>) -> Option<u64> {
+    let kernel = unflatten(bytes, arch).ok().filter(|kernel| kernel.source == SymbolSource::Kallsyms)?;
+    let find = |name: &str| kernel.symbols.iter().find(|one| one.name == name.as_bytes()).map(|one| one.address);
+    let end = find("_edata").or_else(|| find("__bss_start"))?;
+    // Where it runs from where it is stored (XIP), they are stored elsewhere.
+    let moved = find("__data_loc").and_then(|stored| stored.checked_add(end.checked_sub(find("_sdata")?)?));
+    let len = moved.unwrap_or(end).checked_sub(kernel.base)?;
+    Some(len).filter(|len| *len < MAX_MEMORY)
+}
+
 /// Where no symbol bounds the BSS, its variables tell how much memory there is at least behind the file.
 const MAX_UNBOUNDED: u64 = 64 << 20;
 

@@ -127,6 +127,12 @@ impl<'a> BootImage<'a> {
         }
     }
 
+    /// Length in bytes of the image that begins `bytes`, in whole pages; `None` where they do not have all of it.
+    pub(crate) fn announced_len(bytes: &'a [u8]) -> Option<u64> {
+        let image = Self::parse(bytes).ok()?;
+        image.sections.last().map(|last| last.at.end.next_multiple_of(image.page_size.max(1)))
+    }
+
     /// The fields of its header.
     pub(crate) fn fields(&self) -> &'static [Field] {
         if self.is_vendor { VENDOR_FIELDS } else { BOOT_FIELDS }

@@ -7,7 +7,7 @@
 use crate::bytes::{Cursor, Field, FieldError, len64, offset_of};
 use std::ops::Range;
 
-const MAGIC: &[u8] = b"CHROMEOS";
+pub(crate) const MAGIC: &[u8] = b"CHROMEOS";
 /// Bytes of the command line, and of the boot parameters behind it, in front of the boot loader stub.
 const CONFIG: u64 = 4096;
 const PARAMETERS: u64 = 4096;

@@ -1,17 +1,22 @@
-//! Tables of device trees in front of Android kernels: Qualcomm's `QCDT` and Samsung's `DTBH`.
+//! Tables of device trees for Android kernels: Qualcomm's `QCDT`, Samsung's `DTBH`, and AOSP's own, the `dtbo` partition.
 //!
-//! Sources: dtbTool of Code Aurora (`dtbtool.c`, versions 1 to 3 of QCDT), and Samsung's dtbhtool (`dtbh_header`, `dtbh_entry`).
+//! Sources: dtbTool of Code Aurora (`dtbtool.c`, versions 1 to 3 of QCDT), Samsung's dtbhtool (`dtbh_header`, `dtbh_entry`),
+//! AOSP's system/libufdt (`dt_table.h`, versions 0 and 1).
 
-use crate::bytes::{Cursor, Field, FieldError, len64};
+use crate::bytes::{Cursor, Endian, Field, FieldError, len64};
 use std::ops::Range;
 
 const QCDT: &[u8] = b"QCDT";
 const DTBH: &[u8] = b"DTBH";
+/// Big-endian, as all of this table is.
+const DTBO: &[u8] = &0xd7b7_ab1e_u32.to_be_bytes();
 /// Boards with more than some hundred trees are unknown.
 const MAX_ENTRIES: u64 = 4096;
 
 /// Fields of the header.
 pub(crate) const FIELDS: &[Field] = &[Field::new("entries", 8, 4)];
+/// And of AOSP's.
+pub(crate) const ANDROID_FIELDS: &[Field] = &[Field::new("entries", 16, 4)];
 
 /// Whose table it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +25,8 @@ pub(crate) enum Vendor {
     Qualcomm,
     /// Samsung: `DTBH`.
     Samsung,
+    /// AOSP: device trees or overlays (`mkdtboimg`).
+    Android,
 }
 
 impl Vendor {
@@ -28,6 +35,7 @@ impl Vendor {
         match self {
             Vendor::Qualcomm => "QCDT",
             Vendor::Samsung => "DTBH",
+            Vendor::Android => "Android DTBO",
         }
     }
 }
@@ -41,7 +49,7 @@ pub(crate) struct Entry {
     pub at: Range<u64>,
 }
 
-/// A table of device trees. All integers are little-endian.
+/// A table of device trees. All integers are little-endian, but for AOSP's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DtTable {
     /// Whose it is.
@@ -57,7 +65,33 @@ pub(crate) struct DtTable {
 impl DtTable {
     /// True when `bytes` begin with one of the magic numbers.
     pub(crate) fn detect(bytes: &[u8]) -> bool {
-        bytes.starts_with(QCDT) || bytes.starts_with(DTBH)
+        [QCDT, DTBH, DTBO].iter().any(|magic| bytes.starts_with(magic))
+    }
+
+    fn parse_android(bytes: &[u8]) -> Result<DtTable, FieldError> {
+        /// `struct dt_table_header`, and the least of `struct dt_table_entry`.
+        const HEADER: u64 = 32;
+        const ENTRY: u64 = 32;
+        let cursor = Cursor::new(bytes, Endian::Big);
+        let word = |field: &'static str, at| cursor.u32(field, at).map(u64::from);
+        let version = cursor.u32("version", 28)?;
+        if version > 1 {
+            return Err(FieldError::unknown("version", 28, version, "a version of this table that is known: 0 or 1"));
+        }
+        let total = FieldError::within("total_size", 4, word("total_size", 4)?, HEADER..=len64(bytes))?;
+        let len = FieldError::within("dt_entry_size", 12, word("dt_entry_size", 12)?, ENTRY..=total)?;
+        let count = FieldError::within("dt_entry_count", 16, word("dt_entry_count", 16)?, 0..=MAX_ENTRIES)?;
+        let start = FieldError::within("dt_entries_offset", 20, word("dt_entries_offset", 20)?, HEADER..=total)?;
+        let mut entries = Vec::new();
+        for at in (0..count).map(|index| start + len * index) {
+            let names = ["id", "rev", "custom0", "custom1", "custom2", "custom3"];
+            let ids = names.into_iter().zip((at + 8..).step_by(4)).map(|(name, at)| Ok((name, cursor.u32(name, at)?)));
+            let ids = ids.collect::<Result<_, FieldError>>()?;
+            let (size, offset) = (word("dt_size", at)?, word("dt_offset", at + 4)?);
+            cursor.take("device tree", offset, size)?;
+            entries.push(Entry { ids, at: offset..offset + size });
+        }
+        Ok(DtTable { vendor: Vendor::Android, version, header_end: start + len * count, entries })
     }
 
     /// Reads the table.
@@ -65,6 +99,9 @@ impl DtTable {
     /// # Errors
     /// A [`FieldError`] for an unknown version, for more entries than boards have, and for a tree that leads out of the file.
     pub(crate) fn parse(bytes: &[u8]) -> Result<DtTable, FieldError> {
+        if bytes.starts_with(DTBO) {
+            return Self::parse_android(bytes);
+        }
         let cursor = Cursor::little(bytes);
         let vendor = if bytes.starts_with(DTBH) { Vendor::Samsung } else { Vendor::Qualcomm };
         let version = cursor.u32("version", 4)?;

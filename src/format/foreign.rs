@@ -48,6 +48,21 @@ const MAGICS: &[(u64, &[u8], &str)] = &[
     (0x101, b"ustar", "tar archive"),
     (0, b"PK\x03\x04", "zip archive"),
     (0, b"QFI\xfb", "qcow2 disk image"),
+    (0, b"KDMV", "VMDK disk image"),
+    (0, b"vhdxfile", "VHDX disk image"),
+    (0, b"\x3a\xff\x26\xed", "Android sparse image"),
+    (0, b"CrAU", "Android update (payload.bin)"),
+    (0, b"!<arch>\n", "ar archive"),
+    (0, b"\xed\xab\xee\xdb", "RPM package"),
+    (0, b"7z\xbc\xaf\x27\x1c", "7-Zip archive"),
+    (0, b"\xcf\xfa\xed\xfe", "Mach-O file"),
+    (0, b"\xce\xfa\xed\xfe", "Mach-O file"),
+    (0, b"\xfe\xed\xfa\xcf", "Mach-O file, big-endian"),
+    (0, b"\xfe\xed\xfa\xce", "Mach-O file, big-endian"),
+    (0, b"\xca\xfe\xba\xbe", "Mach-O file for several CPUs, or Java class"),
+    (0, b"\0asm", "WebAssembly module"),
+    (0, b"%PDF-", "PDF document"),
+    (0, b"\x89PNG\r\n\x1a\n", "PNG picture"),
     (0, avb::MAGIC, "Android verified boot metadata"),
     (0, avb::FOOTER_MAGIC, "Android verified boot footer"),
     (0, b"SEANDROIDENFORCE", "Samsung's mark SEANDROIDENFORCE"),
@@ -79,15 +94,32 @@ fn verified_boot_1(bytes: &[u8]) -> Option<u64> {
     Some(4 + u64::from(u16::from_be_bytes([*high, *low])))
 }
 
+/// Has it a partition table of the PC's BIOS: its mark, and four entries of which each is bootable or not and one is used
+/// (UEFI specification 2.10, section 5.2.1)?
+fn is_partitioned(bytes: &[u8]) -> bool {
+    let entries = slice(bytes, 446, 64).unwrap_or_default().chunks_exact(16);
+    slice(bytes, 510, 2) == Some(&[0x55, 0xaa])
+        && entries.clone().all(|entry| matches!(entry.first(), Some(0 | 0x80)))
+        && entries.into_iter().any(|entry| {
+            let at = |at| Cursor::little(entry).u32("partition", at).unwrap_or(0);
+            entry.get(4).is_some_and(|kind| *kind != 0) && at(8) != 0 && at(12) != 0
+        })
+}
+
 impl Foreign {
     /// What begins `bytes`, by its magic number.
     pub(crate) fn detect(bytes: &[u8]) -> Option<Foreign> {
         let is = |at: u64, magic: &[u8]| slice(bytes, at, len64(magic)) == Some(magic);
         let named = |name: &'static str, len, unchecked| Some(Foreign { name: name.into(), len, unchecked });
-        let Some((_, magic, name)) = MAGICS.iter().find(|(at, magic, _)| is(*at, magic)) else {
+        // Four letters, with which a text may begin, too.
+        let is_word = |magic: &[u8]| magic == b"sign" && is_text(bytes);
+        let Some((_, magic, name)) = MAGICS.iter().find(|(at, magic, _)| is(*at, magic) && !is_word(magic)) else {
             if let Some(len) = verified_boot_1(bytes) {
                 let len = Some(len).filter(|len| *len <= len64(bytes));
                 return named("signature of Android's verified boot 1.0", len, Some(AVB));
+            }
+            if is_partitioned(bytes) {
+                return named("disk image with a partition table", None, None);
             }
             return is_signed_module(bytes).then(|| named("appended signature", Some(len64(bytes)), Some(APPENDED)))?;
         };

@@ -12,13 +12,13 @@ use crate::format::pe::{self, Pe};
 use crate::format::zboot::Zboot;
 use crate::layout::RegionKind;
 
-const ARM64_MAGIC: u32 = 0x644d_5241; // "ARM\x64"
-const RISCV_MAGIC2: u32 = 0x0543_5352; // "RSC\x05"
+pub(crate) const ARM64_MAGIC: u32 = 0x644d_5241; // "ARM\x64"
+pub(crate) const RISCV_MAGIC2: u32 = 0x0543_5352; // "RSC\x05"
 /// `LINUX_PE_MAGIC`: LoongArch (from Linux 6.3 on) and EFI applications that are no `Image`.
-const PE_MAGIC: u32 = 0x8182_23cd;
+pub(crate) const PE_MAGIC: u32 = 0x8182_23cd;
 /// `LA32` and `LA64`: LoongArch kernels that are no EFI application.
 const LOONGARCH_MAGIC: [u32; 2] = [0x3233_414c, 0x3436_414c];
-const MAGIC_AT: u64 = 56;
+pub(crate) const MAGIC_AT: u64 = 56;
 const TEXT_OFFSET_AT: u64 = 8;
 const SIZE_AT: u64 = 16;
 const FLAGS_AT: u64 = 24;
@@ -134,6 +134,22 @@ impl Image64 {
         (self.image_size, behind)
     }
 
+    /// Length in bytes of the image, whose header begins `bytes`, whether they are all there or not: by its PE header; without
+    /// one, what it takes of the memory, with its BSS. `None` of a header that breaks a rule, or says no size.
+    pub(crate) fn announced_len(&self, bytes: &[u8]) -> Option<u64> {
+        // Most numbers that look like the magic one are seen here.
+        let is_zero = |at, len| slice(bytes, at, len).is_some_and(|bytes| bytes.iter().all(|byte| *byte == 0));
+        let quick = match self.arch {
+            Arch::Arm64 => is_zero(32, 24),
+            Arch::LoongArch => is_zero(40, 16),
+            _ => is_zero(36, 12),
+        };
+        if !quick || self.image_size == 0 || !self.check_constants(bytes).into_findings().is_empty() {
+            return None;
+        }
+        pe::announced_len(bytes).or(Some(self.image_size))
+    }
+
     /// Bytes from a multiple of 2 MiB to the image, as boot loaders take it: arm64 images without a size (before Linux 3.17)
     /// are at 0x80000, whatever their header says.
     pub(crate) fn load_offset(&self) -> u64 {
@@ -156,8 +172,7 @@ impl Image64 {
         footprint
     }
 
-    /// Holds the header that begins `bytes` to the rules.
-    pub(crate) fn check(&self, bytes: &[u8]) -> Checks {
+    fn check_constants(&self, bytes: &[u8]) -> Checks {
         let mut checks = Checks::default();
         let cursor = Cursor::little(bytes);
         let word = |at: u64| cursor.u32("Image", at).unwrap_or(0);
@@ -201,13 +216,19 @@ impl Image64 {
         let lfanew = word(pe::E_LFANEW);
         let wanted = "0 without MZ, another with MZ";
         constant("offset of the PE header", pe::E_LFANEW, is_mz == (lfanew != 0), lfanew.into(), wanted);
+        checks
+    }
+
+    /// Holds the header that begins `bytes` to the rules.
+    pub(crate) fn check(&self, bytes: &[u8]) -> Checks {
+        let mut checks = self.check_constants(bytes);
         if self.image_size == 0 {
             return checks;
         }
         let len = pe::unsigned_len(slice(bytes, 0, self.extent(bytes).0).unwrap_or(bytes));
         let found = self.image_size;
         checks.expect(&SIZE, SIZE_AT, found >= len, found, format!("the file's {len} bytes at least"));
-        if let Some(pe) = Pe::parse(bytes).ok().filter(|_| is_mz) {
+        if let Some(pe) = Pe::parse(bytes).ok() {
             let wanted = pe.value("SizeOfImage");
             let text = format!("{wanted:#x}, SizeOfImage of the PE header");
             checks.expect(&SIZE, SIZE_AT, found == wanted, Hex(found), text);

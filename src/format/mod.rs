@@ -14,6 +14,7 @@ pub(crate) mod dt_table;
 pub mod dts;
 pub mod fdt;
 pub mod fit;
+pub(crate) mod flat;
 pub(crate) mod footprint;
 pub(crate) mod foreign;
 pub mod image64;
@@ -75,6 +76,20 @@ pub(crate) fn entered(kernel: &[u8], offset: Option<u64>) -> Option<(Severity, &
         Some(Format::ZImage) => Some(zimage::entered(kernel, offset)),
         Some(Format::Image64(_)) => Some(image64::entered(kernel, offset)),
         _ => None,
+    }
+}
+
+/// What `bytes` are, in words for a sentence, whether they have a header or not.
+pub(crate) fn what_is(bytes: &[u8]) -> String {
+    match (Format::detect(bytes), foreign::Foreign::describe(bytes)) {
+        (Some(Format::Pe), _) if pe::Pe::parse(bytes).is_ok_and(|pe| pe.is_for_windows()) => {
+            "a program for Windows".to_owned()
+        }
+        (Some(format), _) => format.name().to_owned(),
+        _ if flat::is_kernel(bytes) => "a kernel without a header".to_owned(),
+        (None, Some(foreign)) => format!("no image that kimage knows ({})", foreign.name),
+        (None, None) if bytes.is_empty() => "no image: it is empty".to_owned(),
+        (None, None) => "no image that kimage knows".to_owned(),
     }
 }
 
@@ -191,7 +206,7 @@ impl Format {
             Format::Pe => ("pe", "an EFI application"),
             Format::Android => ("android", "an Android boot image"),
             Format::KernelImg => ("kernel.img", "a Raspberry Pi kernel.img"),
-            Format::DtTable => ("dt_table", "a table of device trees (QCDT, DTBH)"),
+            Format::DtTable => ("dt_table", "a table of device trees (QCDT, DTBH, DTBO)"),
             Format::Mtk => ("mtk", "a MediaTek header"),
             Format::Trx => ("trx", "a Broadcom TRX firmware"),
             Format::TpLink => ("tplink", "a TP-Link firmware"),

@@ -72,9 +72,11 @@ impl<'a> TpLink<'a> {
     }
 
     /// Is this the header? It has no magic number: the version, a vendor's name in ASCII, and a kernel inside the file, behind
-    /// the header, must agree.
+    /// the header, must agree. Of a file that is cut off, the length that the header has for all of it stands for the file's.
     pub(crate) fn detect(bytes: &[u8]) -> bool {
-        TpLink::parse(bytes).is_ok()
+        TpLink::read(bytes).is_ok_and(|image| {
+            image.kernel.end <= len64(bytes) || image.kernel.start == HEADER && image.kernel.end <= image.len.into()
+        })
     }
 
     /// Reads the header.
@@ -82,6 +84,15 @@ impl<'a> TpLink<'a> {
     /// # Errors
     /// A [`FieldError`] for another version, a vendor's name that is no text, and a kernel that leads out of the file.
     pub(crate) fn parse(bytes: &'a [u8]) -> Result<TpLink<'a>, FieldError> {
+        let image = Self::read(bytes)?;
+        let (len, room) = (image.kernel.end - image.kernel.start, len64(bytes).saturating_sub(image.kernel.start));
+        FieldError::within("kernel_len", 0x84, len, 1..=room)
+            .map_err(|error| error.with_help("the file is cut off: copy it again"))?;
+        Ok(image)
+    }
+
+    /// The header alone.
+    fn read(bytes: &'a [u8]) -> Result<TpLink<'a>, FieldError> {
         let cursor = Cursor::new(bytes, Endian::Big);
         cursor.magic("version", 0, VERSION)?;
         let vendor = text(bytes, 4, 24);
@@ -90,10 +101,8 @@ impl<'a> TpLink<'a> {
         }
         let start = u64::from(cursor.u32("kernel_ofs", 0x80)?);
         let len = u64::from(cursor.u32("kernel_len", 0x84)?);
-        let room = len64(bytes).saturating_sub(start);
-        if start < HEADER || len == 0 || len > room {
-            return Err(FieldError::range("kernel_len", 0x84, len, 1..=room));
-        }
+        FieldError::within("kernel_ofs", 0x80, start, HEADER..=u64::MAX)?;
+        FieldError::within("kernel_len", 0x84, len, 1..=u64::MAX)?;
         Ok(TpLink {
             vendor,
             version: text(bytes, 0x1c, 36),

@@ -9,7 +9,7 @@ use crate::format::pe;
 
 /// `zimg`, little-endian.
 pub(crate) const MAGIC: u32 = 0x676d_697a;
-const MAGIC_AT: u64 = 4;
+pub(crate) const MAGIC_AT: u64 = 4;
 const OFFSET_AT: u64 = 8;
 pub(crate) const SIZE_AT: u64 = 12;
 pub(crate) const CODEC_AT: u64 = 0x18;
@@ -56,6 +56,11 @@ impl<'a> Zboot<'a> {
                 .with_help("the image is cut off: copy it again"));
         }
         Ok(Zboot { bytes, at, len, tag: tag(bytes)? })
+    }
+
+    /// Length in bytes of the image that begins `bytes`, by its PE header, whether they are all there or not.
+    pub(crate) fn announced_len(bytes: &[u8]) -> Option<u64> {
+        pe::announced_len(bytes).filter(|_| Self::detect(bytes))
     }
 
     /// The name of the compression: `gzip`, `zstd`; `xzkern`, `zstd22` and others up to 6.11.

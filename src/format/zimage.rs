@@ -7,6 +7,7 @@ use crate::elf::ARM_REMOVES;
 use crate::finding::{Checks, Hex, Severity, rules};
 use crate::format::fdt::{Behind, Dtb, FDT_MAGIC};
 use crate::format::footprint::{Footprint, Stage};
+use crate::format::pe;
 use crate::layout::{self, Plan, Region, RegionKind, Reserver};
 use crate::stub::{self, Stub};
 use miette::Diagnostic;
@@ -22,6 +23,9 @@ const ENDIAN_MARK: u32 = 0x0403_0201;
 const TABLE_MARK_AT: u64 = 0x34;
 const TABLE_MARK: u32 = 0x4545_4545;
 const TABLE_AT: u64 = 0x38;
+/// Where the branch over the header stands, and its upper byte.
+const BRANCH_AT: u64 = 0x20;
+const BRANCH: u32 = 0xea;
 /// "KLSZ", the tag of the kernel size table.
 const KLSZ: u32 = 0x5a53_4c4b;
 /// Words in the table: as Linux 4.15 counts them, as Linux 5.7 does, and more than there will be for long.
@@ -82,7 +86,8 @@ rules! {
     /// What is looked at in the image alone.
     pub(crate) RULES:
     pub(crate) LENGTH = "zimage.length", Error, "what follows the end by the header",
-        "the decompressor looks for an appended device tree just there: what is there is none, or is damaged",
+        "a decompressor that looks for an appended device tree (Linux 3.2 and newer, where it is configured) looks just there: \
+         what is there is none, or is damaged",
         "cut it off, or append a device tree that is whole";
     DTB = "zimage.dtb", Warning, "place of the appended device tree",
         "the kernel's decompressor looks right behind the image and nowhere else: it does not find the tree",
@@ -168,6 +173,16 @@ impl<'a> ZImage<'a> {
         let big_endian = endian == Endian::Big || mark == ENDIAN_MARK.swap_bytes();
         let table = size_table(&cursor, start, end)?;
         Ok(ZImage { bytes, big_endian, start, end, table, behind: Behind::default() })
+    }
+
+    /// Length in bytes of the zImage that begins `bytes`, by its header and its PE header; `None` where they do not have all
+    /// of it, or do not begin with a branch over the header and have no mark in it.
+    pub(crate) fn announced_len(bytes: &'a [u8]) -> Option<u64> {
+        let image = Self::parse_head(bytes).ok()?;
+        let word = |at| Cursor::new(bytes, magic_endian(bytes)?).u32("zImage", at).ok();
+        let is_branch = word(BRANCH_AT).is_some_and(|word| word >> 24 == BRANCH);
+        let is_marked = word(ENDIAN_AT).is_some_and(|mark| mark == ENDIAN_MARK || mark == ENDIAN_MARK.swap_bytes());
+        (is_branch || is_marked).then(|| pe::announced_len(bytes).map_or(image.end, |len| len.max(image.end)))
     }
 
     /// Does the kernel run big-endian?
@@ -315,7 +330,6 @@ impl ZImage<'_> {
 /// (`setend`, `mrs`, `bl`, `mov`, `mov`) what saves the registers that the boot loader hands over. A Thumb-2 kernel
 /// (CONFIG_THUMB2_KERNEL) changes its state by `sub pc, pc, #3` in the eighth word.
 pub(super) fn entered(bytes: &[u8], offset: u64) -> (Severity, &'static str) {
-    const BRANCH_AT: u64 = 0x20;
     const TO_THUMB: u32 = 0xe24f_f003;
     const SAVED_WITHIN: i64 = 0x10;
     let cursor = Cursor::new(bytes, magic_endian(bytes).unwrap_or(Endian::Little));
@@ -331,7 +345,7 @@ pub(super) fn entered(bytes: &[u8], offset: u64) -> (Severity, &'static str) {
         return (Severity::Warning, "it starts all the same, by instructions without effect");
     }
     let branch = word(BRANCH_AT);
-    if branch >> 24 != 0xea {
+    if branch >> 24 != BRANCH {
         return (Severity::Warning, "that is behind the branch over its header");
     }
     // A signed number of words in 24 bits, counted from two instructions further on.

@@ -192,7 +192,7 @@ pub const PARTS: &[(&str, &str)] = &[
     ("config", "the kernel's .config (CONFIG_IKCONFIG)"),
     ("initramfs", "the initial RAM disk, built into the kernel or beside it in a container"),
     ("dtb[N]", "a device tree blob"),
-    ("image[N]", "a file of a multi-file uImage or a FIT; a uImage or FIT in the middle of data"),
+    ("image[N]", "a file of a multi-file uImage or a FIT; an image in the middle of other data"),
     ("trailer", "what stands behind the end of an image: a file system, a signature"),
     ("cmdline", "the kernel command line of a UKI or a boot.img"),
     ("banner", "the kernel's version text"),

@@ -5,11 +5,13 @@ use super::{Buffer, Fact, FoundBy, Kind, Layer, LayerId, Limits, Part, Space, Va
 use crate::arch::Arch;
 use crate::bytes::{help, len64, slice, slice_at, spaced_hex};
 use crate::codec::{self, Inflated};
-use crate::elf::Elf;
+use crate::elf::{Elf, release_in};
 use crate::error::{Error, Result};
 use crate::finding::Finding;
 use crate::format::Format;
 use crate::format::cpio::{self, Cpio};
+use crate::format::flat;
+use crate::format::foreign::Foreign;
 use crate::layout::{Region, RegionKind};
 use crate::payload::search::Budget;
 use std::collections::HashMap;
@@ -112,15 +114,18 @@ impl<'a> Opened<'a> {
         Ok(opened)
     }
 
-    /// What a file is that has no header: a kernel, or data with images in the middle.
+    /// What a file is that has no header: a kernel, data with images in the middle, or what has a name and is not read.
     fn without_header(&self) -> Option<Kind> {
         let images = describe::images_within(self.input, &self.limits, &self.budget);
         // The banner may be that of a kernel in an image; a kernel may have device trees built in.
-        let banner = describe::banner_at(self.input).filter(|_| describe::is_flat_kernel(self.input));
+        let banner = flat::banner_at(self.input).filter(|_| flat::is_kernel(self.input));
         let is_inside = |image: &describe::Within| banner.is_some_and(|banner| image.at.contains(&banner));
         match banner {
             Some(_) if !images.iter().any(is_inside) => Some(Kind::Kernel),
-            _ => (!images.is_empty() || initrd::behind_zeros(self.input).is_some()).then_some(Kind::Data),
+            _ => {
+                let is_known = || initrd::behind_zeros(self.input).is_some() || Foreign::detect(self.input).is_some();
+                (!images.is_empty() || is_known()).then_some(Kind::Data)
+            }
         }
     }
 
@@ -435,7 +440,9 @@ impl<'a> Opened<'a> {
             .any(|part| part.name.starts_with("initramfs") && Some((Some(part.layer), part.at.clone())) == place);
         let is_part = self.layer(parent).is_some_and(|layer| describe::is_part(&layer.name, around));
         if is_part && !is_ramdisk && !is_initrd {
-            self.add_part(parent, "payload", "", 0..consumed);
+            let is_said = self.layer(parent).is_some_and(|layer| matches!(&*layer.name, describe::PAYLOAD | "kernel"));
+            let what = if is_said || release_in(&data).is_some() { "" } else { STREAM };
+            self.add_part(parent, "payload", what, 0..consumed);
         }
         if let Some(layer) = self.layers.get_mut(parent.0) {
             layer.facts.extend(facts);
@@ -503,8 +510,7 @@ impl<'a> Opened<'a> {
         let mut kind = child.kind.or_else(|| describe::detect(bytes, &self.limits)).unwrap_or(Kind::Data);
         let mut scanned = child.scanned;
         // A uImage or a FIT says that this is the kernel, but not which kind.
-        if kind == Kind::Data && child.parts.iter().any(|part| part.name == "kernel") && describe::is_flat_kernel(bytes)
-        {
+        if kind == Kind::Data && child.parts.iter().any(|part| part.name == "kernel") && flat::is_kernel(bytes) {
             (kind, scanned) = (Kind::Kernel, true);
         }
         let name = self.layer_name(parent, &child.name);
@@ -701,6 +707,9 @@ impl<'a> Opened<'a> {
     }
 }
 
+/// What a stream is as a part that nothing tells to be a kernel.
+const STREAM: &str = "the compressed stream alone, as its codec's command reads it";
+
 fn stream_finding(error: &codec::Error, len: u64, produced: u64) -> Finding {
     let message = format!("{error}; {produced} bytes came out before");
     match error {
@@ -715,7 +724,11 @@ fn stream_finding(error: &codec::Error, len: u64, produced: u64) -> Finding {
 }
 
 fn first_bytes(bytes: &[u8]) -> String {
-    if bytes.is_empty() { "nothing: it is empty".to_owned() } else { spaced_hex(bytes.get(..8).unwrap_or(bytes)) }
+    if bytes.is_empty() {
+        return "nothing: it is empty".to_owned();
+    }
+    let what = Foreign::describe(bytes).map_or(String::new(), |what| format!("; all of it is {}", what.name));
+    format!("{}{what}", spaced_hex(bytes.get(..8).unwrap_or(bytes)))
 }
 
 /// Absurd headers let regions overlap or lead out of the layer: of two that overlap the first stays, and the second has

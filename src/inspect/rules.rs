@@ -37,7 +37,10 @@ rules! {
     pub(crate) BZIMAGE_KERNEL = "bzimage.kernel", Warning, "compressed kernel",
         "no stream in the image decodes to a kernel: it does not boot, or is packed in a way that kimage does not know",
         "copy the image again, whole";
-    pub(crate) TRAILER_LENGTH = "trailer.length", Warning, "length of a file system behind an image",
+    pub(crate) ELF_PAYLOAD = "elf.payload", Note, "compressed data of a program",
+        "nobody looked whether they are whole: the program may not start",
+        "check it by the tools that made it";
+    pub(crate) TRAILER_LENGTH = "trailer.length", Warning, "length of a file system",
         "the file was cut off: the kernel does not find all of its root file system",
         "copy the file again, whole";
     pub(crate) ZIMAGE_TRAILER = "zimage.trailer", Warning, "device tree behind the zImage",

@@ -10,13 +10,13 @@ use crate::codec::{self, Codec};
 use crate::error::{Error, Result};
 use crate::finding::Rule;
 use crate::finding::{Finding, Severity};
-use crate::format::Format;
 use crate::format::bzimage::BzImage;
 use crate::format::fit::{BootView, Configuration, Fit};
 use crate::format::footprint::{Footprint, Stage};
 use crate::format::image64::Image64;
 use crate::format::uimage::{ARCH, COMPRESSION, HEADER_LEN, OS, OS_LINUX, TYPE, UImage, arch_word, kind};
 use crate::format::zimage::{self, ZImage};
+use crate::format::{Format, flat, what_is};
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::io::Write;
@@ -236,7 +236,7 @@ impl Boot<'_> {
         let word = format_word(format);
         if !self.board.loader.formats.iter().any(|known| known == word) {
             let known = self.board.loader.formats.join(", ");
-            let name = format.map_or("no image that kimage knows", Format::name);
+            let name = what_is(image);
             self.error(
                 &rules::FORMAT,
                 format!("this is {name}, which the boot loader does not start"),
@@ -264,7 +264,12 @@ impl Boot<'_> {
                     None => self.missing("kernel_comp_addr_r"),
                 }
             }
-            _ => self.running(image, at),
+            Some(Format::ZImage | Format::Image64(_) | Format::BzImage) => self.running(image, at),
+            None if flat::is_kernel(image) => self.running(image, at),
+            Some(_) if !self.findings.iter().any(|finding| finding.rule == rules::FORMAT.id) => {
+                self.note(&rules::BSS, "how much memory the running kernel takes is not known");
+            }
+            _ => {}
         }
         let is_booti = matches!(format, Some(Format::Image64(_) | Format::Compressed(_)));
         for using in self.uses.iter_mut().filter(|using| is_booti && using.role == Role::Running) {

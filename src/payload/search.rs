@@ -84,6 +84,42 @@ pub(crate) fn size_behind(bytes: &[u8], codec: Codec, at: &Range<u64>, tried: &T
     (slice(bytes, at.end, 4) == Some(&size.to_le_bytes())).then_some(at.end + 4)
 }
 
+/// How many different bytes there would be if each were as frequent: 226 to 256 in blocks of what gzip, bzip2, xz, lzma and
+/// zstd write, 40 to 160 (100 and 140 in the middle) of lz4 and lzo, 10 to 45 of code (measured: an ARM kernel, five U-Boots).
+fn variety(bytes: &[u8]) -> u64 {
+    let mut counts = [0_u64; 256];
+    for byte in bytes {
+        counts.iter_mut().nth((*byte).into()).into_iter().for_each(|count| *count += 1);
+    }
+    let squares: u64 = counts.iter().map(|count| count * count).sum();
+    len64(bytes).saturating_mul(len64(bytes)).checked_div(squares).unwrap_or(0)
+}
+
+/// Bytes of a block whose variety is looked at, those in front of one, and how much is that of compressed data.
+const BLOCK: usize = 64 << 10;
+const BLOCK_WORK: u64 = 128 << 10;
+const BEFORE: usize = 4 << 10;
+const DENSE: u64 = 64;
+
+/// Is it compressed data, for its most part?
+pub(crate) fn is_dense(bytes: &[u8]) -> bool {
+    let blocks = bytes.chunks(BLOCK);
+    let dense = blocks.clone().filter(|block| variety(block) >= DENSE).count();
+    dense > blocks.len() / 2
+}
+
+/// Where dense data begins as a stream of one of the codecs does, behind what is less dense.
+pub(crate) fn dense_stream(bytes: &[u8], budget: &Budget) -> Option<(u64, Codec)> {
+    Codec::ALL.into_iter().find_map(|codec| {
+        codec.candidates(bytes).take_while(|_| budget.is_left()).find_map(|at| {
+            budget.spend(BLOCK_WORK);
+            let before = bytes.get(at.saturating_sub(BEFORE)..at)?;
+            let block = bytes.get(at..bytes.len().min(at.saturating_add(BLOCK)))?;
+            (variety(before) < DENSE && variety(block) >= DENSE).then_some((u64::try_from(at).ok()?, codec))
+        })
+    })
+}
+
 /// A judge: the stream is a kernel.
 pub(crate) fn kernel_end(bytes: &[u8], codec: Codec, at: &Range<u64>, tried: &Tried) -> Option<u64> {
     tried.has_release.then(|| size_behind(bytes, codec, at, tried).unwrap_or(at.end))

@@ -2,6 +2,7 @@
 
 use super::finding::{Shown, write_finding};
 use super::style::{Style, clean};
+use crate::format::Format;
 use crate::inspect::{Fact, FoundBy, Kind, Layer, Opened, Space, Value};
 use std::io::{self, Write};
 
@@ -40,7 +41,11 @@ fn place(opened: &Opened<'_>, layer: &Layer) -> String {
     match layer.found_by {
         FoundBy::Header => what,
         FoundBy::Scan if layer.kind == Kind::Kernel => format!("{what}, known by its version banner"),
-        FoundBy::Scan => format!("{what}, found by scan and decoded"),
+        FoundBy::Scan if layer.kind == Kind::Data => what,
+        FoundBy::Scan if matches!(layer.kind, Kind::Known(Format::Compressed(_))) => {
+            format!("{what}, found by scan and decoded")
+        }
+        FoundBy::Scan => format!("{what}, found by scan"),
     }
 }
 

@@ -114,6 +114,36 @@ fn tables_of_device_trees() {
     }
 }
 
+/// AOSP's table by its documentation (source.android.com, "DTB and DTBO partitions"): `struct dt_table_header` and
+/// `struct dt_table_entry`, all big-endian.
+#[test]
+fn tables_of_aosp() {
+    let dir = tempdir();
+    let (one, two) = (tree("acme,one"), tree("acme,two-of-them"));
+    for version in [0_u32, 1, 2] {
+        let start = 32 + 3 * 32;
+        let second = start + size(&one);
+        let mut words = vec![0xd7b7_ab1e_u32, second + size(&two), 32, 32, 3, 32, 2048, version];
+        for (tree, at, id) in [(&one, start, 0x10), (&one, start, 0x11), (&two, second, 0x20)] {
+            words.extend([size(tree), at, id, 7, 0, 0, 0, 0]);
+        }
+        let image = [words.into_iter().flat_map(u32::to_be_bytes).collect(), one.clone(), two.clone()].concat();
+        let path = write(dir.path(), "dtbo.img", &image);
+        if version == 2 {
+            assert_eq!(verify(&path).status.code(), Some(1));
+            continue;
+        }
+        assert!(title(&path).contains("Android DTBO version"), "{}", title(&path));
+        good(&path);
+        assert_eq!((part(&path, "dtb[0]"), part(&path, "dtb[1]")), (one.clone(), two.clone()));
+        let facts = stdout(&run_ok(kimage().arg("info").arg(&path)));
+        assert!(facts.contains("id 0x11") || facts.contains("0x11"), "{facts}");
+        let cut = write(dir.path(), "cut", &image[..image.len() - 3]);
+        assert_eq!(verify(&cut).status.code(), Some(1));
+        assert!(stdout(&verify(&cut)).contains("total_size"), "{}", stdout(&verify(&cut)));
+    }
+}
+
 fn mtk(name: &[u8], contents: &[u8]) -> Vec<u8> {
     let mut image = [words(&[0x5888_1688, size(contents)]), name.to_vec()].concat();
     image.resize(40, 0);

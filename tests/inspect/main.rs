@@ -12,6 +12,7 @@ mod initrd; // initial RAM disks are read segment by segment, as the kernel unpa
 mod kernels; // kernels of ARM, MIPS, PowerPC, RISC-V and SuperH in every wrapping of their builds
 mod map; // no byte is left out, the memory is that of the header
 mod modules; // kernel modules: what modinfo says of them, and whether they fit a kernel
+mod others; // what is no kernel has its name, and is called neither good nor damaged nor a kernel
 mod parts; // the parts of UKIs and boot images
 mod programs; // memtest86+, iPXE and memdisk are told for what they are, without a false word
 mod provoked; // each rule of `verify` is broken by one change of a whole file, and no other is

@@ -283,6 +283,10 @@ fn the_sum_of_tp_link() {
             if end == whole && more == 0 {
                 let (_, file) = verdict(&write(dir.path(), "cut", &image[..image.len() - 10]));
                 assert!(rules(&file).contains(&"tplink.rootfs_len"), "{file}");
+                // In the middle of the kernel: its header is still one.
+                let (line, file) = verdict(&write(dir.path(), "cut", &image[..512 + kernel.len() / 2]));
+                assert!(line.contains(": bad: ") && rules(&file) == ["layer.damaged"], "{line} {file}");
+                assert!(file["findings"][0]["message"].as_str().unwrap().contains("kernel_len"), "{file}");
             }
         }
     }
@@ -367,6 +371,36 @@ fn digests_of_androids_verified_boot() {
             assert!(line.contains(": bad: ") && rules(&file).contains(&"avb.digest"), "{line}");
         }
     }
+}
+
+/// Where neither a header nor a container says how long a kernel is, nobody knows whether it was cut off; of a stream of lz4's
+/// legacy frame neither, where its last block is full (lz4, doc/lz4_Frame_format.md: "Legacy frame").
+#[test]
+fn ends_that_nothing_states() {
+    let dir = tempdir();
+    let ends = "ends of files that state no length";
+    let mut flat = vec![0x5a; 9000];
+    let banner = b"\0Linux version 6.6.1 (u@h) (gcc 12) #1 SMP Mon Jan 1 00:00:00 UTC 2024\n\0";
+    flat[512..512 + banner.len()].copy_from_slice(banner);
+    let mut arm64 = files::image64(b"ARM\x64");
+    arm64[32] = 0;
+    for (name, kernel) in [("flat", &flat), ("arm64", &arm64)] {
+        let file = good_but_for(&write(dir.path(), name, kernel), &[ends]);
+        assert_eq!(rules(&file), ["kernel.no_end"], "{name}");
+        good_but_for(&write(dir.path(), "tree", &[&kernel[..], &files::dtb()].concat()), &[]);
+        good_but_for(&write(dir.path(), "gzip", &files::gzip(kernel)), &[]);
+    }
+    // In a uImage, uncompressed (ih_comp 0): its header says how long the kernel is.
+    let mut image = files::uimage(kimage::assemble::kind::KERNEL, &[&flat]);
+    image[31] = 0;
+    let header = [&image[..4], &[0; 4], &image[8..64]].concat();
+    image[4..8].copy_from_slice(&crc32fast::hash(&header).to_be_bytes());
+    good_but_for(&write(dir.path(), "uimage", &image), &[]);
+    let lz4 = |len: usize| files::packed(kimage::codec::Codec::Lz4Legacy, &vec![7; len]);
+    good_but_for(&write(dir.path(), "full", &lz4(16 << 20)), &[ends]);
+    good_but_for(&write(dir.path(), "less", &lz4((16 << 20) - 1)), &[]);
+    let sized = [lz4(16 << 20), (16_u32 << 20).to_le_bytes().to_vec()].concat();
+    good_but_for(&write(dir.path(), "sized", &sized), &[]);
 }
 
 /// A hash of an algorithm that nobody knows, and a limit that ends the work.

@@ -6,6 +6,7 @@ use super::raw::{
 };
 use crate::bytes::{Cursor, Field, FieldError, len64, slice, slice_at};
 use crate::elf::numbers;
+use crate::format::pe;
 use crate::layout::{Region, RegionKind};
 use std::sync::OnceLock;
 use zerocopy::FromBytes;
@@ -205,6 +206,18 @@ impl<'a> Setup<'a> {
         }
     }
 
+    /// Bytes of the protected-mode code behind it in a file of `have` bytes, by `syssize`.
+    fn system_len(&self, have: u64) -> u64 {
+        // Before protocol 2.04 the field had 16 bits, which a bzImage's length overflows, and what follows it belonged to
+        // something else: "not trusted for bzImage kernels" (boot.rst). Then the code goes to the end of the file.
+        let paragraphs = self.header.syssize.get();
+        match self.has(0x204) {
+            true => u64::from(paragraphs) * 16,
+            false if self.is_loaded_high() => have.saturating_sub(self.padded_len()),
+            false => u64::from(paragraphs & 0xffff) * 16,
+        }
+    }
+
     /// Length in bytes of the setup with its boot sector, as the header has it.
     pub fn padded_len(&self) -> u64 {
         (self.sectors() + 1) * 512
@@ -230,14 +243,7 @@ impl<'a> BzImage<'a> {
         let setup = Setup::parse(bytes)?;
         let start = setup.padded_len();
         let have = len64(bytes);
-        // Before protocol 2.04 the field had 16 bits, which a bzImage's length overflows, and what follows it belonged to
-        // something else: "not trusted for bzImage kernels" (boot.rst). Then the code goes to the end of the file.
-        let paragraphs = setup.header.syssize.get();
-        let len = match setup.has(0x204) {
-            true => u64::from(paragraphs) * 16,
-            false if setup.is_loaded_high() => have.saturating_sub(start),
-            false => u64::from(paragraphs & 0xffff) * 16,
-        };
+        let len = setup.system_len(have);
         // Paragraphs are rounded up; the kernel's build fills up the last one since Linux 2.6.26 (protocol 2.08).
         let is_padded = setup.has(0x208) && setup.is_linux();
         let lacks = (start + len).saturating_sub(have);
@@ -254,6 +260,16 @@ impl<'a> BzImage<'a> {
             }
         }
         Ok(BzImage { bytes, setup, system: (start, end), crc: OnceLock::new() })
+    }
+
+    /// Length in bytes of the image that begins `bytes`, by its header and its PE header, whether they are all there or not;
+    /// `None` of what says no version of the kernel.
+    pub(crate) fn announced_len(bytes: &'a [u8]) -> Option<u64> {
+        let setup = Setup::parse(bytes).ok().filter(|setup| setup.version() >> 8 == 2 && !setup.is_unassembled())?;
+        // Compressed data may have the header as it was, and not what it leads to.
+        setup.kernel_version().filter(|text| !text.is_empty() && text.chars().all(|c| !c.is_control()))?;
+        let len = setup.padded_len().saturating_add(setup.system_len(len64(bytes)));
+        Some(pe::announced_len(bytes).map_or(len, |signed| signed.max(len)))
     }
 
     /// The same image, whose CRC was computed before ([`Self::computed_crc`]).

@@ -221,6 +221,14 @@ impl<'a> Pe<'a> {
         self.sections.last().map_or(self.optional_at, |last| last.at + SECTION_LEN)
     }
 
+    /// Is it a program or a driver for Windows? It says so (`Subsystem`), and calls what is in DLLs (import table), as nothing
+    /// for EFI does.
+    pub(crate) fn is_for_windows(&self) -> bool {
+        let imports = self.optional_at + if self.is_plus { 112 } else { 96 } + 8;
+        let imports = Cursor::little(self.bytes).u32("import table", imports).unwrap_or(0);
+        matches!(self.value("Subsystem"), 1..=3 | 5 | 7..=9 | 14 | 16) && imports != 0
+    }
+
     /// The first section of that name.
     pub(crate) fn section(&self, name: &[u8]) -> Option<&PeSection> {
         self.sections.iter().find(|section| section.name() == name)

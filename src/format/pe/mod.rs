@@ -96,6 +96,17 @@ impl DosHeader {
     }
 }
 
+/// Length in bytes of the program that begins `bytes`, by its sections and certificates, whether they are all there or not.
+pub(crate) fn announced_len(bytes: &[u8]) -> Option<u64> {
+    // No loader takes more of them ("Windows loader limits the number of sections to 96").
+    const MOST: u16 = 96;
+    let lfanew = DosHeader::read(bytes).lfanew;
+    let count = Cursor::little(bytes).u16("NumberOfSections", lfanew.saturating_add(offset_of("NumberOfSections")));
+    let pe = count.ok().filter(|count| *count <= MOST).and_then(|_| Pe::find(bytes))?;
+    let sections = pe.sections.iter().filter(|section| section.raw_size > 0).map(|section| section.file_range().end);
+    sections.chain(pe.certificate_range().map(|range| range.end)).max()
+}
+
 /// How many bytes the certificates of a signed image leave for the image itself.
 pub(crate) fn unsigned_len(bytes: &[u8]) -> u64 {
     let pe = Pe::find(bytes);

@@ -115,6 +115,7 @@ pub(super) fn describe_pe(bytes: &[u8]) -> Result<Described, FieldError> {
     let (format, title) = match (is_uki, is_addon) {
         (true, _) => (Format::Uki, "unified kernel image (UKI)"),
         (false, true) => (Format::Pe, "UKI addon: an EFI application that holds no kernel, but parts for one"),
+        (false, false) if image.is_for_windows() => (Format::Pe, "program for Windows (PE)"),
         (false, false) => (Format::Pe, "EFI application"),
     };
     let mut described = Described::new(Kind::Known(format), title);

@@ -1,15 +1,15 @@
 //! An ELF file: a kernel, as a rule.
 
-use super::{Child, Context, Decoded, Described, PAYLOAD, kernel};
+use super::{Child, Context, Decoded, Described, PAYLOAD, PartAt, kernel};
 use crate::bytes::{Cursor, Endian, FieldError, len64, slice, slice_at, until_zero};
 use crate::codec::Codec;
 use crate::elf::raw::{E_ENTRY, E_MACHINE, E_TYPE, EI_CLASS, EI_DATA, PF_R, PF_W, PF_X, PT_INTERP, SHF_EXECINSTR};
 use crate::elf::{Elf, Error, Kind as ElfKind, MODINFO, Note, PT_LOAD, banner_in};
 use crate::format::module::Module;
 use crate::format::{Format, wrapper};
-use crate::inspect::{Fact, Kind, Row, Value};
+use crate::inspect::{Fact, Kind, Row, Value, rules};
 use crate::layout::{Region, RegionKind};
-use crate::payload::search::{Tried, VERBATIM, find_stream, kernel_end};
+use crate::payload::search::{Tried, VERBATIM, dense_stream, find_stream, is_dense, kernel_end};
 use std::ops::Range;
 
 /// The Xen note that names the PVH entry point (`XEN_ELFNOTE_PHYS32_ENTRY`, xen/include/public/elfnote.h).
@@ -131,11 +131,22 @@ fn look_inside(bytes: &[u8], context: &Context<'_>, described: &mut Described) {
             described.part(part, section.offset..section.offset + section.size);
         }
     }
-    // A program in a bare stream may be a kernel of others.
-    let is_stream = matches!(context.parent, Some(Kind::Known(Format::Compressed(_))));
-    if !is_contents(context) && (is_stream || described.facts.get("banner").is_some()) {
-        described.whole_part("vmlinux", bytes);
+    if is_contents(context) {
+        return;
     }
+    let is_stream = matches!(context.parent, Some(Kind::Known(Format::Compressed(_))));
+    if described.facts.get("banner").is_some() {
+        described.whole_part("vmlinux", bytes);
+    } else if is_stream && !is_for_a_system(&elf) {
+        // It may be a kernel of others.
+        let what = "the program in the stream, decompressed: an ELF file that needs no operating system";
+        described.parts.push(PartAt { name: "vmlinux", what: Some(what.into()), at: 0..len64(bytes) });
+    }
+}
+
+/// Is it no kernel, whatever it does? A program that wants an interpreter, or a module.
+pub(super) fn is_for_a_system(elf: &Elf<'_>) -> bool {
+    elf.kind() == ElfKind::Relocatable || elf.segments().iter().any(|segment| segment.kind == PT_INTERP)
 }
 
 /// Looks for what a decompressor has in it. False: it is none. A `banner` is that of a kernel, if it is not in a stream.
@@ -163,7 +174,8 @@ fn payload(elf: &Elf<'_>, banner: Option<u64>, context: &Context<'_>, described:
                 Some(Child { decoded: Some(Decoded { data: found.data, inflated: found.inflated }), ..child })
             }
             // Other programs may hold what they like.
-            None => broken_payload(elf, context).filter(|_| banner.is_none()),
+            None if banner.is_none() => broken_payload(elf, context, described),
+            None => None,
         };
         let Some(child) = child else { return !payloads.is_empty() };
         described.children.push(child);
@@ -179,12 +191,27 @@ fn payload(elf: &Elf<'_>, banner: Option<u64>, context: &Context<'_>, described:
 }
 
 /// A damaged stream that is most of what a program without an operating system loads.
-fn broken_payload(elf: &Elf<'_>, context: &Context<'_>) -> Option<Child> {
-    let at = context.budget.broken()?.at;
-    let loaded = elf.loaded_ranges().into_iter().find(|range| range.contains(&at))?;
-    let is_program = elf.kind() != ElfKind::Executable || elf.segments().iter().any(|one| one.kind == PT_INTERP);
-    let is_most = loaded.end - at > (loaded.end - loaded.start) / 2;
-    Child::broken(0..loaded.end, context.budget).filter(|_| is_most && !is_program)
+fn broken_payload(elf: &Elf<'_>, context: &Context<'_>, described: &mut Described) -> Option<Child> {
+    if elf.kind() != ElfKind::Executable || is_for_a_system(elf) {
+        return None;
+    }
+    let loaded = elf.loaded_ranges();
+    let broken = context.budget.broken().and_then(|broken| {
+        let at = loaded.iter().find(|range| range.contains(&broken.at))?;
+        let is_most = at.end - broken.at > (at.end - at.start) / 2;
+        Child::broken(0..at.end, context.budget).filter(|_| is_most)
+    });
+    // What is damaged near its beginning gave nothing.
+    broken.or_else(|| {
+        let at = loaded.iter().max_by_key(|range| range.end - range.start)?;
+        let bytes = slice_at(elf.bytes(), at).filter(|bytes| is_dense(bytes))?;
+        let Some((start, codec)) = dense_stream(bytes, context.budget) else {
+            let message = "most of the program is compressed or encrypted, in a way that kimage does not know";
+            described.findings.push(rules::ELF_PAYLOAD.finding(message).not_checked("compressed data of the program"));
+            return None;
+        };
+        Some(Child::range(PAYLOAD, at.start + start..at.end).kind(Kind::Known(Format::Compressed(codec))))
+    })
 }
 
 /// Puts `inner` among `regions`, into the place of what it covers of them.

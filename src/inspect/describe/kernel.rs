@@ -5,7 +5,6 @@ use crate::bytes::{Endian, len64, slice, slice_at};
 use crate::codec::Codec;
 use crate::elf::banner_in;
 use crate::format::fdt::Behind;
-use crate::format::foreign::Foreign;
 use crate::format::{Format, btf};
 use crate::inspect::{Fact, Kind};
 use crate::layout::{Region, RegionKind};
@@ -37,31 +36,6 @@ pub(super) fn describe_flat(bytes: &[u8]) -> Described {
         fill_gaps(&mut described.regions, len64(bytes), "kernel", RegionKind::Code);
     });
     described
-}
-
-/// Could this be a kernel without a header? It begins with code, is no file system or archive, and has a kernel's banner.
-pub(in crate::inspect) fn is_flat(bytes: &[u8]) -> bool {
-    // A disk image may have a kernel somewhere, too.
-    const FAR: usize = 64 << 20;
-    // MIPS has its exception vectors first, 0x400 bytes that are filled when it runs.
-    const VECTORS: usize = 0x1000;
-    let bytes = bytes.get(..FAR).unwrap_or(bytes);
-    bytes.iter().take(VECTORS).any(|byte| *byte != 0) && has_banner(bytes)
-}
-
-/// Where the banner stands that makes it one.
-pub(in crate::inspect) fn banner_at(bytes: &[u8]) -> Option<u64> {
-    banner_in(bytes).and_then(|at| u64::try_from(at.start).ok())
-}
-
-/// Has it the banner as the compiler puts it there, unlike that in a log or a document? That is a text with a line end and
-/// a NUL, alone: behind a NUL, or where an array of characters begins, behind whatever code or data.
-pub(super) fn has_banner(bytes: &[u8]) -> bool {
-    Foreign::detect(bytes).is_none()
-        && banner_in(bytes).is_some_and(|at| {
-            let before = at.start.checked_sub(1).and_then(|before| bytes.get(before));
-            (at.start % 4 == 0 || before == Some(&0)) && bytes.get(at.end..at.end.saturating_add(2)) == Some(b"\n\0")
-        })
 }
 
 /// The same in a kernel whose sections nothing tells apart.
@@ -128,6 +102,8 @@ pub(super) fn describe_inside(
 /// The gzip file between the two marks.
 fn find_config(bytes: &[u8], range: &Range<u64>) -> Option<Range<u64>> {
     let inside = slice_at(bytes, range)?;
+    // What begins behind the last mark of an end has none.
+    let inside = inside.get(..memchr::memmem::rfind(inside, CONFIG_END)? + CONFIG_END.len())?;
     memchr::memmem::find_iter(inside, CONFIG_BEGIN).find_map(|at| {
         let start = at + CONFIG_BEGIN.len();
         let rest = inside.get(start..).filter(|rest| Codec::detect(rest) == Some(Codec::Gzip))?;

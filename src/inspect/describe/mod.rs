@@ -18,7 +18,6 @@ mod vendor;
 mod within;
 mod zimage;
 
-pub(super) use kernel::{banner_at, is_flat as is_flat_kernel};
 pub(super) use within::{Within, images as images_within};
 
 pub(super) use behind::behind_children;
@@ -26,13 +25,14 @@ pub(super) use compressed::{
     PAYLOAD, behind_stream, declared_size, expected_size, is_part, stream_facts, stream_regions,
 };
 
-use super::{Facts, Kind, Limits};
+use super::{Facts, Kind, Limits, rules};
 use crate::bytes::{FieldError, len64, slice};
 use crate::codec::Inflated;
 use crate::elf::Elf;
-use crate::finding::Finding;
+use crate::finding::{Finding, Severity};
 use crate::format::Format;
 use crate::format::fdt::Behind;
+use crate::format::flat;
 use crate::format::foreign::Foreign;
 use crate::format::module::Module;
 use crate::layout::{Region, RegionKind};
@@ -264,7 +264,8 @@ pub(super) fn split(data: &[u8], name: &str, kind: Option<Kind>) -> Vec<Child> {
             return vec![Child::range("module", 0..end)];
         }
         let len = elf.file_end().min(end);
-        let mut children = vec![Child::range("vmlinux", 0..len)];
+        let name = if name != PAYLOAD && elf::is_for_a_system(&elf) { "contents" } else { "vmlinux" };
+        let mut children = vec![Child::range(name, 0..len)];
         if len < end {
             let rest = slice(data, len, end - len).unwrap_or(&[]);
             if relocs::detect(rest) {
@@ -278,7 +279,7 @@ pub(super) fn split(data: &[u8], name: &str, kind: Option<Kind>) -> Vec<Child> {
     match format {
         Some(_) => vec![Child::range("contents", 0..end)],
         None if kernel::is_config(data) => vec![Child::range("config", 0..end).kind(Kind::Config)],
-        None if kernel::has_banner(data) || name == PAYLOAD && crate::elf::release_in(data).is_some() => {
+        None if flat::has_banner(data) || name == PAYLOAD && crate::elf::release_in(data).is_some() => {
             vec![Child::range("kernel", 0..end).kind(Kind::Kernel).scanned()]
         }
         None => vec![Child::range("contents", 0..end)],
@@ -289,6 +290,12 @@ fn data(kind: Kind, bytes: &[u8], context: &Context<'_>) -> Described {
     let what = Foreign::describe(bytes).map_or_else(|| name(kind).into(), |foreign| foreign.name);
     let mut described = Described::new(kind, what);
     described.regions = Region::whole(bytes, "data", RegionKind::Data);
+    // Behind an image, the image says so.
+    let len = Foreign::detect(bytes).and_then(|foreign| foreign.len).filter(|_| context.parent.is_none());
+    if let Some(len) = len.filter(|len| *len > len64(bytes)) {
+        let message = format!("found {} bytes, wanted {len} by its header", len64(bytes));
+        described.findings.push(rules::TRAILER_LENGTH.finding(message).with_severity(Severity::Error));
+    }
     described.within(bytes, context);
     if let Some(next) = initrd::behind_zeros(bytes).filter(|_| described.children.is_empty()) {
         described.title = "initial RAM disk, with zeros in front".into();

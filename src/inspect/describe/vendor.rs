@@ -5,7 +5,7 @@ use crate::bytes::{FieldError, count64, len64, slice, slice_at, until_zero};
 use crate::format::Format;
 use crate::format::bzimage::Setup;
 use crate::format::cros::KernelPartition;
-use crate::format::dt_table::{self, DtTable};
+use crate::format::dt_table::{self, DtTable, Vendor};
 use crate::format::fdt::Behind;
 use crate::format::mtk::{self, MtkImage};
 use crate::format::tplink::{self, TpLink};
@@ -18,7 +18,8 @@ pub(super) fn dt_table(bytes: &[u8]) -> Result<Described, FieldError> {
     let trees = table.trees()?;
     let title = format!("{} version {}, a table of device trees", table.vendor.magic(), table.version);
     let mut described = Described::new(Kind::Known(Format::DtTable), title);
-    described.facts.push(Fact::number("entries", count64(table.entries.len())).of(dt_table::FIELDS));
+    let fields = if table.vendor == Vendor::Android { dt_table::ANDROID_FIELDS } else { dt_table::FIELDS };
+    described.facts.push(Fact::number("entries", count64(table.entries.len())).of(fields));
     let rows = table.entries.iter().map(|entry| {
         let ids = entry.ids.iter().map(|(name, value)| (*name, Value::Hex((*value).into())));
         let size = Value::Number(entry.at.end - entry.at.start);

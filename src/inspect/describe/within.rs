@@ -1,20 +1,28 @@
-//! Images in the middle of data that no header explains: a dump of a flash memory, a vendor's firmware. Their headers decide: a
-//! uImage by the CRC-32 of its header, a device tree or a FIT by its structure.
+//! Images in the middle of data that no header explains, or that kimage does not read: a dump of a flash memory, a vendor's
+//! firmware, a disk. Their headers decide: a uImage by the CRC-32 of its header, a device tree or a FIT by its structure, others
+//! by what each field of theirs may be.
 
 use super::{Child, Context, Described};
 use crate::bytes::{len64, slice, slice_at};
 use crate::format::Format;
+use crate::format::android::{self, BootImage};
+use crate::format::bzimage::{self, BzImage};
+use crate::format::cros::{self, KernelPartition};
 use crate::format::fdt::{Behind, Dtb, FDT_MAGIC};
 use crate::format::fit::Fit;
+use crate::format::image64::{self, Image64};
 use crate::format::uimage::{self, UImage};
+use crate::format::zboot::{self, Zboot};
+use crate::format::zimage::{self, ZImage};
 use crate::inspect::{Kind, Limits};
 use crate::layout::{Region, RegionKind};
 use crate::payload::search::Budget;
 use memchr::memmem;
 use std::ops::Range;
 
-/// What a candidate costs by itself.
+/// What a candidate costs by itself, and one of whose header several words are looked at.
 const EACH: u64 = 64;
+const WORDS: u64 = 4096;
 
 /// An image that was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,16 +33,17 @@ pub(in crate::inspect) struct Within {
 
 /// Every image, in order; none of them inside of another.
 pub(in crate::inspect) fn images(bytes: &[u8], limits: &Limits, budget: &Budget) -> Vec<Within> {
-    let mut magics: Vec<Magic> = vec![Magic::new(FDT_MAGIC, tree), Magic::new(uimage::MAGIC, legacy)];
-    magics.extend(limits.uimage_magic.map(|magic| Magic::new(magic, legacy)));
+    let mut magics: Vec<Magic<'_>> = MAGICS.iter().map(|(magic, at, read)| Magic::new(magic, *at, *read)).collect();
+    let vendor = limits.uimage_magic.map(u32::to_be_bytes);
+    magics.extend(vendor.iter().map(|magic| Magic::new(magic, 0, legacy)));
     let (mut found, mut from) = (Vec::new(), 0);
     while budget.is_left() {
         let next = magics.iter_mut().filter_map(|magic| Some((magic.next(bytes, from)?, magic.number, magic.read)));
-        let Some((start, number, read)) = next.min_by_key(|(start, ..)| *start) else { break };
+        let Some((start, magic, read)) = next.min_by_key(|(start, ..)| *start) else { break };
         let rest = slice(bytes, start, len64(bytes) - start).unwrap_or_default();
         from = start + 1;
         budget.spend(EACH);
-        match read(rest, number) {
+        match read(rest, magic) {
             Tried::Is(format, len) => {
                 let end = start.saturating_add(len).min(len64(bytes));
                 found.push(Within { at: start..end, format });
@@ -54,25 +63,57 @@ enum Tried {
     No(u64),
 }
 
+type Read = fn(&[u8], &[u8]) -> Tried;
+
+/// What is searched: a magic number, where in the image it stands, and who reads the image.
+const MAGICS: &[(&[u8], u64, Read)] = &[
+    (&FDT_MAGIC.to_be_bytes(), 0, tree),
+    (&uimage::MAGIC.to_be_bytes(), 0, legacy),
+    (&bzimage::HDRS.to_le_bytes(), bzimage::offset_of("header"), |bytes, _| {
+        Tried::of(Format::BzImage, BzImage::announced_len(bytes))
+    }),
+    (&zimage::ZIMAGE_MAGIC.to_le_bytes(), zimage::MAGIC_AT, |bytes, _| {
+        Tried::of(Format::ZImage, ZImage::announced_len(bytes))
+    }),
+    (&zimage::ZIMAGE_MAGIC.to_be_bytes(), zimage::MAGIC_AT, |bytes, _| {
+        Tried::of(Format::ZImage, ZImage::announced_len(bytes))
+    }),
+    (&image64::ARM64_MAGIC.to_le_bytes(), image64::MAGIC_AT, flat),
+    (&image64::RISCV_MAGIC2.to_le_bytes(), image64::MAGIC_AT, flat),
+    (&image64::PE_MAGIC.to_le_bytes(), image64::MAGIC_AT, flat),
+    (&zboot::MAGIC.to_le_bytes(), zboot::MAGIC_AT, |bytes, _| Tried::of(Format::Zboot, Zboot::announced_len(bytes))),
+    (android::MAGIC, 0, |bytes, _| Tried::of(Format::Android, BootImage::announced_len(bytes))),
+    (cros::MAGIC, 0, |bytes, _| Tried::of(Format::ChromeOs, KernelPartition::parse(bytes).ok().map(|image| image.end))),
+];
+
+impl Tried {
+    fn of(format: Format, len: Option<u64>) -> Tried {
+        len.map_or(Tried::No(0), |len| Tried::Is(format, len))
+    }
+}
+
 /// A magic number, where it stands next, and who reads what begins with it.
-struct Magic {
-    number: u32,
-    read: fn(&[u8], u32) -> Tried,
-    /// Nothing is in front of it.
+struct Magic<'m> {
+    number: &'m [u8],
+    /// Bytes of the image in front of it.
+    offset: u64,
+    read: Read,
+    /// The image that it is in begins here; nothing is in front of it.
     at: Option<u64>,
     is_searched: bool,
 }
 
-impl Magic {
-    fn new(number: u32, read: fn(&[u8], u32) -> Tried) -> Magic {
-        Magic { number, read, at: None, is_searched: false }
+impl Magic<'_> {
+    fn new(number: &[u8], offset: u64, read: Read) -> Magic<'_> {
+        Magic { number, offset, read, at: None, is_searched: false }
     }
 
-    /// The first one at `from` or behind.
+    /// The first image at `from` or behind.
     fn next(&mut self, bytes: &[u8], from: u64) -> Option<u64> {
         if !self.is_searched || self.at.is_some_and(|at| at < from) {
-            let rest = slice(bytes, from, len64(bytes).saturating_sub(from)).unwrap_or_default();
-            let at = memmem::find(rest, &self.number.to_be_bytes());
+            let start = from.saturating_add(self.offset);
+            let rest = slice(bytes, start, len64(bytes).saturating_sub(start)).unwrap_or_default();
+            let at = memmem::find(rest, self.number);
             self.at = at.and_then(|at| u64::try_from(at).ok()).map(|at| from + at);
             self.is_searched = true;
         }
@@ -81,14 +122,20 @@ impl Magic {
 }
 
 /// An image that is cut off is one, too: its header is right.
-fn legacy(bytes: &[u8], magic: u32) -> Tried {
-    match UImage::announced_len(bytes, magic) {
-        Some(len) => Tried::Is(Format::UImage, len),
-        None => Tried::No(0),
+fn legacy(bytes: &[u8], magic: &[u8]) -> Tried {
+    let magic = magic.first_chunk().map_or(uimage::MAGIC, |magic| u32::from_be_bytes(*magic));
+    Tried::of(Format::UImage, UImage::announced_len(bytes, magic))
+}
+
+fn flat(bytes: &[u8], _: &[u8]) -> Tried {
+    let image = Image64::detect(bytes);
+    match image.as_ref().and_then(|image| Some((image.arch, image.announced_len(bytes)?))) {
+        Some((arch, len)) => Tried::Is(Format::Image64(arch), len),
+        None => Tried::No(WORDS),
     }
 }
 
-fn tree(bytes: &[u8], _: u32) -> Tried {
+fn tree(bytes: &[u8], _: &[u8]) -> Tried {
     let Ok(dtb) = Dtb::parse_at(bytes, 0) else { return Tried::No(0) };
     let len = len64(dtb.bytes());
     if dtb.tree().is_err() {

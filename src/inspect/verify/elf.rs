@@ -37,9 +37,6 @@ pub(super) fn check(opened: &Opened<'_>, layer: &Layer, checks: &mut Checks) {
     if let Some(module) = Module::of(&elf) {
         signatures::module(&module, checks);
     }
-    if !matches!(elf.kind(), ElfKind::Executable | ElfKind::Dynamic) {
-        return;
-    }
     let len = len64(elf.bytes());
     let mut loads: Vec<_> = elf.segments().iter().filter(|segment| segment.kind == PT_LOAD).collect();
     for segment in &loads {
@@ -47,6 +44,9 @@ pub(super) fn check(opened: &Opened<'_>, layer: &Layer, checks: &mut Checks) {
         let found = format!("bytes {:#x} to {end:#x} of the file for {:#x} of memory", segment.offset, segment.memsz);
         let wanted = format!("no more than the file's {len:#x}, and no more than memory");
         checks.expect(&SEGMENTS, None, end <= len && segment.filesz <= segment.memsz, found, wanted);
+    }
+    if !matches!(elf.kind(), ElfKind::Executable | ElfKind::Dynamic) {
+        return;
     }
     loads.sort_by_key(|segment| segment.paddr);
     for (one, next) in loads.iter().zip(loads.iter().skip(1)) {

@@ -17,11 +17,13 @@ use super::rules::{DAMAGED, LIMIT, STREAM_DAMAGED};
 use super::{Kind, Layer, LayerId, Opened};
 use crate::bytes::Cursor;
 use crate::codec::Codec;
+use crate::elf::data_end;
 use crate::finding::{Checks, Finding, Rule, Severity, rules};
 use crate::format::Format;
 use crate::format::android::BootImage;
 use crate::format::bzimage::{BzImage, StandaloneImage};
 use crate::format::fdt::Dtb;
+use crate::format::foreign::Foreign;
 use crate::format::image64::Image64;
 use crate::format::pe::{DosHeader, E_LFANEW, Pe};
 use crate::format::trx::Trx;
@@ -102,11 +104,25 @@ rules! {
     UNEXPLAINED = "data.unexplained", Note, "data around the images",
         "no header tells what they are: nobody looked whether they are whole",
         "";
+    KERNEL_END = "kernel.end", Error, "end of the kernel",
+        "the file was cut off: the kernel lacks data, and does not boot",
+        "copy the file again, whole";
+    NO_END = "kernel.no_end", Note, "end of the file",
+        "neither a header nor the kernel's own symbols say how long it is: nobody looked whether the file was cut off",
+        "compare its length, or a sum of it, with that of the original";
+    FOREIGN = "data.foreign", Note, "file of another kind",
+        "kimage does not read what is in it: nobody looked whether it is whole",
+        "take out of it what is to be checked, with the tools for such files, and check that";
 }
 
+const NO_ENDS: &str = "ends of files that state no length";
+const OTHERS: &str = "contents of files of other kinds";
+const IN_PIECES: &str = "a file system may have a file in pieces: take it out of the file system, and check that";
+
 /// What leaves open whether a file is good, and how a verdict says it.
-const NOT_KNOWN: [(&Rule, &str); 3] = [
+const NOT_KNOWN: [(&Rule, &str); 4] = [
     (&UNEXPLAINED, "no header tells what the file is"),
+    (&FOREIGN, "kimage does not check files of this kind"),
     (&LIMIT, "not all that is inside was looked at"),
     (&SEARCH_LIMIT, "not all of it was searched"),
 ];
@@ -136,13 +152,24 @@ pub(crate) const RULES: [&[&Rule]; 6] =
 /// ```
 pub fn verify(opened: &Opened<'_>) -> Verified {
     let mut verified = Verified::default();
+    // A file system may have a file in pieces, which only look like a damaged one.
+    let in_pieces = opened
+        .layers()
+        .first()
+        .is_some_and(|file| file.kind == Kind::Data && Foreign::detect(opened.bytes(file)).is_some());
     for layer in opened.layers() {
         // A layer that could not be read makes no claims.
         let checks = if layer.is_damaged() { Checks::default() } else { check(opened, layer) };
         verified.checks += checks.count() + 1;
         let found = checks.into_findings();
         let read = layer.findings.iter().filter(|one| !found.iter().any(|other| other.rule == one.rule));
-        let all: Vec<Finding> = read.cloned().chain(found.iter().cloned()).collect();
+        let mut all: Vec<Finding> = read.cloned().chain(found.iter().cloned()).collect();
+        for finding in
+            all.iter_mut().filter(|finding| in_pieces && layer.parent.is_some() && finding.severity == Severity::Error)
+        {
+            finding.severity = Severity::Warning;
+            finding.help = IN_PIECES.into();
+        }
         verified.findings.extend(all.into_iter().map(|finding| LayerFinding { layer: layer.id, finding }));
     }
     verified
@@ -165,10 +192,16 @@ fn check(opened: &Opened<'_>, layer: &Layer) -> Checks {
                 checks.append(image.check(bytes));
             }
             efi(bytes, true, &mut checks);
+            if !Pe::detect(bytes) {
+                end(opened, layer, &mut checks);
+            }
         }
         Kind::Known(Format::Zboot) => {
             containers::zboot(opened, layer, &mut checks);
             efi(bytes, false, &mut checks);
+        }
+        Kind::Known(Format::Pe) if Pe::parse(bytes).is_ok_and(|pe| pe.is_for_windows()) => {
+            checks.not_checked(&FOREIGN, None, "a program for Windows", OTHERS);
         }
         Kind::Known(Format::Uki | Format::Pe) => {
             let lost = crate::format::lost_magic(bytes);
@@ -206,13 +239,22 @@ fn check(opened: &Opened<'_>, layer: &Layer) -> Checks {
         Kind::Known(Format::TpLink) => signatures::tplink(bytes, &mut checks),
         Kind::Known(Format::ChromeOs) => signatures::chromeos(&mut checks),
         Kind::Known(Format::Cpio) => signatures::cpio(bytes, &mut checks),
+        Kind::Known(Format::Compressed(Codec::Lz4Legacy)) if layer.parent.is_none() => {
+            let facts = ["decompressed_size", "size_trailer"].map(|name| layer.facts.get(name).map(|fact| &fact.value));
+            if let [Some(super::Value::Number(size)), None] = facts {
+                if crate::codec::may_go_on(*size) {
+                    checks.not_checked(&NO_END, layer.size(), "the stream may go on behind it", NO_ENDS);
+                }
+            }
+        }
         // Their readers check all there is.
         Kind::Known(Format::Compressed(_) | Format::KernelImg | Format::DtTable | Format::Mtk | Format::S390) => {}
         Kind::Data => {
             signatures::data(opened.layers().first().map_or(bytes, |file| opened.bytes(file)), bytes, &mut checks);
-            unexplained(layer, &mut checks);
+            unexplained(layer, bytes, &mut checks);
         }
-        Kind::Kernel | Kind::Config => {}
+        Kind::Kernel => end(opened, layer, &mut checks),
+        Kind::Config => {}
     }
     if layer.parent.is_none() {
         signatures::verified_boot(bytes, &mut checks);
@@ -220,11 +262,38 @@ fn check(opened: &Opened<'_>, layer: &Layer) -> Checks {
     checks
 }
 
-/// A file that nothing explains but images in the middle of it.
-fn unexplained(layer: &Layer, checks: &mut Checks) {
+/// Whether a kernel was cut off that no header bounds, and no container around it.
+fn end(opened: &Opened<'_>, layer: &Layer, checks: &mut Checks) {
+    /// The largest: where the last section ends, some linker scripts go up to the next one.
+    const PAGE: u64 = 64 << 10;
+    let outer = layer.parent.and_then(|id| opened.layer(id)).map(|outer| outer.kind);
+    let is_bounded = outer.is_some_and(|kind| kind != Kind::Known(Format::KernelImg));
+    let has_tree_behind = opened.children(layer.id).any(|child| child.name.starts_with("dtb"));
+    if is_bounded || has_tree_behind {
+        return;
+    }
+    let len = layer.size();
+    match data_end(opened.bytes(layer), opened.arch_of(layer.id)) {
+        Some(end) if len < end && len + PAGE > end => {}
+        Some(end) => {
+            let wanted = format!("{end} at least, by its own symbols");
+            return checks.expect(&KERNEL_END, len, len >= end, format!("{len} bytes"), wanted);
+        }
+        None => {}
+    }
+    checks.not_checked(&NO_END, len, "nothing says where the kernel ends", NO_ENDS);
+}
+
+/// A file that nothing explains but images in the middle of it, or that is of a kind that is not read.
+fn unexplained(layer: &Layer, bytes: &[u8], checks: &mut Checks) {
     let is_between = |region: &&Region| region.kind == RegionKind::Data && region.name.starts_with("data");
     let len: u64 = layer.regions.iter().filter(is_between).map(|region| region.at.end - region.at.start).sum();
-    if layer.parent.is_none() && len > 0 {
+    if layer.parent.is_some() {
+        return;
+    }
+    if let Some(foreign) = Foreign::detect(bytes) {
+        checks.not_checked(&FOREIGN, None, foreign.name, OTHERS);
+    } else if len > 0 {
         checks.not_checked(&UNEXPLAINED, None, format!("{len} bytes"), "data that no header explains");
     }
 }

@@ -246,7 +246,10 @@ impl Form {
     }
 
     fn kernel(self, cpu: &str) -> Vec<u8> {
-        let symbols = self.symbols(cpu);
+        self.kernel_of(cpu, &self.symbols(cpu))
+    }
+
+    fn kernel_of(self, cpu: &str, symbols: &[(String, char, u64)]) -> Vec<u8> {
         let width = if self.is_64 { 8 } else { 4 };
         let mut out = [&noise(0x4000, 6)[..], BANNER].concat();
         // Each function in front of another ends with a return.
@@ -282,7 +285,7 @@ impl Form {
             Addresses::Words => symbols.iter().for_each(|(_, _, address)| out.extend(self.word(*address))),
             Addresses::Distances => {}
             _ => {
-                for (_, _, address) in &symbols {
+                for (_, _, address) in symbols {
                     out.extend(self.order.word(u32::try_from(address - self.base()).unwrap()));
                 }
                 align(&mut out);
@@ -318,7 +321,7 @@ impl Form {
             }
         }
         if self.addresses == Addresses::Distances {
-            for (_, _, symbol) in &symbols {
+            for (_, _, symbol) in symbols {
                 let here = address(out.len());
                 out.extend(distance(here, *symbol));
             }
@@ -370,6 +373,36 @@ fn every_form_of_kallsyms() {
         let align = if is_64 { 32 } else { 4 };
         comes_out("mips", 8, Form { order, is_64, addresses: Addresses::Words, align, tokens: true });
         comes_out("mips", 8, Form { order, is_64, addresses: Addresses::Offsets, align, tokens: true });
+    }
+}
+
+/// A flat kernel that was cut off: where its own symbols say where its data end, that is an error with the place; where they do
+/// not, or where less than a page is missing, which linker scripts fill up, it is said that nobody knows.
+#[test]
+fn where_a_flat_kernel_ends() {
+    const END: usize = 0x4_0000;
+    let dir = tempdir();
+    let verdict = |kernel: &[u8]| {
+        let output = run(kimage().arg("verify").arg(support::put(dir.path(), "kernel", kernel)));
+        (output.status.code(), stdout(&output))
+    };
+    let unknown = "good but for ends of files that state no length, which were NOT checked";
+    for is_64 in [false, true] {
+        let form = Form { order: Order::Little, is_64, addresses: Addresses::Offsets, align: 1, tokens: true };
+        let mut symbols = form.symbols("mips");
+        symbols.push(("_edata".to_owned(), 'D', form.base() + END as u64));
+        let mut kernel = form.kernel_of("mips", &symbols);
+        assert!(kernel.len() < END / 2);
+        kernel.extend(noise(END - kernel.len() + 40, 5));
+        let (status, text) = verdict(&kernel);
+        assert!(status == Some(0) && text.contains(": good: "), "{text}");
+        let (status, text) = verdict(&kernel[..END - 100]);
+        assert!(status == Some(0) && text.contains(unknown) && text.contains("[kernel.no_end]"), "{text}");
+        let (status, text) = verdict(&kernel[..END - 0x1_0000]);
+        assert!(status == Some(1) && text.contains("[kernel.end]"), "{text}");
+        assert!(text.contains("found 196608 bytes, wanted 262144 at least") && text.contains("0x30000"), "{text}");
+        let (status, text) = verdict(&form.kernel("mips"));
+        assert!(status == Some(0) && text.contains(unknown), "{text}");
     }
 }
 
