@@ -391,7 +391,7 @@ fn ends_that_nothing_states() {
         good_but_for(&write(dir.path(), "gzip", &files::gzip(kernel)), &[]);
     }
     // In a uImage, uncompressed (ih_comp 0): its header says how long the kernel is.
-    let mut image = files::uimage(kimage::assemble::kind::KERNEL, &[&flat]);
+    let mut image = files::uimage(kimage::internals::kind::KERNEL, &[&flat]);
     image[31] = 0;
     let header = [&image[..4], &[0; 4], &image[8..64]].concat();
     image[4..8].copy_from_slice(&crc32fast::hash(&header).to_be_bytes());
