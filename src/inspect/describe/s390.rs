@@ -3,7 +3,7 @@
 use super::{Child, Context, Decoded, Described, kernel};
 use crate::bytes::{len64, slice_at};
 use crate::codec::Codec;
-use crate::format::{Format, s390};
+use crate::format::{Format, flat, s390};
 use crate::inspect::{Fact, Kind, Value};
 use crate::layout::RegionKind;
 use crate::payload::search::{find_stream, kernel_end};
@@ -30,7 +30,7 @@ pub(super) fn describe(bytes: &[u8], context: &Context<'_>) -> Described {
             described.whole_part("decompressor", bytes);
         }
         // Before 2.6.36, and where CONFIG_KERNEL_UNCOMPRESSED says so.
-        None if kernel::has_banner(bytes) => {
+        None if flat::has_banner(bytes) => {
             described.title = "S/390 image, not compressed".to_owned();
             described.whole_part("vmlinux", bytes);
             kernel::look_inside_flat(bytes, context, &mut described);
