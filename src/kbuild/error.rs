@@ -63,7 +63,7 @@ pub enum Error {
     /// A symbol whose value is not in the data.
     #[error("Linux 3.18 to 4.6 want z_run_size, which the compressed kernel does not tell")]
     #[diagnostic(help(
-        "give `request.run_size`: where .bss begins in the file vmlinux, and the sizes of .bss and .brk (objdump -h), all added"
+        "give `request.vmlinux`, or `request.run_size`: where .bss begins in the file vmlinux, and the sizes of .bss and .brk (objdump -h), all added"
     ))]
     NoRunSize,
     /// A file is not there.

@@ -98,8 +98,18 @@ pub struct Piggy<'a> {
     run_size: Option<u64>,
 }
 
+/// Releases whose mkpiggy wants `z_run_size`; stable ones of 3.14 to 3.17 may want it, too.
+const RUN_SIZE: std::ops::Range<(u32, u32, u32)> = (3, 18, 0)..(4, 7, 0);
+
 /// The first release with mkpiggy.
 const MKPIGGY: (u32, u32, u32) = (2, 6, 31);
+
+/// Bytes from the start of the file `vmlinux` to the end of .bss and .brk, as if they stood in it (Linux 4.0,
+/// arch/x86/tools/calc_run_size.sh).
+fn run_size(vmlinux: &Elf<'_>) -> Option<u64> {
+    let (bss, brk) = (vmlinux.section(".bss")?, vmlinux.section(".brk")?);
+    bss.offset.min(brk.offset).checked_add(bss.size)?.checked_add(brk.size)
+}
 
 impl<'a> Piggy<'a> {
     /// Reads the size from the last four bytes, as mkpiggy does.
@@ -131,6 +141,21 @@ impl<'a> Piggy<'a> {
         self.of_release(release.as_deref())
     }
 
+    /// As the build of the kernel `vmlinux`, an ELF file, makes it.
+    ///
+    /// # Errors
+    /// [`Error::Image`] when it is none.
+    pub fn of_kernel(self, vmlinux: &[u8]) -> Result<Self> {
+        Ok(self.of(&Elf::parse(vmlinux)?, false))
+    }
+
+    /// The same; with `z_run_size` where it is known to be wanted, or the release tells.
+    pub(super) fn of(self, vmlinux: &Elf<'_>, wants_run_size: bool) -> Self {
+        let piggy = self.of_release(vmlinux.release().as_deref());
+        let wants = wants_run_size || RUN_SIZE.contains(&piggy.age);
+        piggy.with_run_size(run_size(vmlinux).filter(|_| wants))
+    }
+
     /// With `z_run_size`, what the kernel takes of memory when it runs (Linux 3.18 to 4.6, arch/x86/tools/calc_run_size).
     #[must_use]
     pub fn with_run_size(self, run_size: Option<u64>) -> Self {
@@ -157,7 +182,7 @@ impl<'a> Piggy<'a> {
         }
         if let Some(size) = self.run_size {
             constants.push(decimal("z_run_size", size));
-        } else if ((3, 18, 0)..(4, 7, 0)).contains(&self.age) {
+        } else if RUN_SIZE.contains(&self.age) {
             return Err(Error::NoRunSize);
         }
         Ok(constants)

@@ -216,7 +216,8 @@ impl<'a> Rebuild<'a> {
     /// # Errors
     /// [`Error::Field`] when it is too short.
     pub(super) fn piggy_of<'p>(&self, payload: &'p [u8]) -> Result<Piggy<'p>> {
-        Ok(Piggy::new(payload)?.of_release(self.vmlinux.release().as_deref()))
+        let has_run_size = |text| memchr::memmem::find(text, b"z_run_size").is_some();
+        Ok(Piggy::new(payload)?.of(&self.vmlinux, self.folder.piggy_s.is_some_and(has_run_size)))
     }
 
     /// `piggy.o`, ready for the link.

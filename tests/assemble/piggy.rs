@@ -63,6 +63,36 @@ fn the_object_is_the_assemblers() {
     }
 }
 
+/// z_run_size of Linux 3.18 to 4.6: what arch/x86/tools/calc_run_size makes of `objdump -h vmlinux`.
+#[test]
+fn the_memory_of_the_running_kernel() {
+    let tools = ["as", "ld", "objdump"].map(|name| tool(name, "binutils"));
+    let [Some(assembler), Some(ld), Some(objdump)] = tools else { return };
+    let dir = tempdir();
+    let at = |command: &mut Command| run_ok(command.current_dir(dir.path()));
+    for (release, wants) in [("3.17.8", false), ("3.18.0", true), ("4.6.7", true), ("4.7.0", false)] {
+        let text = format!(
+            ".globl _start\n_start: ret\n.section .rodata\n.asciz \"Linux version {release} (u@h) #1\\n\"\n\
+             .bss\n.skip 0x12345\n.section .brk,\"aw\",@nobits\n.skip 0x26000\n"
+        );
+        fs::write(dir.path().join("k.s"), text).unwrap();
+        at(Command::new(&assembler).args(["k.s", "-o", "k.o"]));
+        at(Command::new(&ld).args(["k.o", "-o", "vmlinux"]));
+        let table = support::stdout(&at(Command::new(&objdump).args(["-h", "vmlinux"])));
+        // Index, name, size, two addresses, file offset.
+        let column = |name: &str, column: usize| {
+            let line = table.lines().find(|line| line.split_whitespace().nth(1) == Some(name)).unwrap();
+            u64::from_str_radix(line.split_whitespace().nth(column).unwrap(), 16).unwrap()
+        };
+        let size = column(".bss", 5) + column(".bss", 2) + column(".brk", 2);
+        fs::write(dir.path().join("data"), b"payload\x07\0\0\0").unwrap();
+        let said = support::stdout(&at(kimage().args(["piggy", "data", "--vmlinux", "vmlinux"])));
+        let line = format!(".globl z_run_size\nz_run_size = {size}\n");
+        assert_eq!(said.contains(&line), wants, "{release}: {said}");
+        assert_eq!(said.contains("z_run_size"), wants, "{release}: {said}");
+    }
+}
+
 /// The linker refuses to mix the profiles A and M: what --like is for.
 #[test]
 fn an_object_like_its_neighbours_links_with_them() {

@@ -518,6 +518,9 @@ pub(crate) struct Piggy {
     /// Where to write [default: standard output; piggy.o with --object]
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
+    /// The kernel, linked: its release tells what mkpiggy writes, and its .bss and .brk z_run_size (Linux 3.18 to 4.6)
+    #[arg(long, value_name = "VMLINUX")]
+    pub(crate) vmlinux: Option<PathBuf>,
     /// Linux 3.18 to 4.6: z_run_size, what calc_run_size of the kernel's build prints
     #[arg(long, value_name = "BYTES")]
     pub(crate) run_size: Option<u64>,

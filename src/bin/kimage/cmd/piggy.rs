@@ -14,9 +14,16 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 pub(crate) fn piggy(args: &Args) -> Result<()> {
-    one_stdin(args.like.iter().chain([&args.file]));
+    one_stdin(args.like.iter().chain(&args.vmlinux).chain([&args.file]));
     let input = Input::open(&args.file)?;
-    let piggy = Piggy::new(&input).with_context(|| input.name())?.of_its_age().with_run_size(args.run_size);
+    let mut piggy = Piggy::new(&input).with_context(|| input.name())?.of_its_age();
+    if let Some(path) = &args.vmlinux {
+        let vmlinux = Input::open(path)?;
+        piggy = piggy.of_kernel(&vmlinux).with_context(|| vmlinux.name())?;
+    }
+    if args.run_size.is_some() {
+        piggy = piggy.with_run_size(args.run_size);
+    }
     let is_text = !args.object;
     let default = if is_text { "-" } else { "piggy.o" };
     let path = args.output.as_deref().unwrap_or(Path::new(default));
