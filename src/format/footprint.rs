@@ -63,7 +63,7 @@ pub(crate) struct Footprint {
 
 impl Footprint {
     /// Nothing is known, for this reason.
-    pub(super) fn unknown(why: &'static str) -> Footprint {
+    pub(crate) fn unknown(why: &'static str) -> Footprint {
         Footprint { places: Vec::new(), unknown: Some(why) }
     }
 
@@ -99,6 +99,12 @@ impl Footprint {
             let end = self.add(Stage::Running, format!("segment {index}"), segment.paddr, in_file, kind);
             self.add(Stage::Running, format!("BSS {index}"), end, segment.memsz - in_file, None);
         }
+    }
+
+    /// Adds what the kernel that a boot loader has loaded takes from then on. Gives what is not known of that.
+    pub(crate) fn started(&mut self, kernel: Footprint) -> Option<&'static str> {
+        self.places.extend(kernel.places.into_iter().filter(|place| place.stage != Stage::Loaded));
+        kernel.unknown
     }
 
     /// What is where at that moment, in the order in which it was added.

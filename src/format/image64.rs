@@ -19,6 +19,8 @@ pub(crate) const PE_MAGIC: u32 = 0x8182_23cd;
 /// `LA32` and `LA64`: LoongArch kernels that are no EFI application.
 const LOONGARCH_MAGIC: [u32; 2] = [0x3233_414c, 0x3436_414c];
 pub(crate) const MAGIC_AT: u64 = 56;
+/// What arm64 and RISC-V kernels map their first bytes by.
+pub(crate) const LARGE_PAGE: u64 = 2 << 20;
 const TEXT_OFFSET_AT: u64 = 8;
 const SIZE_AT: u64 = 16;
 const FLAGS_AT: u64 = 24;
@@ -159,6 +161,17 @@ impl Image64 {
     /// May it be anywhere in memory, not only close to the start of it (arm64, bit 3 of `flags`; the others have no such rule)?
     pub(crate) fn is_anywhere(&self) -> bool {
         self.arch != Arch::Arm64 || self.flags & 1 << 3 != 0
+    }
+
+    /// Where U-Boot's `booti` and `bootm` start an image that was loaded to `at`, on a board whose RAM begins at `ram`
+    /// (arch/arm/lib/image.c, `booti_setup`): arm64's may be anywhere, or goes close to the start of the RAM, each from a multiple
+    /// of 2 MiB on; the others stay.
+    pub(crate) fn started_at(&self, at: u64, ram: u64) -> u64 {
+        if self.arch != Arch::Arm64 {
+            return at;
+        }
+        let low = if self.is_anywhere() { at.saturating_sub(self.load_offset()) } else { ram };
+        low.checked_next_multiple_of(LARGE_PAGE).unwrap_or(low).saturating_add(self.load_offset())
     }
 
     /// The memory that an image of `len` bytes takes whose first byte is at `start`. It runs where it was loaded.

@@ -40,6 +40,8 @@ const BANK: u64 = 128 << 20;
 const PAGE_TABLES: u64 = 0x4000;
 /// What the decompressor takes behind its image: BSS and stack (4 KiB each are plenty), and 64 KiB to allocate from.
 const DECOMPRESSOR: u64 = 0x1_2000;
+/// Bytes of the decompressor's code that moves it; no Linux has had more.
+const RELOCATION: u64 = 0x1000;
 /// Fields of the header.
 pub(crate) const FIELDS: &[Field] =
     &[Field::new("start", START_AT, 4), Field::new("end", END_AT, 4), Field::new("endianness", ENDIAN_AT, 4)];
@@ -247,13 +249,40 @@ impl<'a> ZImage<'a> {
         let tables = kernel.saturating_sub(PAGE_TABLES);
         footprint.add(Stage::Running, "page tables", tables, PAGE_TABLES, None);
         let bss = footprint.add(Stage::Running, "kernel", kernel, table.kernel_size.into(), RegionKind::Code);
-        let last = footprint.add(Stage::Running, "BSS", bss, table.bss_size.into(), None);
-        // In the way of what it unpacks, the decompressor first moves itself behind it.
-        if at < last && tables < end {
-            let moved = last.checked_next_multiple_of(256).unwrap_or(last);
-            footprint.add(Stage::Decompressing, "zImage, moved", moved, end - at, RegionKind::Payload);
+        footprint.add(Stage::Running, "BSS", bss, table.bss_size.into(), None);
+        // head.S: in the way of what it unpacks, which has no BSS yet, the decompressor first moves itself behind it. A device
+        // tree that is appended is kept out of a BSS that is longer than the decompressor in front of it.
+        let has_tree = self.behind.trees.first().is_some_and(|tree| tree.start == self.end);
+        let grown = if has_tree { u64::from(table.bss_size).saturating_sub(self.end) } else { 0 };
+        let out = bss.saturating_add(grown);
+        if at < out && tables < end {
+            let moved = out.saturating_add(self.relocation_code().unwrap_or(RELOCATION)) & !0xff;
+            let end = footprint.add(Stage::Decompressing, "zImage, moved", moved, self.end, RegionKind::Payload);
+            let end = footprint.add(Stage::Decompressing, "device trees", end, behind, RegionKind::Data);
+            footprint.add(Stage::Decompressing, "BSS, heap, stack", end, DECOMPRESSOR, None);
         }
         footprint
+    }
+
+    /// The number that head.S adds to the end of the kernel before it moves itself behind, which is the length of the code that
+    /// does so: `add r10, r10, #N; bic r10, r10, #255`, as ARM or as Thumb-2 code (Arm ARM, A5.2.4 and A6.3.2).
+    fn relocation_code(&self) -> Option<u64> {
+        let cursor = Cursor::new(self.bytes, magic_endian(self.bytes)?);
+        (HEADER_LEN..RELOCATION.min(self.end)).step_by(2).find_map(|at| {
+            let word = |at: u64| cursor.u32("head.S", at).ok();
+            let half = |at: u64| cursor.u16("head.S", at).ok();
+            let number = match (word(at)?, word(at + 4)?) {
+                (add, 0xe3ca_a0ff) if add >> 12 == 0xe28aa => (add & 0xff).rotate_right(add >> 7 & 0x1e),
+                _ => match [half(at)?, half(at + 2)?, half(at + 4)?, half(at + 6)?].map(u32::from) {
+                    [add, low, 0xf02a, 0x0aff] if add & !0x400 == 0xf10a && low & 0x8f00 == 0x0a00 => {
+                        let rotation = (add >> 10 & 1) << 4 | (low >> 12 & 7) << 1 | (low >> 7 & 1);
+                        (low & 0x7f | 0x80).rotate_right(rotation)
+                    }
+                    _ => return None,
+                },
+            };
+            Some(number.into()).filter(|number| *number <= RELOCATION)
+        })
     }
 
     /// What the image consists of.

@@ -10,7 +10,7 @@ use crate::format::bzimage::{BzImage, Unpacked};
 use crate::format::fit::Fit;
 use crate::format::footprint::{Footprint, Place, Stage};
 use crate::format::image64::Image64;
-use crate::format::uimage::UImage;
+use crate::format::uimage::{COMP_NONE, UImage};
 use crate::format::zimage::ZImage;
 use crate::layout::RegionKind;
 use std::collections::HashMap;
@@ -303,10 +303,17 @@ fn elf(elf: &Elf<'_>) -> Option<Picture> {
 fn fit(opened: &Opened<'_>, layer: &Layer, fit: &Fit<'_>) -> Picture {
     let places = opened.children(layer.id).map(|child| ((child.in_parent.start, child.in_parent.end), child.id));
     let places: HashMap<(u64, u64), LayerId> = places.collect();
-    let footprint = fit.footprint(|at| opened.contents(*places.get(&(at.start, at.end))?).map(len64));
+    let mut footprint = fit.footprint(|at| opened.contents(*places.get(&(at.start, at.end))?).map(len64));
+    let name = fit.booted().and_then(|booted| booted.images("kernel").first().copied());
+    let kernel = name.and_then(|name| fit.images().find(|image| image.name() == name)).and_then(|image| {
+        let placement = image.placement().ok()??;
+        let id = *places.get(&(placement.range().start, placement.range().end))?;
+        start(opened, id, image.is_packed(), image.load_address()?)
+    });
+    let not_known = kernel.and_then(|kernel| footprint.started(kernel));
     let entries =
         fit.images().filter_map(|image| Some(entry_note(image.name(), image.entry()?, image.load_address()?)));
-    let notes = entries.chain(overlaps(&footprint)).collect();
+    let notes = entries.chain(overlaps(&footprint)).chain(not_known.map(str::to_owned)).collect();
     ("addresses as U-Boot has them; an image without a load address stays where the FIT is", footprint, notes)
 }
 
@@ -319,11 +326,29 @@ fn android(image: &BootImage<'_>) -> Picture {
 
 /// Where U-Boot copies the data, and where it would go on from there.
 fn uimage(opened: &Opened<'_>, layer: &Layer, image: &UImage<'_>) -> Picture {
-    let inside = opened.children(layer.id).next().and_then(|data| opened.contents(data.id)).map(len64);
-    let footprint = image.footprint(inside);
-    let kernel = footprint.range(Stage::Loaded);
-    let notes = kernel.map(|at| entry_note("the kernel", image.header().entry.into(), at.start)).into_iter().collect();
-    ("addresses as U-Boot has them", footprint, notes)
+    let data = opened.children(layer.id).next().map(|data| data.id);
+    let mut footprint = image.footprint(data.and_then(|data| opened.contents(data)).map(len64));
+    let at = footprint.range(Stage::Loaded).map(|at| at.start);
+    let entry = at.map(|at| entry_note("the kernel", image.header().entry.into(), at));
+    let is_packed = image.header().comp != COMP_NONE;
+    let kernel = data.zip(at).and_then(|(data, at)| start(opened, data, is_packed, at));
+    let not_known = kernel.and_then(|kernel| footprint.started(kernel)).map(str::to_owned);
+    ("addresses as U-Boot has them", footprint, entry.into_iter().chain(not_known).collect())
+}
+
+/// What the kernel in this layer takes once U-Boot has put it, unpacked if it `is_packed`, to `at` and starts it.
+fn start(opened: &Opened<'_>, id: LayerId, is_packed: bool, at: u64) -> Option<Footprint> {
+    const FAR: &str = "U-Boot moves the kernel to the start of the RAM, which nothing in the file tells";
+    let kernel = if is_packed { opened.contents(id)? } else { opened.bytes(opened.layer(id)?) };
+    Some(match Format::detect(kernel)? {
+        Format::ZImage => ZImage::parse_alone(kernel).ok()?.footprint(at),
+        Format::BzImage => BzImage::parse(kernel).ok()?.footprint(None),
+        Format::Image64(_) => match Image64::detect(kernel)? {
+            image if image.is_anywhere() => image.footprint(image.started_at(at, 0), len64(kernel)),
+            _ => Footprint::unknown(FAR),
+        },
+        _ => return None,
+    })
 }
 
 /// What overlaps of what is loaded one behind the other.

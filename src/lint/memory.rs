@@ -5,7 +5,7 @@
 use super::rules;
 use super::{Board, Files, codec_word, format_word};
 use crate::arch::Arch;
-use crate::bytes::{Align, help, len64};
+use crate::bytes::{help, len64};
 use crate::codec::{self, Codec};
 use crate::error::{Error, Result};
 use crate::finding::Rule;
@@ -13,7 +13,7 @@ use crate::finding::{Finding, Severity};
 use crate::format::bzimage::BzImage;
 use crate::format::fit::{BootView, Configuration, Fit};
 use crate::format::footprint::{Footprint, Stage};
-use crate::format::image64::Image64;
+use crate::format::image64::{Image64, LARGE_PAGE};
 use crate::format::uimage::{ARCH, COMPRESSION, HEADER_LEN, OS, OS_LINUX, TYPE, UImage, arch_word, kind};
 use crate::format::zimage::{self, ZImage};
 use crate::format::{Format, flat, what_is};
@@ -75,11 +75,6 @@ impl fmt::Display for Use {
     }
 }
 
-/// arm64 and RISC-V map their first page by a large one.
-const LARGE_PAGE: Align = match Align::new(2 << 20) {
-    Some(align) => align,
-    None => Align::PAGE,
-};
 /// How much memory U-Boot takes an arm64 Image without a size (Linux before 3.17) to need.
 const OLD_IMAGE: u64 = 16 << 20;
 /// No kernel unpacks to more, whatever its stream declares.
@@ -116,7 +111,7 @@ pub(super) fn other_configurations(image: &[u8]) -> Vec<Finding> {
     let Some(fit) = Some(image).filter(|image| Fit::detect(image)).and_then(|image| Fit::parse(image).ok()) else {
         return Vec::new();
     };
-    let Some(chosen) = chosen(&fit) else { return Vec::new() };
+    let Some(chosen) = fit.booted() else { return Vec::new() };
     let view = BootView::of_fit(&fit);
     let own: HashSet<String> =
         view.bootm(Some(chosen.name())).into_iter().map(|finding| format!("{finding:?}")).collect();
@@ -141,13 +136,6 @@ pub(super) fn other_configurations(image: &[u8]) -> Vec<Finding> {
         )));
     }
     findings
-}
-
-/// The configuration that boots if nobody names another: the default one, or the first.
-fn chosen<'f, 'a>(fit: &'f Fit<'a>) -> Option<Configuration<'f, 'a>> {
-    let first = || fit.configurations().next().map(|first| first.name());
-    let wanted = fit.default().or_else(first);
-    fit.configurations().find(|it| Some(it.name()) == wanted)
 }
 
 /// As [`memory`], with the kernel loaded to `load` whatever its header says.
@@ -328,7 +316,7 @@ impl Boot<'_> {
     }
 
     fn fit(&mut self, fit: &Fit<'_>, at: u64) -> Result<()> {
-        let Some(configuration) = chosen(fit) else {
+        let Some(configuration) = fit.booted() else {
             let help = "add a configuration".to_owned();
             self.error(&rules::FIT, "the FIT has no configuration to boot".to_owned(), help);
             return Ok(());
@@ -416,7 +404,9 @@ impl Boot<'_> {
             None => {
                 // Of arm64, `bootm` takes what need not be loaded to the start of the RAM; others stay where they are.
                 let noload = || match Image64::detect(data).filter(|image| image.arch == Arch::Arm64) {
-                    Some(image) => Some(LARGE_PAGE.up(self.ram_start()?)?.saturating_add(image.load_offset())),
+                    Some(image) => Some(
+                        self.ram_start()?.checked_next_multiple_of(LARGE_PAGE)?.saturating_add(image.load_offset()),
+                    ),
                     None => Some(start),
                 };
                 let load = load.or_else(noload).unwrap_or(start);
@@ -563,16 +553,13 @@ impl Boot<'_> {
         let len = len64(kernel);
         if image.arch != Arch::Arm64 {
             // U-Boot leaves it where it is.
-            if image.arch == Arch::Riscv && at % LARGE_PAGE.bytes() != 0 {
+            if image.arch == Arch::Riscv && at % LARGE_PAGE != 0 {
                 let message = format!("the RISC-V kernel is started at {at:#x}, which is no multiple of 2 MiB");
                 self.error(&rules::ALIGN, message, "have it started at a multiple of 2 MiB".to_owned());
             }
             return self.footprint(&image.footprint(at, len), &rules::BSS);
         }
-        // It may be anywhere; else U-Boot takes it to the start of the RAM.
-        let low = at.saturating_sub(image.load_offset());
-        let low = if image.is_anywhere() { low } else { self.ram_start().unwrap_or(at) };
-        let start = LARGE_PAGE.up(low).unwrap_or(low).saturating_add(image.load_offset());
+        let start = image.started_at(at, self.ram_start().unwrap_or(at));
         let size = match image.footprint(start, len).unknown {
             Some(why) => {
                 self.note(&rules::BSS, why);

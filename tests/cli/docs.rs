@@ -31,6 +31,7 @@ const REAL: &[(&str, &str)] = &[
     ("--build-dir", "x86_64-xz"),
     ("kimage relocs", "x86_64-xz"),
     ("kimage voffset", "x86_64-xz"),
+    ("kimage system-map vmlinux", "x86_64-xz"),
     ("--against vmlinux", "x86_64-xz"),
     ("kimage doctor", "x86_64-xz"),
     // The kernels of the corpus have no kallsyms.

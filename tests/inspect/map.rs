@@ -2,7 +2,7 @@
 
 use crate::files;
 use crate::support::{self, corpus, kimage, read, run, run_ok, stdout, tempdir, testdata, tool};
-use kimage::assemble::{StandaloneRequest, bzimage_standalone};
+use kimage::assemble::{ARCH, FitFile, FitRequest, StandaloneRequest, UImageRequest, bzimage_standalone, fit, uimage};
 use kimage::inspect::map::{Paint, map};
 use kimage::inspect::verify::verify;
 use kimage::inspect::{Limits, open};
@@ -175,8 +175,9 @@ fn map_and_lint_agree_on_arm() {
     let apart = [named("the running kernel", kernel.clone()), named("the decompressor", at(32 << 20))];
     assert_eq!(uses(32 << 20), apart);
     assert_eq!(lane(&zimage, "loaded"), at(32 << 20));
-    // In the way of the kernel it moves behind it.
-    let moved = named("the decompressor, moved", at(kernel.end.next_multiple_of(256)));
+    // In the way of what it unpacks it moves behind it; its code is not head.S's.
+    let out = 0x8000 + word(word(table + 8));
+    let moved = named("the decompressor, moved", at((out + 0x1000) / 256 * 256));
     assert_eq!(uses(0x8000), [apart[0].clone(), named("the decompressor", at(0x8000)), moved]);
 
     let mut image = files::image64(b"ARM\x64");
@@ -190,6 +191,75 @@ fn map_and_lint_agree_on_arm() {
     assert!(text.contains("not known") && !text.contains("must be free"), "{text}");
     let linted = lint(&board("arm64", 0x8_0000), &Files { image: &image, dtb: None, ramdisk: None }).unwrap();
     assert_eq!(linted.findings.iter().map(|it| it.rule).collect::<Vec<_>>(), ["lint.bss"]);
+}
+
+/// head.S (Linux 6.1): `r10 = r4 + size + ((reloc_code_end - restart + 256) & ~255)`, rounded down to 256, is where it moves;
+/// the size is that of what comes out, without its BSS. In a uImage and in a FIT as well as by itself.
+#[test]
+fn a_zimage_moves_itself_as_head_s_does() {
+    const AT: u64 = 0x8000_8000;
+    let moved_in = |image: &[u8]| {
+        let memory = map(&open(image, &Limits::default()).unwrap()).memory.unwrap();
+        let lane = memory.lanes.into_iter().find(|lane| lane.name == "decompressing").unwrap();
+        lane.spans.into_iter().find(|span| span.name == "zImage, moved").unwrap().at
+    };
+    let in_containers = |zimage: &[u8]| {
+        let request = UImageRequest { load: Some(AT), arch: ARCH.id("arm"), ..UImageRequest::default() };
+        let uimage = files::emit(&uimage(&request, &[zimage], &[]).unwrap().plan);
+        let kernel = Some(FitFile { name: "zImage", bytes: zimage });
+        let request =
+            FitRequest { kernel, arch: ARCH.id("arm"), load: Some(AT), entry: Some(AT), ..Default::default() };
+        let places = [moved_in(&uimage), moved_in(&files::emit(&fit(&request).unwrap().plan))];
+        assert_eq!(places[0], places[1]);
+        assert_eq!(lane(&uimage, "running").start, AT - 0x4000);
+        places[0].clone()
+    };
+    let mut made = files::zimage();
+    let len = made.len() as u64;
+    let word = |bytes: &[u8], at: usize| u64::from(u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap()));
+    let table = word(&made, 0x38) as usize - word(&made, 0x28) as usize;
+    let size = word(&made, word(&made, table + 8) as usize);
+    // What the assembler makes of `add r10, r10, #N; bic r10, r10, #255`: ARM code with 0xb00, Thumb-2 code with 0x800.
+    for (code, relocation) in [
+        ([0xe28a_ac0b_u32, 0xe3ca_a0ff].map(u32::to_le_bytes).concat(), 0xb00),
+        ([0xf50a_u16, 0x6a00, 0xf02a, 0x0aff].map(u16::to_le_bytes).concat(), 0x800),
+    ] {
+        made[0x40..0x48].copy_from_slice(&code);
+        let start = (AT + size + relocation) / 256 * 256;
+        assert_eq!(in_containers(&made), start..start + len, "{relocation:#x}");
+    }
+    for tree in support::trees("ARM", support::Tree::is_arm) {
+        let zimage = tree.read("arch/arm/boot/zImage");
+        let vmlinux = tree.path("arch/arm/boot/compressed/vmlinux");
+        let Some(nm) = tool("nm", "binutils") else { return };
+        let symbols = stdout(&run_ok(std::process::Command::new(nm).arg(vmlinux)));
+        let symbol = |name: &str| {
+            let line = symbols.lines().find(|line| line.ends_with(&format!(" {name}"))).unwrap();
+            u64::from_str_radix(line.split(' ').next().unwrap(), 16).unwrap()
+        };
+        let relocation = (symbol("reloc_code_end") - symbol("restart") + 256) & !255;
+        let size = word(&zimage, symbol("input_data_end") as usize - 4);
+        assert_eq!(in_containers(&zimage).start, (AT + size + relocation) & !255, "{}", tree.name);
+    }
+}
+
+/// U-Boot starts an arm64 kernel from a multiple of 2 MiB on (`booti_setup`), where its header does not ask for the start of RAM.
+#[test]
+fn a_kernel_in_a_container_runs_where_u_boot_moves_it() {
+    let mut image = files::image64(b"ARM\x64");
+    let size = u64::from_le_bytes(image[16..24].try_into().unwrap());
+    let offset = u64::from_le_bytes(image[8..16].try_into().unwrap());
+    let made = |image: &[u8]| {
+        let kernel = Some(FitFile { name: "Image", bytes: image });
+        let (load, entry) = (Some(0x4010_0000), Some(0x4010_0000));
+        files::emit(&fit(&FitRequest { kernel, load, entry, ..FitRequest::default() }).unwrap().plan)
+    };
+    image[24] = 8;
+    let start = (0x4010_0000_u64 - offset).next_multiple_of(2 << 20) + offset;
+    assert_eq!(lane(&made(&image), "running"), start..start + size);
+    image[24] = 0;
+    let text = text("fit", &made(&image), 300, Style::default());
+    assert!(text.contains("start of the RAM, which nothing in the file tells") && !text.contains("running"), "{text}");
 }
 
 #[test]

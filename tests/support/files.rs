@@ -47,7 +47,7 @@ fn tiny(name: &str) -> Vec<u8> {
     read(&testdata("tiny").join(name))
 }
 
-fn emit(plan: &Plan<'_>) -> Vec<u8> {
+pub fn emit(plan: &Plan<'_>) -> Vec<u8> {
     let mut out = Vec::new();
     plan.emit(&mut out).unwrap();
     out

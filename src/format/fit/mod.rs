@@ -121,8 +121,8 @@ impl<'a> Fit<'a> {
         for image in self.images() {
             let (Some(load), Ok(Some(placement))) = (image.load_address(), image.placement()) else { continue };
             let at = placement.range();
-            let is_packed = image.text("compression").is_some_and(|name| name != "none");
-            let len = Some(at).filter(|_| is_packed).and_then(&unpacked).unwrap_or(at.end.saturating_sub(at.start));
+            let len =
+                Some(at).filter(|_| image.is_packed()).and_then(&unpacked).unwrap_or(at.end.saturating_sub(at.start));
             let is_code = image.entry().is_some() || image.text("type") == Some("kernel");
             let kind = if is_code { RegionKind::Code } else { RegionKind::Data };
             footprint.add(Stage::Loaded, image.name().to_owned(), load, len, kind);
@@ -173,6 +173,13 @@ impl<'a> Fit<'a> {
     /// The name of the configuration that boots when none is asked for.
     pub fn default(&self) -> Option<&'a str> {
         self.tree.find("/configurations")?.property("default")?.string()
+    }
+
+    /// The configuration that boots if nobody names another: the default one, or the first.
+    pub(crate) fn booted(&self) -> Option<Configuration<'_, 'a>> {
+        let first = || self.configurations().next().map(|first| first.name());
+        let wanted = self.default().or_else(first);
+        self.configurations().find(|it| Some(it.name()) == wanted)
     }
 
     /// Where external data is counted from: the end of the blob, rounded up to 4 (boot/image-fit.c,
@@ -240,6 +247,11 @@ impl<'f, 'a> Image<'f, 'a> {
     /// Its node.
     pub(crate) fn node(&self) -> NodeRef<'f, 'a> {
         self.node
+    }
+
+    /// Does U-Boot decompress it?
+    pub(crate) fn is_packed(&self) -> bool {
+        self.text("compression").is_some_and(|name| name != "none")
     }
 
     /// A property that is text: `description`, `type`, `os`, `arch`, `compression`.
