@@ -2,7 +2,8 @@
 
 use super::Elf;
 use super::raw::{PT_NOTE, SHT_NOTE};
-use crate::bytes::{Cursor, slice, until_zero};
+use crate::bytes::{Cursor, Endian, slice, until_zero};
+use std::ops::Range;
 
 /// A note (gABI, "Note Section").
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,6 +80,21 @@ impl<'a> Elf<'a> {
         }
         if joined.is_empty() { std::iter::once(0..have).collect() } else { joined }
     }
+}
+
+/// The notes of a kernel without headers, one of which is at `at`: those that are one behind the other with it.
+pub(crate) fn notes_around(bytes: &[u8], at: u64, endian: Endian) -> Range<u64> {
+    /// A kernel's notes take some hundred bytes.
+    const FAR: u64 = 4096;
+    let cursor = Cursor::new(bytes, endian);
+    let next = |at: &u64| {
+        let (note, next) = read(&cursor, *at, 4, 0)?;
+        matches!(note.owner, b"GNU" | b"Linux" | b"Xen").then_some(next)
+    };
+    let chain = |from: u64| std::iter::successors(Some(from), next).take(MAX_NOTES);
+    let before = (0..FAR.min(at) / 4).rev().map(|words| at - 4 * (words + 1));
+    let start = before.into_iter().find(|from| chain(*from).take_while(|here| *here <= at).last() == Some(at));
+    start.unwrap_or(at)..chain(at).last().unwrap_or(at)
 }
 
 fn read<'a>(cursor: &Cursor<'a>, at: u64, align: u64, base: u64) -> Option<(Note<'a>, u64)> {

@@ -23,6 +23,9 @@ pub enum UnflattenError {
     /// No table of all symbols.
     #[error("the kernel has no kallsyms (CONFIG_KALLSYMS), and what it exports to modules is not all")]
     OnlyExports,
+    /// No table of initcalls.
+    #[error("the kernel's symbols do not say where its initcalls are (CONFIG_KALLSYMS_ALL)")]
+    NoInitcalls,
     /// The symbols do not lead to the first byte.
     #[error("the kernel is flat, and its kallsyms do not tell the address of its first byte")]
     NoStart,

@@ -54,6 +54,22 @@ impl WithSymbols<'_> {
         }
     }
 
+    /// The functions that start what is built in, as lines of text: address, level and name, in the kernel's order.
+    ///
+    /// # Errors
+    /// [`Error::Unflatten`](crate::Error::Unflatten) when the symbols do not bound their table.
+    pub fn initcalls(&self) -> Result<Vec<u8>> {
+        let elf = Elf::parse(&self.elf)?;
+        let table = elf.symbols().into_iter().flatten().filter(|_| self.source == SymbolSource::Table);
+        let table = table.map(|symbol| KernelSymbol {
+            address: symbol.value,
+            class: u8::try_from(elf.nm_class(&symbol)).unwrap_or(b'?'),
+            name: symbol.name.to_vec(),
+        });
+        let symbols: Vec<KernelSymbol> = table.chain(self.symbols.iter().cloned()).collect();
+        Ok(elf::initcalls(&elf, &symbols).ok_or(UnflattenError::NoInitcalls)?)
+    }
+
     /// Without those that tell ARM's code from Thumb's, which are ours.
     fn own(&self) -> impl Iterator<Item = &KernelSymbol> {
         self.symbols.iter().filter(|symbol| !symbol.name.starts_with(b"$"))

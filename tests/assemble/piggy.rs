@@ -66,8 +66,8 @@ fn the_object_is_the_assemblers() {
 /// z_run_size of Linux 3.18 to 4.6: what arch/x86/tools/calc_run_size makes of `objdump -h vmlinux`.
 #[test]
 fn the_memory_of_the_running_kernel() {
-    let tools = ["as", "ld", "objdump"].map(|name| tool(name, "binutils"));
-    let [Some(assembler), Some(ld), Some(objdump)] = tools else { return };
+    let (Some(assembler), Some(ld)) = (tool("as", "binutils"), tool("ld", "binutils")) else { return };
+    let Some(objdump) = tool("objdump", "binutils") else { return };
     let dir = tempdir();
     let at = |command: &mut Command| run_ok(command.current_dir(dir.path()));
     for (release, wants) in [("3.17.8", false), ("3.18.0", true), ("4.6.7", true), ("4.7.0", false)] {

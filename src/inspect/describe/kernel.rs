@@ -3,7 +3,7 @@
 use super::{Child, Context, Decoded, Described};
 use crate::bytes::{Endian, len64, slice, slice_at};
 use crate::codec::Codec;
-use crate::elf::banner_in;
+use crate::elf::{banner_in, notes_around};
 use crate::format::fdt::Behind;
 use crate::format::{Format, btf};
 use crate::inspect::{Fact, Kind};
@@ -43,9 +43,11 @@ pub(super) fn look_inside_flat(bytes: &[u8], context: &Context<'_>, described: &
     let whole = 0..len64(bytes);
     let all = std::slice::from_ref(&whole);
     describe_inside(bytes, all, all, None, context, described);
-    if let Some((at, id)) = scan_build_id(bytes) {
+    if let Some((head, at, order)) = scan_build_id(bytes) {
+        let id = slice_at(bytes, &at).unwrap_or_default();
         let fact = Fact::new("build_id", crate::inspect::Value::Bytes(id.to_vec()));
-        described.facts.push(fact.meaning("found by the head of its note").at(at, len64(id)));
+        described.facts.push(fact.meaning("found by the head of its note").at(at.start, len64(id)));
+        described.part("notes", notes_around(bytes, head, order));
     }
 }
 
@@ -189,14 +191,15 @@ fn size_follows(bytes: &[u8], at: &Range<u64>, endian: Option<Endian>) -> bool {
     }
 }
 
-/// A GNU build id by the head of its note: name size 4, 20 bytes, type 3, `GNU`.
-fn scan_build_id(bytes: &[u8]) -> Option<(u64, &[u8])> {
+/// A GNU build id by the head of its note (name size 4, 20 bytes, type 3, `GNU`): where the note begins and the id is, and
+/// in which byte order.
+fn scan_build_id(bytes: &[u8]) -> Option<(u64, Range<u64>, Endian)> {
     const LITTLE: &[u8] = b"\x04\0\0\0\x14\0\0\0\x03\0\0\0GNU\0";
     const BIG: &[u8] = b"\0\0\0\x04\0\0\0\x14\0\0\0\x03GNU\0";
-    [LITTLE, BIG].into_iter().find_map(|head| {
-        let at = memchr::memmem::find(bytes, head)?.checked_add(head.len())?;
-        let at = u64::try_from(at).ok()?;
-        Some((at, slice(bytes, at, 20)?))
+    [(LITTLE, Endian::Little), (BIG, Endian::Big)].into_iter().find_map(|(head, order)| {
+        let note = u64::try_from(memchr::memmem::find(bytes, head)?).ok()?;
+        let at = note.checked_add(len64(head))?;
+        slice(bytes, at, 20).map(|_| (note, at..at + 20, order))
     })
 }
 

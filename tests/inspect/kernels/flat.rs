@@ -71,3 +71,33 @@ fn the_configuration_of_each_age() {
         assert_eq!(fact(&kernel, "config_built_in"), "yes", "{head}");
     }
 }
+
+/// The notes that stand with the build id, in either byte order.
+#[test]
+fn notes_are_a_part() {
+    for is_big in [false, true] {
+        let word = |word: u32| if is_big { word.to_be_bytes() } else { word.to_le_bytes() };
+        let note = |owner: &[u8], kind, desc: &[u8]| {
+            let owner_len = u32::try_from(owner.len()).unwrap();
+            let mut note = [word(owner_len), word(u32::try_from(desc.len()).unwrap()), word(kind)].concat();
+            for text in [owner, desc] {
+                note.extend_from_slice(text);
+                note.resize(note.len().next_multiple_of(4), 0);
+            }
+            note
+        };
+        let notes = [
+            note(b"Xen\0", 6, b"linux\0"),
+            note(b"Linux\0", 0x100, &word(0)),
+            note(b"GNU\0", 3, &[0xab; 20]),
+            note(b"Linux\0", 0x101, b"\x06\0\x01"),
+        ]
+        .concat();
+        let mut kernel = kernel(b"code", 0, 3000);
+        kernel.resize(kernel.len().next_multiple_of(4), 0x11);
+        kernel.extend_from_slice(&notes);
+        kernel.extend(noise(300, 5));
+        assert_eq!(part(&kernel, "notes"), notes, "{is_big}");
+        assert_eq!(fact(&kernel, "build_id"), "ab".repeat(20), "{is_big}");
+    }
+}

@@ -7,6 +7,7 @@ mod against;
 mod behind;
 mod decompressor;
 mod flat;
+mod initcalls;
 mod lzma;
 mod made;
 mod rpi;

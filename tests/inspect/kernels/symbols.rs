@@ -162,6 +162,18 @@ fn tables_of_each_age_and_exports() {
             };
             assert!(stderr(&output).contains(said), "{order:?} {is_64} {old:?}: {}", stderr(&output));
             symbols.sort_by_key(|(_, address)| *address);
+            // What modules may use is no System.map.
+            let map = run(kimage().arg("system-map").arg(&inner));
+            let is_whole = matches!(old, Old::Stems | Old::Modutils);
+            assert_eq!(map.status.code(), Some(i32::from(!is_whole)), "{order:?} {is_64} {old:?}");
+            if is_whole {
+                let name = |line: &str| line.split(' ').nth(2).map(str::to_owned);
+                let names: Vec<_> = stdout(&map).lines().filter_map(name).collect();
+                assert!(symbols.iter().map(|(name, _)| name).eq(&names), "{order:?} {is_64} {old:?}");
+            } else {
+                let said = stderr(&map);
+                assert!(said.contains("what it exports to modules is not all") && map.stdout.is_empty(), "{said}");
+            }
             let found: Vec<_> = nm(&file, &nm_path).into_iter().map(|(name, _, address)| (name, address)).collect();
             assert_eq!(found, symbols, "{order:?} {is_64} {old:?}");
         }

@@ -13,6 +13,9 @@ use kimage::report::{FileInfo, write_files_json};
 use std::io::Write;
 use std::path::Path;
 
+/// The part that is made, not cut out.
+const INITCALLS: &str = "initcalls";
+
 pub(crate) fn extract(args: &Extract) -> Result<()> {
     let input = Input::open(&args.file)?;
     // What is asked for is unpacked.
@@ -25,8 +28,18 @@ pub(crate) fn extract(args: &Extract) -> Result<()> {
         if name == "vmlinux" && !args.symbols && unpack(&mut opened, args)? {
             return Ok(());
         }
-        let Some(part) = opened.part(name) else { return no_such_part(&input, &opened, name) };
+        // No range of the file, but what the kernel's symbols make of it.
+        let is_initcalls = name == INITCALLS;
+        let Some(part) = opened.part(if is_initcalls { "vmlinux" } else { name }) else {
+            return no_such_part(&input, &opened, name);
+        };
         undamaged(&opened, &part).with_context(|| input.name())?;
+        if is_initcalls {
+            let kernel = opened.with_symbols(&part).with_context(|| input.name())?;
+            let text = kernel.initcalls().with_context(|| input.name())?;
+            let output = Output { path: &args.output, sync: args.sync, is_text: true };
+            return output.write(text.len() as u64, |out| Ok(out.write_all(&text)?));
+        }
         let output = Output { path: &args.output, sync: args.sync, is_text: is_text(&part) };
         if args.symbols {
             return with_symbols(&opened, &part, &output).with_context(|| format!("{}: {}", input.name(), part.name));
