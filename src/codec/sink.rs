@@ -18,6 +18,8 @@ pub(super) struct Sink<'w> {
     /// How much had come out when it began, and how much came out of the one before it.
     started: u64,
     before: u64,
+    /// For many small frames of zstd.
+    pub(super) decompressor: Option<zstd::bulk::Decompressor<'static>>,
 }
 
 impl<'w> Sink<'w> {
@@ -25,7 +27,7 @@ impl<'w> Sink<'w> {
     pub(super) const SMALL: u64 = 64 << 10;
 
     pub(super) fn new(codec: Codec, limit: u64, out: &'w mut dyn Write) -> Self {
-        Sink { out, codec, limit, produced: 0, base: 0, started: 0, before: u64::MAX }
+        Sink { out, codec, limit, produced: 0, base: 0, started: 0, before: u64::MAX, decompressor: None }
     }
 
     /// Says where in the input the next stream begins.

@@ -8,6 +8,7 @@ use super::sink::ErrorCapture;
 use super::{Codec, Error, Parameters, Result, Sink};
 use crate::bytes::len64;
 use std::io::{self, Write};
+use zstd::bulk::Decompressor;
 use zstd::stream::raw::{CParameter, DParameter};
 use zstd::stream::read::Decoder;
 use zstd::stream::write::Encoder;
@@ -53,9 +54,27 @@ fn window_log(window: u64) -> Result<u32> {
 }
 
 /// Checks the checksum and the size where the frame has them.
+///
+/// A decoder and its buffers take longer to make than a small frame to decode: behind a small one another is expected, and first
+/// decoded by the one decoder that the sink holds for such.
 pub(super) fn decompress(bytes: &[u8], sink: &mut Sink<'_>) -> Result<u64> {
+    if let Some((data, consumed)) = sink.is_behind_small().then(|| small(bytes, sink)).flatten() {
+        sink.put(&data)?;
+        return Ok(consumed);
+    }
     let damaged = |error: io::Error| sink.damaged(0, error.to_string());
     let mut decoder = Decoder::with_buffer(bytes).map_err(damaged)?.single_frame();
     decoder.set_parameter(DParameter::WindowLogMax(WINDOW_LOG_MAX)).map_err(damaged)?;
     sink.take(&mut decoder, |decoder| len64(bytes) - len64(decoder.get_ref()))
+}
+
+/// Decodes a frame of few bytes, and says how long it is. `None` for any other, whatever is wrong with it.
+fn small(bytes: &[u8], sink: &mut Sink<'_>) -> Option<(Vec<u8>, u64)> {
+    let frame = bytes.get(..zstd::zstd_safe::find_frame_compressed_size(bytes).ok()?)?;
+    let decoder = match &mut sink.decompressor {
+        Some(decoder) => decoder,
+        none => none.insert(Decompressor::new().ok()?),
+    };
+    let data = decoder.decompress(frame, usize::try_from(Sink::SMALL).ok()?).ok()?;
+    Some((data, len64(frame)))
 }

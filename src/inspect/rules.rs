@@ -13,7 +13,7 @@ rules! {
         "not all was looked at: what was not may be damaged",
         "cut it out and look at it by itself, or allow more (`request.limit`)";
     pub(crate) STREAM_DAMAGED = "stream.damaged", Error, "compressed stream",
-        "what unpacks it stops there: the kernel does not boot",
+        "what unpacks it stops there: a kernel in it does not boot",
         "copy the file again, whole";
     pub(crate) CPIO_DAMAGED = "cpio.damaged", Error, "entries of an archive",
         "the kernel unpacks what stands before it and says \"Initramfs unpacking failed\"",

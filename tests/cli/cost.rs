@@ -105,6 +105,9 @@ fn tables_of_many_entries() {
     let out = out.path().join("out").display().to_string();
     bounded("fit", 20_000, &[&["fit", "--force", "-o", &out]], |count| costly::fit(count as u32, 4));
     bounded("cpio", 80_000, READING, costly::archive);
+    let out = tempdir();
+    let folder = out.path().join("parts").display().to_string();
+    bounded("multi", 20_000, &[&["extract", "--all", &folder]], costly::multi);
 }
 
 #[test]
@@ -127,6 +130,9 @@ fn streams_beside_and_inside_each_other() {
     // Ten megabytes, of streams that each have a block.
     let decoded = [READING[0], commands[commands.len() - 1]];
     bounded("bzip2", 270_000, &decoded, |count| costly::members(Codec::Bzip2, b"x", count));
+    // A frame of one raw block of one byte, which the header says, without a window (RFC 8878, 3.1.1).
+    let frame = [0x28, 0xb5, 0x2f, 0xfd, 0x20, 1, 9, 0, 0, b'x'];
+    bounded("zstd", 1_000_000, &commands, |count| frame.repeat(count));
     bounded("nested", 200, &commands, costly::nested);
 }
 
@@ -135,6 +141,18 @@ fn heads_of_streams_without_end() {
     bounded("zstd", 3000, READING, |count| costly::zimage(&costly::overlapping_zstd(count)));
     bounded("lzma", 500_000, READING, |count| costly::zimage(&costly::lzma_heads(count)));
     bounded("gzip", 2_000_000, READING, |count| costly::zimage(&[0x1f, 0x8b, 8, 0].repeat(count)));
+}
+
+/// Beginnings of configurations without an end in a flat kernel, and images in the middle of data.
+#[test]
+fn marks_without_end() {
+    let banner = b"code\0Linux version 6.6.1 (u@h) #1 SMP\n\0";
+    bounded("config", 800_000, READING, |count| [&banner[..], &b"IKCFG_ST\x1f\x8b\x08\0".repeat(count)].concat());
+    let image = files::uimage(5, &[b"abcd"]);
+    bounded("images", 130_000, READING, |count| [&b"junk"[..], &image.repeat(count)].concat());
+    for magic in [&b"HdrS"[..], b"ARM\x64", b"MZ\0\0zimg", &0x016f_2818_u32.to_le_bytes()] {
+        bounded("magic", 2_000_000, &READING[..2], |count| [&b"junk"[..], &magic.repeat(count)].concat());
+    }
 }
 
 /// What is on a board is tried by placing it: there may be any number of images, and each may be in the way.

@@ -4,6 +4,7 @@
 //! one.
 
 use anyhow::{Context, Result, bail};
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -21,15 +22,15 @@ pub(crate) fn written(path: &Path) {
 }
 
 fn note(list: &Mutex<Vec<PathBuf>>, path: &Path) {
-    if let Ok(mut list) = list.lock() {
-        if !list.iter().any(|known| known == path) {
-            list.push(path.to_owned());
-        }
-    }
+    list.lock().into_iter().for_each(|mut list| list.push(path.to_owned()));
 }
 
+/// Each once, in the order in which they were noted first.
 fn noted(list: &Mutex<Vec<PathBuf>>) -> Vec<PathBuf> {
-    list.lock().map(|list| list.clone()).unwrap_or_default()
+    let mut seen = HashSet::new();
+    let mut noted = list.lock().map(|list| list.clone()).unwrap_or_default();
+    noted.retain(|path| seen.insert(path.clone()));
+    noted
 }
 
 /// What was noted, for `file`, in the syntax that Make includes and Ninja reads with `deps = gcc`: one rule with the
@@ -40,7 +41,8 @@ pub(crate) fn text(file: &Path) -> Result<String> {
         bail!("--depfile {}: no file was written; name one with -o", file.display());
     }
     // An output that was read first (a tree that was patched in place, say) does not depend on itself.
-    let inputs: Vec<PathBuf> = noted(&READ).into_iter().filter(|path| !outputs.contains(path)).collect();
+    let written: HashSet<&PathBuf> = outputs.iter().collect();
+    let inputs: Vec<PathBuf> = noted(&READ).into_iter().filter(|path| !written.contains(path)).collect();
     let outputs = names(&outputs)?;
     let mut inputs = names(&inputs)?;
     // Make takes `out: a=b` for a variable of that target, but not when another name is in front.

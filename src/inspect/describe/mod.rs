@@ -293,7 +293,7 @@ fn data(kind: Kind, bytes: &[u8], context: &Context<'_>) -> Described {
     // Behind an image, the image says so.
     let len = Foreign::detect(bytes).and_then(|foreign| foreign.len).filter(|_| context.parent.is_none());
     if let Some(len) = len.filter(|len| *len > len64(bytes)) {
-        let message = format!("found {} bytes, wanted {len} by its header", len64(bytes));
+        let message = format!("{}: found {} bytes, wanted {len} by its header", described.title, len64(bytes));
         described.findings.push(rules::TRAILER_LENGTH.finding(message).with_severity(Severity::Error));
     }
     described.within(bytes, context);

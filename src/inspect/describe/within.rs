@@ -31,13 +31,14 @@ pub(in crate::inspect) struct Within {
     pub(in crate::inspect) format: Format,
 }
 
-/// Every image, in order; none of them inside of another.
+/// The images, as many as may become layers, in order; none of them inside of another.
 pub(in crate::inspect) fn images(bytes: &[u8], limits: &Limits, budget: &Budget) -> Vec<Within> {
     let mut magics: Vec<Magic<'_>> = MAGICS.iter().map(|(magic, at, read)| Magic::new(magic, *at, *read)).collect();
     let vendor = limits.uimage_magic.map(u32::to_be_bytes);
     magics.extend(vendor.iter().map(|magic| Magic::new(magic, 0, legacy)));
     let (mut found, mut from) = (Vec::new(), 0);
-    while budget.is_left() {
+    // One more than become layers, which tells that there are more.
+    while budget.is_left() && found.len() <= limits.layers {
         let next = magics.iter_mut().filter_map(|magic| Some((magic.next(bytes, from)?, magic.number, magic.read)));
         let Some((start, magic, read)) = next.min_by_key(|(start, ..)| *start) else { break };
         let rest = slice(bytes, start, len64(bytes) - start).unwrap_or_default();
