@@ -35,6 +35,7 @@ needs='
     sh4-linux-gnu-ld:binutils-sh4-linux-gnu
     sparc64-linux-gnu-ld:binutils-sparc64-linux-gnu
     llvm-objcopy:llvm
+    gdb-multiarch:gdb-multiarch
     qemu-system-x86_64:qemu-system-x86
     qemu-system-arm:qemu-system-arm
     qemu-system-aarch64:qemu-system-arm

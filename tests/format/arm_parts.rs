@@ -5,6 +5,7 @@ use crate::elf_builder::{Builder, GLOBAL, PT_LOAD, SHF_ALLOC, SHF_EXECINSTR, SHF
 use crate::machine;
 use crate::support::{assert_same, kimage, make, put, read, run, run_ok, stderr, stdout, tempdir, tool};
 use std::io::Read;
+use std::process::Command;
 
 /// A kernel in flash memory at 0x08008000: 3000 bytes of code, then data that is to run in RAM. `__data_loc` is `off` bytes
 /// from where it stands.
@@ -61,6 +62,60 @@ fn xip_images_are_flat_and_their_data_may_be_deflated() {
     plain.symbol("stext", 0x8000, GLOBAL, 1);
     let (output, _) = made(&plain.build());
     assert!(stderr(&output).contains("has no symbol _xiprom"), "{}", stderr(&output));
+}
+
+/// From the flash memory of QEMU's `virt` board, which is at address 0: the code runs where it is stored, and finds its data
+/// behind itself, where the image has them.
+#[test]
+fn an_xip_image_runs_where_it_is_stored() {
+    const PACKAGE: &str = "binutils-arm-linux-gnueabihf";
+    const AT: usize = 0x8000;
+    let (Some(assembler), Some(linker)) =
+        (tool("arm-linux-gnueabihf-as", PACKAGE), tool("arm-linux-gnueabihf-ld", PACKAGE))
+    else {
+        return;
+    };
+    let Some(qemu) = tool("qemu-system-arm", "qemu-system-arm") else { return };
+    let dir = tempdir();
+    // Copies its data to RAM and says them on the board's PL011.
+    let code = "
+        .globl _start, _xiprom
+        _start: _xiprom:
+            ldr r0, =__data_loc; ldr r1, =_sdata; ldr r2, =_edata
+        1:  cmp r1, r2; ldrlo r3, [r0], #4; strlo r3, [r1], #4; blo 1b
+            ldr r4, =0x09000000; ldr r0, =_sdata
+        2:  ldrb r1, [r0], #1; cmp r1, #0; strne r1, [r4]; bne 2b
+        3:  b 3b
+            .ltorg
+            .space 3000
+        .data
+            .ascii \"data from \"; .asciz \"flash\\n\"; .balign 4
+    ";
+    let script = "
+        ENTRY(_start)
+        SECTIONS {
+            . = 0x8000; .text : { *(.text) } __data_loc = ALIGN(4);
+            .data 0x40000000 : AT(__data_loc) { _sdata = .; *(.data) _edata = .; }
+            _edata_loc = __data_loc + SIZEOF(.data);
+            .bss (NOLOAD) : { *(.bss) }
+            /DISCARD/ : { *(.ARM.attributes) *(.note*) }
+        }
+    ";
+    put(dir.path(), "k.s", code.as_bytes());
+    put(dir.path(), "k.lds", script.as_bytes());
+    let at = |command: &mut Command| run_ok(command.current_dir(dir.path()));
+    at(Command::new(assembler).args(["k.s", "-o", "k.o"]));
+    at(Command::new(linker).args(["-T", "k.lds", "k.o", "-o", "vmlinux"]));
+    at(kimage().args(["xipimage", "vmlinux", "-o", "xipImage"]));
+    // What starts at address 0 goes there: `b 0x8000`.
+    let mut flash = vec![0xff; 64 << 20];
+    flash[..4].copy_from_slice(&0xea00_1ffe_u32.to_le_bytes());
+    let image = read(&dir.path().join("xipImage"));
+    flash[AT..AT + image.len()].copy_from_slice(&image);
+    let flash = put(dir.path(), "flash", &flash);
+    let mut command = machine::qemu(&qemu, "virt");
+    command.arg("-drive").arg(format!("if=pflash,unit=0,format=raw,readonly=on,file={}", flash.display()));
+    machine::Machine::start("XIP", &mut command).wait_for("data from flash\n");
 }
 
 /// A zImage of 8 KiB that says `words` on the console of ARM's Versatile board when the list of tags in `r2` has a RAM disk, whose

@@ -9,6 +9,7 @@ use crate::x86_ages::{half, speaking_kernel, tool_outputs, word};
 use kimage::assemble::{X86Request, x86_image};
 use kimage::kbuild::{ZOFFSET, offset_header, zoffsets};
 use std::collections::BTreeSet;
+use std::fs;
 use std::io::Write;
 use std::path::Path;
 use std::process::Command;
@@ -272,7 +273,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     packed.finish().unwrap()
 }
 
-/// A zImage is loaded at 0x10000; QEMU's own loader is one that still knows how.
+/// A zImage is loaded at 0x10000; QEMU's own loader and GRUB's for real mode still know how.
 #[test]
 fn a_zimage_boots() {
     let dir = tempdir();
@@ -287,7 +288,17 @@ fn a_zimage_boots() {
     assert_same("one part or two", &read(&one), &read(&two));
     assert_eq!((read(&two)[0x211], word(&read(&two), 0x1f4) as usize), (0, read(&code).len().div_ceil(16)));
     let Some(qemu) = tool("qemu-system-x86_64", "qemu-system-x86") else { return };
-    let mut command = Command::new(qemu);
-    command.args(["-M", "pc", "-m", "64", "-display", "none", "-serial", "stdio", "-no-reboot"]);
+    let mut command = machine::pc(&qemu, "pc", "Nehalem-v1", 1, 64);
     machine::Machine::start(words, command.arg("-kernel").arg(&two)).wait_for(words);
+    let (Some(grub), Some(_)) = (tool("grub-mkrescue", "grub-common"), tool("xorriso", "xorriso")) else { return };
+    if !Path::new("/usr/lib/grub/i386-pc").is_dir() {
+        return missing("no GRUB for BIOS (apt-get install grub-pc-bin)");
+    }
+    let (tree, iso) = (dir.path().join("tree"), dir.path().join("iso"));
+    fs::create_dir_all(tree.join("boot/grub")).unwrap();
+    put(&tree, "zImage", &read(&two));
+    put(&tree.join("boot/grub"), "grub.cfg", b"linux16 /zImage\nboot\n");
+    run_ok(Command::new(grub).arg("-o").arg(&iso).arg(&tree));
+    let mut command = machine::pc(&qemu, "pc", "Nehalem-v1", 1, 64);
+    machine::Machine::start("GRUB", command.arg("-cdrom").arg(iso)).wait_for(words);
 }

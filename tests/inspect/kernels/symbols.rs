@@ -592,3 +592,31 @@ fn real_kernels() {
         assert_eq!(super::fact(&extract(&kernel), "load_address"), base, "{name}");
     }
 }
+
+/// gdb and the CPU's disassembler start from what comes out: a place in a function has its name, and its code is code.
+#[test]
+fn gdb_reads_them() {
+    let Some(gdb) = tool("gdb-multiarch", "gdb-multiarch") else { return };
+    let dir = tempdir();
+    for (name, instruction) in [
+        ("bookworm-s390x-s390x", "stmg"),
+        ("bookworm-mipsel-4kc-malta", "addiu"),
+        ("bookworm-mips64el-5kc-malta", "daddiu"),
+        ("bookworm-armhf-armmp", "push"),
+        ("bookworm-armel-marvell", "push"),
+        ("bookworm-arm64-cloud-arm64", "stp"),
+        ("trixie-riscv64-riscv64", "sd"),
+        ("bookworm-i386-686", "push"),
+    ] {
+        let Some(kernel) = support::debian_kernel(name) else { continue };
+        run_ok(kimage().current_dir(dir.path()).arg("extract").arg(kernel).args(["vmlinux", "--symbols", "-o", "v"]));
+        let mut command = Command::new(&gdb);
+        command.current_dir(dir.path()).args(["-batch", "-nx", "-ex", "info symbol (char *)&schedule + 4"]);
+        let said = stdout(&run_ok(command.args(["-ex", "x/12i &schedule", "v"])));
+        assert!(said.contains("schedule + 4 in section .text"), "{name}: {said}");
+        assert!(
+            said.lines().any(|line| line.split('\t').nth(1).is_some_and(|it| it.starts_with(instruction))),
+            "{name}: {said}"
+        );
+    }
+}
