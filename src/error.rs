@@ -43,6 +43,17 @@ pub enum Error {
         #[help]
         help: &'static str,
     },
+    /// A part of an image cannot be changed.
+    #[error("{part}: {why}")]
+    NotEdited {
+        /// What was to be changed, by the name of the request's field.
+        part: &'static str,
+        /// Why it cannot be.
+        why: String,
+        /// What to do instead.
+        #[help]
+        help: &'static str,
+    },
     /// No header tells what a file is.
     #[error("no header tells what this is: it begins with {found}")]
     #[diagnostic(help(

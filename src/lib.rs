@@ -33,8 +33,8 @@
 //!    boot stub, [`assemble::payload()`] as far as the bytes that are compressed. [`inspect`]: reading;
 //!    [`inspect::verify`] checks what it finds against its claims, [`inspect::diff`] compares two files, [`inspect::map`]
 //!    is the picture of one. [`mod@lint`]: will it boot on that board?
-//! 9. [`kbuild`]: the kernel's own build with the decompressor of a build folder: `piggy.S` and its object, `zoffset.h` and
-//!    `voffset.h`, the link. [`mod@doctor`]: will it reach user space?
+//! 9. [`mod@edit`]: an image with something in it changed. [`kbuild`]: the kernel's own build with the decompressor of a build
+//!    folder: `piggy.S` and its object, `zoffset.h` and `voffset.h`, the link. [`mod@doctor`]: will it reach user space?
 //! 10. [`report`]: results for people and for programs: as text, JSON and pictures. What was measured is a report of
 //!     its own ([`report::BenchReport`]).
 //!
@@ -77,6 +77,7 @@ pub mod assemble;
 pub mod bytes;
 pub mod codec;
 pub mod doctor;
+pub mod edit;
 pub mod elf;
 pub mod error;
 pub mod finding;

@@ -15,6 +15,7 @@ pub(crate) use kernel::packed_release;
 pub use pad::{Padding, pad};
 pub use payload::{Payload, PayloadForm, payload, payload_as_is};
 pub(crate) use rules::RULES;
+pub(crate) use standalone::rewrapped;
 pub use standalone::{DEFAULT_MAX_MEMORY, StandaloneRequest, bzimage_standalone, is_for_standalone_stub};
 pub use uimage::{Derived, UImageRequest, uimage};
 
@@ -74,7 +75,7 @@ fn version<S: serde::Serializer>(protocol: &u16, serializer: S) -> std::result::
 }
 
 impl<'a> Assembled<'a> {
-    fn new(plan: Plan<'a>, facts: Facts) -> Self {
+    pub(crate) fn new(plan: Plan<'a>, facts: Facts) -> Self {
         Assembled { plan, facts, patches: Vec::new(), findings: Vec::new(), steps: Vec::new() }
     }
 
@@ -134,6 +135,13 @@ pub enum Facts {
         memory: u64,
         /// Its addresses are chosen at random.
         kaslr: bool,
+    },
+    /// An image with something in it changed.
+    Edited {
+        /// What it is.
+        container: &'static str,
+        /// It is built around kimage's own boot stub now, and was not.
+        wrapped: bool,
     },
     /// ARM zImage.
     ZImage {

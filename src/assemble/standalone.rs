@@ -123,7 +123,24 @@ pub fn is_for_standalone_stub(vmlinux: &[u8]) -> bool {
 /// # Ok::<(), kimage::Error>(())
 /// ```
 pub fn bzimage_standalone<'a>(vmlinux: &'a [u8], request: &StandaloneRequest<'a>) -> Result<Assembled<'a>> {
-    let (payload, origin) = extract_kernel(vmlinux, request.max_memory)?;
+    standalone(vmlinux, None, request)
+}
+
+/// The same of an image in whose payload something was changed.
+pub(crate) fn rewrapped<'a>(
+    image: &'a [u8],
+    changed: Unpacked<'a>,
+    request: &StandaloneRequest<'a>,
+) -> Result<Assembled<'a>> {
+    standalone(image, Some(changed), request)
+}
+
+fn standalone<'a>(
+    vmlinux: &'a [u8],
+    changed: Option<Unpacked<'a>>,
+    request: &StandaloneRequest<'a>,
+) -> Result<Assembled<'a>> {
+    let (payload, origin) = extract_kernel(vmlinux, changed, request.max_memory)?;
     let (kernel, mut findings) = lay_out(&payload, &origin, request)?;
     let of_setup = |finding: &Finding| request.setup.is_some() && finding.rule == rules::APM.id;
     findings.splice(0..0, origin.findings.iter().filter(|finding| !of_setup(finding)).cloned());
@@ -190,7 +207,11 @@ pub fn bzimage_standalone<'a>(vmlinux: &'a [u8], request: &StandaloneRequest<'a>
 }
 
 /// The kernel, out of whatever is around it.
-fn extract_kernel(vmlinux: &[u8], max_memory: u64) -> Result<(Cow<'_, [u8]>, Origin)> {
+fn extract_kernel<'a>(
+    vmlinux: &'a [u8],
+    changed: Option<Unpacked<'a>>,
+    max_memory: u64,
+) -> Result<(Cow<'a, [u8]>, Origin)> {
     const WANT: &str = "a kernel (vmlinux, an ELF file) or a bzImage";
     match Format::detect(vmlinux) {
         Some(Format::Elf) => {
@@ -214,7 +235,7 @@ fn extract_kernel(vmlinux: &[u8], max_memory: u64) -> Result<(Cow<'_, [u8]>, Ori
                 inherited: Some(Inherited::of(image.setup())),
                 findings: not_kept(&image),
             };
-            let (kernel, at) = unpacked(&image, max_memory)?;
+            let (kernel, at) = changed.map_or_else(|| unpacked(&image, max_memory), Ok)?;
             if Elf::detect(&kernel) {
                 return Ok((kernel, origin));
             }
@@ -247,7 +268,7 @@ fn extract_kernel(vmlinux: &[u8], max_memory: u64) -> Result<(Cow<'_, [u8]>, Ori
 }
 
 /// A kernel, decompressed, and where in the file its stream was found if no header names the place.
-type Unpacked<'a> = (Cow<'a, [u8]>, Option<Range<u64>>);
+pub(crate) type Unpacked<'a> = (Cow<'a, [u8]>, Option<Range<u64>>);
 
 /// The kernel of an image: where the header says, or by scan.
 fn unpacked<'a>(image: &BzImage<'a>, max_memory: u64) -> Result<Unpacked<'a>> {

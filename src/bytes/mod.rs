@@ -206,6 +206,13 @@ pub(crate) fn len64(bytes: &[u8]) -> u64 {
     count64(bytes.len())
 }
 
+/// Puts `bytes` to the offset `at`; `None`, and nothing is changed, when they do not fit there.
+pub(crate) fn overwrite(to: &mut [u8], at: u64, bytes: &[u8]) -> Option<()> {
+    let start = usize::try_from(at).ok()?;
+    to.get_mut(start..start.checked_add(bytes.len())?)?.copy_from_slice(bytes);
+    Some(())
+}
+
 /// `bytes[at..at + len]`, or `None` when that is not wholly inside.
 pub(crate) fn slice(bytes: &[u8], at: u64, len: u64) -> Option<&[u8]> {
     let start = usize::try_from(at).ok()?;

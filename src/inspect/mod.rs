@@ -24,6 +24,7 @@ pub(crate) mod rules;
 mod symbols;
 pub mod verify;
 
+pub(crate) use describe::{PAYLOAD, size_word};
 pub(crate) use fact::utc;
 pub use fact::{Fact, Facts, Row, Value};
 pub use opened::{FactFound, Opened, open};
@@ -194,7 +195,7 @@ pub const PARTS: &[(&str, &str)] = &[
     ("dtb[N]", "a device tree blob"),
     ("image[N]", "a file of a multi-file uImage or a FIT; an image in the middle of other data"),
     ("trailer", "what stands behind the end of an image: a file system, a signature"),
-    ("cmdline", "the kernel command line of a UKI or a boot.img"),
+    ("cmdline", "the kernel command line of a UKI or a boot.img, or in kimage's boot stub"),
     ("banner", "the kernel's version text"),
     ("btf", "the kernel's description of its types (BTF), as bpftool reads it"),
     ("notes", "the notes of a kernel: build id, entry points for Xen and PVH"),

@@ -416,7 +416,7 @@ impl<'a> Opened<'a> {
             Ok(inflated) => {
                 let rest = slice(bytes, inflated.consumed, len64(bytes) - inflated.consumed).unwrap_or(&[]);
                 behind = describe::behind_stream(bytes, inflated, &layer.name, around).filter(|_| !is_initrd);
-                regions = Some(describe::stream_regions(inflated, rest, behind.as_ref()));
+                regions = Some(describe::stream_regions(inflated, rest, &layer.name, behind.as_ref()));
                 describe::stream_facts(bytes, inflated, rest, &mut facts);
             }
             Err(error) => {

@@ -81,7 +81,19 @@ pub(crate) fn find_stream(
 /// Where the size ends that the kernel's build puts behind the stream `at`, unless the codec is gzip, whose own end it is.
 pub(crate) fn size_behind(bytes: &[u8], codec: Codec, at: &Range<u64>, tried: &Tried) -> Option<u64> {
     let size = u32::try_from(tried.inflated.produced).ok().filter(|_| codec != Codec::Gzip)?;
-    (slice(bytes, at.end, 4) == Some(&size.to_le_bytes())).then_some(at.end + 4)
+    let behind = || size_behind_zeros(slice(bytes, at.end, len64(bytes).saturating_sub(at.end))?, size.into());
+    (slice(bytes, at.end, 4) == Some(&size.to_le_bytes())).then_some(4).or_else(behind).map(|len| at.end + len)
+}
+
+/// Where in what is behind a stream its size ends, with zeros in front of it: `kimage edit` leaves a payload the place that it
+/// had.
+pub(crate) fn size_behind_zeros(rest: &[u8], size: u64) -> Option<u64> {
+    let zeros = rest.iter().position(|byte| *byte != 0)?;
+    let size = u32::try_from(size).ok()?.to_le_bytes();
+    // The size may begin with zeros itself.
+    let begins = (1.max(zeros.saturating_sub(3))..=zeros)
+        .find(|at| rest.get(*at..).is_some_and(|rest| rest.starts_with(&size)))?;
+    u64::try_from(begins + size.len()).ok()
 }
 
 /// How many different bytes there would be if each were as frequent: 226 to 256 in blocks of what gzip, bzip2, xz, lzma and

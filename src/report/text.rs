@@ -29,6 +29,11 @@ pub fn write_text(report: &Report<'_>, mut out: impl Write) -> io::Result<()> {
             let kaslr = if *kaslr { "with KASLR" } else { "without KASLR" };
             writeln!(out, "It needs {} MiB of memory to start, {kaslr}", memory.div_ceil(1 << 20))?;
         }
+        Facts::Edited { .. } => {
+            for step in report.steps {
+                writeln!(out, "{}: {} bytes, {}", clean(&step.file), step.size, clean(&step.how))?;
+            }
+        }
         Facts::ZImage { kernel_size, .. } => {
             writeln!(out, "zImage is {kernel_size} bytes")?;
             for region in report.regions.iter().skip(1) {

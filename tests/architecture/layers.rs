@@ -15,7 +15,7 @@ const LAYERS: &[&[&str]] = &[
     &["format"],
     &["error"],
     &["assemble", "inspect", "lint"],
-    &["kbuild", "doctor"],
+    &["edit", "kbuild", "doctor"],
     &["report"],
 ];
 
@@ -199,8 +199,9 @@ fn no_file_is_too_long() {
 }
 
 /// What the binary may name of the library: what does a command's work, and the words that all of them share.
-const FOR_THE_BINARY: &[&str] =
-    &["assemble", "inspect", "kbuild", "doctor", "lint", "report", "arch", "bytes", "codec", "error", "finding"];
+const FOR_THE_BINARY: &[&str] = &[
+    "assemble", "edit", "inspect", "kbuild", "doctor", "lint", "report", "arch", "bytes", "codec", "error", "finding",
+];
 
 #[test]
 fn the_binary_reaches_no_deeper_than_the_works() {

@@ -1,6 +1,7 @@
 //! What kimage makes of kernels: the same bytes as their own builds, or a refusal.
 
 mod corpus; // bzImage and zImage are byte for byte those of the kernels' builds
+mod edit; // what is built into a kernel is replaced where it stands, all around it follows, the rest is refused
 mod hostile; // damaged input gives an error that names field and offset, in bounded memory and time
 mod link; // kbuild's link command is read without a shell and run around a piggy.o of ours
 mod piggy; // piggy.S and piggy.o are those of mkpiggy and the assembler

@@ -2,6 +2,7 @@
 
 mod boards; // uImages and FITs of Debian's kernels boot on U-Boots of arm64, RISC-V and MIPS boards
 mod doctor; // the console shows what `doctor` foretold of planted faults, and it finds none in what boots
+mod edit; // edited kernels reach the program of the RAM disk that they were given
 mod fit; // each configuration of a FIT boots, a changed byte is refused
 mod fit_bootm; // `verify`, `fit` and `lint` find what U-Boot's bootm refuses of a FIT
 mod initrd; // a running kernel unpacks what `verify` calls good of a chain of RAM disks, and no more

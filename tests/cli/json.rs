@@ -22,6 +22,7 @@ const RUNS: &[&[&str]] = &[
     &["bootp", "zImage", "dtb", "--initrd-phys", "800000", "--params-phys", "100"],
     &["xipimage", "xip"],
     &["cpio", "list", "--compress", "gzip"],
+    &["edit", "zImage", "--dtb", "dtb", "-o", "edited"],
     &["lint", "zImage", "--board", "qemu-arm-virt"],
     &["lint", "zImage", "--board", "qemu-malta"],
     &["doctor", "kernel", "--cmdline", "root=UUID=0", "--target", "raspberry-pi"],

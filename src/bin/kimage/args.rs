@@ -4,6 +4,7 @@ mod bench;
 mod codec;
 mod cpio;
 mod doctor;
+mod edit;
 mod fit;
 mod inspect;
 mod lint;
@@ -17,6 +18,7 @@ pub(crate) use bench::{Bench, BenchOne, Direction, Variant};
 pub(crate) use codec::{CodecOptions, Compress, Decompress};
 pub(crate) use cpio::{Cpio, Source};
 pub(crate) use doctor::Doctor;
+pub(crate) use edit::Edit;
 pub(crate) use fit::Fit;
 pub(crate) use inspect::{Diff, Explain, Extract, Info, Map, Verify};
 pub(crate) use lint::Lint;
@@ -110,6 +112,7 @@ pub(crate) enum Command {
     Xipimage(Xipimage),
     Bootp(Bootp),
     Cpio(Cpio),
+    Edit(Box<Edit>),
     Compress(Compress),
     Decompress(Decompress),
     Info(Info),

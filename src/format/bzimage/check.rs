@@ -9,9 +9,9 @@ use super::raw::{
     XLF_EFI_HANDOVER_64, XLF_KERNEL_64, offset_of,
 };
 use super::standalone_image::{NO_RELEASE, StandaloneImage};
-use crate::bytes::{Align, Cursor, len64, slice};
+use crate::bytes::{Align, Cursor, len64, overwrite, slice};
 use crate::finding::{Checks, Hex, Severity, rules};
-use crate::format::pe::Pe;
+use crate::format::pe::{Pe, unsigned};
 
 rules! {
     /// What is looked at in the image alone. What its payload says is not: that is for whoever has decompressed it.
@@ -192,6 +192,20 @@ impl BzImage<'_> {
             _ => CrcState::Wrong,
         };
         Some(StoredCrc { at, stored, computed, state })
+    }
+
+    /// The image with these bytes at the file offset `at`, in place of as many: a CRC that was right is computed anew, and
+    /// signatures are left out. `None` when there are not so many.
+    pub(crate) fn with_bytes(&self, at: u64, bytes: &[u8]) -> Option<Vec<u8>> {
+        let mut changed = self.bytes().to_vec();
+        overwrite(&mut changed, at, bytes)?;
+        let mut changed = unsigned(&changed).unwrap_or(changed);
+        let kept = [CrcState::Right, CrcState::BrokenBySigning];
+        if let Some(crc) = self.check_crc().filter(|crc| kept.contains(&crc.state)) {
+            let computed = crc_of(slice(&changed, 0, crc.at)?);
+            overwrite(&mut changed, crc.at, &computed.to_le_bytes())?;
+        }
+        Some(changed)
     }
 
     /// The CRC before a signature was added: without the fields that signing changes.

@@ -5,6 +5,7 @@
 use super::parse::{BzImage, Setup};
 use super::standalone_image::StandaloneImage;
 use crate::bytes::{Align, slice};
+use crate::codec::Codec;
 use crate::elf::Elf;
 use crate::format::footprint::{Footprint, Stage};
 use crate::format::pe::Pe;
@@ -73,6 +74,25 @@ pub(crate) struct Unpacked<'e, 'a> {
 }
 
 impl Setup<'_> {
+    /// Bytes by which a stream that decompresses to `unpacked` bytes may end before its place does: the decompressor reads it
+    /// at the end of the memory that it writes to. That is what its memory has beyond what the codec needs, by the comments of
+    /// lib/decompress_*.c (`safety margin`); codecs without one go by the formula of their time.
+    pub(crate) fn slack(&self, codec: Codec, unpacked: u64) -> u64 {
+        let [first, second, third, _] = extra(unpacked);
+        let needed = match codec {
+            Codec::Gzip => first,
+            Codec::Zstd => 131_072 + 22 + (unpacked >> 15),
+            _ => second,
+        };
+        let set_aside = match self.version() {
+            ..=0x20a => first,
+            0x20b..=0x20e => second,
+            _ => third,
+        };
+        // zstd came with the newest formula.
+        (if codec == Codec::Zstd { newest_extra(unpacked) } else { set_aside }).saturating_sub(needed)
+    }
+
     /// Where a boot loader puts the protected-mode code, if nothing is in its way.
     pub(crate) fn load_address(&self) -> u64 {
         match self.is_loaded_high() {

@@ -198,6 +198,11 @@ impl<'a> Setup<'a> {
         Cursor::little(self.bytes).magic("setup signature", at, SIGNATURE).map_err(|error| error.with_help(HELP))
     }
 
+    /// Bytes of the kernel's command line with its NUL (`COMMAND_LINE_SIZE`): `cmdline_size` from protocol 2.06 on, 256 before.
+    pub(crate) fn line_len(&self) -> u64 {
+        if self.has(0x206) { u64::from(self.header.cmdline_size.get()) + 1 } else { 256 }
+    }
+
     /// `setup_sects` as a number of sectors; 0 stands for 4.
     fn sectors(&self) -> u64 {
         match self.header.setup_sects {

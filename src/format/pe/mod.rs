@@ -112,3 +112,9 @@ pub(crate) fn unsigned_len(bytes: &[u8]) -> u64 {
     let pe = Pe::find(bytes);
     pe.and_then(|pe| pe.certificate_range()).map_or(len64(bytes), |range| range.start.min(len64(bytes)))
 }
+
+/// An EFI file that was changed, without signatures and checksum; `None` for another.
+pub(crate) fn unsigned(bytes: &[u8]) -> Option<Vec<u8>> {
+    let pe = Pe::find(bytes)?;
+    pe.unsigned(unsigned_len(bytes))
+}

@@ -206,10 +206,15 @@ fn boot_stub(image: &BzImage<'_>, described: &mut Described) {
         described.facts.push(
             Fact::new("builtin_cmdline", text).meaning(joins).at(start.saturating_add(p.cmdline_at), p.cmdline_len),
         );
+        let at = start.saturating_add(p.cmdline_at);
+        described.part("cmdline", at..at.saturating_add(p.cmdline_len));
     }
     if p.initrd_len != 0 {
         let fact = Fact::number("builtin_initrd", p.initrd_len).meaning("bytes; the boot loader's is not used");
-        described.facts.push(fact.at(start.saturating_add(p.initrd_at), p.initrd_len));
+        let at = start.saturating_add(p.initrd_at);
+        described.facts.push(fact.at(at, p.initrd_len));
+        let disk = Child::range("initramfs", at..at.saturating_add(p.initrd_len)).part("initramfs");
+        described.children.push(disk);
     }
 }
 

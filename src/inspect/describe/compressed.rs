@@ -7,6 +7,7 @@ use crate::format::Format;
 use crate::format::fdt::Behind;
 use crate::inspect::{Fact, Kind};
 use crate::layout::{Region, RegionKind};
+use crate::payload::search::size_behind_zeros;
 
 /// Nothing is decompressed yet: what the stream's own header says.
 pub(super) fn describe(codec: Codec, bytes: &[u8], context: &Context<'_>) -> Described {
@@ -29,7 +30,7 @@ pub(in crate::inspect) fn is_part(name: &str, parent: Option<Kind>) -> bool {
 }
 
 /// What a compressed kernel is to the decompressor around it.
-pub(in crate::inspect) const PAYLOAD: &str = "payload";
+pub(crate) const PAYLOAD: &str = "payload";
 
 /// Does a decompressor of the kernel's own hold it?
 fn is_payload(context: &Context<'_>) -> bool {
@@ -111,9 +112,22 @@ pub(in crate::inspect) fn expected_size(codec: Codec, bytes: &[u8], limit: u64) 
 }
 
 /// The stream, the size behind it, and what follows; that is told apart where `behind` says what it is.
-pub(in crate::inspect) fn stream_regions(inflated: &Inflated, rest: &[u8], behind: Option<&Behind>) -> Vec<Region> {
+pub(in crate::inspect) fn stream_regions(
+    inflated: &Inflated,
+    rest: &[u8],
+    name: &str,
+    behind: Option<&Behind>,
+) -> Vec<Region> {
     let end = inflated.consumed;
     let mut regions = vec![Region::new("stream", 0..end, RegionKind::Payload)];
+    let size_end = size_behind_zeros(rest, inflated.produced).filter(|end| name == PAYLOAD && *end == len64(rest));
+    if let Some((size_at, size_end)) =
+        size_end.and_then(|size_end| Some((size_end.checked_sub(TRAILER_LEN)?, size_end)))
+    {
+        regions.push(Region::new("padding", end..end + size_at, RegionKind::Padding));
+        regions.push(Region::new("size", end + size_at..end + size_end, RegionKind::Header));
+        return regions;
+    }
     let from = end + trailer_len(inflated, rest);
     regions.extend((from > end).then(|| Region::new("size", end..from, RegionKind::Header)));
     let at = from..end + len64(rest);

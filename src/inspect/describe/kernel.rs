@@ -136,9 +136,15 @@ fn find_initramfs(
     let absolute = |at: usize| Some(range.start + u64::try_from(at).ok()?);
     // A candidate that is followed by its own size is beyond doubt; the first of the others may do.
     let mut doubtful = None;
+    let mut end = 0;
     for at in memchr::memmem::find_iter(inside, CPIO).filter(|at| at % 4 == 0) {
-        let Some(len) = inside.get(at..).and_then(crate::format::cpio::archive_len) else { continue };
         let start = absolute(at)?;
+        // Each entry of an archive begins as one.
+        if start < end {
+            continue;
+        }
+        let Some(len) = inside.get(at..).and_then(crate::format::cpio::archive_len) else { continue };
+        end = start + len;
         // The build's archive is padded to whole blocks of 512 bytes.
         let padded = len.next_multiple_of(512);
         for len in [len, padded] {
@@ -178,17 +184,28 @@ fn find_initramfs(
 }
 
 fn size_follows(bytes: &[u8], at: &Range<u64>, endian: Option<Endian>) -> bool {
-    let Ok(size) = u32::try_from(at.end - at.start) else { return false };
+    size_word(bytes, at, endian).is_some()
+}
+
+/// Where the size of the built-in RAM disk `at` stands behind it, 32 bits in that byte order; behind zeros, where a smaller one
+/// has taken the place of the one that the build put there.
+pub(crate) fn size_word(bytes: &[u8], at: &Range<u64>, endian: Option<Endian>) -> Option<(u64, Endian)> {
+    let size = u32::try_from(at.end - at.start).ok()?;
     // Addresses and file offsets agree modulo 8.
-    let Some(word) = at.end.checked_next_multiple_of(8).and_then(|at| slice(bytes, at, 4)) else { return false };
-    let wide = at.end.checked_next_multiple_of(8).and_then(|at| slice(bytes, at, 8));
-    let little = word == size.to_le_bytes();
-    let big = word == size.to_be_bytes() || wide == Some(&u64::from(size).to_be_bytes()[..]);
-    match endian {
-        Some(Endian::Little) => little,
-        Some(Endian::Big) => big,
-        None => little || big,
-    }
+    let behind = at.end.checked_next_multiple_of(8)?;
+    let is = |at: u64, wanted: [u8; 4]| slice(bytes, at, 4) == Some(&wanted);
+    let found = |at: u64| match () {
+        () if endian != Some(Endian::Big) && is(at, size.to_le_bytes()) => Some((at, Endian::Little)),
+        () if endian == Some(Endian::Little) => None,
+        () if is(at, size.to_be_bytes()) => Some((at, Endian::Big)),
+        // 64 bits wide.
+        () => (is(at, [0; 4]) && is(at + 4, size.to_be_bytes())).then_some((at + 4, Endian::Big)),
+    };
+    found(behind).or_else(|| {
+        let rest = slice(bytes, behind, len64(bytes).checked_sub(behind)?)?;
+        let zeros = u64::try_from(rest.iter().position(|byte| *byte != 0)?).ok()?;
+        found((behind + zeros) / 8 * 8)
+    })
 }
 
 /// A GNU build id by the head of its note (name size 4, 20 bytes, type 3, `GNU`): where the note begins and the id is, and

@@ -18,12 +18,12 @@ mod vendor;
 mod within;
 mod zimage;
 
+pub(crate) use kernel::size_word;
 pub(super) use within::{Within, images as images_within};
 
 pub(super) use behind::behind_children;
-pub(super) use compressed::{
-    PAYLOAD, behind_stream, declared_size, expected_size, is_part, stream_facts, stream_regions,
-};
+pub(crate) use compressed::PAYLOAD;
+pub(super) use compressed::{behind_stream, declared_size, expected_size, is_part, stream_facts, stream_regions};
 
 use super::{Facts, Kind, Limits, rules};
 use crate::bytes::{FieldError, len64, slice};

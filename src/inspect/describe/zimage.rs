@@ -8,7 +8,7 @@ use crate::format::zimage::{self, ZImage};
 use crate::inspect::rules;
 use crate::inspect::{Fact, Kind};
 use crate::layout::{Region, RegionKind};
-use crate::payload::search::{Found, find_stream, kernel_end, size_behind};
+use crate::payload::search::{Found, find_stream, kernel_end, size_behind, size_behind_zeros};
 
 pub(super) fn describe(bytes: &[u8], context: &Context<'_>) -> Result<Described, FieldError> {
     // What is behind it may be anything; the kernel is still one.
@@ -78,7 +78,9 @@ fn find_payload(image: &ZImage<'_>, bytes: &[u8], context: &Context<'_>) -> Opti
         Some(table) => {
             let end = table.size_word_at + 4;
             // gzip's own end is the size; the others have it behind them.
-            let fits = at.end == end || at.end == table.size_word_at;
+            let rest = slice(bytes, at.end, end.saturating_sub(at.end)).unwrap_or(&[]);
+            let is_padded = || size_behind_zeros(rest, tried.inflated.produced) == Some(len64(rest));
+            let fits = at.end == end || at.end == table.size_word_at || is_padded();
             (fits && tried.inflated.produced == u64::from(table.kernel_size)).then_some(end)
         }
         None => size_behind(bytes, codec, at, tried).or_else(|| kernel_end(bytes, codec, at, tried)),

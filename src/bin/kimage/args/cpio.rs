@@ -39,9 +39,6 @@ pub(crate) struct Cpio {
     /// How to compress the archive
     #[arg(long, value_name = "CODEC", value_parser = one_of(RAMDISK_CODECS), default_value = "none")]
     pub(crate) compress: Codec,
-    /// Time of all files in seconds since 1970 [default: SOURCE_DATE_EPOCH, else 0]
-    #[arg(long, value_name = "SECONDS")]
-    pub(crate) time: Option<u32>,
     #[command(flatten)]
     pub(crate) codec: CodecOptions,
     #[command(flatten)]
@@ -53,4 +50,7 @@ pub(crate) struct Source {
     /// The numbers of user and group whose a folder's files are
     #[arg(long, value_name = "UID:GID", value_parser = numbers, default_value = "0:0")]
     pub(crate) owner: (u32, u32),
+    /// Time of an archive's files in seconds since 1970 [default: SOURCE_DATE_EPOCH, else 0]
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) time: Option<u32>,
 }

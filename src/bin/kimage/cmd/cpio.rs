@@ -4,8 +4,8 @@ use super::common::{at_input, finish, one_stdin, source_date_epoch};
 use crate::args::{Cpio, Source};
 use crate::input::Input;
 use anyhow::{Context, Result};
-use kimage::assemble::{self, CpioFile};
-use kimage::codec::Parameters;
+use kimage::assemble::{self, Assembled, CpioFile};
+use kimage::codec::{Codec, Parameters};
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs;
@@ -23,8 +23,7 @@ pub(crate) fn cpio(args: &Cpio) -> Result<()> {
         }
     }
     let options = args.codec.over(Parameters::default());
-    let time = args.time.map_or_else(source_date_epoch, Ok)?;
-    let assembled = assemble::cpio(contents.files(), time, args.compress, &options)?;
+    let assembled = contents.archive(&args.source, args.compress, &options)?;
     finish("cpio", &args.output, &args.building, &assembled)
 }
 
@@ -36,8 +35,14 @@ pub(super) struct Contents {
 }
 
 impl Contents {
+    /// The archive.
+    pub(super) fn archive(&self, source: &Source, codec: Codec, options: &Parameters) -> Result<Assembled<'_>> {
+        let time = source.time.map_or_else(source_date_epoch, Ok)?;
+        Ok(assemble::cpio(self.files(), time, codec, options)?)
+    }
+
     /// The files, with what they contain.
-    pub(super) fn files(&self) -> Vec<CpioFile<'_>> {
+    fn files(&self) -> Vec<CpioFile<'_>> {
         fn whole<'a>((file, input): &'a (CpioFile<'static>, Option<Input>)) -> CpioFile<'a> {
             let data = input.as_ref().map_or_else(|| file.data.clone(), |input| (&**input).into());
             CpioFile { data, ..file.clone() }

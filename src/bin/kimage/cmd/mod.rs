@@ -7,6 +7,7 @@ mod common;
 mod cpio;
 mod diff;
 mod doctor;
+mod edit;
 mod elf;
 mod explain;
 mod extract;
@@ -45,6 +46,7 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
         Command::Xipimage(args) => build::xipimage(&args),
         Command::Bootp(args) => build::bootp(&args),
         Command::Cpio(args) => cpio::cpio(&args),
+        Command::Edit(args) => edit::edit(&args),
         Command::Compress(args) => codec::compress(&args),
         Command::Decompress(args) => codec::decompress(&args),
         Command::Info(args) => info::info(&args),

@@ -1,0 +1,374 @@
+//! `kimage edit`: what is built in is replaced where it stands, everything else stays as it was, and what cannot be is refused.
+#![cfg(feature = "cli")]
+
+use crate::files;
+use crate::support::{assert_same, kimage, put, read, run, run_ok, stderr, tempdir, testdata};
+use kimage::codec::Codec;
+use std::fs;
+use std::path::Path;
+
+/// A command line that a kernel has, and where its array ends.
+const LINE: &str = r#"console=ttyS0 foo=\"a b\" \\"#;
+const LINE_TEXT: &[u8] = br#"console=ttyS0 foo="a b" \"#;
+
+/// A kernel without a header: banner, configuration, command line in an array of `line` bytes, a RAM disk with `room` bytes and
+/// the word behind it that tells its size.
+fn kernel(line: usize, room: usize, word: fn(u32) -> Vec<u8>) -> Vec<u8> {
+    let mut out = b"code code code! Linux version 6.1.0-tiny (someone) #1\n\0".to_vec();
+    out.resize(out.len().next_multiple_of(8), 0x90);
+    out.extend(LINE_TEXT);
+    out.resize(out.len() + line - LINE_TEXT.len(), 0);
+    out.extend(b"IKCFG_ST");
+    out.extend(files::gzip(
+        format!("#\n# Automatically generated file; DO NOT EDIT.\n#\nCONFIG_RD_XZ=y\nCONFIG_CMDLINE=\"{LINE}\"\n")
+            .as_bytes(),
+    ));
+    out.extend(b"IKCFG_ED");
+    out.resize(out.len().next_multiple_of(8), 0x91);
+    let at = out.len();
+    out.extend(files::cpio());
+    out.resize(at + room, 0);
+    out.extend(word(room as u32));
+    out.extend([0x92; 4000]);
+    let mut noise = crate::support::Random(3);
+    out.extend((0..20_000).map(|_| noise.below(256) as u8));
+    out
+}
+
+/// The header of an arm64 Image, and a banner.
+fn arm64() -> Vec<u8> {
+    let mut image = files::image64(b"ARM\x64");
+    image[32..36].fill(0);
+    image
+}
+
+fn little(size: u32) -> Vec<u8> {
+    size.to_le_bytes().to_vec()
+}
+
+/// An archive of one file.
+fn archive(dir: &Path, len: usize) -> Vec<u8> {
+    put(dir, "content", &vec![b'x'; len]);
+    put(dir, "list", b"file /new content 644 0 0\n");
+    run_ok(kimage().current_dir(dir).args(["cpio", "list", "-o", "new.cpio", "-q"]));
+    let mut archive = read(&dir.join("new.cpio"));
+    // The last name has its NUL.
+    let end = archive.iter().rposition(|byte| *byte != 0).unwrap() + 2;
+    archive.truncate(end.next_multiple_of(4));
+    archive
+}
+
+/// Edits `image`; the new one, and what was said, or why not.
+fn edit(dir: &Path, image: &[u8], options: &[&str]) -> Result<(Vec<u8>, String), String> {
+    put(dir, "image", image);
+    let _ = fs::remove_file(dir.join("out"));
+    let output = run(kimage().current_dir(dir).args(["edit", "image", "-o", "out"]).args(options));
+    let said = stderr(&output);
+    match output.status.code() {
+        Some(0) => Ok((read(&dir.join("out")), said)),
+        _ => {
+            assert!(!dir.join("out").exists());
+            Err(said)
+        }
+    }
+}
+
+/// `verify` has nothing against it.
+#[track_caller]
+fn good(dir: &Path) {
+    let verdict = run(kimage().current_dir(dir).args(["verify", "out"]));
+    assert!(verdict.status.success(), "{}", String::from_utf8_lossy(&verdict.stdout));
+}
+
+fn part(dir: &Path, name: &str) -> Vec<u8> {
+    run_ok(kimage().current_dir(dir).args(["extract", "out", name])).stdout
+}
+
+/// Every way to say the size, and none.
+#[test]
+fn the_ram_disk_is_replaced_where_it_stands() {
+    let dir = tempdir();
+    let dir = dir.path();
+    let words: [fn(u32) -> Vec<u8>; 5] = [
+        little,
+        |size| u64::from(size).to_le_bytes().to_vec(),
+        |size| size.to_be_bytes().to_vec(),
+        |size| u64::from(size).to_be_bytes().to_vec(),
+        |_| vec![0x93; 8],
+    ];
+    let new = archive(dir, 33);
+    for (index, word) in words.into_iter().enumerate() {
+        let old = kernel(64, 512, word);
+        let start = memchr::memmem::find(&old, b"070701").unwrap();
+        let (image, said) = edit(dir, &old, &["--initramfs", "new.cpio"]).unwrap();
+        // Without the word, the place is as long as what is in it.
+        let room = if index == 4 { files::cpio().len() } else { 512 };
+        assert!(
+            said.contains(&format!("initramfs: {} bytes, in place of the one built in, which had {room}", new.len())),
+            "{said}"
+        );
+        let mut want = old.clone();
+        want[start..start + room].fill(0);
+        want[start..start + new.len()].copy_from_slice(&new);
+        if index < 4 {
+            let word = word(new.len() as u32);
+            want[start + room..start + room + word.len()].copy_from_slice(&word);
+        }
+        assert_same("the image", &image, &want);
+        assert_same("the part", &part(dir, "initramfs"), &new);
+        good(dir);
+        // The place is still as large: something larger can come there again.
+        if index < 4 {
+            let larger = archive(dir, 230);
+            let (_, said) = edit(dir, &image, &["--initramfs", "new.cpio"]).unwrap();
+            assert!(said.contains("which had 512 bytes"), "{said}");
+            assert_same("the larger", &part(dir, "initramfs"), &larger);
+            archive(dir, 33);
+        }
+        // Too large as it is, and compressed by what the configuration says.
+        archive(dir, 5000);
+        let (_, said) = edit(dir, &old, &["--initramfs", "new.cpio"]).unwrap();
+        assert!(said.contains("compressed: xz"), "{said}");
+        assert_same("unpacked", &xz(&part(dir, "initramfs")), &archive(dir, 5000));
+        archive(dir, 33);
+    }
+}
+
+fn xz(bytes: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    Codec::Xz.decompress_one(bytes, 1 << 20, &mut out).unwrap();
+    out
+}
+
+/// A zImage's and a bzImage's decompressor get as many bytes as before, whatever the codec.
+#[test]
+fn payloads_come_back_into_their_place() {
+    let dir = tempdir();
+    let dir = dir.path();
+    let new = archive(dir, 33);
+    let old = kernel(1024, 512, little);
+    for codec in [Codec::Gzip, Codec::Bzip2, Codec::Lzma, Codec::Xz, Codec::Lzo, Codec::Zstd] {
+        let image = with_payload(&old, codec);
+        let (out, said) = edit(dir, &image, &["--initramfs", "new.cpio", "--cmdline", "quiet"]).unwrap();
+        assert_eq!(out.len(), image.len());
+        assert!(said.contains("for the image's own decompressor"), "{said}");
+        assert_same(codec.name(), &part(dir, "initramfs"), &new);
+        let kernel = part(dir, "vmlinux");
+        assert_eq!(kernel.len(), old.len());
+        assert!(memchr::memmem::find(&kernel, b"quiet\0\0\0").is_some());
+        assert!(memchr::memmem::find(&kernel, LINE_TEXT).is_none());
+        good(dir);
+        // The padding counts: something else than zeros in it is found.
+        let place = payload_at(&image);
+        let stream = part(dir, "payload").len();
+        if codec != Codec::Gzip && place.len() > stream + 8 {
+            let mut damaged = out.clone();
+            damaged[place.start + stream + 1] = 1;
+            put(dir, "out", &damaged);
+            let verdict = run(kimage().current_dir(dir).args(["verify", "out"]));
+            assert!(!verdict.status.success(), "{}", codec.name());
+        }
+        // And once more, back.
+        put(dir, "old.cpio", &files::cpio());
+        let (_, said) = edit(dir, &out, &["--initramfs", "old.cpio"]).unwrap();
+        assert!(said.contains("which had 512 bytes"), "{said}");
+        assert_same("back", &part(dir, "initramfs"), &files::cpio());
+    }
+}
+
+/// A zImage without size table, with this payload: the parts in front and behind are testdata's.
+fn with_payload(kernel: &[u8], codec: Codec) -> Vec<u8> {
+    let tiny = files::zimage();
+    let mut out = tiny[..0x34].to_vec();
+    out.resize(0x200, 0x55);
+    out.extend(files::packed(codec, kernel));
+    if codec != Codec::Gzip {
+        // Room for what may be a little longer, as an edit before may have left it.
+        out.extend([0; 99]);
+        out.extend((kernel.len() as u32).to_le_bytes());
+    }
+    out.extend([0x55; 64]);
+    out.resize(out.len().next_multiple_of(4), 0x55);
+    let (start, end) = (0_u32, out.len() as u32);
+    out[0x28..0x2c].copy_from_slice(&start.to_le_bytes());
+    out[0x2c..0x30].copy_from_slice(&end.to_le_bytes());
+    out
+}
+
+fn payload_at(image: &[u8]) -> std::ops::Range<usize> {
+    let end = image.iter().rposition(|byte| *byte != 0x55).unwrap() + 1;
+    0x200..end
+}
+
+#[test]
+fn command_lines_are_found_once_or_not_at_all() {
+    let dir = tempdir();
+    let dir = dir.path();
+    // No array is known of an arm64 kernel: there is room for as much as the old text has.
+    let mut image = arm64();
+    image.extend(kernel(LINE_TEXT.len() + 1, 512, little));
+    let (out, said) = edit(dir, &image, &["--cmdline", "console=ttyAMA0"]).unwrap();
+    assert!(said.contains(&format!("which has room for {} bytes", LINE_TEXT.len())), "{said}");
+    let at = memchr::memmem::find(&image, LINE_TEXT).unwrap();
+    let mut want = image.clone();
+    want[at..at + LINE_TEXT.len()].fill(0);
+    want[at..at + 15].copy_from_slice(b"console=ttyAMA0");
+    assert_same("the text", &out, &want);
+    let longer = "x".repeat(LINE_TEXT.len() + 1);
+    let said = edit(dir, &image, &["--cmdline", &longer]).unwrap_err();
+    assert!(said.contains("cmdline: 26 bytes, and the kernel's own has room for 25"), "{said}");
+    // Twice, and in no configuration.
+    image.extend(LINE_TEXT);
+    image.extend([0, 1]);
+    let said = edit(dir, &image, &["--cmdline", "x"]).unwrap_err();
+    assert!(said.contains("is in it 2 times"), "{said}");
+    let said = edit(dir, &files::image64(b"ARM\x64"), &["--cmdline", "x"]).unwrap_err();
+    assert!(said.contains("no CONFIG_IKCONFIG"), "{said}");
+}
+
+/// Compressed by itself, with trees behind it, in a uImage: all around it follows.
+#[test]
+fn what_is_around_a_kernel_follows() {
+    let dir = tempdir();
+    let dir = dir.path();
+    let new = archive(dir, 33);
+    let mut image = arm64();
+    image.extend(kernel(64, 512, little));
+    for codec in [Codec::Gzip, Codec::Xz, Codec::Zstd] {
+        let mut stream = Vec::new();
+        codec.compress(&image, &Default::default(), &mut stream).unwrap();
+        let with_tree = [stream.clone(), files::dtb()].concat();
+        edit(dir, &with_tree, &["--initramfs", "new.cpio"]).unwrap();
+        assert_same("behind", &part(dir, "dtb"), &files::dtb());
+        assert_same("the part", &part(dir, "initramfs"), &new);
+        good(dir);
+    }
+    // By another codec: U-Boot's header says so.
+    put(dir, "plain", &image);
+    run_ok(kimage().current_dir(dir).args([
+        "uimage",
+        "plain",
+        "-a",
+        "80000",
+        "--compress",
+        "gzip",
+        "-q",
+        "-o",
+        "uImage",
+    ]));
+    let uimage = [read(&dir.join("uImage")), vec![0xff; 100]].concat();
+    let (out, _) = edit(dir, &uimage, &["--initramfs", "new.cpio", "--compress", "zstd"]).unwrap();
+    assert_same("the part", &part(dir, "initramfs"), &new);
+    good(dir);
+    assert!(out.ends_with(&[0xff; 100]));
+    let field = run_ok(kimage().current_dir(dir).args(["info", "out", "--field", "ih_comp"])).stdout;
+    assert!(String::from_utf8_lossy(&field).contains("zstd"), "{field:?}");
+}
+
+/// An image around kimage's boot stub keeps what it had, but for what is asked for.
+#[test]
+fn stubs_keep_what_they_had() {
+    let dir = tempdir();
+    let dir = dir.path();
+    put(dir, "kernel", &files::kernel());
+    put(dir, "disk", &files::cpio());
+    let make = ["bzimage", "kernel", "-q", "-o", "first", "--cmdline", "a=1", "--cmdline-override", "--initrd", "disk"];
+    run_ok(kimage().current_dir(dir).args(make).args(["--no-efi", "--crc", "yes"]));
+    let first = read(&dir.join("first"));
+    let new = archive(dir, 10);
+    edit(dir, &first, &["--initramfs", "new.cpio"]).unwrap();
+    assert_same("the image's own", &part(dir, "initramfs"), &files::cpio());
+    assert_same("the kernel's", &part(dir, "initramfs[1]"), &new);
+    assert_same("the line", &part(dir, "cmdline"), b"a=1");
+    edit(dir, &first, &["--cmdline", "b=2"]).unwrap();
+    assert_same("another line", &part(dir, "cmdline"), b"b=2");
+    // The same as if it had been made so.
+    let (out, _) = edit(dir, &first, &["--compress", "xz"]).unwrap();
+    run_ok(kimage().current_dir(dir).args(make).args(["--no-efi", "--crc", "yes", "--compress", "xz"]));
+    assert_same("by another codec", &out, &read(&dir.join("first")));
+    // What does not fit comes in front of the image's own.
+    archive(dir, 40_000);
+    edit(dir, &first, &["--initramfs", "new.cpio"]).unwrap();
+    assert_same("both", &part(dir, "initramfs"), &[read(&dir.join("new.cpio")), files::cpio()].concat());
+}
+
+/// A bzImage with this payload, and a CRC at its end.
+fn bzimage(payload: &[u8]) -> Vec<u8> {
+    let mut image = files::bzimage();
+    let word = |image: &[u8], at: usize| u32::from_le_bytes(image[at..at + 4].try_into().unwrap()) as usize;
+    let start = (usize::from(image[0x1f1]) + 1) * 512 + word(&image, 0x248);
+    let end = start + word(&image, 0x24c);
+    image.truncate(image.len() - 4);
+    image.splice(start..end, payload.iter().copied());
+    image.resize((image.len() + 4).next_multiple_of(16) - 4, 0);
+    let system = image.len() + 4 - (usize::from(image[0x1f1]) + 1) * 512;
+    image[0x24c..0x250].copy_from_slice(&(payload.len() as u32).to_le_bytes());
+    image[0x1f4..0x1f8].copy_from_slice(&(system as u32 / 16).to_le_bytes());
+    let crc = !crc32fast::hash(&image);
+    image.extend(crc.to_le_bytes());
+    image
+}
+
+/// A kernel's own image changes in its payload and its CRC, and nowhere else.
+#[test]
+fn a_kernels_own_image_keeps_its_decompressor() {
+    let dir = tempdir();
+    let dir = dir.path();
+    let new = archive(dir, 10);
+    let payload = files::gzip(&files::kernel());
+    let image = bzimage(&payload);
+    let (out, said) = edit(dir, &image, &["--initramfs", "new.cpio"]).unwrap();
+    assert!(said.contains("for the image's own decompressor"), "{said}");
+    assert_same("the part", &part(dir, "initramfs"), &new);
+    let start = memchr::memmem::find(&image, &payload).unwrap();
+    let (end, last) = (start + payload.len(), image.len() - 4);
+    assert_same("in front", &out[..start], &image[..start]);
+    assert_same("behind", &out[end..last], &image[end..last]);
+    assert_same("the CRC", &out[last..], &(!crc32fast::hash(&out[..last])).to_le_bytes());
+    assert!(out[last..] != image[last..]);
+    // A wrong one stays wrong, and a command line that the kernel has not is the boot stub's.
+    let mut wrong = image.clone();
+    wrong[last] ^= 1;
+    assert_same("wrong", &edit(dir, &wrong, &["--initramfs", "new.cpio"]).unwrap().0[last..], &wrong[last..]);
+    let (_, said) = edit(dir, &image, &["--cmdline", "a b"]).unwrap();
+    assert!(said.contains("with kimage's own boot stub: cmdline: the kernel has none of its own"), "{said}");
+    assert_same("the line", &part(dir, "cmdline"), b"a b");
+    let json = run_ok(kimage().current_dir(dir).args(["edit", "image", "--level", "1", "--json", "-o", "out"])).stdout;
+    assert!(String::from_utf8_lossy(&json).contains("\"wrapped\": true"), "{json:?}");
+}
+
+#[test]
+fn what_cannot_be_is_refused() {
+    let dir = tempdir();
+    let dir = dir.path();
+    archive(dir, 600);
+    put(dir, "dtb", &files::dtb());
+    put(dir, "noise", &[&[0][..], &[7; 99]].concat());
+    let flat = || {
+        let mut image = arm64();
+        image.extend(kernel(64, 512, |_| vec![0x93; 8]));
+        image
+    };
+    let twice = [flat(), files::cpio(), vec![0x94; 16]].concat();
+    for (image, options, why) in [
+        (flat(), &["--dtb", "dtb"][..], "dtb: no kernel but that of an ARM zImage looks for one behind it"),
+        (flat(), &["--compress", "xz"], "codec: this kernel is not compressed"),
+        (flat(), &["--initramfs", "noise"], "wanted a cpio archive, compressed or not"),
+        (twice, &["--initramfs", "new.cpio"], "there are several archives in this kernel"),
+        (files::zimage(), &["--level", "1"], "codec: the decompressor of a zImage unpacks one codec"),
+        (files::zimage(), &["--initramfs", "new.cpio"], "no RAM disk was found in this kernel"),
+        (files::dtb(), &["--initramfs", "new.cpio"], "this is a device tree blob; wanted a bzImage, zImage or Image"),
+        (files::uimage(4, &[b"one", b"two"]), &["--cmdline", "x"], "this is a uImage of several files"),
+        (read(&testdata("tiny/kernel")), &["--cmdline", "x"], "this is an ELF file; wanted a bzImage, zImage or Image"),
+    ] {
+        let said = edit(dir, &image, options).unwrap_err();
+        assert!(said.contains(why) && said.contains("help: "), "{said}");
+    }
+    let mut random = crate::support::Random(9);
+    put(dir, "content", &(0..900).map(|_| random.below(256) as u8).collect::<Vec<_>>());
+    run_ok(kimage().current_dir(dir).args(["cpio", "list", "-o", "new.cpio", "-q"]));
+    let said = edit(dir, &flat(), &["--initramfs", "new.cpio"]).unwrap_err();
+    assert!(said.contains("bytes, and the one built into the kernel has room for 3"), "{said}");
+    // Nothing asked for is no edit.
+    assert_eq!(run(kimage().current_dir(dir).args(["edit", "image", "-o", "out"])).status.code(), Some(2));
+}
