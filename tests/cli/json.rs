@@ -89,7 +89,7 @@ fn every_json_form_is_as_its_schema_says() {
             assert_eq!(run(kimage().args([name, "--schema", "--json"])).status.code(), Some(2), "{name}");
         }
     }
-    assert_eq!(with_json, 16, "{help}");
+    assert_eq!(with_json, 17, "{help}");
 }
 
 /// One finding is the same in every form.
