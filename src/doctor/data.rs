@@ -38,8 +38,12 @@ pub(super) struct Driver {
 pub(super) struct RootDevice {
     /// Of each list one.
     pub(super) needs: Vec<Vec<String>>,
+    /// It shows up after the kernel looks for it.
     #[serde(default)]
     pub(super) late: bool,
+    /// It hangs on a controller that has a driver of its own.
+    #[serde(default)]
+    pub(super) controller: bool,
 }
 
 #[derive(Debug, Deserialize)]

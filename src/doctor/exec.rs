@@ -61,7 +61,16 @@ impl Files<'_> {
         }
         match node.data.strip_prefix(b"#!") {
             Some(rest) => self.exec_script(&name, rest, depth),
-            None => Exec::Fails(ENOEXEC, format!("{name} is neither a program (ELF) nor a script that begins with #!")),
+            None if node.data.starts_with(b"bFLT") => match self.kernel.option("BINFMT_FLAT") {
+                Answer::Yes => Exec::Runs,
+                Answer::No => {
+                    Exec::Fails(ENOEXEC, format!("{name} is a flat program, and CONFIG_BINFMT_FLAT is not set"))
+                }
+                _ => Exec::NotKnown("CONFIG_BINFMT_FLAT".to_owned()),
+            },
+            // Programs of other kinds (a.out, those of other systems) are no text.
+            None if node.data.contains(&0) => Exec::NotKnown(format!("what kind of program {name} is")),
+            None => Exec::Fails(ENOEXEC, format!("{name} is neither a program nor a script that begins with #!")),
         }
     }
 
@@ -90,7 +99,7 @@ impl Files<'_> {
         let Ok(elf) = Elf::parse(bytes) else {
             return Exec::NotKnown(format!("the ELF file {name}, which is damaged"));
         };
-        let option = self.kernel.option("BINFMT_ELF");
+        let option = self.kernel.any(&["BINFMT_ELF", "BINFMT_ELF_FDPIC"].map(str::to_owned));
         if option == Answer::No {
             return Exec::Fails(ENOEXEC, format!("{name} is a program, and CONFIG_BINFMT_ELF is not set"));
         }
@@ -157,13 +166,14 @@ impl Files<'_> {
         const OF_MUSL: [&[u8]; 7] =
             [b"libc.", b"libpthread.", b"librt.", b"libm.", b"libdl.", b"libutil.", b"libxnet."];
         let is_musl = memchr::memmem::find(interpreter, b"ld-musl").is_some();
+        let by_name = self.tree.by_name();
         let mut seen: BTreeSet<Vec<u8>> = BTreeSet::new();
         let mut next: Vec<Vec<u8>> = elf.needed().into_iter().map(<[u8]>::to_vec).collect();
         while let Some(name) = next.pop() {
             if is_musl && OF_MUSL.iter().any(|own| name.starts_with(own)) || !seen.insert(name.clone()) {
                 continue;
             }
-            let found = if name.contains(&b'/') { self.tree.find(&name).ok() } else { self.tree.by_name(&name) };
+            let found = if name.contains(&b'/') { self.tree.find(&name).ok() } else { by_name.get(&*name).copied() };
             match found {
                 Some(node) => {
                     let more = Elf::parse(node.data)

@@ -9,7 +9,13 @@ use crate::format::Format;
 use crate::format::cpio::{CHARACTER, Cpio, FILE, FOLDER, LINK, TYPE};
 use crate::inspect::rules::{CPIO_DAMAGED, DAMAGED, INITRAMFS_JUNK, LIMIT, STREAM_DAMAGED};
 use crate::inspect::{Kind, Layer, Opened, Space};
-use std::collections::{BTreeMap, HashMap};
+use std::cell::{Cell, OnceCell};
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+/// `PATH_MAX`: the kernel drops what has a longer name, and links that lead further.
+const PATH_MAX: usize = 4096;
+/// So many steps through folders are gone; an archive that takes more was made for that.
+const STEPS: u64 = 20_000_000;
 
 /// errno.
 pub(super) const ENOENT: i32 = 2;
@@ -21,8 +27,6 @@ const ELOOP: i32 = 40;
 pub(super) struct Node<'a> {
     pub(super) mode: u32,
     pub(super) data: &'a [u8],
-    /// Major and minor number.
-    pub(super) device: (u32, u32),
 }
 
 impl Node<'_> {
@@ -48,21 +52,23 @@ pub(super) struct Tree<'a> {
     pub(super) lost: Vec<String>,
     /// Not all that the kernel unpacks could be read.
     pub(super) is_partial: bool,
+    steps: Cell<u64>,
+    modules: OnceCell<HashSet<String>>,
 }
 
 impl<'a> Tree<'a> {
     /// As it is before anything is unpacked.
     pub(super) fn new() -> Tree<'a> {
         let mut tree = Tree::default();
-        tree.put(b"", FOLDER | 0o755, &[], (0, 0));
+        tree.put(b"", FOLDER | 0o755, &[]);
         tree
     }
 
     /// What is unpacked where a kernel has no archive of its own, or where that was not found.
     pub(super) fn add_default(&mut self) {
-        self.put(b"dev", FOLDER | 0o755, &[], (0, 0));
-        self.put(b"dev/console", CHARACTER | 0o600, &[], (5, 1));
-        self.put(b"root", FOLDER | 0o700, &[], (0, 0));
+        self.put(b"dev", FOLDER | 0o755, &[]);
+        self.put(b"dev/console", CHARACTER | 0o600, &[]);
+        self.put(b"root", FOLDER | 0o700, &[]);
     }
 
     /// Unpacks one file of a boot loader, or what is built in, up to the first fault.
@@ -132,21 +138,29 @@ impl<'a> Tree<'a> {
         let Ok(archive) = Cpio::parse(bytes) else { return };
         let mut linked: HashMap<[u32; 3], Vec<&[u8]>> = HashMap::new();
         for entry in archive.entries().map_while(Result::ok) {
-            let data = slice(bytes, entry.data_at, entry.size).unwrap_or_default();
-            self.put(entry.name, entry.mode, data, entry.device);
+            let mut data = slice(bytes, entry.data_at, entry.size).unwrap_or_default();
+            // Some archives have the NUL of a link's path in it.
+            if entry.mode & TYPE == LINK {
+                data = data.split(|byte| *byte == 0).next().unwrap_or_default();
+            }
+            if entry.name.len() >= PATH_MAX || entry.mode & TYPE == LINK && data.len() > PATH_MAX {
+                continue;
+            }
+            self.put(entry.name, entry.mode, data);
             let Some(inode) = entry.inode.filter(|_| entry.mode & TYPE == FILE) else { continue };
             let names = linked.entry(inode).or_default();
             names.push(entry.name);
             if !data.is_empty() && names.len() > 1 {
                 for name in std::mem::take(names) {
-                    self.put(name, entry.mode, data, entry.device);
+                    self.put(name, entry.mode, data);
                 }
             }
         }
+        self.is_partial |= self.steps.get() > STEPS;
     }
 
     /// As the kernel makes it: in a folder that is there, in place of what has the name.
-    fn put(&mut self, name: &[u8], mode: u32, data: &'a [u8], device: (u32, u32)) {
+    fn put(&mut self, name: &[u8], mode: u32, data: &'a [u8]) {
         let name = clean(name);
         let (folder, last) = match name.iter().rposition(|byte| *byte == b'/') {
             Some(at) => (name.get(..at).unwrap_or_default(), name.get(at + 1..).unwrap_or_default()),
@@ -163,7 +177,7 @@ impl<'a> Tree<'a> {
                 }
             }
         };
-        self.nodes.insert(path, Node { mode, data, device });
+        self.nodes.insert(path, Node { mode, data });
     }
 
     /// The file of that path, links followed; else the number of the error.
@@ -178,6 +192,10 @@ impl<'a> Tree<'a> {
         let mut found = Vec::new();
         let mut parts = path.split(|byte| *byte == b'/').filter(|part| !part.is_empty() && *part != b".");
         while let Some(part) = parts.next() {
+            self.steps.set(self.steps.get() + 1);
+            if self.steps.get() > STEPS {
+                return Err(ELOOP);
+            }
             if part == b".." {
                 let end = found.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
                 found.truncate(end);
@@ -202,21 +220,21 @@ impl<'a> Tree<'a> {
         Ok(found)
     }
 
-    /// A file of that name, in whatever folder: where a loader looks its files do not all tell.
-    pub(super) fn by_name(&self, name: &[u8]) -> Option<&Node<'a>> {
-        self.nodes.keys().filter(|path| last(path) == name).find_map(|path| self.find(path).ok())
+    /// The files of each name, in whatever folder: where a loader looks its files do not all tell.
+    pub(super) fn by_name(&self) -> HashMap<&[u8], &Node<'a>> {
+        let files = self.nodes.keys().filter_map(|path| Some((last(path), self.find(path).ok()?)));
+        files.collect()
     }
 
     /// Is the module there? Its file may have `-` for `_` and be compressed.
     pub(super) fn has_module(&self, module: &str) -> bool {
-        let plain = |name: &str| name.replace('-', "_");
-        let wanted = plain(module);
-        self.nodes.keys().any(|path| {
-            let name = String::from_utf8_lossy(last(path));
-            name.split_once(".ko").is_some_and(|(name, rest)| {
-                plain(name) == wanted && matches!(rest, "" | ".gz" | ".xz" | ".zst" | ".bz2" | ".lzma")
-            })
-        })
+        let module_of = |path: &Vec<u8>| {
+            let name = String::from_utf8_lossy(last(path)).into_owned();
+            let (name, rest) = name.split_once(".ko")?;
+            matches!(rest, "" | ".gz" | ".xz" | ".zst" | ".bz2" | ".lzma").then(|| name.replace('-', "_"))
+        };
+        let modules = self.modules.get_or_init(|| self.nodes.keys().filter_map(module_of).collect());
+        modules.contains(&module.replace('-', "_"))
     }
 }
 

@@ -51,10 +51,13 @@ impl<'c> Config<'c> {
                 config.unset.extend(rest.strip_suffix(" is not set"));
             } else if let Some(title) = line.strip_suffix("Kernel Configuration") {
                 config.release = title.split_whitespace().find_map(series);
+            } else if let Some(release) = line.strip_prefix("# Linux kernel version: ") {
+                config.release = series(release);
             } else {
                 config.is_old |= line.contains("make config: don't edit");
             }
         }
+        config.is_old &= config.release.is_none();
         config
     }
 

@@ -41,8 +41,6 @@ pub(crate) struct Entry<'a> {
     pub size: u64,
     /// `c_ino`, `c_devmajor` and `c_devminor` of a file with several names, whose data stands at one of them.
     pub inode: Option<[u32; 3]>,
-    /// Major and minor number of a device node.
-    pub device: (u32, u32),
     /// `c_check` of a "crc" entry.
     check: Option<u32>,
     /// Offset of the next entry.
@@ -157,14 +155,13 @@ fn entry(bytes: &[u8], at: u64) -> Result<Entry<'_>, FieldError> {
     let (size, name_size) = (u64::from(number("c_filesize", 6)?), u64::from(number("c_namesize", 11)?));
     let inode = [number("c_ino", 0)?, number("c_devmajor", 7)?, number("c_devminor", 8)?];
     let inode = (number("c_nlink", 4)? > 1).then_some(inode);
-    let device = (number("c_rdevmajor", 9)?, number("c_rdevminor", 10)?);
     let check = if header.starts_with(b"070702") { Some(number("c_check", 12)?) } else { None };
     let name = take("name", at + HEADER_LEN, name_size)?;
     let name = name.strip_suffix(&[0]).unwrap_or(name);
     let data_at = (at + HEADER_LEN + name_size).next_multiple_of(4);
     take("data", data_at.min(have), size)?;
     let next = (data_at + size).next_multiple_of(4);
-    Ok(Entry { name, mode, mtime, at, data_at, size, inode, device, check, next })
+    Ok(Entry { name, mode, mtime, at, data_at, size, inode, check, next })
 }
 
 /// A file of an archive that is to be written.

@@ -221,6 +221,52 @@ fn the_console_shows_what_was_foretold() {
     });
 }
 
+/// Programs of other CPUs and classes: what a kernel runs is its configuration's business.
+#[test]
+fn programs_of_other_cpus() {
+    let dir = tempdir();
+    let dir = dir.path();
+    for (name, cpu) in [("arm", Cpu::Arm), ("x86-64", Cpu::X86_64)] {
+        put(dir, name, &archive_of(&[("init", PROGRAM, &init(cpu))]));
+    }
+    let mut boots = Vec::new();
+    if let (Some(qemu), Some(kernel)) =
+        (tool("qemu-system-aarch64", "qemu-system-arm"), debian_kernel("bookworm-arm64-cloud-arm64"))
+    {
+        let config = image_in(kernel.parent().unwrap(), "config");
+        let machine: &[&str] = &["-M", "virt", "-cpu", "cortex-a57", "-m", "512"];
+        let console = "console=ttyAMA0 quiet panic=-1";
+        // CONFIG_COMPAT=y.
+        boots.push((qemu.clone(), machine, kernel.clone(), config.clone(), console, "arm", USER_OK));
+        boots.push((qemu, machine, kernel, config, console, "x86-64", "Failed to execute /init (error -8)"));
+    }
+    if let (Some(qemu), Some(tree)) = (tool("qemu-system-x86_64", "qemu-system-x86"), tree("6.1-i386")) {
+        let machine: &[&str] = &["-M", "q35", "-cpu", "Nehalem-v1", "-m", "256", "-nic", "none"];
+        let kernel = tree.path("arch/x86/boot/bzImage");
+        let console = "console=ttyS0 panic=-1 no_timer_check";
+        boots.push((qemu, machine, kernel, None, console, "x86-64", "Failed to execute /init (error -8)"));
+    }
+    each(&boots, |(qemu, machine, kernel, config, line, initrd, seen)| {
+        let mut options = vec!["--initrd", *initrd, "--cmdline", *line];
+        if let Some(config) = config {
+            options.extend(["--config", config.to_str().unwrap()]);
+        }
+        let (report, rules) = doctor(dir, kernel, &options);
+        let is_good = *seen == USER_OK;
+        assert_eq!(rules.is_empty(), is_good, "{initrd}: {report:#}");
+        assert_eq!(report["reaches_user_space"], if is_good { "yes" } else { "no" });
+        let mut command = Command::new(qemu);
+        command.current_dir(dir).args(*machine).args(["-no-reboot", "-display", "none", "-serial", "stdio"]);
+        command.arg("-kernel").arg(kernel).args(["-initrd", initrd, "-append", &line.replace(" quiet", "")]);
+        let console = Machine::start(initrd, &mut command).finish();
+        console.says(&[seen]);
+        // Of a kernel with block devices the root device comes next.
+        foretold(&report).iter().for_each(|words| {
+            console.says(&[words]);
+        });
+    });
+}
+
 /// Debian's kernel: drivers of some disks are modules, NVMe and ext4 are built in.
 #[test]
 fn root_devices_and_consoles() {

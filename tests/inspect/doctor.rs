@@ -2,7 +2,7 @@
 
 use crate::elf_builder::{Builder, PT_LOAD, SHF_ALLOC, SHT_PROGBITS};
 use crate::files::{self, cpio_of as archive};
-use crate::support::{kimage, put, read, run, stderr, tempdir, testdata, tree};
+use crate::support::{kimage, put, read, run, stderr, tempdir, testdata, tree, wild};
 use kimage::codec::Codec;
 use kimage::doctor::{Diagnosis, Request, doctor};
 
@@ -209,5 +209,25 @@ fn configurations() {
         assert_eq!(found.reaches_user_space, "yes", "{codec:?}: {found:?}");
         let name = codec.name().split(' ').next().unwrap().to_uppercase();
         assert_eq!(found.options[&format!("CONFIG_RD_{name}")], "yes (its own configuration)");
+    }
+}
+
+/// Their owners booted them: no error is found, and of those that have their first program with them it is found to run.
+#[test]
+fn published_images() {
+    let Some(folder) = wild() else { return };
+    let (mut looked, mut reached) = (0, Vec::new());
+    for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
+        let name = entry.file_name().into_string().unwrap();
+        let Ok(diagnosis) = doctor(&read(&entry.path()), &Request::default()) else { continue }; // no gap: no kernel
+        assert_ne!(diagnosis.reaches_user_space, "no", "{name}: {diagnosis:#?}");
+        looked += 1;
+        if diagnosis.reaches_user_space == "yes" {
+            reached.push(name);
+        }
+    }
+    assert!(looked > 30, "{looked}");
+    for number in ["005", "007", "044", "072", "102"] {
+        assert!(reached.iter().any(|name| name.starts_with(number)), "{number}: {reached:?}");
     }
 }
