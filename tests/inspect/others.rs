@@ -1,7 +1,7 @@
 //! What is no kernel image: files that people give by mistake, or that hold a kernel in a way that kimage does not read. Each has
 //! its name; none is called good, damaged or a kernel; a kernel that lies in one piece in a file system comes out.
 
-use crate::elf_builder::Builder;
+use crate::elf_builder::{Builder, Section};
 use crate::files;
 use crate::support::{assert_same, kimage, put, run, run_ok, stderr, stdout, tempdir, tool};
 use std::fs;
@@ -247,6 +247,24 @@ fn a_core_file() {
     assert_eq!(whole.status.code(), Some(0), "{}", stdout(&whole));
     let cut = kimage_on(&["verify"], &put(dir.path(), "cut", &core[..core.len() - 100]));
     assert!(stdout(&cut).contains("[elf.segments]"), "{}", stdout(&cut));
+}
+
+/// A program that lacks what its section headers promise, as one that was cut off: what is loaded may be whole.
+#[test]
+fn sections_behind_the_end() {
+    let dir = tempdir();
+    let file = |size: u64| {
+        let mut elf = Builder::new(false, true, 8);
+        let text = elf.section(".text", 1, 6, 0x8000_0000, &[0x27; 4096]);
+        elf.segment(1, text..text + 1, 0x8000_0000);
+        elf.header(Section { name: ".debug_str".to_owned(), kind: 1, offset: 64, size, ..Section::default() });
+        elf.build()
+    };
+    let whole = kimage_on(&["verify"], &put(dir.path(), "whole", &file(10)));
+    assert_eq!(whole.status.code(), Some(0), "{}", stdout(&whole));
+    let cut = kimage_on(&["verify"], &put(dir.path(), "cut", &file(1 << 20)));
+    let text = stdout(&cut);
+    assert!(cut.status.code() == Some(1) && text.contains("[elf.sections]") && text.contains(".debug_str"), "{text}");
 }
 
 /// A decompressor that is an ELF file: damage anywhere in its stream is seen, near the beginning too, where nothing comes out; and

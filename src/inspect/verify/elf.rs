@@ -14,6 +14,9 @@ rules! {
     SEGMENTS = "elf.segments", Error, "program header",
         "a loader reads beyond the end of the file, or loads one part of the kernel over another",
         "copy the file again, whole";
+    SECTIONS = "elf.sections", Error, "section header",
+        "the file was cut off: a loader starts what there is of it, and tools find neither symbols nor contents",
+        "copy the file again, whole";
     ENTRY = "elf.entry", Error, "e_entry",
         "a loader jumps to a place that is not part of the kernel",
         "link the kernel again, with ENTRY() in one of its segments";
@@ -45,6 +48,10 @@ pub(super) fn check(opened: &Opened<'_>, layer: &Layer, checks: &mut Checks) {
         let wanted = format!("no more than the file's {len:#x}, and no more than memory");
         checks.expect(&SEGMENTS, None, end <= len && segment.filesz <= segment.memsz, found, wanted);
     }
+    let lost = elf.sections().iter().skip(1).find(|section| elf.contents(section).is_err());
+    let found =
+        lost.map_or(String::new(), |lost| format!("{} at {:#x}, {} bytes", lost.name(), lost.offset, lost.size));
+    checks.expect(&SECTIONS, None, lost.is_none(), found, format!("sections inside the file's {len:#x} bytes"));
     if !matches!(elf.kind(), ElfKind::Executable | ElfKind::Dynamic) {
         return;
     }

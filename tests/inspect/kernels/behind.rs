@@ -5,7 +5,7 @@ use super::{broken, opened, part};
 use crate::files;
 use kimage::codec::Codec;
 use kimage::finding::Severity;
-use kimage::inspect::map;
+use kimage::inspect::{map, verify};
 
 /// A squashfs of version 4 that says to have `used` bytes.
 fn squashfs(used: usize) -> Vec<u8> {
@@ -48,6 +48,9 @@ fn behind_a_uimage() {
     assert_eq!(broken(&image, Severity::Warning), ["uimage.size"]);
     // A file system says how long it is.
     assert_eq!(broken(&image[..0x9000], Severity::Warning), ["trailer.length", "uimage.size"]);
+    let unchecked = |image: &[u8]| verify::verify(&opened(image)).unchecked();
+    assert_eq!(unchecked(&image[..0x9000]), ["file systems that were cut off"]);
+    assert!(unchecked(&image).is_empty());
     let opened = opened(&image);
     let map = map::map(&opened);
     let spans: Vec<_> = map.bars[0].spans.iter().map(|span| &*span.name).collect();
