@@ -202,39 +202,6 @@ mod tests {
         assert_eq!(lens(&mixed), [99_981, 1]);
     }
 
-    /// Small streams, decoded with room for a small block, and what is not small behind them.
-    #[test]
-    fn small_streams_and_others() {
-        let noise: Vec<u8> = (0..400_000_u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
-        let zeros = vec![0; 500_000];
-        let mut file = Vec::new();
-        let (mut all, mut last) = (Vec::new(), 0);
-        for part in [&b"one"[..], b"", b"two", &noise, b"three", &zeros, b"four", &noise, b"five"] {
-            last = file.len();
-            compress(part, &Parameters::default(), &mut file).unwrap();
-            all.extend_from_slice(part);
-        }
-        let mut out = Vec::new();
-        let inflated = Codec::Bzip2.decompress(&file, u64::MAX, &mut out).unwrap();
-        assert_eq!((inflated.consumed, inflated.streams), (len64(&file), 9));
-        assert!(out == all);
-        // Cut off and damaged in the last one, which follows none that is small; and in one that does.
-        for data in [&file, &[&file, file.get(..last).unwrap()].concat()] {
-            assert!(matches!(
-                Codec::Bzip2.decompress(data.get(..data.len() - 3).unwrap(), u64::MAX, &mut Vec::new()),
-                Err(Error::Truncated { .. })
-            ));
-        }
-        let small = file.get(last..).unwrap();
-        let mut three = small.repeat(3);
-        let at = three.len() - 2;
-        three[at] ^= 1;
-        let damaged = Codec::Bzip2.decompress(&three, u64::MAX, &mut Vec::new());
-        assert!(matches!(damaged, Err(Error::Damaged { at, .. }) if at.0 >= 2 * len64(small)));
-        let too_big = Codec::Bzip2.decompress(&small.repeat(3), 9, &mut Vec::new());
-        assert!(matches!(too_big, Err(Error::TooBig { limit: 9, .. })));
-    }
-
     #[test]
     fn bits_go_in_and_out() {
         let mut writer = BitWriter::default();

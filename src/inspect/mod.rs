@@ -169,7 +169,7 @@ enum Buffer {
 }
 
 /// Something with a name that `kimage extract` can write: bytes of one layer.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Part {
     /// `vmlinux`, `dtb[2]`; always one of kimage's own names, never one from the file.
     pub name: String,
@@ -178,6 +178,7 @@ pub struct Part {
     /// The layer that has its bytes.
     pub layer: LayerId,
     /// Which of them, counted from the layer's first byte.
+    #[serde(flatten, serialize_with = "crate::layout::place")]
     pub at: Range<u64>,
 }
 

@@ -32,14 +32,20 @@ pub enum RegionKind {
 }
 
 /// A named range of an image.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Region {
     /// Name, unique in its image: `setup`, `payload`, `dtb[2]`.
     pub name: Cow<'static, str>,
-    /// File offsets, end exclusive.
-    pub at: Range<u64>,
     /// What it is.
     pub kind: RegionKind,
+    /// File offsets, end exclusive.
+    #[serde(flatten, serialize_with = "place")]
+    pub at: Range<u64>,
+}
+
+/// A range as reports have it: `offset` and `size`.
+pub(crate) fn place<S: serde::Serializer>(at: &Range<u64>, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_map([("offset", at.start), ("size", at.end - at.start)])
 }
 
 impl Region {

@@ -1,8 +1,8 @@
 //! The report of `kimage info`: the layers of files, for people and for programs.
 
-use super::RegionReport;
 use crate::finding::Finding;
 use crate::inspect::{Facts, Layer, LayerId, Opened, Part, Space};
+use crate::layout::Region;
 use serde::Serialize;
 
 /// What is known of one file.
@@ -15,7 +15,7 @@ pub struct FileInfo {
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
     layers: Vec<LayerInfo>,
-    parts: Vec<PartInfo>,
+    parts: Vec<Part>,
 }
 
 #[derive(Debug, Serialize)]
@@ -35,17 +35,8 @@ struct LayerInfo {
     offset: u64,
     size: u64,
     facts: Facts,
-    regions: Vec<RegionReport>,
+    regions: Vec<Region>,
     findings: Vec<Finding>,
-}
-
-#[derive(Debug, Serialize)]
-struct PartInfo {
-    name: String,
-    what: String,
-    layer: LayerId,
-    offset: u64,
-    size: u64,
 }
 
 impl FileInfo {
@@ -57,7 +48,7 @@ impl FileInfo {
             size: layers.first().map(Layer::size),
             error: None,
             layers: layers.iter().map(|layer| layer_info(opened, layer)).collect(),
-            parts: opened.parts().iter().map(part_info).collect(),
+            parts: opened.parts().to_vec(),
         }
     }
 
@@ -84,12 +75,7 @@ fn layer_info(opened: &Opened<'_>, layer: &Layer) -> LayerInfo {
         offset: layer.at.start,
         size: layer.size(),
         facts: layer.facts.clone(),
-        regions: layer.regions.iter().map(RegionReport::from).collect(),
+        regions: layer.regions.clone(),
         findings: layer.findings.clone(),
     }
-}
-
-fn part_info(part: &Part) -> PartInfo {
-    let Part { name, what, layer, at } = part;
-    PartInfo { name: name.clone(), what: what.to_string(), layer: *layer, offset: at.start, size: at.end - at.start }
 }

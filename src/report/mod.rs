@@ -34,9 +34,8 @@ pub use verify::{FileVerification, write_verify_text};
 use crate::assemble::{Assembled, Facts, Step};
 use crate::bytes::Patch;
 use crate::finding::Finding;
-use crate::layout::{Emitted, Region, RegionKind};
+use crate::layout::{Emitted, Region};
 use serde::Serialize;
-use std::borrow::Cow;
 
 /// The name of an output that is not a file.
 pub const STDOUT: &str = "standard output";
@@ -50,23 +49,9 @@ pub struct Report<'r> {
     written: bool,
     image: ImageReport<'r>,
     steps: &'r [Step],
-    regions: Vec<RegionReport>,
+    regions: &'r [Region],
     fields: &'r [Patch],
     findings: &'r [Finding],
-}
-
-#[derive(Debug, Serialize)]
-struct RegionReport {
-    name: Cow<'static, str>,
-    kind: RegionKind,
-    offset: u64,
-    size: u64,
-}
-
-impl From<&Region> for RegionReport {
-    fn from(Region { name, at, kind }: &Region) -> Self {
-        RegionReport { name: name.clone(), kind: *kind, offset: at.start, size: at.end - at.start }
-    }
 }
 
 #[derive(Debug, Serialize)]
@@ -90,7 +75,7 @@ impl<'r> Report<'r> {
             written,
             steps: &assembled.steps,
             image: ImageReport { facts, crc32 },
-            regions: assembled.plan.regions().iter().map(RegionReport::from).collect(),
+            regions: assembled.plan.regions(),
             fields: &assembled.patches,
             findings: &assembled.findings,
         }

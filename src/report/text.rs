@@ -37,7 +37,8 @@ pub fn write_text(report: &Report<'_>, mut out: impl Write) -> io::Result<()> {
         Facts::ZImage { kernel_size, .. } => {
             writeln!(out, "zImage is {kernel_size} bytes")?;
             for region in report.regions.iter().skip(1) {
-                writeln!(out, "{} is {} bytes, at offset {:#x}", clean(&region.name), region.size, region.offset)?;
+                let at = &region.at;
+                writeln!(out, "{} is {} bytes, at offset {:#x}", clean(&region.name), at.end - at.start, at.start)?;
             }
         }
         Facts::Bootp { kernel_size, initrd_size } => {
@@ -108,14 +109,9 @@ pub fn write_plan(report: &Report<'_>, mut out: impl Write) -> io::Result<()> {
     writeln!(out, "{}: {} bytes, not written", clean(report.output), report.size)?;
     let offset = format!("{:#x}", report.size).len();
     let size = digits(&mut std::iter::once(report.size));
-    for region in &report.regions {
-        writeln!(
-            out,
-            "  {:>offset$}  {:>size$} bytes  {}",
-            format!("{:#x}", region.offset),
-            region.size,
-            clean(&region.name)
-        )?;
+    for region in report.regions {
+        let (start, len) = (format!("{:#x}", region.at.start), region.at.end - region.at.start);
+        writeln!(out, "  {start:>offset$}  {len:>size$} bytes  {}", clean(&region.name))?;
     }
     Ok(())
 }

@@ -1,6 +1,11 @@
 //! `kimage piggy`: mkpiggy's text and the assembler's object, on every tree of the corpus.
 
 use crate::support::{self, Tree, assert_same, corpus, kimage, run, run_ok, stderr, tempdir, tool};
+use kimage::arch::Arch;
+use kimage::bytes::{Endian, help};
+use kimage::elf::Elf;
+use kimage::kbuild::{Error, Piggy, Target};
+use kimage::layout::Plan;
 use std::fs;
 use std::process::Command;
 
@@ -156,4 +161,66 @@ fn a_damaged_model_is_refused_or_read() {
         let _ = kimage::kbuild::Target::like_file(&broken);
         broken[at] ^= 0xff;
     }
+}
+
+fn bytes(plan: &Plan<'_>) -> Vec<u8> {
+    let mut out = Vec::new();
+    plan.emit(&mut out).unwrap();
+    out
+}
+
+#[test]
+fn too_short_for_a_size() {
+    for len in 0..4 {
+        let error = Piggy::new(&[7; 3][..len]).unwrap_err();
+        assert!(error.to_string().contains("output_len at offset 0x0: the input ends too early"), "{error}");
+        assert!(help(&error).contains("last four bytes"));
+    }
+    let text = Piggy::new(&[1, 2, 3, 4]).unwrap().text(b"x").unwrap();
+    assert!(String::from_utf8(text).unwrap().contains(&format!("z_output_len = {}\n", 0x0403_0201)));
+}
+
+#[test]
+fn paths_that_would_end_the_string() {
+    let piggy = Piggy::new(&[0; 4]).unwrap();
+    for path in [&b"a\".long 1\""[..], b"a\\n", b"a\nb", b"\0"] {
+        assert!(matches!(piggy.text(path), Err(Error::Path { .. })), "{path:?}");
+    }
+    let text = piggy.text(b"dir with spaces/\xff").unwrap();
+    assert!(memchr::memmem::find(&text, b".incbin \"dir with spaces/\xff\"\n").is_some());
+}
+
+#[test]
+fn every_target_parses_again() {
+    for (arch, endian) in [
+        (Arch::X86, Endian::Little),
+        (Arch::X86_64, Endian::Little),
+        (Arch::Arm, Endian::Little),
+        (Arch::Arm, Endian::Big),
+    ] {
+        let target = Target::new(arch, endian).unwrap();
+        let object = bytes(&Piggy::new(b"payload\x09\0\0\0").unwrap().object(&target).unwrap());
+        let elf = Elf::parse(&object).unwrap();
+        assert_eq!((elf.arch(), elf.endian()), (Some(arch), endian));
+        let symbols: Vec<_> = elf.symbols().unwrap().collect();
+        let value = |name: &str| symbols.iter().find(|symbol| symbol.name == name.as_bytes()).map(|s| s.value);
+        assert_eq!(value("input_data_end"), Some(11));
+        assert_eq!(value("z_output_len"), (arch != Arch::Arm).then_some(9));
+        // An object made after the model of an object is the same object.
+        let again =
+            bytes(&Piggy::new(b"payload\x09\0\0\0").unwrap().object(&Target::like_file(&object).unwrap()).unwrap());
+        assert_eq!(again, object);
+    }
+    assert!(Target::new(Arch::X86, Endian::Big).is_err());
+    assert!(Target::new(Arch::Mips, Endian::Big).is_err());
+}
+
+#[test]
+fn a_missing_size_is_noticed() {
+    let xz = b"\xfd7zXZ\0..............YZ";
+    assert_eq!(Piggy::new(xz).unwrap().findings().len(), 1);
+    let zstd = b"\x28\xb5\x2f\xfd...........\x02\0\0\0";
+    assert_eq!(Piggy::new(zstd).unwrap().findings().len(), 1);
+    let good = b"\x28\xb5\x2f\xfd...........\x02\0\x01\0";
+    assert!(Piggy::new(good).unwrap().findings().is_empty());
 }

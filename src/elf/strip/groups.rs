@@ -3,7 +3,7 @@
 use super::super::raw::{SHF_GROUP, SHT_GROUP, SHT_SYMTAB};
 use super::super::symbols::SymbolTable;
 use super::super::{Elf, Kind, Result, Section};
-use super::model::{OutputSection, Sections, cannot};
+use super::model::{OutputSection, Sections, cannot, is_of_the_linker};
 use crate::bytes::{Cursor, Endian, len64};
 
 /// Bytes of each number in a group: its flags, then the indices of its sections.
@@ -65,7 +65,7 @@ pub(super) fn groups<'a>(elf: &Elf<'a>) -> Result<Vec<Group<'a>>> {
                 Some(taken) if !*taken => *taken = true,
                 _ => return Err(odd("has a section twice, or one of another group")),
             }
-            match super::keep::is_of_the_linker(elf, member) {
+            match is_of_the_linker(elf, member) {
                 true => with_relocs.push(usize::try_from(member.info).unwrap_or(usize::MAX)),
                 false => members.push((place, *member)),
             }

@@ -6,7 +6,7 @@ use super::super::raw::{
 };
 use super::super::{Elf, Kind, PT_LOAD, RemoveList, Result, SHF_ALLOC, Section, Segment};
 use super::groups::Group;
-use super::model::{OutputSection, Sections, cannot, covers};
+use super::model::{OutputSection, Sections, cannot, covers, is_of_the_linker};
 use crate::elf::SHT_NOBITS;
 use crate::elf::flatten::paddrs_are_unset;
 
@@ -169,21 +169,6 @@ fn is_bookkeeping(elf: &Elf<'_>, index: usize, section: &Section<'_>, symtab: Op
         SHT_REL | SHT_RELA => symtab.is_some_and(|symtab| section.links_to(symtab)) && is_of_the_linker(elf, section),
         _ => false,
     }
-}
-
-/// Relocations against the symbol table say how a section was linked; those against another table, or that are loaded,
-/// are the program's own data.
-pub(super) fn is_of_the_linker(elf: &Elf<'_>, relocs: &Section<'_>) -> bool {
-    let target = elf.section_at(relocs.info).filter(|_| relocs.info != 0);
-    let sensible = target.is_some_and(|target| !matches!(target.kind, SHT_REL | SHT_RELA | SHT_NULL));
-    relocs.flags & SHF_ALLOC == 0 && sensible
-}
-
-/// Did the linker keep relocations, be they of debug sections or none at all?
-pub(super) fn has_relocs(elf: &Elf<'_>) -> bool {
-    let is_symtab = |link: u32| elf.section_at(link).is_some_and(|table| table.kind == SHT_SYMTAB);
-    let kept = |section: &&Section<'_>| matches!(section.kind, SHT_REL | SHT_RELA) && is_symtab(section.link);
-    elf.sections().iter().filter(kept).any(|section| is_of_the_linker(elf, section))
 }
 
 /// Where a section is loaded: by its file offset in the segment that holds it, by its address when it has no bytes.

@@ -2,7 +2,8 @@
 
 use super::super::encode::Writer;
 use super::super::raw::{
-    PT_DYNAMIC, PT_GNU_EH_FRAME, PT_GNU_RELRO, PT_GNU_STACK, PT_NOTE, PT_PHDR, PT_TLS, SHF_TLS, SHT_GROUP,
+    PT_DYNAMIC, PT_GNU_EH_FRAME, PT_GNU_RELRO, PT_GNU_STACK, PT_NOTE, PT_PHDR, PT_TLS, SHF_TLS, SHT_GROUP, SHT_NULL,
+    SHT_REL, SHT_RELA, SHT_SYMTAB,
 };
 use super::super::{Elf, Error, PT_LOAD, Result, SHF_ALLOC, SHT_NOBITS, Section, Segment};
 use crate::bytes::Align;
@@ -17,6 +18,21 @@ pub(super) fn cannot(why: impl Into<Cow<'static, str>>, help: impl Into<Cow<'sta
 /// What was written, if all of it fits the class of the file.
 pub(super) fn finish(writer: Writer) -> Result<Vec<u8>> {
     writer.finish().map_err(|value| cannot(format!("{value:#x} does not fit the 32 bits of its class"), ""))
+}
+
+/// Relocations against the symbol table say how a section was linked; those against another table, or that are loaded,
+/// are the program's own data.
+pub(super) fn is_of_the_linker(elf: &Elf<'_>, relocs: &Section<'_>) -> bool {
+    let target = elf.section_at(relocs.info).filter(|_| relocs.info != 0);
+    let sensible = target.is_some_and(|target| !matches!(target.kind, SHT_REL | SHT_RELA | SHT_NULL));
+    relocs.flags & SHF_ALLOC == 0 && sensible
+}
+
+/// Did the linker keep relocations, be they of debug sections or none at all?
+pub(super) fn has_relocs(elf: &Elf<'_>) -> bool {
+    let is_symtab = |link: u32| elf.section_at(link).is_some_and(|table| table.kind == SHT_SYMTAB);
+    let kept = |section: &&Section<'_>| matches!(section.kind, SHT_REL | SHT_RELA) && is_symtab(section.link);
+    elf.sections().iter().filter(kept).any(|section| is_of_the_linker(elf, section))
 }
 
 /// `e_ehsize`.

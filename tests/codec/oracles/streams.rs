@@ -263,3 +263,36 @@ fn lz4_blocks_of_eight_mebibytes() {
         }
     }
 }
+
+/// Small streams, decoded with room for a small block, and what is not small behind them.
+#[test]
+fn small_bzip2_streams_and_others() {
+    let noise = crate::support::noise(400_000, 1);
+    let zeros = vec![0; 500_000];
+    let mut file = Vec::new();
+    let (mut all, mut last) = (Vec::new(), 0);
+    for part in [&b"one"[..], b"", b"two", &noise, b"three", &zeros, b"four", &noise, b"five"] {
+        last = file.len();
+        Codec::Bzip2.compress(part, &Parameters::default(), &mut file).unwrap();
+        all.extend_from_slice(part);
+    }
+    let mut out = Vec::new();
+    let inflated = Codec::Bzip2.decompress(&file, u64::MAX, &mut out).unwrap();
+    assert_eq!((inflated.consumed, inflated.streams), (file.len() as u64, 9));
+    assert!(out == all);
+    // Cut off and damaged in the last one, which follows none that is small; and in one that does.
+    for data in [&file, &[&file, file.get(..last).unwrap()].concat()] {
+        assert!(matches!(
+            Codec::Bzip2.decompress(data.get(..data.len() - 3).unwrap(), u64::MAX, &mut Vec::new()),
+            Err(Error::Truncated { .. })
+        ));
+    }
+    let small = file.get(last..).unwrap();
+    let mut three = small.repeat(3);
+    let at = three.len() - 2;
+    three[at] ^= 1;
+    let damaged = Codec::Bzip2.decompress(&three, u64::MAX, &mut Vec::new());
+    assert!(matches!(damaged, Err(Error::Damaged { at, .. }) if at.0 >= 2 * small.len() as u64));
+    let too_big = Codec::Bzip2.decompress(&small.repeat(3), 9, &mut Vec::new());
+    assert!(matches!(too_big, Err(Error::TooBig { limit: 9, .. })));
+}
