@@ -9,13 +9,14 @@ mod packed;
 
 use crate::assemble::{self, Assembled, Facts, StandaloneRequest, Step, rewrapped};
 use crate::bytes::{Cursor, Endian, len64, slice};
-use crate::codec::{Codec, Parameters};
+use crate::codec::{Codec, Parameters, size_trailer};
 use crate::error::{Error, Result};
 use crate::finding::Finding;
 use crate::format::Format;
 use crate::format::bzimage::{BzImage, StandaloneImage};
+use crate::format::fdt::Behind;
 use crate::format::pe::{self, Pe};
-use crate::format::uimage::{self, UImage, comp_id};
+use crate::format::uimage::{self, COMP_NONE, UImage, comp_id};
 use crate::format::zimage::ZImage;
 use crate::inspect::{Limits, Opened};
 use crate::layout::Reserver;
@@ -90,6 +91,23 @@ const UNSIGNED: &str = "left out: it was that of the image before";
 /// What cannot be changed.
 fn refused(part: &'static str, why: impl Into<String>, help: &'static str) -> Error {
     Error::NotEdited { part, why: why.into(), help }
+}
+
+/// `new` in place of the first `end` bytes of `old`; what is behind them, as a file system is, stays where it is.
+fn before_rest(mut new: Vec<u8>, old: &[u8], end: u64) -> Result<Vec<u8>> {
+    let rest = slice(old, end, len64(old) - end).unwrap_or_default();
+    if rest.is_empty() {
+        return Ok(new);
+    }
+    let free = end + Behind::padding_len(rest);
+    if len64(&new) > free {
+        let why = format!("the image takes {} bytes now, and what is behind it begins at {free}", len64(&new));
+        return Err(refused("payload", why, "give the image alone, without what is behind it"));
+    }
+    new.resize(new.len().max(old.len() - rest.len()), 0);
+    let len = len64(&new);
+    new.extend_from_slice(slice(old, len, len64(old) - len).unwrap_or_default());
+    Ok(new)
 }
 
 impl Work<'_, '_> {
@@ -177,7 +195,12 @@ impl Work<'_, '_> {
         new.compress(&changed, &options, &mut out)?;
         self.step("payload", len64(&out), format!("compressed: {}", new.name()));
         // The size that kernels' builds put behind a stream is that of before: as many bytes come out.
-        out.extend_from_slice(slice(bytes, inflated.consumed, len64(bytes) - inflated.consumed).unwrap_or_default());
+        let rest = slice(bytes, inflated.consumed, len64(bytes) - inflated.consumed).unwrap_or_default();
+        let size = size_trailer(len64(&changed)).ok().filter(|size| rest.starts_with(size));
+        if Behind::read(bytes, inflated.consumed + size.map_or(0, |size| len64(&size))).rest.is_some() {
+            return before_rest(out, bytes, inflated.consumed);
+        }
+        out.extend_from_slice(rest);
         Ok(out)
     }
 
@@ -192,7 +215,7 @@ impl Work<'_, '_> {
         let changed = self.image(data)?;
         let comp = |bytes: &[u8]| match Format::detect(bytes) {
             Some(Format::Compressed(codec)) => comp_id(codec),
-            _ => None,
+            _ => Some(COMP_NONE),
         };
         // U-Boot unpacks what the header says.
         if Some(header.comp) == comp(data) {
@@ -207,8 +230,7 @@ impl Work<'_, '_> {
         let mut out = Vec::new();
         plan.emit(&mut out)?;
         self.step("uImage", len64(&out), "header with the new size and checksums");
-        out.extend_from_slice(slice(bytes, image.data_end(), len64(bytes) - image.data_end()).unwrap_or_default());
-        Ok(out)
+        before_rest(out, bytes, image.data_end())
     }
 
     fn zimage(&mut self, bytes: &[u8]) -> Result<Vec<u8>> {
@@ -280,6 +302,10 @@ impl Work<'_, '_> {
             None => "wrapped anew".to_owned(),
         };
         self.wrapped = standalone.is_none();
+        let unsigned = pe::unsigned_len(bytes);
+        if unsigned < len64(bytes) {
+            self.step("signature", len64(bytes) - unsigned, UNSIGNED);
+        }
         self.step("bzImage", len64(&wrapped), how);
         Ok(wrapped)
     }

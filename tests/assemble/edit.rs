@@ -3,7 +3,8 @@
 
 use crate::files;
 use crate::support::{assert_same, kimage, put, read, run, run_ok, stderr, tempdir, testdata};
-use kimage::codec::Codec;
+use kimage::codec::{Codec, Parameters};
+use kimage::edit::EditRequest;
 use std::fs;
 use std::path::Path;
 
@@ -260,7 +261,13 @@ fn what_is_around_a_kernel_follows() {
     let (out, _) = edit(dir, &uimage, &["--initramfs", "new.cpio", "--compress", "zstd"]).unwrap();
     assert_same("the part", &part(dir, "initramfs"), &new);
     good(dir);
-    assert!(out.ends_with(&[0xff; 100]));
+    assert!(out.len() == uimage.len() && out.ends_with(&[0xff; 100]));
+    // A file system behind it does not move, and nothing is written over it.
+    let (with_fs, end) = ([&uimage[..], b"hsqs", &[7; 500]].concat(), uimage.len());
+    let (out, _) = edit(dir, &with_fs, &["--initramfs", "new.cpio"]).unwrap();
+    assert_same("behind", &out[end..], &with_fs[end..]);
+    let said = edit(dir, &with_fs, &["--compress", "none"]).err().unwrap();
+    assert!(said.contains("and what is behind it begins at"), "{said}");
     let field = run_ok(kimage().current_dir(dir).args(["info", "out", "--field", "ih_comp"])).stdout;
     assert!(String::from_utf8_lossy(&field).contains("zstd"), "{field:?}");
 }
@@ -337,6 +344,57 @@ fn a_kernels_own_image_keeps_its_decompressor() {
     assert!(String::from_utf8_lossy(&json).contains("\"wrapped\": true"), "{json:?}");
 }
 
+/// Whatever an image says: an answer or a refusal, and what comes out can be read again.
+#[test]
+fn damaged_images_are_edited_or_refused() {
+    let dir = tempdir();
+    let archive = archive(dir.path(), 33);
+    let dtb = files::dtb();
+    let old = kernel(1024, 512, little);
+    let images = [
+        with_payload(&old, Codec::Gzip),
+        with_payload(&old, Codec::Zstd),
+        bzimage(&files::gzip(&files::kernel())),
+        [arm64(), old.clone()].concat(),
+        files::uimage(2, &[&files::gzip(&old)]),
+        files::bzimage(),
+    ];
+    let mut random = crate::support::Random(5);
+    let (mut edited, mut refused) = (0, 0);
+    for round in 0..60 {
+        for image in &images {
+            let mut image = image.clone();
+            for _ in 0..=round % 3 {
+                // Headers first.
+                let at = random.below(if round % 2 == 0 { 0x300 } else { image.len() }).min(image.len() - 1);
+                image[at] = random.below(256) as u8;
+            }
+            image.truncate(if round % 5 == 0 { random.below(image.len()) } else { image.len() });
+            let request = EditRequest {
+                initramfs: (round % 4 != 3).then_some(&archive),
+                cmdline: (round % 3 == 0).then_some(b"x=1"),
+                dtb: (round % 7 == 0).then_some(&dtb),
+                codec: (round % 11 == 0).then_some(Codec::Gzip),
+                parameters: Parameters { threads: 1, ..Parameters::default() },
+                max_memory: 1 << 30,
+            };
+            match kimage::edit::edit(&image, &request) {
+                Ok(new) => {
+                    edited += 1;
+                    let mut bytes = Vec::new();
+                    new.emit(&mut bytes).unwrap();
+                    kimage::inspect::open(&bytes, &Default::default()).unwrap();
+                }
+                Err(error) => {
+                    refused += 1;
+                    assert!(!error.to_string().contains("not what went in"), "{error}");
+                }
+            }
+        }
+    }
+    assert!(edited > 30 && refused > 30, "{edited} edited, {refused} refused");
+}
+
 #[test]
 fn what_cannot_be_is_refused() {
     let dir = tempdir();
@@ -353,7 +411,11 @@ fn what_cannot_be_is_refused() {
     for (image, options, why) in [
         (flat(), &["--dtb", "dtb"][..], "dtb: no kernel but that of an ARM zImage looks for one behind it"),
         (flat(), &["--compress", "xz"], "codec: this kernel is not compressed"),
-        (flat(), &["--initramfs", "noise"], "wanted a cpio archive, compressed or not"),
+        (
+            flat(),
+            &["--initramfs", "noise"],
+            "noise: this is no kernel file that kimage knows; wanted a cpio archive, compressed or not",
+        ),
         (twice, &["--initramfs", "new.cpio"], "there are several archives in this kernel"),
         (files::zimage(), &["--level", "1"], "codec: the decompressor of a zImage unpacks one codec"),
         (files::zimage(), &["--initramfs", "new.cpio"], "no RAM disk was found in this kernel"),

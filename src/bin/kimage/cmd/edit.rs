@@ -38,7 +38,10 @@ pub(crate) fn edit(args: &Edit) -> Result<()> {
     };
     let dtbs = Vec::from_iter(&dtb);
     let inputs: [(&str, &[&Input]); 3] = [("IMAGE", &[&image]), ("VMLINUX", &[&image]), ("DTB", &dtbs)];
-    let assembled = change(&image, &request).map_err(|error| at_input(error, &inputs))?;
+    let assembled = change(&image, &request).map_err(|error| match (error.which(), &args.initramfs) {
+        (Some(("INITRAMFS", _)), Some(path)) => anyhow::Error::new(error).context(path.display().to_string()),
+        _ => at_input(error, &inputs),
+    })?;
     finish("edit", &args.output, &args.building, &assembled)
 }
 
