@@ -202,6 +202,24 @@ fn every_kind_in_the_middle_of_data() {
     }
 }
 
+/// Before protocol 2.04 the header has 16 bits of the length alone (boot.rst, `syssize`): where the kernel ends tells the rest.
+#[test]
+fn an_old_kernel_in_front_of_another() {
+    let dir = tempdir();
+    let (old, new) = (files::old_bzimage(0x203, 1), files::bzimage());
+    let mut disk = vec![0; 4096];
+    disk[446..462].copy_from_slice(&[0, 1, 1, 0, 0x83, 0xfe, 0xff, 0xff, 0, 8, 0, 0, 0, 0xb0, 0, 0]);
+    disk[510..512].copy_from_slice(&[0x55, 0xaa]);
+    for image in [&old, &new] {
+        disk.extend(image);
+        disk.resize(disk.len().next_multiple_of(2048), 0);
+    }
+    let path = put(dir.path(), "disk", &disk);
+    for (part, image) in [("image[0]", &old), ("image[1]", &new)] {
+        assert_same(part, &run_ok(kimage().arg("extract").arg(&path).arg(part)).stdout, image);
+    }
+}
+
 /// A program that needs an operating system, and text, compressed: what comes out is no kernel.
 #[test]
 fn a_stream_without_a_kernel() {

@@ -105,7 +105,7 @@ pub fn zimage() -> Vec<u8> {
 }
 
 /// Before protocol 2.08 no field leads to the payload; `loadflags` tell a zImage from a bzImage.
-fn old_bzimage(version: u16, loadflags: u8) -> Vec<u8> {
+pub fn old_bzimage(version: u16, loadflags: u8) -> Vec<u8> {
     let mut file = bzimage();
     file[0x206..0x208].copy_from_slice(&version.to_le_bytes());
     file[0x211] = loadflags;

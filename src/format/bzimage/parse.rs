@@ -211,6 +211,11 @@ impl<'a> Setup<'a> {
         }
     }
 
+    /// Is the length of its code not known but for the lower 16 bits of its number of paragraphs?
+    fn is_open_ended(&self) -> bool {
+        !self.has(0x204) && self.is_loaded_high()
+    }
+
     /// Bytes of the protected-mode code behind it in a file of `have` bytes, by `syssize`.
     fn system_len(&self, have: u64) -> u64 {
         // Before protocol 2.04 the field had 16 bits, which a bzImage's length overflows, and what follows it belonged to
@@ -218,7 +223,7 @@ impl<'a> Setup<'a> {
         let paragraphs = self.header.syssize.get();
         match self.has(0x204) {
             true => u64::from(paragraphs) * 16,
-            false if self.is_loaded_high() => have.saturating_sub(self.padded_len()),
+            false if self.is_open_ended() => have.saturating_sub(self.padded_len()),
             false => u64::from(paragraphs & 0xffff) * 16,
         }
     }
@@ -275,6 +280,19 @@ impl<'a> BzImage<'a> {
         setup.kernel_version().filter(|text| !text.is_empty() && text.chars().all(|c| !c.is_control()))?;
         let len = setup.padded_len().saturating_add(setup.system_len(len64(bytes)));
         Some(pe::announced_len(bytes).map_or(len, |signed| signed.max(len)))
+    }
+
+    /// Does the header that begins `bytes` have the lower bits of its length alone?
+    pub(crate) fn is_open_ended(bytes: &'a [u8]) -> bool {
+        Setup::parse(bytes).is_ok_and(|setup| setup.is_open_ended())
+    }
+
+    /// The least length of such an image with room for all up to `end`.
+    pub(crate) fn end_behind(bytes: &'a [u8], end: u64) -> Option<u64> {
+        const WRAP: u64 = 16 << 16;
+        let setup = Setup::parse(bytes).ok()?;
+        let least = setup.padded_len() + u64::from(setup.header.syssize.get() & 0xffff) * 16;
+        Some(least + end.saturating_sub(least).div_ceil(WRAP) * WRAP)
     }
 
     /// The same image, whose CRC was computed before ([`Self::computed_crc`]).

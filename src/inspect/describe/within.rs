@@ -4,6 +4,7 @@
 
 use super::{Child, Context, Described};
 use crate::bytes::{len64, slice, slice_at};
+use crate::codec::Codec;
 use crate::format::Format;
 use crate::format::android::{self, BootImage};
 use crate::format::bzimage::{self, BzImage};
@@ -16,7 +17,7 @@ use crate::format::zboot::{self, Zboot};
 use crate::format::zimage::{self, ZImage};
 use crate::inspect::{Kind, Limits};
 use crate::layout::{Region, RegionKind};
-use crate::payload::search::Budget;
+use crate::payload::search::{Budget, Tried as Payload, find_stream, kernel_end};
 use memchr::memmem;
 use std::ops::Range;
 
@@ -46,6 +47,7 @@ pub(in crate::inspect) fn images(bytes: &[u8], limits: &Limits, budget: &Budget)
         budget.spend(EACH);
         match read(rest, magic) {
             Tried::Is(format, len) => {
+                let len = if format == Format::BzImage { bounded(rest, len, budget) } else { len };
                 let end = start.saturating_add(len).min(len64(bytes));
                 found.push(Within { at: start..end, format });
                 from = end.max(from);
@@ -126,6 +128,24 @@ impl Magic<'_> {
 fn legacy(bytes: &[u8], magic: &[u8]) -> Tried {
     let magic = magic.first_chunk().map_or(uimage::MAGIC, |magic| u32::from_be_bytes(*magic));
     Tried::of(Format::UImage, UImage::announced_len(bytes, magic))
+}
+
+/// The length of a bzImage whose header has the lower bits of it alone, by where its kernel ends; where none is found, `len`.
+fn bounded(bytes: &[u8], len: u64, budget: &Budget) -> u64 {
+    /// The code in front of the kernel, and the kernels of that age: ten times what they have.
+    const BEFORE: u64 = 256 << 10;
+    const MOST: u64 = 64 << 20;
+    let image = slice(bytes, 0, len).unwrap_or(bytes);
+    if !BzImage::is_open_ended(image) {
+        return len;
+    }
+    let judge = |codec, at: &Range<u64>, tried: &Payload| kernel_end(image, codec, at, tried);
+    let found = find_stream(image, BEFORE, &[Codec::Gzip, Codec::Bzip2], (MOST, budget), judge);
+    let end = found.and_then(|found| {
+        budget.spend(len64(&found.data));
+        BzImage::end_behind(image, found.at.end)
+    });
+    end.map_or(len, |end| end.min(len))
 }
 
 fn flat(bytes: &[u8], _: &[u8]) -> Tried {
