@@ -61,6 +61,8 @@ pub(super) struct Boot<'b> {
     pub(super) data: &'b Data,
     /// What the kernel's command line is; `None` when nobody says it.
     pub(super) line: Option<&'b CommandLine>,
+    /// Is that what the boot loader gives, so that what was not given is not there?
+    pub(super) is_told: bool,
     /// Was an initial RAM disk given?
     pub(super) has_initrd: bool,
     /// A header names a root device.
@@ -148,7 +150,7 @@ impl Boot<'_> {
             },
             Err(_) if tree.is_partial => return Way::NotKnown,
             // Nobody told what the boot loader gives.
-            Err(_) if self.line.is_none() && self.findings.is_empty() && !self.has_initrd => return Way::NotKnown,
+            Err(_) if !self.is_told && self.findings.is_empty() && !self.has_initrd => return Way::NotKnown,
             Err(error) => {
                 if self.has_initrd || self.word("rdinit").is_some() {
                     whys.push(format!("the initial RAM disk has no {path}"));
@@ -202,7 +204,7 @@ impl Boot<'_> {
 
     /// There is no program in an initial RAM disk.
     fn mounts_root(&mut self, whys: &[String]) -> Way {
-        if self.line.is_some() {
+        if self.is_told {
             return Way::Root;
         }
         if let Some(why) = whys.first() {
@@ -360,7 +362,7 @@ impl Boot<'_> {
                 (Level::Root, _) => {
                     // A root device that the kernel reaches otherwise is none of the target's.
                     let way = if is_reachable { Way::NotKnown } else { way };
-                    self.driver(&rules::TARGET, &need.any, &what, way, &will_show(&[PANIC]));
+                    self.driver(&rules::ROOT, &need.any, &what, way, &will_show(&[PANIC]));
                     continue;
                 }
                 (Level::Must, Answer::No) => Severity::Error,

@@ -15,6 +15,7 @@ pub(crate) use rules::RULES;
 
 use crate::error::{Error, Result};
 use crate::finding::{Finding, Severity};
+use crate::format::Format;
 use crate::inspect::{self, Kind, Layer, Limits, Opened};
 use check::{Boot, CommandLine};
 use data::Data;
@@ -106,7 +107,7 @@ pub fn doctor(image: &[u8], request: &Request<'_>) -> Result<Diagnosis> {
         }
     }
 
-    let line = command_line(&opened, &kernel, request);
+    let (line, is_told) = command_line(&opened, &kernel, request);
     let parsed = line.as_deref().map(CommandLine::parse);
     let root =
         |layer: &Layer| layer.facts.get("root_dev").is_some_and(|fact| fact.text() != "0x0" && fact.text() != "0");
@@ -115,6 +116,7 @@ pub fn doctor(image: &[u8], request: &Request<'_>) -> Result<Diagnosis> {
         bare: &bare,
         data: &data,
         line: parsed.as_ref(),
+        is_told,
         has_initrd,
         has_root: opened.layers().iter().any(root),
         findings: Vec::new(),
@@ -133,7 +135,9 @@ pub fn doctor(image: &[u8], request: &Request<'_>) -> Result<Diagnosis> {
         findings.push(rules::NOT_KNOWN.finding(message));
     }
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
-    let reaches_user_space = match findings.iter().any(|finding| finding.severity == Severity::Error) {
+    // What a target's programs need is another matter.
+    let ends = |finding: &Finding| finding.severity == Severity::Error && finding.rule != rules::TARGET.id;
+    let reaches_user_space = match findings.iter().any(ends) {
         true => "no",
         false if runs => "yes",
         false => "not known",
@@ -153,34 +157,35 @@ fn archives<'o>(opened: &'o Opened<'_>) -> (Vec<&'o [u8]>, Vec<&'o [u8]>) {
         let Some(layer) = opened.layer(part.layer) else { continue };
         if layer.facts.get("initramfs_built_in").is_some() {
             own.push(opened.part_bytes(part));
-        } else if !matches!(layer.kind, Kind::Known(crate::format::Format::Cpio | crate::format::Format::Compressed(_)))
-        {
+        } else if !matches!(layer.kind, Kind::Known(Format::Cpio | Format::Compressed(_))) {
             carried.push(opened.part_bytes(part));
         }
     }
     (own, carried)
 }
 
-/// What the kernel takes for its command line: that of its configuration, of a container, of the boot loader, of a log.
-fn command_line(opened: &Opened<'_>, kernel: &Kernel<'_>, request: &Request<'_>) -> Option<String> {
+/// What the kernel takes for its command line: that of its configuration, of a container, of the boot loader, of a log; and
+/// whether that is all that the boot loader gives.
+fn command_line(opened: &Opened<'_>, kernel: &Kernel<'_>, request: &Request<'_>) -> (Option<String>, bool) {
     let part = opened.parts().iter().find(|part| part.name == "cmdline");
-    let carried =
-        part.map(|part| String::from_utf8_lossy(opened.part_bytes(part)).trim_matches(['\0', '\n', ' ']).to_owned());
-    let logged = || {
-        let (_, rest) = request.log?.lines().find_map(|line| line.split_once("ommand line: "))?;
-        Some(rest.to_owned())
-    };
-    let given = request.cmdline.map(str::to_owned).or(carried).or_else(logged);
+    let carried = part.map(|part| String::from_utf8_lossy(opened.part_bytes(part)));
+    let carried = carried.map(|text| text.trim_matches(['\0', '\n', ' ']).to_owned());
+    let is_uki = opened.layers().first().is_some_and(|layer| layer.kind == Kind::Known(Format::Uki));
+    let is_told = request.cmdline.is_some() || is_uki && carried.is_some();
+    let given = request.cmdline.map(str::to_owned).or(carried);
+    let logged = || request.log?.lines().find_map(|line| line.split_once("ommand line: "));
+    if let (None, Some((_, line))) = (&given, logged()) {
+        return (Some(line.to_owned()), is_told);
+    }
     let stub = opened.layers().iter().find_map(|layer| layer.facts.get("builtin_cmdline")).map(inspect::Fact::text);
-    let built_in = kernel.text("CMDLINE");
-    let built_in = (!built_in.is_empty()).then(|| built_in.to_owned());
+    let built_in = Some(kernel.text("CMDLINE").to_owned()).filter(|text| !text.is_empty());
     let is_set = |option: &str| kernel.text(option) == "y";
     if built_in.is_some() && ["CMDLINE_OVERRIDE", "CMDLINE_FORCE"].into_iter().any(is_set) {
-        return built_in;
+        return (built_in, is_told);
     }
     // x86 puts its own in front; others have theirs where the boot loader gives none, or are told.
     let is_joined = ["CMDLINE_BOOL", "CMDLINE_EXTEND"].into_iter().any(is_set);
     let built_in = built_in.filter(|_| is_joined || given.is_none());
     let all: Vec<String> = [built_in, stub, given].into_iter().flatten().collect();
-    (!all.is_empty()).then(|| all.join(" "))
+    ((!all.is_empty()).then(|| all.join(" ")), is_told)
 }

@@ -212,6 +212,14 @@ fn the_console_shows_what_was_foretold() {
         for words in &foretold {
             console.says(&[words]);
         }
+        // What was shown is explained.
+        let log = put(dir, &format!("log{index}"), console.text().as_bytes());
+        let (report, rules) = doctor(dir, &kernel, &["--log", log.to_str().unwrap()]);
+        assert_eq!(rules.iter().any(|rule| rule == "doctor.log"), !case.rules.is_empty(), "{}: {report:#}", case.what);
+        assert!(
+            report["findings"].as_array().unwrap().iter().all(|finding| finding["rule"] == "doctor.log"),
+            "{report:#}"
+        );
         if case.rules.is_empty() {
             assert!(foretold.is_empty(), "{}: {report:#}", case.what);
         } else {

@@ -26,6 +26,7 @@ const RUNS: &[&[&str]] = &[
     &["lint", "zImage", "--board", "qemu-arm-virt"],
     &["lint", "zImage", "--board", "qemu-malta"],
     &["doctor", "kernel", "--cmdline", "root=UUID=0", "--target", "raspberry-pi"],
+    &["doctor", "uki"],
     &["info", "damaged", "uki", "fit", "nothing"],
     &["extract", "uki"],
     &["verify", "damaged", "uki", "fit", "nothing"],

@@ -6,6 +6,7 @@ use crate::input::Input;
 use crate::{message, screen};
 use anyhow::{Context, Result, bail};
 use kimage::doctor::{Diagnosis, Request, doctor as diagnose};
+use kimage::finding::Severity;
 use kimage::report::write_json;
 use serde::Serialize;
 use std::io::Write;
@@ -46,6 +47,9 @@ pub(crate) fn doctor(args: &Doctor) -> Result<()> {
     }
     if diagnosis.reaches_user_space == "no" {
         bail!("{} would not reach user space", image.name());
+    }
+    if diagnosis.findings.iter().any(|finding| finding.severity == Severity::Error) {
+        bail!("{} has not what the target needs", image.name());
     }
     Ok(())
 }
