@@ -262,14 +262,14 @@ fn what_is_around_a_kernel_follows() {
     assert_same("the part", &part(dir, "initramfs"), &new);
     good(dir);
     assert!(out.len() == uimage.len() && out.ends_with(&[0xff; 100]));
+    let field = run_ok(kimage().current_dir(dir).args(["info", "out", "--field", "ih_comp"])).stdout;
+    assert!(String::from_utf8_lossy(&field).contains("zstd"), "{field:?}");
     // A file system behind it does not move, and nothing is written over it.
     let (with_fs, end) = ([&uimage[..], b"hsqs", &[7; 500]].concat(), uimage.len());
     let (out, _) = edit(dir, &with_fs, &["--initramfs", "new.cpio"]).unwrap();
     assert_same("behind", &out[end..], &with_fs[end..]);
     let said = edit(dir, &with_fs, &["--compress", "none"]).err().unwrap();
     assert!(said.contains("and what is behind it begins at"), "{said}");
-    let field = run_ok(kimage().current_dir(dir).args(["info", "out", "--field", "ih_comp"])).stdout;
-    assert!(String::from_utf8_lossy(&field).contains("zstd"), "{field:?}");
 }
 
 /// An image around kimage's boot stub keeps what it had, but for what is asked for.
