@@ -9,7 +9,7 @@ mod support;
 
 use criterion::{BenchmarkId, Criterion, Throughput};
 use generate::ElfFile;
-use kimage::assemble::{self, CrcChoice, UImageRequest, kind};
+use kimage::assemble::{self, CrcChoice, UImageRequest};
 use kimage::elf::{Elf, FlatOptions, flatten};
 use kimage::internals::offsets;
 use kimage::kbuild::VOFFSET;
@@ -122,7 +122,7 @@ impl Input {
         // -A arm -T kernel -C none -a 0x8000 -n bench
         let request = UImageRequest {
             arch: Some(2),
-            kind: Some(kind::KERNEL),
+            kind: Some(kimage::internals::kind::KERNEL),
             comp: Some(0),
             load: Some(0x8000),
             name: Some(b"bench".to_vec()),

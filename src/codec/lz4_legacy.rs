@@ -52,7 +52,7 @@ fn block(data: &[u8], mode: CompressionMode) -> Result<Vec<u8>> {
 /// May a stream from which `size` bytes came out, and behind which nothing stands, lack blocks? Only its last one has less than
 /// 8 MiB.
 pub(crate) fn may_go_on(size: u64) -> bool {
-    size.is_multiple_of(BLOCK as u64)
+    size % BLOCK as u64 == 0
 }
 
 /// The stream ends with the input, with zeros as they pad initial RAM disks (a length of 0; lib/decompress_unlz4.c, Linux

@@ -144,7 +144,7 @@ impl Work<'_, '_> {
     }
 
     /// Changes a kernel that nothing else could carry something for.
-    fn change_alone(&mut self, kernel: &mut Vec<u8>, line: Line) -> Result<()> {
+    fn change_alone(&mut self, kernel: &mut [u8], line: Line) -> Result<()> {
         let outside = change(kernel, self.request, line, &mut self.steps)?;
         match outside.refusal {
             Some((part, why)) => Err(refused(part, why, kernel::help(part))),

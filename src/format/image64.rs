@@ -241,7 +241,7 @@ impl Image64 {
         let len = pe::unsigned_len(slice(bytes, 0, self.extent(bytes).0).unwrap_or(bytes));
         let found = self.image_size;
         checks.expect(&SIZE, SIZE_AT, found >= len, found, format!("the file's {len} bytes at least"));
-        if let Some(pe) = Pe::parse(bytes).ok() {
+        if let Ok(pe) = Pe::parse(bytes) {
             let wanted = pe.value("SizeOfImage");
             let text = format!("{wanted:#x}, SizeOfImage of the PE header");
             checks.expect(&SIZE, SIZE_AT, found == wanted, Hex(found), text);

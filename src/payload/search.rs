@@ -101,7 +101,7 @@ pub(crate) fn size_behind_zeros(rest: &[u8], size: u64) -> Option<u64> {
 fn variety(bytes: &[u8]) -> u64 {
     let mut counts = [0_u64; 256];
     for byte in bytes {
-        counts.iter_mut().nth((*byte).into()).into_iter().for_each(|count| *count += 1);
+        counts.get_mut(usize::from(*byte)).into_iter().for_each(|count| *count += 1);
     }
     let squares: u64 = counts.iter().map(|count| count * count).sum();
     len64(bytes).saturating_mul(len64(bytes)).checked_div(squares).unwrap_or(0)
