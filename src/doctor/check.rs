@@ -217,11 +217,17 @@ impl Boot<'_> {
 
     fn console(&mut self) {
         let names: Vec<&str> = self.line.iter().flat_map(|line| line.all("console")).collect();
+        let is_listed = |option: &str| self.data.console.values().flatten().any(|listed| listed == option);
+        // All of them have that.
+        let is_serial = |option: &str| option.starts_with("SERIAL_") && option != "SERIAL_CORE_CONSOLE";
+        let is_other = |option: &str| is_serial(option) && option.ends_with("_CONSOLE") && !is_listed(option);
+        let has_other = self.files.kernel.sets(is_other);
         let mut without = Vec::new();
         for name in &names {
             let device = name.split(',').next().unwrap_or(name).trim_end_matches(|c: char| c.is_ascii_digit());
             let Some(options) = self.data.console.get(device) else { continue };
             match self.files.kernel.any(options) {
+                Answer::No if has_other => {}
                 Answer::No => without.push((name, options, "not")),
                 Answer::Module => without.push((name, options, "only as a module")),
                 Answer::Yes | Answer::NotKnown => {}

@@ -174,6 +174,12 @@ impl<'k> Kernel<'k> {
         options.iter().min_by_key(rank).map_or(Answer::No, |best| self.option(best))
     }
 
+    /// Is an option of such a name set?
+    pub(super) fn sets(&self, is_such: impl Fn(&str) -> bool) -> bool {
+        let config = self.config.as_ref().or(self.given.as_ref());
+        config.is_some_and(|config| config.set.keys().any(|option| is_such(option)))
+    }
+
     /// The text of an option; empty where it has none.
     pub(super) fn text(&self, option: &str) -> &str {
         let config = self.config.as_ref().or(self.given.as_ref());

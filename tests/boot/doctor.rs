@@ -292,9 +292,10 @@ fn root_devices_and_consoles() {
     let panic = "VFS: Unable to mount root fs on unknown-block(";
     let early = "console=ttyAMA0 earlyprintk=ttyS0,keep root=/dev/nvme0n1";
     const ROOT: &[&str] = &["doctor.root"];
-    let cases: [(&str, &[&str], &str); 7] = [
+    let cases: [(&str, &[&str], &str); 8] = [
         ("root=/dev/nvme0n1", &[], USER_OK),
         ("root=/dev/nvme0n1 rootfstype=ext4 rootwait", &[], USER_OK),
+        ("ro", ROOT, "unknown-block(0,0)"),
         ("root=/dev/vda", &["doctor.root", "doctor.root"], "unknown-block(0,0)"),
         ("root=/dev/vda rootwait", &["doctor.root", "doctor.root"], "Waiting for root device /dev/vda..."),
         ("root=UUID=0a3407de-014b-458b-b5c1-848e92a327a3", ROOT, "unknown-block(0,0)"),

@@ -189,6 +189,22 @@ fn a_log_is_explained() {
     assert!(diagnosis.cmdline.is_some(), "{diagnosis:#?}");
 }
 
+#[test]
+fn consoles() {
+    let bare = "CONFIG_64BIT=y\nCONFIG_SERIAL_CORE_CONSOLE=y\n".to_owned();
+    let other = bare.clone() + "CONFIG_SERIAL_MXS_DUART_CONSOLE=y\n";
+    for (config, line, rules) in [
+        (&bare, "console=ttyS0 root=PARTUUID=1", &["doctor.console"][..]),
+        // One that is not known may have the name.
+        (&other, "console=ttyS0 root=PARTUUID=1", &[]),
+        (&other, "console=ttyAM0 root=PARTUUID=1", &[]),
+    ] {
+        let config = config.clone() + "CONFIG_BLOCK=y\nCONFIG_EXT4_FS=y\nCONFIG_DEVTMPFS=y\n";
+        let found = diagnose(&Request { config: Some(&config), cmdline: Some(line), ..Request::default() }).findings;
+        assert_eq!(found.iter().map(|finding| finding.rule).collect::<Vec<_>>(), rules, "{line}: {found:?}");
+    }
+}
+
 /// Of a kernel that has its own configuration, the one given counts for nothing; a stranger's is told.
 #[test]
 fn configurations() {
