@@ -2,7 +2,7 @@
 
 use super::code::code;
 use super::encode::{FileHeader, FileHeaderLayout, SectionHeader, Writer, encoder, string_table};
-use super::exports::flat_exports;
+use super::exports::{flat_exports, forms};
 use super::kallsyms::{FlatSymbols, Image, KernelSymbol, MAX_MEMORY, flat_kallsyms};
 use super::raw::{PF_R, PF_W, PF_X, SHF_EXECINSTR, SHF_WRITE, SHT_PROGBITS};
 use super::strings::append;
@@ -87,20 +87,9 @@ const ARM_BE8: u32 = 0x0080_0000;
 /// # Errors
 /// [`UnflattenError`].
 pub fn unflatten(bytes: &[u8], arch: Option<Arch>) -> Result<FlatKernel, UnflattenError> {
-    use Endian::{Big, Little};
-    let classes: &[bool] = match arch {
-        Some(Arch::Arm64 | Arch::Mips64 | Arch::Sparc64) => &[true],
-        // A header says x86 or MIPS of either class.
-        Some(Arch::Riscv | Arch::LoongArch | Arch::PowerPc | Arch::S390 | Arch::X86 | Arch::X86_64) | None => {
-            &[true, false]
-        }
-        Some(Arch::Mips) => &[false, true],
-        Some(_) => &[false],
-    };
     let mut error = UnflattenError::NoSymbols;
-    let forms = || classes.iter().flat_map(|is_64| [(*is_64, Little), (*is_64, Big)]);
-    let kallsyms = forms().map(|form| (SymbolSource::Kallsyms, form));
-    for (source, (is_64, endian)) in kallsyms.chain(forms().map(|form| (SymbolSource::Exports, form))) {
+    let kallsyms = forms(arch).map(|form| (SymbolSource::Kallsyms, form));
+    for (source, (is_64, endian)) in kallsyms.chain(forms(arch).map(|form| (SymbolSource::Exports, form))) {
         let image = Image::flat(bytes, endian, is_64, arch);
         let found = if source == SymbolSource::Kallsyms { flat_kallsyms(&image) } else { flat_exports(&image) };
         let Some(FlatSymbols { mut symbols, base }) = found else { continue };

@@ -23,6 +23,7 @@ pub(crate) mod mtk;
 pub mod pe;
 pub(crate) mod rpi;
 pub(crate) mod s390;
+pub(crate) mod symvers;
 pub(crate) mod tplink;
 pub(crate) mod trx;
 pub mod uimage;
@@ -135,6 +136,8 @@ pub enum Format {
     ChromeOs,
     /// A cpio archive: an initial RAM disk.
     Cpio,
+    /// What a kernel's build exports to modules.
+    Symvers,
     /// A bare compressed stream.
     Compressed(Codec),
 }
@@ -145,7 +148,7 @@ impl Format {
         // Those with a magic number at the front first: nothing else can begin so. bzImage, zImage and Image may begin
         // with code or with an MS-DOS header, and have theirs further in.
         type Detect = fn(&[u8]) -> bool;
-        const BY_HEADER: [(Detect, Format); 14] = [
+        const BY_HEADER: [(Detect, Format); 15] = [
             (Elf::detect, Format::Elf),
             (uimage::UImage::detect, Format::UImage),
             (fit::Fit::detect, Format::Fit),
@@ -157,6 +160,7 @@ impl Format {
             (trx::Trx::detect, Format::Trx),
             (cros::KernelPartition::detect, Format::ChromeOs),
             (tplink::TpLink::detect, Format::TpLink),
+            (symvers::detect, Format::Symvers),
             (s390::detect, Format::S390),
             (bzimage::Setup::detect, Format::BzImage),
             (zimage::ZImage::detect, Format::ZImage),
@@ -212,6 +216,7 @@ impl Format {
             Format::TpLink => ("tplink", "a TP-Link firmware"),
             Format::ChromeOs => ("chromeos", "a Chrome OS kernel partition"),
             Format::Cpio => ("cpio", "a cpio archive"),
+            Format::Symvers => ("symvers", "a Module.symvers"),
             Format::Compressed(codec) => ("compressed", codec.file()),
         }
     }

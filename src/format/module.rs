@@ -7,7 +7,8 @@
 
 use super::foreign::MODULE_MARK;
 use crate::bytes::{Cursor, len64, slice, until_zero};
-use crate::elf::{Elf, Kind, MODINFO, Section};
+use crate::elf::raw::STB_GLOBAL;
+use crate::elf::{Elf, Kind, MODINFO, Section, release_in};
 use std::collections::BTreeSet;
 use std::ops::Range;
 
@@ -73,6 +74,27 @@ impl<'e, 'a> Module<'e, 'a> {
         self.info("name").map(|(name, _)| name).or_else(stored)
     }
 
+    /// What it wants of others: undefined symbols that are not weak, but for those that the kernel resolves by itself
+    /// (scripts/mod/modpost.c, `ignore_undef_symbol`).
+    pub(crate) fn imports(&self) -> BTreeSet<&'a [u8]> {
+        const OWN: [&[u8]; 9] = [
+            b"_GLOBAL_OFFSET_TABLE_",
+            b"__this_module",
+            b".TOC.",
+            b"_restgpr_",
+            b"_savegpr_",
+            b"_rest32gpr_",
+            b"_save32gpr_",
+            b"_restvr_",
+            b"_savevr_",
+        ];
+        let symbols = self.elf.symbols().into_iter().flatten();
+        let wanted =
+            symbols.filter(|symbol| !symbol.is_defined() && symbol.binding == STB_GLOBAL && !symbol.name.is_empty());
+        let names = wanted.map(|symbol| symbol.name).filter(|name| !OWN.iter().any(|own| name.starts_with(own)));
+        names.map(|name| name.strip_prefix(b".").unwrap_or(name)).collect()
+    }
+
     /// The names of its parameters: described ones, and those that only have a type.
     pub(crate) fn parameters(&self) -> BTreeSet<&'a [u8]> {
         let is_parameter = |key: &[u8]| matches!(key, b"parm" | b"parmtype");
@@ -130,6 +152,26 @@ impl<'e, 'a> Module<'e, 'a> {
         };
         Some(Signature { at, form, signer, hash })
     }
+}
+
+/// The text that modules' vermagic must be (`VERMAGIC_STRING` of include/linux/vermagic.h): a kernel that loads modules has it,
+/// behind its own release flags for SMP, preemption and the like, and what its CPU adds. `None` where it is not there once.
+pub(crate) fn kernel_vermagic(kernel: &[u8]) -> Option<String> {
+    const LONGEST: usize = 256;
+    const FLAGS: [&str; 5] = ["SMP", "preempt", "preempt_rt", "mod_unload", "modversions"];
+    let release = release_in(kernel)?;
+    let found = memchr::memmem::find_iter(kernel, &release).filter_map(|at| {
+        let text = kernel.get(at..)?;
+        let text = text.get(..text.iter().take(LONGEST).position(|byte| *byte == 0)?)?;
+        let text = std::str::from_utf8(text).ok()?;
+        let mut flags = text.strip_prefix(&release)?.strip_prefix(' ')?.split(' ');
+        let first = flags.next()?;
+        let is_word = |word: &str| word.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        (FLAGS.contains(&first) && flags.all(is_word)).then(|| text.to_owned())
+    });
+    let found: BTreeSet<String> = found.collect();
+    let mut found = found.into_iter();
+    found.next().filter(|_| found.next().is_none())
 }
 
 /// Number in `enum hash_algo`, the kernel's name, and the object identifier in DER.

@@ -13,6 +13,7 @@
 //! Nothing is peeled before somebody asks: [`Opened::new`] reads the outermost layer only, [`Opened::peel`] the next one.
 //! [`Limits`] bound depth, number of layers and decompressed bytes, whatever the file claims.
 
+mod abi;
 mod describe;
 pub mod diff;
 mod fact;

@@ -2,7 +2,7 @@
 
 use super::Style;
 use super::style::clean;
-use crate::inspect::diff::{Aspect, Cause, Change, Diff, Pair};
+use crate::inspect::diff::{Aspect, Cause, Change, Diff, EXPORTS, Pair};
 use crate::inspect::{LayerId, Opened};
 use serde::Serialize;
 use std::io::{self, Write};
@@ -54,6 +54,10 @@ pub fn write_diff_text(
     mut out: impl Write,
 ) -> io::Result<()> {
     if diff.is_same() {
+        let is_abi = diff.pairs.first().is_some_and(|pair| pair.path == EXPORTS);
+        if is_abi {
+            return writeln!(out, "{} and {} export the same to modules", clean(names[0]), clean(names[1]));
+        }
         return writeln!(out, "{} and {} are the same", clean(names[0]), clean(names[1]));
     }
     writeln!(out, "{}", style.paint(&format!("--- {}", clean(names[0])), "1"))?;

@@ -37,6 +37,7 @@ const REAL: &[(&str, &str)] = &[
     // The kernels of the corpus have no kallsyms.
     ("--symbols", DEBIAN),
     ("virtio_net.ko", DEBIAN),
+    ("--abi vmlinuz", DEBIAN),
 ];
 const DEBIAN: &str = "bookworm-amd64-cloud-amd64";
 

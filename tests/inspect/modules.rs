@@ -1,8 +1,9 @@
 //! Kernel modules: what `info` says of them is what modinfo says, generated ones of both classes and byte orders and Debian's.
+//! Whether they fit a kernel: generated kernels of each form of export tables, Debian's against the Module.symvers of their build.
 
-use crate::elf_builder::{Builder, ET_REL, GLOBAL, SHF_ALLOC, SHF_WRITE, SHT_PROGBITS};
+use crate::elf_builder::{Builder, ET_REL, GLOBAL, PT_LOAD, SHF_ALLOC, SHF_WRITE, SHT_PROGBITS};
 use crate::files;
-use crate::support::{debian, kimage, missing, put, read, run_ok, stdout, tempdir, tool};
+use crate::support::{debian, debian_kernel, kimage, missing, put, read, run, run_ok, stderr, stdout, tempdir, tool};
 use kimage::codec::Codec;
 use serde_json::Value;
 use std::fs;
@@ -163,4 +164,217 @@ fn what_modinfo_says_of_debians() {
             }
         }
     }
+}
+
+/// How a kernel's tables of exports are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Tables {
+    /// Sections of their own, with names.
+    sections: bool,
+    /// Distances instead of addresses.
+    distances: bool,
+    /// Bytes of a checksum; 0 without.
+    width: usize,
+    /// Checksums are distances to where they stand.
+    far: bool,
+}
+
+const PLAIN: Tables = Tables { sections: true, distances: true, width: 4, far: false };
+const MAGIC: &str = "6.1.0-test SMP preempt mod_unload modversions ";
+
+/// A kernel that exports these symbols, and forty more.
+fn kernel(tables: Tables, magic: &str, own: &[(&str, u32)]) -> Vec<u8> {
+    const BASE: u64 = 0xffff_ffff_8100_0000;
+    let more: Vec<String> = (0..40).map(|n| format!("exported_{n}")).collect();
+    let exports: Vec<(&str, u32)> = own.iter().copied().chain(more.iter().map(|name| (&**name, 7))).collect();
+    let release = magic.split(' ').next().unwrap();
+    let mut head = format!("Linux version {release} (a@b) (gcc 12) #1 SMP\n\0{magic}\0").into_bytes();
+    head.resize(head.len().next_multiple_of(16), 0);
+    let stride = if tables.distances { 12 } else { 16 };
+    let entries_at = head.len();
+    let crcs_at = entries_at + exports.len() * stride;
+    let names_at = crcs_at + exports.len() * tables.width;
+    let names: Vec<u8> = exports.iter().flat_map(|(name, _)| name.bytes().chain([0])).collect();
+    let far_at = (names_at + names.len()).next_multiple_of(8);
+    let (mut entries, mut crcs, mut far, mut name_at) = (Vec::new(), Vec::new(), Vec::new(), names_at);
+    let distance = |from: usize, to: usize| (to as i32 - from as i32).to_le_bytes();
+    for (index, (name, crc)) in exports.iter().enumerate() {
+        let at = entries_at + index * stride;
+        if tables.distances {
+            entries.extend([distance(at, 16), distance(at + 4, name_at), [0; 4]].concat());
+        } else {
+            entries.extend([(BASE + 16).to_le_bytes(), (BASE + name_at as u64).to_le_bytes()].concat());
+        }
+        let plain = u64::from(*crc).to_le_bytes();
+        let slot = crcs_at + index * tables.width;
+        crcs.extend(if tables.far {
+            distance(slot, far_at + index * 4).to_vec()
+        } else {
+            plain[..tables.width].to_vec()
+        });
+        far.extend(crc.to_le_bytes());
+        name_at += name.len() + 1;
+    }
+    let mut rest = vec![0; far_at - names_at - names.len()];
+    rest.extend(far);
+    let mut elf = Builder::new(true, false, 62);
+    let parts =
+        [(".head", head), ("__ksymtab", entries), ("__kcrctab", crcs), ("__ksymtab_strings", names), (".rest", rest)];
+    let mut at = BASE;
+    for (name, bytes) in parts {
+        let name = if tables.sections { name.to_owned() } else { format!(".{name}") };
+        elf.section(&name, SHT_PROGBITS, SHF_ALLOC, at, &bytes);
+        at += bytes.len() as u64;
+    }
+    elf.segment(PT_LOAD, 1..elf.sections.len(), 0x100_0000);
+    elf.entry = 0x100_0000;
+    elf.build()
+}
+
+/// The ids of what `verify --kernel` finds, its exit status and its verdict.
+fn fits(dir: &Path, module: &[u8], kernel: &[u8]) -> (Vec<String>, i32, String) {
+    let (module, kernel) = (put(dir, "a.ko", module), put(dir, "kernel", kernel));
+    let output = run(kimage().args(["verify", "--json"]).arg(&module).arg("--kernel").arg(&kernel));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", stderr(&output)));
+    let findings = report["files"][0]["findings"].as_array().unwrap();
+    let ids = findings.iter().map(|finding| finding["rule"].as_str().unwrap().to_owned()).collect();
+    (ids, output.status.code().unwrap(), report.to_string())
+}
+
+#[test]
+fn does_it_fit() {
+    let dir = tempdir();
+    let elf = X86.elf();
+    let with = |imports: &'static [(&'static str, u32)]| Module { imports, ..X86 }.elf();
+    let other = |info: &'static [u8]| Module { info, ..X86 }.elf();
+    // Each form of tables tells the same: all fits; another checksum; a symbol that is not there.
+    for tables in [
+        PLAIN,
+        Tables { sections: false, ..PLAIN },
+        Tables { width: 8, distances: false, ..PLAIN },
+        Tables { width: 8, distances: false, sections: false, ..PLAIN },
+        Tables { far: true, ..PLAIN },
+        Tables { far: true, sections: false, ..PLAIN },
+    ] {
+        let (ids, status, report) = fits(dir.path(), &elf, &kernel(tables, MAGIC, IMPORTS));
+        assert_eq!((&*ids, status), (&[][..], 0), "{tables:?}: {report}");
+        let changed = [IMPORTS[0], IMPORTS[1], ("kfree", 1)];
+        let (ids, status, report) = fits(dir.path(), &elf, &kernel(tables, MAGIC, &changed));
+        assert_eq!((ids, status), (vec!["module.crc".to_owned()], 1), "{tables:?}: {report}");
+        assert!(report.contains("found 0x37a0cba for kfree, wanted 0x1"), "{report}");
+    }
+    let good = kernel(PLAIN, MAGIC, IMPORTS);
+    const ALONE: &[u8] = b"depends=\0vermagic=6.1.0-test SMP preempt mod_unload modversions \0";
+    const UP: &[u8] = b"depends=\0vermagic=6.1.0-test preempt mod_unload modversions \0";
+    const RELEASE: &[u8] = b"depends=\0vermagic=6.1.1-other SMP preempt mod_unload modversions \0";
+    const WANTS: &[(&str, u32)] = &[("module_layout", 0x8d51_0a3c), ("nobody_has_it", 5)];
+    let arm = Module { machine: 183, ..X86 }.elf();
+    let without = kernel(Tables { width: 0, ..PLAIN }, "6.1.0-test SMP preempt mod_unload ", IMPORTS);
+    for (what, module, kernel, wanted, status) in [
+        ("another CPU", arm, &good, vec!["module.cpu"], 1),
+        ("another flag", other(UP), &good, vec!["module.vermagic"], 1),
+        // Checksums stand for the release, where the kernel has them.
+        ("another release", other(RELEASE), &good, vec![], 0),
+        ("a kernel without checksums", elf.clone(), &without, vec!["module.vermagic", "module.unchecked"], 1),
+        ("a symbol of a module", with(WANTS), &good, vec!["module.unchecked"], 0),
+        ("no symbol", Module { info: ALONE, imports: WANTS, ..X86 }.elf(), &good, vec!["module.symbol"], 1),
+        ("no vermagic", other(b"license=GPL\0"), &good, vec!["module.vermagic"], 1),
+        ("no module", good.clone(), &good, vec!["module.none"], 1),
+        ("no kernel", elf.clone(), &elf, vec!["module.none"], 1),
+    ] {
+        let (ids, found, report) = fits(dir.path(), &module, kernel);
+        assert_eq!((ids, found), (wanted.iter().map(|id| (*id).to_owned()).collect(), status), "{what}: {report}");
+    }
+    // A kernel that has no table of exports at all: nobody knows.
+    let bare =
+        kernel(PLAIN, MAGIC, IMPORTS).iter().map(|byte| if *byte == b'_' { 1 } else { *byte }).collect::<Vec<_>>();
+    let (ids, status, report) = fits(dir.path(), &elf, &bare);
+    assert_eq!((ids.contains(&"module.unknown".to_owned()), status), (true, 1), "{report}");
+    assert!(
+        stderr(&run(kimage()
+            .arg("verify")
+            .arg(dir.path().join("a.ko"))
+            .arg("--kernel")
+            .arg(dir.path().join("kernel"))))
+        .is_empty()
+    );
+}
+
+/// The text of a build, in which the symbols of modules are, too.
+#[test]
+fn against_a_builds_module_symvers() {
+    let dir = tempdir();
+    let line = |(name, crc): &(&str, u32), owner: &str| format!("{crc:#010x}\t{name}\t{owner}\tEXPORT_SYMBOL\t\n");
+    let own: String = IMPORTS.iter().map(|export| line(export, "vmlinux")).collect();
+    let lib = line(&("nobody_has_it", 5), "lib/lib") + &line(&("crc16", 9), "lib/crc16");
+    const WANTS: &[(&str, u32)] = &[("module_layout", 0x8d51_0a3c), ("nobody_has_it", 5)];
+    let wants = Module { imports: WANTS, ..X86 }.elf();
+    let unchecked = ["module.unchecked", "module.unchecked"];
+    for (module, text, more, status) in [
+        (X86.elf(), own.clone(), None, 0),
+        (wants.clone(), format!("{own}{lib}"), None, 0),
+        // crc16, on which it depends, is not in it.
+        (wants.clone(), own.clone(), Some("module.unchecked"), 0),
+        (wants.clone(), format!("{own}{}", lib.replace("nobody_has_it", "renamed")), Some("module.symbol"), 1),
+        (wants.clone(), format!("{own}{}", lib.replace("0x00000005", "0x00000006")), Some("module.crc"), 1),
+        (wants, lib, Some("module.unknown"), 1),
+    ] {
+        let (mut ids, found, report) = fits(dir.path(), &module, text.as_bytes());
+        let mut all: Vec<&str> = unchecked.into_iter().chain(more).collect();
+        (all.sort_unstable(), ids.sort());
+        assert_eq!((ids.iter().map(String::as_str).collect(), found), (all, status), "{report}");
+    }
+    let damaged = put(dir.path(), "damaged", format!("{own}and more\n").as_bytes());
+    assert_eq!(run(kimage().arg("verify").arg(damaged)).status.code(), Some(1));
+}
+
+#[test]
+fn exports_that_changed() {
+    let dir = tempdir();
+    let old = put(dir.path(), "old", &kernel(PLAIN, MAGIC, IMPORTS));
+    let new = put(
+        dir.path(),
+        "new",
+        &kernel(Tables { sections: false, ..PLAIN }, MAGIC, &[("_printk", 1), ("kfree", 0x037a_0cba)]),
+    );
+    let diff = |left: &Path, right: &Path| run(kimage().args(["diff", "--abi"]).args([left, right]));
+    let output = diff(&old, &new);
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    let text = stdout(&output);
+    let lines: Vec<&str> = text.lines().skip(3).collect();
+    let wanted =
+        ["  symbol _printk", "    - 0x9212ab5c", "    + 0x00000001", "  symbol module_layout", "    - 0x8d510a3c"];
+    assert_eq!(lines, wanted, "{text}");
+    let same = diff(&old, &old);
+    assert!(same.status.success() && stdout(&same).contains("export the same to modules"), "{}", stdout(&same));
+    // What is not known is not called gone.
+    let none = diff(&old, &put(dir.path(), "a.ko", &X86.elf()));
+    assert_eq!(none.status.code(), Some(1));
+    assert!(stderr(&none).contains("no exported symbols were found") && none.stdout.is_empty(), "{}", stderr(&none));
+}
+
+/// Debian's images say what the Module.symvers of the same build says, symbol for symbol, and take its modules.
+#[test]
+fn debians_kernels_and_their_modules() {
+    for name in
+        ["bookworm-amd64-cloud-amd64", "bookworm-arm64-cloud-arm64", "bookworm-armhf-armmp", "trixie-amd64-cloud-amd64"]
+    {
+        let (Some(kernel), files) = (debian_kernel(name), modules(name)) else { continue };
+        let symvers = kernel.with_file_name("modules").join("Module.symvers");
+        if files.is_empty() {
+            continue; // no gap: modules() says so
+        }
+        let same = run(kimage().args(["diff", "--abi"]).args([&kernel, &symvers]));
+        assert!(same.status.success(), "{name}: {}{}", stdout(&same), stderr(&same));
+        for reference in [&kernel, &symvers] {
+            run_ok(kimage().arg("verify").args(&files).arg("--kernel").arg(reference));
+        }
+    }
+    let (Some(other), files) = (debian_kernel("trixie-amd64-cloud-amd64"), modules("bookworm-amd64-cloud-amd64"))
+    else {
+        return;
+    };
+    let output = run(kimage().arg("verify").args(&files).arg("--kernel").arg(&other));
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(stdout(&output).matches("for module_layout").count(), files.len(), "{}", stdout(&output));
 }

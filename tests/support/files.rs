@@ -36,11 +36,23 @@ pub fn all() -> Vec<(&'static str, Vec<u8>)> {
         ("android-4", android(4)),
         ("android-vendor-3", android_vendor(3)),
         ("android-vendor-4", android_vendor(4)),
+        ("symvers", symvers()),
     ];
     for codec in Codec::ALL {
         files.push((codec.name(), packed(codec, &kernel())));
     }
     files
+}
+
+/// What a kernel and a module export, by a build's Module.symvers.
+fn symvers() -> Vec<u8> {
+    let lines = [
+        (0x9212_ab5c_u32, "_printk", "vmlinux", ""),
+        (0x037a_0cba, "kfree", "vmlinux", ""),
+        (9, "crc16", "lib/crc16", "_GPL"),
+    ];
+    let line = |(crc, name, owner, kind)| format!("{crc:#010x}\t{name}\t{owner}\tEXPORT_SYMBOL{kind}\t\n");
+    lines.into_iter().map(line).collect::<String>().into_bytes()
 }
 
 fn tiny(name: &str) -> Vec<u8> {

@@ -25,7 +25,7 @@ pub(super) use behind::behind_children;
 pub(crate) use compressed::PAYLOAD;
 pub(super) use compressed::{behind_stream, declared_size, expected_size, is_part, stream_facts, stream_regions};
 
-use super::{Facts, Kind, Limits, rules};
+use super::{Fact, Facts, Kind, Limits, rules};
 use crate::bytes::{FieldError, len64, slice};
 use crate::codec::Inflated;
 use crate::elf::Elf;
@@ -240,6 +240,7 @@ pub(super) fn describe(kind: Kind, bytes: &[u8], context: &mut Context<'_>) -> R
         Kind::Known(Format::Trx) => vendor::trx(bytes),
         Kind::Known(Format::TpLink) => vendor::tplink(bytes),
         Kind::Known(Format::ChromeOs) => vendor::cros(bytes),
+        Kind::Known(Format::Symvers) => symvers(bytes),
         Kind::Known(Format::Cpio) => ramdisk::describe_cpio(bytes),
         Kind::Known(Format::Android) => ramdisk::describe_android(bytes),
         Kind::Kernel => Ok(kernel::describe_flat(bytes)),
@@ -309,8 +310,22 @@ fn data(kind: Kind, bytes: &[u8], context: &Context<'_>) -> Described {
     described
 }
 
+fn symvers(bytes: &[u8]) -> Result<Described, FieldError> {
+    let exports = crate::format::symvers::parse(bytes)
+        .map_err(|at| FieldError::unknown("line", at, 0_u64, "checksum, name and owner of an export"))?;
+    let mut described =
+        Described::new(Kind::Known(Format::Symvers), "what a kernel's build exports to modules (Module.symvers)");
+    described.regions = Region::whole(bytes, "exports", RegionKind::Data);
+    let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+    let kernel = exports.iter().filter(|export| export.owner == crate::format::symvers::KERNEL).count();
+    let checksums = exports.iter().filter(|export| export.crc != 0).count();
+    described.facts.push(Fact::number("exports", number(exports.len())).meaning("symbols for modules"));
+    described.facts.push(Fact::number("of_kernel", number(kernel)).meaning("of them the kernel's own"));
+    described.facts.push(Fact::number("checksums", number(checksums)).meaning("of them with one (CONFIG_MODVERSIONS)"));
+    Ok(described)
+}
+
 fn config(bytes: &[u8]) -> Described {
-    use super::Fact;
     let mut described = Described::new(Kind::Config, "kernel configuration");
     described.regions = Region::whole(bytes, "config", RegionKind::Data);
     let (set, modules) = kernel::config_options(bytes);

@@ -10,9 +10,11 @@ mod contents;
 pub use cause::Cause;
 pub(crate) use cause::causes;
 
+use super::abi::Abi;
 use super::{Facts, Kind, Layer, LayerId, Opened, Row, Value};
 use crate::bytes::{slice_at, spaced_hex};
 use crate::layout::Region;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What a [`Change`] is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -91,6 +93,52 @@ impl Diff {
 
 /// Changes listed of one aspect of a layer: enough to see what is going on.
 const MOST: usize = 20;
+
+/// The path of what [`abi`] compares.
+pub(crate) const EXPORTS: &str = "exports";
+
+/// Compares what the kernels in two files, or of the builds whose Module.symvers they are, export to modules: symbols that went,
+/// came, or have another checksum; those of modules only where both files are of builds. All changes are listed.
+///
+/// # Errors
+/// [`WrongInput`](crate::Error::WrongInput) for a file whose exports are not all known.
+pub fn abi(left: &Opened<'_>, right: &Opened<'_>) -> crate::Result<Diff> {
+    let of = |which, opened| {
+        let abi = Abi::of(opened).filter(|abi| !abi.symbols.is_empty());
+        let abi = abi.ok_or("a file in which no exported symbols were found");
+        abi.and_then(|abi| {
+            if abi.is_whole { Ok(abi) } else { Err("a kernel whose exported symbols were found in part only") }
+        })
+        .map_err(|found| {
+            let want = "a kernel that loads modules, or the Module.symvers of its build";
+            crate::Error::wrong_input(which, found, want, "give the Module.symvers of the build")
+        })
+    };
+    let (one, other) = (of("OLD", left)?, of("NEW", right)?);
+    let mut changes = Vec::new();
+    let show = |crc: &Option<u32>| crc.map_or("exported".to_owned(), |crc| format!("{crc:#010x}"));
+    let both = one.has_checksums() && other.has_checksums();
+    if one.has_checksums() != other.has_checksums() {
+        let count = |abi: &Abi| Some(abi.symbols.values().flatten().count().to_string());
+        changes.push(Change::new(Aspect::Fact, "checksums", count(&one), count(&other)));
+    }
+    let with_modules = !one.of_modules.is_empty() && !other.of_modules.is_empty();
+    let all = |abi: &'_ Abi| -> BTreeMap<Vec<u8>, Option<u32>> {
+        let others = abi.of_modules.iter().filter(|_| with_modules);
+        abi.symbols.iter().chain(others).map(|(name, crc)| (name.clone(), *crc)).collect()
+    };
+    let (old, new) = (all(&one), all(&other));
+    let names: BTreeSet<&Vec<u8>> = old.keys().chain(new.keys()).collect();
+    for name in names {
+        let (before, after) = (old.get(name), new.get(name));
+        if before.is_some() != after.is_some() || both && before != after {
+            let name = String::from_utf8_lossy(name).into_owned();
+            changes.push(Change::new(Aspect::Symbol, name, before.map(show), after.map(show)));
+        }
+    }
+    let pair = Pair { path: EXPORTS.to_owned(), left: Some(one.layer), right: Some(other.layer), changes, more: 0 };
+    Ok(Diff { pairs: vec![pair], causes: Vec::new() })
+}
 
 /// Compares two files that were taken apart ([`super::open`]).
 pub fn diff(left: &Opened<'_>, right: &Opened<'_>) -> Diff {

@@ -6,7 +6,7 @@ use crate::elf::{Elf, KERNEL_REMOVES, RelocOptions, RemoveList, StripOptions, re
 use crate::finding::{Checks, rules};
 use crate::format::Format;
 use crate::format::pe::Pe;
-use crate::inspect::describe::PAYLOAD;
+use crate::inspect::abi::kernel;
 use crate::inspect::flat::{flat_forms, is_loaded_alike};
 use crate::inspect::rules::LIMIT;
 use crate::inspect::{Kind, Layer, LayerId, Opened};
@@ -79,21 +79,6 @@ fn compare(image: &Opened<'_>, reference: &Opened<'_>, checks: &mut Checks) -> O
         compare_relocs(image, reference, &other, checks);
     }
     Some(have)
-}
-
-/// The kernel: the part of that name; without a banner, which makes it one, what a decompressor unpacks, or the ELF file
-/// that was given for one.
-fn kernel<'o>(opened: &'o Opened<'_>) -> Option<(LayerId, &'o [u8])> {
-    if let Some(part) = opened.parts().iter().find(|part| part.name == "vmlinux") {
-        return Some((part.layer, opened.part_bytes(part)));
-    }
-    let mut payloads = opened.layers().iter().filter(|layer| layer.name == PAYLOAD);
-    let layer = match payloads.next() {
-        Some(Layer { id, kind: Kind::Known(Format::Compressed(_)), .. }) => opened.children(*id).next()?,
-        Some(plain) => plain,
-        None => opened.layer(LayerId(0)).filter(|layer| layer.kind == Kind::Known(Format::Elf))?,
-    };
-    Some((layer.id, opened.bytes(layer)))
 }
 
 /// What is said of a file in which no kernel was found.

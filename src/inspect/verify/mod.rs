@@ -7,11 +7,13 @@
 mod against;
 mod containers;
 mod elf;
+mod module;
 mod signatures;
 mod tree;
 mod x86;
 
 pub use against::against;
+pub use module::fits;
 
 use super::rules::{DAMAGED, LIMIT, STREAM_DAMAGED};
 use super::{Kind, Layer, LayerId, Opened};
@@ -120,16 +122,17 @@ const OTHERS: &str = "contents of files of other kinds";
 const IN_PIECES: &str = "a file system may have a file in pieces: take it out of the file system, and check that";
 
 /// What leaves open whether a file is good, and how a verdict says it.
-const NOT_KNOWN: [(&Rule, &str); 4] = [
+const NOT_KNOWN: [(&Rule, &str); 5] = [
     (&UNEXPLAINED, "no header tells what the file is"),
     (&FOREIGN, "kimage does not check files of this kind"),
     (&LIMIT, "not all that is inside was looked at"),
+    (&module::UNKNOWN, "what the kernel exports"),
     (&SEARCH_LIMIT, "not all of it was searched"),
 ];
 
 /// The rules of [`verify`] and [`against`] that do not stand with a format.
-pub(crate) const RULES: [&[&Rule]; 6] =
-    [ACROSS, x86::RULES, elf::RULES, tree::RULES, signatures::RULES, against::RULES];
+pub(crate) const RULES: [&[&Rule]; 7] =
+    [ACROSS, x86::RULES, elf::RULES, tree::RULES, signatures::RULES, against::RULES, module::RULES];
 
 /// Holds every layer of a file that was taken apart ([`super::open`]) to its claims.
 ///
@@ -248,7 +251,9 @@ fn check(opened: &Opened<'_>, layer: &Layer) -> Checks {
             }
         }
         // Their readers check all there is.
-        Kind::Known(Format::Compressed(_) | Format::KernelImg | Format::DtTable | Format::Mtk | Format::S390) => {}
+        Kind::Known(
+            Format::Compressed(_) | Format::KernelImg | Format::Symvers | Format::DtTable | Format::Mtk | Format::S390,
+        ) => {}
         Kind::Data => {
             signatures::data(opened.layers().first().map_or(bytes, |file| opened.bytes(file)), bytes, &mut checks);
             unexplained(layer, bytes, &mut checks);

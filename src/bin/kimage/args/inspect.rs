@@ -125,6 +125,7 @@ Examples:
   kimage verify /boot/vmlinuz-*
   kimage verify bzImage --against vmlinux             does it hold exactly this kernel?
   kimage verify new/bzImage --against old/bzImage
+  kimage verify e1000.ko --kernel vmlinuz             would this kernel load the module?
   kimage verify uImage --json | jq -r '.files[].findings[] | [.severity, .rule, .message] | @tsv'
 
 Exit status: 0 when no error was found (warnings and notes are none), 1 otherwise, also when no header tells
@@ -136,6 +137,9 @@ pub(crate) struct Verify {
     /// Is the kernel in each file exactly the one in this? The kernel's own vmlinux, or another image
     #[arg(long, value_name = "FILE")]
     pub(crate) against: Option<PathBuf>,
+    /// Would this kernel load the modules? An image, a vmlinux, or the Module.symvers of its build
+    #[arg(long, value_name = "FILE", conflicts_with = "against")]
+    pub(crate) kernel: Option<PathBuf>,
     /// Print one JSON document
     #[arg(long)]
     pub(crate) json: bool,
@@ -174,6 +178,7 @@ pub(crate) struct Explain {
 Examples:
   kimage diff first/bzImage second/bzImage
   kimage diff uImage.old uImage
+  kimage diff --abi old/vmlinuz new/Module.symvers    what modules miss, and what changed its type
   kimage diff a/vmlinuz b/vmlinuz --json | jq -r '.causes[0].message'
 
 Exit status: 0 when the files are the same, 1 when they differ or cannot be read, 2 usage. At most 20 changes of a kind
@@ -182,6 +187,10 @@ pub(crate) struct Diff {
     /// The two files
     #[arg(value_name = "FILE", num_args = 2, required = true)]
     pub(crate) files: Vec<PathBuf>,
+    /// Compare what the kernels export to modules alone: symbols and the checksums of their types, of images, vmlinux files
+    /// or a build's Module.symvers
+    #[arg(long)]
+    pub(crate) abi: bool,
     /// Print one JSON document
     #[arg(long)]
     pub(crate) json: bool,

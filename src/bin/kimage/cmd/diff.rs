@@ -1,10 +1,11 @@
 //! `diff`: what differs between two files, and why.
 
+use super::common::at_input;
 use crate::args::Diff;
 use crate::input::Input;
 use crate::{message, screen};
 use anyhow::{Context, Result};
-use kimage::inspect::diff::diff as compare;
+use kimage::inspect::diff::{abi, diff as compare};
 use kimage::inspect::open;
 use kimage::report::{write_diff_json, write_diff_text};
 
@@ -18,7 +19,10 @@ pub(crate) fn diff(args: &Diff) -> Result<()> {
     let (opened, diff) = message::busy("comparing", || {
         let one = open(&left, &limits).with_context(|| left.name())?;
         let other = open(&right, &limits).with_context(|| right.name())?;
-        let diff = compare(&one, &other);
+        let diff = match args.abi {
+            true => abi(&one, &other).map_err(|error| at_input(error, &[("OLD", &[&left]), ("NEW", &[&right])]))?,
+            false => compare(&one, &other),
+        };
         anyhow::Ok(([one, other], diff))
     })?;
     opened.iter().for_each(message::left_out);
