@@ -321,7 +321,8 @@ fn against_a_builds_module_symvers() {
     ] {
         let (mut ids, found, report) = fits(dir.path(), &module, text.as_bytes());
         let mut all: Vec<&str> = unchecked.into_iter().chain(more).collect();
-        (all.sort_unstable(), ids.sort());
+        all.sort_unstable();
+        ids.sort();
         assert_eq!((ids.iter().map(String::as_str).collect(), found), (all, status), "{report}");
     }
     let damaged = put(dir.path(), "damaged", format!("{own}and more\n").as_bytes());

@@ -4,12 +4,11 @@ use super::{LayerFinding, Verified};
 use crate::bytes::{hex, len64};
 use crate::elf::{Elf, KERNEL_REMOVES, RelocOptions, RemoveList, StripOptions, relocs, strip};
 use crate::finding::{Checks, rules};
-use crate::format::Format;
 use crate::format::pe::Pe;
 use crate::inspect::abi::kernel;
 use crate::inspect::flat::{flat_forms, is_loaded_alike};
 use crate::inspect::rules::LIMIT;
-use crate::inspect::{Kind, Layer, LayerId, Opened};
+use crate::inspect::{LayerId, Opened};
 use crate::payload::{RelocForm, emit_relocs, parse_relocs, points_into};
 use std::borrow::Cow;
 
