@@ -207,22 +207,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_machine_chooses_the_converter() {
-        let elf = |data: u8, machine: [u8; 2]| {
-            let mut bytes = vec![0x7f, b'E', b'L', b'F', 2, data, 1];
-            bytes.resize(18, 0);
-            bytes.extend(machine);
-            Bcj::of(&bytes)
-        };
-        assert_eq!(elf(1, [62, 0]), Bcj::X86);
-        assert_eq!(elf(2, [0, 20]), Bcj::PowerPc);
-        assert_eq!(elf(1, [21, 0]), Bcj::None);
-        assert_eq!(elf(1, [243, 0]), Bcj::RiscV);
-        assert_eq!(Bcj::of(b"\x7fELF\x02\x01"), Bcj::None);
-        assert_eq!(Bcj::of(b"MZ"), Bcj::None);
-    }
-
-    #[test]
     fn what_a_codec_does_not_know_is_refused() {
         let split = Parameters { split: true, ..Parameters::default() };
         assert!(split.check(Codec::Xz).is_ok());
