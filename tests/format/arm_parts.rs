@@ -3,7 +3,7 @@
 
 use crate::elf_builder::{Builder, GLOBAL, PT_LOAD, SHF_ALLOC, SHF_EXECINSTR, SHF_WRITE, SHT_PROGBITS};
 use crate::machine;
-use crate::support::{assert_same, kimage, make, put, read, run, run_ok, stderr, stdout, tempdir, tool};
+use crate::support::{self, assert_same, kimage, make, put, read, run, run_ok, stderr, stdout, tempdir, tool};
 use std::io::Read;
 use std::process::Command;
 
@@ -62,6 +62,17 @@ fn xip_images_are_flat_and_their_data_may_be_deflated() {
     plain.symbol("stext", 0x8000, GLOBAL, 1);
     let (output, _) = made(&plain.build());
     assert!(stderr(&output).contains("has no symbol _xiprom"), "{}", stderr(&output));
+}
+
+/// Linux 2.6.12 and 2.6.32, as their builds made them of the same decompressor.
+#[test]
+fn zimages_of_published_trees() {
+    const TREES: [&str; 2] = ["arm-2.6.12.1", "arm-2.6.32.2"];
+    let Some(dir) = support::old_trees(TREES) else { return };
+    for tree in TREES.map(|tree| dir.path().join(tree)) {
+        let made = make(dir.path(), "made", "zimage", &[&tree.join("compressed/vmlinux")], &[]);
+        assert_same(&tree.display().to_string(), &read(&made), &read(&tree.join("zImage")));
+    }
 }
 
 /// From the flash memory of QEMU's `virt` board, which is at address 0: the code runs where it is stored, and finds its data

@@ -4,11 +4,10 @@
 #![cfg(feature = "cli")]
 
 use crate::machine;
-use crate::support::{assert_same, kimage, make, missing, put, read, run, run_ok, stderr, tempdir, tool};
+use crate::support::{self, assert_same, kimage, make, missing, put, read, run, run_ok, stderr, tempdir, tool};
 use crate::x86_ages::{half, speaking_kernel, tool_outputs, word};
 use kimage::assemble::{X86Request, x86_image};
 use kimage::kbuild::{ZOFFSET, offset_header, zoffsets};
-use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
 use std::path::Path;
@@ -113,14 +112,9 @@ const TREES: &[(&str, Words, Words, Words)] = &[
 
 #[test]
 fn images_of_published_trees_come_out_as_they_were_published() {
-    let archive = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/corpus-old/real-trees.tar.xz");
-    if !archive.is_file() {
-        return missing(&format!("no old kernel trees: {} is not there", archive.display()));
-    }
-    let dir = tempdir();
-    let folders = TREES.iter().map(|(image, ..)| format!("./{}", image.rsplit_once('/').unwrap().0));
-    let folders: BTreeSet<String> = folders.collect();
-    run_ok(Command::new("tar").arg("-xJf").arg(&archive).arg("-C").arg(dir.path()).args(folders));
+    let Some(dir) = support::old_trees(TREES.iter().map(|(image, ..)| image.rsplit_once('/').unwrap().0)) else {
+        return;
+    };
     let at = |name: &&str| dir.path().join(name);
     for (want, vmlinux, setup, options) in TREES {
         for vmlinux in *vmlinux {

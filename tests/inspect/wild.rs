@@ -24,6 +24,7 @@ struct Image {
     vmlinux: String,
     #[serde(default)]
     config: bool,
+    symbols: Option<String>,
     note: Option<Vec<String>>,
     todo: Option<String>,
 }
@@ -39,6 +40,23 @@ fn out(output: &Output) -> String {
 
 fn hex(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Does the symbol `linux_banner`, where there is one, lead to the banner? In Linux 2.4 it is a pointer.
+fn banner_is_there(elf: &[u8]) -> Option<bool> {
+    use object::{Object, ObjectSegment, ObjectSymbol};
+    let file = object::File::parse(elf).unwrap();
+    let symbol = file.symbol_by_name("linux_banner")?;
+    let at = |address: u64| {
+        file.segments().find_map(|segment| {
+            let inside = usize::try_from(address.checked_sub(segment.address())?).ok()?;
+            segment.data().ok()?.get(inside..).map(<[u8]>::to_vec)
+        })
+    };
+    let bytes = at(symbol.address())?;
+    let word: [u8; 4] = bytes[..4].try_into().unwrap();
+    let word = if file.is_little_endian() { u32::from_le_bytes(word) } else { u32::from_be_bytes(word) };
+    Some([Some(bytes), at(word.into())].iter().flatten().any(|bytes| bytes.starts_with(b"Linux version ")))
 }
 
 /// Everything by which kimage's words differ from the row.
@@ -75,6 +93,16 @@ fn wrong(image: &Image, path: &Path) -> Vec<String> {
             hold("extract vmlinux", support::stderr(&extracted), extracted.status.success());
             hold("SHA-256 of vmlinux", hex(&extracted.stdout), hex(&extracted.stdout) == want);
         }
+    }
+    let elf = tempfile::NamedTempFile::new().unwrap();
+    let named = run(kimage().arg("extract").arg(path).args(["vmlinux", "--symbols", "-o"]).arg(elf.path()));
+    let said = support::stderr(&named);
+    let count = said.split_once(" symbols").map(|(count, _)| count.to_owned());
+    let found = count.map(|count| format!("{count} {}", if said.contains("may use") { "exports" } else { "kallsyms" }));
+    hold("symbols", said, found == image.symbols);
+    if found.is_some() {
+        let elf = std::fs::read(elf.path()).unwrap();
+        hold("linux_banner", "it does not lead to the banner".into(), banner_is_there(&elf) != Some(false));
     }
     if image.config {
         let config = run(kimage().arg("extract").arg(path).arg("config"));

@@ -199,6 +199,20 @@ pub fn wild() -> Option<PathBuf> {
     Some(unpack(&archive, "wild"))
 }
 
+/// Published builds of old kernels (`../shared/corpus-old`): these of their folders, in a folder of their own; or a loud word
+/// and `None`.
+pub fn old_trees<'n>(names: impl IntoIterator<Item = &'n str>) -> Option<tempfile::TempDir> {
+    let archive = shared("corpus-old/real-trees.tar.xz");
+    if !archive.is_file() {
+        missing(&format!("no old kernel trees: {} is not there", archive.display()));
+        return None;
+    }
+    let dir = tempdir();
+    let names: std::collections::BTreeSet<String> = names.into_iter().map(|name| format!("./{name}")).collect();
+    run_ok(Command::new("tar").arg("-xJf").arg(&archive).arg("-C").arg(dir.path()).args(names));
+    Some(dir)
+}
+
 /// Cargo's output folder: test binaries stand in `<target>/<profile>/deps/`.
 pub fn target_dir() -> PathBuf {
     std::env::current_exe().unwrap().ancestors().nth(3).unwrap().to_owned()

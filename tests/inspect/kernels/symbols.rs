@@ -620,3 +620,38 @@ fn gdb_reads_them() {
         );
     }
 }
+
+/// None of the symbols is wrong: the build's own System.map has each, at its address. Of 2.4.18 it has those of sections, too,
+/// and of others what is no code, which their kallsyms leave out.
+#[test]
+fn none_is_wrong_beside_the_builds_system_map() {
+    let Some(nm_path) = tool("nm", "binutils") else { return };
+    let dir = tempdir();
+    let file = dir.path().join("v");
+    let compare = |image: &std::path::Path, map: &[u8], least: usize| {
+        run_ok(kimage().arg("extract").arg(image).args(["vmlinux", "--symbols", "-o"]).arg(&file));
+        let line = |line: &str| {
+            let (address, rest) = line.split_once(' ').unwrap();
+            (u64::from_str_radix(address, 16).unwrap(), rest.split_once(' ').unwrap().1.to_owned())
+        };
+        let map: std::collections::HashSet<(u64, String)> =
+            std::str::from_utf8(map).unwrap().lines().map(line).collect();
+        let found = nm(&file, &nm_path);
+        // ARM's marks of code are kimage's own.
+        let found: Vec<_> = found.into_iter().filter(|(name, ..)| !name.starts_with('$')).collect();
+        let wrong = found.iter().find(|(name, _, address)| !map.contains(&(*address, name.clone())));
+        assert!(wrong.is_none() && found.len() >= least, "{}: {}, {wrong:?}", image.display(), found.len());
+    };
+    let old = [
+        ("2.4.18-i386", "bzImage", 16742),
+        ("2.6.26.5-x86", "compressed/vmlinux.bin.gz", 32992),
+        ("arm-4.15-xip", "xipImage", 12148),
+    ];
+    // The archive has one of their files as a link to another tree's.
+    let names = old.map(|(tree, ..)| tree).into_iter().chain(["mixed/a-2.6.22-setup/vmlinux"]);
+    let Some(trees) = support::old_trees(names) else { return };
+    for (tree, image, least) in old {
+        let tree = trees.path().join(tree);
+        compare(&tree.join(image), &fs::read(tree.join("System.map")).unwrap(), least);
+    }
+}
