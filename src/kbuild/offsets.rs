@@ -1,4 +1,4 @@
-//! `zoffset.h` and `voffset.h`: symbol values as the kernel's build hands them from link to link.
+//! `zoffset.h`, before 2.6.31 `offsets.h`, and `voffset.h`: symbol values as the kernel's build hands them from link to link.
 //!
 //! The kernel makes them with `nm FILE | sed -n …` (`arch/x86/boot/Makefile`, `arch/x86/boot/compressed/Makefile`). The
 //! symbol sets are those of the kernel's age, which its banner tells, in `nm`'s order (by name, bytewise: kbuild sets
@@ -37,6 +37,17 @@ pub const ZOFFSET: OffsetHeader = OffsetHeader {
     ac_since: None,
     in_age: zoffset_in,
 };
+
+/// `offsets.h`, which was there from 2.6.26 on for what is in `zoffset.h` since (`sed-offsets` of arch/x86/boot/Makefile).
+const OFFSETS: OffsetHeader = OffsetHeader {
+    prefix: "",
+    wants: |name| matches!(name, b"input_data" | b"input_data_end"),
+    in_age: |_, _| true,
+    ..ZOFFSET
+};
+
+/// The releases that have it.
+const OFFSETS_AGES: std::ops::Range<Age> = (2, 6, 26)..(2, 6, 31);
 
 /// `voffset.h`, of the kernel's own `vmlinux`.
 pub const VOFFSET: OffsetHeader = OffsetHeader {
@@ -107,12 +118,19 @@ pub struct OffsetLine {
     pub width: usize,
     prefix: &'static str,
     ac: bool,
+    /// Without all zeros in front but one.
+    short: bool,
 }
 
 impl fmt::Display for OffsetLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let OffsetLine { name, value, width, prefix, ac } = self;
-        if *ac {
+        let OffsetLine { name, value, width, prefix, ac, short } = self;
+        let digits = format!("{value:x}");
+        if *short && digits.len() < *width && *value != 0 {
+            write!(f, "#define {prefix}{name} 0x0{digits}")
+        } else if *short {
+            write!(f, "#define {prefix}{name} 0x{digits}")
+        } else if *ac {
             write!(f, "#define {prefix}{name} _AC(0x{value:0width$x},UL)")
         } else {
             write!(f, "#define {prefix}{name} 0x{value:0width$x}")
@@ -143,6 +161,8 @@ fn age(elf: &Elf<'_>) -> elf::Result<Age> {
 /// [`elf::Error::NoSymbols`] for a stripped file.
 pub fn offsets(elf: &Elf<'_>, header: OffsetHeader, only: Option<&[String]>) -> elf::Result<Vec<OffsetLine>> {
     let age = age(elf)?;
+    let is_old = header.prefix == ZOFFSET.prefix && OFFSETS_AGES.contains(&age);
+    let header = if is_old { OFFSETS } else { header };
     // Newer kernels than 6.12 have both of these.
     let has_inittext = elf.symbols()?.any(|symbol| symbol.name == b"__inittext_end");
     let wanted = |name: &[u8]| match only {
@@ -161,6 +181,7 @@ pub fn offsets(elf: &Elf<'_>, header: OffsetHeader, only: Option<&[String]>) -> 
                 value: symbol.value,
                 width: if elf.is_64() { 16 } else { 8 },
                 prefix: header.prefix,
+                short: is_old,
                 ac: header.ac_since.is_some_and(|since| age >= since),
             });
         }

@@ -1,8 +1,12 @@
 //! What a kernel's build folder says of itself: voffset.h, codec, thin archives, what is missing, which linker it wants.
 
+use crate::elf_builder::{Builder, GLOBAL, SHF_ALLOC, SHT_PROGBITS};
+use crate::files;
+use crate::support::{kimage, put, run_ok, stdout, tempdir, tool};
 use kimage::codec::Codec;
 use kimage::internals::tree::{check_linker, codec, missing_files, thin_members, voffsets};
 use kimage::kbuild::LinkCommand;
+use std::process::Command;
 
 #[test]
 fn voffset_lines() {
@@ -19,6 +23,34 @@ fn voffset_lines() {
     ] {
         let error = voffsets(text).unwrap_err().to_string();
         assert!(error.contains(words), "{error}");
+    }
+}
+
+/// What stood in place of zoffset.h from 2.6.26 to 2.6.30: nm's lines, with one zero in front where there were some.
+#[test]
+fn offsets_of_before_zoffset() {
+    let Some(nm) = tool("nm", "binutils") else { return };
+    let dir = tempdir();
+    for (release, is_64, at) in
+        [("2.6.26.5", false, 0x4ab3), ("2.6.30", true, 0x10_4ab3), ("2.6.26", false, 0xc010_0000)]
+    {
+        let mut elf = Builder::new(is_64, false, if is_64 { 62 } else { 3 });
+        let banner = format!("Linux version {release} (a@b) (gcc) #1 SMP\n\0");
+        elf.section(".rodata.compressed", SHT_PROGBITS, SHF_ALLOC, at, &files::gzip(banner.as_bytes()));
+        for (name, value) in [("input_data", at), ("input_data_end", at + 77), ("startup_32", 0), ("z_input_len", 77)] {
+            elf.symbol(name, value, GLOBAL, 1);
+        }
+        let file = put(dir.path(), "vmlinux", &elf.build());
+        let said = stdout(&run_ok(Command::new(&nm).arg(&file)));
+        let line = |line: &str| {
+            let (value, name) = (line.split(' ').next()?, line.rsplit(' ').next()?);
+            let digits = value.trim_start_matches('0');
+            let digits = if digits.len() < value.len() { format!("0{digits}") } else { digits.to_owned() };
+            name.starts_with("input_data").then(|| format!("#define {name} 0x{digits}\n"))
+        };
+        let want: String = said.lines().filter_map(line).collect();
+        assert!(want.contains("input_data_end 0x"), "{said}");
+        assert_eq!(stdout(&run_ok(kimage().arg("zoffset").arg(&file))), want, "{release}");
     }
 }
 

@@ -394,7 +394,7 @@ pub(crate) struct Offsets {
     pub(crate) rest: OffsetOptions,
 }
 
-/// The decompressor's addresses as zoffset.h has them, from arch/x86/boot/compressed/vmlinux
+/// The decompressor's addresses as zoffset.h has them (offsets.h of 2.6.26 to 2.6.30), from arch/x86/boot/compressed/vmlinux
 ///
 /// Prints the lines that the kernel's build makes with nm | sed; from Linux 6.1 on, where stable releases changed them, those of
 /// all kernels up to 7.2.
