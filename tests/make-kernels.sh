@@ -175,6 +175,14 @@ sources() {
     read -r version <"$work/$package/version"
 }
 
+# Single files that tests read, of the sources that were fetched last.
+keep_files() {
+    for file in scripts/extract-vmlinux usr/gen_init_cpio.c; do
+        cp "$source/$file" "$work/${file##*/}"
+        mv "$work/${file##*/}" "$cache/"
+    done
+}
+
 make_tree() {
     pattern=$1
     sources "$2" "$3" || return 1
@@ -187,10 +195,7 @@ make_tree() {
         return 1
     fi
     keep "$name" "$source" "$work/build" "$work/tree" || return 1
-    for file in scripts/extract-vmlinux usr/gen_init_cpio.c; do
-        cp "$source/$file" "$work/${file##*/}"
-        mv "$work/${file##*/}" "$cache/"
-    done
+    keep_files
     echo "$2 $version $(recipe "$pattern")" >"$work/tree/made-from"
     for old in "$cache"/$pattern; do rm -rf "$old"; done
     mv "$work/tree" "$cache/$name"
@@ -205,7 +210,7 @@ while read -r pattern package suite; do
 done <<LIST
 $trees
 LIST
-if [ "$missing" = 0 ]; then
+if [ "$missing" = 0 ] && [ -f "$cache/gen_init_cpio.c" ]; then
     echo "All kernel trees are there: $cache"
     exit 0
 fi
@@ -230,4 +235,6 @@ while read -r pattern package suite; do
 done <<LIST
 $trees
 LIST
+# A cache of before has the trees alone.
+[ -f "$cache/gen_init_cpio.c" ] || { sources linux-source-6.1 bookworm && keep_files; } || failed=1
 exit $failed
