@@ -21,7 +21,7 @@ use check::{Boot, CommandLine};
 use data::Data;
 use exec::Files;
 use initrd::Tree;
-use kernel::Kernel;
+use kernel::{Answer, Kernel};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -91,9 +91,12 @@ pub fn doctor(image: &[u8], request: &Request<'_>) -> Result<Diagnosis> {
 
     let unpacked = || {
         let mut tree = Tree::new();
-        match own.is_empty() {
-            true => tree.add_default(),
-            false => own.iter().flatten().for_each(|opened| tree.unpack(opened)),
+        own.iter().flatten().for_each(|opened| tree.unpack(opened));
+        // Each kernel that unpacks archives has one, if only with the console: here it was not found.
+        let is_hidden = || own.is_empty() && kernel.option("BLK_DEV_INITRD") != Answer::No;
+        tree.is_partial |= own.iter().any(Result::is_err) || tree.fault.take().is_some() || is_hidden();
+        if own.is_empty() {
+            tree.add_default();
         }
         // What the kernel's build compressed, it can unpack.
         tree.codecs.clear();

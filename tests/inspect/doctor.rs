@@ -13,11 +13,18 @@ fn program() -> Vec<u8> {
 
 /// A kernel for x86-64 without configuration and symbols.
 fn kernel() -> Vec<u8> {
+    // usr/default_cpio_list.
+    kernel_with(&archive(&[("dev", 0o040_755, b""), ("dev/console", 0o020_600, b""), ("root", 0o040_700, b"")]))
+}
+
+/// The same with another built-in archive.
+fn kernel_with(own: &[u8]) -> Vec<u8> {
     let mut kernel = Builder::new(true, false, 62);
     let banner = b"Linux version 6.1.0-test (root@vm) (gcc 12) #1 Sat Nov 21 00:09:40 UTC 2026\n\0";
     let text = [&[0x90; 64][..], banner, b"No working init found\0"].concat();
     kernel.section(".text", SHT_PROGBITS, SHF_ALLOC, 0xffff_ffff_8100_0000, &text);
-    kernel.segment(PT_LOAD, 1..2, 0x100_0000);
+    kernel.section(".init.ramfs", SHT_PROGBITS, SHF_ALLOC, 0xffff_ffff_8100_1000, own);
+    kernel.segment(PT_LOAD, 1..3, 0x100_0000);
     kernel.build()
 }
 
@@ -116,6 +123,10 @@ fn nothing_is_said_of_what_is_not_known() {
     assert_eq!(diagnosis.reaches_user_space, "not known");
     assert!(diagnosis.findings.iter().all(|finding| finding.rule == "doctor.not_known"), "{diagnosis:#?}");
     assert!(diagnosis.options.values().all(|answer| answer.starts_with("not known")), "{diagnosis:#?}");
+    // An archive that is built in and was not found may have the first program.
+    let request = Request { cmdline: Some("root=UUID=12"), config: Some(GOOD), ..Request::default() };
+    assert_eq!(doctor(&kernel_with(b"nothing"), &request).unwrap().findings, []);
+    assert_finds(&request, &[("doctor.root", "UUID")]);
     // Without a word of what the boot loader gives.
     assert_eq!(diagnose(&Request { config: Some(GOOD), ..Request::default() }).findings, []);
 }
