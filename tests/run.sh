@@ -70,6 +70,7 @@ needs='
     /usr/lib/grub/i386-pc/linux.mod:grub-pc-bin
     xorriso:xorriso
     mformat:mtools
+    mkfs.ext4:e2fsprogs
     /usr/lib/grub/x86_64-efi/moddep.lst:grub-efi-amd64-bin
     openssl:openssl
     sbsign:sbsigntool
