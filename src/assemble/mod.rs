@@ -427,6 +427,8 @@ fn looks_for_appended_dtb(plan: &Plan<'_>, kernel_len: u64) -> bool {
 pub struct BootpRequest<'a> {
     /// The initial RAM disk.
     pub initrd: &'a [u8],
+    /// The kernel's own code for it, arch/arm/boot/bootp/init.o of its build; without it kimage's.
+    pub init: Option<&'a [u8]>,
     /// Physical address that it is to be copied to, a multiple of 4.
     pub initrd_phys: u32,
     /// Physical address of the list of tags, a multiple of 4.
@@ -434,7 +436,7 @@ pub struct BootpRequest<'a> {
 }
 
 /// ARM `bootpImage`: a zImage with an initial RAM disk, for boot loaders that know no RAM disks. The code in front of them is
-/// kimage's own.
+/// kimage's own, or the kernel's.
 ///
 /// # Errors
 /// [`Error`] says what the input is instead, or which address or size is wrong.
@@ -446,7 +448,7 @@ pub fn bootp<'a>(image: &'a [u8], request: &BootpRequest<'a>) -> Result<Assemble
     let parsed = ZImage::parse(image).map_err(|error| Error::input("ZIMAGE", error))?;
     let places = Places { initrd: request.initrd_phys, params: request.params_phys };
     let facts = Facts::Bootp { kernel_size: parsed.kernel_len(), initrd_size: len64(request.initrd) };
-    let plan = bootp::plan(image, request.initrd, places)?;
+    let plan = bootp::plan(image, request.initrd, request.init, places)?;
     Ok(Assembled::new(plan, facts))
 }
 

@@ -40,7 +40,7 @@ pub(crate) use resymbol::with_symbols;
 pub(crate) use strings::StringTable;
 pub(crate) use strip::strip_archive;
 pub use strip::{StripOptions, strip};
-pub(crate) use symbols::RawSymbol;
+pub(crate) use symbols::{RawSymbol, SymbolTable};
 pub use symbols::{Symbol, Symbols};
 pub(crate) use system_map::{system_map, system_map_text};
 pub(crate) use trim::TrimWriter;

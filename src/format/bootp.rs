@@ -2,9 +2,12 @@
 //! disk to its place, adds it to the list of tags, and starts the kernel.
 //!
 //! The parts and what they do: arch/arm/boot/bootp/ (Linux 2.4 to 5.9); Documentation/arm/booting.rst (tags, registers).
-//! The code is our own.
+//! The code is our own, or the kernel's, linked here from the object file that its build left.
 
-use crate::bytes::len64;
+use crate::arch::Arch;
+use crate::bytes::{Cursor, Endian, len64};
+use crate::elf::raw::{SHN_UNDEF, SHT_REL, SHT_RELA};
+use crate::elf::{Elf, Kind, SymbolTable};
 use crate::layout::{self, Plan, RegionKind, Reserver};
 use miette::Diagnostic;
 
@@ -92,6 +95,13 @@ pub enum Error {
         /// Where it would end.
         end: u64,
     },
+    /// The kernel's own code cannot be linked.
+    #[error("init.o cannot be linked: {why}")]
+    #[diagnostic(help("leave out the build folder: kimage has code of its own"))]
+    Init {
+        /// What stands in the way.
+        why: String,
+    },
     /// The layout did not come out.
     #[error(transparent)]
     Layout(#[from] layout::Error),
@@ -100,14 +110,21 @@ pub enum Error {
 /// Plans the image.
 ///
 /// # Errors
-/// [`Error`]: an address that is not a word's, parts that do not fit into 32 bits.
-pub(crate) fn plan<'a>(zimage: &'a [u8], initrd: &'a [u8], places: Places) -> Result<Plan<'a>, Error> {
+/// [`Error`]: an address that is not a word's, parts that do not fit into 32 bits, an `init` that is not what links there.
+pub(crate) fn plan<'a>(
+    zimage: &'a [u8],
+    initrd: &'a [u8],
+    init: Option<&[u8]>,
+    places: Places,
+) -> Result<Plan<'a>, Error> {
     for (field, value) in [("initrd_phys", places.initrd), ("params_phys", places.params)] {
         if value % 4 != 0 {
             return Err(Error::Unaligned { field, value });
         }
     }
-    let init_len = u64::try_from(size_of_val(INIT) + 4 * DATA_WORDS).unwrap_or(u64::MAX);
+    let object = init.map(Init::of).transpose()?;
+    let own_len = u64::try_from(size_of_val(INIT) + 4 * DATA_WORDS).unwrap_or(u64::MAX);
+    let init_len = object.as_ref().map_or(own_len, |object| len64(&object.code));
     let disk_at = (init_len + len64(zimage)).next_multiple_of(4);
     let word = |what, at: u64, len: u64| {
         let end = at.saturating_add(len);
@@ -121,13 +138,115 @@ pub(crate) fn plan<'a>(zimage: &'a [u8], initrd: &'a [u8], places: Places) -> Re
         places.params,
         word("the code", 0, init_len)?,
     ];
+    let own = || INIT.iter().chain(&data).chain(&TAGS).flat_map(|word| word.to_le_bytes()).collect::<Vec<u8>>();
+    let [initrd_start, initrd_phys, initrd_size, params_phys, kernel_start] = data;
     let mut reserver = Reserver::new();
-    reserver.bytes(INIT.iter().chain(&data).chain(&TAGS).flat_map(|word| word.to_le_bytes()).collect::<Vec<u8>>())?;
+    reserver.bytes(match object {
+        Some(object) => object.link(&[
+            ("kernel_start", kernel_start),
+            ("kernel_end", word("the zImage", init_len, len64(zimage))?),
+            ("initrd_start", initrd_start),
+            ("initrd_end", word("the RAM disk", disk_at, len64(initrd))?),
+            ("initrd_size", initrd_size),
+            ("initrd_phys", initrd_phys),
+            ("params_phys", params_phys),
+        ])?,
+        None => own(),
+    })?;
     reserver.region("init", 0, RegionKind::Code);
     reserver.bytes(zimage)?;
     reserver.region("zImage", init_len, RegionKind::Code);
     reserver.fill_to("the zImage", disk_at, 0)?;
     reserver.bytes(initrd)?;
     reserver.region("initrd", disk_at, RegionKind::Data);
+    if init.is_some() {
+        // The assembler fills a section of code up.
+        reserver.fill_to("the RAM disk", reserver.at().next_multiple_of(4), 0)?;
+    }
     Ok(reserver.finish())
+}
+
+/// The kernel's own code, which brings the disk to its place: `arch/arm/boot/bootp/init.o`.
+struct Init<'a> {
+    elf: Elf<'a>,
+    /// `.start`, then `.text`, as `bootp.lds` has them.
+    code: Vec<u8>,
+    /// Each of these sections by its index, and where it is in the code.
+    sections: Vec<(usize, u64)>,
+}
+
+/// Relocations of ARM (ELF for the Arm Architecture, "Relocation"): nothing to do; a word; a word that counts from its place;
+/// branches.
+const NOTHING: [u32; 2] = [0, 40];
+const ABS32: u32 = 2;
+const REL32: u32 = 3;
+const BRANCHES: [u32; 3] = [1, 28, 29];
+
+impl<'a> Init<'a> {
+    fn of(object: &'a [u8]) -> Result<Init<'a>, Error> {
+        let failed = |why: &str| Error::Init { why: why.to_owned() };
+        let elf = Elf::parse(object).map_err(|error| failed(&error.to_string()))?;
+        if elf.kind() != Kind::Relocatable || elf.arch() != Some(Arch::Arm) {
+            return Err(failed("it is no object file for ARM"));
+        }
+        let (mut code, mut sections) = (Vec::new(), Vec::new());
+        for name in [".start", ".text"] {
+            for (index, section) in
+                elf.sections().iter().enumerate().filter(|(_, section)| section.name == name.as_bytes())
+            {
+                let at = len64(&code);
+                if at % section.align.max(1) != 0 || section.size % 4 != 0 {
+                    return Err(failed(&format!("section {name} is not made of words")));
+                }
+                code.extend_from_slice(elf.contents(section).map_err(|error| failed(&error.to_string()))?);
+                sections.push((index, at));
+            }
+        }
+        Ok(Init { elf, code, sections })
+    }
+
+    /// The code, with the values of what stands outside of it.
+    fn link(self, outside: &[(&str, u32)]) -> Result<Vec<u8>, Error> {
+        let Init { elf, mut code, sections } = self;
+        let failed = |why: String| Error::Init { why };
+        let place = |index: u32| sections.iter().find(|(own, _)| u32::try_from(*own) == Ok(index)).map(|(_, at)| *at);
+        for relocs in elf.sections().iter().filter(|section| matches!(section.kind, SHT_REL | SHT_RELA)) {
+            let Some(base) = place(relocs.info) else { continue };
+            let read = || Some((SymbolTable::new(&elf).ok()?, Cursor::new(elf.contents(relocs).ok()?, elf.endian())));
+            let (table, cursor) = read()
+                .filter(|_| relocs.kind == SHT_REL)
+                .ok_or_else(|| failed("its relocations cannot be read".to_owned()))?;
+            for entry in (0..cursor.len() / 8).map(|index| index * 8) {
+                let word = |at| cursor.u32("r_info", at).map_err(|error| failed(error.to_string()));
+                let (at, info) = (base + u64::from(word(entry)?), word(entry + 4)?);
+                if NOTHING.contains(&(info & 0xff)) {
+                    continue;
+                }
+                let symbol = table.get(info >> 8).unwrap_or_default();
+                let name = String::from_utf8_lossy(table.name(info >> 8, &symbol).unwrap_or_default()).into_owned();
+                let known = outside.iter().find(|(own, _)| *own == name).map(|(_, value)| *value);
+                let own = place(symbol.shndx.into()).and_then(|base| u32::try_from(base + symbol.value).ok());
+                let value = own
+                    .or(known.filter(|_| symbol.shndx == SHN_UNDEF))
+                    .ok_or_else(|| failed(format!("symbol {name} is not known")))?;
+                let found =
+                    Cursor::new(&code, elf.endian()).u32("word", at).map_err(|error| failed(error.to_string()))?;
+                let here = u32::try_from(at).unwrap_or(u32::MAX);
+                let new = match info & 0xff {
+                    ABS32 => found.wrapping_add(value),
+                    REL32 => found.wrapping_add(value).wrapping_sub(here),
+                    kind if BRANCHES.contains(&kind) && value % 4 == 0 => {
+                        // 24 bits of words; the code is far smaller than what they reach.
+                        let distance = (found << 2).wrapping_add(value).wrapping_sub(here) >> 2;
+                        found & 0xff00_0000 | distance & 0x00ff_ffff
+                    }
+                    kind => return Err(failed(format!("relocation {kind} against {name} is not known"))),
+                };
+                let bytes = if elf.endian() == Endian::Little { new.to_le_bytes() } else { new.to_be_bytes() };
+                let start = usize::try_from(at).unwrap_or(usize::MAX);
+                code.iter_mut().skip(start).zip(bytes).for_each(|(slot, byte)| *slot = byte);
+            }
+        }
+        Ok(code)
+    }
 }

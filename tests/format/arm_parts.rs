@@ -4,6 +4,7 @@
 use crate::elf_builder::{Builder, GLOBAL, PT_LOAD, SHF_ALLOC, SHF_EXECINSTR, SHF_WRITE, SHT_PROGBITS};
 use crate::machine;
 use crate::support::{self, assert_same, kimage, make, put, read, run, run_ok, stderr, stdout, tempdir, tool};
+use std::fs;
 use std::io::Read;
 use std::process::Command;
 
@@ -187,5 +188,85 @@ fn a_bootp_image_brings_its_ram_disk() {
     for (name, at) in [("far", 0x80_0000), ("up", here + 64), ("down", here - 64), ("stay", here)] {
         let mut command = machine::qemu(&qemu, "versatilepb");
         machine::Machine::start(name, command.arg("-kernel").arg(made(name, at))).wait_for(words);
+    }
+}
+
+/// The code of a kernel's build, linked here as ld and objcopy link it with the kernel's layout: `.start` and `.text` of the one
+/// object file, the zImage, the disk at a multiple of 4. The code is ours; what it asks for is what the kernel's asks for.
+#[test]
+fn a_bootp_image_with_the_trees_own_code() {
+    let cross = |name: &str| tool(&format!("arm-linux-gnueabihf-{name}"), "binutils-arm-linux-gnueabihf");
+    let (Some(gas), Some(ld), Some(objcopy)) = (cross("as"), cross("ld"), cross("objcopy")) else {
+        return; // no gap: tool() says so
+    };
+    let dir = tempdir();
+    let path = |name: &str| dir.path().join(name);
+    const CODE: &str = "\
+.section .start,\"ax\"
+.globl _start
+_start: bl move
+    ldr r0, =initrd_phys
+    b kernel_start
+.ltorg
+data: .word initrd_start, initrd_phys, initrd_size, 0x54410001, params_phys, kernel_end, move, data - .
+.text
+move: beq _start
+    blne kernel_start
+    bx lr
+";
+    const LAYOUT: &str =
+        "ENTRY(_start) SECTIONS { . = 0; .text : { *(.start) *(.text) initrd_size = initrd_end - initrd_start; } }";
+    fs::write(path("kernel.S"), ".globl kernel_start, kernel_end\nkernel_start: .incbin \"zImage\"\nkernel_end:\n")
+        .unwrap();
+    fs::write(
+        path("initrd.S"),
+        ".globl initrd_start, initrd_end\n.align 2\ninitrd_start: .incbin \"initrd\"\ninitrd_end:\n",
+    )
+    .unwrap();
+    fs::write(path("init.S"), CODE).unwrap();
+    fs::write(path("bootp.lds"), LAYOUT).unwrap();
+    let folder = path("arch/arm/boot/bootp");
+    fs::create_dir_all(&folder).unwrap();
+    for (endian, disk) in [("-EL", 5001), ("-EL", 4), ("-EB", 77)] {
+        fs::write(path("zImage"), asking_zimage("DISK ok", 1)).unwrap();
+        fs::write(path("initrd"), vec![0xa5; disk]).unwrap();
+        for name in ["init", "kernel", "initrd"] {
+            let object = if name == "init" { folder.join("init.o") } else { path(&format!("{name}.o")) };
+            run_ok(
+                Command::new(&gas).current_dir(dir.path()).arg(endian).arg(format!("{name}.S")).arg("-o").arg(object),
+            );
+        }
+        let symbols = ["--defsym", "initrd_phys=0x800000", "--defsym", "params_phys=0x100"];
+        let objects = ["arch/arm/boot/bootp/init.o", "kernel.o", "initrd.o"];
+        run_ok(
+            Command::new(&ld)
+                .current_dir(dir.path())
+                .args([endian, "-T", "bootp.lds"])
+                .args(symbols)
+                .args(objects)
+                .args(["-o", "bootp"]),
+        );
+        run_ok(Command::new(&objcopy).current_dir(dir.path()).args(["-O", "binary", "bootp", "want"]));
+        let options = ["--initrd-phys", "800000", "--params-phys", "100", "--build-dir", "."];
+        let made = make(dir.path(), "got", "bootp", &[&path("zImage"), &path("initrd")], &options);
+        assert_same(endian, &read(&made), &read(&path("want")));
+    }
+    // What the kernel's layout has no place or no value for is refused.
+    for (source, words) in [
+        (".text\n .word nobody\n", "symbol nobody is not known"),
+        (".text\n .byte 1\n", "is not made of words"),
+        (".text\n movw r0, #:lower16:kernel_start\n", "relocation 43"),
+    ] {
+        fs::write(path("init.S"), source).unwrap();
+        let gas = Command::new(&gas)
+            .current_dir(dir.path())
+            .args(["init.S", "-march=armv7-a", "-o"])
+            .arg(folder.join("init.o"))
+            .status();
+        assert!(gas.unwrap().success());
+        let options = ["--initrd-phys", "800000", "--params-phys", "100", "--build-dir", "."];
+        let output = run(kimage().current_dir(dir.path()).args(["bootp", "zImage", "initrd"]).args(options));
+        assert!(stderr(&output).contains(words), "{}", stderr(&output));
+        assert_eq!(output.status.code(), Some(1));
     }
 }

@@ -43,14 +43,15 @@ pub(crate) struct Xipimage {
 
 /// ARM: a zImage with an initial RAM disk in one file (bootpImage)
 ///
-/// For boot loaders that know no RAM disks, and pass tags (no device tree). kimage's own code in front of the zImage copies the
+/// For boot loaders that know no RAM disks, and pass tags (no device tree). Code in front of the zImage, kimage's own or that of a build, copies the
 /// disk to its place, adds ATAG_INITRD2 to the list of tags, and starts the kernel; it runs wherever it is loaded, and does
 /// what arch/arm/boot/bootp/init.S of the kernel does, up to Linux 5.9.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   kimage bootp zImage initrd.gz --initrd-phys 0x800000 --params-phys 0x100             ARM Versatile
-  kimage bootp zImage initrd.gz --initrd-phys 0x30800000 --params-phys 0x30000100      S3C2410")]
+  kimage bootp zImage initrd.gz --initrd-phys 0x30800000 --params-phys 0x30000100      S3C2410
+  kimage bootp zImage initrd.gz --initrd-phys 0x800000 --params-phys 0x100 --build-dir linux")]
 pub(crate) struct Bootp {
     /// The kernel, an ARM zImage
     pub(crate) zimage: PathBuf,
@@ -65,6 +66,10 @@ pub(crate) struct Bootp {
     /// The list of tags is at this physical address, hexadecimal (params_phys-y there)
     #[arg(long, value_name = "ADDRESS", value_parser = hex32)]
     pub(crate) params_phys: u32,
+    /// Take the code that brings the RAM disk to its place from this folder of a kernel build (arch/arm/boot/bootp/init.o)
+    /// [default: kimage's own]
+    #[arg(long, value_name = "TREE")]
+    pub(crate) build_dir: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) building: Building,
 }

@@ -125,7 +125,9 @@ pub(crate) fn image(args: &Image) -> Result<()> {
 pub(crate) fn bootp(args: &Bootp) -> Result<()> {
     one_stdin([&args.zimage, &args.initrd]);
     let (image, initrd) = (Input::open(&args.zimage)?, Input::open(&args.initrd)?);
-    let request = BootpRequest { initrd: &initrd, initrd_phys: args.initrd_phys, params_phys: args.params_phys };
+    let init = args.build_dir.as_ref().map(|tree| Input::open(&tree.join("arch/arm/boot/bootp/init.o"))).transpose()?;
+    let init = init.as_deref();
+    let request = BootpRequest { initrd: &initrd, init, initrd_phys: args.initrd_phys, params_phys: args.params_phys };
     let assembled = assemble::bootp(&image, &request).map_err(|error| at_input(error, &[("ZIMAGE", &[&image])]))?;
     finish("bootp", &args.output, &args.building, &assembled)
 }
