@@ -67,6 +67,6 @@ mod tests {
         assert_eq!(all[1].owner, "drivers/usb/storage/usb-b");
         assert_eq!(owners(&all).into_iter().collect::<Vec<_>>(), ["old", "usb_b", "vmlinux"]);
         assert!(detect(text.as_bytes()) && !detect(b"0x1\tname\tEXPORT_SYMBOL\n") && !detect(b""));
-        assert_eq!(parse(b"0x1\ta\tvmlinux\tEXPORT_SYMBOL\nrest"), Err(31));
+        assert_eq!(parse(b"0x1\ta\tvmlinux\tEXPORT_SYMBOL\nrest"), Err(28));
     }
 }
