@@ -54,7 +54,10 @@ impl Files<'_> {
             return Exec::Fails(EACCES, format!("{name} is not executable (mode {:o})", node.mode & 0o7777));
         }
         if depth > DEEPEST {
-            return Exec::Fails(ELOOP, format!("{name} is a script that leads to itself"));
+            return Exec::Fails(
+                ELOOP,
+                format!("{name} comes behind {DEEPEST} scripts for scripts, and the kernel follows no more"),
+            );
         }
         if Elf::detect(node.data) {
             return self.exec_elf(&name, node.data);

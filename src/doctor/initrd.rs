@@ -136,7 +136,8 @@ impl<'a> Tree<'a> {
 
     fn add_archive(&mut self, bytes: &'a [u8]) {
         let Ok(archive) = Cpio::parse(bytes) else { return };
-        let mut linked: HashMap<[u32; 3], Vec<&[u8]>> = HashMap::new();
+        // Those of the names of a file that were made.
+        let mut linked: HashMap<[u32; 3], Vec<Vec<u8>>> = HashMap::new();
         for entry in archive.entries().map_while(Result::ok) {
             let mut data = slice(bytes, entry.data_at, entry.size).unwrap_or_default();
             // Some archives have the NUL of a link's path in it.
@@ -146,21 +147,34 @@ impl<'a> Tree<'a> {
             if entry.name.len() >= PATH_MAX || entry.mode & TYPE == LINK && data.len() > PATH_MAX {
                 continue;
             }
-            self.put(entry.name, entry.mode, data);
-            let Some(inode) = entry.inode.filter(|_| entry.mode & TYPE == FILE) else { continue };
-            let names = linked.entry(inode).or_default();
-            names.push(entry.name);
-            if !data.is_empty() && names.len() > 1 {
-                for name in std::mem::take(names) {
-                    self.put(name, entry.mode, data);
+            let inode = entry.inode.filter(|_| entry.mode & TYPE == FILE);
+            let Some(names) = inode.and_then(|inode| linked.get_mut(&inode)) else {
+                let made = self.put(entry.name, entry.mode, data);
+                if let Some(inode) = inode {
+                    linked.insert(inode, Vec::from_iter(made));
                 }
+                continue;
+            };
+            // Where the first name was not made, or this one is not, nobody writes the data.
+            let Some(first) = names.first().and_then(|name| self.nodes.get(name)) else {
+                self.lost.push(String::from_utf8_lossy(entry.name).into_owned());
+                continue;
+            };
+            let whole = if data.is_empty() { first.data } else { data };
+            let Some(made) = self.put(entry.name, entry.mode, whole) else { continue };
+            if !data.is_empty() {
+                for name in &*names {
+                    self.nodes.insert(name.clone(), Node { mode: entry.mode, data });
+                }
+                names.truncate(1);
             }
+            names.push(made);
         }
         self.is_partial |= self.steps.get() > STEPS;
     }
 
-    /// As the kernel makes it: in a folder that is there, in place of what has the name.
-    fn put(&mut self, name: &[u8], mode: u32, data: &'a [u8]) {
+    /// As the kernel makes it: in a folder that is there, in place of what has the name. Gives its path.
+    fn put(&mut self, name: &[u8], mode: u32, data: &'a [u8]) -> Option<Vec<u8>> {
         let name = clean(name);
         let (folder, last) = match name.iter().rposition(|byte| *byte == b'/') {
             Some(at) => (name.get(..at).unwrap_or_default(), name.get(at + 1..).unwrap_or_default()),
@@ -173,11 +187,12 @@ impl<'a> Tree<'a> {
                 Ok(folder) if self.nodes.get(&folder).is_some_and(|node| node.kind() == FOLDER) => join(&folder, last),
                 _ => {
                     self.lost.push(String::from_utf8_lossy(&name).into_owned());
-                    return;
+                    return None;
                 }
             }
         };
-        self.nodes.insert(path, Node { mode, data });
+        self.nodes.insert(path.clone(), Node { mode, data });
+        Some(path)
     }
 
     /// The file of that path, links followed; else the number of the error.

@@ -183,7 +183,8 @@ impl<'k> Kernel<'k> {
     /// The text of an option; empty where it has none.
     pub(super) fn text(&self, option: &str) -> &str {
         let config = self.config.as_ref().or(self.given.as_ref());
-        config.and_then(|config| config.set.get(option)).map_or("", |value| value.trim_matches('"'))
+        let value = config.and_then(|config| config.set.get(option)).map_or("", |value| *value);
+        value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value)
     }
 
     /// Has the kernel this text, to be printed? Of a kernel that could not be unpacked all is believed.

@@ -106,6 +106,8 @@ pub fn doctor(image: &[u8], request: &Request<'_>) -> Result<Diagnosis> {
     for (bytes, opened) in &given {
         match opened {
             Ok(opened) => tree.unpack(opened),
+            // The kernel passes over zeros.
+            Err(_) if bytes.iter().all(|byte| *byte == 0) => {}
             Err(_) => tree.refuse(bytes.starts_with(b"070707")),
         }
     }
@@ -181,7 +183,9 @@ fn command_line(opened: &Opened<'_>, kernel: &Kernel<'_>, request: &Request<'_>)
         return (Some(line.to_owned()), is_told);
     }
     let stub = opened.layers().iter().find_map(|layer| layer.facts.get("builtin_cmdline")).map(inspect::Fact::text);
-    let built_in = Some(kernel.text("CMDLINE").to_owned()).filter(|text| !text.is_empty());
+    let built_in = kernel.text("CMDLINE").replace("\\\"", "\"").replace("\\\\", "\\");
+    // It may have been changed since (`kimage edit`).
+    let built_in = Some(built_in).filter(|text| !text.is_empty() && kernel.has_text(text));
     let is_set = |option: &str| kernel.text(option) == "y";
     if built_in.is_some() && ["CMDLINE_OVERRIDE", "CMDLINE_FORCE"].into_iter().any(is_set) {
         return (built_in, is_told);

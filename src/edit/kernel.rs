@@ -6,6 +6,7 @@ use crate::bytes::{len64, overwrite, slice, slice_at};
 use crate::codec::{Codec, Parameters};
 use crate::elf::Elf;
 use crate::error::{Error, Result};
+use crate::finding::Severity;
 use crate::format::Format;
 use crate::format::cpio::{self, Cpio, archive_len};
 use crate::inspect::{FoundBy, Kind, Layer, LayerId, Limits, Opened, open, size_word};
@@ -122,6 +123,47 @@ impl Place {
     }
 }
 
+/// Fails where the kernel would not unpack that: it panics at a built-in RAM disk that it cannot read.
+fn held_to_archive(archive: &[u8], config: Option<&[u8]>) -> Result<()> {
+    let opened = open(archive, &Limits::default()).ok();
+    let layers = opened.as_ref().map_or(&[][..], |opened| opened.layers());
+    let help = "make one of a folder: kimage cpio DIR";
+    if matches!(Format::detect(archive), Some(Format::Cpio | Format::Compressed(_))) {
+        let mut findings = layers.iter().flat_map(|layer| &layer.findings);
+        if let Some(fault) = findings.find(|finding| finding.severity > Severity::Note) {
+            return Err(refused("initramfs", format!("the archive: {}", fault.message), help));
+        }
+    }
+    if !layers.iter().any(|layer| layer.kind == Kind::Known(Format::Cpio)) {
+        let want = "a cpio archive, compressed or not";
+        return Err(Error::wrong_input("INITRAMFS", describe(archive), want, help));
+    }
+    let has_options = config.is_some_and(|config| memchr::memmem::find(config, b"CONFIG_RD_").is_some());
+    for layer in layers {
+        let Kind::Known(Format::Compressed(codec)) = layer.kind else { continue };
+        let known = UNPACKED.iter().find(|(able, _)| *able == codec);
+        if known.is_none() || has_options && !known.is_some_and(|known| is_unpacked(known, config)) {
+            return Err(refused("initramfs", format!("the kernel does not unpack {}", codec.name()), help));
+        }
+    }
+    Ok(())
+}
+
+/// What kernels unpack, and what the option for it ends with.
+const UNPACKED: [(Codec, &str); 7] = [
+    (Codec::Gzip, "GZIP"),
+    (Codec::Bzip2, "BZIP2"),
+    (Codec::Lzma, "LZMA"),
+    (Codec::Xz, "XZ"),
+    (Codec::Lzo, "LZO"),
+    (Codec::Lz4Legacy, "LZ4"),
+    (Codec::Zstd, "ZSTD"),
+];
+
+fn is_unpacked((_, name): &(Codec, &str), config: Option<&[u8]>) -> bool {
+    config.and_then(|config| value(config, &format!("CONFIG_RD_{name}"))).is_some_and(|set| set == b"y")
+}
+
 /// Replaces the built-in RAM disk; says why where there is no room, and leaves an empty one.
 fn initramfs(
     kernel: &mut [u8],
@@ -129,16 +171,7 @@ fn initramfs(
     place: Option<Place>,
     config: Option<&[u8]>,
 ) -> Result<std::result::Result<Step, String>> {
-    let is_one = match Format::detect(archive) {
-        Some(Format::Cpio) => archive_len(archive).is_some(),
-        Some(Format::Compressed(_)) => true,
-        _ => false,
-    };
-    if !is_one {
-        let want = "a cpio archive, compressed or not";
-        let help = "make one of a folder: kimage cpio DIR";
-        return Err(Error::wrong_input("INITRAMFS", describe(archive), want, help));
-    }
+    held_to_archive(archive, config)?;
     let Some(place) = place else {
         let help = "have the boot loader pass it, if the kernel has CONFIG_BLK_DEV_INITRD";
         return Err(refused("initramfs", "no RAM disk was found in this kernel", help));
@@ -190,17 +223,7 @@ fn smaller(
     if !Cpio::detect(archive) || room.saturating_mul(MOST) < len64(archive) {
         return Ok(None);
     }
-    let names = [
-        (Codec::Gzip, "GZIP"),
-        (Codec::Bzip2, "BZIP2"),
-        (Codec::Lzma, "LZMA"),
-        (Codec::Xz, "XZ"),
-        (Codec::Lzo, "LZO"),
-        (Codec::Lz4Legacy, "LZ4"),
-        (Codec::Zstd, "ZSTD"),
-    ];
-    let knows = |(_, name): &(Codec, &str)| value(config?, &format!("CONFIG_RD_{name}")).filter(|set| *set == b"y");
-    let known = names.iter().filter(|name| knows(name).is_some()).map(|(codec, _)| *codec);
+    let known = UNPACKED.iter().filter(|known| is_unpacked(known, config)).map(|(codec, _)| *codec);
     for codec in place.codec.into_iter().chain(known) {
         let best = codec == Codec::Gzip && archive.len() <= SMALL;
         let mut packed = Vec::new();

@@ -65,7 +65,8 @@ pub struct EditRequest<'a> {
 /// # Ok::<(), kimage::Error>(())
 /// ```
 pub fn edit(image: &[u8], request: &EditRequest<'_>) -> Result<Assembled<'static>> {
-    let mut work = Work { request, steps: Vec::new(), findings: Vec::new(), wrapped: false, is_in_stream: false };
+    let mut work =
+        Work { request, steps: Vec::new(), findings: Vec::new(), wrapped: false, is_in_stream: false, depth: 0 };
     let bytes = work.image(image)?;
     let regions = Opened::new(&bytes, &Limits::default())?.layers().first().map(|file| file.regions.clone());
     let mut out = Reserver::new();
@@ -83,6 +84,8 @@ struct Work<'r, 'a> {
     wrapped: bool,
     /// Is the image that is looked at what a stream holds, which is compressed again?
     is_in_stream: bool,
+    /// Images around the one that is looked at.
+    depth: u32,
 }
 
 /// What becomes of a signature.
@@ -116,7 +119,17 @@ impl Work<'_, '_> {
     }
 
     fn image(&mut self, bytes: &[u8]) -> Result<Vec<u8>> {
+        self.depth += 1;
         match Format::detect(bytes) {
+            _ if self.depth > Limits::default().depth => {
+                let want = "a kernel in an image or two";
+                Err(Error::wrong_input(
+                    "IMAGE",
+                    "a file with many images one in the other",
+                    want,
+                    "kimage info IMAGE shows them",
+                ))
+            }
             Some(Format::BzImage) => self.bzimage(bytes),
             Some(Format::ZImage) => self.zimage(bytes),
             Some(Format::UImage) => self.uimage(bytes),

@@ -72,9 +72,9 @@ pub(crate) struct Cpio<'a> {
 }
 
 impl<'a> Cpio<'a> {
-    /// True when `bytes` begin with a whole header.
+    /// True when `bytes` begin with a whole header and a name.
     pub(crate) fn detect(bytes: &[u8]) -> bool {
-        (bytes.starts_with(b"070701") || bytes.starts_with(b"070702")) && entry(bytes, 0).is_ok()
+        (bytes.starts_with(b"070701") || bytes.starts_with(b"070702")) && head(bytes, 0).is_ok()
     }
 
     /// The archive that begins `bytes`.
@@ -129,14 +129,21 @@ pub(crate) fn archive_len(bytes: &[u8]) -> Option<u64> {
 }
 
 fn entry(bytes: &[u8], at: u64) -> Result<Entry<'_>, FieldError> {
-    let have = len64(bytes);
-    let take = |field: &'static str, at: u64, len: u64| {
-        slice(bytes, at, len).ok_or_else(|| {
-            let need = at.saturating_add(len);
-            FieldError::truncated(field, at, need, have).with_help("the archive is cut off")
-        })
-    };
-    let header = take("cpio header", at, HEADER_LEN)?;
+    let entry = head(bytes, at)?;
+    take(bytes, "data", entry.data_at.min(len64(bytes)), entry.size)?;
+    Ok(entry)
+}
+
+fn take<'a>(bytes: &'a [u8], field: &'static str, at: u64, len: u64) -> Result<&'a [u8], FieldError> {
+    slice(bytes, at, len).ok_or_else(|| {
+        let need = at.saturating_add(len);
+        FieldError::truncated(field, at, need, len64(bytes)).with_help("the archive is cut off")
+    })
+}
+
+/// An entry whose data may be cut off.
+fn head(bytes: &[u8], at: u64) -> Result<Entry<'_>, FieldError> {
+    let header = take(bytes, "cpio header", at, HEADER_LEN)?;
     if !header.starts_with(b"070701") && !header.starts_with(b"070702") {
         let found = header.iter().take(6).fold(0, |all, byte| all << 8 | u64::from(*byte));
         return Err(FieldError::unknown("c_magic", at, found, "070701 or 070702"));
@@ -156,10 +163,9 @@ fn entry(bytes: &[u8], at: u64) -> Result<Entry<'_>, FieldError> {
     let inode = [number("c_ino", 0)?, number("c_devmajor", 7)?, number("c_devminor", 8)?];
     let inode = (number("c_nlink", 4)? > 1).then_some(inode);
     let check = if header.starts_with(b"070702") { Some(number("c_check", 12)?) } else { None };
-    let name = take("name", at + HEADER_LEN, name_size)?;
+    let name = take(bytes, "name", at + HEADER_LEN, name_size)?;
     let name = name.strip_suffix(&[0]).unwrap_or(name);
     let data_at = (at + HEADER_LEN + name_size).next_multiple_of(4);
-    take("data", data_at.min(have), size)?;
     let next = (data_at + size).next_multiple_of(4);
     Ok(Entry { name, mode, mtime, at, data_at, size, inode, check, next })
 }
@@ -209,6 +215,10 @@ pub enum Error {
         /// Bytes allowed.
         max: u64,
     },
+    /// A file has the name that ends an archive.
+    #[error("a file cannot be called TRAILER!!!, which is how an archive ends")]
+    #[diagnostic(help("leave it out, or give it another name"))]
+    Trailer,
     /// The archive did not come out.
     #[error(transparent)]
     Layout(#[from] layout::Error),
@@ -230,7 +240,9 @@ const LINES: &str = "  file NAME LOCATION MODE UID GID [HARD_LINK...]
 pub(crate) fn list<'a>(text: &[u8]) -> Result<Vec<CpioFile<'a>>, Error> {
     let lines = (1..).zip(text.split(|byte| *byte == b'\n')).filter(|(_, line)| !line.starts_with(b"#"));
     let filled = lines.filter(|(_, line)| !line.trim_ascii().is_empty());
-    let fault = |number, line: &[u8], why| Error::Line { number, line: String::from_utf8_lossy(line).into(), why };
+    // Of a file of another kind, all may be one line.
+    let shown = |line: &[u8]| String::from_utf8_lossy(line).chars().take(80).collect();
+    let fault = |number, line: &[u8], why| Error::Line { number, line: shown(line), why };
     filled.map(|(number, line)| file_of(line).map_err(|why| fault(number, line, why))).collect()
 }
 
@@ -281,7 +293,7 @@ fn file_of<'a>(line: &[u8]) -> Result<CpioFile<'a>, &'static str> {
 /// inode numbers from 721 on, a symbolic link's target with its NUL, zeros up to a multiple of 512 bytes.
 ///
 /// # Errors
-/// [`Error::TooLarge`].
+/// [`Error::TooLarge`] and [`Error::Trailer`].
 pub(crate) fn plan<'a>(files: Vec<CpioFile<'a>>, mtime: u32) -> Result<Plan<'a>, Error> {
     /// `PATH_MAX`: init/initramfs.c passes over longer names.
     const MAX_NAME: u64 = 4096;
@@ -308,6 +320,9 @@ pub(crate) fn plan<'a>(files: Vec<CpioFile<'a>>, mtime: u32) -> Result<Plan<'a>,
             };
             let size = fits("c_filesize", len64(&data), u32::MAX.into())?;
             let name = name.strip_prefix(b"/").unwrap_or(name);
+            if name == TRAILER {
+                return Err(Error::Trailer);
+            }
             let name_size = fits("c_namesize", len64(name) + 1, MAX_NAME)?;
             // Inode, mode, user, group, links, time, size, device of the file system, of the node, length of the name, sum.
             #[rustfmt::skip]

@@ -395,6 +395,12 @@ fn damaged_images_are_edited_or_refused() {
     assert!(edited > 30 && refused > 30, "{edited} edited, {refused} refused");
 }
 
+fn compressed(codec: Codec) -> Vec<u8> {
+    let mut out = Vec::new();
+    codec.compress(&files::cpio(), &Default::default(), &mut out).unwrap();
+    out
+}
+
 #[test]
 fn what_cannot_be_is_refused() {
     let dir = tempdir();
@@ -425,6 +431,34 @@ fn what_cannot_be_is_refused() {
     ] {
         let said = edit(dir, &image, options).unwrap_err();
         assert!(said.contains(why) && said.contains("help: "), "{said}");
+    }
+    // What the kernel would panic at, as its built-in RAM disk.
+    let packed = files::gzip(&files::cpio());
+    let cut = files::cpio_of(&[("init", 0o100_755, &[b'x'; 99])]);
+    for (ramdisk, why) in [
+        (files::gzip(b"a text"), "wanted a cpio archive, compressed or not"),
+        (packed[..packed.len() - 9].to_vec(), "initramfs: the archive: "),
+        (cut[..150].to_vec(), "initramfs: "),
+        ([files::cpio(), b"junk".to_vec()].concat(), "initramfs: the archive: "),
+        (compressed(Codec::Lz4Frame), "the kernel does not unpack lz4"),
+        // Its configuration has CONFIG_RD_XZ alone.
+        (packed, "the kernel does not unpack gzip"),
+    ] {
+        put(dir, "ramdisk", &ramdisk);
+        let said = edit(dir, &flat(), &["--initramfs", "ramdisk"]).unwrap_err();
+        assert!(said.contains(why) && said.contains("help: "), "{said}");
+    }
+    // Images in images without an end.
+    let (mut streams, mut uimages) = (b"text".to_vec(), b"text".to_vec());
+    for at in 0..500 {
+        uimages = files::uimage(2, &[&uimages]);
+        if at < 20 {
+            streams = files::gzip(&streams);
+        }
+    }
+    for image in [streams, uimages] {
+        let said = edit(dir, &image, &["--cmdline", "x"]).unwrap_err();
+        assert!(said.contains("a file with many images one in the other"), "{said}");
     }
     let mut random = crate::support::Random(9);
     put(dir, "content", &(0..900).map(|_| random.below(256) as u8).collect::<Vec<_>>());

@@ -97,11 +97,18 @@ fn a_folder_gives_what_a_list_of_it_gives() {
         fs::set_permissions(root.join(name), fs::Permissions::from_mode(0o751)).unwrap();
     }
     fs::hard_link(root.join("init"), root.join("Z/hard")).unwrap();
+    // Its last name is in a folder that comes behind its first.
+    file(&root.join("early"), 3);
+    fs::set_permissions(root.join("early"), fs::Permissions::from_mode(0o640)).unwrap();
+    fs::create_dir(root.join("late")).unwrap();
+    fs::set_permissions(root.join("late"), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::hard_link(root.join("early"), root.join("late/name")).unwrap();
     symlink("../nowhere", root.join("a/link")).unwrap();
     put(dir, "nodes", b"nod /dev/console 600 0 0 c 5 1\n");
-    let list = "dir Z 755 0 0\nfile Z/hard root/init 751 0 0 init\nfile Z/\u{e4} root/Z/\u{e4} 751 0 0\ndir a 755 0 0\n\
+    let list = "dir Z 755 0 0\nfile Z/\u{e4} root/Z/\u{e4} 751 0 0\ndir a 755 0 0\n\
                 dir a-b 755 0 0\nfile a.b root/a.b 751 0 0\ndir a/b 755 0 0\nfile a/b/c root/a/b/c 751 0 0\n\
-                slink a/link ../nowhere 777 0 0\ndir dev 755 0 0\nnod dev/console 600 0 0 c 5 1\n";
+                slink a/link ../nowhere 777 0 0\ndir dev 755 0 0\nfile Z/hard root/init 751 0 0 init\n\
+                dir late 755 0 0\nfile early root/early 640 0 0 late/name\nnod dev/console 600 0 0 c 5 1\n";
     put(dir, "list", list.as_bytes());
     let archive = made(dir, &["root", "nodes"]);
     assert_same("kimage's own list", &archive, &made(dir, &["list"]));
@@ -129,7 +136,38 @@ fn a_folder_gives_what_a_list_of_it_gives() {
     // And by kimage.
     let (mut good, path) = (kimage(), dir.join("archive"));
     run_ok(good.arg("verify").arg(&path));
-    assert!(stdout(&run_ok(kimage().arg("info").arg(&path).args(["--field", "entries"]))).trim() == "11");
+    assert!(stdout(&run_ok(kimage().arg("info").arg(&path).args(["--field", "entries"]))).trim() == "14");
+}
+
+/// What would make another archive of it than the folder is, or one that is not unpacked whole.
+#[test]
+fn no_archive_is_in_itself_or_ends_before_its_end() {
+    let dir = tempdir();
+    let dir = dir.path();
+    fs::create_dir_all(dir.join("root/sub")).unwrap();
+    let refused = |from: &Path, options: &[&str], why: &str| {
+        let output = run(kimage().current_dir(from).arg("cpio").args(options));
+        assert!(output.status.code() == Some(1) && stderr(&output).contains(why), "{}", stderr(&output));
+    };
+    for (from, options) in [
+        (dir.to_owned(), &["root", "-o", "root/out"][..]),
+        (dir.to_owned(), &["root", "-o", "root/sub/out"]),
+        (dir.join("root"), &["."]),
+        (dir.join("root/sub"), &["..", "-o", "./out"]),
+    ] {
+        refused(&from, options, "which goes into it");
+    }
+    assert_eq!(fs::read_dir(dir.join("root")).unwrap().count(), 1);
+    run_ok(kimage().current_dir(dir.join("root")).args(["cpio", "sub", "-o", "out", "-q"]));
+    put(&dir.join("root"), "TRAILER!!!", b"x");
+    refused(dir, &["root", "-o", "out"], "cannot be called TRAILER!!!");
+    put(dir, "list", b"dir /TRAILER!!! 755 0 0\n");
+    refused(dir, &["list", "-o", "out"], "cannot be called TRAILER!!!");
+    // A file of another kind fills no screen.
+    put(dir, "list", &[0; 5000]);
+    let said = stderr(&run(kimage().current_dir(dir).args(["cpio", "list", "-o", "out"])));
+    assert!(said.contains("no kind of file") && said.len() < 1000, "{said}");
+    assert!(!dir.join("out").exists());
 }
 
 #[test]

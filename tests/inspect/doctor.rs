@@ -21,7 +21,7 @@ fn kernel() -> Vec<u8> {
 fn kernel_with(own: &[u8]) -> Vec<u8> {
     let mut kernel = Builder::new(true, false, 62);
     let banner = b"Linux version 6.1.0-test (root@vm) (gcc 12) #1 Sat Nov 21 00:09:40 UTC 2026\n\0";
-    let text = [&[0x90; 64][..], banner, b"No working init found\0"].concat();
+    let text = [&[0x90; 64][..], banner, b"No working init found\0root=UUID=12\0"].concat();
     kernel.section(".text", SHT_PROGBITS, SHF_ALLOC, 0xffff_ffff_8100_0000, &text);
     kernel.section(".init.ramfs", SHT_PROGBITS, SHF_ALLOC, 0xffff_ffff_8100_1000, own);
     kernel.segment(PT_LOAD, 1..3, 0x100_0000);
@@ -244,6 +244,64 @@ fn configurations() {
 }
 
 /// Their owners booted them: no error is found, and of those that have their first program with them it is found to run.
+/// A name whose data the kernel does not write, as it makes no link in a folder that is not there (init/initramfs.c, `do_name`);
+/// zeros, which it passes over; scripts for scripts.
+#[test]
+fn ram_disks_are_unpacked_as_the_kernel_does() {
+    let init = program();
+    let linked = |first: &str, second: &str| {
+        let (none, data) = (archive(&[(first, 0o100_755, b"")]), archive(&[(second, 0o100_755, &init)]));
+        let entry = |archive: &[u8], number: &[u8]| {
+            let end = archive.windows(6).rposition(|window| window == b"070701").unwrap();
+            let mut entry = archive[..end].to_vec();
+            entry[6..14].copy_from_slice(number);
+            entry[38..46].copy_from_slice(b"00000002");
+            entry
+        };
+        let folder = archive(&[("late", 0o040_755, b"")]);
+        [entry(&none, b"00000777"), entry(&data, b"00000777"), folder].concat()
+    };
+    fn with(initrd: &[u8]) -> Request<'_> {
+        Request { config: Some(GOOD), cmdline: Some(""), initrds: vec![initrd], ..Request::default() }
+    }
+    assert_finds(&with(&linked("init", "other")), &[]);
+    let empty = "/init is neither a program nor a script";
+    assert_finds(&with(&linked("init", "late/name")), &[("doctor.init", empty), ("doctor.initrd_folder", "late/name")]);
+    let good = archive(&[("init", 0o100_755, &init)]);
+    for zeros in [4, 512] {
+        assert_finds(&with(&[vec![0; zeros], good.clone()].concat()), &[]);
+    }
+    assert_finds(&with(&[vec![0; 3], files::gzip(&good)].concat()), &[]);
+    let [empty, zeros, unaligned] =
+        [vec![], vec![0; 512], [vec![0; 6], good].concat()].map(|initrd| rules(&with(&initrd)));
+    assert!(empty.len() == 1 && empty[0].0 == "doctor.root" && zeros == empty, "{empty:?} {zeros:?}");
+    assert!(unaligned.iter().any(|it| it.0 == "initramfs.junk" || it.0 == "doctor.initrd_unpack"), "{unaligned:?}");
+    // The sixth is still started, the seventh not (fs/exec.c, `exec_binprm`).
+    for (scripts, is_started) in [(5, true), (6, false)] {
+        let names: Vec<String> =
+            (0..=scripts).map(|at| if at == 0 { "init".into() } else { format!("s{at}") }).collect();
+        let texts: Vec<String> = (0..scripts).map(|at| format!("#!/s{}\n", at + 1)).collect();
+        let mut files: Vec<(&str, usize, &[u8])> =
+            names.iter().zip(&texts).map(|(name, text)| (&**name, 0o100_755, text.as_bytes())).collect();
+        files.push((&names[scripts], 0o100_755, &init));
+        let found = rules(&with(&archive(&files)));
+        assert_eq!(found.is_empty(), is_started, "{found:?}");
+        assert!(is_started || found[0].1.contains("scripts for scripts"), "{found:?}");
+    }
+}
+
+/// What the configuration says is no longer so where another command line has been built in.
+#[test]
+fn a_command_line_that_is_not_there_is_not_believed() {
+    const CONFIG: &str = "CONFIG_CMDLINE=\"root=\\\"a b\\\"\"\nCONFIG_CMDLINE_BOOL=y\n";
+    let line = |text: &[u8]| {
+        let image = [kernel(), text.to_vec()].concat();
+        doctor(&image, &Request { config: Some(CONFIG), ..Request::default() }).unwrap().cmdline
+    };
+    assert_eq!(line(b"root=\"a b\"\0").as_deref(), Some("root=\"a b\""));
+    assert_eq!(line(b"root=\"a c\"\0"), None);
+}
+
 #[test]
 fn published_images() {
     let Some(folder) = wild() else { return };

@@ -3,12 +3,12 @@
 use super::common::{at_input, finish, one_stdin, source_date_epoch};
 use crate::args::{Cpio, Source};
 use crate::input::Input;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use kimage::assemble::{self, Assembled, CpioFile};
 use kimage::codec::{Codec, Parameters};
 use std::collections::HashMap;
 use std::ffi::OsStr;
-use std::fs;
+use std::fs::{self, Metadata};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -18,7 +18,7 @@ pub(crate) fn cpio(args: &Cpio) -> Result<()> {
     let mut contents = Contents::default();
     for path in &args.sources {
         match path.is_dir() {
-            true => contents.folder(path, &args.source)?,
+            true => contents.folder(path, &args.source, &args.output)?,
             false => contents.list(&Input::open(path)?)?,
         }
     }
@@ -61,12 +61,23 @@ impl Contents {
         Ok(())
     }
 
-    /// Adds what is in a folder, in the order of the paths: each folder before what is in it.
-    pub(super) fn folder(&mut self, folder: &Path, source: &Source) -> Result<()> {
+    /// Adds what is in a folder, in the order of the paths: each folder before what is in it. A file with several names stands
+    /// where the last of them does, since the kernel makes none in a folder that is not there yet.
+    pub(super) fn folder(&mut self, folder: &Path, source: &Source, output: &Path) -> Result<()> {
         let mut paths = Vec::new();
         collect(folder, &mut paths)?;
         paths.sort();
-        // Where the other names of a file are.
+        // The next archive would have this one in it.
+        let place = output.parent().map(|place| if place == Path::new("") { Path::new(".") } else { place });
+        let place = place.filter(|_| output != Path::new("-")).and_then(|place| place.metadata().ok());
+        let takes_output =
+            |meta: &Metadata| place.as_ref().is_some_and(|it| it.dev() == meta.dev() && it.ino() == meta.ino());
+        let refuse =
+            || bail!("would be in the folder {}, which goes into it: write it elsewhere (-o)", folder.display());
+        if folder.metadata().is_ok_and(|meta| takes_output(&meta)) {
+            return refuse().with_context(|| output.display().to_string());
+        }
+        // Where a file with several names is.
         let mut linked = HashMap::new();
         for path in paths {
             let path = Path::new(OsStr::from_bytes(&path));
@@ -80,17 +91,23 @@ impl Contents {
                 let target = fs::read_link(path).context("cannot be read").with_context(at)?;
                 file.data = target.into_os_string().into_vec().into();
             } else if meta.is_file() {
-                let first = linked.entry((meta.dev(), meta.ino())).or_insert(self.files.len());
-                if let Some((first, _)) = self.files.get_mut(*first).filter(|_| meta.nlink() > 1) {
-                    first.names.append(&mut file.names);
-                    continue;
+                let at = linked.entry((meta.dev(), meta.ino())).or_insert(self.files.len());
+                if let Some(before) = self.files.get_mut(*at).filter(|_| meta.nlink() > 1) {
+                    let (mut before, contents) = std::mem::take(before);
+                    before.names.append(&mut file.names);
+                    (file, input) = (before, contents);
+                    *at = self.files.len();
+                } else {
+                    input = Some(Input::open(path)?);
                 }
-                input = Some(Input::open(path)?);
+            } else if takes_output(&meta) {
+                return refuse().with_context(|| output.display().to_string());
             } else if !meta.is_dir() {
                 file.device = (rustix::fs::major(meta.rdev()), rustix::fs::minor(meta.rdev()));
             }
             self.files.push((file, input));
         }
+        self.files.retain(|(file, _)| !file.names.is_empty());
         Ok(())
     }
 }

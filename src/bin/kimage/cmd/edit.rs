@@ -50,7 +50,7 @@ fn archive(args: &Edit) -> Result<Option<Vec<u8>>> {
     let Some(path) = &args.initramfs else { return Ok(None) };
     let mut contents = Contents::default();
     if path.is_dir() {
-        contents.folder(path, &args.source)?;
+        contents.folder(path, &args.source, &args.output)?;
     } else {
         let input = Input::open(path)?;
         if input.contains(&0) {
