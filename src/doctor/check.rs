@@ -359,7 +359,8 @@ impl Boot<'_> {
             }
         }
         if !target.formats.is_empty() && !target.formats.iter().any(|format| format == kind.id()) {
-            let finding = rules::TARGET_FORMAT.finding(format!("{name} takes no file of this kind ({})", kind.id()));
+            let finding =
+                rules::TARGET_FORMAT.finding(format!("{} takes no file of this kind ({})", target.about, kind.id()));
             self.findings.push(finding.with_help(format!("give it {}", target.wants)));
         }
         for need in &target.need {

@@ -144,7 +144,7 @@ fn targets() {
         &with("CONFIG_64BIT=y\nCONFIG_MMC_BLOCK=y\nCONFIG_MMC_BCM2835=y\nCONFIG_VT_CONSOLE=y", "raspberry-pi"),
         &[("doctor.target_cpu", "the kernel is for x86-64, raspberry-pi is ARM or arm64")],
     );
-    let firecracker = "CONFIG_64BIT=y\nCONFIG_VIRTIO_MMIO=y\nCONFIG_VIRTIO_BLK=y\nCONFIG_SERIAL_8250_CONSOLE=y\nCONFIG_VIRTIO_NET=y\n";
+    let firecracker = "CONFIG_64BIT=y\nCONFIG_ACPI=y\nCONFIG_VIRTIO_MMIO=y\nCONFIG_VIRTIO_BLK=y\nCONFIG_SERIAL_8250_CONSOLE=y\nCONFIG_VIRTIO_NET=y\n";
     assert_finds(&with(firecracker, "firecracker"), &[]);
     let found = doctor(&files::bzimage(), &with(firecracker, "firecracker")).unwrap().findings;
     assert!(found.iter().any(|finding| finding.rule == "doctor.target_format"), "{found:?}");
@@ -164,7 +164,7 @@ fn targets() {
     }
 }
 
-/// Lines as init/main.c, init/do_mounts.c and init/initramfs.c of Linux print them.
+/// Lines as Linux, ld.so, musl, initramfs-tools and systemd print them (which files: src/doctor/targets.toml).
 #[test]
 fn a_log_is_explained() {
     for (line, words) in [
@@ -179,6 +179,18 @@ fn a_log_is_explained() {
         ("Kernel panic - not syncing: Attempted to kill init! exitcode=0x00007f00", "127"),
         ("Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000100", "ended"),
         ("Initramfs unpacking failed: compression method zstd not configured", "built without"),
+        (
+            "init: error while loading shared libraries: libc.so.6: cannot open shared object file: No such file or directory",
+            "is missing",
+        ),
+        ("init: error while loading shared libraries: libc.so.6: wrong ELF class: ELFCLASS32", "could not be loaded"),
+        ("Error loading shared library libz.so.1: No such file or directory (needed by /init)", "is missing"),
+        ("Error loading shared library libz.so.1: Exec format error (needed by /init)", "could not be loaded"),
+        ("Gave up waiting for root file system device.  Common problems:", "no root device"),
+        ("[!!!!!!] Failed to mount early API filesystems.", "systemd could not mount"),
+        ("[!!!!!!] Failed to mount API filesystems.", "systemd could not mount"),
+        ("EXT4-fs (vda): Couldn't mount because of unsupported optional features (10000)", "too old"),
+        ("Error: invalid dtb and unrecognized/unsupported machine ID", "no support for this board"),
         ("Kernel panic - not syncing: Fatal exception", "not known"),
     ] {
         let log = format!("[    0.000000] Linux version 6.1.0\n[    1.000000] {line}\n---[ end {line} ]---\n");
