@@ -63,7 +63,7 @@ pub(super) fn change<'a>(
         return Ok(outside);
     }
     // What begins as nothing that is known has nothing that could be found in it.
-    let mut opened = open(kernel, &Limits::default()).ok();
+    let mut opened = open(kernel, &request.limits).ok();
     let config = opened.as_mut().and_then(|opened| opened.part("config"));
     let config = opened.as_ref().zip(config).map(|(opened, part)| opened.part_bytes(&part).to_vec());
     let place = opened.as_ref().and_then(|opened| Place::find(opened, kernel));

@@ -39,6 +39,8 @@ pub struct EditRequest<'a> {
     pub parameters: Parameters,
     /// Refuse an image that needs more memory to start, in bytes; where kimage's own boot stub is in it.
     pub max_memory: u64,
+    /// How far the image is unpacked.
+    pub limits: Limits,
 }
 
 /// An image with something in it changed: x86 bzImage, ARM zImage, arm64 and RISC-V `Image` and flat kernels, compressed or not,
@@ -68,7 +70,7 @@ pub fn edit(image: &[u8], request: &EditRequest<'_>) -> Result<Assembled<'static
     let mut work =
         Work { request, steps: Vec::new(), findings: Vec::new(), wrapped: false, is_in_stream: false, depth: 0 };
     let bytes = work.image(image)?;
-    let regions = Opened::new(&bytes, &Limits::default())?.layers().first().map(|file| file.regions.clone());
+    let regions = Opened::new(&bytes, &request.limits)?.layers().first().map(|file| file.regions.clone());
     let mut out = Reserver::new();
     out.bytes(bytes)?;
     let container = Format::detect(image).map_or("kernel", Format::id);
@@ -121,7 +123,7 @@ impl Work<'_, '_> {
     fn image(&mut self, bytes: &[u8]) -> Result<Vec<u8>> {
         self.depth += 1;
         match Format::detect(bytes) {
-            _ if self.depth > Limits::default().depth => {
+            _ if self.depth > self.request.limits.depth => {
                 let want = "a kernel in an image or two";
                 Err(Error::wrong_input(
                     "IMAGE",
@@ -190,7 +192,7 @@ impl Work<'_, '_> {
     /// A compressed kernel by itself, as Image.gz; what is behind the stream stays.
     fn stream(&mut self, codec: Codec, bytes: &[u8]) -> Result<Vec<u8>> {
         let mut kernel = Vec::new();
-        let inflated = codec.decompress_one(bytes, Limits::default().size, &mut kernel)?;
+        let inflated = codec.decompress_one(bytes, self.request.limits.size, &mut kernel)?;
         let was_in_stream = std::mem::replace(&mut self.is_in_stream, true);
         let changed = self.image(&kernel)?;
         self.is_in_stream = was_in_stream;
@@ -254,7 +256,7 @@ impl Work<'_, '_> {
         }
         let mut out = bytes.to_vec();
         if self.request.initramfs.is_some() || self.request.cmdline.is_some() {
-            let packed = Packed::find(bytes)?;
+            let packed = Packed::find(bytes, &self.request.limits)?;
             let mut kernel = packed.kernel.clone();
             self.change_alone(&mut kernel, Line::Buffer(kernel::ARM_LINE))?;
             let payload = packed.pack(&kernel, u64::MAX)?.map_err(|why| {
@@ -262,7 +264,7 @@ impl Work<'_, '_> {
             })?;
             self.step("payload", len64(&payload), packed.how());
             crate::bytes::overwrite(&mut out, packed.at.start, &payload);
-            packed::held_to(&out, &kernel)?;
+            packed::held_to(&out, &kernel, &self.request.limits)?;
             out = self.unsigned(&out);
         }
         if let Some(dtb) = self.request.dtb {
@@ -284,7 +286,7 @@ impl Work<'_, '_> {
         self.no_tree()?;
         let image = BzImage::parse(bytes).map_err(|error| Error::input("IMAGE", error))?;
         let standalone = StandaloneImage::find(&image);
-        let packed = Packed::find(bytes)?;
+        let packed = Packed::find(bytes, &self.request.limits)?;
         let mut kernel = packed.kernel.clone();
         // kimage's own boot stub has a command line of its own.
         let inner = EditRequest { cmdline: request.cmdline.filter(|_| standalone.is_none()), ..request.clone() };
@@ -299,7 +301,7 @@ impl Work<'_, '_> {
             (None, None) => match packed.pack(&kernel, image.setup().slack(packed.codec, len64(&kernel)))? {
                 Ok(payload) => {
                     let changed = image.with_bytes(packed.at.start, &payload).unwrap_or_default();
-                    packed::held_to(&changed, &kernel)?;
+                    packed::held_to(&changed, &kernel, &request.limits)?;
                     self.step("payload", len64(&payload), packed.how());
                     if changed.len() < bytes.len() {
                         self.step("signature", len64(bytes) - len64(&changed), UNSIGNED);

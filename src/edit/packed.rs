@@ -27,8 +27,8 @@ pub(super) struct Packed {
 
 impl Packed {
     /// The payload of an image.
-    pub(super) fn find(image: &[u8]) -> Result<Packed> {
-        let mut opened = Opened::new(image, &Limits::default())?;
+    pub(super) fn find(image: &[u8], limits: &Limits) -> Result<Packed> {
+        let mut opened = Opened::new(image, limits)?;
         let found = loop {
             let payload = opened.layers().iter().find(|layer| layer.name == PAYLOAD);
             let is_whole = payload.is_some_and(|layer| kernel_of(&opened, layer).is_some());
@@ -109,8 +109,8 @@ fn lengthen(stream: &mut Vec<u8>, len: usize) {
 }
 
 /// Fails where an image does not hold this kernel: nobody is to get that.
-pub(super) fn held_to(image: &[u8], kernel: &[u8]) -> Result<()> {
-    if Packed::find(image).is_ok_and(|packed| packed.kernel == kernel) {
+pub(super) fn held_to(image: &[u8], kernel: &[u8], limits: &Limits) -> Result<()> {
+    if Packed::find(image, limits).is_ok_and(|packed| packed.kernel == kernel) {
         return Ok(());
     }
     let help = "please report it, with the image";

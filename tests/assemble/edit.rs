@@ -377,6 +377,7 @@ fn damaged_images_are_edited_or_refused() {
                 codec: (round % 11 == 0).then_some(Codec::Gzip),
                 parameters: Parameters { threads: 1, ..Parameters::default() },
                 max_memory: 1 << 30,
+                ..EditRequest::default()
             };
             match kimage::edit::edit(&image, &request) {
                 Ok(new) => {

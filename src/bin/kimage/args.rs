@@ -20,7 +20,7 @@ pub(crate) use cpio::{Cpio, Source};
 pub(crate) use doctor::Doctor;
 pub(crate) use edit::Edit;
 pub(crate) use fit::Fit;
-pub(crate) use inspect::{Diff, Explain, Extract, Info, Map, Verify};
+pub(crate) use inspect::{Diff, Explain, Extract, Info, Map, Verify, limited};
 pub(crate) use lint::Lint;
 pub(crate) use manual::{Completions, Man};
 pub(crate) use standalone::Own;

@@ -51,6 +51,9 @@ pub(crate) struct Edit {
     /// Refuse an image around kimage's boot stub that needs more memory to start (K, M and G count in 1024s)
     #[arg(long, value_name = "SIZE", value_parser = size, default_value_t = DEFAULT_MAX_MEMORY)]
     pub(crate) max_memory: u64,
+    /// Stop after this many decompressed bytes in all (K, M and G count in 1024s)
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub(crate) limit: Option<u64>,
     #[command(flatten)]
     pub(crate) building: Building,
 }

@@ -21,8 +21,7 @@ pub(crate) struct Opening {
 
 impl Opening {
     pub(crate) fn limits(&self) -> Limits {
-        let limits = Limits { uimage_magic: self.magic, ..Limits::default() };
-        self.limit.map_or(limits, |limit| Limits { size: limit, undeclared: u64::MAX, ..limits })
+        Limits { uimage_magic: self.magic, ..limited(self.limit) }
     }
 
     /// For a part that is asked for by its name: whatever it comes to, up to the limit.
@@ -37,6 +36,12 @@ impl Opening {
         let undeclared = if self.limit.is_some() { limits.undeclared } else { limits.undeclared / 2 };
         Limits { undeclared, ..limits }
     }
+}
+
+/// As far as an option says, where it is given.
+pub(crate) fn limited(size: Option<u64>) -> Limits {
+    let limits = Limits::default();
+    size.map_or(limits, |size| Limits { size, undeclared: u64::MAX, ..limits })
 }
 
 fn magic(text: &str) -> Result<u32, String> {

@@ -2,7 +2,7 @@
 
 use super::common::{at_input, finish, one_stdin};
 use super::cpio::Contents;
-use crate::args::{CodecOptions, Edit};
+use crate::args::{CodecOptions, Edit, limited};
 use crate::input::Input;
 use crate::message;
 use anyhow::Result;
@@ -35,6 +35,7 @@ pub(crate) fn edit(args: &Edit) -> Result<()> {
         codec: args.compress,
         parameters: args.codec.over(Parameters::default()),
         max_memory: args.max_memory,
+        limits: limited(args.limit),
     };
     let dtbs = Vec::from_iter(&dtb);
     let inputs: [(&str, &[&Input]); 3] = [("IMAGE", &[&image]), ("VMLINUX", &[&image]), ("DTB", &dtbs)];
