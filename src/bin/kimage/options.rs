@@ -9,6 +9,7 @@ use std::borrow::Cow;
 const OTHER: &[(&str, &str)] = &[
     ("dictionary", "--dict-size"),
     ("remove", "--remove-section"),
+    ("debug_only", "--strip-debug"),
     ("dtbs", "--append-dtb"),
     ("linker", "--ld"),
     ("environment", "--uboot-env"),

@@ -147,7 +147,7 @@ mod tests {
         assert_eq!(Variant::parse("none").unwrap().codec, Codec::None);
         assert!(Variant::parse("gzip-best").unwrap().parameters.best);
         for (wrong, why) in [
-            ("", "no codec; there are none, gzip, bzip2, lzma, xz, lzo, lz4, lz4-frame, zstd"),
+            ("", "no codec; there are none, gzip, bzip2, lzma, xz, lzo, lz4, zstd, lz4-frame"),
             ("zip", "no codec"),
             ("xzz", "no codec"),
             ("xz-", "`` is no level"),
