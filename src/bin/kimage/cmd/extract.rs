@@ -74,8 +74,8 @@ fn unpack(opened: &mut Opened<'_>, args: &Extract) -> Result<bool> {
     }
     let Some(kernel) = opened.packed_kernel() else { return Ok(false) };
     let mut is_good = true;
-    let written = output.write(kernel.expected_size(), |out| {
-        is_good = kernel.unpack(out)?.is_some();
+    let written = output.write(kernel.expected_size(), |mut out| {
+        is_good = kernel.unpack(&mut out)?.is_some();
         if is_good { Ok(()) } else { bail!("damaged") }
     });
     if is_good { written.map(|()| true) } else { Ok(false) }
