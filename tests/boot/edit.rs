@@ -85,6 +85,44 @@ fn arm() {
     }
 }
 
+/// Nobody gives these a command line, and the first gets its codec from here, too.
+#[test]
+fn a_command_line() {
+    let Some(qemu) = tool("qemu-system-x86_64", "qemu-system-x86") else { return };
+    let dir = tempdir();
+    for tree in x86_trees().into_iter().take(1) {
+        let (image, _) = edited(dir.path(), &tree.path("arch/x86/boot/bzImage"), "first", &initrd(x86_cpu(tree)));
+        let out = dir.path().join("second");
+        let args = ["--cmdline", "console=ttyS0 panic=-1 no_timer_check of=edit", "--compress", "lz4"];
+        run_ok(kimage().arg("edit").arg(image).args(args).arg("-o").arg(&out));
+        run_ok(kimage().arg("verify").arg(&out));
+        boot(&tree.name, &qemu, "Nehalem-v1", &out, "").says(&["of=edit", USER_OK]);
+    }
+}
+
+/// The kernel takes the tree behind it in place of QEMU's; that has another name and a command line.
+#[test]
+fn a_device_tree() {
+    let Some(qemu) = tool("qemu-system-arm", "qemu-system-arm") else { return };
+    let Some(fdtput) = tool("fdtput", "device-tree-compiler") else { return };
+    let dir = tempdir();
+    let dtb = put(dir.path(), "virt.dtb", &machine::device_tree(&qemu, "virt", &["-m", "256"]));
+    for (node, field, value) in
+        [("/", "model", "a board of edit"), ("/chosen", "bootargs", "console=ttyAMA0 panic=-1 of=edit")]
+    {
+        run_ok(Command::new(&fdtput).arg("-p").args(["-t", "s"]).arg(&dtb).args([node, field, value]));
+    }
+    for tree in arm_trees() {
+        let (image, _) = edited(dir.path(), &tree.path("arch/arm/boot/zImage"), "first", &initrd(Cpu::Arm));
+        let out = dir.path().join("second");
+        run_ok(kimage().arg("edit").arg(image).arg("--dtb").arg(&dtb).arg("-o").arg(&out));
+        run_ok(kimage().arg("verify").arg(&out));
+        let mut command = machine::qemu(&qemu, "virt");
+        command.args(["-m", "256", "-kernel"]).arg(&out);
+        Machine::start(&tree.name, &mut command).finish().says(&["a board of edit", "of=edit", USER_OK]);
+    }
+}
+
 /// Debian's signed Image, and the same compressed, which QEMU unpacks.
 #[test]
 fn arm64() {
