@@ -45,7 +45,8 @@ pub fn write_text(report: &Report<'_>, mut out: impl Write) -> io::Result<()> {
             writeln!(out, "zImage is {kernel_size} bytes, RAM disk {initrd_size}")?;
         }
         Facts::Cpio { entries, data_size, compression } => {
-            writeln!(out, "cpio archive of {entries} entries, {data_size} bytes, compression {compression}")?;
+            let of = if *entries == 1 { "entry" } else { "entries" };
+            writeln!(out, "cpio archive of {entries} {of}, {data_size} bytes, compression {compression}")?;
         }
         Facts::Flat { load_address, sections, .. } => {
             let size = report.size;
