@@ -8,7 +8,7 @@ mod codec;
 
 use crate::support::noise;
 use codec::Models;
-use liblzma::bufread::XzEncoder;
+use liblzma::bufread::{XzDecoder, XzEncoder};
 use liblzma::stream::{Check, Filters, LzmaOptions, MtStreamBuilder, Stream};
 use proptest::prelude::*;
 use std::io::Read;
@@ -100,7 +100,8 @@ fn other_checks_and_filters() {
     assert_eq!(unpack(b"\x1f\x8b\x08 and more", 5).err(), Some("no xz stream"));
 }
 
-/// Any changed bit, and any byte that is missing.
+/// Any changed bit, and any byte that is missing. A bit may mean nothing (how many bits of the byte before a literal goes by,
+/// where only others differ): then liblzma takes it, too, and the bytes are the same.
 #[test]
 fn damage() {
     let bytes = &program()[64 << 10..][..500];
@@ -110,7 +111,11 @@ fn damage() {
         for bit in 0..packed.len() * 8 {
             let mut damaged = packed.clone();
             damaged[bit / 8] ^= 1 << (bit % 8);
-            assert!(unpack(&damaged, bytes.len()).is_err(), "bit {bit}");
+            if let Ok(out) = unpack(&damaged, bytes.len()) {
+                let mut by_liblzma = Vec::new();
+                XzDecoder::new(&damaged[..]).read_to_end(&mut by_liblzma).expect("liblzma finds damage");
+                assert!(out == bytes && by_liblzma == bytes, "bit {bit}");
+            }
         }
         for len in 0..packed.len() {
             assert!(unpack(&packed[..len], bytes.len()).is_err(), "{len} bytes");
