@@ -1,10 +1,8 @@
 //! `doctor`: of each planted fault the console shows the words that were foretold; of what boots nothing is said.
 
 use crate::files;
-use crate::machine::{Cpu, Machine, USER_OK, archive_of, each, init, pc, x86_cpu};
-use crate::support::{
-    debian_kernel, image_in, kimage, make, missing, put, read, run, run_ok, stdout, tempdir, tool, tree,
-};
+use crate::machine::{Cpu, Machine, USER_OK, archive_of, each, init, pc, pc_kernel};
+use crate::support::{debian_kernel, image_in, kimage, missing, put, read, run, run_ok, stdout, tempdir, tool, tree};
 use kimage::codec::Codec;
 use serde_json::Value;
 use std::fs;
@@ -181,13 +179,10 @@ fn cases(cpu: Cpu, dir: &Path) -> Vec<Case> {
 
 #[test]
 fn the_console_shows_what_was_foretold() {
-    let Some(qemu) = tool("qemu-system-x86_64", "qemu-system-x86") else { return };
-    let Some(tree) = tree("6.1-x86_64") else { return };
     let dir = tempdir();
     let dir = dir.path();
-    let (vmlinux, setup) = (tree.path("arch/x86/boot/compressed/vmlinux"), tree.path("arch/x86/boot/setup.bin"));
-    let kernel = make(dir, "bzImage", "bzimage", &[&vmlinux, &setup], &[]);
-    let cases: Vec<_> = (0..).zip(cases(x86_cpu(tree), dir)).collect();
+    let Some((qemu, kernel, cpu)) = pc_kernel(dir) else { return };
+    let cases: Vec<_> = (0..).zip(cases(cpu, dir)).collect();
     assert!(cases.iter().filter(|(_, case)| !case.rules.is_empty()).count() >= 15);
     each(&cases, |(index, case): &(i32, Case)| {
         let line = format!("console=ttyS0 panic=-1 no_timer_check {}", case.words);

@@ -1,8 +1,8 @@
 //! Initial RAM disks: what a running kernel unpacks of a chain of segments, and what it says of the rest, is what `verify`
 //! and `extract` say of it (src/inspect/describe/initrd.rs has the rules, read from init/initramfs.c).
 
-use crate::machine::{Machine, USER_OK, each, initrd, pc, x86_cpu};
-use crate::support::{kimage, make, put, run, run_ok, stdout, tempdir, tool, tree};
+use crate::machine::{Machine, USER_OK, each, initrd, pc, pc_kernel};
+use crate::support::{kimage, put, run, run_ok, stdout, tempdir};
 use crate::{files, machine};
 use kimage::codec::Codec;
 
@@ -86,13 +86,10 @@ fn cases(cpu: machine::Cpu) -> Vec<Case> {
 
 #[test]
 fn the_kernel_unpacks_what_verify_calls_good() {
-    let Some(qemu) = tool("qemu-system-x86_64", "qemu-system-x86") else { return };
-    let Some(tree) = tree("6.1-x86_64") else { return };
     let dir = tempdir();
     let dir = dir.path();
-    let (vmlinux, setup) = (tree.path("arch/x86/boot/compressed/vmlinux"), tree.path("arch/x86/boot/setup.bin"));
-    let kernel = make(dir, "bzImage", "bzimage", &[&vmlinux, &setup], &[]);
-    let cases: Vec<_> = (0..).zip(cases(x86_cpu(tree))).collect();
+    let Some((qemu, kernel, cpu)) = pc_kernel(dir) else { return };
+    let cases: Vec<_> = (0..).zip(cases(cpu)).collect();
     each(&cases, |(index, case)| {
         let path = put(dir, &format!("initrd{index}"), &case.chain);
         let output = run(kimage().arg("verify").arg(&path));

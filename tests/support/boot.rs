@@ -2,7 +2,7 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its share")]
 
-use super::support::{Tree, missing, read, run_ok, tempdir, tool};
+use super::support::{Tree, make, missing, read, run_ok, tempdir, tool, tree};
 use kimage::internals::fdt::{Dtb, Flat, Node, Property, Strings};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -312,6 +312,14 @@ impl Board {
 /// Whose programs an x86 kernel of the corpus runs: its ELF class says it.
 pub fn x86_cpu(tree: &Tree) -> Cpu {
     if tree.read("vmlinux")[4] == 2 { Cpu::X86_64 } else { Cpu::I386 }
+}
+
+/// QEMU for PCs, and the image that kimage makes of the parts of a 6.1 kernel, with whose programs it runs.
+pub fn pc_kernel(dir: &Path) -> Option<(PathBuf, PathBuf, Cpu)> {
+    let qemu = tool("qemu-system-x86_64", "qemu-system-x86")?;
+    let tree = tree("6.1-x86_64")?;
+    let (vmlinux, setup) = (tree.path("arch/x86/boot/compressed/vmlinux"), tree.path("arch/x86/boot/setup.bin"));
+    Some((qemu, make(dir, "bzImage", "bzimage", &[&vmlinux, &setup], &[]), x86_cpu(tree)))
 }
 
 /// The device tree that QEMU gives a kernel on this machine; `qemu` has all options but the machine.
