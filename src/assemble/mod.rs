@@ -38,7 +38,7 @@ use crate::format::bootp::{self, Places};
 use crate::format::bzimage::{self, Built, BzImage, Decompressor, Details, Parts, Setup};
 use crate::format::cpio;
 use crate::format::zimage::{self, ZImage};
-use crate::layout::{Emitted, Plan, RegionKind, Reserver};
+use crate::layout::{Content, Emitted, Plan, RegionKind, Reserver};
 use crate::stub::Stub;
 use crate::stub::parameters::KASLR;
 use std::borrow::Cow;
@@ -417,9 +417,12 @@ pub fn zimage<'a>(vmlinux: &'a [u8], dtbs: &[&'a [u8]]) -> Result<Assembled<'a>>
 
 /// head.S compares the word at `_edata` with the device tree magic number, which it keeps in a literal pool.
 fn looks_for_appended_dtb(plan: &Plan<'_>, kernel_len: u64) -> bool {
-    let bytes = plan.bytes_at(0..kernel_len);
     let magic = crate::format::fdt::FDT_MAGIC;
-    [magic.to_le_bytes(), magic.to_be_bytes()].iter().any(|word| memchr::memmem::find(&bytes, word).is_some())
+    let words = [magic.to_le_bytes(), magic.to_be_bytes()];
+    plan.pieces().iter().take_while(|piece| piece.at.start < kernel_len).any(|piece| match &piece.content {
+        Content::Bytes(bytes) => words.iter().any(|word| memchr::memmem::find(bytes, word).is_some()),
+        _ => false,
+    })
 }
 
 /// What an ARM bootpImage is made of.

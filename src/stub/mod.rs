@@ -211,7 +211,8 @@ impl<'a> Stub<'a> {
         Ok(Stub { code: Code::Linked(elf), symbols })
     }
 
-    /// The flat binary of it: `objcopy -O binary`, without the sections of these names, of at most `max_size` bytes.
+    /// The flat binary of it: `objcopy -O binary`, without the sections of these names, of at most `max_size` bytes, and not
+    /// much more than the file holds.
     ///
     /// # Errors
     /// [`Error::NotFlat`] for load addresses that make it larger.
@@ -220,7 +221,8 @@ impl<'a> Stub<'a> {
             Code::Linked(elf) => elf,
             Code::Flat(bytes) => return Ok(FlatImage { base: PhysAddr(0), plan: Plan::of("system", bytes) }),
         };
-        let options = FlatOptions { max_size, ..FlatOptions::without(removes)? };
+        let options = FlatOptions::without(removes)?.in_memory(elf);
+        let options = FlatOptions { max_size: options.max_size.min(max_size), ..options };
         flatten(elf, &options).map_err(|error| match error {
             elf::Error::TooLarge { .. } | elf::Error::SectionTooLarge { .. } => Error::NotFlat(error),
             error => error.into(),

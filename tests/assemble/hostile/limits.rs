@@ -68,7 +68,7 @@ fn no_memory_for_a_headers_number() {
 /// A zImage is flattened in memory; its load addresses must not say how much.
 #[test]
 fn no_memory_for_a_scattered_zimage() {
-    for distance in [0x1000_0000_u64, 0x3000_0000, 0x7000_0000] {
+    for distance in [0x780_0000_u64, 0x1000_0000, 0x3000_0000, 0x7000_0000] {
         let mut elf = Builder::new(false, false, 40);
         let mut text = vec![0; 0x40];
         for (at, word) in [(0x24, 0x016f_2818), (0x28, 0), (0x2c, distance as u32 + 4)] {
