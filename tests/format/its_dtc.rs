@@ -76,6 +76,8 @@ struct Generator {
     wrong: bool,
     /// Labels made so far.
     labels: usize,
+    /// The sources are overlays.
+    plugin: bool,
 }
 
 impl Generator {
@@ -95,12 +97,18 @@ impl Generator {
 
     /// References may lead nowhere, and labels and names may be there twice, but seldom.
     fn label(&mut self) -> &'static str {
+        if self.plugin && self.rarely(3) {
+            return self.random.one(&["x0", "x1", "__fixups__"]);
+        }
         self.random.one(&["l0", "l1", "l2", "l3", "l4", "l5", "l6", "l7", "l8", "l9"])
     }
 
     fn node_name(&mut self) -> &'static str {
         if self.wrongly(60) {
             return self.random.one(&["a#b", "a@1@2", "\\a", "*", "@1", "0"]);
+        }
+        if self.plugin && self.rarely(30) {
+            return self.random.one(&["__fixups__", "__local_fixups__", "__overlay__", "fragment@0"]);
         }
         self.random.one(&["a", "b", "c", "d", "a@1", "a@2", "hash-1", "kernel-1"])
     }
@@ -117,6 +125,7 @@ impl Generator {
 
     fn path(&mut self) -> String {
         match self.random.below(80) {
+            0..=9 if self.plugin => "/nowhere/b".to_owned(),
             0 => "/".to_owned(),
             1 if self.wrong => "/nowhere".to_owned(),
             2..=5 => format!("/{}/", self.random.one(&["a", "b"])),
@@ -213,11 +222,16 @@ impl Generator {
     fn source(&mut self) -> String {
         (self.wrong, self.labels) = (self.rarely(3), 0);
         let references = self.rarely(2);
-        let mut out = "/dts-v1/;\n".to_owned();
+        let mut out = if self.plugin { "/dts-v1/;\n/plugin/;\n" } else { "/dts-v1/;\n" }.to_owned();
         if self.rarely(10) {
             out.push_str("r: /memreserve/ 0x1000 (16 * 2);\n");
         }
         // Each label once at first, at nodes of their own, so that most references lead somewhere.
+        let starts_with_fragment = self.plugin && self.rarely(4);
+        if starts_with_fragment {
+            let _ = write!(out, "{} ", self.reference());
+            self.body(&mut out, 1, "__overlay__", references);
+        }
         out.push_str("/ { ");
         self.property(&mut out, &mut Vec::new(), references);
         for (label, name) in NAMES.into_iter().enumerate() {
@@ -246,6 +260,7 @@ impl Generator {
                     // What is merged into a label's node is called as that is.
                     let label = self.random.below(NAMES.len());
                     let (reference, name) = match self.rarely(3) {
+                        _ if self.plugin && self.rarely(2) => (self.reference(), "__overlay__"),
                         true => (format!("&{{/{}}}", NAMES[label]), NAMES[label]),
                         false => (format!("&l{label}"), NAMES[label]),
                     };
@@ -262,11 +277,57 @@ impl Generator {
 fn two_thousand_trees_with_overrides_and_deletions() {
     let Some(dtc) = tool("dtc", "device-tree-compiler") else { return };
     let dir = tempdir();
-    let mut generator = Generator { random: Random(20_230_101), wrong: false, labels: 0 };
+    let mut generator = Generator { random: Random(20_230_101), wrong: false, labels: 0, plugin: false };
     let sources: Vec<String> = (0..2000).map(|_| generator.source()).collect();
     let (same, refused) = compare(&dtc, dir.path(), &sources);
     // Both kinds are there, and most are trees.
     assert!(same > 800 && refused > 200, "{same} the same, {refused} refused by both");
+}
+
+#[test]
+fn overlays_with_fragments_and_fixups() {
+    let Some(dtc) = tool("dtc", "device-tree-compiler") else { return };
+    let dir = tempdir();
+    let mut generator = Generator { random: Random(20_261_129), wrong: false, labels: 0, plugin: true };
+    let sources: Vec<String> = (0..600).map(|_| generator.source()).collect();
+    let (same, refused) = compare(&dtc, dir.path(), &sources);
+    assert!(same > 200 && refused > 60, "{same} the same, {refused} refused by both");
+}
+
+/// mkimage takes an overlay as a FIT, and no tree whose root stays deleted: what is made of the first is the same.
+#[test]
+fn overlays_are_taken_as_mkimage_takes_them() {
+    let (Some(mkimage), Some(_)) = (tool("mkimage", "u-boot-tools"), tool("dtc", "device-tree-compiler")) else {
+        return;
+    };
+    let layout = support::mkimage_layout(&mkimage);
+    let dir = tempdir();
+    let image = "description = \"k\"; data = [00]; type = \"kernel\"; arch = \"arm\"; os = \"linux\"; \
+                 compression = \"none\"; load = <0>; entry = <0>; r = <&other 1 &k>;";
+    let tree = format!(
+        "/ {{ description = \"x\"; images {{ k: k {{ {image} }}; }}; configurations {{ default = \"c\"; \
+         c {{ kernel = \"k\"; }}; }}; }};\n"
+    );
+    for (number, (source, taken)) in [
+        (format!("/plugin/;\n{tree}&other {{ p; }};\n&{{/soc}} {{ q = <&k>; }};\n"), true),
+        (format!("{tree}&other {{ p; }};\n"), false),
+        (format!("/plugin/;\n{tree}/delete-node/ &{{/}};\n"), false),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let (its, theirs, ours) = (format!("{number}.its"), format!("{number}.theirs"), format!("{number}.ours"));
+        fs::write(dir.path().join(&its), format!("/dts-v1/;\n{source}")).unwrap();
+        let run = |command: &mut Command| support::run(command.env("SOURCE_DATE_EPOCH", "1").current_dir(dir.path()));
+        run(Command::new(&mkimage).args(["-f", &its, &theirs]));
+        let our_run = run(support::kimage().args(["fit", &its, "-q", "--force", "--layout", &layout, "-o", &ours]));
+        assert_eq!(our_run.status.success(), taken, "{}", support::stderr(&our_run));
+        let theirs = fs::read(dir.path().join(theirs)).ok();
+        assert_eq!(theirs.is_some(), taken, "{source}");
+        if let Some(theirs) = theirs {
+            assert_same(&source, &support::read(&dir.path().join(ours)), &theirs);
+        }
+    }
 }
 
 /// dtc's own tests, in shapes of our own: what each is about, and the source.
@@ -476,6 +537,33 @@ fn shapes_of_the_tests_of_dtc() {
         "/ { };;",
         "/ { ; };",
         "",
+        // Overlays.
+        "/plugin/;\n/ { };",
+        "/plugin/;\n/dts-v1/;\n/plugin/;\n/ { };",
+        "/plugin/;\n/dts-v1/;\n/ { };",
+        "/plugin/;\n/plugin/;\n/ { };",
+        "/dts-v1/;\n/plugin/;\n/ { };",
+        "/ { };\n/plugin/;",
+        "/plugin/;\n/memreserve/ 1 2;\n&a { };\n/ { };",
+        "/plugin/;\n&a { p = <&b &a>, <&c>; };\n&{/b} { q = <&a>; };",
+        "/plugin/;\nx: &a { };",
+        "/plugin/;\n&a { };\nx: &a { };",
+        "/plugin/;\n/ { a: a { }; };\nx: &a { p; };\n&a { q = <&x>; };\nx: &{/a} { r; };\n&{/a} { s; };",
+        "/plugin/;\n/ { r = <1 &a 2 &b>, \"ab\", <&a>; a: a { t = <&a &b>; }; };",
+        "/plugin/;\n/ { r = &b; };",
+        "/plugin/;\n/ { r = &a, <&a>, <&b>; a: a { }; };",
+        "/plugin/;\n/ { a { phandle = <&b>; }; };",
+        "/plugin/;\n/ { b: a { phandle = <&b>; }; };",
+        "/plugin/;\n/ { r = <&{/nowhere}>; };",
+        "/plugin/;\n/ { r = [00 01], <&b>; s = /incbin/(\"bytes\"), <&b>; };",
+        "/plugin/;\n&a { };\n/ { fragment@0 { target = <5>; }; fragment@1 { }; };\n&b { };",
+        "/plugin/;\n/delete-node/ &a;\n/ { };",
+        "/plugin/;\n/ { };\n/delete-node/ &a;",
+        "/plugin/;\n/ { /omit-if-no-ref/ x: a { r = <&b>; y: b { s = <&x>; }; }; t = <&y>; };",
+        "/plugin/;\n/ { /omit-if-no-ref/ x: a { r = <&b>; y: b { }; }; t = <&y>; };",
+        "/plugin/;\n/ { b = <&b>; __fixups__ { b = \"x\"; }; __local_fixups__ { b = <&a>; a: a { }; }; c = <&a>; };",
+        "/plugin/;\n/ { __fixups__ { b = <&b>; c = <&b>; }; };",
+        "/plugin/;\n/ { a { name = \"a\"; r = <&b>; }; };",
         // Files.
         "/ { a = /incbin/(\"bytes\"), /incbin/(\"bytes\", 1, 2), /incbin/(\"bytes\", 5, 0); };",
         "/ { a = /incbin/(\"bytes\", 1); };",

@@ -7,9 +7,10 @@
 //! The language is dtc's, byte for byte: `/dts-v1/`, `/memreserve/`, nodes, labels, references to nodes (by label or path,
 //! in cells and as paths), overriding and deleting, `/omit-if-no-ref/`, cells with expressions and `/bits/`, byte strings,
 //! strings, `/incbin/` with offset and length, `/include/` and the line marks of a C preprocessor. What dtc calls an error of
-//! the tree (names, labels and phandles that are there twice or wrong) is one here.
+//! the tree (names, labels and phandles that are there twice or wrong) is one here. A `/plugin/` gets its fragments,
+//! `__fixups__` and `__local_fixups__`, and no `__symbols__`: those dtc writes with `-@` only, which mkimage does not give.
 //!
-//! Refused, by name, are `/plugin/` and a deleted root node (of which dtc makes a blob that nobody can read). Of an `/incbin/` of
+//! A root node that stays deleted is refused: of it dtc makes a blob without any node, which mkimage refuses. Of an `/incbin/` of
 //! more bytes than the file has, what is there is taken, as by dtc, which does not say so: [`Resolved::findings`] does.
 //!
 //! Source: Devicetree Specification 0.4, appendix A, and the behaviour of dtc 1.6.1, which `tests/format/its.rs` and
@@ -18,6 +19,7 @@
 mod check;
 mod expr;
 mod parse;
+mod plugin;
 mod resolve;
 mod scan;
 mod tree;
@@ -47,6 +49,8 @@ pub struct Source {
     files: Vec<File>,
     /// The text files it consists of, the first that which was given.
     texts: Vec<String>,
+    /// It is an overlay (`/plugin/`).
+    plugin: bool,
 }
 
 /// A file whose bytes the source wants (`/incbin/`).
@@ -147,9 +151,20 @@ enum Part {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Reference(String);
 
+impl Reference {
+    /// A path from the root.
+    fn is_path(&self) -> bool {
+        self.0.starts_with('/')
+    }
+
+    fn is_label(&self) -> bool {
+        self.0.bytes().all(scan::is_label)
+    }
+}
+
 impl std::fmt::Display for Reference {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.0.bytes().all(scan::is_label) {
+        match self.is_label() {
             true => write!(f, "&{}", self.0),
             false => write!(f, "&{{{}}}", self.0),
         }

@@ -10,12 +10,17 @@ pub(super) struct Parser<'i> {
     tree: SourceTree,
     reservations: Vec<Reservation>,
     files: Vec<File>,
+    /// `/plugin/`: a reference that leads nowhere is left to whoever applies the overlay.
+    plugin: bool,
+    /// The fragments made so far.
+    fragments: usize,
 }
 
 impl<'i> Parser<'i> {
     pub(super) fn new(name: &str, text: &[u8], include: &'i mut Include<'i>) -> Self {
         let scan = Scanner::new(name, text, include);
-        Parser { scan, tree: SourceTree::default(), reservations: Vec::new(), files: Vec::new() }
+        let (tree, reservations, files) = Default::default();
+        Parser { scan, tree, reservations, files, plugin: false, fragments: 0 }
     }
 
     pub(super) fn source(mut self) -> Result<Source, Error> {
@@ -25,8 +30,19 @@ impl<'i> Parser<'i> {
             let help = "an image tree source begins with /dts-v1/;, a kernel is given with `request.kernel`";
             return Err(self.scan.error(place, "this is no device tree source", help));
         }
+        let mut headers = 0;
         while self.scan.skip("/dts-v1/")? {
             self.scan.expect(";")?;
+            let place = self.scan.place();
+            let plugin = self.scan.skip("/plugin/")?;
+            if plugin {
+                self.scan.expect(";")?;
+            }
+            if headers > 0 && plugin != self.plugin {
+                let message = "one /dts-v1/; is followed by /plugin/;, the other is not";
+                return Err(self.scan.error(place, message, "give /dts-v1/; once"));
+            }
+            (self.plugin, headers) = (plugin, headers + 1);
         }
         let mut labels = self.labels()?;
         while self.scan.skip("/memreserve/")? {
@@ -39,15 +55,17 @@ impl<'i> Parser<'i> {
         loop {
             match self.scan.peek() {
                 None if labels.is_empty() && !self.tree.is_empty() => break,
-                Some(b'&') if labels.len() <= 1 => self.override_node(labels)?,
+                Some(b'&') if labels.len() <= 1 && !(self.tree.is_empty() && self.plugin && !labels.is_empty()) => {
+                    self.override_node(labels)?;
+                }
                 Some(b'/') if labels.is_empty() => self.top_level()?,
                 _ if self.tree.is_empty() => return Err(self.scan.wanted("the root node, / { ... }")),
                 _ => return Err(self.scan.wanted("a further block: / { ... } or &label { ... }")),
             }
             labels = self.labels()?;
         }
-        let (files, texts) = (self.files, std::mem::take(&mut self.scan.texts));
-        Ok(Source { tree: self.tree, reservations: self.reservations, files, texts })
+        let Parser { mut scan, tree, reservations, files, plugin, .. } = self;
+        Ok(Source { tree, reservations, files, texts: std::mem::take(&mut scan.texts), plugin })
     }
 
     /// A block of the root, a deletion, or what may be left out.
@@ -77,7 +95,12 @@ impl<'i> Parser<'i> {
     /// A block for a node that is there; the label is a further one of that node.
     fn override_node(&mut self, labels: Vec<Label>) -> Result<(), Error> {
         let place = self.scan.place();
-        let target = self.target()?;
+        let reference = self.reference()?;
+        let found = if self.tree.is_empty() { None } else { self.tree.find(&reference) };
+        if self.plugin && labels.is_empty() && (found.is_none() || reference.is_path()) {
+            return self.fragment(place, reference);
+        }
+        let target = found.ok_or_else(|| self.no_node(place, &reference))?;
         // The block goes on where the node stands, and nodes may not lie deeper than any reader follows.
         let depth = self.tree.parents(target).count() + 1;
         let body = self.body(SourceNode { place, ..SourceNode::default() }, depth)?;
@@ -88,15 +111,41 @@ impl<'i> Parser<'i> {
         Ok(())
     }
 
+    /// A block of an overlay for a node of the tree that it will be applied to.
+    fn fragment(&mut self, place: Place, reference: Reference) -> Result<(), Error> {
+        if self.tree.is_empty() {
+            self.tree.push(SourceNode { place, ..SourceNode::default() });
+        }
+        let (name, part) = if reference.is_path() {
+            ("target-path", Part::Bytes([reference.0.as_bytes(), &[0]].concat()))
+        } else if reference.is_label() {
+            ("target", Part::Phandle(reference))
+        } else {
+            let message = format!("{reference} leads nowhere, and an overlay cannot refer to it");
+            return Err(self.scan.error(place, message, "refer to a label, or to a path from the root"));
+        };
+        let value = SourceValue { parts: vec![(place, part)], ..SourceValue::default() };
+        let target = SourceProperty { name: name.to_owned(), place, value, ..SourceProperty::default() };
+        let name = format!("fragment@{}", self.fragments);
+        self.fragments += 1;
+        let overlay = self.body(SourceNode { name: "__overlay__".to_owned(), place, ..SourceNode::default() }, 3)?;
+        let fragment = self.tree.push(SourceNode { name, place, properties: vec![target], ..SourceNode::default() });
+        self.tree.add_child(fragment, overlay);
+        self.tree.add_child(ROOT, fragment);
+        Ok(())
+    }
+
     /// The node that a reference at the top level leads to: it must be there by now.
     fn target(&mut self) -> Result<NodeId, Error> {
         let place = self.scan.place();
         let reference = self.reference()?;
         let found = if self.tree.is_empty() { None } else { self.tree.find(&reference) };
-        found.ok_or_else(|| {
-            let help = "label the node first, or correct the name";
-            self.scan.error(place, format!("there is no node {reference}"), help)
-        })
+        found.ok_or_else(|| self.no_node(place, &reference))
+    }
+
+    fn no_node(&self, place: Place, reference: &Reference) -> Error {
+        let help = "label the node first, or correct the name";
+        self.scan.error(place, format!("there is no node {reference}"), help)
     }
 
     fn labels(&mut self) -> Result<Vec<Label>, Error> {
@@ -111,7 +160,7 @@ impl<'i> Parser<'i> {
     fn refuse_unknown(&mut self, known: &[&str]) -> Result<(), Error> {
         let place = self.scan.place();
         for (word, help) in [
-            ("/plugin/", "an overlay is no FIT: compile it with dtc"),
+            ("/plugin/", "it stands behind /dts-v1/; at the start"),
             ("/dts-v1/", "it stands at the start"),
             ("/memreserve/", "memory is reserved before the root node"),
         ] {

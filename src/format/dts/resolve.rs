@@ -52,10 +52,13 @@ impl<'s, 'f, 'a> Resolver<'s, 'f, 'a> {
     /// The tree, once it is checked.
     pub(super) fn resolved(mut self) -> Result<Resolved<'a>, Error> {
         self.number_references()?;
-        let Some(root) = self.node(ROOT)? else {
+        let Some(mut root) = self.node(ROOT)? else {
             let place = self.source.tree.node(ROOT).place;
             return Err(self.error(place, "the root node is deleted".to_owned(), "delete the nodes in it"));
         };
+        if self.source.plugin {
+            self.add_fixups(&mut root)?;
+        }
         Ok(Resolved { root, reservations: self.source.reservations.clone(), findings: self.findings })
     }
 
@@ -77,7 +80,7 @@ impl<'s, 'f, 'a> Resolver<'s, 'f, 'a> {
                         self.findings.extend(short);
                     }
                     let (Part::Phandle(reference) | Part::Path(reference)) = part else { continue };
-                    let target = self.target(*place, reference)?;
+                    let Some(target) = self.target(*place, part, reference)? else { continue };
                     self.referenced.insert(target);
                     if matches!(part, Part::Phandle(_)) {
                         self.phandle(target);
@@ -91,7 +94,7 @@ impl<'s, 'f, 'a> Resolver<'s, 'f, 'a> {
     /// The node as it is written; `None` when it is left out.
     fn node(&mut self, id: NodeId) -> Result<Option<Node<'a>>, Error> {
         let source: &SourceNode = self.source.tree.node(id);
-        if source.deleted || (source.omit_if_unused && !self.referenced.contains(&id)) {
+        if self.is_left_out(id) {
             return Ok(None);
         }
         let mut out = Node::new(source.name.clone());
@@ -122,11 +125,11 @@ impl<'s, 'f, 'a> Resolver<'s, 'f, 'a> {
                 Part::Bytes(bytes) => out.extend_from_slice(bytes),
                 Part::File(index, offset, len) => out.extend_from_slice(self.file(*place, *index, *offset, *len)?),
                 Part::Phandle(reference) => {
-                    let target = self.target(*place, reference)?;
-                    out.extend_from_slice(&self.phandle(target).to_be_bytes());
+                    let target = self.target(*place, part, reference)?;
+                    out.extend_from_slice(&target.map_or(u32::MAX, |target| self.phandle(target)).to_be_bytes());
                 }
                 Part::Path(reference) => {
-                    let target = self.target(*place, reference)?;
+                    let Some(target) = self.target(*place, part, reference)? else { continue };
                     out.extend_from_slice(self.source.tree.path(target).as_bytes());
                     out.push(0);
                 }
@@ -149,11 +152,20 @@ impl<'s, 'f, 'a> Resolver<'s, 'f, 'a> {
         Ok(out)
     }
 
-    fn target(&self, place: Place, reference: &Reference) -> Result<NodeId, Error> {
+    /// Deleted, or one that may be left out and that nothing refers to.
+    pub(super) fn is_left_out(&self, id: NodeId) -> bool {
+        let source = self.source.tree.node(id);
+        source.deleted || (source.omit_if_unused && !self.referenced.contains(&id))
+    }
+
+    /// `None` where an overlay leaves the phandle of a node open.
+    fn target(&self, place: Place, part: &Part, reference: &Reference) -> Result<Option<NodeId>, Error> {
         let found = self.source.tree.find(reference);
-        found.ok_or_else(|| {
-            self.error(place, format!("there is no node {reference}"), "label the node, or correct the name")
-        })
+        if found.is_none() && !(self.source.plugin && matches!(part, Part::Phandle(_))) {
+            let message = format!("there is no node {reference}");
+            return Err(self.error(place, message, "label the node, or correct the name"));
+        }
+        Ok(found)
     }
 
     /// The number of a node: its own, or the next that no node has.
@@ -171,7 +183,7 @@ impl<'s, 'f, 'a> Resolver<'s, 'f, 'a> {
 
     /// As dtc reads it: what is there of the bytes that are asked for. An offset is a signed number of 64 bits there, a length
     /// one of 32 bits, or all ones where none is given.
-    fn file(&self, place: Place, index: usize, offset: u64, len: Option<u64>) -> Result<&'a [u8], Error> {
+    pub(super) fn file(&self, place: Place, index: usize, offset: u64, len: Option<u64>) -> Result<&'a [u8], Error> {
         let bytes = self.files.get(index).copied().unwrap_or(&[]);
         let have = len64(bytes);
         let len = len.unwrap_or(u64::MAX);
