@@ -10,6 +10,7 @@ mod kallsyms; // `extract --symbols` gives the symbols of the running kernel
 mod lint; // what `lint` finds does not boot on a real U-Boot, what it proposes does
 mod lint_uboot; // legacy headers and U-Boot's place in memory are judged as a real U-Boot does
 mod loaders; // bzImage, zImage and uImage reach user space by SeaBIOS, QEMU's loaders and U-Boot
+mod matrix; // kernels × loaders × codecs of docs/loaders.md reach user space
 mod modules; // the kernel says of modules what `verify --kernel` says of them
 mod rebuilt; // kernels wrapped again with another payload boot on SeaBIOS and OVMF
 mod standalone; // images around the built-in stub start: every codec, by QEMU, GRUB and kexec
