@@ -1,6 +1,7 @@
 //! What kimage makes starts, and what it warns of does not: on QEMU's machines with their firmware, U-Boot and GRUB.
 
 mod boards; // uImages and FITs of Debian's kernels boot on U-Boots of arm64, RISC-V and MIPS boards
+mod counted; // an image around the built-in stub executes no more instructions than the goals say
 mod doctor; // the console shows what `doctor` foretold of planted faults, and it finds none in what boots
 mod edit; // edited kernels reach the program of the RAM disk that they were given
 mod fit; // each configuration of a FIT boots, a changed byte is refused
@@ -16,6 +17,8 @@ mod rebuilt; // kernels wrapped again with another payload boot on SeaBIOS and O
 mod standalone; // images around the built-in stub start: every codec, by QEMU, GRUB and kexec
 mod standalone_efi; // the same from UEFI firmware: disk, shell, GRUB, Secure Boot
 
+#[path = "../support/counted.rs"]
+mod counting;
 #[path = "../support/files.rs"]
 mod files;
 #[path = "../support/boot.rs"]
