@@ -9,10 +9,10 @@ use crate::error::{Error, Result};
 use crate::finding::Finding;
 use crate::format::Format;
 use crate::format::bzimage::{
-    BzImage, CrcChoice, Decompressor, Inherited, KernelInfo, NO_RELEASE, Parts, Standalone, StandaloneImage,
-    XLF_5LEVEL_ENABLED, builtin_setup,
+    BzImage, CrcChoice, Decompressor, FLAT_64_BIT_ALIGN, Inherited, KernelInfo, NO_RELEASE, Parts, Standalone,
+    StandaloneImage, XLF_5LEVEL_ENABLED, builtin_setup, flat_64_bit_address,
 };
-use crate::payload::flat;
+use crate::payload::flat::{self, Entry};
 use crate::payload::kernel::{LaidOutKernel, kernel};
 use crate::payload::search::Budget;
 use crate::payload::{RelocForm, emit_relocs, parse_relocs, relocs_behind};
@@ -228,7 +228,7 @@ fn extract_kernel<'a>(
             let mut origin = Origin {
                 align: Some(align).filter(|align| align.is_power_of_two() && *align >= 4096),
                 is_movable: Some(header.relocatable_kernel != 0),
-                knows_five_levels: Some(header.xloadflags.get() & XLF_5LEVEL_ENABLED != 0),
+                knows_five_levels: Some(image.setup().xloadflag(XLF_5LEVEL_ENABLED).unwrap_or(false)),
                 version: image.setup().kernel_version().map(str::to_owned),
                 setup_type_max: image.kernel_info().filter(KernelInfo::is_one).map_or(0, |info| info.setup_type_max),
                 table: StandaloneImage::find(&image).map(|standalone| table(&standalone.parameters)),
@@ -239,12 +239,13 @@ fn extract_kernel<'a>(
             if Elf::detect(&kernel) {
                 return Ok((kernel, origin));
             }
-            let Some(address) =
-                at.and_then(|at| image.flat_kernel_address(&at, &kernel)).or_else(|| image.bare_kernel_address())
-            else {
+            let of_code =
+                || at.and_then(|at| image.flat_kernel_address(&at, &kernel)).or_else(|| image.bare_kernel_address());
+            let of_kernel = flat_64_bit_address(&kernel).map(|address| (address, Entry::Bits64));
+            let Some((address, entry)) = of_kernel.or_else(|| Some((of_code()?, Entry::Bits32))) else {
                 let help = match image.is_64_bit(Some(&kernel)) {
                     Some(true) => {
-                        "it is entered in 64-bit mode (Linux 2.6.21 to 2.6.25), for which it needs page tables and ELF headers; \
+                        "it is entered in 64-bit mode, and does not begin as Linux 2.6.22 to 2.6.25 does, which says where it goes; \
                          give its vmlinux, or a newer image"
                     }
                     _ => "its decompressor does not say where it goes; give its vmlinux, or a newer image",
@@ -257,8 +258,11 @@ fn extract_kernel<'a>(
                 flat::BSS >> 20
             );
             origin.findings.push(rules::FLAT.finding(message));
-            origin.is_movable = Some(false);
-            Ok((Cow::Owned(flat::as_elf(&kernel, address).map_err(Error::Kernel)?), origin))
+            match entry {
+                Entry::Bits32 => origin.is_movable = Some(false),
+                Entry::Bits64 => origin.align = Some(origin.align.unwrap_or_default().max(FLAT_64_BIT_ALIGN)),
+            }
+            Ok((Cow::Owned(flat::as_elf(&kernel, address, entry).map_err(Error::Kernel)?), origin))
         }
         _ => {
             let help = "give the kernel's own vmlinux as the linker left it, or /boot/vmlinuz-...";

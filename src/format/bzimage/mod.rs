@@ -33,6 +33,7 @@ pub(crate) use raw::{
     BOOT_FLAG, FIELDS, HDRS, LOADFLAGS, XLF_5LEVEL_ENABLED, XLF_EFI_HANDOVER_32, XLF_KERNEL_64, XLOADFLAGS, offset_of,
 };
 pub use relink::{Offsets, follow_link};
+pub(crate) use scan::{FLAT_64_BIT_ALIGN, flat_64_bit_address};
 pub(crate) use standalone::builtin_setup;
 pub(crate) use standalone_image::{NO_RELEASE, STANDALONE_RULES, StandaloneImage};
 

@@ -32,7 +32,7 @@ impl BzImage<'_> {
     /// (arch/i386/boot/compressed/head.S, later arch/x86/boot/compressed/head_32.S). Its last instruction is
     /// `ljmp $0x10, $address` up to Linux 2.6.19 (2.6.20 on x86-64). From 2.6.20 to 2.6.25 it is `jmp *%ebp`; i386 code that must
     /// not be moved has `mov $address, %ebp` in front of its jump to the copy of itself, and code that may be moved finds out
-    /// how far it was: `mov %ebp, %ebx; sub $address, %ebx`. 64-bit kernels of that age are entered in 64-bit mode: `None`.
+    /// how far it was: `mov %ebp, %ebx; sub $address, %ebx`. 64-bit kernels from 2.6.22 on are entered in 64-bit mode: `None`.
     ///
     /// `payload`: the stream, which is no code. `flat`: what it decompresses to.
     pub(crate) fn flat_kernel_address(&self, payload: &Range<u64>, flat: &[u8]) -> Option<u64> {
@@ -85,6 +85,21 @@ impl BzImage<'_> {
         Some(head(flat) || head(system))
     }
 }
+
+/// Where a 64-bit kernel without ELF headers was linked to run: from Linux 2.6.22 on (arch/x86_64/kernel/head.S, later
+/// arch/x86/kernel/head_64.S) it is entered at its first byte in 64-bit mode, and begins with how far it was moved: `lea _text(%rip),
+/// %rbp; sub $address, %rbp`.
+pub(crate) fn flat_64_bit_address(flat: &[u8]) -> Option<u64> {
+    match flat {
+        [0x48, 0x8d, 0x2d, 0xf9, 0xff, 0xff, 0xff, 0x48, 0x81, 0xed, a, b, c, d, ..] => {
+            kernel_address([*a, *b, *c, *d]).filter(|address| address % FLAT_64_BIT_ALIGN == 0)
+        }
+        _ => None,
+    }
+}
+
+/// Such a kernel runs at multiples of this: its page tables have entries of 2 MiB.
+pub(crate) const FLAT_64_BIT_ALIGN: u64 = 2 << 20;
 
 /// An address that a kernel can be at.
 fn kernel_address(word: [u8; 4]) -> Option<u64> {
