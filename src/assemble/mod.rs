@@ -2,6 +2,7 @@
 //!
 //! Each function is a table of contents of one image; the decisions live in the layers below.
 
+mod boot_elf;
 pub(crate) mod fit;
 mod kernel;
 mod pad;
@@ -10,6 +11,7 @@ mod rules;
 mod standalone;
 mod uimage;
 
+pub use boot_elf::{ElfRequest, boot_elf};
 pub use fit::{FitFacts, FitFile, FitImage, FitRequest, fit, fit_from_blob, fit_from_source, is_tree_blob};
 pub(crate) use kernel::packed_release;
 pub use pad::{Padding, pad};
@@ -133,6 +135,30 @@ pub enum Facts {
         payload_size: u64,
         /// Bytes of memory that it needs to start (`init_size`).
         memory: u64,
+        /// Its addresses are chosen at random.
+        kaslr: bool,
+    },
+    /// ELF file for loaders that do not know a bzImage.
+    #[serde(rename = "elf")]
+    BootElf {
+        /// 64 or 32: the file's class.
+        bits: u8,
+        /// The kernel's version.
+        kernel_version: Option<String>,
+        /// The codec by which the kernel is compressed.
+        compression: &'static str,
+        /// Bytes of the kernel.
+        kernel_size: u64,
+        /// Bytes of the kernel, compressed.
+        payload_size: u64,
+        /// The first physical address that is loaded.
+        load_address: u64,
+        /// Bytes of memory from there.
+        memory: u64,
+        /// `e_entry`, a physical address.
+        entry_point: u64,
+        /// PVH's entry, where there is one.
+        pvh_entry: Option<u64>,
         /// Its addresses are chosen at random.
         kaslr: bool,
     },

@@ -8,6 +8,7 @@ use crate::elf::{self, Elf, RelocOptions};
 use crate::error::{Error, Result};
 use crate::finding::Finding;
 use crate::format::Format;
+use crate::format::boot_elf::image_in;
 use crate::format::bzimage::{
     BzImage, CrcChoice, Decompressor, FLAT_64_BIT_ALIGN, Inherited, KernelInfo, NO_RELEASE, Parts, Standalone,
     StandaloneImage, XLF_5LEVEL_ENABLED, builtin_setup, flat_64_bit_address,
@@ -97,6 +98,7 @@ struct Origin {
 pub fn is_for_standalone_stub(vmlinux: &[u8]) -> bool {
     match Format::detect(vmlinux) {
         Some(Format::BzImage) => BzImage::parse(vmlinux).is_ok(),
+        Some(Format::Elf) if image_in(vmlinux).is_some() => true,
         Some(Format::Elf) => {
             Elf::parse(vmlinux).is_ok_and(|elf| matches!(Stub::x86(elf), Err(crate::stub::Error::Kernel { .. })))
         }
@@ -140,6 +142,7 @@ fn standalone<'a>(
     changed: Option<Unpacked<'a>>,
     request: &StandaloneRequest<'a>,
 ) -> Result<Assembled<'a>> {
+    let vmlinux = image_in(vmlinux).unwrap_or(vmlinux);
     let (payload, origin) = extract_kernel(vmlinux, changed, request.max_memory)?;
     let (kernel, mut findings) = lay_out(&payload, &origin, request)?;
     let of_setup = |finding: &Finding| request.setup.is_some() && finding.rule == rules::APM.id;
@@ -204,6 +207,13 @@ fn standalone<'a>(
     let crc = if request.crc { CrcChoice::Yes } else { CrcChoice::No };
     let assembled = super::planned(Parts { setup, decompressor, crc })?;
     Ok(Assembled { findings, ..assembled })
+}
+
+/// The kernel alone, laid out for a loader of ELF files.
+pub(super) fn loadable(vmlinux: &[u8], max_memory: u64) -> Result<(LaidOutKernel, Vec<Finding>)> {
+    let (payload, origin) = extract_kernel(image_in(vmlinux).unwrap_or(vmlinux), None, max_memory)?;
+    let elf = Elf::parse(&payload).map_err(|error| Error::input("VMLINUX", error))?;
+    Ok((kernel(&elf, None, max_memory).map_err(Error::Kernel)?, origin.findings))
 }
 
 /// The kernel, out of whatever is around it.

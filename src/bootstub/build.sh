@@ -5,8 +5,8 @@
 #
 #     sh src/bootstub/build.sh [FOLDER]      (default: src/stub/builtin, which is committed)
 #
-# Needs the toolchain that rust-toolchain.toml names and nothing else: its own linker makes the files. What depends on
-# where they are built does not reach them.
+# Needs the toolchain that rust-toolchain.toml names, with its targets, and nothing else: its own linker makes the
+# files. What depends on where they are built does not reach them.
 set -eu
 cd "$(dirname "$0")"
 out=${1:-../stub/builtin}
@@ -16,14 +16,14 @@ CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-target}/bootstub
 # A caller's own flags would change the bytes.
 unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS CARGO_BUILD_TARGET CARGO_BUILD_RUSTFLAGS RUSTC_WRAPPER
 export CARGO_TARGET_DIR
-built=$CARGO_TARGET_DIR/x86_64-unknown-linux-gnu/release
 
+target=x86_64-unknown-linux-gnu
 build() { # file bin features flags...
 	file=$1 bin=$2 features=$3
 	shift 3
-	cargo rustc --quiet --locked --release --bin "$bin" --features "$features" -- \
+	cargo rustc --quiet --locked --release --target "$target" --bin "$bin" --features "$features" -- \
 		--remap-path-prefix="$PWD=bootstub" "$@"
-	cp "$built/$bin" "$out/$file.elf"
+	cp "$CARGO_TARGET_DIR/$target/release/$bin" "$out/$file.elf"
 }
 
 build setup setup "" -Crelocation-model=static -Clink-arg=-Tsetup.ld -Clink-arg=-static -Clink-arg=--no-pie
@@ -33,11 +33,13 @@ for codec in lz4 gzip zstd; do
 done
 # Its decompressor is in the stub itself, where "z" makes it a third slower.
 build xz stub xz $pie -Copt-level=s
+target=i586-unknown-linux-gnu
+build loaders loaders "" -Crelocation-model=pie -Clink-arg=-Tloaders.ld -Clink-arg=-pie
 
 {
 	printf '{\n  "rustc": "%s",\n  "files": {\n' "$(rustc --version)"
 	comma=
-	for file in setup lz4 gzip zstd xz; do
+	for file in setup lz4 gzip zstd xz loaders; do
 		sum=$(sha256sum "$out/$file.elf" | cut -d' ' -f1)
 		printf '%s    "%s.elf": { "size": %s, "sha256": "%s" }' "$comma" $file "$(wc -c <"$out/$file.elf" | tr -d ' ')" "$sum"
 		comma=',

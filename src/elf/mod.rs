@@ -28,7 +28,7 @@ pub(crate) use facts::{BANNER, banner_in, is_64_bit_file, numbers, release_in};
 pub use flatten::{DEFAULT_MAX_SIZE, FlatImage, FlatOptions, flatten};
 pub(crate) use initcalls::initcalls;
 pub(crate) use kallsyms::{KernelSymbol, kallsyms};
-pub(crate) use notes::{Note, notes_around};
+pub(crate) use notes::{Note, PHYS32_ENTRY, notes_around};
 pub use relocs::{BadReloc, Lists, RelocOptions};
 pub(crate) use relocs::{
     RelocKind, RelocTable, list_absolute_relocs, list_absolute_symbols, list_relocs, relocs, relocs_with_progress,

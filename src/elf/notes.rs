@@ -18,6 +18,8 @@ pub(crate) struct Note<'a> {
     pub at: u64,
 }
 
+/// The Xen note that names the PVH entry point (`XEN_ELFNOTE_PHYS32_ENTRY`, xen/include/public/elfnote.h).
+pub(crate) const PHYS32_ENTRY: u32 = 18;
 /// No kernel has as many.
 const MAX_NOTES: usize = 4096;
 

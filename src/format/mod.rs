@@ -5,6 +5,7 @@
 
 pub(crate) mod android;
 pub(crate) mod avb;
+pub(crate) mod boot_elf;
 pub(crate) mod bootp;
 pub(crate) mod btf;
 pub mod bzimage;

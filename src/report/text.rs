@@ -29,6 +29,33 @@ pub fn write_text(report: &Report<'_>, mut out: impl Write) -> io::Result<()> {
             let kaslr = if *kaslr { "with KASLR" } else { "without KASLR" };
             writeln!(out, "It needs {} MiB of memory to start, {kaslr}", memory.div_ceil(1 << 20))?;
         }
+        Facts::BootElf {
+            bits,
+            kernel_version,
+            compression,
+            kernel_size,
+            payload_size,
+            load_address,
+            memory,
+            entry_point,
+            pvh_entry,
+            ..
+        } => {
+            let version = kernel_version.as_deref().map_or(String::new(), |version| format!(", {}", clean(version)));
+            writeln!(out, "kernel is {kernel_size} bytes, {payload_size} as {compression}{version}")?;
+            let end = load_address + memory;
+            writeln!(
+                out,
+                "ELF file of {bits} bits for memory from {load_address:#x} to {end:#x}, entry {entry_point:#x}"
+            )?;
+            match pvh_entry {
+                Some(entry) if *compression != "none" => {
+                    writeln!(out, "PVH entry {entry:#x}; Multiboot 1 and 2, coreboot, Linux' own protocols")?;
+                }
+                Some(entry) => writeln!(out, "PVH entry {entry:#x}, the kernel's own; Linux' own protocols")?,
+                None => writeln!(out, "No PVH entry: for loaders that enter it by Linux' own protocols")?,
+            }
+        }
         Facts::Edited { .. } => {
             for step in report.steps {
                 writeln!(out, "{}: {} bytes, {}", clean(&step.file), step.size, clean(&step.how))?;

@@ -8,6 +8,52 @@ use crate::elf::{self, Elf, PT_LOAD};
 
 /// The real-mode setup, an ELF file.
 pub(crate) const SETUP: &[u8] = include_bytes!("builtin/setup.elf");
+/// The ways in of loaders that do not know Linux, an ELF file.
+pub(crate) const LOADERS: &[u8] = include_bytes!("builtin/loaders.elf");
+
+/// A linked program, read: its bytes from address 0 on, and its symbols.
+#[derive(Debug)]
+pub(crate) struct Program<'f> {
+    /// Up to the end of its initialised data.
+    pub(crate) bytes: Vec<u8>,
+    elf: Elf<'f>,
+}
+
+impl<'f> Program<'f> {
+    /// Reads a program of ours.
+    ///
+    /// # Errors
+    /// [`elf::Error`] for a file that is none.
+    pub(crate) fn read(file: &'f [u8]) -> elf::Result<Program<'f>> {
+        const MOST: u64 = 1 << 24;
+        let elf = Elf::parse(file)?;
+        let mut bytes = Vec::new();
+        for segment in elf.segments().iter().filter(|segment| segment.kind == PT_LOAD && segment.vaddr < MOST) {
+            let from = slice(file, segment.offset, segment.filesz).unwrap_or_default();
+            let start = crate::layout::usize_or_max(segment.vaddr);
+            let end = start.saturating_add(from.len());
+            bytes.resize(bytes.len().max(end), 0);
+            bytes.get_mut(start..end).unwrap_or_default().copy_from_slice(from);
+        }
+        Ok(Program { bytes, elf })
+    }
+
+    fn find(&self, name: &'static str) -> elf::Result<Option<u64>> {
+        Ok(self.elf.symbols()?.find(|symbol| symbol.name == name.as_bytes()).map(|symbol| symbol.value))
+    }
+
+    /// The value of a symbol.
+    ///
+    /// # Errors
+    /// [`elf::Error`] where there is none.
+    pub(crate) fn symbol(&self, name: &'static str) -> elf::Result<u64> {
+        self.find(name)?.ok_or_else(|| elf::Error::Damaged {
+            field: name,
+            at: crate::bytes::FileOffset(0),
+            reason: "no such symbol".to_owned(),
+        })
+    }
+}
 
 /// Which decompressor a boot stub has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -75,34 +121,17 @@ impl BootStub {
     /// # Errors
     /// [`elf::Error`] for a file that is none.
     pub(crate) fn read(file: &[u8]) -> elf::Result<BootStub> {
-        let elf = Elf::parse(file)?;
-        let find = |name: &'static str| -> elf::Result<Option<u64>> {
-            Ok(elf.symbols()?.find(|symbol| symbol.name == name.as_bytes()).map(|symbol| symbol.value))
-        };
-        let symbol = |name| -> elf::Result<u64> {
-            find(name)?.ok_or_else(|| elf::Error::Damaged {
-                field: name,
-                at: crate::bytes::FileOffset(0),
-                reason: "no such symbol".to_owned(),
-            })
-        };
-        let end = symbol("_edata")?;
-        let mut bytes = vec![0; crate::layout::usize_or_max(end.min(1 << 24))];
-        for segment in elf.segments().iter().filter(|segment| segment.kind == PT_LOAD) {
-            let from = slice(file, segment.offset, segment.filesz).unwrap_or_default();
-            let start = crate::layout::usize_or_max(segment.vaddr);
-            if let Some(to) = start.checked_add(from.len()).and_then(|end| bytes.get_mut(start..end)) {
-                to.copy_from_slice(from);
-            }
-        }
+        let mut program = Program::read(file)?;
+        let mut bytes = std::mem::take(&mut program.bytes);
+        bytes.resize(crate::layout::usize_or_max(program.symbol("_edata")?.min(1 << 24)), 0);
         let stub = BootStub {
-            early_end: symbol("_early_end")?,
-            memory: symbol("_end")?,
-            data_at: symbol("_data")?,
-            parameters_at: symbol("parameters")?,
-            setup_header_at: symbol("setup_header")?,
-            kernel_info_at: symbol("kernel_info")?,
-            efi_pe_entry: find("efi_pe_entry")?,
+            early_end: program.symbol("_early_end")?,
+            memory: program.symbol("_end")?,
+            data_at: program.symbol("_data")?,
+            parameters_at: program.symbol("parameters")?,
+            setup_header_at: program.symbol("setup_header")?,
+            kernel_info_at: program.symbol("kernel_info")?,
+            efi_pe_entry: program.find("efi_pe_entry")?,
             bytes,
         };
         let block = Cursor::little(&stub.bytes);

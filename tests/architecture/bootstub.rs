@@ -66,7 +66,7 @@ fn the_package_has_the_stubs_and_not_their_source() {
         return missing(&format!("the package's list: {}", stderr(&list)));
     }
     let list = stdout(&list);
-    for name in ["setup", "lz4", "gzip", "zstd", "xz"] {
+    for name in ["setup", "lz4", "gzip", "zstd", "xz", "loaders"] {
         assert!(list.contains(&format!("src/stub/builtin/{name}.elf")), "{name}");
     }
     assert!(!list.contains("bootstub/"), "{list}");

@@ -1,5 +1,6 @@
 //! What kimage makes of kernels: the same bytes as their own builds, or a refusal.
 
+mod boot_elf; // loaders of ELF files find kernel and entries where they look, by linux-loader, GRUB and arithmetic
 mod build_tree; // what a build folder says of itself is read, and what is wrong with it is named
 mod corpus; // bzImage and zImage are byte for byte those of the kernels' builds
 mod edit; // what is built into a kernel is replaced where it stands, all around it follows, the rest is refused

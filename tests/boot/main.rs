@@ -14,6 +14,7 @@ mod loaders; // bzImage, zImage and uImage reach user space by SeaBIOS, QEMU's l
 mod matrix; // kernels × loaders × codecs of docs/loaders.md reach user space
 mod modules; // the kernel says of modules what `verify --kernel` says of them
 mod rebuilt; // kernels wrapped again with another payload boot on SeaBIOS and OVMF
+mod rom; // loaders of our own: coreboot's table, Linux' 32-bit and 64-bit boot protocols
 mod standalone; // images around the built-in stub start: every codec, by QEMU, GRUB and kexec
 mod standalone_efi; // the same from UEFI firmware: disk, shell, GRUB, Secure Boot
 

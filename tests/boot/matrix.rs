@@ -4,7 +4,9 @@
 //! each row; `KIMAGE_FULL=1` boots all of them. Who adds a row adds it to docs/loaders.md, which is checked.
 
 use crate::machine::{self, Cpu, Machine, USER_OK, each, initrd, x86_cpu};
-use crate::support::{full, make, put, read, tempdir, tool, x86_trees};
+use crate::rom::{self, Protocol};
+use crate::support::{debian_kernel, full, make, missing, put, read, run_ok, tempdir, tool, x86_trees};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -47,29 +49,180 @@ struct Way {
 const ARGS: &str = "console=ttyS0 panic=-1 no_timer_check";
 const CODECS: &[&str] = &["none", "lz4", "gzip", "zstd", "xz"];
 
-const WAYS: &[Way] = &[Way {
-    name: "bzimage pc",
-    kernels: x86_64,
-    codecs: CODECS,
-    make: |job| Some(kimage("bzimage", job, &[])),
-    start: |job, image| {
-        let mut command = pc("pc")?;
-        command.arg("-kernel").arg(image).arg("-initrd").arg(job.ramdisk).args(["-append", ARGS]);
-        Some(command)
+/// What a loader that does not know a bzImage can have: without a codec it is the kernel itself.
+const PACKED: &[&str] = &["lz4", "gzip", "zstd", "xz"];
+
+const WAYS: &[Way] = &[
+    Way {
+        name: "bzimage pc",
+        kernels: x86_64,
+        codecs: CODECS,
+        make: |job| Some(kimage("bzimage", job, &[])),
+        start: |job, image| by_qemu("pc", job, image),
+        says: &[],
     },
-    says: &[],
-}];
+    Way {
+        name: "elf multiboot",
+        kernels: x86,
+        codecs: PACKED,
+        make: |job| Some(kimage("elf", job, &[])),
+        start: |job, image| by_qemu("q35", job, image),
+        says: &[],
+    },
+    Way {
+        name: "elf pvh",
+        kernels: x86,
+        codecs: PACKED,
+        make: |job| Some(without_multiboot(&kimage("elf", job, &[]))),
+        start: |job, image| by_qemu("q35", job, image),
+        says: &[],
+    },
+    Way {
+        name: "elf32 pvh",
+        kernels: x86_64,
+        codecs: PACKED,
+        make: |job| Some(without_multiboot(&kimage("elf", job, &["--class", "32"]))),
+        start: |job, image| by_qemu("microvm,acpi=off", job, image),
+        says: &[],
+    },
+    Way {
+        name: "elf grub multiboot",
+        kernels: x86,
+        codecs: PACKED,
+        make: |job| by_grub("i386-pc", "multiboot", job, &kimage("elf", job, &[])),
+        start: |_, disk| Some(cdrom(pc("pc")?, disk)),
+        says: &["Kernel command line: console=ttyS0 panic=-1 no_timer_check grub\n"],
+    },
+    Way {
+        name: "elf grub multiboot2",
+        kernels: x86,
+        codecs: PACKED,
+        make: |job| by_grub("i386-pc", "multiboot2", job, &kimage("elf", job, &["--class", "32"])),
+        start: |_, disk| Some(cdrom(pc("pc")?, disk)),
+        says: &["Kernel command line: console=ttyS0 panic=-1 no_timer_check grub\n"],
+    },
+    Way {
+        name: "elf grub multiboot2 uefi",
+        kernels: x86_64,
+        codecs: PACKED,
+        make: |job| by_grub("x86_64-efi", "multiboot2", job, &kimage("elf", job, &[])),
+        start: |_, disk| {
+            const FIRMWARE: &str = "/usr/share/ovmf/OVMF.fd";
+            if !Path::new(FIRMWARE).is_file() {
+                missing("no OVMF (apt-get install ovmf)");
+                return None;
+            }
+            let mut command = cdrom(pc("q35")?, disk);
+            command.args(["-bios", FIRMWARE]);
+            Some(command)
+        },
+        // The firmware's services and tables are passed on.
+        says: &["efi: EFI v2.", "ACPI 2.0="],
+    },
+    Way {
+        name: "elf coreboot",
+        kernels: x86,
+        codecs: PACKED,
+        make: |job| {
+            let disk = job.ramdisk.to_str().unwrap();
+            Some(kimage("elf", job, &["--class", "32", "--initrd", disk, "--cmdline", ARGS]))
+        },
+        start: |job, image| rom::machine(job.dir, Protocol::Coreboot, image, job.ramdisk, ""),
+        says: &[],
+    },
+    Way {
+        name: "elf linux 32",
+        kernels: x86,
+        codecs: PACKED,
+        make: |job| Some(kimage("elf", job, &["--class", "32"])),
+        start: |job, image| rom::machine(job.dir, Protocol::Linux32, image, job.ramdisk, ARGS),
+        says: &[],
+    },
+    Way {
+        name: "elf linux 64",
+        kernels: x86_64,
+        codecs: CODECS,
+        make: |job| Some(kimage("elf", job, &["--class", "64"])),
+        start: |job, image| rom::machine(job.dir, Protocol::Linux64, image, job.ramdisk, ARGS),
+        says: &[],
+    },
+    Way {
+        name: "elf none pvh",
+        kernels: debian_amd64,
+        codecs: &["none"],
+        make: |job| Some(kimage("elf", job, &[])),
+        start: |job, image| by_qemu("q35", job, image),
+        says: &[],
+    },
+];
+
+fn by_qemu(machine: &str, job: &Job<'_>, image: &Path) -> Option<Command> {
+    let mut command = pc(machine)?;
+    command.arg("-kernel").arg(image).arg("-initrd").arg(job.ramdisk).args(["-append", ARGS]);
+    Some(command)
+}
+
+fn cdrom(mut pc: Command, disk: &Path) -> Command {
+    pc.arg("-cdrom").arg(disk);
+    pc
+}
+
+/// QEMU takes an ELF file by its Multiboot header where it finds one.
+fn without_multiboot(elf: &Path) -> PathBuf {
+    let mut bytes = read(elf);
+    let at = memchr::memmem::find(&bytes, &0x1bad_b002_u32.to_le_bytes()).unwrap();
+    bytes[at] = 0;
+    fs::write(elf, bytes).unwrap();
+    elf.to_owned()
+}
+
+/// A CD with GRUB, which starts the file by this command.
+fn by_grub(platform: &str, command: &str, job: &Job<'_>, elf: &Path) -> Option<PathBuf> {
+    let (grub, _) = (tool("grub-mkrescue", "grub-common")?, tool("xorriso", "xorriso")?);
+    let modules = Path::new("/usr/lib/grub").join(platform);
+    if !modules.is_dir() {
+        missing(&format!("no GRUB for {platform} (apt-get install grub-pc-bin grub-efi-amd64-bin)"));
+        return None;
+    }
+    let root = job.dir.join("cd");
+    fs::create_dir_all(root.join("boot/grub")).unwrap();
+    fs::rename(elf, root.join("kernel.elf")).unwrap();
+    // Two modules are one RAM disk: the first has nothing but its end.
+    put(&root, "empty", &machine::archive_of(&[]));
+    fs::copy(job.ramdisk, root.join("ramdisk")).unwrap();
+    let module = command.replace("multiboot", "module");
+    let script = format!("{command} /kernel.elf {ARGS} grub\n{module} /empty first\n{module} /ramdisk\nboot\n");
+    put(&root.join("boot/grub"), "grub.cfg", script.as_bytes());
+    let disk = job.dir.join("disk");
+    run_ok(Command::new(grub).arg("-d").arg(modules).arg("-o").arg(&disk).arg(&root));
+    Some(disk)
+}
 
 /// The kernels of the corpus for 64-bit PCs.
 fn x86_64() -> Vec<Kernel> {
-    let trees = x86_trees().into_iter().filter(|tree| x86_cpu(tree) == Cpu::X86_64);
+    x86().into_iter().filter(|kernel| kernel.cpu == Cpu::X86_64).collect()
+}
+
+/// A kernel with CONFIG_PVH, which those of the corpus are without.
+fn debian_amd64() -> Vec<Kernel> {
+    let kernel = |image: PathBuf| Kernel {
+        name: "Debian 6.1".to_owned(),
+        release: image.file_name().unwrap().to_str().unwrap().trim_start_matches("vmlinuz-").to_owned(),
+        vmlinux: image,
+        cpu: Cpu::X86_64,
+    };
+    debian_kernel("bookworm-amd64-cloud-amd64").map(kernel).into_iter().collect()
+}
+
+/// The kernels of the corpus for PCs; none of them has CONFIG_PVH.
+fn x86() -> Vec<Kernel> {
     let kernel = |tree: &crate::support::Tree| Kernel {
         name: tree.name.clone(),
         vmlinux: tree.unstripped(),
         release: kimage::internals::elf::release_in(&tree.read("vmlinux")).unwrap(),
         cpu: x86_cpu(tree),
     };
-    trees.map(kernel).collect()
+    x86_trees().into_iter().map(kernel).collect()
 }
 
 /// Has kimage make the file of a kernel's ELF file.
@@ -102,7 +255,9 @@ fn every_way_to_user_space() {
         let dir = tempdir();
         let ramdisk = put(dir.path(), "cpio", &initrd(kernel.cpu));
         let job = Job { kernel, codec, dir: dir.path(), ramdisk: &ramdisk };
+        // no gap: each of the two says what it is without
         let Some(image) = (way.make)(&job) else { return };
+        // no gap: the same
         let Some(mut command) = (way.start)(&job, &image) else { return };
         let what = format!("{}: {}, {codec}", way.name, kernel.name);
         let console = Machine::start(&what, &mut command).finish();

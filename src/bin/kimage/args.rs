@@ -23,7 +23,7 @@ pub(crate) use fit::Fit;
 pub(crate) use inspect::{Diff, Explain, Extract, Info, Map, Verify, limited};
 pub(crate) use lint::Lint;
 pub(crate) use manual::{Completions, Man};
-pub(crate) use standalone::Own;
+pub(crate) use standalone::{BootElf, Carried, Class, Own};
 pub(crate) use system_map::{Bootp, SystemMap, Xipimage};
 pub(crate) use vendor::Vendor;
 pub(crate) use x86::X86Options;
@@ -48,6 +48,7 @@ use std::path::PathBuf;
 Examples:
   kimage bzimage vmlinux
   kimage bzimage arch/x86/boot/compressed/vmlinux arch/x86/boot/setup.bin
+  kimage elf vmlinux --initrd initrd.img
   kimage zimage arch/arm/boot/compressed/vmlinux --append-dtb board.dtb
   kimage image vmlinux -o Image
   kimage uimage zImage -a 0x80008000
@@ -97,6 +98,7 @@ impl Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Bzimage(Box<Bzimage>),
+    Elf(Box<BootElf>),
     Zimage(Zimage),
     Image(Image),
     Uimage(Box<Uimage>),

@@ -16,6 +16,7 @@ const OTHER: &[(&str, &str)] = &[
     ("efi", "--no-efi"),
     ("load", "-a"),
     ("entry", "-e"),
+    ("is_64", "--class"),
     ("arch", "-A"),
     ("os", "-O"),
     ("kind", "-T"),

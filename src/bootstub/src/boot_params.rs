@@ -22,6 +22,8 @@ pub mod at {
     pub const ORIG_VIDEO_COLS: usize = 0x07;
     pub const ORIG_VIDEO_LINES: usize = 0x0e;
     pub const ORIG_VIDEO_IS_VGA: usize = 0x0f;
+    /// Lines of a character.
+    pub const ORIG_VIDEO_POINTS: usize = 0x10;
     pub const LFB_WIDTH: usize = 0x12;
     pub const LFB_HEIGHT: usize = 0x14;
     pub const LFB_DEPTH: usize = 0x16;
@@ -52,11 +54,13 @@ pub mod at {
     pub const HEADER: usize = 0x1f1;
     pub const TYPE_OF_LOADER: usize = 0x210;
     pub const LOADFLAGS: usize = 0x211;
+    pub const CODE32_START: usize = 0x214;
     pub const RAMDISK_IMAGE: usize = 0x218;
     pub const RAMDISK_SIZE: usize = 0x21c;
     pub const CMD_LINE_PTR: usize = 0x228;
     pub const INITRD_ADDR_MAX: usize = 0x22c;
     pub const SETUP_DATA: usize = 0x250;
+    pub const PREF_ADDRESS: usize = 0x258;
     /// Behind the header, and all that it may grow by.
     pub const HEADER_MAX: usize = 0x290;
     pub const E820_TABLE: usize = 0x2d0;

@@ -32,8 +32,13 @@ unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, len: usize) -> *mut u8
 /// Forwards, a byte at a time as far as anybody can see.
 unsafe fn copy(to: *mut u8, from: *const u8, len: usize) {
     unsafe {
+        #[cfg(target_arch = "x86_64")]
         asm!("rep movsb", inout("rcx") len => _, inout("rdi") to => _, inout("rsi") from => _,
              options(nostack, preserves_flags));
+        // LLVM has ESI for itself.
+        #[cfg(target_arch = "x86")]
+        asm!("xchg esi, {0}", "rep movsb", "mov esi, {0}", inout(reg) from => _, inout("ecx") len => _,
+             inout("edi") to => _, options(nostack, preserves_flags));
     }
 }
 
@@ -44,8 +49,13 @@ unsafe extern "C" fn memmove(to: *mut u8, from: *const u8, len: usize) -> *mut u
         return to;
     }
     unsafe {
+        #[cfg(target_arch = "x86_64")]
         asm!("std", "rep movsb", "cld", inout("rcx") len => _, inout("rdi") to.wrapping_add(len).wrapping_sub(1) => _,
              inout("rsi") from.wrapping_add(len).wrapping_sub(1) => _, options(nostack));
+        #[cfg(target_arch = "x86")]
+        asm!("xchg esi, {0}", "std", "rep movsb", "cld", "mov esi, {0}",
+             inout(reg) from.wrapping_add(len).wrapping_sub(1) => _, inout("ecx") len => _,
+             inout("edi") to.wrapping_add(len).wrapping_sub(1) => _, options(nostack));
     }
     to
 }

@@ -4,16 +4,14 @@ use super::{Child, Context, Decoded, Described, PAYLOAD, PartAt, kernel};
 use crate::bytes::{Cursor, Endian, FieldError, len64, slice, slice_at, until_zero};
 use crate::codec::Codec;
 use crate::elf::raw::{E_ENTRY, E_MACHINE, E_TYPE, EI_CLASS, EI_DATA, PF_R, PF_W, PF_X, PT_INTERP, SHF_EXECINSTR};
-use crate::elf::{Elf, Error, Kind as ElfKind, MODINFO, Note, PT_LOAD, banner_in};
+use crate::elf::{Elf, Error, Kind as ElfKind, MODINFO, Note, PHYS32_ENTRY, PT_LOAD, banner_in};
+use crate::format::boot_elf::{self, BootElf};
 use crate::format::module::Module;
 use crate::format::{Format, wrapper};
 use crate::inspect::{Fact, Kind, Row, Value, rules};
 use crate::layout::{Region, RegionKind};
 use crate::payload::search::{Tried, VERBATIM, dense_stream, find_stream, is_dense, kernel_end};
 use std::ops::Range;
-
-/// The Xen note that names the PVH entry point (`XEN_ELFNOTE_PHYS32_ENTRY`, xen/include/public/elfnote.h).
-const PHYS32_ENTRY: u32 = 18;
 
 /// Sections of a kernel that are parts (include/asm-generic/vmlinux.lds.h, Linux 7.2).
 const PARTS: [(&str, &str); 5] = [
@@ -66,16 +64,30 @@ pub(super) fn describe(bytes: &[u8], context: &Context<'_>) -> Result<Described,
     let sections = u64::try_from(elf.sections().len().saturating_sub(1)).unwrap_or(0);
     facts.push(Fact::number("sections", sections));
     facts.push(Fact::new("symbols", elf.symbols().is_ok()).meaning("symbol table, .symtab"));
-    match &module {
-        Some(module) => describe_module(module, &mut described),
-        None => described.later(super::kernel::INSIDE, look_inside),
+    let ways_in = BootElf::find(&elf);
+    match (&module, &ways_in) {
+        (Some(module), _) => describe_module(module, &mut described),
+        (None, Some(ways_in)) => described.children.push(Child::range(boot_elf::IMAGE, ways_in.image.clone())),
+        (None, None) => described.later(super::kernel::INSIDE, look_inside),
     }
     let notes = elf.notes();
     describe_notes(&elf, &notes, &mut described);
+    let headers =
+        [("multiboot", boot_elf::multiboot_header(bytes)), ("multiboot2", boot_elf::multiboot2_header(bytes))];
+    for (name, at) in headers {
+        let fact =
+            |at| Fact::hex(name, at).meaning("file offset of the header: boot loaders can enter this file directly");
+        described.facts.extend(at.map(fact));
+    }
     if is_contents(context) {
         described.whole_part("vmlinux", bytes);
     }
     described.regions = regions(&elf, bytes);
+    if let Some(ways_in) = ways_in {
+        // What is loaded is one segment.
+        described.regions.retain(|region| region.kind == RegionKind::Header);
+        described.regions.extend(ways_in.regions());
+    }
     if let Some(signature) = module.and_then(|module| module.signature()) {
         cut_out(&mut described.regions, Region::new("signature", signature.at, RegionKind::Data));
     }

@@ -4,6 +4,7 @@ use super::signatures;
 use crate::bytes::len64;
 use crate::elf::{Elf, Kind as ElfKind, Lists, PT_LOAD, RelocKind};
 use crate::finding::{Checks, Hex, rules};
+use crate::format::boot_elf::BootElf;
 use crate::format::module::Module;
 use crate::format::{Format, bzimage};
 use crate::inspect::{Kind, Layer, Opened};
@@ -39,6 +40,9 @@ pub(super) fn check(opened: &Opened<'_>, layer: &Layer, checks: &mut Checks) {
     let Ok(elf) = Elf::parse(opened.bytes(layer)) else { return };
     if let Some(module) = Module::of(&elf) {
         signatures::module(&module, checks);
+    }
+    if let Some(ways_in) = BootElf::find(&elf) {
+        checks.append(ways_in.check());
     }
     let len = len64(elf.bytes());
     let mut loads: Vec<_> = elf.segments().iter().filter(|segment| segment.kind == PT_LOAD).collect();

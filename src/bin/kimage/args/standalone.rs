@@ -1,15 +1,16 @@
-//! Options of `kimage bzimage` for images around kimage's own boot stub.
+//! Options of `kimage bzimage` for images around kimage's own boot stub, and the command line of `kimage elf`.
 
-use super::codec::{STUB_CODECS, one_of};
-use super::size;
-use clap::Args;
+use super::codec::{CodecOptions, STUB_CODECS, one_of};
+use super::{Building, size};
+use clap::{Args, ValueEnum};
 use kimage::assemble::DEFAULT_MAX_MEMORY;
 use kimage::codec::Codec;
 use std::path::PathBuf;
 
+/// What goes into an image around kimage's own boot stub.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "With kimage's own boot stub")]
-pub(crate) struct Own {
+pub(crate) struct Carried {
     /// How to compress the kernel
     ///
     /// gzip is the default: of a distribution's kernel it makes a sixth more than zstd does at level 19, in a tenth of
@@ -34,18 +35,25 @@ pub(crate) struct Own {
     /// where a boot loader passes UEFI's memory map, only the virtual address is chosen.
     #[arg(long)]
     pub(crate) no_kaslr: bool,
-    /// Make no program for UEFI firmware of it: for BIOS, and for boot loaders that know the boot protocol
-    #[arg(long)]
-    pub(crate) no_efi: bool,
-    /// The contents of the section .sbat, for images that will be signed for UEFI Secure Boot
-    #[arg(long, value_name = "FILE", conflicts_with = "no_efi")]
-    pub(crate) sbat: Option<PathBuf>,
     /// The relocation table (vmlinux.relocs), where the kernel does not bring it along
     #[arg(long, value_name = "FILE")]
     pub(crate) relocs: Option<PathBuf>,
     /// Refuse a kernel that needs more memory to start (K, M and G count in 1024s)
     #[arg(long, value_name = "SIZE", value_parser = size, default_value_t = DEFAULT_MAX_MEMORY)]
     pub(crate) max_memory: u64,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "With kimage's own boot stub")]
+pub(crate) struct Own {
+    #[command(flatten)]
+    pub(crate) carried: Carried,
+    /// Make no program for UEFI firmware of it: for BIOS, and for boot loaders that know the boot protocol
+    #[arg(long)]
+    pub(crate) no_efi: bool,
+    /// The contents of the section .sbat, for images that will be signed for UEFI Secure Boot
+    #[arg(long, value_name = "FILE", conflicts_with = "no_efi")]
+    pub(crate) sbat: Option<PathBuf>,
     /// Write just the padded setup with its filled-in header
     #[arg(long)]
     pub(crate) setup_only: bool,
@@ -54,12 +62,13 @@ pub(crate) struct Own {
 impl Own {
     /// The first option that only makes sense with kimage's own boot stub.
     pub(crate) fn asked_for(&self) -> Option<&'static str> {
+        let carried = &self.carried;
         [
-            (self.compress.is_some(), "--compress"),
-            (self.cmdline.is_some(), "--cmdline"),
-            (!self.initrd.is_empty(), "--initrd"),
-            (self.no_kaslr, "--no-kaslr"),
-            (self.relocs.is_some(), "--relocs"),
+            (carried.compress.is_some(), "--compress"),
+            (carried.cmdline.is_some(), "--cmdline"),
+            (!carried.initrd.is_empty(), "--initrd"),
+            (carried.no_kaslr, "--no-kaslr"),
+            (carried.relocs.is_some(), "--relocs"),
             (self.setup_only, "--setup-only"),
             (self.no_efi, "--no-efi"),
             (self.sbat.is_some(), "--sbat"),
@@ -67,4 +76,48 @@ impl Own {
         .into_iter()
         .find_map(|(is_given, name)| is_given.then_some(name))
     }
+}
+
+/// x86: a kernel to an ELF file that PVH, Multiboot, coreboot and plain ELF loaders start
+///
+/// For loaders that do not know a bzImage: VMMs (QEMU, Xen's and others' PVH; Firecracker and Cloud Hypervisor, which enter
+/// by Linux' 64-bit protocol), GRUB's multiboot and multiboot2, QEMU's -kernel, kexec, coreboot as its payload. Whoever
+/// enters, the code in front of the kernel makes Linux' boot parameters of what it passes: memory map, command line, RAM
+/// disks, screen, ACPI. Needs no CONFIG_PVH of the kernel. Several modules are one RAM disk, one behind the other.
+///
+/// With --compress none the kernel itself is written, with the segments that such VMMs load and its own PVH entry, if it has
+/// one: then nothing can be built in, and Multiboot and coreboot cannot start it.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  kimage elf vmlinux -o kernel.elf
+  kimage elf /boot/vmlinuz --initrd initrd.img --cmdline 'console=ttyS0' -o payload.elf    for coreboot
+  kimage elf vmlinux --class 32                       for loaders that take files of 32 bits only
+  kimage elf /boot/vmlinuz --compress none -o vmlinux.fc                 for Firecracker, as it is
+  kimage elf vmlinux --json | jq .image.pvh_entry")]
+pub(crate) struct BootElf {
+    /// The kernel's own vmlinux, or a bzImage
+    pub(crate) vmlinux: PathBuf,
+    /// Where to write
+    #[arg(short, long, value_name = "FILE", default_value = "kernel.elf")]
+    pub(crate) output: PathBuf,
+    /// Class of the ELF file [default: the kernel's]
+    ///
+    /// The kernel is the same in both. coreboot's cbfstool and most loaders take either.
+    #[arg(long, value_name = "BITS")]
+    pub(crate) class: Option<Class>,
+    #[command(flatten)]
+    pub(crate) carried: Carried,
+    #[command(flatten)]
+    pub(crate) building: Building,
+    #[command(flatten)]
+    pub(crate) codec: CodecOptions,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Class {
+    #[value(name = "32")]
+    Bits32,
+    #[value(name = "64")]
+    Bits64,
 }

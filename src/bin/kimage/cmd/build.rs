@@ -37,7 +37,12 @@ pub(crate) fn bzimage(args: &Bzimage) -> Result<()> {
     }
     let parts = &args.x86;
     one_stdin(
-        [&args.vmlinux].into_iter().chain(&parts.setup).chain(&parts.zoffset).chain(&own.initrd).chain(&own.relocs),
+        [&args.vmlinux]
+            .into_iter()
+            .chain(&parts.setup)
+            .chain(&parts.zoffset)
+            .chain(&own.carried.initrd)
+            .chain(&own.carried.relocs),
     );
     let vmlinux = Input::open(&args.vmlinux)?;
     // A decompressor is told from the kernel in it by content; with a setup and none of the options that only kimage's

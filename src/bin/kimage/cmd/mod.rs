@@ -29,6 +29,7 @@ use anyhow::Result;
 pub(crate) fn run(cli: Cli) -> Result<()> {
     match cli.command {
         Command::Bzimage(args) => build::bzimage(&args),
+        Command::Elf(args) => standalone::elf(&args),
         Command::Zimage(args) => build::zimage(&args),
         Command::Image(args) => build::image(&args),
         Command::Uimage(args) => build::uimage(&args),

@@ -1,13 +1,43 @@
-//! `kimage bzimage` around kimage's own boot stub.
+//! `kimage bzimage` around kimage's own boot stub, and `kimage elf`.
 
 use super::common::{at_input, finish, only_with_folder, open_all};
-use crate::args::{Bzimage, YesNo};
+use crate::args::{BootElf, Bzimage, Carried, Class, CodecOptions, YesNo};
 use crate::input::Input;
 use crate::message;
 use anyhow::Result;
 use clap::error::ErrorKind;
-use kimage::assemble::{self, StandaloneRequest};
+use kimage::assemble::{self, ElfRequest, StandaloneRequest};
 use std::os::unix::ffi::OsStrExt;
+
+/// The files that go into an image beside the kernel.
+struct Files {
+    relocs: Option<Input>,
+    initrd: Vec<Input>,
+}
+
+impl Files {
+    fn open(carried: &Carried) -> Result<Files> {
+        Ok(Files {
+            relocs: carried.relocs.as_deref().map(Input::open).transpose()?,
+            initrd: open_all(&carried.initrd)?,
+        })
+    }
+
+    fn request<'f>(&'f self, carried: &'f Carried, codec: &CodecOptions) -> StandaloneRequest<'f> {
+        let default = StandaloneRequest::default();
+        StandaloneRequest {
+            codec: carried.compress.unwrap_or(default.codec),
+            parameters: codec.over(default.parameters.clone()),
+            relocs: self.relocs.as_deref(),
+            kaslr: !carried.no_kaslr,
+            cmdline: carried.cmdline.as_ref().map_or(&[], |text| text.as_bytes()),
+            cmdline_overrides: carried.cmdline_override,
+            initrd: self.initrd.iter().map(|disk| &**disk).collect(),
+            max_memory: carried.max_memory,
+            ..default
+        }
+    }
+}
 
 pub(super) fn bzimage(args: &Bzimage, vmlinux: &Input, setup: Option<&Input>) -> Result<()> {
     let own = &args.own;
@@ -16,27 +46,29 @@ pub(super) fn bzimage(args: &Bzimage, vmlinux: &Input, setup: Option<&Input>) ->
         message::usage(ErrorKind::ArgumentConflict, message);
     }
     only_with_folder(&args.folder, true);
-    let relocs = own.relocs.as_deref().map(Input::open).transpose()?;
+    let files = Files::open(&own.carried)?;
     let sbat = own.sbat.as_deref().map(Input::open).transpose()?;
-    let initrd = open_all(&own.initrd)?;
-    let default = StandaloneRequest::default();
     let request = StandaloneRequest {
-        codec: own.compress.unwrap_or(default.codec),
-        parameters: args.folder.codec.over(default.parameters),
         setup: setup.map(|setup| &**setup),
-        relocs: relocs.as_deref(),
-        kaslr: !own.no_kaslr,
-        cmdline: own.cmdline.as_ref().map_or(&[], |text| text.as_bytes()),
-        cmdline_overrides: own.cmdline_override,
-        initrd: initrd.iter().map(|disk| &**disk).collect(),
-        max_memory: own.max_memory,
         efi: !own.no_efi,
         sbat: sbat.as_deref().unwrap_or_default(),
         crc: args.crc == Some(YesNo::Yes),
         setup_only: own.setup_only,
+        ..files.request(&own.carried, &args.folder.codec)
     };
-    let (setups, tables) = (Vec::from_iter(setup), Vec::from_iter(&relocs));
+    let (setups, tables) = (Vec::from_iter(setup), Vec::from_iter(&files.relocs));
     let inputs: [(&str, &[&Input]); 3] = [("VMLINUX", &[vmlinux]), ("SETUP", &setups), ("RELOCS", &tables)];
     let assembled = assemble::bzimage_standalone(vmlinux, &request).map_err(|error| at_input(error, &inputs))?;
     finish("bzimage", &args.output, &args.building, &assembled)
+}
+
+pub(super) fn elf(args: &BootElf) -> Result<()> {
+    let vmlinux = Input::open(&args.vmlinux)?;
+    let files = Files::open(&args.carried)?;
+    let is_64 = args.class.map(|class| class == Class::Bits64);
+    let request = ElfRequest { kernel: files.request(&args.carried, &args.codec), is_64 };
+    let tables = Vec::from_iter(&files.relocs);
+    let inputs: [(&str, &[&Input]); 2] = [("VMLINUX", &[&vmlinux]), ("RELOCS", &tables)];
+    let assembled = assemble::boot_elf(&vmlinux, &request).map_err(|error| at_input(error, &inputs))?;
+    finish("elf", &args.output, &args.building, &assembled)
 }
