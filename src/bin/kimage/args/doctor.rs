@@ -8,7 +8,7 @@ use std::path::PathBuf;
 /// Unpacks the initial RAM disks as the kernel does, looks for the first program as it does, and checks that it can be started:
 /// CPU and class, interpreter, libraries; drivers of the console, of the root device and its file system. What is set in the
 /// kernel is read from its built-in configuration, else from its symbols, else from --config; what none tells is called not
-/// known, and no fault. Exit status 1 when it would not reach user space.
+/// known, and no fault. Exit status 1 when it would not reach user space, or when that is not known: what is on a disk is not looked at.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

@@ -51,6 +51,13 @@ pub(crate) fn doctor(args: &Doctor) -> Result<()> {
     if diagnosis.findings.iter().any(|finding| finding.severity == Severity::Error) {
         bail!("{} has not what the target needs", image.name());
     }
+    if diagnosis.reaches_user_space != "yes" {
+        bail!(
+            "not known whether {} reaches user space: no first program was found in what was given, or it was NOT checked; \
+             --initrd, --cmdline and --config tell more",
+            image.name()
+        );
+    }
     Ok(())
 }
 
