@@ -10,7 +10,7 @@
 use super::kallsyms::{FlatSymbols, Image, KernelSymbol, MAX_MEMORY, base_by_texts};
 use super::{Elf, PT_LOAD, Segment};
 use crate::arch::Arch;
-use crate::bytes::{Endian, len64, slice};
+use crate::bytes::{Endian, len64, slice, until_zero};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -33,10 +33,21 @@ fn maps(elf: &Elf<'_>) -> Vec<Map> {
     loads.map(map).collect()
 }
 
+/// What is known of an exported symbol.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Export {
+    /// The checksum of its type.
+    pub(crate) crc: Option<u32>,
+    /// For modules under the GPL alone (`EXPORT_SYMBOL_GPL`)?
+    pub(crate) is_gpl: Option<bool>,
+    /// The namespace that a module has to import; empty for none.
+    pub(crate) namespace: Vec<u8>,
+}
+
 /// What a kernel exports, with the checksums.
 #[derive(Debug, Default)]
 pub(crate) struct Exports {
-    pub(crate) symbols: BTreeMap<Vec<u8>, Option<u32>>,
+    pub(crate) symbols: BTreeMap<Vec<u8>, Export>,
     /// Is that all? Sections tell, or that nothing else is between the entries and their names.
     pub(crate) is_whole: bool,
 }
@@ -100,6 +111,13 @@ struct Form {
     stride: u64,
 }
 
+impl Form {
+    /// Bytes of each of an entry's words.
+    fn width(self, image: &Image<'_>) -> u64 {
+        if self.are_distances { 4 } else { image.word() }
+    }
+}
+
 impl Table<'_> {
     /// The forms of entries, with what each may begin at a multiple of.
     fn forms(&self) -> [(u64, [Form; 2]); 2] {
@@ -130,7 +148,9 @@ impl Table<'_> {
             let table = elf.sections().iter().find(|table| table.name.strip_prefix(b"__kcrctab") == Some(suffix));
             let checksums = table.filter(|table| count > 0 && table.size % count == 0);
             let checksums = checksums.and_then(|table| self.checksums(table.offset, count, table.size / count));
-            self.collect((section.offset, form, count), checksums.as_deref(), &mut found);
+            // Newer kernels have one table, and flags beside it.
+            let is_gpl = elf.section("__kflagstab").is_none().then(|| memchr::memmem::find(suffix, b"gpl").is_some());
+            self.collect((section.offset, form, count), checksums.as_deref(), |_| is_gpl, &mut found);
         }
         Some(found).filter(|found| !found.symbols.is_empty())
     }
@@ -148,18 +168,30 @@ impl Table<'_> {
         let width = [0, 4, word].into_iter().find(fits);
         let checksums = width.filter(|width| *width > 0).and_then(|width| self.checksums(end, count, width));
         let mut found = Exports { symbols: BTreeMap::new(), is_whole: width.is_some() };
-        self.collect((at, form, count), checksums.as_deref(), &mut found);
+        // From 2.6.39 on each table is sorted by name: where the order begins anew, that of the GPL's symbols begins.
+        let name = |index| self.entry(at + index * form.stride, form).map(|(_, name)| name);
+        let mut begins = (1..count).filter(|index| name(*index) < name(index - 1));
+        let begin = begins.next().filter(|_| begins.next().is_none());
+        self.collect((at, form, count), checksums.as_deref(), |index| Some(index >= begin?), &mut found);
         Some(found)
     }
 
-    fn collect(&self, (at, form, count): (u64, Form, u64), checksums: Option<&[u32]>, into: &mut Exports) {
+    fn collect(
+        &self,
+        (at, form, count): (u64, Form, u64),
+        checksums: Option<&[u32]>,
+        is_gpl: impl Fn(u64) -> Option<bool>,
+        into: &mut Exports,
+    ) {
         for index in 0..count {
             let Some((_, name)) = self.entry(at + index * form.stride, form) else { continue };
             let in_table = usize::try_from(index).ok().and_then(|index| checksums?.get(index).copied());
             let plain = without_version(name);
             let in_name = || std::str::from_utf8(name.get(name.len().checked_sub(DIGITS)?..)?).ok();
             let in_name = || u32::from_str_radix(in_name()?, 16).ok().filter(|_| plain.len() < name.len());
-            into.symbols.insert(plain.to_vec(), in_table.or_else(in_name));
+            let namespace = self.namespace(at + index * form.stride, form).unwrap_or_default().to_vec();
+            let export = Export { crc: in_table.or_else(in_name), is_gpl: is_gpl(index), namespace };
+            into.symbols.insert(plain.to_vec(), export);
         }
     }
 
@@ -230,6 +262,22 @@ impl Table<'_> {
     /// Where the name of that entry is in the file.
     fn name_offset(&self, at: u64, form: Form) -> Option<u64> {
         self.offset(self.words(at, form)?.1)
+    }
+
+    /// The namespace of that entry: its third word, none where that is 0.
+    fn namespace(&self, at: u64, form: Form) -> Option<&[u8]> {
+        let width = form.width(self.image);
+        let at = at + 2 * width;
+        let target = match form.are_distances {
+            _ if form.stride == 2 * width => return None,
+            true => {
+                let distance = self.image.cursor.u32("__ksymtab", at).ok().filter(|distance| *distance != 0)?;
+                self.address(at)?.wrapping_add_signed(i32::from_ne_bytes(distance.to_ne_bytes()).into())
+            }
+            false => self.image.relocated_word(at).filter(|address| *address != 0)?,
+        };
+        let rest = slice(self.image.bytes, self.offset(target)?, MAX_NAME.min(len64(self.image.bytes)))?;
+        Some(until_zero(rest))
     }
 
     fn words(&self, at: u64, form: Form) -> Option<(u64, u64)> {

@@ -23,7 +23,7 @@ mod system_map;
 mod trim;
 pub(crate) mod unflatten;
 
-pub(crate) use exports::{exports, kernel_exports};
+pub(crate) use exports::{Export, exports, kernel_exports};
 pub(crate) use facts::{BANNER, banner_in, is_64_bit_file, numbers, release_in};
 pub use flatten::{DEFAULT_MAX_SIZE, FlatImage, FlatOptions, flatten};
 pub(crate) use initcalls::initcalls;

@@ -64,6 +64,28 @@ impl<'e, 'a> Module<'e, 'a> {
         self.info.iter().find(|(own, ..)| *own == key.as_bytes()).map(|(_, value, at)| (*value, *at))
     }
 
+    /// May it use what is for modules under the GPL alone (include/linux/license.h, `license_is_gpl_compatible`)? One that says
+    /// nothing may not.
+    pub(crate) fn is_gpl_compatible(&self) -> bool {
+        const LICENSES: [&[u8]; 6] =
+            [b"GPL", b"GPL v2", b"GPL and additional rights", b"Dual BSD/GPL", b"Dual MIT/GPL", b"Dual MPL/GPL"];
+        self.info("license").is_some_and(|(license, _)| LICENSES.contains(&license))
+    }
+
+    /// May it use what is in that namespace (kernel/module/main.c, `verify_namespace_is_imported`)? One that begins with
+    /// `module:` names the modules that may, each to the end or to a `*` (6.16 on).
+    pub(crate) fn imports_namespace(&self, namespace: &[u8]) -> bool {
+        let plain = |name: &[u8]| name.iter().map(|byte| if *byte == b'-' { b'_' } else { *byte }).collect::<Vec<u8>>();
+        let own = self.name().map(plain).unwrap_or_default();
+        let names = namespace.strip_prefix(b"module:").into_iter().flat_map(|names| names.split(|byte| *byte == b','));
+        let is_named = |name: &[u8]| match name.strip_suffix(b"*") {
+            Some(start) => own.starts_with(&plain(start)),
+            None => own == plain(name),
+        };
+        let imports = |(key, value, _): &(&[u8], &[u8], u64)| *key == b"import_ns" && *value == namespace;
+        namespace.is_empty() || names.into_iter().any(is_named) || self.info.iter().any(imports)
+    }
+
     /// The name, as `lsmod` shows it; kernels up to 4.12 have it in `struct module` alone, behind a state and a list.
     pub(crate) fn name(&self) -> Option<&'a [u8]> {
         let stored = || {
@@ -151,6 +173,22 @@ impl<'e, 'a> Module<'e, 'a> {
             _ => ("of an unknown form", None, None),
         };
         Some(Signature { at, form, signer, hash })
+    }
+}
+
+/// Does this kernel refuse a module that uses a namespace without importing it? It complains as of an error, or as of a
+/// warning (CONFIG_MODULE_ALLOW_MISSING_NAMESPACE_IMPORTS); `None` where its text is not there.
+pub(crate) fn refuses_missing_namespaces(kernel: &[u8]) -> Option<bool> {
+    const TEXT: &[u8] = b"from namespace %s, but does not import it.";
+    const FARTHEST: usize = 64;
+    let at = memchr::memmem::find(kernel, TEXT)?;
+    let front = kernel.get(at.saturating_sub(FARTHEST)..at)?;
+    // `KERN_SOH`, and the level.
+    let soh = memchr::memrchr(1, front)?;
+    match front.get(soh + 1)? {
+        b'3' => Some(true),
+        b'4' => Some(false),
+        _ => None,
     }
 }
 

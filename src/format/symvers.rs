@@ -16,6 +16,10 @@ pub(crate) struct Export<'a> {
     pub name: &'a str,
     /// `vmlinux`, or the path of a module in the build.
     pub owner: &'a str,
+    /// `EXPORT_SYMBOL_GPL` and its kin.
+    pub is_gpl: bool,
+    /// The namespace that a module has to import; empty for none.
+    pub namespace: &'a str,
 }
 
 impl<'a> Export<'a> {
@@ -24,7 +28,9 @@ impl<'a> Export<'a> {
         let crc = u32::from_str_radix(fields.first()?.strip_prefix("0x")?, 16).ok()?;
         let kind = fields.iter().position(|field| field.starts_with("EXPORT_")).filter(|kind| *kind >= 3)?;
         let (name, owner) = (*fields.get(1)?, *fields.get(kind - 1)?);
-        Some(Export { crc, name, owner }).filter(|_| !name.is_empty() && !owner.is_empty())
+        let is_gpl = fields.get(kind)?.contains("GPL");
+        let namespace = if kind == 4 { fields.get(2) } else { fields.get(kind + 1) }.copied().unwrap_or_default();
+        Some(Export { crc, name, owner, is_gpl, namespace }).filter(|_| !name.is_empty() && !owner.is_empty())
     }
 }
 
@@ -63,8 +69,13 @@ mod tests {
         let text = "0x4c9d28b0\tphys_base\tvmlinux\tEXPORT_SYMBOL\t\n0xdbfe2e46\tusb_a\tUSB_STORAGE\tdrivers/usb/storage/usb-b\t\
                     EXPORT_SYMBOL_GPL\n0x00000000\told\tfs/x/old\tEXPORT_SYMBOL\n";
         let all = parse(text.as_bytes()).unwrap();
-        assert_eq!(all[0], Export { crc: 0x4c9d_28b0, name: "phys_base", owner: "vmlinux" });
-        assert_eq!(all[1].owner, "drivers/usb/storage/usb-b");
+        assert_eq!(
+            all[0],
+            Export { crc: 0x4c9d_28b0, name: "phys_base", owner: "vmlinux", is_gpl: false, namespace: "" }
+        );
+        assert_eq!((all[1].owner, all[1].is_gpl, all[1].namespace), ("drivers/usb/storage/usb-b", true, "USB_STORAGE"));
+        let newer = parse(b"0x1\ta\tvmlinux\tEXPORT_SYMBOL_GPL\tEXPORTED\n").unwrap();
+        assert_eq!((newer[0].is_gpl, newer[0].namespace), (true, "EXPORTED"));
         assert_eq!(owners(&all).into_iter().collect::<Vec<_>>(), ["old", "usb_b", "vmlinux"]);
         assert!(detect(text.as_bytes()) && !detect(b"0x1\tname\tEXPORT_SYMBOL\n") && !detect(b""));
         assert_eq!(parse(b"0x1\ta\tvmlinux\tEXPORT_SYMBOL\nrest"), Err(28));

@@ -4,8 +4,8 @@ use super::describe::PAYLOAD;
 use super::{Kind, Layer, LayerId, Opened};
 use crate::arch::Arch;
 use crate::bytes::Endian;
-use crate::elf::{Elf, Kind as ElfKind, kernel_exports};
-use crate::format::module::kernel_vermagic;
+use crate::elf::{Elf, Export, Kind as ElfKind, kernel_exports};
+use crate::format::module::{kernel_vermagic, refuses_missing_namespaces};
 use crate::format::{Format, symvers};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -36,7 +36,7 @@ impl std::fmt::Display for Cpu {
     }
 }
 
-type Symbols = BTreeMap<Vec<u8>, Option<u32>>;
+type Symbols = BTreeMap<Vec<u8>, Export>;
 
 /// What is known of it.
 #[derive(Debug)]
@@ -45,7 +45,9 @@ pub(super) struct Abi {
     pub(super) layer: LayerId,
     pub(super) cpu: Option<Cpu>,
     pub(super) vermagic: Option<String>,
-    /// Each symbol of its own, and the checksum where it has one.
+    /// Does it refuse a module that imports no namespace of what it wants (CONFIG_MODULE_ALLOW_MISSING_NAMESPACE_IMPORTS)?
+    pub(super) wants_namespaces: Option<bool>,
+    /// Each symbol of its own.
     pub(super) symbols: Symbols,
     /// Are all of them there?
     pub(super) is_whole: bool,
@@ -60,15 +62,29 @@ impl Abi {
         let file = opened.layer(LayerId(0)).filter(|layer| !layer.is_damaged())?;
         if file.kind == Kind::Known(Format::Symvers) {
             let exports = symvers::parse(opened.bytes(file)).ok()?;
-            let crc = |crc| Some(crc).filter(|crc| *crc != 0);
+            let known = |export: &symvers::Export<'_>| Export {
+                crc: Some(export.crc).filter(|crc| *crc != 0),
+                is_gpl: Some(export.is_gpl),
+                namespace: export.namespace.as_bytes().to_vec(),
+            };
             let (own, others): (Vec<_>, Vec<_>) = exports.iter().partition(|export| export.owner == symvers::KERNEL);
             let symbols = |exports: Vec<&symvers::Export<'_>>| {
-                exports.into_iter().map(|export| (export.name.as_bytes().to_vec(), crc(export.crc))).collect()
+                exports.into_iter().map(|export| (export.name.as_bytes().to_vec(), known(export))).collect()
             };
             let mut modules = symvers::owners(&exports);
             let is_whole = modules.remove(symvers::KERNEL);
             let (symbols, of_modules) = (symbols(own), symbols(others));
-            return Some(Abi { layer: file.id, cpu: None, vermagic: None, symbols, is_whole, modules, of_modules });
+            let (layer, wants_namespaces) = (file.id, None);
+            return Some(Abi {
+                layer,
+                cpu: None,
+                vermagic: None,
+                wants_namespaces,
+                symbols,
+                is_whole,
+                modules,
+                of_modules,
+            });
         }
         let (layer, kernel) = kernel(opened)?;
         let elf = Elf::parse(kernel).ok();
@@ -80,12 +96,13 @@ impl Abi {
         let exports = kernel_exports(kernel, cpu.map(|cpu| cpu.arch)).unwrap_or_default();
         let (symbols, is_whole) = (exports.symbols, exports.is_whole);
         let (modules, of_modules) = Default::default();
-        Some(Abi { layer, cpu, vermagic: kernel_vermagic(kernel), symbols, is_whole, modules, of_modules })
+        let (vermagic, wants_namespaces) = (kernel_vermagic(kernel), refuses_missing_namespaces(kernel));
+        Some(Abi { layer, cpu, vermagic, wants_namespaces, symbols, is_whole, modules, of_modules })
     }
 
     /// Has any symbol a checksum?
     pub(super) fn has_checksums(&self) -> bool {
-        self.symbols.values().chain(self.of_modules.values()).any(Option::is_some)
+        self.symbols.values().chain(self.of_modules.values()).any(|export| export.crc.is_some())
     }
 }
 

@@ -5,6 +5,8 @@ use crate::elf_builder::{Builder, ET_REL, GLOBAL, PT_LOAD, SHF_ALLOC, SHF_WRITE,
 use crate::files;
 use crate::support::{debian, debian_kernel, kimage, missing, put, read, run, run_ok, stderr, stdout, tempdir, tool};
 use kimage::codec::Codec;
+use kimage::inspect::verify::fits as fits_kernel;
+use kimage::inspect::{Limits, open};
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -185,7 +187,7 @@ const MAGIC: &str = "6.1.0-test SMP preempt mod_unload modversions ";
 /// A kernel that exports these symbols, and forty more.
 fn kernel(tables: Tables, magic: &str, own: &[(&str, u32)]) -> Vec<u8> {
     const BASE: u64 = 0xffff_ffff_8100_0000;
-    let more: Vec<String> = (0..40).map(|n| format!("exported_{n}")).collect();
+    let more: Vec<String> = (0..40).map(|n| format!("exported_{n:02}")).collect();
     let exports: Vec<(&str, u32)> = own.iter().copied().chain(more.iter().map(|name| (&**name, 7))).collect();
     let release = magic.split(' ').next().unwrap();
     let mut head = format!("Linux version {release} (a@b) (gcc 12) #1 SMP\n\0{magic}\0").into_bytes();
@@ -327,6 +329,105 @@ fn against_a_builds_module_symvers() {
     }
     let damaged = put(dir.path(), "damaged", format!("{own}and more\n").as_bytes());
     assert_eq!(run(kimage().arg("verify").arg(damaged)).status.code(), Some(1));
+}
+
+/// Symbols for the GPL alone, and those of a namespace: by the sections of a vmlinux, by the order of the names in a flat table, by
+/// Module.symvers. The oracle is kernel/module/main.c, whose answers stand beside.
+#[test]
+fn licenses_and_namespaces() {
+    let dir = tempdir();
+    const MAGIC_ALONE: &str = "6.1.0-test SMP preempt mod_unload ";
+    let info = |more: &str| -> &'static [u8] {
+        format!("vermagic={MAGIC_ALONE}\0depends=\0name=kvm-x\0{more}").into_bytes().leak()
+    };
+    let module = |more: &str| Module { info: info(more), imports: &[("zz_last", 0)], ..X86 };
+    let imports = |name: &'static str, more: &str| {
+        let mut elf = module(more);
+        elf.imports = vec![(name, 7)].leak();
+        elf.elf()
+    };
+    // In the order of the names: those for all, then those for the GPL.
+    let all: Vec<(String, u32)> = (10..60).map(|n| (format!("free_{n}"), 7)).collect();
+    let mut symvers = String::new();
+    for (name, crc) in &all {
+        symvers += &format!("{crc:#010x}\t{name}\tvmlinux\tEXPORT_SYMBOL\t\n");
+    }
+    symvers += "0x00000007\tclosed_1\tvmlinux\tEXPORT_SYMBOL_GPL\t\n0x00000007\tclosed_2\tvmlinux\tEXPORT_SYMBOL_GPL\tDMA_BUF\n\
+                0x00000007\tclosed_3\tvmlinux\tEXPORT_SYMBOL_GPL\tmodule:kvm-*,other\n";
+    for (what, module, wanted) in [
+        ("GPL", imports("closed_1", "license=GPL\0"), &[][..]),
+        ("dual", imports("closed_1", "license=Dual MIT/GPL\0"), &[]),
+        ("proprietary", imports("closed_1", "license=Proprietary\0"), &["module.license"]),
+        ("like GPL", imports("closed_1", "license=GPL v3\0"), &["module.license"]),
+        ("none", imports("closed_1", ""), &["module.license"]),
+        ("for all", imports("free_11", "license=Proprietary\0"), &[]),
+        ("imported", imports("closed_2", "license=GPL\0import_ns=X\0import_ns=DMA_BUF\0"), &[]),
+        ("not imported", imports("closed_2", "license=GPL\0import_ns=X\0"), &["module.unknown"]),
+        ("for modules of that name", imports("closed_3", "license=GPL\0"), &[]),
+    ] {
+        let (ids, status, report) = fits(dir.path(), &module, symvers.as_bytes());
+        let ids: Vec<&str> = ids.iter().map(String::as_str).filter(|id| *id != "module.unchecked").collect();
+        assert_eq!((&*ids, status), (wanted, i32::from(!wanted.is_empty())), "{what}: {report}");
+    }
+    // A kernel whose table has two runs of names; one that complains of namespaces, and one that warns.
+    let mut own: Vec<(&str, u32)> = vec![("_printk", 7)];
+    own.extend(all.iter().map(|(name, crc)| (name.as_str(), *crc)));
+    own.push(("closed_1", 7));
+    let plain = Tables { width: 4, sections: false, ..PLAIN };
+    let kernel = |magic: &str| kernel(plain, magic, &own);
+    for (what, module, wanted) in [
+        ("GPL", imports("closed_1", "license=GPL\0"), &[][..]),
+        ("proprietary", imports("closed_1", "license=Proprietary\0"), &["module.license"]),
+        ("for all", imports("free_11", "license=Proprietary\0"), &[]),
+    ] {
+        let (ids, _, report) = fits(dir.path(), &module, &kernel(MAGIC_ALONE));
+        assert_eq!(ids, wanted, "{what}: {report}");
+    }
+}
+
+/// Debian's kernels say of each symbol what Module.symvers of their build says: for the GPL alone or not, and its namespace; and
+/// refuse what is not imported, as CONFIG_MODULE_ALLOW_MISSING_NAMESPACE_IMPORTS is not set.
+#[test]
+fn licenses_and_namespaces_of_debians() {
+    for name in ["bookworm-amd64-cloud-amd64", "bookworm-armhf-armmp", "trixie-amd64-cloud-amd64"] {
+        let Some(kernel) = debian_kernel(name) else { continue };
+        let symvers = kernel.with_file_name("modules").join("Module.symvers");
+        let Ok(text) = fs::read_to_string(&symvers) else {
+            missing(&format!("no {} (sh tests/fetch-debian.sh)", symvers.display()));
+            continue;
+        };
+        let lines = text.lines().map(|line| line.split('\t').collect::<Vec<_>>());
+        let own: Vec<_> = lines.filter(|fields| fields[2] == "vmlinux").collect();
+        let find = |is: &dyn Fn(&[&str]) -> bool| -> Vec<String> {
+            own.iter().filter(|fields| is(fields)).map(|fields| fields[1].to_owned()).collect()
+        };
+        let free: Vec<String> = find(&|fields| fields[3] == "EXPORT_SYMBOL" && fields[4].is_empty());
+        let closed: Vec<String> = find(&|fields| fields[3] == "EXPORT_SYMBOL_GPL" && fields[4].is_empty());
+        let spaced: Vec<String> = find(&|fields| !fields[4].is_empty());
+        assert!(free.len() > 1000 && closed.len() > 1000 && spaced.len() > 10, "{name}");
+        let machine = if name.contains("armhf") { 40 } else { 62 };
+        let image = read(&kernel);
+        let opened = open(&image, &Limits::default()).unwrap();
+        let ask = fits_kernel(&opened);
+        let wants = |names: &[&[String]], license: &str| {
+            let info = format!("license={license}\0").into_bytes().leak();
+            let imports: Vec<(&'static str, u32)> =
+                names.iter().copied().flatten().map(|name| (&*name.clone().leak(), 0)).collect();
+            let module = Module { info, imports: imports.leak(), machine, is_64: machine == 62, ..X86 }.elf();
+            let found = ask(&open(&module, &Limits::default()).unwrap()).findings;
+            let message = |rule: &str| {
+                found.iter().find(|it| it.finding.rule == rule).map(|it| it.finding.message.clone()).unwrap_or_default()
+            };
+            ["module.license", "module.namespace", "module.unchecked", "module.symbol"].map(message)
+        };
+        assert_eq!(wants(&[&free], "Proprietary"), [""; 4], "{name}");
+        assert_eq!(wants(&[&free, &closed], "GPL"), [""; 4], "{name}");
+        let count = |names: &[String]| format!("and {} more", names.len() - 1);
+        let [license, namespace, ..] = wants(&[&free, &closed], "Proprietary");
+        assert!(license.contains(&count(&closed)) && namespace.is_empty(), "{name}: {license} {namespace}");
+        let [license, namespace, ..] = wants(&[&free, &spaced], "GPL");
+        assert!(license.is_empty() && namespace.contains(&count(&spaced)), "{name}: {license} {namespace}");
+    }
 }
 
 #[test]

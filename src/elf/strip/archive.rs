@@ -62,7 +62,10 @@ pub(crate) fn strip_archive<'a>(bytes: &'a [u8], options: &StripOptions) -> Resu
     }
     let has_table = archive.symbols().ok().flatten().is_some() && !members.is_empty();
     if has_table && has_mips64 {
-        return Err(cannot("it has a symbol table of 64-bit MIPS, whose form is not known", help));
+        return Err(cannot(
+            "it has a symbol table of 64-bit MIPS, which one strip writes in 32 bits and another in 64",
+            help,
+        ));
     }
     let too_large = || cannot("it does not fit 4 GiB", help);
     let mut out = Reserver::new();

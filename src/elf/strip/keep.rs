@@ -66,8 +66,8 @@ fn check_object_section(section: &Section<'_>) -> Result<()> {
         "is of another kind than its name says"
     } else if section.kind == SHT_NOTE && section.name.starts_with(b".gnu.build.attributes") {
         "has build attributes, which strip would merge"
-    } else if section.name.starts_with(b".stab") || section.name.starts_with(b".gnu.lto_") {
-        "is for another compiler run"
+    } else if section.name.starts_with(b".stab") {
+        "has debug information of the old kind, stabs"
     } else if section.kind >= SHT_LOOS && section.info != 0 {
         "says something of others in a way of its own"
     } else if section.flags & SHF_INFO_LINK != 0 {

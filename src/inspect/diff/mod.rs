@@ -119,13 +119,13 @@ pub fn abi(left: &Opened<'_>, right: &Opened<'_>) -> crate::Result<Diff> {
     let show = |crc: &Option<u32>| crc.map_or("exported".to_owned(), |crc| format!("{crc:#010x}"));
     let both = one.has_checksums() && other.has_checksums();
     if one.has_checksums() != other.has_checksums() {
-        let count = |abi: &Abi| Some(abi.symbols.values().flatten().count().to_string());
+        let count = |abi: &Abi| Some(abi.symbols.values().filter(|export| export.crc.is_some()).count().to_string());
         changes.push(Change::new(Aspect::Fact, "checksums", count(&one), count(&other)));
     }
     let with_modules = !one.of_modules.is_empty() && !other.of_modules.is_empty();
     let all = |abi: &'_ Abi| -> BTreeMap<Vec<u8>, Option<u32>> {
         let others = abi.of_modules.iter().filter(|_| with_modules);
-        abi.symbols.iter().chain(others).map(|(name, crc)| (name.clone(), *crc)).collect()
+        abi.symbols.iter().chain(others).map(|(name, export)| (name.clone(), export.crc)).collect()
     };
     let (old, new) = (all(&one), all(&other));
     let names: BTreeSet<&Vec<u8>> = old.keys().chain(new.keys()).collect();

@@ -1,5 +1,5 @@
 //! Does a kernel module fit a kernel? The kernel's own questions when it loads one (kernel/module/main.c and version.c, Linux
-//! 6.1): CPU, vermagic, each symbol that it wants and the checksum of its type.
+//! 6.1): CPU, vermagic, each symbol that it wants, the checksum of its type, its license and its namespace.
 
 use super::{LayerFinding, Verified};
 use crate::bytes::printable;
@@ -28,6 +28,12 @@ rules! {
     SYMBOL = "module.symbol", Error, "symbol that the module wants",
         "the kernel refuses the module (\"Unknown symbol\")",
         "build the kernel with what exports it, or the module for this kernel";
+    LICENSE = "module.license", Error, "license of the module",
+        "the kernel refuses the module (\"Unknown symbol\"): it uses what is for modules under the GPL alone",
+        "give it MODULE_LICENSE(\"GPL\") if that is its license, or use other symbols";
+    NAMESPACE = "module.namespace", Error, "namespaces that the module imports",
+        "the kernel refuses the module (\"uses symbol ... from namespace ..., but does not import it\")",
+        "add MODULE_IMPORT_NS of that namespace to its source";
     UNCHECKED = "module.unchecked", Note, "module and kernel",
         "nobody looked whether the kernel takes the module in this respect",
         "hold it against both, one after the other: the kernel's image, and the Module.symvers of its build";
@@ -103,16 +109,46 @@ fn symbols(module: &Module<'_, '_>, abi: &Abi, checks: &mut Checks) {
     }
     // Who has checksums at all compares them.
     let compares = versions.is_some() && abi.has_checksums();
-    let (mut missing, mut wrong) = (Vec::new(), Vec::new());
+    let (mut missing, mut wrong, mut closed, mut foreign) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (is_free, mut is_license_known) = (module.is_gpl_compatible(), true);
     // The layout of `struct module` comes first, whatever is wanted.
     for name in [&b"module_layout"[..]].into_iter().filter(|name| own.contains_key(name)).chain(wanted) {
-        match abi.symbols.get(name).or_else(|| abi.of_modules.get(name)) {
-            None if name != b"module_layout" => missing.push(text(name)),
-            Some(Some(crc)) if compares && own.get(name) != Some(crc) => {
-                let found = own.get(name).map_or("none".to_owned(), |own| Hex((*own).into()).to_string());
-                wrong.push((format!("{} for {}", found, text(name)), Hex((*crc).into()).to_string()));
+        let Some(export) = abi.symbols.get(name).or_else(|| abi.of_modules.get(name)) else {
+            if name != b"module_layout" {
+                missing.push(text(name));
             }
-            _ => {}
+            continue;
+        };
+        if let Some(crc) = export.crc.filter(|crc| compares && own.get(name) != Some(crc)) {
+            let found = own.get(name).map_or("none".to_owned(), |own| Hex((*own).into()).to_string());
+            wrong.push((format!("{} for {}", found, text(name)), Hex(crc.into()).to_string()));
+        }
+        is_license_known &= is_free || export.is_gpl.is_some();
+        if !is_free && export.is_gpl == Some(true) {
+            closed.push(text(name));
+        }
+        if !module.imports_namespace(&export.namespace) {
+            foreign.push(format!("{} of {}", text(name), text(&export.namespace)));
+        }
+    }
+    let (license, at) = module.info("license").map_or((None, None), |(value, at)| (Some(text(value)), Some(at)));
+    let license = license.map_or("none".to_owned(), |license| format!("`{license}`"));
+    if closed.is_empty() && !is_license_known {
+        let found = format!("{license}; which symbols are for the GPL alone is not known");
+        checks.not_checked(&UNCHECKED, at, found, "symbols that are for modules under the GPL alone");
+    } else {
+        let wanted = format!("one compatible with the GPL, for {}", first(&closed));
+        checks.expect(&LICENSE, at, closed.is_empty(), license, wanted);
+    }
+    match abi.wants_namespaces {
+        _ if foreign.is_empty() => checks.expect(&NAMESPACE, None, true, "", ""),
+        Some(refuses) => {
+            let found = format!("none for {}", first(&foreign));
+            checks.expect(&NAMESPACE, None, !refuses, found, "the namespace of each symbol that it uses");
+        }
+        None => {
+            let found = format!("{} is not imported: not known whether the kernel takes that", first(&foreign));
+            checks.not_checked(&UNKNOWN, None, found, "namespaces of symbols");
         }
     }
     if compares {
