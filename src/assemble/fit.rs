@@ -2,13 +2,14 @@
 
 use super::kernel::{Kernel, cut_off};
 use super::{Assembled, Derived, Facts, Step};
+use crate::bytes::Align;
 use crate::codec::Codec;
 use crate::error::{Error, Result};
 use crate::finding::{Finding, Severity};
 use crate::format::Format;
 use crate::format::dts::Source;
 use crate::format::fdt::{Dtb, Node, Property, Reservation, Tree};
-use crate::format::fit::{self, Algorithm, BootView, Fit, Options};
+use crate::format::fit::{self, Algorithm, BootView, External, Fit, FitLayout, Options};
 use crate::format::uimage::{ARCH, OS, OS_LINUX, arch_word, comp_word};
 use std::collections::HashMap;
 
@@ -118,6 +119,62 @@ pub fn fit_from_blob<'a>(bytes: &'a [u8], options: &Options, force: bool) -> Res
     }
     let reservations = fit.dtb().reservations().map_err(fail)?;
     assembled(fit.to_node(), &reservations, options, force, Vec::new(), Vec::new())
+}
+
+/// The FIT `bytes` with other data in one image, its hashes made anew, in the layout of mkimage's that it has now; `None` where it
+/// has none of these, or a signature.
+pub(crate) fn fit_with_data(bytes: &[u8], image: &str, data: &[u8]) -> Result<Option<Vec<u8>>> {
+    /// Each stands for those from the one before on.
+    const LAYOUTS: [&str; 4] = ["2023", "2025.07", "2026.01", "2026"];
+    let fail = |error: crate::bytes::FieldError| Error::input("IMAGE", error);
+    let fit = Fit::parse(bytes).map_err(fail)?;
+    let reservations = fit.dtb().reservations().map_err(fail)?;
+    // As it was compiled: mkimage adds time and hashes.
+    let mut old = fit.to_node();
+    old.properties.retain(|property| property.name != "timestamp");
+    for image in old.child_mut("images").into_iter().flat_map(|images| &mut images.children) {
+        for hash in image.children.iter_mut().filter(|node| node.name.starts_with("hash")) {
+            hash.properties.retain(|property| property.name != "value");
+        }
+    }
+    let placements: Vec<_> = fit.images().filter_map(|image| image.placement().ok().flatten()).collect();
+    let is_external = placements.iter().any(|placement| !matches!(placement, fit::Placement::Embedded(_)));
+    let position = placements.iter().filter_map(|placement| match placement {
+        fit::Placement::Position(range) => Some(range.start),
+        _ => None,
+    });
+    let position = position.min();
+    let externals: Vec<Option<External>> = match is_external {
+        false => vec![None],
+        true => [None, Align::new(4096)].map(|align| Some(External { align, position })).to_vec(),
+    };
+    // Where the data was a property of the node, nothing tells any more: bytes that were left over prove it right.
+    let places = if is_external { 0..4 } else { 0..1 };
+    for place in places {
+        let mut root = old.clone();
+        for image in root.child_mut("images").into_iter().flat_map(|images| &mut images.children).filter(|_| place > 0)
+        {
+            let len = image.properties.len().min(place + 1);
+            image.properties.get_mut(..len).into_iter().for_each(|first| first.rotate_left(1));
+        }
+        for layout in LAYOUTS.into_iter().filter_map(FitLayout::from_release) {
+            for external in externals.iter().copied() {
+                let options = Options { time: fit.timestamp().unwrap_or(0), external, unsigned: false, layout };
+                let made = |root: Node<'_>| -> Result<Vec<u8>> {
+                    let mut out = Vec::new();
+                    fit::plan(root, &reservations, &options)?.plan.emit(&mut out)?;
+                    Ok(out)
+                };
+                if made(root.clone()).is_ok_and(|made| bytes.starts_with(&made)) {
+                    let images = root.child_mut("images");
+                    let Some(node) = images.and_then(|images| images.child_mut(image)) else { return Ok(None) };
+                    node.set(Property::bytes("data", data));
+                    return made(root).map(Some);
+                }
+            }
+        }
+    }
+    Ok(None)
 }
 
 /// Is it a compiled tree, for [`fit_from_blob`]?

@@ -12,6 +12,7 @@ mod standalone;
 mod uimage;
 
 pub use boot_elf::{ElfRequest, boot_elf};
+pub(crate) use fit::fit_with_data;
 pub use fit::{FitFacts, FitFile, FitImage, FitRequest, fit, fit_from_blob, fit_from_source, is_tree_blob};
 pub(crate) use kernel::packed_release;
 pub use pad::{Padding, pad};

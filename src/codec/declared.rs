@@ -86,13 +86,23 @@ impl Codec {
 
     /// How much the stream that is `bytes` is worth, whatever it declares.
     pub(crate) fn worth(self, bytes: &[u8]) -> u64 {
-        self.undeclared_size(LEAST.max(len64(bytes).saturating_mul(PER_BYTE)))
+        self.worth_of(bytes, LEAST)
+    }
+
+    fn worth_of(self, bytes: &[u8], undeclared: u64) -> u64 {
+        self.undeclared_size(undeclared.max(len64(bytes).saturating_mul(PER_BYTE)))
+    }
+
+    /// Where to stop unpacking the stream that begins `bytes`: at what it declares, or else at what one is worth that declares
+    /// nothing, by `undeclared` bytes of memory.
+    pub(crate) fn most(self, bytes: &[u8], undeclared: u64) -> u64 {
+        self.declared_size(bytes).unwrap_or(0).max(self.worth_of(bytes, undeclared))
     }
 
     /// Where to stop unpacking the stream that begins `bytes`, when nobody asked for more: at what it declares, or else at
     /// what it is worth.
     pub(crate) fn expected_most(self, bytes: &[u8]) -> u64 {
-        self.declared_size(bytes).unwrap_or(0).max(self.worth(bytes))
+        self.most(bytes, LEAST)
     }
 }
 

@@ -29,6 +29,8 @@ pub(super) struct Driver {
     module: Option<String>,
     /// Functions of which each shows that it is built in.
     pub(super) symbols: Vec<String>,
+    /// The option that it is a part of: it is a module where that is one.
+    pub(super) of: Option<String>,
     /// Before there was the option, kernels had it.
     pub(super) older: bool,
 }

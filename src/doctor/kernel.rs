@@ -149,6 +149,13 @@ impl<'k> Kernel<'k> {
 
     fn look(&self, option: &str) -> (Answer, &'static str) {
         let driver = self.data.option.get(option);
+        let found = self.look_alone(option);
+        let whole = driver.and_then(|driver| driver.of.as_deref()).filter(|_| found.0 == Answer::Yes);
+        whole.map_or(found, |whole| self.look_alone(whole))
+    }
+
+    fn look_alone(&self, option: &str) -> (Answer, &'static str) {
+        let driver = self.data.option.get(option);
         let older = driver.is_some_and(|driver| driver.older);
         if let Some(config) = &self.config {
             return (config.answer(option, older), "its own configuration");

@@ -4,6 +4,7 @@
 //! A kernel is taken out, changed where it stands in memory and put back into the place that it had, so that nothing that its
 //! decompressor was linked with changes. Where that is not possible, x86 kernels get kimage's own boot stub.
 
+mod container;
 mod kernel;
 mod packed;
 
@@ -44,7 +45,7 @@ pub struct EditRequest<'a> {
 }
 
 /// An image with something in it changed: x86 bzImage, ARM zImage, arm64 and RISC-V `Image` and flat kernels, compressed or not,
-/// uImages of these.
+/// zboot images; uImages, FITs and Android's boot images of these.
 ///
 /// The steps of the result say what was done. Signatures are left out, checksums computed anew.
 ///
@@ -135,11 +136,14 @@ impl Work<'_, '_> {
             Some(Format::BzImage) => self.bzimage(bytes),
             Some(Format::ZImage) => self.zimage(bytes),
             Some(Format::UImage) => self.uimage(bytes),
+            Some(Format::Zboot) => self.zboot(bytes),
+            Some(Format::Android) => self.boot_image(bytes),
+            Some(Format::Fit) => self.fit(bytes),
             Some(Format::Compressed(codec)) => self.stream(codec, bytes),
             Some(Format::Image64(_)) => self.flat(bytes),
             None if crate::elf::release_in(bytes).is_some() => self.flat(bytes),
             _ => {
-                let want = "a bzImage, zImage or Image, compressed or not, or a uImage of one";
+                let want = "a bzImage, zImage or Image, compressed or not, or a uImage, FIT or boot image of one";
                 let help = "take the kernel out first: kimage extract IMAGE kernel";
                 Err(Error::wrong_input("IMAGE", assemble::describe(bytes), want, help))
             }
@@ -192,7 +196,9 @@ impl Work<'_, '_> {
     /// A compressed kernel by itself, as Image.gz; what is behind the stream stays.
     fn stream(&mut self, codec: Codec, bytes: &[u8]) -> Result<Vec<u8>> {
         let mut kernel = Vec::new();
-        let inflated = codec.decompress_one(bytes, self.request.limits.size, &mut kernel)?;
+        let limits = &self.request.limits;
+        let most = limits.size.min(codec.most(bytes, limits.undeclared));
+        let inflated = codec.decompress_one(bytes, most, &mut kernel)?;
         let was_in_stream = std::mem::replace(&mut self.is_in_stream, true);
         let changed = self.image(&kernel)?;
         self.is_in_stream = was_in_stream;

@@ -3,7 +3,7 @@
 //! Source: <https://source.android.com/docs/core/architecture/bootloader/boot-image-header>, and
 //! <https://source.android.com/docs/core/architecture/partitions/vendor-boot-partitions>.
 
-use crate::bytes::{Cursor, Field, FieldError, hex, len64, slice, slice_at, until_zero};
+use crate::bytes::{Cursor, Field, FieldError, hex, len64, overwrite, slice, slice_at, until_zero};
 use crate::finding::{Checks, rules};
 use crate::format::footprint::{Footprint, Stage};
 use crate::layout::RegionKind;
@@ -184,6 +184,28 @@ impl<'a> BootImage<'a> {
             hash.update(u32::try_from(contents.len()).unwrap_or(u32::MAX).to_le_bytes());
         }
         hash.finalize().into()
+    }
+
+    /// The image with another kernel in it, without the certificate of version 4; `None` when a size does not fit its field.
+    pub(crate) fn with_kernel(&self, bytes: &[u8], kernel: &[u8]) -> Option<Vec<u8>> {
+        let page = usize::try_from(self.page_size.max(1)).ok()?;
+        let first = self.sections.first()?;
+        let mut out = slice(bytes, 0, first.at.start)?.to_vec();
+        for section in &self.sections {
+            let contents = match section.name {
+                "kernel" => kernel,
+                "signature" => &[],
+                _ => slice_at(bytes, &section.at)?,
+            };
+            overwrite(&mut out, section.field.1, &u32::try_from(contents.len()).ok()?.to_le_bytes())?;
+            out.extend_from_slice(contents);
+            out.resize(out.len().next_multiple_of(page), 0);
+        }
+        if self.id.iter().any(|byte| *byte != 0) {
+            let id = BootImage::parse(&out).ok()?.computed_id(&out);
+            overwrite(&mut out, ID_AT, &id)?;
+        }
+        Some(out)
     }
 
     fn parse_old(bytes: &'a [u8], cursor: &Cursor<'a>, version: u32) -> Result<Self, FieldError> {

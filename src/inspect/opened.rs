@@ -452,9 +452,13 @@ impl<'a> Opened<'a> {
             }
         }
         if is_initrd && inflated.is_ok() {
+            let layer = self.layers.get_mut(parent.0);
             if !Cpio::detect(&data) {
-                let finding = initrd::no_archive();
-                self.layers.get_mut(parent.0).into_iter().for_each(|layer| layer.findings.push(finding.clone()));
+                layer.into_iter().for_each(|layer| layer.findings.push(initrd::no_archive()));
+            } else if codec == codec::Codec::Lz4Frame {
+                // Of a further segment it is said already.
+                let first = layer.into_iter().filter(|layer| !initrd::is_further(&layer.name));
+                first.for_each(|layer| layer.findings.push(initrd::newer_lz4().at(0)));
             }
             self.follow(parent, consumed);
         }

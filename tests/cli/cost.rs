@@ -6,7 +6,7 @@
 
 use crate::costly;
 use crate::files;
-use crate::support::{kimage, read, run, run_ok, stdout, tempdir};
+use crate::support::{kimage, put, read, run, run_ok, stderr, stdout, tempdir};
 use kimage::codec::Codec;
 use std::fs;
 use std::path::Path;
@@ -108,6 +108,18 @@ fn tables_of_many_entries() {
     let out = tempdir();
     let folder = out.path().join("parts").display().to_string();
     bounded("multi", 20_000, &[&["extract", "--all", &folder]], costly::multi);
+}
+
+/// A small file of many parts that are the same bytes fills no disk.
+#[test]
+fn all_parts_together_have_a_bound() {
+    let dir = tempdir();
+    let file = put(dir.path(), "fit", &costly::fit(100, 1 << 20));
+    let folder = dir.path().join("parts");
+    let output = run(kimage().arg("extract").arg(&file).arg("--all").arg(&folder).args(["--limit", "16M"]));
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("bytes together") && stderr(&output).contains("--limit"), "{}", stderr(&output));
+    assert!(!folder.exists());
 }
 
 #[test]

@@ -113,6 +113,27 @@ fn root_devices() {
     assert_finds(&request, &[("doctor.root", "only as a module")]);
 }
 
+/// ext4's driver mounts ext2, too: as a module where that is one (fs/ext4/Kconfig: EXT4_USE_FOR_EXT2 is no driver of its own).
+#[test]
+fn ext4_for_ext2() {
+    let config = |ext4: &str| {
+        format!(
+            "CONFIG_64BIT=y\nCONFIG_BLOCK=y\nCONFIG_BLK_DEV_INITRD=y\nCONFIG_BINFMT_ELF=y\nCONFIG_DEVTMPFS=y\nCONFIG_MMC_BLOCK=y\nCONFIG_EXT4_FS={ext4}\nCONFIG_EXT4_USE_FOR_EXT2=y\n"
+        )
+    };
+    let cmdline = Some("root=/dev/mmcblk0p1 rootwait rootfstype=ext2");
+    let built_in = config("y");
+    assert_finds(&Request { config: Some(&built_in), cmdline, ..Request::default() }, &[]);
+    let module = config("m");
+    let wanted = [("doctor.root_filesystem", "only as a module")];
+    assert_finds(&Request { config: Some(&module), cmdline, ..Request::default() }, &wanted);
+    let init = program();
+    let files = [("init", 0o100_755, &init[..]), ("lib", 0o040_755, b""), ("lib/ext4.ko", 0o100_644, b"x")];
+    let initrd = archive(&files);
+    let request = Request { config: Some(&module), cmdline, initrds: vec![&initrd], ..Request::default() };
+    assert!(rules(&request).iter().all(|found| found.0 != "doctor.root_filesystem"));
+}
+
 #[test]
 fn nothing_is_said_of_what_is_not_known() {
     let init = program();

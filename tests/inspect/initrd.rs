@@ -138,6 +138,7 @@ fn junk_is_found() {
     check("a stream at an odd place behind a stream", &[&gzip[..], &[0; 3], &gzip].concat(), false);
     check("no archive inside", &[&plain[..], &files::gzip(b"just text")].concat(), true);
     check("newer lz4", &[&plain[..], &files::packed(Codec::Lz4Frame, &plain)].concat(), true);
+    check("newer lz4 alone", &files::packed(Codec::Lz4Frame, &plain), true);
     check("compressed twice", &files::gzip(&[&plain[..], &gzip].concat()), true);
     // Damage stays an error.
     let mut cut = [&plain[..], &gzip].concat();

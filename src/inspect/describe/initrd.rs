@@ -49,6 +49,11 @@ pub(in crate::inspect) fn no_archive() -> Finding {
     junk("a segment of the initial RAM disk that is compressed, and no cpio archive inside")
 }
 
+/// A segment that the kernel does not unpack.
+pub(in crate::inspect) fn newer_lz4() -> Finding {
+    junk("a segment in lz4's newer frame format: the kernel reads the legacy one (lz4 -l)")
+}
+
 fn junk(message: impl Into<String>) -> Finding {
     rules::INITRAMFS_JUNK.finding(message)
 }
@@ -101,8 +106,7 @@ pub(in crate::inspect) fn next(bytes: &[u8], end: u64, archive: bool, inside: bo
                 next.finding = Some(junk(message).at(start));
             }
             if codec == Codec::Lz4Frame {
-                let message = "a segment in lz4's newer frame format: the kernel reads the legacy one (lz4 -l)";
-                next.finding = Some(junk(message).at(start));
+                next.finding = Some(newer_lz4().at(start));
             }
             next.segment = Some(segment.kind(Kind::Known(Format::Compressed(codec))));
         }

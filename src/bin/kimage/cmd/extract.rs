@@ -50,6 +50,14 @@ pub(crate) fn extract(args: &Extract) -> Result<()> {
     let opened = open(&input, &limits).with_context(|| input.name())?;
     message::left_out(&opened);
     if let Some(folder) = &args.all {
+        let total: u64 = opened.parts().iter().map(|part| part.at.end - part.at.start).fold(0, u64::saturating_add);
+        let most = limits.size.max(2 * input.len() as u64);
+        if total > most {
+            bail!(
+                "{}: its parts have {total} bytes together, more than {most}; allow it by --limit, or name the parts one by one",
+                input.name()
+            );
+        }
         return write_all(folder, &opened, args.sync);
     }
     if args.json {
