@@ -93,7 +93,7 @@ pub enum Error {
     Kernel(kernel::Error),
     /// No boot stub unpacks it.
     #[error("kimage has no boot stub that unpacks {codec}")]
-    #[diagnostic(help("take gzip, lz4, xz, zstd or none"))]
+    #[diagnostic(help("take gzip, lz4, xz or zstd"))]
     NoBootStub {
         /// The codec.
         codec: &'static str,

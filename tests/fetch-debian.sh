@@ -148,4 +148,26 @@ fetch_programs() {
     mv "$work/new" "$folder"
 }
 fetch_programs || { echo "NOT FETCHED: memtest86+, ipxe, syslinux-common" >&2; failed=1; }
+
+# Boot loaders for arm64, whose packages are of that CPU (tests/boot/zboot.rs).
+fetch_loaders() {
+    folder=$cache/trixie-arm64-programs
+    if [ -d "$folder" ]; then
+        echo "there already: $folder"
+        return 0
+    fi
+    update_apt trixie arm64 || return 1
+    rm -rf "$work/deb" "$work/new"
+    mkdir "$work/deb" "$work/new"
+    (cd "$work/deb" && private_apt trixie arm64 apt-get download systemd-boot-efi grub-efi-arm64-bin >"$work/log" 2>&1) || {
+        cat "$work/log" >&2
+        return 1
+    }
+    for package in "$work"/deb/*.deb; do
+        dpkg-deb -x "$package" "$work/deb/root"
+    done
+    cp -r "$work/deb/root/usr/lib/grub/arm64-efi" "$work/deb/root/usr/lib/systemd/boot/efi/systemd-bootaa64.efi" "$work/new/" || return 1
+    mv "$work/new" "$folder"
+}
+fetch_loaders || { echo "NOT FETCHED: systemd-boot, GRUB for arm64" >&2; failed=1; }
 exit $failed

@@ -72,6 +72,7 @@ needs='
     mformat:mtools
     mkfs.ext4:e2fsprogs
     /usr/lib/grub/x86_64-efi/moddep.lst:grub-efi-amd64-bin
+    /usr/share/qemu-efi-aarch64/QEMU_EFI.fd:qemu-efi-aarch64
     openssl:openssl
     sbsign:sbsigntool
     swtpm:swtpm

@@ -10,6 +10,7 @@ pub(crate) mod payload;
 mod rules;
 mod standalone;
 mod uimage;
+mod zboot;
 
 pub use boot_elf::{ElfRequest, boot_elf};
 pub(crate) use fit::fit_with_data;
@@ -21,6 +22,7 @@ pub(crate) use rules::RULES;
 pub(crate) use standalone::rewrapped;
 pub use standalone::{DEFAULT_MAX_MEMORY, StandaloneRequest, bzimage_standalone, is_for_standalone_stub};
 pub use uimage::{Derived, UImageRequest, uimage};
+pub use zboot::{ZbootRequest, zboot};
 
 // What the requests are made of.
 pub use crate::elf::{DEFAULT_MAX_SIZE, FlagList, FlatOptions, RemoveList, SectionFlags};
@@ -162,6 +164,23 @@ pub enum Facts {
         pvh_entry: Option<u64>,
         /// Its addresses are chosen at random.
         kaslr: bool,
+    },
+    /// EFI zboot image around kimage's own EFI program.
+    Zboot {
+        /// `kimage`.
+        stub: &'static str,
+        /// The CPU.
+        arch: &'static str,
+        /// The kernel's release, where its banner is found.
+        kernel_version: Option<String>,
+        /// The codec by which the kernel is compressed.
+        compression: &'static str,
+        /// Bytes of the kernel.
+        kernel_size: u64,
+        /// Bytes of the kernel, compressed.
+        payload_size: u64,
+        /// Bytes of memory that it needs in one piece to start.
+        memory: u64,
     },
     /// An image with something in it changed.
     Edited {

@@ -32,6 +32,12 @@ rules! {
     pub(super) APPENDED_DTB = "zimage.appended_dtb", Warning, "device tree magic number in the decompressor",
         "the kernel may not look for a device tree behind itself",
         "an appended tree needs CONFIG_ARM_APPENDED_DTB=y; without it the kernel ignores the tree";
+    pub(super) ZBOOT_PROGRAM = "zboot.program", Note, "EFI program of a zboot image",
+        "kimage's own unpacks and starts the kernel in its place",
+        "";
+    pub(super) ZBOOT_SIGNATURE = "zboot.signature", Note, "the kernel's own signature",
+        "it is left out: firmware looks at that of the whole image",
+        "sign the new image for UEFI Secure Boot";
     pub(super) KERNEL_APPENDED_DTB = "kernel.appended_dtb", Warning, "symbol __appended_dtb",
         "whether the kernel looks for a device tree behind its end is not known",
         "it does if its .config says CONFIG_MIPS_RAW_APPENDED_DTB=y";

@@ -148,7 +148,7 @@ fn standalone<'a>(
     let of_setup = |finding: &Finding| request.setup.is_some() && finding.rule == rules::APM.id;
     findings.splice(0..0, origin.findings.iter().filter(|finding| !of_setup(finding)).cloned());
     drop(payload);
-    let packed = pack(&kernel, request)?;
+    let packed = pack(&kernel.bytes, request.codec, &request.parameters)?;
     let stub = BootStub::read(packed.unpacker.elf())?;
     let setup = match request.setup {
         None => Cow::Owned(builtin_setup()?),
@@ -374,13 +374,13 @@ fn lay_out(payload: &[u8], origin: &Origin, request: &StandaloneRequest<'_>) -> 
 }
 
 /// A compressed kernel.
-struct Packed {
-    bytes: Vec<u8>,
+pub(super) struct Packed {
+    pub(super) bytes: Vec<u8>,
     /// Bytes of it that are the size trailer's.
-    trailer: u64,
-    unpacker: Unpacker,
+    pub(super) trailer: u64,
+    pub(super) unpacker: Unpacker,
     flags: u64,
-    heap: u64,
+    pub(super) heap: u64,
 }
 
 /// The level of zstd, unless another was asked for.
@@ -392,9 +392,10 @@ const XZ_DICTIONARY_MIN: u64 = 4096;
 /// What the zstd decoder takes; it decodes in place.
 const ZSTD_WORK: u64 = 1 << 20;
 
-fn pack(kernel: &LaidOutKernel, request: &StandaloneRequest<'_>) -> Result<Packed> {
-    let mut options = request.parameters.clone();
-    let (unpacker, flags, heap) = match request.codec {
+/// Compresses a kernel so that a boot stub of ours can unpack it.
+pub(super) fn pack(kernel: &[u8], codec: Codec, options: &CodecParameters) -> Result<Packed> {
+    let mut options = options.clone();
+    let (unpacker, flags, heap) = match codec {
         Codec::None => (Unpacker::Lz4, parameters::PLAIN, 0),
         Codec::Lz4Legacy => (Unpacker::Lz4, 0, 0),
         Codec::Gzip => (Unpacker::Gzip, 0, 0),
@@ -403,7 +404,7 @@ fn pack(kernel: &LaidOutKernel, request: &StandaloneRequest<'_>) -> Result<Packe
             (Unpacker::Zstd, 0, ZSTD_WORK)
         }
         Codec::Xz => {
-            let all = len64(&kernel.bytes).next_power_of_two().max(XZ_DICTIONARY_MIN);
+            let all = len64(kernel).next_power_of_two().max(XZ_DICTIONARY_MIN);
             options.dictionary.get_or_insert(XZ_DICTIONARY.min(all));
             if options.bcj.is_some_and(|bcj| !matches!(bcj, Bcj::None | Bcj::X86)) {
                 return Err(Error::NoBootStub { codec: "xz with the branch converter of another CPU" });
@@ -414,11 +415,11 @@ fn pack(kernel: &LaidOutKernel, request: &StandaloneRequest<'_>) -> Result<Packe
         other => return Err(Error::NoBootStub { codec: other.name() }),
     };
     let mut bytes = Vec::new();
-    request.codec.compress(&kernel.bytes, &options, &mut bytes)?;
+    codec.compress(kernel, &options, &mut bytes)?;
     let mut trailer = 0;
     // As the kernel's build has it: who takes images apart finds the size there.
-    if !matches!(request.codec, Codec::None | Codec::Gzip) {
-        bytes.extend(size_trailer(len64(&kernel.bytes))?);
+    if !matches!(codec, Codec::None | Codec::Gzip) {
+        bytes.extend(size_trailer(len64(kernel))?);
         trailer = 4;
     }
     Ok(Packed { bytes, trailer, unpacker, flags, heap })

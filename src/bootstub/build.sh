@@ -5,8 +5,8 @@
 #
 #     sh src/bootstub/build.sh [FOLDER]      (default: src/stub/builtin, which is committed)
 #
-# Needs the toolchain that rust-toolchain.toml names, with its targets, and nothing else: its own linker makes the
-# files. What depends on where they are built does not reach them.
+# Needs the toolchain that rust-toolchain.toml names, with the targets there (rustup target add), and nothing else: its own
+# linker makes the files. What depends on where they are built does not reach them. Exit status 2: a target is missing.
 set -eu
 cd "$(dirname "$0")"
 out=${1:-../stub/builtin}
@@ -16,30 +16,50 @@ CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-target}/bootstub
 # A caller's own flags would change the bytes.
 unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS CARGO_BUILD_TARGET CARGO_BUILD_RUSTFLAGS RUSTC_WRAPPER
 export CARGO_TARGET_DIR
+for target in i586-unknown-linux-gnu aarch64-unknown-none riscv64gc-unknown-none-elf; do
+	[ -d "$(rustc --print target-libdir --target $target)" ] || {
+		echo "$target is missing: rustup target add $target" >&2
+		exit 2
+	}
+done
+files=
 
-target=x86_64-unknown-linux-gnu
-build() { # file bin features flags...
-	file=$1 bin=$2 features=$3
-	shift 3
+build() { # file target bin features flags...
+	file=$1 target=$2 bin=$3 features=$4
+	shift 4
 	cargo rustc --quiet --locked --release --target "$target" --bin "$bin" --features "$features" -- \
 		--remap-path-prefix="$PWD=bootstub" "$@"
 	cp "$CARGO_TARGET_DIR/$target/release/$bin" "$out/$file.elf"
+	files="$files $file"
 }
 
-build setup setup "" -Crelocation-model=static -Clink-arg=-Tsetup.ld -Clink-arg=-static -Clink-arg=--no-pie
+pc=x86_64-unknown-linux-gnu
+build setup $pc setup "" -Crelocation-model=static -Clink-arg=-Tsetup.ld -Clink-arg=-static -Clink-arg=--no-pie
 pie="-Crelocation-model=pie -Clink-arg=-Tstub.ld -Clink-arg=-pie"
 for codec in lz4 gzip zstd; do
-	build $codec stub $codec $pie
+	build $codec $pc stub $codec $pie
 done
 # Its decompressor is in the stub itself, where "z" makes it a third slower.
-build xz stub xz $pie -Copt-level=s
-target=i586-unknown-linux-gnu
-build loaders loaders "" -Crelocation-model=pie -Clink-arg=-Tloaders.ld -Clink-arg=-pie
+build xz $pc stub xz $pie -Copt-level=s
+build loaders i586-unknown-linux-gnu loaders "" -Crelocation-model=pie -Clink-arg=-Tloaders.ld -Clink-arg=-pie
+
+# The EFI programs of zboot images.
+link=
+for option in -Tzboot.ld -pie -zmax-page-size=4096 --build-id=none --gc-sections --hash-style=sysv --no-eh-frame-hdr \
+	--no-dynamic-linker --orphan-handling=error -znognustack -znorelro -ztext; do
+	link="$link -Clink-arg=$option"
+done
+for codec in lz4 gzip zstd xz; do
+	level=z
+	[ $codec != xz ] || level=s
+	build zboot-arm64-$codec aarch64-unknown-none zboot $codec $link -Copt-level=$level
+	build zboot-riscv64-$codec riscv64gc-unknown-none-elf zboot $codec $link -Copt-level=$level
+done
 
 {
 	printf '{\n  "rustc": "%s",\n  "files": {\n' "$(rustc --version)"
 	comma=
-	for file in setup lz4 gzip zstd xz loaders; do
+	for file in $files; do
 		sum=$(sha256sum "$out/$file.elf" | cut -d' ' -f1)
 		printf '%s    "%s.elf": { "size": %s, "sha256": "%s" }' "$comma" $file "$(wc -c <"$out/$file.elf" | tr -d ' ')" "$sum"
 		comma=',

@@ -1,11 +1,24 @@
 //! EFI zboot: an EFI application that decompresses the kernel it carries (arm64, RISC-V, LoongArch).
 //!
 //! Source: drivers/firmware/efi/libstub/zboot-header.S and Makefile.zboot, Linux 6.1 to 7.2.
+//!
+//! One of ours is laid out as those of Linux are, but that the payload has a section of its own:
+//!
+//! ```text
+//! file      header | code | data |        kernel, size | .sbat
+//! memory    header | code | data, zeros | kernel, size | .sbat
+//! ```
 
-use crate::bytes::{Cursor, Field, FieldError, len64, slice, until_zero};
+use crate::bytes::{Cursor, Field, FieldError, FieldWriter, len64, slice, until_zero};
 use crate::codec::Codec;
 use crate::finding::{Checks, rules};
 use crate::format::pe;
+use crate::format::pe::write::{
+    CODE, FILE_ALIGNMENT, INITIALIZED, NewHeader, NewSection, SECTION_ALIGNMENT, write_header,
+};
+use crate::layout::{self, Plan, RegionKind, Reserver};
+use crate::stub::builtin::EfiProgram;
+use crate::stub::parameters::Parameters;
 
 /// `zimg`, little-endian.
 pub(crate) const MAGIC: u32 = 0x676d_697a;
@@ -90,6 +103,91 @@ impl<'a> Zboot<'a> {
 fn tag(bytes: &[u8]) -> Result<&[u8], FieldError> {
     let tag = Cursor::little(bytes).take("compression type", CODEC_AT, CODEC_LEN)?;
     Ok(until_zero(tag))
+}
+
+/// What a new image is made of.
+pub(crate) struct NewZboot<'a, 'p> {
+    /// `Machine` of the kernel's own PE header.
+    pub(crate) machine: u16,
+    pub(crate) program: &'p EfiProgram,
+    pub(crate) codec: Codec,
+    /// The compressed kernel, and its size behind it.
+    pub(crate) payload: Vec<u8>,
+    /// Bytes of that which are the size.
+    pub(crate) trailer: u64,
+    /// What the program is to know of the kernel; where it finds it is filled in here.
+    pub(crate) parameters: Parameters,
+    /// The contents of `.sbat`; empty for none.
+    pub(crate) sbat: &'a [u8],
+}
+
+impl<'a> NewZboot<'a, '_> {
+    /// The header, and the program with what it is to know.
+    ///
+    /// # Errors
+    /// A [`FieldError`] where a number does not fit its field: of a kernel of 4 GiB.
+    pub(crate) fn head(&self) -> Result<Vec<u8>, FieldError> {
+        let program = self.program;
+        let payload_len = len64(&self.payload);
+        let stream_len = payload_len.saturating_sub(self.trailer);
+        let padded = |len: u64| (len, len.next_multiple_of(FILE_ALIGNMENT));
+        let code = program.data_at;
+        let data = (program.memory.saturating_sub(code), len64(&program.bytes).saturating_sub(code));
+        let (read, write) = (pe::SECTION_READ, pe::SECTION_WRITE);
+        let sections = [
+            NewSection { name: ".text", len: (code, code), flags: CODE | pe::SECTION_EXECUTE | read },
+            NewSection { name: ".data", len: data, flags: INITIALIZED | read | write },
+            NewSection { name: ".payload", len: padded(payload_len), flags: INITIALIZED | read },
+            NewSection { name: ".sbat", len: padded(len64(self.sbat)), flags: INITIALIZED | read },
+        ];
+        let mut out = FieldWriter::new(vec![0; layout::usize_or_max(SECTION_ALIGNMENT)]);
+        let entry = SECTION_ALIGNMENT.saturating_add(program.entry);
+        let code = (SECTION_ALIGNMENT, code);
+        write_header(&mut out, &NewHeader { machine: self.machine, entry, code, sections: &sections })?;
+        out.u32("image type", MAGIC_AT, MAGIC)?;
+        // The program ends at a multiple of the sections' alignment, in the file and in memory.
+        out.narrow("payload_offset", OFFSET_AT, SECTION_ALIGNMENT.saturating_add(len64(&program.bytes)))?;
+        out.narrow("payload_size", SIZE_AT, stream_len)?;
+        for (at, byte) in (CODEC_AT..).zip(name_of(self.codec).bytes()) {
+            out.u8("compression type", at, byte)?;
+        }
+        let (mut head, _) = out.finish();
+        let parameters = Parameters { payload_at: program.memory, payload_len: stream_len, ..self.parameters };
+        head.extend(program.with(&parameters)?);
+        Ok(head)
+    }
+
+    /// Plans the image.
+    ///
+    /// # Errors
+    /// [`layout::Error`].
+    pub(crate) fn plan(self, head: Vec<u8>) -> Result<Plan<'a>, layout::Error> {
+        let mut reserver = Reserver::new();
+        let (header, program) = head.split_at(head.len().min(layout::usize_or_max(SECTION_ALIGNMENT)));
+        reserver.bytes(header.to_vec())?;
+        reserver.region("header", 0, RegionKind::Header);
+        reserver.bytes(program.to_vec())?;
+        reserver.region("program", SECTION_ALIGNMENT, RegionKind::Code);
+        let payload_at = reserver.at();
+        reserver.bytes(self.payload)?;
+        let end = reserver.at();
+        if !self.sbat.is_empty() {
+            reserver.fill_to("the kernel", end.next_multiple_of(FILE_ALIGNMENT), 0)?;
+        }
+        reserver.region("payload", payload_at, RegionKind::Payload);
+        let sbat_at = reserver.at();
+        reserver.bytes(self.sbat)?;
+        reserver.region("sbat", sbat_at, RegionKind::Data);
+        let end = reserver.at();
+        reserver.fill_to("the image", end.next_multiple_of(FILE_ALIGNMENT), 0)?;
+        reserver.region("padding", end, RegionKind::Padding);
+        Ok(reserver.finish())
+    }
+}
+
+/// How the header names a codec.
+fn name_of(codec: Codec) -> &'static str {
+    if codec == Codec::Lz4Legacy { "lz4" } else { codec.name() }
 }
 
 fn codec_of(tag: &[u8]) -> Option<Codec> {

@@ -56,6 +56,12 @@ pub fn write_text(report: &Report<'_>, mut out: impl Write) -> io::Result<()> {
                 None => writeln!(out, "No PVH entry: for loaders that enter it by Linux' own protocols")?,
             }
         }
+        Facts::Zboot { arch, kernel_version, compression, kernel_size, payload_size, .. } => {
+            let version = kernel_version.as_deref().unwrap_or("of unknown release");
+            let version = clean(version);
+            writeln!(out, "Kernel is {version} ({arch}), {kernel_size} bytes, {compression}: {payload_size} bytes")?;
+            writeln!(out, "kimage's own EFI program unpacks and starts it")?;
+        }
         Facts::Edited { .. } => {
             for step in report.steps {
                 writeln!(out, "{}: {} bytes, {}", clean(&step.file), step.size, clean(&step.how))?;

@@ -2,8 +2,9 @@
 //!
 //! `builtin/manifest.json` says with which compiler; `tests/architecture/bootstub.rs` builds them again and compares.
 
-use super::parameters::{LEN, MAGIC};
-use crate::bytes::{Cursor, slice};
+use super::parameters::{LEN, MAGIC, Parameters};
+use crate::arch::Arch;
+use crate::bytes::{Cursor, FieldError, len64, overwrite, slice};
 use crate::elf::{self, Elf, PT_LOAD};
 
 /// The real-mode setup, an ELF file.
@@ -52,6 +53,26 @@ impl<'f> Program<'f> {
             at: crate::bytes::FileOffset(0),
             reason: "no such symbol".to_owned(),
         })
+    }
+
+    /// Leaves the bytes up to where initialised data ends.
+    fn end_with_data(&mut self) -> elf::Result<()> {
+        let end = self.symbol("_edata")?;
+        self.bytes.resize(crate::layout::usize_or_max(end.min(1 << 24)), 0);
+        Ok(())
+    }
+
+    /// Where the block is that [`crate::stub::parameters`] describes.
+    fn parameters_at(&self) -> elf::Result<u64> {
+        let at = self.symbol("parameters")?;
+        let block = Cursor::little(&self.bytes);
+        block.take("parameters", at, LEN as u64)?;
+        let magic = block.u64("parameters", at)?;
+        if magic != MAGIC {
+            let problem = crate::bytes::Problem::Magic { found: magic, want: MAGIC };
+            return Err(FieldError::new("parameters", at, problem).into());
+        }
+        Ok(at)
     }
 }
 
@@ -122,27 +143,87 @@ impl BootStub {
     /// [`elf::Error`] for a file that is none.
     pub(crate) fn read(file: &[u8]) -> elf::Result<BootStub> {
         let mut program = Program::read(file)?;
-        let mut bytes = std::mem::take(&mut program.bytes);
-        bytes.resize(crate::layout::usize_or_max(program.symbol("_edata")?.min(1 << 24)), 0);
-        let stub = BootStub {
+        program.end_with_data()?;
+        Ok(BootStub {
             early_end: program.symbol("_early_end")?,
             memory: program.symbol("_end")?,
             data_at: program.symbol("_data")?,
-            parameters_at: program.symbol("parameters")?,
+            parameters_at: program.parameters_at()?,
             setup_header_at: program.symbol("setup_header")?,
             kernel_info_at: program.symbol("kernel_info")?,
             efi_pe_entry: program.find("efi_pe_entry")?,
-            bytes,
-        };
-        let block = Cursor::little(&stub.bytes);
-        block.take("parameters", stub.parameters_at, LEN as u64)?;
-        let magic = block.u64("parameters", stub.parameters_at)?;
-        if magic != MAGIC {
-            let problem = crate::bytes::Problem::Magic { found: magic, want: MAGIC };
-            return Err(crate::bytes::FieldError::new("parameters", stub.parameters_at, problem).into());
-        }
-        Ok(stub)
+            bytes: program.bytes,
+        })
     }
+}
+
+/// The EFI program of zboot images, read. All numbers are bytes from its first one.
+#[derive(Debug, Clone)]
+pub(crate) struct EfiProgram {
+    /// Its bytes, from where it is loaded to where its initialised data ends.
+    pub(crate) bytes: Vec<u8>,
+    /// The memory that it takes.
+    pub(crate) memory: u64,
+    /// Where writable data begins.
+    pub(crate) data_at: u64,
+    /// Where the packer's parameters go.
+    pub(crate) parameters_at: u64,
+    /// Where the firmware enters.
+    pub(crate) entry: u64,
+}
+
+impl EfiProgram {
+    /// The one for this CPU; `None` where there is none.
+    ///
+    /// # Errors
+    /// As [`BootStub::read`].
+    pub(crate) fn of(arch: Arch, unpacker: Unpacker) -> elf::Result<Option<EfiProgram>> {
+        let file: &[u8] = match (arch, unpacker) {
+            (Arch::Arm64, Unpacker::Lz4) => include_bytes!("builtin/zboot-arm64-lz4.elf"),
+            (Arch::Arm64, Unpacker::Gzip) => include_bytes!("builtin/zboot-arm64-gzip.elf"),
+            (Arch::Arm64, Unpacker::Zstd) => include_bytes!("builtin/zboot-arm64-zstd.elf"),
+            (Arch::Arm64, Unpacker::Xz) => include_bytes!("builtin/zboot-arm64-xz.elf"),
+            (Arch::Riscv, Unpacker::Lz4) => include_bytes!("builtin/zboot-riscv64-lz4.elf"),
+            (Arch::Riscv, Unpacker::Gzip) => include_bytes!("builtin/zboot-riscv64-gzip.elf"),
+            (Arch::Riscv, Unpacker::Zstd) => include_bytes!("builtin/zboot-riscv64-zstd.elf"),
+            (Arch::Riscv, Unpacker::Xz) => include_bytes!("builtin/zboot-riscv64-xz.elf"),
+            _ => return Ok(None),
+        };
+        let mut program = Program::read(file)?;
+        program.end_with_data()?;
+        Ok(Some(EfiProgram {
+            memory: program.symbol("_end")?,
+            data_at: program.symbol("_data")?,
+            parameters_at: program.parameters_at()?,
+            entry: program.symbol("efi_pe_entry")?,
+            bytes: program.bytes,
+        }))
+    }
+
+    /// Its bytes, with what the packer tells it.
+    ///
+    /// # Errors
+    /// A [`FieldError`] where it has no room for it.
+    pub(crate) fn with(&self, parameters: &Parameters) -> Result<Vec<u8>, FieldError> {
+        let mut bytes = self.bytes.clone();
+        put(&mut bytes, "parameters", self.parameters_at, &block(parameters))?;
+        Ok(bytes)
+    }
+}
+
+/// The parameters as they stand in a stub.
+pub(crate) fn block(parameters: &Parameters) -> Vec<u8> {
+    parameters.to_words().iter().flat_map(|word| word.to_le_bytes()).collect()
+}
+
+/// Writes what a stub has room for.
+///
+/// # Errors
+/// A [`FieldError`] where it has none.
+pub(crate) fn put(stub: &mut [u8], field: &'static str, at: u64, bytes: &[u8]) -> Result<(), FieldError> {
+    let have = len64(stub);
+    let truncated = || FieldError::truncated(field, at, at.saturating_add(len64(bytes)), have);
+    overwrite(stub, at, bytes).ok_or_else(truncated)
 }
 
 #[cfg(test)]
@@ -155,6 +236,17 @@ mod tests {
             let stub = BootStub::read(unpacker.elf()).unwrap();
             assert!(stub.bytes.len() <= limit << 10, "{unpacker:?} has {} bytes", stub.bytes.len());
             assert!(stub.early_end >= stub.bytes.len() as u64 && stub.memory > stub.early_end);
+        }
+    }
+
+    #[test]
+    fn efi_programs_are_there_and_small() {
+        for arch in [Arch::Arm64, Arch::Riscv] {
+            for (unpacker, limit) in Unpacker::ALL.into_iter().zip([24, 40, 160, 64]) {
+                let program = EfiProgram::of(arch, unpacker).unwrap().unwrap();
+                assert!(program.bytes.len() <= limit << 10, "{arch:?} {unpacker:?}: {} bytes", program.bytes.len());
+                assert!(program.memory >= program.bytes.len() as u64 && program.entry < program.data_at);
+            }
         }
     }
 }

@@ -13,6 +13,7 @@ mod rebuild; // from vmlinux to the image, every file on the way is that of the 
 mod rewrap; // an image around the built-in stub, wrapped again, is the same; damage to it is found
 mod standalone; // what is planned for any ELF file passes the built-in stub's checks and loads as asked
 mod uimage_kernel; // `uimage vmlinux` gives what objcopy, a compressor and mkimage give one after the other
+mod zboot; // zboot images have Linux's header and sections that firmware takes; others take the kernel out
 
 #[path = "../support/elf.rs"]
 mod elf_builder;

@@ -17,6 +17,7 @@ mod rebuilt; // kernels wrapped again with another payload boot on SeaBIOS and O
 mod rom; // loaders of our own: coreboot's table, Linux' 32-bit and 64-bit boot protocols
 mod standalone; // images around the built-in stub start: every codec, by QEMU, GRUB and kexec
 mod standalone_efi; // the same from UEFI firmware: disk, shell, GRUB, Secure Boot
+mod zboot; // zboot images of arm64 and RISC-V start: EDK II, GRUB, systemd-boot, U-Boot, Secure Boot
 
 #[path = "../support/counted.rs"]
 mod counting;

@@ -154,7 +154,32 @@ const WAYS: &[Way] = &[
         start: |job, image| by_qemu("q35", job, image),
         says: &[],
     },
+    Way {
+        name: "zboot arm64",
+        kernels: debian_arm64,
+        codecs: &["gzip", "lz4", "zstd", "xz"],
+        make: |job| Some(kimage("zboot", job, &["--level", "1"])),
+        start: |job, image| {
+            let mut command = crate::zboot::uefi()?;
+            command.arg("-kernel").arg(image).arg("-initrd").arg(job.ramdisk);
+            command.args(["-append", "console=ttyAMA0 panic=-1"]);
+            Some(command)
+        },
+        // Its random seed, and what it made of it.
+        says: &["RNG=0x", "KASLR enabled"],
+    },
 ];
+
+/// Debian's arm64 kernels.
+fn debian_arm64() -> Vec<Kernel> {
+    let suites = ["bookworm", "trixie", "sid"].map(|suite| format!("{suite}-arm64-cloud-arm64"));
+    let kernel = |name: String| {
+        let vmlinux = debian_kernel(&name)?;
+        let release = kimage::internals::elf::release_in(&read(&vmlinux)).unwrap();
+        Some(Kernel { name, vmlinux, release, cpu: Cpu::Arm64 })
+    };
+    suites.into_iter().filter_map(kernel).collect()
+}
 
 fn by_qemu(machine: &str, job: &Job<'_>, image: &Path) -> Option<Command> {
     let mut command = pc(machine)?;

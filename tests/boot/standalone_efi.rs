@@ -17,7 +17,7 @@ const ARGS: &str = "console=ttyS0 earlyprintk=ttyS0 panic=-1 no_timer_check";
 const EFI: &str = "efi: EFI v2.";
 const FIRMWARE: &str = "/usr/share/ovmf/OVMF.fd";
 
-fn installed(file: &str, package: &str) -> bool {
+pub(super) fn installed(file: &str, package: &str) -> bool {
     let is_there = Path::new(file).is_file();
     if !is_there {
         missing(&format!("no {file} (apt-get install {package})"));
@@ -46,7 +46,7 @@ fn make(dir: &Path, name: &str, input: &Path, options: &[&str]) -> PathBuf {
 }
 
 /// A disk with these files, in folders that it makes.
-fn disk(dir: &Path, name: &str, files: &[(&str, &Path)]) -> Option<PathBuf> {
+pub(super) fn disk(dir: &Path, name: &str, files: &[(&str, &Path)]) -> Option<PathBuf> {
     const SECTORS: u64 = 64 << 11;
     for command in ["mformat", "mmd", "mcopy"] {
         tool(command, "mtools")?;

@@ -126,7 +126,7 @@ fn folder() -> tempfile::TempDir {
     let (zimage, arm64, kernel) = (files::zimage(), files::image64(b"ARM\x64"), files::kernel());
     put(dir, "zImage", &zimage);
     put(dir, "zImage-dtb", &[zimage, tree("tiny,board")].concat());
-    put(dir, "Image", &arm64);
+    put(dir, "Image", &files::efi_image(0xaa64));
     put(dir, "kernel.elf", &kernel);
     put(dir, "uki.efi", &files::uki());
     // A program for x86-64.

@@ -21,6 +21,7 @@ const RUNS: &[&[&str]] = &[
     &["fit", "--kernel", "zImage", "--dtb", "dtb"],
     &["bootp", "zImage", "dtb", "--initrd-phys", "800000", "--params-phys", "100"],
     &["xipimage", "xip"],
+    &["zboot", "efi-image"],
     &["cpio", "list", "--compress", "gzip"],
     &["edit", "zImage", "--dtb", "dtb", "-o", "edited"],
     &["lint", "zImage", "--board", "qemu-arm-virt"],
@@ -48,6 +49,7 @@ fn every_json_form_is_as_its_schema_says() {
         ("dtb", files::dtb()),
         ("uki", files::uki()),
         ("fit", files::fit(false)),
+        ("efi-image", files::efi_image(0xaa64)),
         ("list", b"dir /dev 755 0 0\nfile /dtb dtb 644 0 0\n".to_vec()),
     ] {
         put(dir.path(), name, &bytes);
@@ -90,7 +92,7 @@ fn every_json_form_is_as_its_schema_says() {
             assert_eq!(run(kimage().args([name, "--schema", "--json"])).status.code(), Some(2), "{name}");
         }
     }
-    assert_eq!(with_json, 17, "{help}");
+    assert_eq!(with_json, 19, "{help}");
 }
 
 /// One finding is the same in every form.

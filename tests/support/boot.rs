@@ -259,6 +259,7 @@ pub fn loaders(loaded: &[(&Path, u64)]) -> Vec<String> {
 }
 
 /// QEMU's board `virt` with Debian's U-Boot for it.
+#[derive(Clone)]
 pub struct Board {
     pub qemu: PathBuf,
     options: Vec<String>,

@@ -13,6 +13,7 @@ mod standalone;
 mod system_map;
 mod vendor;
 mod x86;
+mod zboot;
 
 pub(crate) use bench::{Bench, BenchOne, Direction, Variant};
 pub(crate) use codec::{CodecOptions, Compress, Decompress};
@@ -27,6 +28,7 @@ pub(crate) use standalone::{BootElf, Carried, Class, Own};
 pub(crate) use system_map::{Bootp, SystemMap, Xipimage};
 pub(crate) use vendor::Vendor;
 pub(crate) use x86::X86Options;
+pub(crate) use zboot::Zboot;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use kimage::assemble::{ARCH, COMPRESSION, DEFAULT_MAX_SIZE, Names, OS, SectionFlags, TYPE};
@@ -51,6 +53,7 @@ Examples:
   kimage elf vmlinux --initrd initrd.img
   kimage zimage arch/arm/boot/compressed/vmlinux --append-dtb board.dtb
   kimage image vmlinux -o Image
+  kimage zboot Image -o vmlinuz.efi
   kimage uimage zImage -a 0x80008000
   kimage compress xz vmlinux.bin --with-size -o vmlinux.bin.xz
   kimage info /boot/vmlinuz
@@ -101,6 +104,7 @@ pub(crate) enum Command {
     Elf(Box<BootElf>),
     Zimage(Zimage),
     Image(Image),
+    Zboot(Box<Zboot>),
     Uimage(Box<Uimage>),
     Fit(Box<Fit>),
     Lint(Lint),

@@ -163,20 +163,13 @@ fn joined<'a>(disks: &[&'a [u8]]) -> Joined<'a> {
 
 /// The stub with what it is to know.
 fn head(stub: &BootStub, parameters: &Parameters, setup_type_max: u32, header: &[u8]) -> Result<Vec<u8>, Error> {
-    let block: Vec<u8> = parameters.to_words().iter().flat_map(|word| word.to_le_bytes()).collect();
     let mut head = stub.bytes.clone();
     for (field, at, bytes) in [
-        ("parameters", stub.parameters_at, &block[..]),
+        ("parameters", stub.parameters_at, &builtin::block(parameters)[..]),
         ("setup_header", stub.setup_header_at, header),
         ("setup_type_max", stub.kernel_info_at + kernel_info::SETUP_TYPE_MAX_AT, &setup_type_max.to_le_bytes()),
     ] {
-        let have = len64(&head);
-        let start = layout::usize_or_max(at);
-        let place = start
-            .checked_add(bytes.len())
-            .and_then(|end| head.get_mut(start..end))
-            .ok_or_else(|| FieldError::truncated(field, at, at.saturating_add(len64(bytes)), have))?;
-        place.copy_from_slice(bytes);
+        builtin::put(&mut head, field, at, bytes)?;
     }
     Ok(head)
 }

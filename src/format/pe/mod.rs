@@ -4,6 +4,7 @@
 
 mod check;
 mod file;
+pub(crate) mod write;
 
 pub(crate) use check::RULES;
 pub(crate) use file::{

@@ -173,6 +173,9 @@ pub(crate) const STUB_CODECS: &[Word<Codec>] = &[
     ("none", Codec::None, ""),
 ];
 
+/// What kimage's EFI program unpacks.
+pub(crate) const ZBOOT_CODECS: &[Word<Codec>] = STUB_CODECS.split_at(STUB_CODECS.len() - 1).0;
+
 pub(super) const CONVERTERS: &[Word<Bcj>] = &[
     ("x86", Bcj::X86, ""),
     ("arm", Bcj::Arm, ""),

@@ -4,7 +4,7 @@ use super::common::{at_input, finish, list, one_stdin, only_with_folder, open_al
 use super::rebuild::{keep, rebuild};
 use super::standalone;
 use crate::args::{
-    Bootp, Building, Bzimage, FolderOptions, Image, NameArg, Uimage, X86Options, Xipimage, YesNo, Zimage,
+    Bootp, Building, Bzimage, FolderOptions, Image, NameArg, Uimage, X86Options, Xipimage, YesNo, Zboot, Zimage,
 };
 use crate::input::Input;
 use crate::message;
@@ -12,6 +12,7 @@ use anyhow::{Context, Result};
 use clap::error::ErrorKind;
 use kimage::assemble::{
     self, Assembled, BootpRequest, CrcChoice, FlagList, FlatOptions, Padding, RemoveList, UImageRequest, X86Request,
+    ZbootRequest,
 };
 use kimage::kbuild::{self, Built};
 use std::os::unix::ffi::OsStrExt;
@@ -125,6 +126,20 @@ pub(crate) fn image(args: &Image) -> Result<()> {
     let assembled =
         assemble::image(&vmlinux, &options).map_err(|error| at_input(error, &[("VMLINUX", &[&vmlinux])]))?;
     finish("image", &args.output, &args.building, &assembled)
+}
+
+pub(crate) fn zboot(args: &Zboot) -> Result<()> {
+    one_stdin([&args.image].into_iter().chain(&args.sbat));
+    let image = Input::open(&args.image)?;
+    let sbat = args.sbat.as_deref().map(Input::open).transpose()?;
+    let request = ZbootRequest {
+        codec: args.compress,
+        parameters: args.codec.over(ZbootRequest::default().parameters),
+        sbat: sbat.as_deref().unwrap_or_default(),
+        max_size: args.max_size,
+    };
+    let assembled = assemble::zboot(&image, &request).map_err(|error| at_input(error, &[("IMAGE", &[&image])]))?;
+    finish("zboot", &args.output, &args.building, &assembled)
 }
 
 pub(crate) fn bootp(args: &Bootp) -> Result<()> {

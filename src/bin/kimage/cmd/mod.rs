@@ -45,6 +45,7 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
         Command::Piggy(args) => piggy::piggy(&args),
         Command::SystemMap(args) => system_map::system_map(&args),
         Command::Xipimage(args) => build::xipimage(&args),
+        Command::Zboot(args) => build::zboot(&args),
         Command::Bootp(args) => build::bootp(&args),
         Command::Cpio(args) => cpio::cpio(&args),
         Command::Edit(args) => edit::edit(&args),
