@@ -2,12 +2,13 @@
 
 use crate::bytes::FieldError;
 use crate::finding::Finding;
-use crate::format::{bootp, bzimage, cpio, dts, fit, uimage, zimage};
+use crate::format::{bootp, bzimage, cpio, disk, dts, fit, uimage, zimage};
 use crate::payload::kernel;
 use crate::{codec, elf, layout, stub};
 use miette::Diagnostic;
 
 pub use crate::format::bzimage::Error as BzImageError;
+pub use crate::format::disk::Error as DiskError;
 pub use crate::format::fit::{Error as FitError, Unfilled};
 pub use crate::format::uimage::Error as UImageError;
 pub use crate::format::zimage::Error as ZImageError;
@@ -110,6 +111,10 @@ pub enum Error {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Cpio(#[from] cpio::Error),
+    /// The files do not make a disk.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Disk(#[from] disk::Error),
     /// The data does not make a uImage.
     #[error(transparent)]
     #[diagnostic(transparent)]

@@ -43,6 +43,7 @@ needs='
     qemu-system-mipsel:qemu-system-mips
     /usr/lib/u-boot/qemu_arm/u-boot.bin:u-boot-qemu
     /usr/share/ovmf/OVMF.fd:ovmf
+    /usr/share/qemu-efi-aarch64/QEMU_EFI.fd:qemu-efi-aarch64
     cc:gcc
     flex:flex
     bison:bison
@@ -70,6 +71,8 @@ needs='
     /usr/lib/grub/i386-pc/linux.mod:grub-pc-bin
     xorriso:xorriso
     mformat:mtools
+    fsck.vfat:dosfstools
+    sgdisk:gdisk
     mkfs.ext4:e2fsprogs
     /usr/lib/grub/x86_64-efi/moddep.lst:grub-efi-amd64-bin
     /usr/share/qemu-efi-aarch64/QEMU_EFI.fd:qemu-efi-aarch64

@@ -3,6 +3,7 @@
 //! Each function is a table of contents of one image; the decisions live in the layers below.
 
 mod boot_elf;
+mod disk;
 pub(crate) mod fit;
 mod kernel;
 mod pad;
@@ -13,6 +14,7 @@ mod uimage;
 mod zboot;
 
 pub use boot_elf::{ElfRequest, boot_elf};
+pub use disk::{DiskFile, DiskKind, DiskRequest, disk};
 pub(crate) use fit::fit_with_data;
 pub use fit::{FitFacts, FitFile, FitImage, FitRequest, fit, fit_from_blob, fit_from_source, is_tree_blob};
 pub(crate) use kernel::packed_release;
@@ -211,6 +213,17 @@ pub enum Facts {
         data_size: u64,
         /// The codec's name.
         compression: &'static str,
+    },
+    /// A disk to start from.
+    Disk {
+        /// Of what kind.
+        kind: DiskKind,
+        /// A BIOS starts it.
+        bios: bool,
+        /// The names in `EFI/BOOT` that UEFI firmware of each CPU starts.
+        efi: Vec<String>,
+        /// Files on it.
+        files: usize,
     },
     /// Flat binary.
     Flat {

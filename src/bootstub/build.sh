@@ -35,6 +35,7 @@ build() { # file target bin features flags...
 
 pc=x86_64-unknown-linux-gnu
 build setup $pc setup "" -Crelocation-model=static -Clink-arg=-Tsetup.ld -Clink-arg=-static -Clink-arg=--no-pie
+build disk $pc disk "" -Crelocation-model=static -Clink-arg=-Tdisk.ld -Clink-arg=-static -Clink-arg=--no-pie
 pie="-Crelocation-model=pie -Clink-arg=-Tstub.ld -Clink-arg=-pie"
 for codec in lz4 gzip zstd; do
 	build $codec $pc stub $codec $pie

@@ -236,6 +236,20 @@ pub(crate) fn count64(count: usize) -> u64 {
     u64::try_from(count).unwrap_or(u64::MAX)
 }
 
+/// Year, month, day, hour, minute and second in UTC, of `seconds` since 1970.
+pub(crate) fn utc_fields(seconds: u64) -> [u64; 6] {
+    // Days to a date of the Gregorian calendar, counted in eras of 400 years that begin on a 1 March.
+    let (days, second) = (seconds / 86400 + 719_468, seconds % 86400);
+    let (era, day) = (days / 146_097, days % 146_097);
+    let year = (day - day / 1460 + day / 36524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let (month, next) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    let year = era * 400 + year + next;
+    [year, month, day, second / 3600, second / 60 % 60, second % 60]
+}
+
 /// Lower-case hexadecimal digits.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()

@@ -11,6 +11,7 @@ pub(crate) mod btf;
 pub mod bzimage;
 pub(crate) mod cpio;
 pub(crate) mod cros;
+pub(crate) mod disk;
 pub(crate) mod dt_table;
 pub mod dts;
 pub mod fdt;

@@ -236,16 +236,8 @@ impl serde::Serialize for Facts {
 
 /// `seconds` since 1970 as a date in UTC: `2026-11-21 12:34:56 UTC`.
 pub(crate) fn utc(seconds: u64) -> String {
-    // Days to a date of the Gregorian calendar, counted in eras of 400 years that begin on a 1 March.
-    let (days, second) = (seconds / 86400 + 719_468, seconds % 86400);
-    let (era, day) = (days / 146_097, days % 146_097);
-    let year = (day - day / 1460 + day / 36524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let day = day - (153 * month + 2) / 5 + 1;
-    let (month, next) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
-    let year = era * 400 + year + next;
-    format!("{year:04}-{month:02}-{day:02} {:02}:{:02}:{:02} UTC", second / 3600, second / 60 % 60, second % 60)
+    let [year, month, day, hour, minute, second] = crate::bytes::utc_fields(seconds);
+    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC")
 }
 
 #[cfg(test)]

@@ -87,6 +87,12 @@ impl<'a> Reserver<'a> {
         Ok(())
     }
 
+    /// Names the regions of a plan that was appended at the offset `start`.
+    pub(crate) fn regions_of(&mut self, plan: &Plan<'_>, start: u64) {
+        let moved = |region: &Region| Region { at: region.at.start + start..region.at.end + start, ..region.clone() };
+        self.regions.extend(plan.regions.iter().map(moved));
+    }
+
     /// Names what was added since the offset `start`; an empty range gets no name.
     pub(crate) fn region(&mut self, name: impl Into<Cow<'static, str>>, start: u64, kind: RegionKind) {
         if start < self.at {

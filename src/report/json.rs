@@ -10,7 +10,7 @@ pub(crate) const SCHEMA: u32 = 1;
 /// The JSON Schema (draft 2020-12) of what `command` prints with `--json`; `None` when it has no such form.
 pub fn json_schema(command: &str) -> Option<&'static str> {
     Some(match command {
-        "bzimage" | "elf" | "zimage" | "image" | "xipimage" | "bootp" | "cpio" | "edit" | "uimage" | "fit"
+        "bzimage" | "elf" | "zimage" | "image" | "xipimage" | "bootp" | "cpio" | "disk" | "edit" | "uimage" | "fit"
         | "zboot" => {
             include_str!("build.schema.json")
         }

@@ -81,6 +81,14 @@ pub fn write_text(report: &Report<'_>, mut out: impl Write) -> io::Result<()> {
             let of = if *entries == 1 { "entry" } else { "entries" };
             writeln!(out, "cpio archive of {entries} {of}, {data_size} bytes, compression {compression}")?;
         }
+        Facts::Disk { bios, efi, files, .. } => {
+            for step in report.steps {
+                writeln!(out, "{}: {} bytes, {}", clean(&step.file), step.size, clean(&step.how))?;
+            }
+            let efi = (!efi.is_empty()).then(|| format!("UEFI firmware (EFI/BOOT: {})", clean(&efi.join(", "))));
+            let by: Vec<String> = bios.then(|| "a BIOS".to_owned()).into_iter().chain(efi).collect();
+            writeln!(out, "{files} files; it is started by {}", by.join(" and by "))?;
+        }
         Facts::Flat { load_address, sections, .. } => {
             let size = report.size;
             writeln!(out, "Image is {size} bytes of {sections} sections, for load address {load_address:#x}")?;

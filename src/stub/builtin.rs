@@ -76,6 +76,9 @@ impl<'f> Program<'f> {
     }
 }
 
+/// The boot sector and loader for disks, an ELF file.
+pub(crate) const DISK: &[u8] = include_bytes!("builtin/disk.elf");
+
 /// Which decompressor a boot stub has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Unpacker {

@@ -5,12 +5,13 @@
 //!
 //! [`builtin`] has the boot stubs of our own, which take any payload. What they do with memory and with the kernel is the
 //! code of [`memory`], [`load`] and [`cmdline`], told by [`parameters`]: the source in `src/bootstub` includes these files.
+//! [`disk`] is how a BIOS comes from a disk to a kernel.
 
 pub(crate) mod builtin;
-// The boot stub's alone; here for their tests.
-#[cfg(test)]
-#[allow(unreachable_pub, reason = "shared with the boot stub")]
-mod cmdline;
+#[allow(dead_code, unreachable_pub, reason = "shared with the boot stub")]
+pub(crate) mod cmdline;
+pub(crate) mod disk;
+// The boot stub's alone; here for its tests.
 #[cfg(test)]
 #[allow(unreachable_pub, reason = "shared with the boot stub")]
 mod efi;

@@ -2,6 +2,7 @@
 
 mod boards; // uImages and FITs of Debian's kernels boot on U-Boots of arm64, RISC-V and MIPS boards
 mod counted; // an image around the built-in stub executes no more instructions than the goals say
+mod disk; // disks, CDs and floppies are started by SeaBIOS and UEFI firmware, or say why they are not
 mod doctor; // the console shows what `doctor` foretold of planted faults, and it finds none in what boots
 mod edit; // edited kernels reach the program of the RAM disk that they were given
 mod fit; // each configuration of a FIT boots, a changed byte is refused

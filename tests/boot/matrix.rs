@@ -168,6 +168,42 @@ const WAYS: &[Way] = &[
         // Its random seed, and what it made of it.
         says: &["RNG=0x", "KASLR enabled"],
     },
+    Way {
+        name: "disk floppy144",
+        kernels: small,
+        codecs: &["xz"],
+        make: |job| Some(disk(job, "floppy144")),
+        start: |_, image| pc_with("floppy", image),
+        says: &["kimage: loading the kernel"],
+    },
+    Way {
+        name: "disk gpt",
+        kernels: x86_64,
+        codecs: CODECS,
+        make: |job| Some(disk(job, "gpt")),
+        start: |_, image| pc_with("disk", image),
+        says: &["kimage: loading the kernel"],
+    },
+    Way {
+        name: "disk iso",
+        kernels: x86_64,
+        codecs: CODECS,
+        make: |job| Some(disk(job, "iso")),
+        start: |_, image| pc_with("cd", image),
+        says: &["kimage: loading the kernel"],
+    },
+    Way {
+        name: "disk hybrid UEFI",
+        kernels: x86_64,
+        codecs: CODECS,
+        make: |job| Some(disk(job, "hybrid")),
+        start: |_, image| {
+            let mut command = pc_with("disk", image)?;
+            command.args(["-bios", crate::disk::firmware()?]);
+            Some(command)
+        },
+        says: &["efi: EFI v2."],
+    },
 ];
 
 /// Debian's arm64 kernels.
@@ -179,6 +215,25 @@ fn debian_arm64() -> Vec<Kernel> {
         Some(Kernel { name, vmlinux, release, cpu: Cpu::Arm64 })
     };
     suites.into_iter().filter_map(kernel).collect()
+}
+
+/// A kernel and a RAM disk that a floppy holds.
+fn small() -> Vec<Kernel> {
+    crate::support::tree("6.1-x86_64").map(of_tree).into_iter().collect()
+}
+
+/// An image of the codec on a disk. But for a floppy's, whose loader passes both, it has command line and RAM disk in it.
+fn disk(job: &Job<'_>, kind: &str) -> PathBuf {
+    let passed = ["--cmdline", ARGS, "--initrd", job.ramdisk.to_str().unwrap()];
+    let (built_in, by_loader) = if kind == "floppy144" { (&[][..], &passed[..]) } else { (&passed[..], &[][..]) };
+    let image = kimage("bzimage", job, built_in);
+    make(job.dir, "disk", "disk", &[&image], &[&["--kind", kind], by_loader].concat())
+}
+
+fn pc_with(drive: &str, image: &Path) -> Option<Command> {
+    let mut command = pc("pc")?;
+    crate::disk::attach(&mut command, drive, image);
+    Some(command)
 }
 
 fn by_qemu(machine: &str, job: &Job<'_>, image: &Path) -> Option<Command> {
@@ -241,13 +296,16 @@ fn debian_amd64() -> Vec<Kernel> {
 
 /// The kernels of the corpus for PCs; none of them has CONFIG_PVH.
 fn x86() -> Vec<Kernel> {
-    let kernel = |tree: &crate::support::Tree| Kernel {
+    x86_trees().into_iter().map(of_tree).collect()
+}
+
+fn of_tree(tree: &'static crate::support::Tree) -> Kernel {
+    Kernel {
         name: tree.name.clone(),
         vmlinux: tree.unstripped(),
         release: kimage::internals::elf::release_in(&tree.read("vmlinux")).unwrap(),
         cpu: x86_cpu(tree),
-    };
-    x86_trees().into_iter().map(kernel).collect()
+    }
 }
 
 /// Has kimage make the file of a kernel's ELF file.

@@ -23,6 +23,7 @@ const RUNS: &[&[&str]] = &[
     &["xipimage", "xip"],
     &["zboot", "efi-image"],
     &["cpio", "list", "--compress", "gzip"],
+    &["disk", "kernel", "--kind", "gpt", "-o", "disk.img"],
     &["edit", "zImage", "--dtb", "dtb", "-o", "edited"],
     &["lint", "zImage", "--board", "qemu-arm-virt"],
     &["lint", "zImage", "--board", "qemu-malta"],
@@ -92,7 +93,7 @@ fn every_json_form_is_as_its_schema_says() {
             assert_eq!(run(kimage().args([name, "--schema", "--json"])).status.code(), Some(2), "{name}");
         }
     }
-    assert_eq!(with_json, 19, "{help}");
+    assert_eq!(with_json, 20, "{help}");
 }
 
 /// One finding is the same in every form.

@@ -2,6 +2,7 @@
 
 mod arm_parts; // bootpImage and xipImage out of their parts
 mod cpio; // archives are those of the kernel's own gen_init_cpio, and of any reader
+mod disk; // disks, CDs and floppies are read by the tools for each, and are the same each time
 mod efi; // the PE header of images around the built-in stub obeys strict firmware's rules and other tools
 mod fdt; // device trees are dtc's byte for byte; absurd ones are refused
 mod fdt_versions; // blobs of every version, order and padding are read as dtc reads them

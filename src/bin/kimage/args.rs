@@ -3,6 +3,7 @@
 mod bench;
 mod codec;
 mod cpio;
+mod disk;
 mod doctor;
 mod edit;
 mod fit;
@@ -18,6 +19,7 @@ mod zboot;
 pub(crate) use bench::{Bench, BenchOne, Direction, Variant};
 pub(crate) use codec::{CodecOptions, Compress, Decompress};
 pub(crate) use cpio::{Cpio, Source};
+pub(crate) use disk::{Disk, Kind as DiskSort};
 pub(crate) use doctor::Doctor;
 pub(crate) use edit::Edit;
 pub(crate) use fit::Fit;
@@ -55,6 +57,7 @@ Examples:
   kimage image vmlinux -o Image
   kimage zboot Image -o vmlinuz.efi
   kimage uimage zImage -a 0x80008000
+  kimage disk bzImage --kind gpt -o disk.img
   kimage compress xz vmlinux.bin --with-size -o vmlinux.bin.xz
   kimage info /boot/vmlinuz
   kimage extract /boot/vmlinuz vmlinux -o vmlinux
@@ -118,6 +121,7 @@ pub(crate) enum Command {
     Xipimage(Xipimage),
     Bootp(Bootp),
     Cpio(Cpio),
+    Disk(Box<Disk>),
     Edit(Box<Edit>),
     Compress(Compress),
     Decompress(Decompress),

@@ -3,6 +3,7 @@
 #![no_main]
 
 core::arch::global_asm!(include_str!("setup.s"), options(att_syntax, raw));
+core::arch::global_asm!(include_str!("puts.s"), options(att_syntax, raw));
 
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {

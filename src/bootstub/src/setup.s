@@ -6,7 +6,6 @@
  *
  * Fields that depend on the kernel are 0 here and written by the packer.
  */
-	.set	COM1, 0x3f8
 	.set	STACK_SIZE, 1024
 	.set	LOADED_HIGH, 1
 	.set	CAN_USE_HEAP, 0x80
@@ -461,28 +460,6 @@ test_a20:
 	popw	%cx
 	popl	%eax
 	ret
-
-/* SI: text, to the screen and the first serial port */
-puts:
-	lodsb
-	testb	%al, %al
-	jz	3f
-	movb	%al, %bl
-	movw	$0x1000, %cx		/* no waiting for ever */
-	movw	$(COM1 + 5), %dx
-1:	inb	%dx, %al
-	testb	$0x20, %al
-	loopz	1b
-	movb	%bl, %al
-	movw	$COM1, %dx
-	outb	%al, %dx
-	movb	$0x0e, %ah
-	movw	$7, %bx
-	pushw	%si
-	int	$0x10
-	popw	%si
-	jmp	puts
-3:	ret
 
 	.section .text32, "ax", @progbits
 	.code32

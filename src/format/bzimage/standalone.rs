@@ -144,12 +144,15 @@ fn regions(p: &Parameters, setup_len: u64, sbat: Range<u64>, crc: Range<u64>) ->
 }
 
 /// RAM disks one behind the other, each but the last padded to the four bytes that cpio archives are aligned to.
-struct Joined<'a> {
-    pieces: Vec<(&'a [u8], u64)>,
-    len: u64,
+pub(crate) struct Joined<'a> {
+    /// Each with the bytes of padding behind it.
+    pub(crate) pieces: Vec<(&'a [u8], u64)>,
+    /// Bytes of all.
+    pub(crate) len: u64,
 }
 
-fn joined<'a>(disks: &[&'a [u8]]) -> Joined<'a> {
+/// See [`Joined`].
+pub(crate) fn joined<'a>(disks: &[&'a [u8]]) -> Joined<'a> {
     let mut joined = Joined { pieces: Vec::new(), len: 0 };
     let last = disks.len().saturating_sub(1);
     for (index, disk) in disks.iter().enumerate() {

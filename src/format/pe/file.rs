@@ -381,3 +381,19 @@ pub(crate) fn machine_name(machine: u64) -> &'static str {
         _ => "unknown",
     }
 }
+
+/// What the firmware of this CPU starts of a removable disk is called: `EFI/BOOT/BOOT` and this (UEFI specification 2.10,
+/// section 3.5.1.1).
+pub(crate) fn removable_name(machine: u64) -> Option<&'static str> {
+    Some(match machine_name(machine) {
+        "i386" => "IA32.EFI",
+        "x86-64" => "X64.EFI",
+        "ARM Thumb" | "ARMv7 Thumb-2" => "ARM.EFI",
+        "arm64" => "AA64.EFI",
+        "RISC-V, 32 bit" => "RISCV32.EFI",
+        "RISC-V, 64 bit" => "RISCV64.EFI",
+        "LoongArch, 32 bit" => "LOONGARCH32.EFI",
+        "LoongArch, 64 bit" => "LOONGARCH64.EFI",
+        _ => return None,
+    })
+}

@@ -113,7 +113,7 @@ impl Contents {
 }
 
 /// The paths of all that is in a folder.
-fn collect(folder: &Path, paths: &mut Vec<Vec<u8>>) -> Result<()> {
+pub(super) fn collect(folder: &Path, paths: &mut Vec<Vec<u8>>) -> Result<()> {
     let at = || folder.display().to_string();
     for entry in fs::read_dir(folder).context("cannot be read").with_context(at)? {
         let entry = entry.context("cannot be read").with_context(at)?;

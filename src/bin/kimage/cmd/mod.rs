@@ -6,6 +6,7 @@ mod codec;
 mod common;
 mod cpio;
 mod diff;
+mod disk;
 mod doctor;
 mod edit;
 mod elf;
@@ -48,6 +49,7 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
         Command::Zboot(args) => build::zboot(&args),
         Command::Bootp(args) => build::bootp(&args),
         Command::Cpio(args) => cpio::cpio(&args),
+        Command::Disk(args) => disk::disk(&args),
         Command::Edit(args) => edit::edit(&args),
         Command::Compress(args) => codec::compress(&args),
         Command::Decompress(args) => codec::decompress(&args),

@@ -1,0 +1,211 @@
+//! What `kimage disk` writes is read without complaint by fsck.vfat, mtools, sgdisk and xorriso, and gives the files back; it is
+//! the same each time; what does not fit or would not start is refused.
+
+use crate::support::{
+    assert_same, kimage, make, noise, put, read, run, run_ok, stderr, stdout, tempdir, testdata, tool,
+};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const KINDS: [&str; 5] = ["esp", "gpt", "iso", "floppy144", "hybrid"];
+
+fn disk(dir: &Path, name: &str, options: &[&str]) -> PathBuf {
+    make(dir, name, "disk", &[&testdata("tiny/kernel")], options)
+}
+
+/// Files to add: long names, folders, an empty file.
+fn folder(dir: &Path) -> PathBuf {
+    let folder = dir.join("files");
+    fs::create_dir_all(folder.join("docs/Deep er/x")).unwrap();
+    for index in 0..60 {
+        fs::write(folder.join(format!("docs/a rather long name {index}.text")), format!("{index}")).unwrap();
+    }
+    fs::write(folder.join("docs/Deep er/x/LAST.TXT"), noise(70_000, 9)).unwrap();
+    fs::write(folder.join("docs/empty"), "").unwrap();
+    fs::write(folder.join("docs/gerät.№1"), "unicode").unwrap();
+    folder
+}
+
+/// Where the FAT of a disk begins, in bytes.
+fn fat_at(kind: &str, bytes: &[u8]) -> usize {
+    match kind {
+        "esp" | "floppy144" => 0,
+        "gpt" => 1 << 20,
+        // The boot sector of the file system has its name.
+        _ => {
+            memchr::memmem::find_iter(bytes, b"KIMAGE  ").map(|at| at - 3).find(|at| at % 2048 == 0 && *at > 0).unwrap()
+        }
+    }
+}
+
+/// Every kind, by every program that knows it.
+#[test]
+fn others_read_them() {
+    let tools = [("fsck.vfat", "dosfstools"), ("mcopy", "mtools"), ("sgdisk", "gdisk"), ("xorriso", "xorriso")];
+    let tools = tools.map(|(name, package)| tool(name, package));
+    let [Some(fsck), Some(mcopy), Some(sgdisk), Some(xorriso)] = &tools else { return }; // no gap: tool() has said so
+    let dir = tempdir();
+    let files = folder(dir.path());
+    for kind in KINDS {
+        let disk = disk(dir.path(), kind, &["--kind", kind, "--add", files.to_str().unwrap()]);
+        let bytes = read(&disk);
+        let fat = put(dir.path(), "fat", &bytes[fat_at(kind, &bytes)..]);
+        let said = stdout(&run_ok(Command::new(fsck).arg("-nv").arg(&fat)));
+        assert!(said.contains("Checking for unused clusters"), "{kind}: {said}");
+        let out = dir.path().join(format!("{kind}.files"));
+        fs::create_dir(&out).unwrap();
+        run_ok(Command::new(mcopy).args(["-s", "-n", "-i"]).arg(&fat).arg("::docs").arg(&out).env("LC_ALL", "C.UTF-8"));
+        same_files(&files.join("docs"), &out.join("docs"), kind);
+        if matches!(kind, "gpt" | "hybrid") {
+            let said = stdout(&run_ok(Command::new(sgdisk).arg("-v").arg(&disk)));
+            assert!(said.contains("No problems found"), "{kind}: {said}");
+            // A CD is as long as it is.
+            assert!(kind == "hybrid" || !said.contains("Caution"), "{kind}: {said}");
+        }
+        if matches!(kind, "iso" | "hybrid") {
+            let out = dir.path().join(format!("{kind}.iso-files"));
+            let output = run_ok(
+                Command::new(xorriso)
+                    .args(["-osirrox", "on", "-indev"])
+                    .arg(&disk)
+                    .args(["-report_el_torito", "plain"])
+                    .args(["-extract", "/docs"])
+                    .arg(&out),
+            );
+            let said = stdout(&output) + &stderr(&output);
+            for words in ["El Torito boot img :   1  BIOS  y   none", "El Torito boot img :   2  UEFI  y   none"] {
+                assert!(said.contains(words), "{kind}: {said}");
+            }
+            assert!(!said.contains("FAILURE") && !said.contains("SORRY"), "{said}");
+            same_files(&files.join("docs"), &out, kind);
+        }
+    }
+}
+
+fn same_files(want: &Path, got: &Path, what: &str) {
+    for entry in fs::read_dir(want).unwrap() {
+        let path = entry.unwrap().path();
+        let other = got.join(path.file_name().unwrap());
+        if path.is_dir() {
+            same_files(&path, &other, what);
+        } else {
+            assert_same(&format!("{what}: {}", path.display()), &read(&other), &read(&path));
+        }
+    }
+    assert_eq!(fs::read_dir(want).unwrap().count(), fs::read_dir(got).unwrap().count(), "{what}");
+}
+
+/// Each size has its kind of FAT.
+#[test]
+fn sizes() {
+    let Some(fsck) = tool("fsck.vfat", "dosfstools") else { return };
+    let dir = tempdir();
+    for (size, bits) in [("2M", "12 bit"), ("9M", "16 bit"), ("100M", "16 bit"), ("1000M", "32 bit")] {
+        // A large one takes a second.
+        let disk = disk(dir.path(), size, &["--kind", "esp", "--size", size]);
+        let said = stdout(&run_ok(Command::new(&fsck).arg("-nv").arg(&disk)));
+        assert!(said.contains(bits) && said.contains("Checking for unused clusters"), "{size}: {said}");
+        fs::remove_file(&disk).unwrap();
+    }
+}
+
+/// The same bytes each time; other bytes for another time, and other names for other contents.
+#[test]
+fn the_same_each_time() {
+    let dir = tempdir();
+    for kind in KINDS {
+        let options = ["--kind", kind];
+        let [first, second] = ["first", "second"].map(|name| read(&disk(dir.path(), name, &options)));
+        assert_same(kind, &first, &second);
+        let later = read(&disk(dir.path(), "later", &["--kind", kind, "--time", "1700000000"]));
+        assert_eq!(first.len(), later.len());
+        assert!(first != later, "{kind}");
+    }
+    // GUIDs and serial numbers.
+    let guid =
+        |cmdline: &str| read(&disk(dir.path(), "gpt", &["--kind", "gpt", "--cmdline", cmdline]))[568..584].to_vec();
+    assert_ne!(guid("one"), guid("two"));
+    let mut command = kimage();
+    command.env("SOURCE_DATE_EPOCH", "1700000000").arg("disk").arg(testdata("tiny/kernel"));
+    let epoch = dir.path().join("epoch");
+    run_ok(command.args(["--kind", "esp", "-o"]).arg(&epoch));
+    assert_same("epoch", &read(&epoch), &read(&disk(dir.path(), "time", &["--kind", "esp", "--time", "1700000000"])));
+}
+
+/// What does not fit or would not start, with figures and the way out.
+#[test]
+fn refused() {
+    let dir = tempdir();
+    let large = put(dir.path(), "large", &vec![7; 2 << 20]);
+    let arm64 = put(dir.path(), "Image", &arm64_efi());
+    let text = put(dir.path(), "text", b"no kernel");
+    let tiny = testdata("tiny/kernel");
+    let (tiny, large) = (tiny.to_str().unwrap(), large.to_str().unwrap());
+    let (arm64, text) = (arm64.to_str().unwrap(), text.to_str().unwrap());
+    let added = format!("a.txt={text}");
+    let same = format!("A.TXT={text}");
+    let colon = format!("a:b={text}");
+    for (options, words) in [
+        (&[tiny, "--kind", "floppy144", "--initrd", large][..], &["need 2", "has 1457664", "with xz"][..]),
+        (&[tiny, "--kind", "esp", "--size", "100K"], &["do not fit", "--size"]),
+        (&[arm64, "--kind", "esp", "--cmdline", "quiet"], &["without command line and RAM disk", "--loader"]),
+        (&[arm64, "--kind", "floppy144"], &["a BIOS starts x86 kernels alone"]),
+        (&[tiny, tiny, "--kind", "gpt"], &["there is another for this CPU", "--loader"]),
+        (&[tiny, tiny, "--kind", "floppy144"], &["a floppy starts one kernel"]),
+        (&[text, "--kind", "iso"], &["neither UEFI firmware nor a BIOS starts it"]),
+        (&[tiny, "--kind", "gpt", "--loader", text], &["it is no program for UEFI"]),
+        (&[tiny, "--kind", "esp", "--add", &added, "--add", &same], &["A.TXT: there is one of that name already"]),
+        (&[tiny, "--kind", "esp", "--add", &colon], &["a:b: a name on a FAT has none of"]),
+        (&[tiny, "--kind", "floppy144", "--cmdline", &"x".repeat(5000)], &["has 5000 bytes", "takes 2047"]),
+    ] {
+        let output = run(kimage().arg("disk").args(options).arg("-o").arg(dir.path().join("out")));
+        assert_eq!(output.status.code(), Some(1), "{options:?}");
+        for words in words {
+            assert!(stderr(&output).contains(words), "{options:?}: no {words:?} in {}", stderr(&output));
+        }
+    }
+    // A kernel for each CPU, on one disk.
+    let both = dir.path().join("both");
+    let output = run_ok(kimage().arg("disk").args([tiny, arm64, "--kind", "esp", "--json", "-o"]).arg(&both));
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(json["image"]["efi"], serde_json::json!(["BOOTX64.EFI", "BOOTAA64.EFI"]));
+    assert_eq!(json["image"]["bios"], false);
+}
+
+/// The headers of a program for UEFI on arm64.
+fn arm64_efi() -> Vec<u8> {
+    let mut image = vec![0; 4096];
+    image[..2].copy_from_slice(b"MZ");
+    image[0x3c] = 0x80;
+    image[0x80..0x84].copy_from_slice(b"PE\0\0");
+    image[0x84..0x86].copy_from_slice(&0xaa64_u16.to_le_bytes());
+    // SizeOfOptionalHeader, PE32+, Subsystem: EFI application.
+    image[0x94..0x96].copy_from_slice(&0xf0_u16.to_le_bytes());
+    image[0x98..0x9a].copy_from_slice(&0x20b_u16.to_le_bytes());
+    image[0x98 + 68] = 10;
+    image
+}
+
+/// A boot loader of the user's, and what it reads.
+#[test]
+fn loader_entries() {
+    let Some(mtype) = tool("mtype", "mtools") else { return };
+    let dir = tempdir();
+    let loader = put(dir.path(), "boot.efi", &arm64_efi());
+    let disk_ram = put(dir.path(), "cpio", b"07070");
+    let disk = dir.path().join("disk");
+    let kernel = make(dir.path(), "bzImage-6.1", "bzimage", &[&testdata("tiny/kernel")], &[]);
+    let mut command = kimage();
+    command.arg("disk").args([&kernel, &kernel]).args(["--kind", "esp", "--cmdline", "a b", "--loader"]).arg(loader);
+    run_ok(command.arg("--initrd").arg(&disk_ram).arg("--initrd").arg(&disk_ram).arg("-o").arg(&disk));
+    let file = |path: &str| run_ok(Command::new(&mtype).arg("-i").arg(&disk).arg(format!("::{path}"))).stdout;
+    let text = |path: &str| String::from_utf8(file(path)).unwrap();
+    assert_eq!(text("loader/loader.conf"), "default bzImage-6.1.conf\ntimeout 3\n");
+    let want = "title bzImage-6.1-2\nlinux /bzImage-6.1-2\ninitrd /initrd\noptions a b\narchitecture x64\n";
+    assert_eq!(text("loader/entries/bzImage-6.1-2.conf"), want);
+    // One behind the other, each at a multiple of four.
+    assert_eq!(text("initrd"), "07070\0\0\007070");
+    assert_eq!(file("EFI/BOOT/BOOTAA64.EFI").len(), 4096);
+    assert_same("kernel", &file("bzImage-6.1"), &read(&kernel));
+}
