@@ -174,3 +174,25 @@ fn verify_holds_it_to_its_places() {
         assert!(!whole.iter().any(|rule| rule.starts_with("elf.boot")), "{whole:?}");
     }
 }
+
+/// Cut off anywhere, or with any byte of headers and parameters changed: nothing panics, and nothing is called whole that is not.
+#[test]
+fn damage_is_borne() {
+    let file = tiny(true);
+    let look = |bytes: &[u8]| {
+        let Ok(opened) = open(bytes, &Limits::default()) else { return };
+        verify(&opened);
+        kimage::inspect::map::map(&opened);
+    };
+    let parameters = memchr::memmem::find(&file, b"kimage\0L").unwrap();
+    for at in (0..64).chain([64, 72, 80, 96, 104, 112]).chain(parameters..parameters + 16) {
+        let mut changed = file.clone();
+        changed[at] ^= 0xff;
+        look(&changed);
+    }
+    for len in (0..300).step_by(23).chain(START - 2..START + 200).step_by(11).chain([file.len() / 2, file.len() - 1]) {
+        look(&file[..len]);
+    }
+    let opened = open(&file[..file.len() - 1], &Limits::default()).unwrap();
+    assert!(verify(&opened).findings.iter().any(|found| found.finding.rule == "elf.segments"));
+}

@@ -349,6 +349,34 @@ fn every_way_to_user_space() {
     });
 }
 
+/// What cannot be started says why, whoever enters.
+#[test]
+fn elf_files_that_cannot_be_started_say_why() {
+    let Some(qemu) = tool("qemu-system-x86_64", "qemu-system-x86") else { return };
+    let Some(kernel) = x86_64().pop() else { return };
+    let dir = tempdir();
+    let ramdisk = put(dir.path(), "cpio", &initrd(kernel.cpu));
+    let job = Job { kernel: &kernel, codec: "lz4", dir: dir.path(), ramdisk: &ramdisk };
+    let image = kimage("elf", &job, &[]);
+    let direct = |cpu: &str, megabytes: usize| {
+        let mut command = machine::pc(&qemu, "pc", cpu, 1, megabytes);
+        command.arg("-kernel").arg(&image).args(["-append", ARGS]);
+        command
+    };
+    let short = direct("Nehalem-v1", 20);
+    let old = direct("pentium3", 128);
+    let nothing = rom::machine(dir.path(), Protocol::Nothing, &image, &ramdisk, "");
+    for (command, says) in [
+        (Some(short), "kimage: not enough RAM for this kernel"),
+        (Some(old), "kimage: this kernel needs a 64-bit (x86-64) CPU"),
+        (nothing, "kimage: the loader left no memory map: neither PVH's, Multiboot's nor Linux' (EAX "),
+    ] {
+        // no gap: who made the machine says so
+        let Some(mut command) = command else { continue };
+        Machine::start(says, &mut command).wait_for(says);
+    }
+}
+
 /// docs/loaders.md has every row, and each proof that it names is there.
 #[test]
 fn the_page_names_each_proof() {

@@ -11,6 +11,8 @@ use std::process::Command;
 pub(crate) enum Protocol {
     /// 32 bits, registers of no meaning, coreboot's table in memory.
     Coreboot,
+    /// The same without the table.
+    Nothing,
     /// ESI: boot parameters.
     Linux32,
     /// RSI: boot parameters; the first 4 GiB mapped to themselves.
@@ -36,7 +38,7 @@ pub(crate) fn machine(dir: &Path, protocol: Protocol, elf: &Path, ramdisk: &Path
     let chip = put(dir, "chip", &chip(protocol, entry, read(ramdisk).len(), cmdline));
     let mut command = machine::pc(&qemu, "pc", "Nehalem-v1", 1, (MEMORY >> 20) as usize);
     command.arg("-bios").arg(chip).arg("-device").arg(format!("loader,file={}", elf.display()));
-    if protocol != Protocol::Coreboot {
+    if matches!(protocol, Protocol::Linux32 | Protocol::Linux64) {
         command.args(machine::loaders(&[(ramdisk, RAMDISK)]));
     }
     Some(command)
@@ -68,7 +70,7 @@ fn chip(protocol: Protocol, entry: u32, ramdisk: usize, cmdline: &str) -> Vec<u8
     code.resize(0x20, 0x90);
     code.extend([0x66, 0xb8, 0x10, 0x00, 0x8e, 0xd8, 0x8e, 0xc0, 0x8e, 0xd0, 0x8e, 0xe0, 0x8e, 0xe8]); // segments
     let (from, to, len) = match protocol {
-        Protocol::Coreboot => (0xffff_ff88_u32, 0x500_u32, 40_u32),
+        Protocol::Coreboot | Protocol::Nothing => (0xffff_ff88_u32, 0x500_u32, 40_u32),
         _ => (0xfffe_0000, PARAMETERS, COPIED),
     };
     for (opcode, value) in [(0xbe, from), (0xbf, to), (0xb9, len)] {
@@ -89,7 +91,7 @@ fn chip(protocol: Protocol, entry: u32, ramdisk: usize, cmdline: &str) -> Vec<u8
         code.extend([0x18, 0x00]);
     }
     // Registers that mean nothing must not lead anywhere.
-    let esi = if protocol == Protocol::Coreboot { 0x7fff_fff0 } else { PARAMETERS };
+    let esi = if to == PARAMETERS { PARAMETERS } else { 0x7fff_fff0 };
     for (opcode, value) in [(0xbe, esi), (0xb8, entry)] {
         code.push(opcode);
         code.extend(value.to_le_bytes());

@@ -19,6 +19,8 @@ const RUNS: &[&[&str]] = &[
     // The data contradicts the architecture: findings.
     &["uimage", "zImage", "-A", "mips", "-a", "0", "-e", "0", "--force"],
     &["fit", "--kernel", "zImage", "--dtb", "dtb"],
+    &["elf", "kernel", "--class", "32"],
+    &["elf", "kernel", "--compress", "none", "-o", "none.elf"],
     &["bootp", "zImage", "dtb", "--initrd-phys", "800000", "--params-phys", "100"],
     &["xipimage", "xip"],
     &["zboot", "efi-image"],

@@ -14,7 +14,6 @@ use kimage::layout::Plan;
 pub fn all() -> Vec<(&'static str, Vec<u8>)> {
     let mut files = vec![
         ("elf", kernel()),
-        ("elf-boot", boot_elf()),
         ("bzimage", bzimage()),
         ("bzimage-2.04", old_bzimage(0x204, 1)),
         ("zimage-x86", old_bzimage(0x201, 0)),
@@ -111,11 +110,6 @@ pub fn kernel() -> Vec<u8> {
 pub fn bzimage() -> Vec<u8> {
     let (vmlinux, setup) = (tiny("vmlinux"), tiny("setup.bin"));
     emit(&assemble::bzimage(&vmlinux, &setup, CrcChoice::ByGeneration).unwrap().plan)
-}
-
-/// A kernel with the ways in of PVH, Multiboot and coreboot in front.
-pub fn boot_elf() -> Vec<u8> {
-    emit(&assemble::boot_elf(&tiny("kernel"), &assemble::ElfRequest::default()).unwrap().plan)
 }
 
 pub fn zimage() -> Vec<u8> {

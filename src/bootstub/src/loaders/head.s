@@ -10,6 +10,7 @@
 	.set	ROOM, 0x20000		/* as in main.rs */
 	.set	PVH, 0x336ec578
 	.set	SETUP_SECTS, 0x1f1
+	.set	COM1, 0x3f8
 
 	.section .head.text, "ax", @progbits
 	.code32
@@ -98,6 +99,10 @@ start_address:
 	movl	%ecx, %fs
 	movl	%ecx, %gs
 	movl	%ecx, %ss
+	/* The room is above all else: without it there is no stack. */
+	movl	$PVH, -4(%esp)
+	cmpl	$PVH, -4(%esp)
+	jne	no_memory
 	leal	(1f - start)(%ebp), %ecx
 	pushl	$0x10
 	pushl	%ecx
@@ -134,6 +139,31 @@ start_address:
 	xorl	%ebp, %ebp
 	xorl	%edi, %edi
 	jmp	*%edx
+
+/* By no subroutine: there is no memory for one. */
+no_memory:
+	leal	(msg_no_memory - start)(%ebp), %esi
+	movl	$0xb8000, %edi
+1:	lodsb
+	testb	%al, %al
+	jz	4f
+	movb	%al, %bl
+	movb	$0x07, %ah
+	stosw
+	movl	$0x10000, %ecx		/* no waiting for ever */
+	movl	$(COM1 + 5), %edx
+2:	inb	%dx, %al
+	testb	$0x20, %al
+	loopz	2b
+	movb	%bl, %al
+	movl	$COM1, %edx
+	outb	%al, %dx
+	jmp	1b
+4:	hlt
+	jmp	4b
+
+msg_no_memory:
+	.asciz	"kimage: not enough RAM for this kernel\r\n"
 
 	.balign	16
 gdt:	.quad	0
