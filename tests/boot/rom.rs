@@ -140,7 +140,7 @@ fn entry(start: u64, len: u64, kind: u32) -> Vec<u8> {
 /// 4 GiB in pages of 2 MiB: PML4, PDPT, four directories, each bit of "accessed" set.
 fn page_tables() -> Vec<u8> {
     let mut tables = vec![0; 0x6000];
-    put_at(&mut tables, 0, &u64::from(TABLES + 0x1000 | 0x23).to_le_bytes());
+    put_at(&mut tables, 0, &u64::from((TABLES + 0x1000) | 0x23).to_le_bytes());
     for directory in 0..4_u32 {
         let at = TABLES + 0x2000 + directory * 0x1000;
         put_at(&mut tables, 0x1000 + directory as usize * 8, &u64::from(at | 0x23).to_le_bytes());
