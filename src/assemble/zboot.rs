@@ -38,10 +38,13 @@ impl Default for ZbootRequest<'_> {
     }
 }
 
-const WANT: &str = "an arm64 or 64-bit RISC-V kernel that is an EFI program (Image, Image.gz, vmlinuz.efi, vmlinux)";
+const WANT: &str =
+    "an arm64, 64-bit RISC-V or LoongArch kernel that is an EFI program (Image, Image.gz, vmlinuz.efi, vmlinux)";
 
-/// EFI zboot image (`vmlinuz.efi`) of an arm64 or RISC-V kernel: its `Image`, compressed or not, its ELF file, or another zboot
-/// image, whose kernel is taken out. The EFI program in it is kimage's own.
+const OTHER: &str = "the kernel's own build makes vmlinuz.efi where CONFIG_EFI_ZBOOT is set";
+
+/// EFI zboot image (`vmlinuz.efi`) of an arm64, RISC-V or LoongArch kernel: its `Image`, compressed or not, its ELF file, or another
+/// zboot image, whose kernel is taken out. The EFI program in it is kimage's own.
 ///
 /// # Errors
 /// [`Error`] says what the input is instead, or why firmware cannot start it.
@@ -54,8 +57,7 @@ pub fn zboot<'a>(image: &[u8], request: &ZbootRequest<'a>) -> Result<Assembled<'
     let (arch, machine, span) = check(&kernel)?;
     let packed = pack(&kernel, request.codec, &request.parameters)?;
     let Some(program) = EfiProgram::of(arch, packed.unpacker)? else {
-        let help = "the kernel's own build makes vmlinuz.efi where CONFIG_EFI_ZBOOT is set";
-        return Err(Error::wrong_input("IMAGE", "a kernel for a CPU that kimage has no EFI program for", WANT, help));
+        return Err(Error::wrong_input("IMAGE", "a kernel for a CPU that kimage has no EFI program for", WANT, OTHER));
     };
     let payload_size = len64(&packed.bytes);
     let parts = NewZboot {
@@ -141,11 +143,8 @@ fn check(kernel: &[u8]) -> Result<(Arch, u16, u64)> {
         return Err(wrong("a kernel without EFI stub", help));
     };
     let machine = u16::try_from(pe.value("Machine")).unwrap_or(0);
-    if image.arch == Arch::Riscv && !pe.is_plus {
-        return Err(wrong(
-            "a 32-bit RISC-V kernel",
-            "the kernel's own build makes vmlinuz.efi where CONFIG_EFI_ZBOOT is set",
-        ));
+    if !pe.is_plus {
+        return Err(wrong("a 32-bit kernel", OTHER));
     }
     let memory = pe.value("SizeOfImage");
     let outside = pe.sections.iter().find(|section| section.file_range().end > len64(kernel));

@@ -7,6 +7,7 @@
 #
 # Needs the toolchain that rust-toolchain.toml names, with the targets there (rustup target add), and nothing else: its own
 # linker makes the files. What depends on where they are built does not reach them. Exit status 2: a target is missing.
+# KIMAGE_STUBS_BUT=PATTERN leaves out files of that name, and the manifest.
 set -eu
 cd "$(dirname "$0")"
 out=${1:-../stub/builtin}
@@ -22,15 +23,29 @@ for target in i586-unknown-linux-gnu aarch64-unknown-none riscv64gc-unknown-none
 		exit 2
 	}
 done
+# There is no package of it: its library is built here.
+alone=loongarch64-unknown-none-softfloat
+[ -d "$(rustc --print sysroot)/lib/rustlib/src/rust/library/core" ] || {
+	echo "the library's source is missing: rustup component add rust-src" >&2
+	exit 2
+}
 files=
 
 build() { # file target bin features flags...
 	file=$1 target=$2 bin=$3 features=$4
 	shift 4
-	cargo rustc --quiet --locked --release --target "$target" --bin "$bin" --features "$features" -- \
+	case $file in ${KIMAGE_STUBS_BUT:-}) return ;; esac
+	core=
+	if [ "$target" = $alone ]; then
+		export RUSTC_BOOTSTRAP=1
+		core="-Zbuild-std=core,alloc,compiler_builtins -Zbuild-std-features=compiler-builtins-mem"
+	fi
+	# shellcheck disable=SC2086 # a list of words
+	cargo $core rustc --quiet --locked --release --target "$target" --bin "$bin" --features "$features" -- \
 		--remap-path-prefix="$PWD=bootstub" "$@"
 	cp "$CARGO_TARGET_DIR/$target/release/$bin" "$out/$file.elf"
 	files="$files $file"
+	unset RUSTC_BOOTSTRAP
 }
 
 pc=x86_64-unknown-linux-gnu
@@ -55,8 +70,10 @@ for codec in lz4 gzip zstd xz; do
 	[ $codec != xz ] || level=s
 	build zboot-arm64-$codec aarch64-unknown-none zboot $codec $link -Copt-level=$level
 	build zboot-riscv64-$codec riscv64gc-unknown-none-elf zboot $codec $link -Copt-level=$level
+	build zboot-loongarch64-$codec $alone zboot $codec $link -Copt-level=$level
 done
 
+[ -z "${KIMAGE_STUBS_BUT:-}" ] || exit 0
 {
 	printf '{\n  "rustc": "%s",\n  "files": {\n' "$(rustc --version)"
 	comma=

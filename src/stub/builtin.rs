@@ -190,6 +190,10 @@ impl EfiProgram {
             (Arch::Riscv, Unpacker::Gzip) => include_bytes!("builtin/zboot-riscv64-gzip.elf"),
             (Arch::Riscv, Unpacker::Zstd) => include_bytes!("builtin/zboot-riscv64-zstd.elf"),
             (Arch::Riscv, Unpacker::Xz) => include_bytes!("builtin/zboot-riscv64-xz.elf"),
+            (Arch::LoongArch, Unpacker::Lz4) => include_bytes!("builtin/zboot-loongarch64-lz4.elf"),
+            (Arch::LoongArch, Unpacker::Gzip) => include_bytes!("builtin/zboot-loongarch64-gzip.elf"),
+            (Arch::LoongArch, Unpacker::Zstd) => include_bytes!("builtin/zboot-loongarch64-zstd.elf"),
+            (Arch::LoongArch, Unpacker::Xz) => include_bytes!("builtin/zboot-loongarch64-xz.elf"),
             _ => return Ok(None),
         };
         let mut program = Program::read(file)?;
@@ -244,7 +248,7 @@ mod tests {
 
     #[test]
     fn efi_programs_are_there_and_small() {
-        for arch in [Arch::Arm64, Arch::Riscv] {
+        for arch in [Arch::Arm64, Arch::Riscv, Arch::LoongArch] {
             for (unpacker, limit) in Unpacker::ALL.into_iter().zip([24, 40, 160, 64]) {
                 let program = EfiProgram::of(arch, unpacker).unwrap().unwrap();
                 assert!(program.bytes.len() <= limit << 10, "{arch:?} {unpacker:?}: {} bytes", program.bytes.len());

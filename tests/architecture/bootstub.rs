@@ -1,7 +1,7 @@
 //! The boot stubs that are committed are what their source makes, byte for byte; and they are in the package, where their
 //! source is not.
 
-use crate::support::{missing, read, run, stderr, stdout, target_dir, tempdir};
+use crate::support::{full, missing, read, run, stderr, stdout, target_dir, tempdir};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -35,6 +35,11 @@ fn built_again_they_are_the_same() {
     }
     let mut build = Command::new("sh");
     build.arg(source.join("build.sh")).arg(out.path()).env("CARGO_TARGET_DIR", target_dir());
+    // Their library has to be built first, which takes its time.
+    let left_out = |name: &str| !full() && (name.contains("loongarch64") || name == "manifest.json");
+    if !full() {
+        build.env("KIMAGE_STUBS_BUT", "*loongarch64*");
+    }
     let built = run(&mut build);
     if built.status.code() == Some(2) {
         return missing(&format!("the boot stubs are not built again: {}", stderr(&built)));
@@ -42,6 +47,9 @@ fn built_again_they_are_the_same() {
     assert!(built.status.success(), "{}", stderr(&built));
     for entry in fs::read_dir(root().join("src/stub/builtin")).unwrap() {
         let name = entry.unwrap().file_name();
+        if left_out(name.to_str().unwrap()) {
+            continue;
+        }
         let (committed, fresh) = (root().join("src/stub/builtin").join(&name), out.path().join(&name));
         assert!(read(&committed) == read(&fresh), "{}: run src/bootstub/build.sh and commit", name.display());
     }
@@ -70,7 +78,17 @@ fn the_package_has_the_stubs_and_not_their_source() {
         return missing(&format!("the package's list: {}", stderr(&list)));
     }
     let list = stdout(&list);
-    for name in ["setup", "lz4", "gzip", "zstd", "xz", "loaders", "zboot-arm64-gzip", "zboot-riscv64-xz"] {
+    for name in [
+        "setup",
+        "lz4",
+        "gzip",
+        "zstd",
+        "xz",
+        "loaders",
+        "zboot-arm64-gzip",
+        "zboot-riscv64-xz",
+        "zboot-loongarch64-lz4",
+    ] {
         assert!(list.contains(&format!("src/stub/builtin/{name}.elf")), "{name}");
     }
     assert!(!list.contains("bootstub/"), "{list}");

@@ -10,6 +10,7 @@ use std::process::Command;
 
 const ARM64: u16 = 0xaa64;
 const RISCV64: u16 = 0x5064;
+const LOONGARCH64: u16 = 0x6264;
 const CODECS: [(Codec, &str, &str); 4] = [
     (Codec::Gzip, "gzip", "gzip"),
     (Codec::Lz4Legacy, "lz4", "lz4"),
@@ -42,7 +43,7 @@ fn half(image: &[u8], at: usize) -> usize {
 #[test]
 fn others_take_the_kernel_out() {
     let dir = tempdir();
-    for machine in [ARM64, RISCV64] {
+    for machine in [ARM64, RISCV64, LOONGARCH64] {
         let kernel = files::efi_image(machine);
         for (codec, name, package) in CODECS {
             let image = made(&kernel, &request(codec)).unwrap();
@@ -68,7 +69,7 @@ fn sections_are_in_order_and_protected() {
     const EXECUTE: usize = 1 << 29;
     const WRITE: usize = 1 << 31;
     let sbat = b"sbat,1,SBAT Version,sbat,1,https://github.com/rhboot/shim/blob/main/SBAT.md\n";
-    for machine in [ARM64, RISCV64] {
+    for machine in [ARM64, RISCV64, LOONGARCH64] {
         for (codec, name, _) in CODECS {
             let kernel = files::efi_image(machine);
             let image = made(&kernel, &ZbootRequest { sbat, ..request(codec) }).unwrap();
@@ -111,21 +112,19 @@ fn sections_are_in_order_and_protected() {
 #[test]
 fn the_other_commands_know_it() {
     let dir = tempdir();
-    for machine in [ARM64, RISCV64] {
+    for machine in [ARM64, RISCV64, LOONGARCH64] {
         let kernel = files::efi_image(machine);
         let plain = put(dir.path(), "Image", &kernel);
         for (codec, name, _) in CODECS {
             let mut command = kimage();
             command.current_dir(dir.path()).args(["zboot", "Image", "--level", "1", "--compress", name]);
             let said = stderr(&run_ok(&mut command));
-            assert!(
-                said.contains(&format!(
-                    "Kernel is 6.12.0-tiny ({}), {} bytes",
-                    if machine == ARM64 { "arm64" } else { "RISC-V" },
-                    kernel.len()
-                )),
-                "{said}"
-            );
+            let arch = match machine {
+                ARM64 => "arm64",
+                RISCV64 => "RISC-V",
+                _ => "LoongArch",
+            };
+            assert!(said.contains(&format!("Kernel is 6.12.0-tiny ({arch}), {} bytes", kernel.len())), "{said}");
             let made = dir.path().join("vmlinuz.efi");
             let info = stdout(&run_ok(kimage().arg("info").arg(&made)));
             for words in ["EFI zboot image", name, "6.12.0-tiny", "efi_nx_compat          yes"] {
@@ -197,8 +196,9 @@ fn what_firmware_could_not_start_is_refused() {
     };
     let whole = files::efi_image(ARM64);
     let pe = 64;
-    let mut loongarch = change(0x44, &0x6264_u16.to_le_bytes());
-    loongarch[56..60].copy_from_slice(&0x8182_23cd_u32.to_le_bytes());
+    let mut narrow = files::efi_image(0x5032);
+    narrow[56..60].copy_from_slice(b"RSC\x05");
+    narrow[pe + 24..pe + 26].copy_from_slice(&0x10b_u16.to_le_bytes());
     for (what, input, words) in [
         ("a PC's kernel", files::bzimage(), "kimage bzimage"),
         ("an ARM zImage", files::zimage(), "kimage zimage"),
@@ -208,7 +208,7 @@ fn what_firmware_could_not_start_is_refused() {
         ("section moves", change(pe + 24 + 152 + 12, &0x1000_u32.to_le_bytes()), "moved into place"),
         ("entry outside", change(pe + 24 + 16, &0x1000_0000_u32.to_le_bytes()), "moved into place"),
         ("too little memory", change(pe + 24 + 56, &0x1000_u32.to_le_bytes()), "moved into place"),
-        ("LoongArch", loongarch, "CONFIG_EFI_ZBOOT"),
+        ("32 bits", narrow, "CONFIG_EFI_ZBOOT"),
         ("nothing", Vec::new(), "an empty file"),
     ] {
         let error = made(&input, &request(Codec::Gzip)).unwrap_err();

@@ -123,7 +123,7 @@ fn folder() -> tempfile::TempDir {
     for name in ["board.dtb", "one.dtb", "two.dtb"] {
         put(dir, name, &tree(&format!("tiny,{name}")));
     }
-    let (zimage, arm64, kernel) = (files::zimage(), files::image64(b"ARM\x64"), files::kernel());
+    let (zimage, kernel) = (files::zimage(), files::kernel());
     put(dir, "zImage", &zimage);
     put(dir, "zImage-dtb", &[zimage, tree("tiny,board")].concat());
     put(dir, "Image", &files::efi_image(0xaa64));

@@ -22,6 +22,7 @@ const RUNS: &[&[&str]] = &[
     &["elf", "kernel", "--class", "32"],
     &["elf", "kernel", "--compress", "none", "-o", "none.elf"],
     &["bootp", "zImage", "dtb", "--initrd-phys", "800000", "--params-phys", "100"],
+    &["elf", "kernel"],
     &["xipimage", "xip"],
     &["zboot", "efi-image"],
     &["cpio", "list", "--compress", "gzip"],

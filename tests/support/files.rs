@@ -232,26 +232,23 @@ pub fn pe(head: &[(usize, &[u8])], sections: &[(&str, &[u8])]) -> Vec<u8> {
     file
 }
 
-/// An `Image` that is an EFI program, of this `Machine` of PE (arm64, RISC-V), with a BSS behind it
-/// (Documentation/arch/arm64/booting.rst, Documentation/arch/riscv/boot-image-header.rst).
+/// An `Image` that is an EFI program, of this `Machine` of PE (arm64, RISC-V, LoongArch), with a BSS behind it
+/// (Documentation/arch/arm64/booting.rst, Documentation/arch/riscv/boot-image-header.rst, Documentation/arch/loongarch/booting.rst).
 pub fn efi_image(machine: u16) -> Vec<u8> {
-    const ARM64: u16 = 0xaa64;
     const BSS: u32 = 0x3000;
-    let is_arm64 = machine == ARM64;
     let noise = super::support::noise(70_000, 7);
     let code = [b"Linux version 6.12.0-tiny (someone) #1\n\0", &noise[..], &[0; 70_000]].concat();
-    let mut head: Vec<(usize, &[u8])> = vec![(56, if is_arm64 { b"ARM\x64" } else { b"RSC\x05" })];
-    if !is_arm64 {
-        head.extend([(32, &b"\x02"[..]), (48, b"RISCV")]);
-    }
-    let mut image = pe(&head, &[(".text", &code)]);
+    let head: &[(usize, &[u8])] = match machine {
+        0xaa64 => &[(56, b"ARM\x64"), (24, &[10])],
+        0x5064 => &[(56, b"RSC\x05"), (32, b"\x02"), (48, b"RISCV")],
+        // kernel_entry and text_offset.
+        _ => &[(56, &[0xcd, 0x23, 0x82, 0x81]), (8, &[0, 4, 0x20]), (24, &[0, 0, 0x20])],
+    };
+    let mut image = pe(head, &[(".text", &code)]);
     let memory = (image.len() as u32 + BSS).next_multiple_of(0x1000);
-    for (at, bytes) in [
-        (16, &memory.to_le_bytes()[..]),
-        (24, &(if is_arm64 { 10_u64 } else { 0 }).to_le_bytes()),
-        (0x44, &machine.to_le_bytes()),
-        (64 + 24 + 56, &memory.to_le_bytes()),
-    ] {
+    for (at, bytes) in
+        [(16, &memory.to_le_bytes()[..]), (0x44, &machine.to_le_bytes()), (64 + 24 + 56, &memory.to_le_bytes())]
+    {
         image[at..at + bytes.len()].copy_from_slice(bytes);
     }
     image

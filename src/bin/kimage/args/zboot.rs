@@ -7,7 +7,7 @@ use kimage::assemble::DEFAULT_MAX_MEMORY;
 use kimage::codec::Codec;
 use std::path::PathBuf;
 
-/// arm64, RISC-V: a kernel to an EFI program that decompresses it (vmlinuz.efi)
+/// arm64, RISC-V, LoongArch: a kernel to an EFI program that decompresses it (vmlinuz.efi)
 ///
 /// What `make vmlinuz.efi` makes where CONFIG_EFI_ZBOOT is set, without a build tree and for kernels since EFI stubs are
 /// in them: for UEFI firmware, U-Boot's bootefi, GRUB and systemd-boot. The program in front of the kernel is kimage's own; it

@@ -147,3 +147,9 @@ fn synchronize(at: u64, len: u64) {
 fn synchronize(_: u64, _: u64) {
     unsafe { core::arch::asm!("fence.i", options(nostack, preserves_flags)) };
 }
+
+/// What was written is what the CPU executes.
+#[cfg(target_arch = "loongarch64")]
+fn synchronize(_: u64, _: u64) {
+    unsafe { core::arch::asm!("ibar 0", options(nostack, preserves_flags)) };
+}

@@ -1,4 +1,4 @@
-//! kimage's EFI program of zboot images (arm64, RISC-V): unpacks a kernel, and starts the EFI program that the kernel is.
+//! kimage's EFI program of zboot images (arm64, RISC-V, LoongArch): unpacks a kernel, and starts the EFI program that the kernel is.
 //!
 //! All that a kernel wants of the firmware its own EFI stub does: initrd, command line, random seed, memory map. It is
 //! entered as the firmware would enter it, in memory laid out as its PE header says, with this program's own handle: load
@@ -46,6 +46,8 @@ use uefi_raw::{Handle, Status};
 core::arch::global_asm!(include_str!("arm64.s"));
 #[cfg(target_arch = "riscv64")]
 core::arch::global_asm!(include_str!("riscv64.s"));
+#[cfg(target_arch = "loongarch64")]
+core::arch::global_asm!(include_str!("loongarch64.s"));
 core::arch::global_asm!(include_str!("parameters.s"));
 
 unsafe extern "C" {
