@@ -20,7 +20,7 @@
 //!
 //! 1. [`bytes`]: measuring bytes. Offsets, the bounds-checked cursor, field errors, header writers.
 //! 2. [`codec`]: bytes to fewer bytes and back. [`arch`]: what differs from CPU to CPU. [`finding`]: what is wrong but
-//!    readable.
+//!    readable. [`sign`]: hashes, keys and signatures.
 //! 3. [`layout`]: what goes where: reserve, plan, emit.
 //! 4. [`elf`]: the kernel as the linker left it: lazy view, symbols, flat image, stripped file, relocations.
 //! 5. `stub`: the decompressor that is linked around its payload, and those of kimage's own with the arithmetic of
@@ -88,6 +88,7 @@ pub mod layout;
 pub mod lint;
 pub(crate) mod payload;
 pub mod report;
+pub mod sign;
 pub(crate) mod stub;
 
 pub use error::{Error, Result};

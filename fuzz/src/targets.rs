@@ -169,7 +169,7 @@ fn dts(bytes: &[u8]) {
     let _ = fit_from_source(&source, &files, &Options::default(), true);
 }
 
-fn fit_options(how: u8) -> Options {
+fn fit_options(how: u8) -> Options<'static> {
     let external = |_| External {
         align: [None, Align::new(4), Align::new(64), Align::new(512)][usize::from(how >> 2 & 3)],
         position: (how & 0x10 != 0).then_some(0x2000),
@@ -179,6 +179,7 @@ fn fit_options(how: u8) -> Options {
         external: (how & 2 != 0).then_some(()).map(external),
         unsigned: how & 0x20 != 0,
         layout: FitLayout::from_release(if how & 0x80 == 0 { "2023" } else { "2026" }).unwrap(),
+        signing: None,
     }
 }
 

@@ -11,6 +11,7 @@ use crate::format::dts::Source;
 use crate::format::fdt::{Dtb, Node, Property, Reservation, Tree};
 use crate::format::fit::{self, Algorithm, BootView, External, Fit, FitLayout, Options};
 use crate::format::uimage::{ARCH, OS, OS_LINUX, arch_word, comp_word};
+use crate::sign::PublicKey;
 use std::collections::HashMap;
 
 /// A file of a FIT, with the name that messages and descriptions have for it.
@@ -53,8 +54,8 @@ pub struct FitRequest<'a> {
     pub description: Option<String>,
     /// The default configuration: its name, or the name of its device tree file.
     pub default: Option<String>,
-    /// Time and placement.
-    pub options: Options,
+    /// Time, placement and signatures.
+    pub options: Options<'a>,
     /// Go ahead in spite of contradictions.
     pub force: bool,
 }
@@ -72,8 +73,22 @@ pub struct FitFacts {
     pub configurations: Vec<String>,
     /// The configuration that boots when none is named.
     pub default: Option<String>,
+    /// The signatures that were made.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub signatures: Vec<FitSignature>,
     /// What nobody gave.
     pub derived: Vec<Derived>,
+}
+
+/// A signature of a FIT, for reports.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct FitSignature {
+    /// The path of its node.
+    pub node: String,
+    /// `key-name-hint`.
+    pub key: String,
+    /// `algo`.
+    pub algo: String,
 }
 
 /// An image of a FIT, for reports.
@@ -100,25 +115,75 @@ pub struct FitImage {
 pub fn fit_from_source<'a>(
     source: &Source,
     files: &[&'a [u8]],
-    options: &Options,
+    options: &Options<'_>,
     force: bool,
 ) -> Result<Assembled<'a>> {
     let tree = source.tree(files)?;
-    assembled(tree.root, &tree.reservations, options, force, Vec::new(), tree.findings)
+    let findings = tree.findings;
+    assembled(tree.root, |root| fit::plan(root, &tree.reservations, options), options, force, Vec::new(), findings)
 }
 
 /// The FIT of a compiled tree: its hashes are made anew, external data is taken in first.
 ///
 /// # Errors
 /// As [`fit_from_source`]; [`Error::Input`] when the blob is damaged or cut off.
-pub fn fit_from_blob<'a>(bytes: &'a [u8], options: &Options, force: bool) -> Result<Assembled<'a>> {
+pub fn fit_from_blob<'a>(bytes: &'a [u8], options: &Options<'_>, force: bool) -> Result<Assembled<'a>> {
+    let (fit, reservations) = whole(bytes)?;
+    let build = |root| fit::plan(root, &reservations, options);
+    assembled(fit.to_node(), build, options, force, Vec::new(), Vec::new())
+}
+
+/// A FIT signed again, as `mkimage -F -k` does it: hashes and signatures are made anew, all else stays, its time too. Data that is
+/// behind the tree stays there; where [`Options::external`] says otherwise, that counts.
+///
+/// # Errors
+/// As [`fit_from_blob`].
+pub fn sign_fit<'a>(bytes: &'a [u8], options: &Options<'_>, force: bool) -> Result<Assembled<'a>> {
+    let (fit, reservations) = whole(bytes)?;
+    let mut external = None;
+    for image in fit.images() {
+        match image.placement() {
+            Ok(Some(fit::Placement::Position(at))) => {
+                let position = external.map_or(at.start, |old: fit::External| old.position.unwrap_or(at.start));
+                external = Some(fit::External { position: Some(position), ..fit::External::default() });
+            }
+            Ok(Some(fit::Placement::Offset(_))) => external = external.or(Some(fit::External::default())),
+            _ => {}
+        }
+    }
+    let time = options.time;
+    let options = Options { external: options.external.or(external), ..*options };
+    let build = |_| fit::plan_again(&fit, &reservations, &options);
+    let mut signed = assembled(fit.to_node(), build, &options, force, Vec::new(), Vec::new())?;
+    if let Facts::Fit(facts) = &mut signed.facts {
+        facts.time = fit.timestamp().unwrap_or(time);
+    }
+    Ok(signed)
+}
+
+/// A FIT, all of it there, and its memory reservations.
+fn whole(bytes: &[u8]) -> Result<(Fit<'_>, Vec<Reservation>)> {
     let fail = |error: crate::bytes::FieldError| Error::input("SOURCE", error);
     let fit = Fit::parse(bytes).map_err(fail)?;
     for image in fit.images() {
         image.placement().map_err(fail)?;
     }
     let reservations = fit.dtb().reservations().map_err(fail)?;
-    assembled(fit.to_node(), &reservations, options, force, Vec::new(), Vec::new())
+    Ok((fit, reservations))
+}
+
+/// The public key of a signature put into a control device tree, as `fdt_add_pubkey` does it: a key for `algo` (`sha256,rsa2048`),
+/// whose `key-name-hint` is `name`; `required`: `conf` or `image`, the nodes that U-Boot then demands a signature of.
+///
+/// # Errors
+/// [`Error::Fit`] when the algorithm is not known, the key is not for it, or the tree is damaged.
+pub fn add_public_key(
+    control: &[u8],
+    key: &PublicKey,
+    (algo, name): (&str, &str),
+    required: Option<&str>,
+) -> Result<Vec<u8>> {
+    Ok(fit::signature::with_key(control, key, (algo, name), required)?)
 }
 
 /// The FIT `bytes` with other data in one image, its hashes made anew, in the layout of mkimage's that it has now; `None` where it
@@ -159,7 +224,7 @@ pub(crate) fn fit_with_data(bytes: &[u8], image: &str, data: &[u8]) -> Result<Op
         }
         for layout in LAYOUTS.into_iter().filter_map(FitLayout::from_release) {
             for external in externals.iter().copied() {
-                let options = Options { time: fit.timestamp().unwrap_or(0), external, unsigned: false, layout };
+                let options = Options { time: fit.timestamp().unwrap_or(0), external, layout, ..Options::default() };
                 let made = |root: Node<'_>| -> Result<Vec<u8>> {
                     let mut out = Vec::new();
                     fit::plan(root, &reservations, &options)?.plan.emit(&mut out)?;
@@ -236,13 +301,14 @@ pub fn fit<'a>(request: &FitRequest<'a>) -> Result<Assembled<'a>> {
     let mut builder = Builder::new(request);
     let root = builder.root()?;
     let Builder { derived, findings, steps, .. } = builder;
-    Ok(Assembled { steps, ..assembled(root, &[], &request.options, request.force, derived, findings)? })
+    let build = |root| fit::plan(root, &[], &request.options);
+    Ok(Assembled { steps, ..assembled(root, build, &request.options, request.force, derived, findings)? })
 }
 
 fn assembled<'a>(
     root: Node<'a>,
-    reservations: &[Reservation],
-    options: &Options,
+    build: impl FnOnce(Node<'a>) -> std::result::Result<fit::Built<'a>, fit::Error>,
+    options: &Options<'_>,
     force: bool,
     derived: Vec<Derived>,
     mut findings: Vec<Finding>,
@@ -258,7 +324,7 @@ fn assembled<'a>(
         .map(|image| image.property("data").map_or(0, |data| crate::bytes::len64(&data.value)))
         .collect();
     let boot: Vec<Finding> = view.bootm(None).into_iter().chain(view.matching()).collect();
-    let built = fit::plan(root, reservations, options)?;
+    let built = build(root)?;
     if !force && findings.iter().any(|finding| finding.severity == Severity::Error) {
         findings.retain(|finding| finding.severity == Severity::Error);
         return Err(Error::Contradiction { findings });
@@ -282,9 +348,10 @@ fn assembled<'a>(
         images: images.collect(),
         configurations: children("configurations").iter().map(|node| node.name.to_string()).collect(),
         default: built.root.child("configurations").and_then(|node| text(node, "default")),
+        signatures: built.signed.into_iter().map(|(node, key, algo)| FitSignature { node, key, algo }).collect(),
         derived,
     };
-    Ok(Assembled { findings, ..Assembled::new(built.plan, Facts::Fit(facts)) })
+    Ok(Assembled { findings, control: built.control, ..Assembled::new(built.plan, Facts::Fit(facts)) })
 }
 
 /// Puts the tree together.

@@ -16,7 +16,10 @@ mod zboot;
 pub use boot_elf::{ElfRequest, boot_elf};
 pub use disk::{DiskFile, DiskKind, DiskRequest, disk};
 pub(crate) use fit::fit_with_data;
-pub use fit::{FitFacts, FitFile, FitImage, FitRequest, fit, fit_from_blob, fit_from_source, is_tree_blob};
+pub use fit::{
+    FitFacts, FitFile, FitImage, FitRequest, FitSignature, add_public_key, fit, fit_from_blob, fit_from_source,
+    is_tree_blob, sign_fit,
+};
 pub(crate) use kernel::packed_release;
 pub use pad::{Padding, pad};
 pub use payload::{Payload, PayloadForm, payload, payload_as_is};
@@ -31,7 +34,7 @@ pub use crate::elf::{DEFAULT_MAX_SIZE, FlagList, FlatOptions, RemoveList, Sectio
 pub use crate::format::bzimage::{CrcChoice, Generation};
 pub use crate::format::cpio::CpioFile;
 pub use crate::format::dts::{Error as SourceError, File as SourceFile, Source};
-pub use crate::format::fit::{Algorithm, External, FitLayout, Options as FitOptions};
+pub use crate::format::fit::{Algorithm, External, FitLayout, Options as FitOptions, Signing};
 pub use crate::format::uimage::{ARCH, COMPRESSION, Name, Names, OS, TYPE};
 
 use crate::arch::Arch;
@@ -63,6 +66,8 @@ pub struct Assembled<'a> {
     pub findings: Vec<Finding>,
     /// What was made on the way, in order; empty when the parts were given.
     pub steps: Vec<Step>,
+    /// The control device tree of [`Signing::control`], with the public keys in it.
+    pub control: Option<Vec<u8>>,
 }
 
 /// A file that the kernel's build makes on the way to the image.
@@ -83,7 +88,7 @@ fn version<S: serde::Serializer>(protocol: &u16, serializer: S) -> std::result::
 
 impl<'a> Assembled<'a> {
     pub(crate) fn new(plan: Plan<'a>, facts: Facts) -> Self {
-        Assembled { plan, facts, patches: Vec::new(), findings: Vec::new(), steps: Vec::new() }
+        Assembled { plan, facts, patches: Vec::new(), findings: Vec::new(), steps: Vec::new(), control: None }
     }
 
     /// Writes the image.

@@ -120,6 +120,10 @@ fn fit(facts: &FitFacts, out: &mut impl Write) -> io::Result<()> {
         let about = clean(&format!("{}: {kind}{packed}", image.name));
         writeln!(out, "{about}, {} bytes, {hashes}", image.size)?;
     }
+    for signature in &facts.signatures {
+        let about = format!("{}: {} by {}", signature.node, signature.algo, signature.key);
+        writeln!(out, "{}", clean(&about))?;
+    }
     let configurations = clean(&facts.configurations.join(", "));
     match &facts.default {
         Some(default) => writeln!(out, "Configurations: {configurations}; default {}", clean(default)),

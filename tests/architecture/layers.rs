@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 /// The layers, lowest first; those in one line may use what is below the line, not each other.
 const LAYERS: &[&[&str]] = &[
     &["bytes"],
-    &["codec", "arch", "finding"],
+    &["codec", "arch", "finding", "sign"],
     &["layout"],
     &["elf"],
     &["stub", "payload"],
@@ -201,6 +201,7 @@ fn no_file_is_too_long() {
 /// What the binary may name of the library: what does a command's work, and the words that all of them share.
 const FOR_THE_BINARY: &[&str] = &[
     "assemble", "edit", "inspect", "kbuild", "doctor", "lint", "report", "arch", "bytes", "codec", "error", "finding",
+    "sign",
 ];
 
 #[test]

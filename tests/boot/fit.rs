@@ -203,3 +203,88 @@ fn an_overlay_is_found() {
         machine.wait_for("config with overlays but CONFIG_OF_LIBFDT_OVERLAY not set");
     }
 }
+
+/// U-Boot with a key in its device tree: what kimage signed starts, with every algorithm that this U-Boot has; what is not signed, or
+/// was changed, does not, and `kimage verify` says the same.
+#[test]
+fn signed_fits_start_and_others_do_not() {
+    let Some(board) = Board::arm() else { return };
+    let Some(openssl) = tool("openssl", "openssl") else { return };
+    let dir = tempdir();
+    let dir = dir.path();
+    put(dir, "board.dtb", &board.tree("kimage,one", &["kimage,one", "linux,dummy-virt"]));
+    run_ok(kimage().arg("zimage").arg(testdata("tiny/arm-vmlinux")).arg("-o").arg(dir.join("zImage")));
+    fs::copy(testdata("keys/dev.key"), dir.join("dev.key")).unwrap();
+    run_ok(Command::new(&openssl).current_dir(dir).args(["genrsa", "-out", "r4096.key", "4096"]));
+    run_ok(Command::new(openssl).current_dir(dir).args(["genrsa", "-out", "other.key", "2048"]));
+    let source = |signature: &str, image: &str| {
+        format!(
+            "/dts-v1/; / {{ description = \"x\"; #address-cells = <1>; images {{
+              kernel {{ data = /incbin/(\"zImage\"); type = \"kernel\"; arch = \"arm\"; os = \"linux\"; compression = \"none\";
+               load = <0x40008000>; entry = <0x40008000>; hash-1 {{ algo = \"sha256\"; }}; {image} }};
+              fdt-1 {{ data = /incbin/(\"board.dtb\"); type = \"flat_dt\"; arch = \"arm\"; compression = \"none\";
+               hash-1 {{ algo = \"sha256\"; }}; {image} }}; }};
+             configurations {{ default = \"conf-1\"; conf-1 {{ kernel = \"kernel\"; fdt = \"fdt-1\"; {signature} }}; }}; }};"
+        )
+    };
+    let signature = |algo: &str, key: &str| {
+        format!("signature-1 {{ algo = \"{algo}\"; key-name-hint = \"{key}\"; sign-images = \"kernel\", \"fdt\"; }};")
+    };
+    let signed = |name: &str, source: &str, required: &str, options: &[&str]| {
+        let control = format!("{name}.dtb");
+        fs::write(dir.join("x.its"), source).unwrap();
+        fs::copy(dir.join("board.dtb"), dir.join(&control)).unwrap();
+        let mut command = kimage();
+        command.current_dir(dir).args(["fit", "x.its", "-q", "--keys", ".", "--control-dtb", &control]);
+        run_ok(command.args(["--required", required, "-o", name]).args(options));
+        dir.join(name)
+    };
+    let dev = signature("sha256,rsa2048", "dev");
+    let good = signed("good.itb", &source(&dev, ""), "conf", &[]);
+    let long = signed("long.itb", &source(&signature("sha512,rsa4096", "r4096"), ""), "conf", &[]);
+    let behind = signed("behind.itb", &source(&dev, ""), "conf", &["-E"]);
+    let images = signed("images.itb", &source("", &dev), "image", &[]);
+    let unsigned = dir.join("unsigned.itb");
+    fs::write(dir.join("x.its"), source("", "")).unwrap();
+    run_ok(kimage().current_dir(dir).args(["fit", "x.its", "-q", "-o", "unsigned.itb"]));
+    // Signed by somebody else, after it was made.
+    fs::copy(&good, dir.join("other.itb")).unwrap();
+    run_ok(kimage().current_dir(dir).args(["sign", "other.itb", "-q", "--key", "other.key"]));
+    let changed = |name: &str, what: &str| {
+        let mut bytes = read(&good);
+        let tree = kimage::internals::fdt::Dtb::parse_at(&bytes, 0).unwrap().tree().unwrap();
+        let (node, property) = what.rsplit_once('/').unwrap();
+        let at = tree.find(node).unwrap().property(property).unwrap().at.0 as usize;
+        bytes[at + 2] ^= 1;
+        put(dir, name, &bytes)
+    };
+    let cases = [
+        (good.clone(), "good.itb.dtb", "dev+"),
+        (long, "long.itb.dtb", "r4096+"),
+        (behind, "behind.itb.dtb", "dev+"),
+        (images, "images.itb.dtb", "dev+"),
+        (unsigned, "good.itb.dtb", ""),
+        (dir.join("other.itb"), "good.itb.dtb", ""),
+        (good, "long.itb.dtb", ""),
+        (changed("load.itb", "/images/kernel/load"), "good.itb.dtb", ""),
+        (changed("value.itb", "/configurations/conf-1/signature-1/value"), "good.itb.dtb", ""),
+        (changed("data.itb", "/images/kernel/data"), "good.itb.dtb", ""),
+    ];
+    each(&cases, |(image, control, words)| {
+        let what = format!("{}, {control}", image.file_name().unwrap().display());
+        let mut machine = board.with_tree(&dir.join(control)).start(&what, &[(image, AT)]);
+        let verified = kimage().arg("verify").arg(image).arg("--control-dtb").arg(dir.join(control)).output().unwrap();
+        assert_eq!(verified.status.success(), !words.is_empty(), "{what}: {}", support::stdout(&verified));
+        machine.ask("setenv fdt_high");
+        let command = format!("bootm {AT:#x}");
+        if words.is_empty() {
+            let said = machine.ask(&command);
+            assert!(
+                !said.contains("Starting kernel") && said.contains("rror") || said.contains("Bad"),
+                "{what}: {said}"
+            );
+        } else {
+            machine.leave(&command).says(&[words, "Starting kernel", "TINY-BOOT-OK\n"]);
+        }
+    });
+}

@@ -148,10 +148,17 @@ fn folder() -> tempfile::TempDir {
           arch = \"arm\"; os = \"linux\"; compression = \"none\"; load = <0x80008000>; entry = <0x80008000>;\
           hash-1 { algo = \"sha256\"; }; }; }; configurations { default = \"conf-1\"; conf-1 { kernel = \"kernel-1\"; }; }; };",
     );
+    let its = fs::read_to_string(dir.join("image.its")).unwrap();
+    let signature = "signature-1 { algo = \"sha256,rsa2048\"; key-name-hint = \"dev\"; };";
+    let signed = its.replace("kernel = \"kernel-1\";", &format!("kernel = \"kernel-1\"; {signature}"));
+    put(dir, "signed.its", signed.as_bytes());
+    put(dir, "u-boot.dtb", &tree("tiny,u-boot"));
+    put(dir, "keys/dev.key", &support::read(&testdata("keys/dev.key")));
     for (options, name) in [("", "vmlinuz"), ("", "old/bzImage"), (" --compress lz4", "new/bzImage")] {
         let from = if name == "vmlinuz" { "kernel.elf" } else { "vmlinux" };
         shell(dir, &format!("kimage bzimage {from} --quiet{options} -o {name}")).unwrap();
     }
+    shell(dir, "kimage fit signed.its --keys keys --quiet -o image.itb").unwrap();
     fs::copy(dir.join("old/bzImage"), dir.join("bzImage")).unwrap();
     std::os::unix::fs::symlink(testdata(""), dir.join("testdata")).unwrap();
     shell(dir, "kimage uimage --empty -A mips -T filesystem --quiet -o fake").unwrap();

@@ -661,6 +661,7 @@ fn wrong_files_are_called_what_they_are() {
         (&["zimage", "zImage", "--append-dtb", "@"], &[]),
         (&["image", "@"], &["vmlinux", "arm-vmlinux"]),
         (&["fit", "@"], &[]),
+        (&["sign", "@", "--key", "noise"], &[]),
         (&["fit", "-a", "8000", "--kernel", "zImage", "--dtb", "@"], &[]),
         (&["strip", "@"], &["vmlinux", "arm-vmlinux"]),
         (&["relocs", "@"], &[]),

@@ -252,7 +252,7 @@ fn fits_come_out_as_mkimage_makes_them() {
             command.env("SOURCE_DATE_EPOCH", EPOCH.to_string()).args(options).arg("-f").args([&its, &theirs]);
             run_ok(&mut command);
             let want = fs::read(&theirs).unwrap();
-            let options = Options { time: EPOCH, external, unsigned: true, layout };
+            let options = Options { time: EPOCH, external, unsigned: true, layout, ..Options::default() };
             let (ours, regions) = with_files(&parse(&its).unwrap(), |resolved| {
                 let built = fit::plan(resolved.root, &resolved.reservations, &options).unwrap();
                 let mut out = Vec::new();

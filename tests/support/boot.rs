@@ -296,6 +296,12 @@ impl Board {
         machine
     }
 
+    /// The same board, which gives U-Boot this device tree: with the keys in it.
+    pub fn with_tree(&self, dtb: &Path) -> Board {
+        let more = ["-dtb".to_owned(), dtb.display().to_string()];
+        Board { qemu: self.qemu.clone(), options: self.options.iter().cloned().chain(more).collect() }
+    }
+
     /// The board's own device tree, with another model and for other boards.
     pub fn tree(&self, model: &str, compatible: &[&str]) -> Vec<u8> {
         let options: Vec<&str> = self.options.iter().map(String::as_str).collect();

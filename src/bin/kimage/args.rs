@@ -10,6 +10,7 @@ mod fit;
 mod inspect;
 mod lint;
 mod manual;
+mod sign;
 mod standalone;
 mod system_map;
 mod vendor;
@@ -26,6 +27,7 @@ pub(crate) use fit::Fit;
 pub(crate) use inspect::{Diff, Explain, Extract, Info, Map, Verify, limited};
 pub(crate) use lint::Lint;
 pub(crate) use manual::{Completions, Man};
+pub(crate) use sign::{Pubkey, Required, Sign, Signer};
 pub(crate) use standalone::{BootElf, Carried, Class, Own};
 pub(crate) use system_map::{Bootp, SystemMap, Xipimage};
 pub(crate) use vendor::Vendor;
@@ -110,6 +112,8 @@ pub(crate) enum Command {
     Zboot(Box<Zboot>),
     Uimage(Box<Uimage>),
     Fit(Box<Fit>),
+    Sign(Box<Sign>),
+    Pubkey(Pubkey),
     Lint(Lint),
     Doctor(Doctor),
     Strip(Strip),

@@ -95,6 +95,11 @@ impl<'a> Node<'a> {
         self
     }
 
+    fn clear_padding(&mut self) {
+        self.properties.iter_mut().for_each(|property| property.padding = [0; 3]);
+        self.children.iter_mut().for_each(Node::clear_padding);
+    }
+
     /// The property of that name.
     pub(crate) fn property(&self, name: &str) -> Option<&Property<'a>> {
         self.properties.iter().find(|property| property.name == name)
@@ -119,14 +124,27 @@ impl<'a> Node<'a> {
     }
 }
 
+impl<'a> Node<'a> {
+    /// The same node as one in the making, with what stands behind its values.
+    pub(crate) fn verbatim(node: NodeRef<'_, 'a>) -> Self {
+        let properties = node.properties().iter().map(|property| {
+            let mut same = Property::bytes(property.name, property.value);
+            same.set_padding(property.padding);
+            same
+        });
+        Node {
+            name: node.name().into(),
+            properties: properties.collect(),
+            children: node.children().map(Node::verbatim).collect(),
+        }
+    }
+}
+
 impl<'a> From<NodeRef<'_, 'a>> for Node<'a> {
     /// The same node as one in the making; values are borrowed from the blob.
     fn from(node: NodeRef<'_, 'a>) -> Self {
-        let properties = node.properties().iter();
-        Node {
-            name: node.name().into(),
-            properties: properties.map(|property| Property::bytes(property.name, property.value)).collect(),
-            children: node.children().map(Node::from).collect(),
-        }
+        let mut same = Node::verbatim(node);
+        same.clear_padding();
+        same
     }
 }

@@ -11,13 +11,16 @@
 
 mod behind;
 mod check;
+mod included;
 mod live;
+mod place;
 mod read;
 mod write;
 
 pub use behind::Behind;
 pub(crate) use check::RULES;
 pub use live::{Node, Property};
+pub(crate) use place::InPlace;
 pub use read::{MAX_DEPTH, NodeRef, PropertyRef, Tree};
 
 pub use write::{Error, Flat, Reservation, Strings};
@@ -187,6 +190,11 @@ impl<'a> Dtb<'a> {
     /// `boot_cpuid_phys`: the `reg` of the CPU that boots; 0 in version 1, which does not say it.
     pub fn boot_cpu(&self) -> u32 {
         if self.version() == 1 { 0 } else { self.header.boot_cpuid_phys.get() }
+    }
+
+    /// The strings block.
+    pub(crate) fn names(&self) -> &'a [u8] {
+        slice(self.bytes, self.strings.0, self.strings.1).unwrap_or(&[])
     }
 
     /// Reads the tree, and checks every token of it.

@@ -39,6 +39,8 @@ pub struct PropertyRef<'a> {
     pub value: &'a [u8],
     /// File offset of the value.
     pub at: FileOffset,
+    /// What stands behind the value up to the next multiple of 4.
+    pub(super) padding: &'a [u8],
 }
 
 impl<'a> PropertyRef<'a> {
@@ -200,7 +202,7 @@ struct Reader<'a> {
 impl<'a> Reader<'a> {
     fn new(dtb: &Dtb<'a>) -> Self {
         let (start, len) = dtb.structure;
-        let strings = slice(dtb.bytes, dtb.strings.0, dtb.strings.1).unwrap_or(&[]);
+        let strings = dtb.names();
         let upto = slice(dtb.bytes, 0, start + len).unwrap_or(dtb.bytes);
         Reader {
             structure: Cursor::new(upto, Endian::Big),
@@ -303,8 +305,10 @@ impl<'a> Reader<'a> {
         }
         let value = self.structure.take("property value", self.at, len)?;
         let value_at = FileOffset(self.base.saturating_add(self.at));
-        self.properties.push(PropertyRef { name, value, at: value_at });
-        self.at = (self.at + len).next_multiple_of(4);
+        let end = self.at + len;
+        self.at = end.next_multiple_of(4);
+        let padding = self.structure.take("property value", end, self.at - end).unwrap_or(&[]);
+        self.properties.push(PropertyRef { name, value, at: value_at, padding });
         let end = self.properties.len();
         if let Some(entry) = self.nodes.last_mut() {
             entry.properties.end = end;

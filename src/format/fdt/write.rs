@@ -1,6 +1,8 @@
 //! The writer: sizes first, then offsets, then bytes. Blocks and strings lie as dtc and libfdt put them.
 
-use super::{COMPATIBLE, FDT_MAGIC, HEADER_LEN, MAX_DEPTH, Node, Property, RESERVATION_LEN, RawHeader, VERSION, token};
+use super::{
+    COMPATIBLE, Dtb, FDT_MAGIC, HEADER_LEN, MAX_DEPTH, Node, Property, RESERVATION_LEN, RawHeader, VERSION, token,
+};
 use crate::bytes::{count64, len64};
 use crate::layout::{self, Plan, RegionKind, Reserver};
 use miette::Diagnostic;
@@ -54,6 +56,11 @@ pub struct Strings {
 }
 
 impl Strings {
+    /// The names of a blob, which stay where they are.
+    pub(crate) fn of(dtb: &Dtb<'_>) -> Strings {
+        Strings { bytes: dtb.names().to_vec(), known: HashMap::new() }
+    }
+
     /// Where `name` stands; it is added at the end when it is not there.
     ///
     /// # Errors

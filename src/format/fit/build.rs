@@ -1,23 +1,26 @@
 //! A tree with its data to a FIT, as `mkimage -f` makes it.
 
 use super::edits::{Edits, Place};
-use super::{Algorithm, FitLayout, cut};
-use crate::bytes::{Align, len64};
+use super::layout::STEP;
+use super::signature::{self, SIGNATURE, Signed, Signing};
+use super::{Algorithm, Fit, FitLayout, Placement, cut};
+use crate::bytes::{Align, FieldError, len64, slice};
 use crate::finding::{Finding, Severity};
-use crate::format::fdt::{self, FDT_MAGIC, Flat, Node, PROPERTY_HEADER, Property, Reservation, Strings};
+use crate::format::fdt::{self, Dtb, FDT_MAGIC, Flat, InPlace, Node, PROPERTY_HEADER, Property, Reservation, Strings};
 use crate::format::zimage::ZImage;
 use crate::layout::{self, Plan, Reserver};
+use crate::sign;
 use miette::Diagnostic;
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// What signing a configuration adds to its node (tools/image-host.c, `fit_config_process_sig`).
 const SIGNED_PROPERTIES: [&str; 6] =
     ["value", "signer-name", "signer-version", "timestamp", "hashed-nodes", "hashed-strings"];
 
 /// What becomes of the tree.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Options {
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Options<'k> {
     /// Creation time in seconds since 1970.
     pub time: u32,
     /// Put the images' data behind the tree (`-E`).
@@ -26,6 +29,8 @@ pub struct Options {
     pub unsigned: bool,
     /// Whose bytes these are to be.
     pub layout: FitLayout,
+    /// Fill in the signatures.
+    pub signing: Option<Signing<'k>>,
 }
 
 /// Where external data goes.
@@ -70,6 +75,28 @@ pub enum Error {
         /// What it asks for.
         what: Unfilled,
     },
+    /// A signature that cannot be made.
+    #[error("{path}: {source}")]
+    #[diagnostic(forward(source))]
+    Sign {
+        /// Its node.
+        path: String,
+        /// Why.
+        source: sign::Error,
+    },
+    /// What a signature is to cover.
+    #[error("{path} {why}")]
+    #[diagnostic(help("correct the source: a signature covers the images that `sign-images` names, by their hashes"))]
+    Coverage {
+        /// Its node.
+        path: String,
+        /// What it lacks.
+        why: String,
+    },
+    /// The control device tree.
+    #[error("the control device tree: {0}")]
+    #[diagnostic(help("give the .dtb that U-Boot is built with"))]
+    Control(FieldError),
     /// The data was to begin inside of the tree.
     #[error("external data is to begin at {position:#x}, but the tree has {tree:#x} bytes")]
     #[diagnostic(help("change `request.position` to {:#x} or more", tree.next_multiple_of(4096)))]
@@ -93,15 +120,17 @@ pub enum Error {
 #[non_exhaustive]
 pub enum Unfilled {
     /// `signature`: of an image or a configuration.
-    #[error("asks for a signature: kimage does not sign")]
+    #[error("asks for a signature, and there is no key")]
     #[diagnostic(help(
-        "make it without for now (`request.unsigned`) and sign it afterwards: mkimage -F -k KEYS FILE; or take the node out"
+        "give the keys (`request.keys` DIR), or make it without for now (`request.unsigned`) and sign it afterwards: kimage sign FILE \
+         `request.keys` DIR; or take the node out"
     ))]
     Signature,
     /// `signature` of a configuration that was signed: time and hashes of the tree are signed too.
-    #[error("was signed, and that signature does not hold for the tree that is made anew: kimage does not sign")]
+    #[error("was signed, and that signature does not hold for the tree that is made anew")]
     #[diagnostic(help(
-        "take the signature away (`request.unsigned`) and sign it again: mkimage -F -k KEYS FILE; or use the signed file as it is"
+        "sign it again with the keys (`request.keys` DIR), or take the signature away for now (`request.unsigned`); or use the signed \
+         file as it is"
     ))]
     StaleSignature,
     /// `cipher`: the data encrypted.
@@ -123,44 +152,107 @@ pub struct Built<'a> {
     pub root: Node<'a>,
     /// What is worth knowing about it.
     pub findings: Vec<Finding>,
+    /// The nodes that were signed, with the name of the key and the algorithm of each.
+    pub signed: Vec<(String, String, String)>,
+    /// The control device tree with the public keys in it.
+    pub control: Option<Vec<u8>>,
 }
 
-/// Plans the FIT of `root`: adds the time, computes every hash, and moves the data out if wished.
+/// Plans the FIT of `root`: adds the time, computes every hash, signs, and moves the data out if wished.
 ///
 /// The bytes are those of mkimage, which has dtc compile the tree and then edits it in place: where a property is
 /// new it comes first in its node, new names come last among the strings, the file has the space that mkimage makes for
-/// both, and what an edit left behind stays where mkimage leaves it.
+/// all, and what an edit left behind stays where mkimage leaves it. Each node is signed once, as the last thing that happens to
+/// it, where mkimage signs whenever it tries how much space it needs.
 ///
 /// # Errors
 /// [`Error`] names the node.
-pub fn plan<'a>(mut root: Node<'a>, reservations: &[Reservation], options: &Options) -> Result<Built<'a>, Error> {
+pub fn plan<'a>(mut root: Node<'a>, reservations: &[Reservation], options: &Options<'_>) -> Result<Built<'a>, Error> {
     let mut strings = Strings::default();
-    let layout = options.layout;
-    let compiled = Compiled::new(&root, &mut strings, reservations)?;
-    let mut filling = Edits::new(compiled.blob.len());
-
+    let compiled = Compiled::new(&root, &mut strings, reservations, &[])?;
+    let mut filling = Edits::new(compiled.size);
     let time = Property::u32("timestamp", options.time);
-    compiled.fill(&mut filling, &mut strings, (&[""], &mut root), time)?;
+    compiled.fill(&mut filling, &mut strings, (&[""], &mut root), [time])?;
+    filled(root, reservations, options, compiled, strings, filling)
+}
+
+/// The same for a FIT that is there already, as `mkimage -F` does it: external data is taken in, hashes and signatures are
+/// made anew, and the time of the whole stays.
+///
+/// # Errors
+/// [`Error`] names the node.
+pub fn plan_again<'a>(fit: &Fit<'a>, reservations: &[Reservation], options: &Options<'_>) -> Result<Built<'a>, Error> {
+    let (dtb, mut root) = (fit.dtb(), Node::verbatim(fit.tree().root()));
+    let mut strings = Strings::of(dtb);
+    let blob = dtb.bytes();
+    let compiled = Compiled::new(&root, &mut strings, reservations, blob)?;
+    let mut taking_in = Edits::new(compiled.size);
+    let external = |image: &super::Image<'_, 'a>| !matches!(image.placement(), Ok(Some(Placement::Embedded(_)) | None));
+    let data: HashMap<&str, &'a [u8]> =
+        fit.images().filter(external).filter_map(|image| Some((image.name(), image.data()?))).collect();
+    for image in root.child_mut("images").into_iter().flat_map(|images| &mut images.children) {
+        let Some(data) = data.get(&*image.name) else { continue };
+        let before = compiled.places.get(&key(&["", "images", &image.name])).cloned().unwrap_or_default();
+        let mut place = before.clone();
+        let mut property = Property::bytes("data", *data);
+        taking_in.set(&mut place, &mut property, &mut strings, &compiled.blob)?;
+        image.set(property);
+        for name in options.layout.forgotten_places() {
+            taking_in.delete(&mut place, name);
+            image.properties.retain(|it| it.name != **name);
+        }
+        taking_in.done(&place, &before);
+    }
+    let compiled = Compiled::new(&root, &mut strings, reservations, &[])?;
+    let filling = Edits::new(compiled.size);
+    filled(root, reservations, options, compiled, strings, filling)
+}
+
+/// Fills in hashes and signatures, and moves the data out.
+fn filled<'a>(
+    mut root: Node<'a>,
+    reservations: &[Reservation],
+    options: &Options<'_>,
+    compiled: Compiled<'a>,
+    mut strings: Strings,
+    mut filling: Edits,
+) -> Result<Built<'a>, Error> {
+    let layout = options.layout;
     let mut findings = Vec::new();
+    let mut keys = Vec::new();
     let images = root.child_mut("images").ok_or(Error::NoImages)?;
     for image in &mut images.children {
         let path = format!("/images/{}", image.name);
         let data = image.property("data").map(|data| data.value.clone());
         let data = data.ok_or_else(|| Error::NoData { path: path.clone() })?;
         for child in &mut image.children {
+            let names = ["", "images", &image.name, &child.name.clone()];
+            let path = || format!("{path}/{}", child.name);
             if child.name.starts_with("hash") {
-                let value = hash(child, &data).map_err(|algo| {
-                    let path = format!("{path}/{}", child.name);
-                    Error::Algorithm { path, algo }
-                })?;
-                let path = ["", "images", &image.name, &child.name.clone()];
+                let value = hash(child, &data).map_err(|algo| Error::Algorithm { path: path(), algo })?;
                 let value = Property::bytes("value", value);
-                compiled.fill(&mut filling, &mut strings, (&path, child), value)?;
+                compiled.fill(&mut filling, &mut strings, (&names, child), [value])?;
+            } else if let Some(signing) = options.signing.filter(|_| child.name.starts_with(SIGNATURE)) {
+                let signed = signing.sign(child, &[&data]).map_err(|source| Error::Sign { path: path(), source })?;
+                let path = path();
+                let properties = signing.properties(&signed, (layout, options.time), None);
+                compiled.fill(&mut filling, &mut strings, (&names, child), properties)?;
+                keys.push(Made { path, room: filling.most(), required: signing.required("images"), signed });
             }
         }
     }
-    let total = layout.room(compiled.blob.len(), filling.most(), &root);
-    findings.extend(unfilled(&mut root, options.unsigned)?);
+    if let Some(signing) = options.signing {
+        let mut signer =
+            Configurations { compiled: &compiled, signing, options, findings: &mut findings, keys: &mut keys };
+        signer.sign(&mut root, &mut strings, &mut filling)?;
+    }
+    let (total, control) = room(options, &root, compiled.size, filling.most(), &keys)?;
+    let signed = keys.into_iter().map(|made| (made.path, made.signed.hint, made.signed.scheme.name())).collect();
+    if options.signing.is_none() {
+        findings.extend(unfilled(&mut root, options.unsigned, true)?);
+    } else {
+        unfilled(&mut root, false, false)?;
+    }
     let boot_cpu = boot_cpu(&root);
     let flat = Flat::new(&root, strings.clone())?.with_reservations(reservations)?.with_boot_cpu(boot_cpu);
     // Values that were longer before leave what stood at the end.
@@ -178,7 +270,7 @@ pub fn plan<'a>(mut root: Node<'a>, reservations: &[Reservation], options: &Opti
         let regions = cut(filled.regions(), &data, filled.len());
         let mut out = Reserver::new();
         out.append(&filled)?;
-        return Ok(Built { plan: out.finish_with(regions), root, findings });
+        return Ok(Built { plan: out.finish_with(regions), root, findings, signed, control });
     };
     // What mkimage's edits leave in the free space comes from the tree with its data in it.
     let mut edits = Edits::new(flat.size());
@@ -206,10 +298,8 @@ pub fn plan<'a>(mut root: Node<'a>, reservations: &[Reservation], options: &Opti
         let mut place = before.clone();
         edits.delete(&mut place, "data");
         for (name, value) in [(name, narrow(offset)?), ("data-size", narrow(len)?)] {
-            let names = strings.bytes().len();
-            let name_at = strings.insert(name)?;
-            let property = Property::u32(name, value);
-            edits.set(&mut place, &property, name_at, strings.bytes().len() > names);
+            let mut property = Property::u32(name, value);
+            edits.set(&mut place, &mut property, &mut strings, &filled)?;
             image.set(property);
         }
         edits.done(&place, &before);
@@ -240,48 +330,171 @@ pub fn plan<'a>(mut root: Node<'a>, reservations: &[Reservation], options: &Opti
     let ranges = data.iter().map(|(name, bytes, offset)| (name.clone(), start + offset..start + offset + len64(bytes)));
     let ranges = ranges.filter(|(_, at)| !at.is_empty()).collect::<Vec<_>>();
     let regions = cut(blob.regions(), &ranges, out.at());
-    Ok(Built { plan: out.finish_with(regions), root, findings })
+    Ok(Built { plan: out.finish_with(regions), root, findings, signed, control })
+}
+
+/// A signature that was made: its node, how large the tree was before its key was handed on, and whether boards are to require it.
+struct Made {
+    path: String,
+    room: u64,
+    required: Option<&'static str>,
+    signed: Signed,
+}
+
+/// The size of the tree with free space, as mkimage finds it by trying, and the control device tree, which grows with each try.
+fn room(
+    options: &Options<'_>,
+    root: &Node<'_>,
+    compiled: u64,
+    most: u64,
+    keys: &[Made],
+) -> Result<(u64, Option<Vec<u8>>), Error> {
+    /// More space than the keys of all who ever lived would take: what does not fit then never will.
+    const MOST: u64 = 1 << 26;
+    let first = options.layout.first_room(root, options.signing.is_some());
+    let Some(control) = options.signing.and_then(|signing| signing.control) else {
+        let start = compiled.saturating_add(first);
+        return Ok((start.saturating_add(most.saturating_sub(start).next_multiple_of(STEP)), None));
+    };
+    let mut control = InPlace::new(control).map_err(Error::Control)?;
+    let mut more = first;
+    while more < MOST {
+        control.grow(usize::try_from(more).unwrap_or(usize::MAX));
+        let total = compiled.saturating_add(more);
+        let mut fits = true;
+        for made in keys {
+            let algo = made.signed.scheme.name();
+            fits = made.room <= total
+                && signature::add_key(&mut control, &algo, &made.signed.hint, &made.signed.public, made.required)
+                    .map_err(Error::Control)?;
+            if !fits {
+                break;
+            }
+        }
+        if fits && most <= total {
+            return Ok((total, Some(control.into_bytes())));
+        }
+        more += STEP;
+    }
+    Err(fdt::Error::TooLarge { size: compiled.saturating_add(more) }.into())
+}
+
+/// Signs the configurations.
+struct Configurations<'s, 'a> {
+    compiled: &'s Compiled<'a>,
+    signing: Signing<'s>,
+    options: &'s Options<'s>,
+    findings: &'s mut Vec<Finding>,
+    keys: &'s mut Vec<Made>,
+}
+
+impl<'a> Configurations<'_, 'a> {
+    fn sign(&mut self, root: &mut Node<'a>, strings: &mut Strings, filling: &mut Edits) -> Result<(), Error> {
+        let children = |root: &Node<'_>| root.child("configurations").map_or(0, |node| node.children.len());
+        for number in 0..children(root) {
+            let of = |root: &Node<'a>| root.child("configurations").and_then(|all| all.children.get(number)).cloned();
+            for index in 0..of(root).map_or(0, |configuration| configuration.children.len()) {
+                let Some(configuration) = of(root) else { continue };
+                let Some(node) = configuration.children.get(index).filter(|it| it.name.starts_with(SIGNATURE)) else {
+                    continue;
+                };
+                let path = format!("/configurations/{}/{}", configuration.name, node.name);
+                // No signature covers the data itself: without it the tree is small.
+                let flat = without_data(root);
+                let bytes = Flat::new(&flat, strings.clone())?.plan(0)?.bytes();
+                let (signed, nodes) = self.signed(&path, node, &bytes)?;
+                let names = ["", "configurations", &*configuration.name, &*node.name];
+                let covered = Some((&*nodes, len64(strings.bytes())));
+                let properties = self.signing.properties(&signed, (self.options.layout, self.options.time), covered);
+                let place = root.child_mut("configurations").and_then(|all| all.children.get_mut(number));
+                if let Some(node) = place.and_then(|one| one.children.get_mut(index)) {
+                    self.compiled.fill(filling, strings, (&names, node), properties)?;
+                }
+                let required = self.signing.required("configurations");
+                self.keys.push(Made { path, room: filling.most(), required, signed });
+            }
+        }
+        Ok(())
+    }
+
+    /// The signature of the node at `path` of the tree `bytes`, and what it covers.
+    fn signed(&mut self, path: &str, node: &Node<'_>, bytes: &[u8]) -> Result<(Signed, Vec<String>), Error> {
+        let failed = |error: FieldError| Error::Coverage { path: path.to_owned(), why: error.to_string() };
+        let dtb = Dtb::parse_at(bytes, 0).map_err(failed)?;
+        let tree = dtb.tree().map_err(failed)?;
+        let lost = || Error::Coverage { path: path.to_owned(), why: "is not there".to_owned() };
+        let here = tree.find(path).ok_or_else(lost)?;
+        let nodes = signature::covered_by(here, self.options.layout)?;
+        let set: HashSet<String> = nodes.iter().cloned().collect();
+        let left_out = here.parent().map(signature::named).unwrap_or_default();
+        for image in left_out.into_iter().filter(|image| !set.contains(&image.path())) {
+            let message = format!("{path} does not cover {}, which the configuration names", image.path());
+            self.findings.push(super::rules::SIGN_IMAGES.finding(message));
+        }
+        let parts = signature::covered_bytes(&dtb, &set, len64(dtb.names())).map_err(failed)?;
+        let signed = self.signing.sign(node, &parts);
+        Ok((signed.map_err(|source| Error::Sign { path: path.to_owned(), source })?, nodes))
+    }
+}
+
+/// The tree without the images' data.
+fn without_data<'a>(root: &Node<'a>) -> Node<'a> {
+    let images = |node: &Node<'a>| Node {
+        name: node.name.clone(),
+        properties: node.properties.iter().filter(|it| it.name != "data").cloned().collect(),
+        children: node.children.clone(),
+    };
+    let children = root.children.iter().map(|child| match &*child.name {
+        "images" => Node {
+            name: child.name.clone(),
+            properties: child.properties.clone(),
+            children: child.children.iter().map(images).collect(),
+        },
+        _ => child.clone(),
+    });
+    Node { name: root.name.clone(), properties: root.properties.clone(), children: children.collect() }
 }
 
 /// The tree as dtc makes it, before mkimage fills anything in.
 struct Compiled<'a> {
     blob: Plan<'a>,
+    /// Bytes of the blob without what stands behind it.
+    size: u64,
     places: HashMap<String, Place>,
 }
 
 impl<'a> Compiled<'a> {
-    fn new(root: &Node<'a>, strings: &mut Strings, reservations: &[Reservation]) -> Result<Self, Error> {
+    /// `old`: the blob that it was read from, whose free space stays.
+    fn new(root: &Node<'a>, strings: &mut Strings, reservations: &[Reservation], old: &[u8]) -> Result<Self, Error> {
         strings.insert_all(root)?;
         let flat = Flat::new(root, strings.clone())?.with_reservations(reservations)?;
         let mut places = places(&flat, |path| match path {
-            [_] => true,
-            ["", "images", _, child] => child.starts_with("hash"),
+            [_] | ["", "images", _] => true,
+            ["", "images", _, child] => child.starts_with("hash") || child.starts_with(SIGNATURE),
+            ["", "configurations", _, child] => child.starts_with(SIGNATURE),
             _ => false,
         });
         places.entry(key(&[""])).or_insert_with(|| Place::empty(flat.root_properties_at()));
-        Ok(Compiled { blob: flat.plan(0)?, places })
+        let size = flat.size();
+        let free = slice(old, size, len64(old).saturating_sub(size)).unwrap_or(&[]);
+        Ok(Compiled { blob: flat.plan_over(len64(old), free.to_vec())?, size, places })
     }
 
-    /// Sets a property of `node`, whose path is `path`, and keeps track of what that moves.
+    /// Sets properties of `node`, whose path is `path`, and keeps track of what that moves.
     fn fill(
         &self,
         edits: &mut Edits,
         strings: &mut Strings,
         (path, node): (&[&str], &mut Node<'a>),
-        mut property: Property<'a>,
+        properties: impl IntoIterator<Item = Property<'a>>,
     ) -> Result<(), Error> {
         let before = self.places.get(&key(path)).cloned().unwrap_or_default();
-        // What was behind the value's place stays there. No edit came that far yet.
-        let end = before.value_at(&property.name).saturating_add(len64(&property.value));
-        if end % 4 != 0 {
-            property.set_padding(&self.blob.bytes_at(end..end.next_multiple_of(4)));
-        }
-        let names = strings.bytes().len();
-        let name_at = strings.insert(&property.name)?;
         let mut place = before.clone();
-        edits.set(&mut place, &property, name_at, strings.bytes().len() > names);
+        for mut property in properties {
+            edits.set(&mut place, &mut property, strings, &self.blob)?;
+            node.set(property);
+        }
         edits.done(&place, &before);
-        node.set(property);
         Ok(())
     }
 }
@@ -330,25 +543,27 @@ fn taken_for_appended(pair: &[(String, Cow<'_, [u8]>, u64)]) -> Option<Finding> 
     Some(super::rules::APPENDED_DTB.finding(message))
 }
 
-/// Nodes that ask for signatures, ciphers and hash trees: kimage holds no keys.
+/// Nodes that ask for what was not made: ciphers and hash trees, and signatures where there are no keys.
 ///
 /// The signature of an image signs its data alone, which stays as it is; that of a configuration signs nodes with their hashes, and the
 /// root with its time.
-fn unfilled(root: &mut Node<'_>, unsigned: bool) -> Result<Vec<Finding>, Error> {
+fn unfilled(root: &mut Node<'_>, unsigned: bool, signatures: bool) -> Result<Vec<Finding>, Error> {
     let mut findings = Vec::new();
     for group in ["images", "configurations"] {
         for node in root.child_mut(group).into_iter().flat_map(|group| &mut group.children) {
             let name = node.name.clone();
+            let is_encrypted = node.property("data-size-unciphered").is_some();
             for child in &mut node.children {
                 let path = format!("/{group}/{name}/{}", child.name);
                 let fail = |what| Err(Error::Unfilled { path: path.clone(), what });
-                let sign = "sign it afterwards: mkimage -F -k KEYS FILE";
+                let sign = "sign it afterwards: kimage sign FILE `request.keys` DIR";
                 let mut say = |severity, message: String, help: &'static str| {
                     findings.push(super::rules::SIGNATURE.finding(message).with_severity(severity).with_help(help));
                 };
                 let has = |name: &str| child.property(name).is_some();
-                if child.name.starts_with("signature") {
+                if child.name.starts_with(SIGNATURE) {
                     match (has("value"), group) {
+                        _ if !signatures => {}
                         (true, "images") => {
                             say(
                                 Severity::Warning,
@@ -366,7 +581,7 @@ fn unfilled(root: &mut Node<'_>, unsigned: bool) -> Result<Vec<Finding>, Error> 
                         }
                         (false, _) => return fail(Unfilled::Signature),
                     }
-                } else if group == "images" && child.name.starts_with("cipher") {
+                } else if group == "images" && child.name.starts_with("cipher") && !is_encrypted {
                     return fail(Unfilled::Cipher);
                 } else if group == "images" && &*child.name == "dm-verity" && !has("digest") {
                     return fail(Unfilled::Verity);

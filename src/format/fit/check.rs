@@ -28,8 +28,7 @@ impl Fit<'_> {
                         (format!("{} is a signature, which was not checked", node.path()), rules::SIGNATURE.help)
                     }
                     None => {
-                        let help =
-                            "sign it: mkimage -F -k KEYS FILE; a board that wants a signature refuses it as it is";
+                        let help = "sign it: kimage sign FILE `request.keys` DIR; a board that wants a signature refuses it as it is";
                         (format!("{} is to be a signature, but has no value", node.path()), help)
                     }
                 };

@@ -6,7 +6,7 @@
 //! `fdt_add_property_`, `fdt_resize_property_`), U-Boot 2023.01, tools/fit_image.c (`fit_extract_data`).
 
 use crate::bytes::{len64, slice};
-use crate::format::fdt::{PROPERTY_HEADER, Property, property_len};
+use crate::format::fdt::{self, PROPERTY_HEADER, Property, Strings, property_len};
 use crate::layout::Plan;
 use std::ops::Range;
 
@@ -21,13 +21,6 @@ impl Place {
     /// A node whose properties would begin there.
     pub(super) fn empty(first: u64) -> Place {
         Place { first, properties: Vec::new() }
-    }
-
-    /// Where the value of a property begins, or would if it were put in.
-    pub(super) fn value_at(&self, name: &str) -> u64 {
-        let index = self.properties.iter().position(|(known, _)| known == name).unwrap_or(0);
-        let before: u64 = self.properties.iter().take(index).map(|(_, len)| len).sum();
-        self.first.saturating_add(before).saturating_add(PROPERTY_HEADER)
     }
 }
 
@@ -49,15 +42,20 @@ pub(super) struct Edits {
     edits: Vec<Edit>,
     end: u64,
     most: u64,
-    /// Bytes put in and taken out before the node that is being edited.
+    /// Nodes that are done: where the first property was, and the bytes put in and taken out.
+    done: Vec<(u64, u64, u64)>,
+    /// All that was put in and taken out of them, and the farthest of them.
     put: u64,
     taken: u64,
+    farthest: u64,
+    /// Something was changed in the node that is being edited.
+    is_begun: bool,
 }
 
 impl Edits {
     /// Of a blob whose last block ends at `end`.
     pub(super) fn new(end: u64) -> Edits {
-        Edits { edits: Vec::new(), end, most: end, put: 0, taken: 0 }
+        Edits { edits: Vec::new(), end, most: end, done: Vec::new(), put: 0, taken: 0, farthest: 0, is_begun: false }
     }
 
     /// The farthest that the last block ever reached.
@@ -72,10 +70,36 @@ impl Edits {
         self.most = self.most.max(end);
     }
 
+    /// Bytes put in and taken out before that place of the blob.
+    fn before(&self, first: u64) -> (u64, u64) {
+        if first >= self.farthest {
+            return (self.put, self.taken);
+        }
+        let done = self.done.iter().filter(|(at, ..)| *at < first);
+        done.fold((0, 0), |sum, (_, put, taken)| (sum.0 + put, sum.1 + taken))
+    }
+
     /// Where the property of that number begins, after the edits of the nodes before this one.
     fn at(&self, place: &Place, index: usize) -> u64 {
         let before: u64 = place.properties.iter().take(index).map(|(_, len)| len).sum();
-        place.first.saturating_add(self.put).saturating_sub(self.taken).saturating_add(before)
+        let (put, taken) = self.before(place.first);
+        place.first.saturating_add(put).saturating_sub(taken).saturating_add(before)
+    }
+
+    /// What stands where the padding of a value of `len` bytes will be that begins at `at`.
+    fn padding(&self, place: &Place, at: u64, len: u64, blob: &Plan<'_>) -> Vec<u8> {
+        let end = at.saturating_add(len);
+        let range = end..end.next_multiple_of(4);
+        if range.is_empty() {
+            return Vec::new();
+        }
+        // Behind the first edit of a node there is what was there at first, as long as no node behind it was edited.
+        let (put, taken) = self.before(place.first);
+        let back = |at: u64| at.saturating_sub(put).saturating_add(taken);
+        if !self.is_begun && place.first >= self.farthest && back(range.end) <= blob.len() {
+            return blob.bytes_at(back(range.start)..back(range.end));
+        }
+        self.left_over(range, blob)
     }
 
     /// Takes a property out.
@@ -86,37 +110,53 @@ impl Edits {
         self.splice(at, len, 0, Vec::new());
     }
 
-    /// Sets a property, whose name stands at `name_at` of the names; `name_is_new` when it was just put there.
-    pub(super) fn set(&mut self, place: &mut Place, property: &Property<'_>, name_at: u32, name_is_new: bool) {
-        let (name, value) = (&*property.name, &*property.value);
-        let new = property_len(len64(value));
-        if let Some(index) = place.properties.iter().position(|(known, _)| known == name) {
+    /// Sets a property, and puts what stands behind its value into its padding.
+    pub(super) fn set(
+        &mut self,
+        place: &mut Place,
+        property: &mut Property<'_>,
+        strings: &mut Strings,
+        blob: &Plan<'_>,
+    ) -> Result<(), fdt::Error> {
+        let len = len64(&property.value);
+        let new = property_len(len);
+        if let Some(index) = place.properties.iter().position(|(known, _)| *known == property.name) {
             let at = self.at(place, index).saturating_add(PROPERTY_HEADER);
-            let len = place.properties.get(index).map_or(0, |(_, len)| len.saturating_sub(PROPERTY_HEADER));
-            self.splice(at, len, new - PROPERTY_HEADER, value.to_vec());
+            property.set_padding(&self.padding(place, at, len, blob));
+            let old = place.properties.get(index).map_or(0, |(_, len)| len.saturating_sub(PROPERTY_HEADER));
+            self.splice(at, old, new - PROPERTY_HEADER, property.value.to_vec());
             if let Some((_, len)) = place.properties.get_mut(index) {
                 *len = new;
             }
-            return;
+        } else {
+            let names = strings.bytes().len();
+            let name_at = strings.insert(&property.name)?;
+            if strings.bytes().len() > names {
+                let ended = [property.name.as_bytes(), &[0]].concat();
+                self.splice(self.end, 0, len64(&ended), ended);
+            }
+            let at = self.at(place, 0);
+            property.set_padding(&self.padding(place, at.saturating_add(PROPERTY_HEADER), len, blob));
+            let size = u32::try_from(len).unwrap_or(u32::MAX);
+            let head = [3_u32.to_be_bytes(), size.to_be_bytes(), name_at.to_be_bytes()].concat();
+            self.splice(at, 0, new, [&head, &*property.value].concat());
+            place.properties.insert(0, (property.name.to_string(), new));
         }
-        if name_is_new {
-            let ended = [name.as_bytes(), &[0]].concat();
-            self.splice(self.end, 0, len64(&ended), ended);
-        }
-        let len = u32::try_from(value.len()).unwrap_or(u32::MAX);
-        let bytes = [&3_u32.to_be_bytes()[..], &len.to_be_bytes(), &name_at.to_be_bytes(), value].concat();
-        self.splice(self.at(place, 0), 0, new, bytes);
-        place.properties.insert(0, (name.to_owned(), new));
+        self.is_begun = true;
+        Ok(())
     }
 
     /// The node is done; `before` is what it was.
     pub(super) fn done(&mut self, place: &Place, before: &Place) {
         let len = |place: &Place| place.properties.iter().map(|(_, len)| len).sum::<u64>();
+        self.done.push((before.first, len(place), len(before)));
         self.put = self.put.saturating_add(len(place));
         self.taken = self.taken.saturating_add(len(before));
+        self.farthest = self.farthest.max(before.first);
+        self.is_begun = false;
     }
 
-    /// The bytes of `range`, behind the last block, after all edits of `blob`; zeros behind its end.
+    /// The bytes of `range` after all edits of `blob`; zeros behind its end.
     pub(super) fn left_over(&self, range: Range<u64>, blob: &Plan<'_>) -> Vec<u8> {
         // What no edit reached was never written. From the last edit to the first: where did the bytes come from?
         let range = range.start..range.end.min(self.most.max(blob.len()));

@@ -6,16 +6,21 @@
 //! | from    | what it does otherwise |
 //! |---------|------------------------|
 //! | 2024.01 | clears the bytes between a tree and its aligned end, where data is behind the tree (`fit_extract_data`) |
-//! | 2025.10 | makes room for 128 bytes a hash at once, then in steps of 1024 (`fit_estimate_hash_sig_size`) |
+//! | 2025.01 | signs a script unasked, too (`fit_config_get_hash_list`); takes the offset out where data is taken in again (`fit_import_data`) |
+//! | 2025.10 | makes room for 128 bytes a hash and 1024 a signature at once, then in steps of 1024 (`fit_estimate_hash_sig_size`); takes out the size, too |
 //! | 2026.04 | aligns device trees behind the tree to 8 where no alignment is asked for (`fit_extract_data`) |
 
+use super::signature::SIGNATURE;
 use crate::format::fdt::Node;
 
 /// By how much mkimage enlarges the tree, which it has packed first, until time and hashes fit into it.
-const STEP: u64 = 1024;
+pub(super) const STEP: u64 = 1024;
 
 /// A hash is taken to need so much from 2025.10 on.
 const HASH_ESTIMATE: u64 = 128;
+
+/// A signature that is made is taken to need so much from 2025.10 on.
+const SIGNATURE_ESTIMATE: u64 = 1024;
 
 /// The first and the last release whose bytes were compared.
 const FIRST: (u16, u16) = (2021, 1);
@@ -25,12 +30,14 @@ const LAST: (u16, u16) = (2026, 10);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FitLayout {
     release: (u16, u16),
+    /// The number of a release candidate, which signatures name; 0 is the release itself.
+    candidate: u8,
 }
 
 impl Default for FitLayout {
     /// 2023.01, that of Debian 12.
     fn default() -> Self {
-        FitLayout { release: (2023, 1) }
+        FitLayout { release: (2023, 1), candidate: 0 }
     }
 }
 
@@ -38,17 +45,19 @@ impl FitLayout {
     /// What [`FitLayout::from_release`] takes, in words.
     pub const KNOWN: &'static str = "a release of U-Boot from 2021.01 to 2026.10, or a year for its last release";
 
-    /// The layout of a release of U-Boot, `2025.01` (January, April, July or October); a year alone stands for its last release.
+    /// The layout of a release of U-Boot, `2025.01` (January, April, July or October), or of a candidate for it (`2025.01-rc3`); a
+    /// year alone stands for its last release.
     /// `None` for what is no release, and for one that was not looked at.
     pub fn from_release(text: &str) -> Option<FitLayout> {
+        let (text, candidate) = text.split_once("-rc").map_or((text, "0"), |(text, number)| (text, number));
         let (year, month) = text.split_once('.').unwrap_or((text, "10"));
         let is_number = |text: &str, digits| text.len() == digits && text.bytes().all(|byte| byte.is_ascii_digit());
-        if !is_number(year, 4) || !is_number(month, 2) {
+        if !is_number(year, 4) || !is_number(month, 2) || !is_number(candidate, 1) {
             return None;
         }
         let release = (year.parse().ok()?, month.parse().ok()?);
         let is_known = (FIRST..=LAST).contains(&release) && matches!(release.1, 1 | 4 | 7 | 10);
-        is_known.then_some(FitLayout { release })
+        is_known.then_some(FitLayout { release, candidate: candidate.parse().ok()? })
     }
 
     /// Old bytes stay between the tree and its aligned end.
@@ -62,20 +71,45 @@ impl FitLayout {
         if is_tree && self.release >= (2026, 4) { 8 } else { 4 }
     }
 
-    /// The size of the file while time and hashes are filled in: `compiled` bytes before that, and at most `most` in between.
-    pub(super) fn room(self, compiled: u64, most: u64, root: &Node<'_>) -> u64 {
-        let first = match self.release >= (2025, 10) {
-            true => compiled.saturating_add(HASH_ESTIMATE.saturating_mul(hashes(root))),
-            false => compiled,
-        };
-        first.saturating_add(most.saturating_sub(first).next_multiple_of(STEP))
+    /// By how much the packed tree is enlarged at first, for time, hashes and signatures.
+    pub(super) fn first_room(self, root: &Node<'_>, signs: bool) -> u64 {
+        if self.release < (2025, 10) {
+            return 0;
+        }
+        // mkimage goes by name and depth alone.
+        let third = root.children.iter().flat_map(|first| &first.children).flat_map(|second| &second.children);
+        third.fold(0, |sum, node| {
+            let signature = if signs && node.name.starts_with(SIGNATURE) { SIGNATURE_ESTIMATE } else { 0 };
+            let hash = if node.name.starts_with("hash") { HASH_ESTIMATE } else { 0 };
+            sum.saturating_add(hash + signature)
+        })
     }
-}
 
-/// The nodes that mkimage takes for hashes of images: by name and depth alone.
-fn hashes(root: &Node<'_>) -> u64 {
-    let third = root.children.iter().flat_map(|first| &first.children).flat_map(|second| &second.children);
-    third.map(|node| u64::from(node.name.starts_with("hash"))).sum()
+    /// `2023.01`, as `signer-version` has it.
+    pub(super) fn name(self) -> String {
+        let candidate = if self.candidate > 0 { format!("-rc{}", self.candidate) } else { String::new() };
+        format!("{}.{:02}{candidate}", self.release.0, self.release.1)
+    }
+
+    /// What the signature of a configuration covers that does not say so itself.
+    pub(super) fn signed_roles(self) -> &'static [&'static str] {
+        if self.release >= (2025, 1) { &["kernel", "fdt", "script"] } else { &["kernel", "fdt"] }
+    }
+
+    /// Signatures cover hash trees.
+    pub(super) fn signs_verity(self) -> bool {
+        self.release >= (2026, 10)
+    }
+
+    /// The properties that go when data is taken back into the tree.
+    pub(super) fn forgotten_places(self) -> &'static [&'static str] {
+        let all = &["data-position", "data-offset", "data-size"];
+        match (self.release >= (2025, 1), self.release >= (2025, 10)) {
+            (false, _) => &[],
+            (true, false) => &["data-position", "data-offset"],
+            (true, true) => all,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -88,10 +122,23 @@ mod tests {
         assert_eq!(known("2021.01"), Some((2021, 1)));
         assert_eq!(known("2026.10"), Some((2026, 10)));
         assert_eq!(known("2025"), Some((2025, 10)));
+        let named = |text: &str| FitLayout::from_release(text).map(FitLayout::name);
+        assert_eq!(named("2026.10-rc5").as_deref(), Some("2026.10-rc5"));
+        assert_eq!(named("2023.01").as_deref(), Some("2023.01"));
         assert_eq!(known("2023.01"), Some(FitLayout::default().release));
-        for text in
-            ["", "2020.10", "2027.01", "2025.1", "2025.02", "2025.13", "25.01", "2025.01-rc1", "+025.01", "2025.+1"]
-        {
+        for text in [
+            "",
+            "2020.10",
+            "2027.01",
+            "2025.1",
+            "2025.02",
+            "2025.13",
+            "25.01",
+            "2025.01-rc",
+            "2025.01-rc10",
+            "+025.01",
+            "2025.+1",
+        ] {
             assert_eq!(known(text), None, "{text}");
         }
     }

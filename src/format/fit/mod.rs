@@ -8,15 +8,17 @@ mod bootm;
 mod build;
 mod check;
 mod edits;
-mod hash;
 mod layout;
 pub(crate) mod rules;
+pub(crate) mod signature;
 
 pub(crate) use bootm::{BootView, compression_fits};
-pub use build::{Error, External, Options, Unfilled, plan};
-pub use hash::Algorithm;
+pub use build::{Built, Error, External, Options, Unfilled, plan, plan_again};
 pub use layout::FitLayout;
 pub(crate) use rules::RULES;
+pub use signature::Signing;
+
+pub use crate::sign::Algorithm;
 
 use crate::bytes::{FieldError, FileOffset, count64, len64, slice_at};
 use crate::format::fdt::{Dtb, NodeRef, Tree};

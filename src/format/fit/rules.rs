@@ -77,10 +77,32 @@ rules! {
     pub(crate) HASH_LIMIT = "fit.hash_limit", Error, "hashes of images that share their bytes",
         "nobody looked whether the images are whole",
         "no tool makes such a file: give each image data of its own";
-    /// A signature that nobody has checked: kimage holds no keys.
+    /// A signature that nobody has checked, for want of a key.
     pub(crate) SIGNATURE = "fit.signature", Note, "signature",
         "nobody looked whether a board would take it",
-        "check it with fit_check_sign";
+        "check it: kimage verify with `request.control_dtb` DTB or `request.key` FILE";
+    pub(crate) SIGN_IMAGES = "fit.sign_images", Warning, "images that a signature covers",
+        "who replaces the other images of the configuration, its ramdisk among them, is not found out by U-Boot up to 2026.01; later \
+         ones refuse the FIT",
+        "name all of them: sign-images = \"kernel\", \"fdt\", \"ramdisk\", ... (what the configuration has), and sign again";
+    pub(crate) SIGNED = "fit.signed", Note, "signature of a configuration",
+        "a U-Boot with this key takes it",
+        "";
+    pub(crate) UNSIGNED = "fit.unsigned", Error, "signature of a configuration",
+        "a U-Boot that demands the signature refuses it; without one, nobody knows who made the image",
+        "sign it (kimage sign); if it was signed, it was changed afterwards, or is a forged one: do not boot it";
+    pub(crate) NOT_REQUIRED = "fit.not_required", Error, "required of the keys in a control device tree",
+        "U-Boot demands no signature: it boots what anybody made",
+        "put the key in with required = \"conf\" (`request.required` conf)";
+    pub(crate) CONTROL_KEY = "fit.control_key", Error, "key in a control device tree",
+        "U-Boot does not use the key, and boots what is not signed with it",
+        "put the key in again: kimage pubkey";
+    pub(crate) WEAK_HASH = "fit.weak_hash", Error, "hash of a signed image",
+        "the signature stands for the hash alone, and other data of the same hash can be made",
+        "add a hash with algo = \"sha256\", and sign again";
+    pub(crate) DUPLICATE_NAME = "fit.duplicate_name", Error, "names in a signed tree",
+        "two readers may take different ones of the two, of which one is not what was signed",
+        "no tool makes such a tree: do not boot it";
     pub(crate) HASHED_NODES = "fit.hashed_nodes", Error, "hashed-nodes of a signature",
         "the signature does not cover what the configuration boots (CVE-2020-10648)",
         "the configuration was changed after it was signed, or is a forged one: do not boot it; sign it again if the change is \

@@ -9,11 +9,13 @@ mod containers;
 mod elf;
 mod module;
 mod signatures;
+mod signed;
 mod tree;
 mod x86;
 
 pub use against::against;
 pub use module::fits;
+pub use signed::{Trust, signed};
 
 use super::rules::{DAMAGED, LIMIT, STREAM_DAMAGED};
 use super::{Kind, Layer, LayerId, Opened};

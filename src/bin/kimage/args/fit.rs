@@ -1,6 +1,7 @@
 //! `fit`.
 
 use super::codec::{UBOOT_CODECS, one_of};
+use super::sign::{Placing, Signer, layout};
 use super::{Building, NameArg, hex, name};
 use clap::Args;
 use kimage::assemble::{ARCH, Algorithm, FitLayout, OS};
@@ -13,8 +14,9 @@ use std::path::PathBuf;
 /// names, without dtc; from a compiled tree (.dtb, .itb), the same with its hashes made anew; or from the files
 /// themselves: one configuration for each device tree, with the compatible strings of that tree, so that U-Boot finds the
 /// one for its board.
-/// The time in the tree is --time, else SOURCE_DATE_EPOCH, else 0: never the clock. kimage does not sign or
-/// encrypt: a source that asks for signatures is refused unless --unsigned is given; sign the result with mkimage -F -k KEYS FILE.
+/// The time in the tree is --time, else SOURCE_DATE_EPOCH, else 0: never the clock. Signatures that the source
+/// asks for are filled in with the keys of --keys, or left empty with --unsigned, to be filled in by kimage sign; without either
+/// the source is refused. kimage does not encrypt.
 /// What is not there, or contradicts the data, is refused unless --force is given; what U-Boot would not boot is a warning.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -22,6 +24,8 @@ Examples:
   kimage fit image.its -o image.itb
   kimage fit image.its -E -B 1000 -o image.itb          data behind the tree, at multiples of 4 KiB
   kimage fit image.its -E --layout 2026.04              the bytes of that release of mkimage
+  kimage fit image.its --keys keys --control-dtb u-boot.dtb --required conf
+                                                        signed, and the public keys for U-Boot
   kimage fit --kernel zImage --dtb one.dtb --dtb two.dtb --ramdisk initrd.cpio.gz
   kimage fit --kernel Image --compress gzip -a 0x80080000 --dtb board.dtb --hash sha256,crc32
   kimage fit --kernel zImage --dtb base.dtb --overlay hat.dtbo --dtb-load 0x83000000
@@ -80,15 +84,8 @@ pub(crate) struct Fit {
     /// The default configuration, by its name or that of its device tree file [default: the first]
     #[arg(long, value_name = "NAME", conflicts_with = "source")]
     pub(crate) default: Option<String>,
-    /// Put the data behind the tree instead of into it
-    #[arg(short = 'E', long)]
-    pub(crate) external: bool,
-    /// File offset of the first external data, hexadecimal [default: directly behind the tree]
-    #[arg(short = 'p', long, value_name = "HEX", value_parser = hex, requires = "external")]
-    pub(crate) position: Option<u64>,
-    /// Align external data and the end of the tree, hexadecimal [default: 4; device trees 8 from --layout 2026.04 on]
-    #[arg(short = 'B', long, value_name = "HEX", value_parser = alignment, requires = "external")]
-    pub(crate) align: Option<kimage::bytes::Align>,
+    #[command(flatten)]
+    pub(crate) placing: Placing,
     /// The bytes of this release of mkimage, 2021.01 to 2026.10, or a year for its last one [default: 2023.01]
     #[arg(long, value_name = "RELEASE", value_parser = layout)]
     pub(crate) layout: Option<FitLayout>,
@@ -96,11 +93,13 @@ pub(crate) struct Fit {
     #[arg(long, value_name = "SECONDS")]
     pub(crate) time: Option<u32>,
     /// Leave signature nodes without value, to be signed afterwards; an old signature that does not hold any more is taken away
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["keys", "key"])]
     pub(crate) unsigned: bool,
     /// Go ahead though the source contradicts itself or the data
     #[arg(long)]
     pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) signer: Signer,
     #[command(flatten)]
     pub(crate) building: Building,
 }
@@ -112,12 +111,4 @@ fn algorithm(text: &str) -> Result<Option<Algorithm>, String> {
         Some(algorithm) => Ok(Some(algorithm)),
         None => Err(format!("wanted none or one of {}", known())),
     }
-}
-
-fn alignment(text: &str) -> Result<kimage::bytes::Align, String> {
-    kimage::bytes::Align::new(hex(text)?).ok_or_else(|| "wanted a power of two, hexadecimal".to_owned())
-}
-
-fn layout(text: &str) -> Result<FitLayout, String> {
-    FitLayout::from_release(text).ok_or_else(|| format!("wanted {}", FitLayout::KNOWN))
 }

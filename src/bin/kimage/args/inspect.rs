@@ -131,6 +131,7 @@ Examples:
   kimage verify bzImage --against vmlinux             does it hold exactly this kernel?
   kimage verify new/bzImage --against old/bzImage
   kimage verify e1000.ko --kernel vmlinuz             would this kernel load the module?
+  kimage verify image.itb --control-dtb u-boot.dtb    would this U-Boot take the FIT?
   kimage verify uImage --json | jq -r '.files[].findings[] | [.severity, .rule, .message] | @tsv'
 
 Exit status: 0 when no error was found (warnings and notes are none), 1 otherwise, also when no header tells
@@ -142,6 +143,12 @@ pub(crate) struct Verify {
     /// Is the kernel in each file exactly the one in this? The kernel's own vmlinux, or another image
     #[arg(long, value_name = "FILE")]
     pub(crate) against: Option<PathBuf>,
+    /// Would the U-Boot with this control device tree take the FIT? Says for each configuration what is signed, and with which key
+    #[arg(long, value_name = "DTB", conflicts_with = "key")]
+    pub(crate) control_dtb: Option<PathBuf>,
+    /// Is every configuration of the FIT signed with this key? A PEM file: public key or certificate
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key: Option<PathBuf>,
     /// Would this kernel load the modules? An image, a vmlinux, or the Module.symvers of its build
     #[arg(long, value_name = "FILE", conflicts_with = "against")]
     pub(crate) kernel: Option<PathBuf>,

@@ -6,7 +6,7 @@ use crate::input::Input;
 use crate::message;
 use anyhow::Result;
 use clap::error::ErrorKind;
-use kimage::assemble::{self, External, FitFile, FitOptions as Options, FitRequest, Source, SourceError, SourceFile};
+use kimage::assemble::{self, FitFile, FitOptions as Options, FitRequest, Source, SourceError, SourceFile};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -19,14 +19,17 @@ pub(crate) fn fit(args: &Fit) -> Result<()> {
             return list(names);
         }
     }
-    // As mkimage takes it, 0 is no position.
-    let position = args.position.filter(|at| *at > 0);
-    let external = args.external.then_some(External { align: args.align, position });
     let time = match args.time {
         Some(time) => time,
         None => source_date_epoch()?,
     };
-    let options = Options { time, external, unsigned: args.unsigned, layout: args.layout.unwrap_or_default() };
+    let options = Options {
+        time,
+        external: args.placing.external(),
+        unsigned: args.unsigned,
+        layout: args.layout.unwrap_or_default(),
+        signing: None,
+    };
     match (&args.source, &args.kernel) {
         (Some(source), _) => from_source(args, source, &options),
         (None, Some(kernel)) => from_files(args, kernel, options),
@@ -37,12 +40,13 @@ pub(crate) fn fit(args: &Fit) -> Result<()> {
     }
 }
 
-fn from_source(args: &Fit, path: &Path, options: &Options) -> Result<()> {
+fn from_source(args: &Fit, path: &Path, options: &Options<'_>) -> Result<()> {
     let source = Input::open(path)?;
     if assemble::is_tree_blob(&source) {
-        let assembled = assemble::fit_from_blob(&source, options, args.force)
-            .map_err(|error| anyhow::Error::new(error).context(source.name()))?;
-        return finish("fit", &args.output, &args.building, &assembled);
+        return args.signer.with("fit", (&args.output, &args.building), |signing| {
+            assemble::fit_from_blob(&source, &Options { signing, ..*options }, args.force)
+                .map_err(|error| anyhow::Error::new(error).context(source.name()))
+        });
     }
     let name = if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() };
     let mut not_found = false;
@@ -73,12 +77,14 @@ fn from_source(args: &Fit, path: &Path, options: &Options) -> Result<()> {
     };
     let files = named.map(open).collect::<Result<Vec<Input>>>()?;
     let bytes: Vec<&[u8]> = files.iter().map(|file| &**file).collect();
-    let assembled = assemble::fit_from_source(&source, &bytes, options, args.force).map_err(|error| match error {
-        // It tells file and line itself.
-        kimage::Error::Source(_) => error.into(),
-        error => anyhow::Error::new(error).context(name.clone()),
-    })?;
-    finish("fit", &args.output, &args.building, &assembled)
+    args.signer.with("fit", (&args.output, &args.building), |signing| {
+        let options = Options { signing, ..*options };
+        assemble::fit_from_source(&source, &bytes, &options, args.force).map_err(|error| match error {
+            // It tells file and line itself.
+            kimage::Error::Source(_) => error.into(),
+            error => anyhow::Error::new(error).context(name.clone()),
+        })
+    })
 }
 
 /// The path of a file that a source names: relative to the source's own folder, else to the first folder given that has it,
@@ -91,7 +97,7 @@ fn found(name: &str, from: &str, folders: &[PathBuf]) -> PathBuf {
     folders.iter().map(|folder| folder.join(name)).find(|path| path.exists()).unwrap_or(beside)
 }
 
-fn from_files(args: &Fit, kernel: &Path, options: Options) -> Result<()> {
+fn from_files(args: &Fit, kernel: &Path, options: Options<'_>) -> Result<()> {
     let kernel = kernel.to_owned();
     let ramdisk: Vec<PathBuf> = args.ramdisk.iter().cloned().collect();
     one_stdin([&kernel].into_iter().chain(&args.dtb).chain(&args.overlay).chain(&ramdisk).chain(&args.loadable));

@@ -20,6 +20,7 @@ mod map;
 mod offsets;
 mod piggy;
 mod rebuild;
+mod sign;
 mod standalone;
 mod system_map;
 mod verify;
@@ -35,6 +36,8 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
         Command::Image(args) => build::image(&args),
         Command::Uimage(args) => build::uimage(&args),
         Command::Fit(args) => fit::fit(&args),
+        Command::Sign(args) => sign::sign(&args),
+        Command::Pubkey(args) => sign::pubkey(&args),
         Command::Lint(args) => lint::lint(&args),
         Command::Doctor(args) => doctor::doctor(&args),
         Command::Completions(args) => manual::completions(&args),

@@ -5,9 +5,10 @@ use crate::args::Verify;
 use crate::input::Input;
 use crate::{message, screen};
 use anyhow::{Context, Result};
-use kimage::inspect::verify::{Verified, against, fits, verify as check};
+use kimage::inspect::verify::{Trust, Verified, against, fits, signed, verify as check};
 use kimage::inspect::{Limits, Opened, open};
 use kimage::report::{FileVerification, write_verify_text};
+use kimage::sign::PublicKey;
 use std::path::Path;
 
 pub(crate) fn verify(args: &Verify) -> Result<()> {
@@ -26,20 +27,44 @@ pub(crate) fn verify(args: &Verify) -> Result<()> {
     let hold: Option<Hold<'_>> = reference.as_ref().map(|reference| -> Hold<'_> {
         if args.kernel.is_some() { Box::new(fits(reference)) } else { Box::new(|opened| against(opened, reference)) }
     });
-    each("verify", &args.files, args.json, FileVerification::failed, |path| one(path, args, &limits, hold.as_ref()))
+    let trust = trust(args)?;
+    let trust = trust.as_ref();
+    each("verify", &args.files, args.json, FileVerification::failed, |path| {
+        one(path, args, &limits, (hold.as_ref(), trust))
+    })
+}
+
+/// The keys that a FIT is held to.
+fn trust(args: &Verify) -> Result<Option<Trust>> {
+    if let Some(path) = &args.control_dtb {
+        let input = Input::open(path)?;
+        return Ok(Some(Trust::of_control(&input).with_context(|| input.name())?));
+    }
+    let Some(path) = &args.key else { return Ok(None) };
+    let input = Input::open(path)?;
+    let key = PublicKey::from_pem(&input).with_context(|| input.name())?;
+    Ok(Some(Trust::of_key(&input.name(), key)))
 }
 
 /// What holds a file against another one.
 type Hold<'r> = Box<dyn Fn(&Opened<'_>) -> Verified + 'r>;
 
 /// Verifies a file and, unless JSON is wanted, prints what does not hold. True when there was no error.
-fn one(path: &Path, args: &Verify, limits: &Limits, hold: Option<&Hold<'_>>) -> Result<(FileVerification, bool)> {
+fn one(
+    path: &Path,
+    args: &Verify,
+    limits: &Limits,
+    (hold, trust): (Option<&Hold<'_>>, Option<&Trust>),
+) -> Result<(FileVerification, bool)> {
     let input = Input::open(path)?;
     let (opened, verified) = message::busy(&format!("checking {}", input.name()), || {
         let opened = open(&input, limits)?;
         let mut verified = check(&opened);
         if let Some(hold) = hold {
             verified.append(hold(&opened));
+        }
+        if let Some(trust) = trust {
+            signed(&opened, trust, &mut verified);
         }
         Ok::<_, kimage::Error>((opened, verified))
     })

@@ -1,4 +1,4 @@
-//! The hashes that a FIT has of its images.
+//! Hashes, by the names that U-Boot has for them.
 
 use md5::Md5;
 use sha1::Sha1;
@@ -54,23 +54,40 @@ impl Algorithm {
         Algorithm::ALL.into_iter().find(|algorithm| algorithm.name() == name)
     }
 
+    /// Do U-Boot's signatures know it?
+    pub(super) fn signs(self) -> bool {
+        matches!(self, Algorithm::Sha1 | Algorithm::Sha256 | Algorithm::Sha384 | Algorithm::Sha512)
+    }
+
     /// The hash of `data`, as it stands in `value`.
     pub(crate) fn hash(self, data: &[u8]) -> Vec<u8> {
+        self.hash_all(&[data])
+    }
+
+    /// The hash of these bytes, one behind the other.
+    pub(crate) fn hash_all(self, parts: &[&[u8]]) -> Vec<u8> {
+        fn of<D: Digest>(parts: &[&[u8]]) -> Vec<u8> {
+            parts.iter().fold(D::new(), |state, part| state.chain_update(part)).finalize().to_vec()
+        }
         match self {
-            Algorithm::Crc16 => crc16(data).to_be_bytes().to_vec(),
-            Algorithm::Crc32 => crc32fast::hash(data).to_be_bytes().to_vec(),
-            Algorithm::Md5 => Md5::digest(data).to_vec(),
-            Algorithm::Sha1 => Sha1::digest(data).to_vec(),
-            Algorithm::Sha256 => Sha256::digest(data).to_vec(),
-            Algorithm::Sha384 => Sha384::digest(data).to_vec(),
-            Algorithm::Sha512 => Sha512::digest(data).to_vec(),
+            Algorithm::Crc16 => parts.iter().fold(0, |crc, part| crc16(crc, part)).to_be_bytes().to_vec(),
+            Algorithm::Crc32 => {
+                let mut state = crc32fast::Hasher::new();
+                parts.iter().for_each(|part| state.update(part));
+                state.finalize().to_be_bytes().to_vec()
+            }
+            Algorithm::Md5 => of::<Md5>(parts),
+            Algorithm::Sha1 => of::<Sha1>(parts),
+            Algorithm::Sha256 => of::<Sha256>(parts),
+            Algorithm::Sha384 => of::<Sha384>(parts),
+            Algorithm::Sha512 => of::<Sha512>(parts),
         }
     }
 }
 
 /// Polynomial 0x1021, not reflected, start 0 (CRC-16/XMODEM).
-fn crc16(data: &[u8]) -> u16 {
-    data.iter().fold(0, |crc, byte| {
+fn crc16(start: u16, data: &[u8]) -> u16 {
+    data.iter().fold(start, |crc, byte| {
         (0..8).fold(crc ^ (u16::from(*byte) << 8), |crc, _| if crc >> 15 == 1 { crc << 1 ^ 0x1021 } else { crc << 1 })
     })
 }

@@ -1,0 +1,135 @@
+//! `sign`, `pubkey`, and what `fit` has of them.
+
+use super::{Building, TextOutput, hex};
+use clap::{Args, ValueEnum};
+use kimage::assemble::{External, FitLayout};
+use std::path::PathBuf;
+
+/// Who signs.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Signatures")]
+pub(crate) struct Signer {
+    /// Fill in the signatures with the keys of this folder: NAME.key (RSA) or NAME.pem (ECDSA), as key-name-hint says
+    ///
+    /// PEM files: PKCS#8, encrypted or not, PKCS#1 or SEC 1. A key that is not there is an error.
+    #[arg(short = 'k', long, value_name = "DIR")]
+    pub(crate) keys: Option<PathBuf>,
+    /// Fill in the signatures with this key, whatever their key-name-hint
+    #[arg(long, value_name = "FILE", conflicts_with = "keys")]
+    pub(crate) key: Option<PathBuf>,
+    /// The passphrase of encrypted keys is the first line of this file (/dev/fd/3 for a descriptor)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) passphrase: Option<PathBuf>,
+    /// Comment of each signature
+    #[arg(short = 'c', long, value_name = "TEXT")]
+    pub(crate) comment: Option<String>,
+    /// Algorithm of every signature, whatever the source says: sha256,rsa2048 ...
+    #[arg(long, value_name = "HASH,KEY")]
+    pub(crate) algo: Option<String>,
+    /// Put the public keys into this device tree, that of the U-Boot which boots the FIT; it is changed
+    #[arg(long, value_name = "DTB")]
+    pub(crate) control_dtb: Option<PathBuf>,
+    /// U-Boot is to demand the signatures of configurations, images, or both; without it the keys are there and demand nothing
+    #[arg(long, value_name = "WHAT", value_delimiter = ',', requires = "control_dtb")]
+    pub(crate) required: Vec<Required>,
+}
+
+/// What U-Boot demands a signature of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Required {
+    Conf,
+    Image,
+}
+
+/// U-Boot: a FIT signed, or signed again
+///
+/// Fills in every signature of the images and configurations, and their hashes, as mkimage -F -k does, byte for byte: what stands in
+/// the tree stays, its time too, and so does data behind the tree. Each node is signed once. The time of the signatures is --time,
+/// else SOURCE_DATE_EPOCH, else 0. A warning tells which images of a configuration its signature leaves out.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  kimage sign image.itb --keys keys                      in place
+  kimage sign image.itb --keys keys -o signed.itb
+  kimage sign image.itb --key dev.key --control-dtb u-boot.dtb --required conf
+  kimage verify image.itb --control-dtb u-boot.dtb")]
+pub(crate) struct Sign {
+    /// The FIT
+    #[arg(value_name = "FIT")]
+    pub(crate) fit: PathBuf,
+    /// Where to write [default: over the FIT]
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) signer: Signer,
+    #[command(flatten)]
+    pub(crate) placing: Placing,
+    /// The bytes of this release of mkimage, 2021.01 to 2026.10, or a year for its last one [default: 2023.01]
+    #[arg(long, value_name = "RELEASE", value_parser = layout)]
+    pub(crate) layout: Option<FitLayout>,
+    /// Time of the signatures in seconds since 1970 [default: SOURCE_DATE_EPOCH, else 0]
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) time: Option<u32>,
+    /// Go ahead though the FIT contradicts itself
+    #[arg(long)]
+    pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) building: Building,
+}
+
+/// U-Boot: a public key put into the control device tree
+///
+/// As fdt_add_pubkey does it, from a certificate, a public or a private key, RSA or ECDSA.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  kimage pubkey u-boot.dtb --key-dir keys --key-name dev --algo sha256,rsa2048 --required conf -o u-boot-signed.dtb")]
+pub(crate) struct Pubkey {
+    /// The device tree
+    #[arg(value_name = "DTB")]
+    pub(crate) dtb: PathBuf,
+    /// The folder that has the key: NAME.crt, NAME.pub, NAME.key or NAME.pem, the first of them that is there
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub(crate) key_dir: PathBuf,
+    /// The key's name, which is the key-name-hint of signatures
+    #[arg(long, value_name = "NAME")]
+    pub(crate) key_name: String,
+    /// The algorithm that the key is for: sha256,rsa2048 ...
+    #[arg(long, value_name = "HASH,KEY")]
+    pub(crate) algo: String,
+    /// U-Boot is to demand its signatures of configurations or of images
+    #[arg(long, value_name = "WHAT")]
+    pub(crate) required: Option<Required>,
+    #[command(flatten)]
+    pub(crate) output: TextOutput,
+}
+
+/// Where the data goes.
+#[derive(Debug, Args)]
+pub(crate) struct Placing {
+    /// Put the data behind the tree instead of into it
+    #[arg(short = 'E', long)]
+    pub(crate) external: bool,
+    /// File offset of the first external data, hexadecimal [default: directly behind the tree]
+    #[arg(short = 'p', long, value_name = "HEX", value_parser = hex, requires = "external")]
+    pub(crate) position: Option<u64>,
+    /// Align external data and the end of the tree, hexadecimal [default: 4; device trees 8 from --layout 2026.04 on]
+    #[arg(short = 'B', long, value_name = "HEX", value_parser = alignment, requires = "external")]
+    pub(crate) align: Option<kimage::bytes::Align>,
+}
+
+impl Placing {
+    pub(crate) fn external(&self) -> Option<External> {
+        // As mkimage takes it, 0 is no position.
+        let position = self.position.filter(|at| *at > 0);
+        self.external.then_some(External { align: self.align, position })
+    }
+}
+
+fn alignment(text: &str) -> Result<kimage::bytes::Align, String> {
+    kimage::bytes::Align::new(hex(text)?).ok_or_else(|| "wanted a power of two, hexadecimal".to_owned())
+}
+
+pub(super) fn layout(text: &str) -> Result<FitLayout, String> {
+    FitLayout::from_release(text).ok_or_else(|| format!("wanted {}", FitLayout::KNOWN))
+}

@@ -1,0 +1,281 @@
+//! Signatures: which nodes they cover, what stands beside their values, and the keys that control device trees have for them.
+//!
+//! Source: U-Boot's tools/image-host.c (`fit_config_get_hash_list`, `fit_image_write_sig`), boot/image-fit-sig.c, lib/rsa/rsa-sign.c
+//! (`rsa_add_verify_data`) and lib/ecdsa/ecdsa-libcrypto.c (`ecdsa_add_verify_data`).
+
+use super::{Error, FitLayout};
+use crate::bytes::{FieldError, count64, slice_at};
+use crate::format::fdt::{Dtb, InPlace, Node, NodeRef, Property, Tree};
+use crate::sign::{self, EcPoint, PrivateKey, PublicKey, RsaNumbers, Scheme};
+use std::collections::HashSet;
+use std::fmt;
+
+/// The nodes of signatures are called so, or begin with it.
+pub(crate) const SIGNATURE: &str = "signature";
+
+/// Properties that no signature covers: where data is, and the data itself, for which its hash stands.
+const NOT_COVERED: [&str; 4] = ["data", "data-size", "data-position", "data-offset"];
+
+/// Properties of a configuration that name no images (boot/image-fit-sig.c of 2026.04, `fit_config_get_hash_list`).
+const NO_IMAGES: [&str; 3] = ["description", "compatible", "default"];
+
+/// Who fills in the signatures of a FIT, and with what.
+#[derive(Clone, Copy)]
+pub struct Signing<'k> {
+    /// The private key of a `key-name-hint` (empty where a node has none); the second text is how mkimage ends the name of its file:
+    /// `key`, or `pem` for ECDSA.
+    pub key: &'k dyn Fn(&str, &str) -> Result<PrivateKey, sign::Error>,
+    /// `comment` of each signature.
+    pub comment: Option<&'k str>,
+    /// The algorithm of each signature, in place of the tree's (`sha256,rsa2048`).
+    pub algo: Option<&'k str>,
+    /// The device tree of the U-Boot that is to boot the FIT: the public keys are put there.
+    pub control: Option<&'k [u8]>,
+    /// The keys of configurations' signatures become `required` there.
+    pub require_configurations: bool,
+    /// The keys of images' signatures become `required` there.
+    pub require_images: bool,
+}
+
+impl fmt::Debug for Signing<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Signing").finish_non_exhaustive()
+    }
+}
+
+/// A signature that was made.
+#[derive(Debug)]
+pub(super) struct Signed {
+    pub(super) scheme: Scheme,
+    pub(super) hint: String,
+    pub(super) public: PublicKey,
+    pub(super) value: Vec<u8>,
+}
+
+impl Signing<'_> {
+    /// What a node asks for, made of `bytes`.
+    pub(super) fn sign(&self, node: &Node<'_>, bytes: &[&[u8]]) -> Result<Signed, sign::Error> {
+        let text = |name: &str| node.property(name).and_then(|it| it.as_string());
+        let algo = self.algo.or_else(|| text("algo"));
+        let scheme = Scheme::parse(algo.unwrap_or_default(), text("padding"))?;
+        let hint = text("key-name-hint").unwrap_or_default().to_owned();
+        let key = (self.key)(&hint, if scheme.is_ecdsa() { "pem" } else { "key" })?;
+        let value = key.sign(scheme, &scheme.hash.hash_all(bytes))?;
+        Ok(Signed { scheme, hint, public: key.public(), value })
+    }
+
+    /// What stands in the node beside the value, in the order in which it is put in.
+    pub(super) fn properties<'a>(
+        &self,
+        signed: &Signed,
+        (layout, time): (FitLayout, u32),
+        covered: Option<(&[String], u64)>,
+    ) -> Vec<Property<'a>> {
+        let mut all = vec![
+            Property::bytes("value", signed.value.clone()),
+            Property::string("signer-name", "mkimage"),
+            Property::string("signer-version", &layout.name()),
+        ];
+        all.extend(self.comment.map(|comment| Property::string("comment", comment)));
+        all.push(Property::u32("timestamp", time));
+        if let Some((nodes, names)) = covered {
+            all.push(Property::strings("hashed-nodes", nodes.iter().map(String::as_str)));
+            let names = u32::try_from(names).unwrap_or(u32::MAX);
+            all.push(Property::bytes("hashed-strings", [[0; 4], names.to_be_bytes()].concat()));
+        }
+        all.extend(self.algo.map(|algo| Property::string("algo", algo)));
+        all
+    }
+
+    /// What makes the key of a signature of this group of nodes `required`.
+    pub(super) fn required(&self, group: &str) -> Option<&'static str> {
+        match group {
+            "images" => self.require_images.then_some("image"),
+            _ => self.require_configurations.then_some("conf"),
+        }
+    }
+}
+
+/// Puts a public key into a control device tree; false when there is no room. What is there already is overwritten.
+pub(crate) fn add_key(
+    control: &mut InPlace,
+    algo: &str,
+    hint: &str,
+    key: &PublicKey,
+    required: Option<&str>,
+) -> Result<bool, FieldError> {
+    let mut properties = vec![Property::string("key-name-hint", hint)];
+    let name = match (key.numbers(), key.point()) {
+        (Some(RsaNumbers { bits, modulus, exponent, r_squared, n0_inverse }), _) => {
+            properties.extend([
+                Property::u32("rsa,num-bits", bits),
+                Property::u32("rsa,n0-inverse", n0_inverse),
+                Property::u64("rsa,exponent", exponent),
+                Property::bytes("rsa,modulus", modulus),
+                Property::bytes("rsa,r-squared", r_squared),
+            ]);
+            format!("key-{hint}")
+        }
+        (None, Some(EcPoint { curve, x, y })) => {
+            properties.extend([
+                Property::string("ecdsa,curve", curve),
+                Property::bytes("ecdsa,x-point", x),
+                Property::bytes("ecdsa,y-point", y),
+            ]);
+            if hint.is_empty() { "default-key".to_owned() } else { hint.to_owned() }
+        }
+        (None, None) => return Ok(true),
+    };
+    properties.push(Property::string("algo", algo));
+    properties.extend(required.map(|required| Property::string("required", required)));
+    let path = format!("/{SIGNATURE}/{name}");
+    if !control.add_node("/", SIGNATURE)? || !control.add_node(&format!("/{SIGNATURE}"), &name)? {
+        return Ok(false);
+    }
+    for property in &properties {
+        if !control.set(&path, property)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// A key of a control device tree.
+pub(crate) struct ControlKey<'a> {
+    /// The name of its node.
+    pub(crate) name: &'a str,
+    pub(crate) key: Result<PublicKey, sign::Error>,
+    pub(crate) algo: Option<&'a str>,
+    pub(crate) required: Option<&'a str>,
+}
+
+/// The keys of a control device tree, and its `required-mode`.
+pub(crate) fn control_keys<'a>(tree: &Tree<'a>) -> (Vec<ControlKey<'a>>, Option<&'a str>) {
+    let Some(all) = tree.root().child(SIGNATURE) else { return (Vec::new(), None) };
+    let key = |node: NodeRef<'_, 'a>| {
+        let bytes = |name: &str| node.property(name).map(|it| it.value).unwrap_or_default();
+        let text = |name: &str| node.property(name).and_then(|it| it.string());
+        let exponent = node.property("rsa,exponent").map_or(&[1, 0, 1][..], |it| it.value);
+        let key = match text("ecdsa,curve") {
+            Some(curve) => PublicKey::ecdsa(curve, bytes("ecdsa,x-point"), bytes("ecdsa,y-point")),
+            None => PublicKey::rsa(bytes("rsa,modulus"), exponent),
+        };
+        ControlKey { name: node.name(), key, algo: text("algo"), required: text("required") }
+    };
+    let mode = all.property("required-mode").and_then(|it| it.string());
+    (all.children().map(key).collect(), mode)
+}
+
+/// A control device tree with a public key put into it; it grows when that has no room.
+///
+/// # Errors
+/// [`Error::Sign`] for an algorithm that is not known or not the key's, [`Error::Control`] for a tree that is damaged.
+pub(crate) fn with_key(
+    control: &[u8],
+    key: &PublicKey,
+    (algo, name): (&str, &str),
+    required: Option<&str>,
+) -> Result<Vec<u8>, Error> {
+    let failed = |source| Error::Sign { path: format!("/{SIGNATURE}"), source };
+    Scheme::parse(algo, None).and_then(|scheme| scheme.check(key.name())).map_err(failed)?;
+    let mut control = InPlace::new(control).map_err(Error::Control)?;
+    // More than any key needs.
+    for _ in 0..16 {
+        if add_key(&mut control, algo, name, key, required).map_err(Error::Control)? {
+            return Ok(control.into_bytes());
+        }
+        control.grow(1024);
+    }
+    Err(Error::Sign {
+        path: format!("/{SIGNATURE}"),
+        source: sign::Error::Failed { why: "the tree takes no key".into() },
+    })
+}
+
+/// Hashes and the like of an image, which stand for its data; `None` when it has no hash.
+fn of_image(image: NodeRef<'_, '_>, with_verity: bool) -> Option<Vec<String>> {
+    let path = image.path();
+    let mut nodes = vec![path.clone()];
+    nodes.extend(image.children().filter(|child| child.name().starts_with("hash")).map(|child| child.path()));
+    let extra = ["cipher", "dm-verity"];
+    let extra = extra.iter().filter(|name| with_verity || **name == "cipher");
+    let found = extra.filter(|name| image.child(name).is_some()).map(|name| format!("{path}/{name}"));
+    (nodes.len() > 1).then(|| nodes.into_iter().chain(found).collect())
+}
+
+/// The nodes that a configuration's signature covers when it is made: what `sign-images` says, or mkimage's own choice.
+pub(super) fn covered_by(signature: NodeRef<'_, '_>, layout: FitLayout) -> Result<Vec<String>, Error> {
+    let path = signature.path();
+    let unsigned = |why: String| Error::Coverage { path: path.clone(), why };
+    let Some(configuration) = signature.parent() else { return Err(unsigned("stands in no configuration".into())) };
+    let images = configuration.parent().and_then(|all| all.parent()).and_then(|root| root.child("images"));
+    let mut nodes = vec!["/".to_owned(), configuration.path()];
+    let chosen = signature.property("sign-images");
+    if chosen.is_some_and(|chosen| chosen.value.is_empty()) {
+        return Ok(nodes);
+    }
+    let roles = chosen.map(|chosen| chosen.strings().unwrap_or_default());
+    let mut count = 0;
+    for role in roles.as_deref().unwrap_or(layout.signed_roles()) {
+        let named = configuration.property(role).and_then(|names| names.strings()).unwrap_or_default();
+        for name in named {
+            let Some(image) = images.and_then(|images| images.child(name)) else {
+                match chosen {
+                    Some(_) => return Err(unsigned(format!("is to cover the image {name}, which is not there"))),
+                    None => continue,
+                }
+            };
+            let found = of_image(image, layout.signs_verity());
+            nodes.extend(found.ok_or_else(|| unsigned(format!("covers {}, which has no hash", image.path())))?);
+            count += 1;
+        }
+    }
+    match count {
+        0 => Err(unsigned("covers no image".into())),
+        _ => Ok(nodes),
+    }
+}
+
+/// The images that a configuration names, each once.
+pub(crate) fn named<'t, 'a>(configuration: NodeRef<'t, 'a>) -> Vec<NodeRef<'t, 'a>> {
+    let images = configuration.parent().and_then(|all| all.parent()).and_then(|root| root.child("images"));
+    let mut found: Vec<NodeRef<'t, 'a>> = Vec::new();
+    let mut seen = HashSet::new();
+    for property in configuration.properties().iter().filter(|it| !NO_IMAGES.contains(&it.name)) {
+        let names = property.value.split_inclusive(|byte| *byte == 0).filter_map(|name| name.strip_suffix(&[0]));
+        let names = names.filter_map(|name| std::str::from_utf8(name).ok()).filter(|name| !name.is_empty());
+        for image in names.filter_map(|name| images.and_then(|images| images.child(name))) {
+            if seen.insert(image.at()) {
+                found.push(image);
+            }
+        }
+    }
+    found
+}
+
+/// The nodes that the signature of a configuration must cover: itself, the root, and every image that it names. The error names an
+/// image without hash.
+pub(crate) fn to_be_covered(configuration: NodeRef<'_, '_>) -> Result<HashSet<String>, String> {
+    let mut nodes = HashSet::from(["/".to_owned(), configuration.path()]);
+    for image in named(configuration) {
+        nodes.extend(of_image(image, true).ok_or_else(|| image.path())?);
+    }
+    Ok(nodes)
+}
+
+/// The bytes of a blob that a signature covers which covers these nodes, and so many bytes of the names.
+pub(crate) fn covered_bytes<'a>(
+    dtb: &Dtb<'a>,
+    nodes: &HashSet<String>,
+    names: u64,
+) -> Result<Vec<&'a [u8]>, FieldError> {
+    let mut parts = Vec::new();
+    for range in dtb.included(nodes, &NOT_COVERED)? {
+        parts.extend(slice_at(dtb.bytes(), &range));
+    }
+    let all = dtb.names();
+    let names = usize::try_from(names).ok().and_then(|len| all.get(..len));
+    let too_many = || FieldError::range("hashed-strings", 0, count64(all.len()), 0..=count64(all.len()));
+    parts.push(names.ok_or_else(too_many)?);
+    Ok(parts)
+}

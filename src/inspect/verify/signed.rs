@@ -1,0 +1,309 @@
+//! Would a U-Boot with these keys take the FIT, and what of it do the signatures cover?
+//!
+//! Stricter than U-Boot: what a signature covers is made of the configuration, as U-Boot 2026.04 does it, and not read from the
+//! signature (`hashed-nodes`); and what a forger could change without being found out is an error.
+
+use super::{LayerFinding, Verified};
+use crate::bytes::FieldError;
+use crate::finding::{Finding, Severity};
+use crate::format::Format;
+use crate::format::fdt::{Dtb, NodeRef};
+use crate::format::fit::signature::{self, ControlKey, SIGNATURE};
+use crate::format::fit::{Configuration, Fit, rules};
+use crate::inspect::{Kind, LayerId, Opened};
+use crate::sign::{Algorithm, PublicKey, Scheme};
+use std::collections::HashSet;
+
+/// Keys, and what is demanded of them.
+#[derive(Debug, Clone)]
+pub struct Trust {
+    keys: Vec<Trusted>,
+    /// One good signature of those that are demanded is enough (`required-mode`).
+    any: bool,
+    findings: Vec<Finding>,
+}
+
+#[derive(Debug, Clone)]
+struct Trusted {
+    name: String,
+    key: PublicKey,
+    algo: Option<String>,
+    demand: Demand,
+}
+
+/// What must be signed with a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Demand {
+    Nothing,
+    Configurations,
+    Images,
+    /// Each configuration, or all of its images.
+    Either,
+}
+
+impl Trust {
+    /// Every configuration is to be signed with this key.
+    pub fn of_key(name: &str, key: PublicKey) -> Trust {
+        let key = Trusted { name: name.to_owned(), key, algo: None, demand: Demand::Either };
+        Trust { keys: vec![key], any: false, findings: Vec::new() }
+    }
+
+    /// What a U-Boot with this control device tree demands.
+    ///
+    /// # Errors
+    /// A [`FieldError`] when it is no device tree.
+    pub fn of_control(dtb: &[u8]) -> Result<Trust, FieldError> {
+        let tree = Dtb::parse_at(dtb, 0)?.tree()?;
+        let mut trust = Trust { keys: Vec::new(), any: false, findings: Vec::new() };
+        let (found, mode) = signature::control_keys(&tree);
+        trust.any = mode == Some("any");
+        for ControlKey { name, key, algo, required } in found {
+            let mut useless = |why: String| {
+                trust
+                    .findings
+                    .push(rules::CONTROL_KEY.finding(format!("key {name} of the control device tree: {why}")));
+            };
+            let demand = match required {
+                Some("conf") => Demand::Configurations,
+                Some("image") => Demand::Images,
+                _ => Demand::Nothing,
+            };
+            if let Some(required) = required.filter(|_| demand == Demand::Nothing) {
+                useless(format!("required is {required:?}, wanted \"conf\" or \"image\""));
+            }
+            if algo.is_none() {
+                useless("it has no algo".to_owned());
+            }
+            match key {
+                Ok(key) => {
+                    let algo = algo.map(str::to_owned);
+                    trust.keys.push(Trusted { name: name.to_owned(), key, algo, demand });
+                }
+                Err(error) => useless(error.to_string()),
+            }
+        }
+        if trust.keys.iter().all(|key| key.demand == Demand::Nothing) {
+            let message = "no key of the control device tree is required";
+            trust.findings.push(rules::NOT_REQUIRED.finding(message));
+        }
+        Ok(trust)
+    }
+}
+
+/// Holds the FIT in `opened` to the keys, and says so in `verified`, which [`super::verify`] made of it: what was not checked there
+/// is checked now.
+pub fn signed(opened: &Opened<'_>, trust: &Trust, verified: &mut Verified) {
+    let layer = opened.layers().first();
+    let is_fit = layer.is_some_and(|layer| layer.kind == Kind::Known(Format::Fit));
+    let fit = layer.filter(|_| is_fit).and_then(|layer| Fit::parse(opened.bytes(layer)).ok());
+    let mut check = Check { trust, findings: trust.findings.clone(), done: HashSet::new() };
+    match &fit {
+        Some(fit) => check.fit(fit),
+        None => {
+            check.findings.push(rules::UNSIGNED.finding("the file is no FIT: it has no signature that was looked for"))
+        }
+    }
+    let Check { findings, done, .. } = check;
+    verified.findings.retain(|found| {
+        let is_done = found.finding.offset.is_some_and(|at| done.contains(&at));
+        !(is_done && found.layer == LayerId(0) && found.finding.rule == rules::SIGNATURE.id)
+    });
+    verified.checks += 1;
+    verified.findings.extend(findings.into_iter().map(|finding| LayerFinding { layer: LayerId(0), finding }));
+}
+
+struct Check<'t> {
+    trust: &'t Trust,
+    findings: Vec<Finding>,
+    /// Where the nodes of the signatures are that were checked.
+    done: HashSet<u64>,
+}
+
+impl Check<'_> {
+    fn fit(&mut self, fit: &Fit<'_>) {
+        for node in fit.tree().nodes() {
+            let mut names = HashSet::new();
+            let properties = node.properties().iter().find(|it| !names.insert(it.name)).map(|it| it.name);
+            names.clear();
+            let nodes = node.children().find(|child| !names.insert(child.name())).map(|child| child.name());
+            if let Some(name) = properties.or(nodes) {
+                let message = format!("{} has {name} twice", node.path());
+                self.findings.push(rules::DUPLICATE_NAME.finding(message).at(node.at().0));
+            }
+        }
+        for configuration in fit.configurations() {
+            self.configuration(fit, configuration);
+        }
+        if fit.configurations().next().is_none() {
+            self.findings.push(rules::UNSIGNED.finding("there is no configuration that could be signed"));
+        }
+    }
+
+    fn configuration(&mut self, fit: &Fit<'_>, configuration: Configuration<'_, '_>) {
+        let trust = self.trust;
+        let (name, at) = (configuration.name(), configuration.node().at().0);
+        let images = signature::named(configuration.node());
+        let mut found = Vec::new();
+        let (mut wanted, mut good) = (0, 0);
+        for key in trust.keys.iter().filter(|key| key.demand != Demand::Nothing) {
+            let mut done = Vec::new();
+            let of_configuration = || self_or_images(fit, configuration, key, &images);
+            let held = match key.demand {
+                Demand::Images => all_images(fit, key, &images),
+                Demand::Configurations => held(fit, configuration.node(), key, Some(configuration.node())),
+                _ => of_configuration(),
+            };
+            let children = images.iter().flat_map(|image| image.children());
+            done.extend(configuration.node().children().chain(children).filter(|it| it.name().starts_with(SIGNATURE)));
+            wanted += 1;
+            match held {
+                Ok(how) => {
+                    good += 1;
+                    self.done.extend(done.iter().map(|node| node.at().0));
+                    let message = format!("configuration {name}: signed with {}: {how}", key.name);
+                    found.push(rules::SIGNED.finding(message).at(at));
+                }
+                Err(Fault { why, left_out }) => {
+                    if key.demand != Demand::Images {
+                        self.done.extend(configuration.node().children().map(|node| node.at().0));
+                    }
+                    let rule = if left_out { &rules::SIGN_IMAGES } else { &rules::UNSIGNED };
+                    let message = format!("configuration {name}, key {}: {why}", key.name);
+                    let enough = trust.any && key.demand == Demand::Configurations;
+                    let severity = if enough { Severity::Note } else { Severity::Error };
+                    found.push(rule.finding(message).with_severity(severity).at(at));
+                }
+            }
+        }
+        if trust.any && good == 0 && wanted > 0 {
+            found.iter_mut().for_each(|finding| finding.severity = Severity::Error);
+        }
+        self.findings.extend(found);
+        if wanted > 0 {
+            images.iter().for_each(|image| self.hashes(*image));
+        }
+    }
+
+    /// What stands for the data of an image in the signature of a configuration.
+    fn hashes(&mut self, image: NodeRef<'_, '_>) {
+        let hashes = image.children().filter(|child| child.name().starts_with("hash"));
+        let algorithms = hashes.filter_map(|hash| hash.property("algo").and_then(|algo| algo.string()));
+        let algorithms: Vec<Algorithm> = algorithms.filter_map(Algorithm::from_name).collect();
+        let has = |wanted: &[Algorithm]| algorithms.iter().any(|it| wanted.contains(it));
+        if algorithms.is_empty() || has(&[Algorithm::Sha256, Algorithm::Sha384, Algorithm::Sha512]) {
+            return;
+        }
+        let severity = if has(&[Algorithm::Sha1]) { Severity::Warning } else { Severity::Error };
+        let names: Vec<&str> = algorithms.iter().map(|algorithm| algorithm.name()).collect();
+        let message = format!("image {} has no hash but {}", image.name(), names.join(", "));
+        let finding = rules::WEAK_HASH.finding(message).with_severity(severity).at(image.at().0);
+        if !self.findings.contains(&finding) {
+            self.findings.push(finding);
+        }
+    }
+}
+
+/// Why no signature holds.
+struct Fault {
+    why: String,
+    /// One would, did the configuration name less.
+    left_out: bool,
+}
+
+impl From<String> for Fault {
+    fn from(why: String) -> Fault {
+        Fault { why, left_out: false }
+    }
+}
+
+/// A configuration that is signed itself, or by all of its images.
+fn self_or_images(
+    fit: &Fit<'_>,
+    configuration: Configuration<'_, '_>,
+    key: &Trusted,
+    images: &[NodeRef<'_, '_>],
+) -> Result<String, Fault> {
+    let own = held(fit, configuration.node(), key, Some(configuration.node()));
+    let is_signed = configuration.node().children().any(|child| child.name().starts_with(SIGNATURE));
+    if is_signed { own } else { all_images(fit, key, images).or(own) }
+}
+
+/// All images are signed with the key.
+fn all_images(fit: &Fit<'_>, key: &Trusted, images: &[NodeRef<'_, '_>]) -> Result<String, Fault> {
+    for image in images {
+        held(fit, *image, key, None).map_err(|fault| Fault::from(format!("image {}: {}", image.name(), fault.why)))?;
+    }
+    match images {
+        [] => Err("it names no image".to_owned().into()),
+        _ => {
+            let names: Vec<&str> = images.iter().map(|image| image.name()).collect();
+            Ok(format!("covers the data of {}; not their addresses and types, nor the configuration", names.join(", ")))
+        }
+    }
+}
+
+/// One of the signatures in `node` holds; of the configuration it is in, or of an image.
+fn held(
+    fit: &Fit<'_>,
+    node: NodeRef<'_, '_>,
+    key: &Trusted,
+    configuration: Option<NodeRef<'_, '_>>,
+) -> Result<String, Fault> {
+    let mut fault = Fault::from("it has no signature".to_owned());
+    for signature in node.children().filter(|child| child.name().starts_with(SIGNATURE)) {
+        match holds(fit, signature, key, configuration) {
+            Ok(how) => return Ok(how),
+            Err(found) if !fault.left_out => fault = found,
+            Err(_) => {}
+        }
+    }
+    Err(fault)
+}
+
+fn holds(
+    fit: &Fit<'_>,
+    signature: NodeRef<'_, '_>,
+    key: &Trusted,
+    configuration: Option<NodeRef<'_, '_>>,
+) -> Result<String, Fault> {
+    let name = signature.name();
+    let text = |property: &str| signature.property(property).and_then(|it| it.string());
+    let algo = text("algo").ok_or_else(|| format!("{name} has no algo"))?;
+    let padding = signature.property("padding").map(|it| it.string().unwrap_or_default());
+    let scheme = Scheme::parse(algo, padding).map_err(|error| format!("{name}: {error}"))?;
+    if let Some(wanted) = key.algo.as_deref().filter(|wanted| *wanted != algo) {
+        return Err(format!("{name} has the algorithm {algo}, the key is for {wanted}").into());
+    }
+    let value = signature.property("value").ok_or_else(|| format!("{name} has no value"))?.value;
+    let is_of = |parts: &[&[u8]]| key.key.verify(scheme, &scheme.hash.hash_all(parts), value);
+    let Some(configuration) = configuration else {
+        let image = signature.parent().and_then(|image| fit.images().find(|it| it.node().at() == image.at()));
+        let data = image.and_then(|image| image.data()).ok_or_else(|| "it has no data".to_owned())?;
+        return if is_of(&[data]) { Ok(algo.to_owned()) } else { Err(format!("{name} does not hold").into()) };
+    };
+    let nodes = signature::to_be_covered(configuration).map_err(|image| format!("{image} has no hash"))?;
+    let strings = signature.property("hashed-strings").map(|it| it.value).unwrap_or_default();
+    let (start, names) = match *strings {
+        [a, b, c, d, e, f, g, h] => (u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h])),
+        _ => return Err(format!("hashed-strings of {name} has {} bytes, wanted 8", strings.len()).into()),
+    };
+    if start != 0 {
+        return Err(format!("hashed-strings of {name} begins at {start}, wanted 0").into());
+    }
+    let covers = |nodes| signature::covered_bytes(fit.dtb(), nodes, names.into()).map_err(|error| error.to_string());
+    let images = signature::named(configuration);
+    if is_of(&covers(&nodes)?) {
+        let names: Vec<&str> = images.iter().map(|image| image.name()).collect();
+        return Ok(format!("{algo}, covers the configuration with {}", names.join(", ")));
+    }
+    // What it says itself to cover.
+    let said = signature.property("hashed-nodes").and_then(|it| it.strings()).unwrap_or_default();
+    let said: HashSet<String> = said.into_iter().map(str::to_owned).collect();
+    if said.contains(&configuration.path()) && is_of(&covers(&said)?) {
+        let left_out = images.iter().filter(|image| !said.contains(&image.path())).map(|image| image.name());
+        let left_out: Vec<&str> = left_out.collect();
+        let why = format!("{name} holds, but does not cover {}", left_out.join(", "));
+        return Err(Fault { why, left_out: true });
+    }
+    Err(format!("{name} does not hold").into())
+}

@@ -1,0 +1,116 @@
+//! Layer 2: hashes, keys and signatures, by U-Boot's names. Who signs what is the business of the formats.
+//!
+//! Source: U-Boot's lib/rsa/rsa-sign.c, lib/rsa/rsa-verify.c, lib/ecdsa/ and boot/image-sig.c; RFC 8017 for RSA, RFC 6979 for ECDSA.
+
+mod hash;
+mod key;
+
+pub use hash::Algorithm;
+pub(crate) use key::{EcPoint, RsaNumbers};
+pub use key::{PrivateKey, PublicKey};
+
+use miette::Diagnostic;
+
+/// A key cannot be read or used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Diagnostic)]
+#[non_exhaustive]
+pub enum Error {
+    /// There is no such key.
+    #[error("the key {name} is not there: {why}")]
+    #[diagnostic(help("name the folder that has it; a key is made with openssl genpkey"))]
+    NotFound {
+        /// Where it was looked for.
+        name: String,
+        /// Why it cannot be read.
+        why: String,
+    },
+    /// It is no key that kimage reads.
+    #[error("{found} is no {wanted}")]
+    #[diagnostic(help(
+        "give a PEM file with an RSA key of 2048, 3072 or 4096 bits, or a key on the curve P-256 or P-384"
+    ))]
+    NoKey {
+        /// What it is.
+        found: String,
+        /// What was wanted.
+        wanted: &'static str,
+    },
+    /// The key is encrypted.
+    #[error("the key is encrypted, and {}", if *.given { "this passphrase does not open it" } else { "there is no passphrase" })]
+    #[diagnostic(help("give the right passphrase (`request.passphrase`)"))]
+    Passphrase {
+        /// A passphrase was given.
+        given: bool,
+    },
+    /// No such algorithm.
+    #[error("unknown algorithm {name:?}")]
+    #[diagnostic(help(
+        "say algo = \"sha256,rsa2048\"; known are sha1, sha256, sha384, sha512 with rsa2048, rsa3072, rsa4096, ecdsa256, \
+         ecdsa384, and padding \"pkcs-1.5\" or, of RSA, \"pss\""
+    ))]
+    Algorithm {
+        /// What is asked for.
+        name: String,
+    },
+    /// Key and algorithm do not go together.
+    #[error("the key is of {key}, the algorithm {wanted} was asked for")]
+    #[diagnostic(help("change the algorithm in the source, or give another key"))]
+    OtherKey {
+        /// What the key is for.
+        key: &'static str,
+        /// What was asked for.
+        wanted: String,
+    },
+    /// The value could not be made.
+    #[error("the key does not sign: {why}")]
+    #[diagnostic(help("the key is damaged: make it again"))]
+    Failed {
+        /// Why.
+        why: String,
+    },
+}
+
+/// The keys of U-Boot's algorithms: the word behind the comma of `algo`, bytes of a signature, and whether it is RSA.
+const CRYPTO: [(&str, usize); 5] =
+    [("rsa2048", 256), ("rsa3072", 384), ("rsa4096", 512), ("ecdsa256", 64), ("ecdsa384", 96)];
+
+/// How a signature is made: `algo` and `padding` of its node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Scheme {
+    pub(crate) hash: Algorithm,
+    crypto: (&'static str, usize),
+    is_pss: bool,
+}
+
+impl Scheme {
+    /// Of `sha256,rsa2048`, and the padding that is said.
+    pub(crate) fn parse(algo: &str, padding: Option<&str>) -> Result<Scheme, Error> {
+        let unknown = || Error::Algorithm {
+            name: padding.map_or(algo.to_owned(), |padding| format!("{algo} with padding {padding}")),
+        };
+        let (hash, crypto) = algo.split_once(',').ok_or_else(unknown)?;
+        let hash = Algorithm::from_name(hash).filter(|hash| hash.signs()).ok_or_else(unknown)?;
+        let crypto = CRYPTO.into_iter().find(|(name, _)| *name == crypto).ok_or_else(unknown)?;
+        let is_pss = match padding {
+            None | Some("pkcs-1.5") => false,
+            Some("pss") if crypto.0.starts_with("rsa") => true,
+            Some(_) => return Err(unknown()),
+        };
+        Ok(Scheme { hash, crypto, is_pss })
+    }
+
+    /// ECDSA, whose keys U-Boot's tools look for in other files and write in another form.
+    pub(crate) fn is_ecdsa(self) -> bool {
+        self.crypto.0.starts_with("ecdsa")
+    }
+
+    /// What it is called in `algo`.
+    pub(crate) fn name(self) -> String {
+        format!("{},{}", self.hash.name(), self.crypto.0)
+    }
+
+    /// A key that fits.
+    pub(crate) fn check(self, key: &'static str) -> Result<(), Error> {
+        if key == self.crypto.0 { Ok(()) } else { Err(Error::OtherKey { key, wanted: self.name() }) }
+    }
+}
