@@ -2,6 +2,7 @@
 //!
 //! Each function is a table of contents of one image; the decisions live in the layers below.
 
+mod arm;
 mod boot_elf;
 mod disk;
 pub(crate) mod fit;
@@ -13,6 +14,8 @@ mod standalone;
 mod uimage;
 mod zboot;
 
+pub(crate) use arm::zimage_rewrapped;
+pub use arm::{ZImageRequest, is_arm_kernel, zimage_standalone};
 pub use boot_elf::{ElfRequest, boot_elf};
 pub use disk::{DiskFile, DiskKind, DiskRequest, disk};
 pub(crate) use fit::fit_with_data;

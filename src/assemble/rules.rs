@@ -38,6 +38,9 @@ rules! {
     pub(super) ZBOOT_SIGNATURE = "zboot.signature", Note, "the kernel's own signature",
         "it is left out: firmware looks at that of the whole image",
         "sign the new image for UEFI Secure Boot";
+    pub(super) ARM_FLAT = "zimage.flat", Warning, "memory behind the kernel's data",
+        "a device tree or RAM disk that a boot loader puts right behind the kernel may be overwritten when it starts",
+        "give the kernel's vmlinux, which says how much memory it takes";
     pub(super) KERNEL_APPENDED_DTB = "kernel.appended_dtb", Warning, "symbol __appended_dtb",
         "whether the kernel looks for a device tree behind its end is not known",
         "it does if its .config says CONFIG_MIPS_RAW_APPENDED_DTB=y";

@@ -148,7 +148,7 @@ fn standalone<'a>(
     let of_setup = |finding: &Finding| request.setup.is_some() && finding.rule == rules::APM.id;
     findings.splice(0..0, origin.findings.iter().filter(|finding| !of_setup(finding)).cloned());
     drop(payload);
-    let packed = pack(&kernel.bytes, request.codec, &request.parameters)?;
+    let packed = pack(&kernel.bytes, request.codec, &request.parameters, Bcj::X86)?;
     let stub = BootStub::read(packed.unpacker.elf())?;
     let setup = match request.setup {
         None => Cow::Owned(builtin_setup()?),
@@ -392,8 +392,8 @@ const XZ_DICTIONARY_MIN: u64 = 4096;
 /// What the zstd decoder takes; it decodes in place.
 const ZSTD_WORK: u64 = 1 << 20;
 
-/// Compresses a kernel so that a boot stub of ours can unpack it.
-pub(super) fn pack(kernel: &[u8], codec: Codec, options: &CodecParameters) -> Result<Packed> {
+/// Compresses a kernel so that a boot stub of ours can unpack it, which undoes this branch converter of xz.
+pub(super) fn pack(kernel: &[u8], codec: Codec, options: &CodecParameters, converter: Bcj) -> Result<Packed> {
     let mut options = options.clone();
     let (unpacker, flags, heap) = match codec {
         Codec::None => (Unpacker::Lz4, parameters::PLAIN, 0),
@@ -406,7 +406,7 @@ pub(super) fn pack(kernel: &[u8], codec: Codec, options: &CodecParameters) -> Re
         Codec::Xz => {
             let all = len64(kernel).next_power_of_two().max(XZ_DICTIONARY_MIN);
             options.dictionary.get_or_insert(XZ_DICTIONARY.min(all));
-            if options.bcj.is_some_and(|bcj| !matches!(bcj, Bcj::None | Bcj::X86)) {
+            if options.bcj.is_some_and(|bcj| bcj != Bcj::None && bcj != converter) {
                 return Err(Error::NoBootStub { codec: "xz with the branch converter of another CPU" });
             }
             // It decodes in place.

@@ -4,7 +4,7 @@ use super::standalone::pack;
 use super::{Assembled, Facts, describe, payload, rules};
 use crate::arch::Arch;
 use crate::bytes::{len64, slice};
-use crate::codec::{Codec, Parameters as CodecParameters};
+use crate::codec::{Bcj, Codec, Parameters as CodecParameters};
 use crate::elf::release_in;
 use crate::error::{Error, Result};
 use crate::finding::Finding;
@@ -55,7 +55,7 @@ pub fn zboot<'a>(image: &[u8], request: &ZbootRequest<'a>) -> Result<Assembled<'
     let mut findings = Vec::new();
     let kernel = unsigned(extract(image, request.max_size, &mut findings)?, &mut findings);
     let (arch, machine, span) = check(&kernel)?;
-    let packed = pack(&kernel, request.codec, &request.parameters)?;
+    let packed = pack(&kernel, request.codec, &request.parameters, Bcj::X86)?;
     let Some(program) = EfiProgram::of(arch, packed.unpacker)? else {
         return Err(Error::wrong_input("IMAGE", "a kernel for a CPU that kimage has no EFI program for", WANT, OTHER));
     };

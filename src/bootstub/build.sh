@@ -23,8 +23,9 @@ for target in i586-unknown-linux-gnu aarch64-unknown-none riscv64gc-unknown-none
 		exit 2
 	}
 done
-# There is no package of it: its library is built here.
+# There is no package of these: their library is built here.
 alone=loongarch64-unknown-none-softfloat
+old_arm=armv5te-none-eabi
 [ -d "$(rustc --print sysroot)/lib/rustlib/src/rust/library/core" ] || {
 	echo "the library's source is missing: rustup component add rust-src" >&2
 	exit 2
@@ -39,6 +40,10 @@ build() { # file target bin features flags...
 	if [ "$target" = $alone ]; then
 		export RUSTC_BOOTSTRAP=1
 		core="-Zbuild-std=core,alloc,compiler_builtins -Zbuild-std-features=compiler-builtins-mem"
+	fi
+	if [ "$target" = $old_arm ]; then
+		export RUSTC_BOOTSTRAP=1
+		core=-Zbuild-std=core
 	fi
 	# shellcheck disable=SC2086 # a list of words
 	cargo $core rustc --quiet --locked --release --target "$target" --bin "$bin" --features "$features" -- \
@@ -71,6 +76,11 @@ for codec in lz4 gzip zstd xz; do
 	build zboot-arm64-$codec aarch64-unknown-none zboot $codec $link -Copt-level=$level
 	build zboot-riscv64-$codec riscv64gc-unknown-none-elf zboot $codec $link -Copt-level=$level
 	build zboot-loongarch64-$codec $alone zboot $codec $link -Copt-level=$level
+done
+
+# ARM, from ARMv5TE on.
+for codec in lz4 gzip xz; do
+	build arm-$codec $old_arm arm $codec -Crelocation-model=pic -Clink-arg=-Tarm.ld -Clink-arg=-pie
 done
 
 [ -z "${KIMAGE_STUBS_BUT:-}" ] || exit 0

@@ -2,13 +2,13 @@
 //! it, its compression.
 //!
 //! A kernel is taken out, changed where it stands in memory and put back into the place that it had, so that nothing that its
-//! decompressor was linked with changes. Where that is not possible, x86 kernels get kimage's own boot stub.
+//! decompressor was linked with changes. Where that is not possible, kernels of x86 and ARM get kimage's own boot stub.
 
 mod container;
 mod kernel;
 mod packed;
 
-use crate::assemble::{self, Assembled, Facts, StandaloneRequest, Step, rewrapped};
+use crate::assemble::{self, Assembled, Facts, StandaloneRequest, Step, ZImageRequest, rewrapped, zimage_rewrapped};
 use crate::bytes::{Cursor, Endian, len64, slice};
 use crate::codec::{Codec, Parameters, size_trailer};
 use crate::error::{Error, Result};
@@ -19,6 +19,7 @@ use crate::format::fdt::Behind;
 use crate::format::pe::{self, Pe};
 use crate::format::uimage::{self, COMP_NONE, UImage, comp_id};
 use crate::format::zimage::ZImage;
+use crate::format::zimage_stub::StubImage;
 use crate::inspect::{Limits, Opened};
 use crate::layout::Reserver;
 use crate::stub::parameters::{CMDLINE_OVERRIDES, KASLR};
@@ -256,25 +257,37 @@ impl Work<'_, '_> {
 
     fn zimage(&mut self, bytes: &[u8]) -> Result<Vec<u8>> {
         let image = ZImage::parse_alone(bytes).map_err(|error| Error::input("IMAGE", error))?;
-        if self.is_repacked() {
-            let why = "the decompressor of a zImage unpacks one codec, into which it was linked with the length of the payload";
-            return Err(refused("codec", why, "link it again, in the folder of its build: kimage zimage"));
-        }
         let mut out = bytes.to_vec();
-        if self.request.initramfs.is_some() || self.request.cmdline.is_some() {
+        if self.request.initramfs.is_some() || self.request.cmdline.is_some() || self.is_repacked() {
             let packed = Packed::find(bytes, &self.request.limits)?;
             let mut kernel = packed.kernel.clone();
             self.change_alone(&mut kernel, Line::Buffer(kernel::ARM_LINE))?;
-            let payload = packed.pack(&kernel, u64::MAX)?.map_err(|why| {
-                refused("payload", why, "make less of it, or link it again, in the folder of its build: kimage zimage")
-            })?;
-            self.step("payload", len64(&payload), packed.how());
-            crate::bytes::overwrite(&mut out, packed.at.start, &payload);
+            let stub = StubImage::find(bytes);
+            let why = match self.is_repacked() || stub.is_some() {
+                true => "its own decompressor unpacks what it was linked with".to_owned(),
+                false => match packed.pack(&kernel, u64::MAX)? {
+                    Ok(payload) => {
+                        self.step("payload", len64(&payload), packed.how());
+                        crate::bytes::overwrite(&mut out, packed.at.start, &payload);
+                        String::new()
+                    }
+                    Err(why) => why,
+                },
+            };
+            if !why.is_empty() {
+                out = self.wrap_arm(bytes, &image, &packed, &kernel)?;
+                self.wrapped = stub.is_none();
+                let how = match stub {
+                    None => format!("wrapped anew, with kimage's own boot stub: {why}"),
+                    Some(_) => "wrapped anew".to_owned(),
+                };
+                self.step("zImage", len64(&out), how);
+            }
             packed::held_to(&out, &kernel, &self.request.limits)?;
             out = self.unsigned(&out);
         }
         if let Some(dtb) = self.request.dtb {
-            let end = image.kernel_len();
+            let end = ZImage::parse_alone(&out).map_or(image.kernel_len(), |image| image.kernel_len());
             let alone = slice(&out, 0, end).unwrap_or(&out);
             let with = assemble::zimage(alone, &[dtb])?;
             self.findings.extend(with.findings.iter().cloned());
@@ -284,6 +297,27 @@ impl Work<'_, '_> {
             self.step("dtb", len64(dtb), format!("behind the zImage, where {before} device trees were"));
             out = whole;
         }
+        Ok(out)
+    }
+
+    /// An ARM kernel in a zImage around kimage's own boot stub, with what was behind the one that it had.
+    fn wrap_arm(&self, bytes: &[u8], image: &ZImage<'_>, packed: &Packed, kernel: &[u8]) -> Result<Vec<u8>> {
+        let codec = match (self.request.codec, packed.codec) {
+            (Some(codec), _) => codec,
+            // What the boot stub unpacks.
+            (None, codec @ (Codec::None | Codec::Gzip | Codec::Xz | Codec::Lz4Legacy)) => codec,
+            (None, _) => Codec::Xz,
+        };
+        let default = ZImageRequest::default();
+        let request = ZImageRequest { codec, parameters: self.request.parameters.clone(), ..default };
+        let mut out = Vec::new();
+        zimage_rewrapped(bytes, kernel.to_vec(), &request)?.emit(&mut out)?;
+        // Its decompressor looks for a device tree right behind it.
+        let behind = slice(bytes, image.kernel_len(), len64(bytes) - image.kernel_len()).unwrap_or_default();
+        if image.behind().trees.is_empty() {
+            return before_rest(out, bytes, image.kernel_len());
+        }
+        out.extend_from_slice(behind);
         Ok(out)
     }
 

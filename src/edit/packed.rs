@@ -138,7 +138,7 @@ fn payload_of(opened: &Opened<'_>) -> Option<Packed> {
 fn kernel_of<'o>(opened: &'o Opened<'_>, layer: &Layer) -> Option<(Codec, &'o [u8])> {
     match layer.kind {
         Kind::Known(Format::Compressed(codec)) => Some((codec, opened.contents(layer.id)?)),
-        Kind::Known(Format::Elf) => Some((Codec::None, opened.bytes(layer))),
+        Kind::Known(Format::Elf) | Kind::Kernel => Some((Codec::None, opened.bytes(layer))),
         _ => None,
     }
 }

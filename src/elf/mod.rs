@@ -44,8 +44,8 @@ pub(crate) use symbols::{RawSymbol, SymbolTable};
 pub use symbols::{Symbol, Symbols};
 pub(crate) use system_map::{system_map, system_map_text};
 pub(crate) use trim::TrimWriter;
+pub(crate) use unflatten::{ARM_BE8, data_end, unflatten};
 pub use unflatten::{SymbolSource, UnflattenError};
-pub(crate) use unflatten::{data_end, unflatten};
 
 use crate::arch::Arch;
 use crate::bytes::{Cursor, Endian, FieldError, FileOffset, PhysAddr, Problem, len64, printable, slice};

@@ -80,7 +80,7 @@ struct Piece {
 /// The kernel's place in the file, when its address is a multiple of this.
 const PAGE: u64 = 0x1000;
 /// EF_ARM_BE8: little-endian code with big-endian data.
-const ARM_BE8: u32 = 0x0080_0000;
+pub(crate) const ARM_BE8: u32 = 0x0080_0000;
 
 /// Reads what a flat kernel's own symbols say. `arch` is its CPU, if a header around it tells.
 ///

@@ -33,6 +33,7 @@ pub(crate) mod uki;
 pub mod wrapper;
 pub(crate) mod zboot;
 pub mod zimage;
+pub(crate) mod zimage_stub;
 
 use crate::arch::Arch;
 use crate::codec::Codec;

@@ -3,12 +3,17 @@
 //! Source: arch/arm/boot/compressed/head.S (`start`) and vmlinux.lds.S (`.table`), Linux 2.4 to 7.2.
 
 use crate::bytes::{Cursor, Endian, Field, FieldError, len64, slice, slice_at};
+use crate::codec::Codec;
 use crate::elf::ARM_REMOVES;
 use crate::finding::{Checks, Hex, Severity, rules};
 use crate::format::fdt::{Behind, Dtb, FDT_MAGIC};
 use crate::format::footprint::{Footprint, Stage};
 use crate::format::pe;
-use crate::layout::{self, Plan, Region, RegionKind, Reserver};
+use crate::format::zimage_stub::{PARAMETERS, StubImage};
+use crate::layout::{self, Plan, Region, RegionKind, Reserver, usize_or_max};
+use crate::payload::search::{Budget, Found, find_stream, kernel_end, size_behind, size_behind_zeros};
+use crate::stub::arm::ArmParameters;
+use crate::stub::builtin::ArmStub;
 use crate::stub::{self, Stub};
 use miette::Diagnostic;
 
@@ -32,6 +37,8 @@ const KLSZ: u32 = 0x5a53_4c4b;
 const MIN_WORDS: u32 = 2;
 const COUNTED_WORDS: u32 = 4;
 const MAX_WORDS: u32 = 64;
+/// MALLOC_SIZE (arch/arm/boot/compressed/Makefile).
+const MALLOC: u32 = 65536;
 /// Documentation/arch/arm/booting.rst: it must lie in the first 128 MiB of RAM.
 const MAX_SIZE: u64 = 128 << 20;
 /// The decompressor takes the next lower multiple of this for the start of the memory (head.S, AUTO_ZRELADDR).
@@ -192,6 +199,11 @@ impl<'a> ZImage<'a> {
         self.big_endian
     }
 
+    /// Are its own words big-endian, too (BE32)? In BE8, which ARMv6 and newer have, only the kernel's data are.
+    pub(crate) fn is_old_big_endian(&self) -> bool {
+        magic_endian(self.bytes) == Some(Endian::Big)
+    }
+
     /// The link address of its first byte; 0 in images that run anywhere.
     pub(crate) fn start(&self) -> u32 {
         self.start
@@ -232,6 +244,27 @@ impl<'a> ZImage<'a> {
         self.table.map_or(self.end, |table| (table.size_word_at + 4).min(self.end))
     }
 
+    /// The size table tells the end of the payload and nothing its beginning: the stream that decodes to the right size and
+    /// ends at the right place is it. Without a table, one that decodes to something with a kernel's banner in it, or that has
+    /// its size behind it.
+    pub(crate) fn find_payload(&self, left: u64, budget: &Budget) -> Option<Found> {
+        let inside = slice(self.bytes, 0, self.payload_end())?;
+        // No more than the table asks for, and a byte that tells that there is more.
+        let limit = self.table().map_or(left, |table| left.min(u64::from(table.kernel_size) + 1));
+        let budget = (limit, budget);
+        find_stream(inside, len64(inside), &Codec::ALL, budget, |codec, at, tried| match self.table() {
+            Some(table) => {
+                let end = table.size_word_at + 4;
+                // gzip's own end is the size; the others have it behind them.
+                let rest = slice(self.bytes, at.end, end.saturating_sub(at.end)).unwrap_or(&[]);
+                let is_padded = || size_behind_zeros(rest, tried.inflated.produced) == Some(len64(rest));
+                let fits = at.end == end || at.end == table.size_word_at || is_padded();
+                (fits && tried.inflated.produced == u64::from(table.kernel_size)).then_some(end)
+            }
+            None => size_behind(self.bytes, codec, at, tried).or_else(|| kernel_end(self.bytes, codec, at, tried)),
+        })
+    }
+
     /// The memory that it takes when its first byte is at `at`, with what is behind it: the kernel goes to the start of
     /// the memory, its page tables in front of it.
     pub(crate) fn footprint(&self, at: u64) -> Footprint {
@@ -245,11 +278,17 @@ impl<'a> ZImage<'a> {
                 Some("the zImage has no size table (Linux before 4.15): how much it unpacks is not known");
             return footprint;
         };
-        let kernel = memory_start(at).saturating_add(table.kernel_offset());
+        let stub = StubImage::find(self.bytes);
+        let fixed = stub.map(|stub| u64::from(stub.parameters.load_at)).filter(|at| *at != 0);
+        let kernel = fixed.unwrap_or_else(|| memory_start(at).saturating_add(table.kernel_offset()));
         let tables = kernel.saturating_sub(PAGE_TABLES);
         footprint.add(Stage::Running, "page tables", tables, PAGE_TABLES, None);
         let bss = footprint.add(Stage::Running, "kernel", kernel, table.kernel_size.into(), RegionKind::Code);
         footprint.add(Stage::Running, "BSS", bss, table.bss_size.into(), None);
+        if let Some(stub) = stub {
+            stub.footprint(at, behind, &mut footprint);
+            return footprint;
+        }
         // head.S: in the way of what it unpacks, which has no BSS yet, the decompressor first moves itself behind it. A device
         // tree that is appended is kept out of a BSS that is longer than the decompressor in front of it.
         let has_tree = self.behind.trees.first().is_some_and(|tree| tree.start == self.end);
@@ -320,6 +359,13 @@ impl ZImage<'_> {
             checks.expect(&DTB, first.start, first.start == end, found, format!("a device tree at {end:#x}"));
         }
         self.check_table(&mut checks);
+        if let Some(stub) = StubImage::find(self.bytes) {
+            let of_table =
+                |value: fn(&SizeTable) -> u32| self.table.as_ref().map_or(0, |table| u64::from(value(table)));
+            let sizes = [of_table(|table| table.kernel_size), of_table(|table| table.bss_size)];
+            let text_offset = of_table(|table| table.text_offset.unwrap_or(0));
+            stub.check([self.end, sizes[0], sizes[1], text_offset, self.payload_end()], &mut checks);
+        }
         checks
     }
 
@@ -348,7 +394,7 @@ impl ZImage<'_> {
             let kept = text % 0x8000 == 0 && text < 64 << 20;
             let found = format!("TEXT_OFFSET {text:#x}");
             checks.expect(&TABLE, at + 16, kept, found, "a multiple of 0x8000 below 64 MiB");
-            checks.expect(&TABLE, at + 20, malloc == 65536, format!("MALLOC_SIZE {malloc}"), "65536");
+            checks.expect(&TABLE, at + 20, malloc == MALLOC, format!("MALLOC_SIZE {malloc}"), MALLOC);
         }
     }
 }
@@ -487,6 +533,73 @@ pub enum Error {
         /// Length of the flat image.
         len: u64,
     },
+}
+
+/// What the header of a zImage and its size table have to say of an image around our own boot stub, whose other words are there:
+/// at which file offset stand which words. `size_word_at` is where the size of the kernel stands.
+fn header(p: &ArmParameters, size_word_at: u64, big_endian: bool) -> [(u64, Vec<u32>); 3] {
+    let mark = if big_endian { ENDIAN_MARK.swap_bytes() } else { ENDIAN_MARK };
+    let size_word_at = u32::try_from(size_word_at).unwrap_or(u32::MAX);
+    [
+        (END_AT, vec![p.image_len]),
+        (ENDIAN_AT, vec![mark]),
+        (PARAMETERS.end, vec![6, KLSZ, size_word_at, p.bss_len, p.text_offset, MALLOC, 0]),
+    ]
+}
+
+/// A compressed kernel, and what is known of it.
+#[derive(Debug)]
+pub(crate) struct Packed {
+    /// Its bytes, with the size behind them.
+    pub(crate) bytes: Vec<u8>,
+    /// How many of them are the size's that the codec has not itself.
+    pub(crate) trailer: u64,
+    /// Who unpacks it.
+    pub(crate) stub: ArmStub,
+    /// What the stub is told: flags, and sizes and places of the kernel.
+    pub(crate) parameters: ArmParameters,
+    /// Does it run big-endian?
+    pub(crate) big_endian: bool,
+}
+
+/// Plans a zImage around our own boot stub, with `dtbs` behind it.
+///
+/// # Errors
+/// [`Error`]: a damaged device tree, or more than a zImage can have.
+pub(crate) fn plan_packed<'a>(packed: Packed, dtbs: &[&'a [u8]]) -> Result<Plan<'a>, Error> {
+    let stub = packed.stub;
+    let payload_len = len64(&packed.bytes);
+    let stub_len = len64(&stub.bytes);
+    let payload_end = stub_len + payload_len;
+    let image_len = payload_end.next_multiple_of(8);
+    if image_len > MAX_SIZE {
+        return Err(FieldError::range("end", END_AT, image_len, 0..=MAX_SIZE).into());
+    }
+    let word = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
+    let parameters = ArmParameters {
+        payload_at: word(stub_len),
+        payload_len: word(payload_len - packed.trailer),
+        image_len: word(image_len),
+        stub_len: word(stub_len),
+        stub_memory: word(stub.memory),
+        ..packed.parameters
+    };
+    let mut head = stub.bytes;
+    let mut put = |at: u64, words: &[u32]| {
+        let bytes = words.iter().flat_map(|word| word.to_le_bytes());
+        head.iter_mut().skip(usize_or_max(at)).zip(bytes).for_each(|(to, byte)| *to = byte);
+    };
+    put(PARAMETERS.start, &parameters.to_words());
+    for (at, words) in header(&parameters, payload_end - 4, packed.big_endian) {
+        put(at, &words);
+    }
+    let mut reserver = Reserver::new();
+    reserver.bytes(head)?;
+    reserver.bytes(packed.bytes)?;
+    reserver.fill_to("the payload", image_len, 0)?;
+    reserver.region("zImage", 0, RegionKind::Code);
+    append_dtbs(&mut reserver, 0, dtbs)?;
+    Ok(reserver.finish())
 }
 
 /// Plans the zImage of a linked decompressor: `objcopy -O binary -R .comment -S`, with `dtbs` behind it.

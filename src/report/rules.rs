@@ -3,7 +3,7 @@
 use super::Style;
 use super::style::clean;
 use crate::finding::{Rule, rules};
-use crate::format::{android, boot_elf, bzimage, dts, fdt, fit, image64, pe, trx, uimage, zboot, zimage};
+use crate::format::{android, boot_elf, bzimage, dts, fdt, fit, image64, pe, trx, uimage, zboot, zimage, zimage_stub};
 use crate::{assemble, doctor, inspect, kbuild, lint, payload};
 use serde::Serialize;
 use std::io::{self, Write};
@@ -29,6 +29,7 @@ pub fn rules() -> impl Iterator<Item = &'static Rule> {
         bzimage::STANDALONE_RULES,
         boot_elf::BOOT_ELF_RULES,
         zimage::RULES,
+        zimage_stub::STUB_RULES,
         image64::RULES,
         zboot::RULES,
         pe::RULES,

@@ -2,6 +2,7 @@
 //!
 //! `builtin/manifest.json` says with which compiler; `tests/architecture/bootstub.rs` builds them again and compares.
 
+use super::arm;
 use super::parameters::{LEN, MAGIC, Parameters};
 use crate::arch::Arch;
 use crate::bytes::{Cursor, FieldError, len64, overwrite, slice};
@@ -113,6 +114,16 @@ impl Unpacker {
             Unpacker::Gzip => include_bytes!("builtin/gzip.elf"),
             Unpacker::Zstd => include_bytes!("builtin/zstd.elf"),
             Unpacker::Xz => include_bytes!("builtin/xz.elf"),
+        }
+    }
+
+    /// The boot stub for ARM, an ELF file.
+    pub(crate) fn arm_elf(self) -> Option<&'static [u8]> {
+        match self {
+            Unpacker::Lz4 => Some(include_bytes!("builtin/arm-lz4.elf")),
+            Unpacker::Gzip => Some(include_bytes!("builtin/arm-gzip.elf")),
+            Unpacker::Zstd => None,
+            Unpacker::Xz => Some(include_bytes!("builtin/arm-xz.elf")),
         }
     }
 }
@@ -231,6 +242,34 @@ pub(crate) fn put(stub: &mut [u8], field: &'static str, at: u64, bytes: &[u8]) -
     let have = len64(stub);
     let truncated = || FieldError::truncated(field, at, at.saturating_add(len64(bytes)), have);
     overwrite(stub, at, bytes).ok_or_else(truncated)
+}
+
+/// The boot stub for ARM, read.
+#[derive(Debug, Clone)]
+pub(crate) struct ArmStub {
+    /// Its bytes in the file.
+    pub(crate) bytes: Vec<u8>,
+    /// Bytes of memory that it takes, its variables and its stack included.
+    pub(crate) memory: u64,
+}
+
+/// No boot stub for ARM is longer.
+const FURTHEST: u64 = 64 << 10;
+
+impl ArmStub {
+    /// Reads a boot stub.
+    ///
+    /// # Errors
+    /// [`elf::Error`] for a file that is none.
+    pub(crate) fn read(file: &[u8]) -> elf::Result<ArmStub> {
+        let mut head = Program::read(file)?.bytes;
+        let word = |at: usize| Cursor::little(&head).u32("parameters", u64::try_from(at).unwrap_or(u64::MAX));
+        let [len, memory] = arm::LENGTHS_AT;
+        let len = u64::from(word(len)?);
+        let memory = word(memory)?.into();
+        head.resize(crate::layout::usize_or_max(len.min(FURTHEST)), 0);
+        Ok(ArmStub { bytes: head, memory })
+    }
 }
 
 #[cfg(test)]

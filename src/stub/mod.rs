@@ -7,6 +7,12 @@
 //! code of [`memory`], [`load`] and [`cmdline`], told by [`parameters`]: the source in `src/bootstub` includes these files.
 //! [`disk`] is how a BIOS comes from a disk to a kernel.
 
+#[allow(dead_code, unreachable_pub, reason = "shared with the boot stub")]
+pub(crate) mod arm;
+// The boot stub's alone; here for its tests.
+#[cfg(test)]
+#[allow(unreachable_pub, reason = "shared with the boot stub")]
+mod arm_tree;
 pub(crate) mod builtin;
 #[allow(dead_code, unreachable_pub, reason = "shared with the boot stub")]
 pub(crate) mod cmdline;

@@ -88,6 +88,7 @@ fn the_package_has_the_stubs_and_not_their_source() {
         "zboot-arm64-gzip",
         "zboot-riscv64-xz",
         "zboot-loongarch64-lz4",
+        "arm-gzip",
     ] {
         assert!(list.contains(&format!("src/stub/builtin/{name}.elf")), "{name}");
     }

@@ -30,7 +30,8 @@ const FACTS: &[(&[&str], &[&str])] = &[
     (&["0x676d_697a", "b\"zstd22\"", "b\"xzkern\""], &["format/zboot.rs"]),
     // U-Boot's numbers and words for CPUs, systems, types and codecs; the magic numbers of its containers.
     (&["0x2705_1956", "0x2705_4445"], &["format/uimage/"]),
-    (&["0xd00d_feed"], &["format/fdt/"]),
+    // The boot stub for ARM, which includes stub/arm_tree.rs, has no other reader.
+    (&["0xd00d_feed"], &["format/fdt/", "stub/arm_tree.rs"]),
     // What a kernel takes of the memory: ARM's page tables and decompressor, arm64 without a size, x86's decompressor.
     (&["PAGE_TABLES", "0x1_2000", ".kernel_offset()"], &["format/zimage.rs"]),
     (&["0x8_0000", ".image_size.max("], &["format/image64.rs"]),

@@ -177,6 +177,36 @@ fn payloads_come_back_into_their_place() {
     }
 }
 
+/// What a zImage's own decompressor cannot take goes into one around kimage's boot stub: another codec or level, and a payload that
+/// grows. Once more, it stays there.
+#[test]
+fn zimages_are_wrapped_anew() {
+    let dir = tempdir();
+    let dir = dir.path();
+    let old = kernel(1024, 512, little);
+    let image = with_payload(&old, Codec::Lzo);
+    for (options, codec) in
+        [(&["--compress", "xz"][..], "xz"), (&["--level", "1"], "xz"), (&["--compress", "none"], "none")]
+    {
+        let (out, said) = edit(dir, &image, options).unwrap();
+        assert!(said.contains("wrapped anew, with kimage's own boot stub: its own decompressor"), "{said}");
+        assert_same(codec, &part(dir, "vmlinux"), &old);
+        good(dir);
+        let info = crate::support::stdout(&run_ok(kimage().current_dir(dir).args(["info", "out"])));
+        assert!(info.contains(&format!("kimage, {codec}")), "{info}");
+        put(dir, "new.cpio", &files::cpio());
+        let (_, said) = edit(dir, &out, &["--initramfs", "new.cpio"]).unwrap();
+        assert!(said.contains("wrapped anew\n"), "{said}");
+        assert_same("initramfs", &part(dir, "initramfs"), &files::cpio());
+        good(dir);
+    }
+    // What does not shrink any more.
+    put(dir, "noise.cpio", &files::cpio_of(&[("noise", 0o100_644, &crate::support::noise(200, 3))]));
+    let (_, said) = edit(dir, &with_payload(&old, Codec::Xz), &["--initramfs", "noise.cpio"]).unwrap();
+    assert!(said.contains("wrapped anew, with kimage's own boot stub: the payload, compressed anew, has"), "{said}");
+    good(dir);
+}
+
 /// A zImage without size table, with this payload: the parts in front and behind are testdata's.
 fn with_payload(kernel: &[u8], codec: Codec) -> Vec<u8> {
     let tiny = files::zimage();
@@ -532,7 +562,6 @@ fn what_cannot_be_is_refused() {
             "noise: this is no kernel file that kimage knows; wanted a cpio archive, compressed or not",
         ),
         (twice, &["--initramfs", "new.cpio"], "there are several archives in this kernel"),
-        (files::zimage(), &["--level", "1"], "codec: the decompressor of a zImage unpacks one codec"),
         (files::zimage(), &["--initramfs", "new.cpio"], "no RAM disk was found in this kernel"),
         (files::dtb(), &["--initramfs", "new.cpio"], "this is a device tree blob; wanted a bzImage, zImage or Image"),
         (files::zboot(), &["--compress", "xz"], "codec: the program of a zboot image unpacks one codec"),

@@ -14,6 +14,7 @@ mod rewrap; // an image around the built-in stub, wrapped again, is the same; da
 mod standalone; // what is planned for any ELF file passes the built-in stub's checks and loads as asked
 mod uimage_kernel; // `uimage vmlinux` gives what objcopy, a compressor and mkimage give one after the other
 mod zboot; // zboot images have Linux's header and sections that firmware takes; others take the kernel out
+mod zimage_stub; // zImages around the built-in stub: header, places in memory, tags in a device tree
 
 #[path = "../support/elf.rs"]
 mod elf_builder;

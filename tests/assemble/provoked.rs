@@ -222,6 +222,16 @@ fn zimages() {
     assert_eq!(rules(assemble::zimage(&vmlinux, &[&dtb()])), ["zimage.appended_dtb"]);
 }
 
+/// A flat kernel without symbols says nothing of its BSS.
+#[test]
+fn zimages_around_the_built_in_stub() {
+    let request = assemble::ZImageRequest::default();
+    let vmlinux = elf(false, false, 40, 0xc000_8000, 0xc000_8000).build();
+    assert_eq!(rules(assemble::zimage_standalone(&vmlinux, &request)), [""; 0]);
+    let flat = b"Linux version 6.1.0 (me@here)\0";
+    assert_eq!(rules(assemble::zimage_standalone(flat, &request)), ["zimage.flat"]);
+}
+
 #[test]
 fn bzimages_around_the_built_in_stub() {
     let vmlinux = elf(true, false, 62, 0x100_0000, 0x100_0000).build();

@@ -85,6 +85,22 @@ fn arm() {
     }
 }
 
+/// With another codec, in kimage's boot stub.
+#[test]
+fn arm_with_another_codec() {
+    let Some(qemu) = tool("qemu-system-arm", "qemu-system-arm") else { return };
+    let dir = tempdir();
+    for tree in arm_trees() {
+        let (image, _) = edited(dir.path(), &tree.path("arch/arm/boot/zImage"), "first", &initrd(Cpu::Arm));
+        let out = dir.path().join("second");
+        let said = stderr(&run_ok(kimage().arg("edit").arg(image).args(["--compress", "lz4", "-o"]).arg(&out)));
+        assert!(said.contains("wrapped anew, with kimage's own boot stub"), "{said}");
+        let mut command = machine::qemu(&qemu, "virt");
+        command.args(["-m", "256", "-kernel"]).arg(&out).args(["-append", "console=ttyAMA0 panic=-1"]);
+        Machine::start(&tree.name, &mut command).finish().says(&[USER_OK]).never_says("Kernel panic");
+    }
+}
+
 /// Nobody gives these a command line, and the first gets its codec from here, too.
 #[test]
 fn a_command_line() {

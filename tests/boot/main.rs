@@ -19,6 +19,7 @@ mod rom; // loaders of our own: coreboot's table, Linux' 32-bit and 64-bit boot 
 mod standalone; // images around the built-in stub start: every codec, by QEMU, GRUB and kexec
 mod standalone_efi; // the same from UEFI firmware: disk, shell, GRUB, Secure Boot
 mod zboot; // zboot images of arm64 and RISC-V start: EDK II, GRUB, systemd-boot, U-Boot, Secure Boot
+mod zimage_stub; // zImages around the built-in stub start: HYP mode, U-Boot, tags, ARM926, Debian's kernel
 
 #[path = "../support/counted.rs"]
 mod counting;

@@ -5,7 +5,7 @@
 
 use crate::machine::{self, Cpu, Machine, USER_OK, each, initrd, x86_cpu};
 use crate::rom::{self, Protocol};
-use crate::support::{debian_kernel, full, make, missing, put, read, run_ok, tempdir, tool, x86_trees};
+use crate::support::{arm_trees, debian_kernel, full, make, missing, put, read, run_ok, tempdir, tool, x86_trees};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -48,6 +48,9 @@ struct Way {
 /// Linux counts the timer's ticks against a delay loop, and panics where a busy host lets too few through.
 const ARGS: &str = "console=ttyS0 panic=-1 no_timer_check";
 const CODECS: &[&str] = &["none", "lz4", "gzip", "zstd", "xz"];
+
+/// What the boot stub for ARM has.
+const ARM_CODECS: &[&str] = &["none", "lz4", "gzip", "xz"];
 
 /// What a loader that does not know a bzImage can have: without a codec it is the kernel itself.
 const PACKED: &[&str] = &["lz4", "gzip", "zstd", "xz"];
@@ -204,6 +207,19 @@ const WAYS: &[Way] = &[
         },
         says: &["efi: EFI v2."],
     },
+    Way {
+        name: "zimage virt",
+        kernels: arm,
+        codecs: ARM_CODECS,
+        make: |job| Some(kimage("zimage", job, &[])),
+        start: |job, image| {
+            let mut command = machine::qemu(&tool("qemu-system-arm", "qemu-system-arm")?, "virt");
+            command.args(["-m", "128", "-append", "console=ttyAMA0 panic=-1"]);
+            command.arg("-kernel").arg(image).arg("-initrd").arg(job.ramdisk);
+            Some(command)
+        },
+        says: &[],
+    },
 ];
 
 /// Debian's arm64 kernels.
@@ -306,6 +322,20 @@ fn of_tree(tree: &'static crate::support::Tree) -> Kernel {
         release: kimage::internals::elf::release_in(&tree.read("vmlinux")).unwrap(),
         cpu: x86_cpu(tree),
     }
+}
+
+/// Those for ARM.
+fn arm() -> Vec<Kernel> {
+    let kernel = |tree: &'static crate::support::Tree| {
+        let vmlinux = tree.read("vmlinux");
+        Kernel {
+            name: tree.name.clone(),
+            vmlinux: tree.path("vmlinux"),
+            release: kimage::internals::elf::release_in(&vmlinux).unwrap(),
+            cpu: if vmlinux[5] == 2 { Cpu::ArmBe8 } else { Cpu::Arm },
+        }
+    };
+    arm_trees().into_iter().map(kernel).collect()
 }
 
 /// Has kimage make the file of a kernel's ELF file.

@@ -28,7 +28,7 @@ pub(crate) use inspect::{Diff, Explain, Extract, Info, Map, Verify, limited};
 pub(crate) use lint::Lint;
 pub(crate) use manual::{Completions, Man};
 pub(crate) use sign::{Pubkey, Required, Sign, Signer};
-pub(crate) use standalone::{BootElf, Carried, Class, Own};
+pub(crate) use standalone::{BootElf, Carried, Class, Own, OwnArm};
 pub(crate) use system_map::{Bootp, SystemMap, Xipimage};
 pub(crate) use vendor::Vendor;
 pub(crate) use x86::X86Options;
@@ -228,17 +228,22 @@ pub(crate) enum YesNo {
     No,
 }
 
-/// ARM: the linked decompressor to a zImage, or the kernel itself, with its build folder; x86: a zImage up to 2.6.29
+/// ARM: a kernel to a zImage; x86: a zImage up to 2.6.29
 ///
-/// ARM: does what objcopy -O binary -R .comment -S does, and checks that header, size table and length agree. An existing
-/// zImage can be given in place of the ELF file, to append further device trees.
+/// ARM: given a kernel's own vmlinux, or its flat Image, makes a zImage around kimage's own boot stub, which needs no build
+/// tree and runs on ARMv5TE to ARMv7. An existing zImage is wrapped anew where --compress says so.
+///
+/// Given the linked decompressor of a kernel's build, does what objcopy -O binary -R .comment -S does, and checks that header,
+/// size table and length agree. An existing zImage can be given in place of the ELF file, to append further device trees.
 ///
 /// x86: with the setup of the kernel's build, makes the zImage that BIOS boot loaders put below 640 KiB, byte for byte as
 /// `make zImage` did; its protected-mode code can have 508 KiB.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  kimage zimage arch/arm/boot/compressed/vmlinux
+  kimage zimage vmlinux                                           any kernel, with kimage's own boot stub
+  kimage zimage /boot/vmlinuz-6.1.0-50-armmp --compress lz4 -o zImage-quick
+  kimage zimage arch/arm/boot/compressed/vmlinux                  as `make zImage` does
   kimage zimage compressed/vmlinux --append-dtb board.dtb -o zImage-dtb
   kimage zimage zImage --append-dtb a.dtb --append-dtb b.dtb -o zImage-dtbs
   kimage zimage vmlinux --build-dir .                             flatten, compress, link, image
@@ -246,8 +251,7 @@ Examples:
   kimage zimage compressed/vmlinux bootsect setup                 x86, Linux 2.2 to 2.6.22
   kimage zimage compressed/vmlinux setup.bin                      x86, Linux 2.6.23 to 2.6.29")]
 pub(crate) struct Zimage {
-    /// arch/arm/boot/compressed/vmlinux, or a zImage; with --build-dir the kernel's own vmlinux. x86: compressed/vmlinux, linked
-    /// or flat
+    /// The kernel's own vmlinux or Image, a zImage, or arch/arm/boot/compressed/vmlinux. x86: compressed/vmlinux, linked or flat
     pub(crate) vmlinux: PathBuf,
     #[command(flatten)]
     pub(crate) x86: X86Options,
@@ -257,6 +261,8 @@ pub(crate) struct Zimage {
     /// Append this device tree blob at the end of the zImage (repeatable)
     #[arg(long, value_name = "DTB", conflicts_with = "setup")]
     pub(crate) append_dtb: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) own: OwnArm,
     #[command(flatten)]
     pub(crate) building: Building,
     #[command(flatten)]

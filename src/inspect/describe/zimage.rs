@@ -1,14 +1,14 @@
 //! ARM zImage.
 
 use super::{Child, Context, Decoded, Described, pe};
-use crate::bytes::{FieldError, len64, slice};
+use crate::bytes::FieldError;
 use crate::finding::Severity;
 use crate::format::Format;
 use crate::format::zimage::{self, ZImage};
+use crate::format::zimage_stub::{PARAMETERS, StubImage};
 use crate::inspect::rules;
 use crate::inspect::{Fact, Kind};
 use crate::layout::{Region, RegionKind};
-use crate::payload::search::{Found, find_stream, kernel_end, size_behind, size_behind_zeros};
 
 pub(super) fn describe(bytes: &[u8], context: &Context<'_>) -> Result<Described, FieldError> {
     // What is behind it may be anything; the kernel is still one.
@@ -31,7 +31,23 @@ pub(super) fn describe(bytes: &[u8], context: &Context<'_>) -> Result<Described,
     }
     let end = image.kernel_len();
     let mut regions = Vec::new();
-    match find_payload(&image, bytes, context) {
+    let stub = StubImage::find(bytes);
+    if let Some(stub) = stub {
+        let meaning = "the boot stub that unpacks the kernel";
+        facts.push(
+            Fact::new("boot_stub", stub.to_string())
+                .meaning(meaning)
+                .at(PARAMETERS.start, PARAMETERS.end - PARAMETERS.start),
+        );
+    }
+    match image.find_payload(context.left, context.budget) {
+        _ if stub.is_some_and(|stub| stub.is_plain()) => {
+            let at = stub.map(|stub| stub.payload()).unwrap_or_default();
+            regions.push(Region::new("head", 0..at.start, RegionKind::Code));
+            regions.push(Region::new("payload", at.clone(), RegionKind::Payload));
+            regions.push(Region::new("size", at.end..end, RegionKind::Data));
+            described.children.push(Child::range("payload", at).kind(Kind::Kernel));
+        }
         Some(found) => {
             regions.push(Region::new("head", 0..found.at.start, RegionKind::Code));
             regions.push(Region::new("payload", found.at.clone(), RegionKind::Payload));
@@ -64,25 +80,4 @@ pub(super) fn describe(bytes: &[u8], context: &Context<'_>) -> Result<Described,
     }
     pe::describe_efi(bytes, &mut described);
     Ok(described)
-}
-
-/// The size table tells the end of the payload and nothing its beginning: the stream that decodes to the right size and
-/// ends at the right place is it. Without a table, one that decodes to something with a kernel's banner in it, or that has
-/// its size behind it.
-fn find_payload(image: &ZImage<'_>, bytes: &[u8], context: &Context<'_>) -> Option<Found> {
-    let inside = slice(bytes, 0, image.payload_end())?;
-    // No more than the table asks for, and a byte that tells that there is more.
-    let limit = image.table().map_or(context.left, |table| context.left.min(u64::from(table.kernel_size) + 1));
-    let budget = (limit, context.budget);
-    find_stream(inside, len64(inside), &crate::codec::Codec::ALL, budget, |codec, at, tried| match image.table() {
-        Some(table) => {
-            let end = table.size_word_at + 4;
-            // gzip's own end is the size; the others have it behind them.
-            let rest = slice(bytes, at.end, end.saturating_sub(at.end)).unwrap_or(&[]);
-            let is_padded = || size_behind_zeros(rest, tried.inflated.produced) == Some(len64(rest));
-            let fits = at.end == end || at.end == table.size_word_at || is_padded();
-            (fits && tried.inflated.produced == u64::from(table.kernel_size)).then_some(end)
-        }
-        None => size_behind(bytes, codec, at, tried).or_else(|| kernel_end(bytes, codec, at, tried)),
-    })
 }

@@ -6,6 +6,7 @@ use crate::format::Format;
 use crate::format::uimage::{self, COMPRESSION, UImage, comp_word, kind};
 use crate::format::zboot;
 use crate::format::zimage::ZImage;
+use crate::format::zimage_stub::StubImage;
 use crate::inspect::{Kind, Layer, Opened, rules};
 
 pub(super) fn zimage(opened: &Opened<'_>, layer: &Layer, checks: &mut Checks) {
@@ -15,7 +16,10 @@ pub(super) fn zimage(opened: &Opened<'_>, layer: &Layer, checks: &mut Checks) {
     if image.table().is_some() {
         checks.expect(&rules::ZIMAGE_PAYLOAD, None, has_payload, "none", "one of the size in the table");
     }
-    payload(opened, layer, None, checks);
+    // A kernel that is not compressed is what the parameters of the boot stub say.
+    if !StubImage::find(opened.bytes(layer)).is_some_and(|stub| stub.is_plain()) {
+        payload(opened, layer, None, checks);
+    }
 }
 
 pub(super) fn zboot(opened: &Opened<'_>, layer: &Layer, checks: &mut Checks) {

@@ -196,3 +196,18 @@ fn signatures_of_fits() {
         breaks("fit.hashed_nodes", &signed(&all), &signed(&paths));
     }
 }
+
+/// A zImage around kimage's own boot stub: the size of the BSS in its parameters, and a byte of its code.
+#[test]
+fn a_zimage_around_the_built_in_stub() {
+    let kernel = b"Linux version 6.1.0-tiny (someone) #1\n\0".repeat(99);
+    let mut whole = Vec::new();
+    let request = kimage::assemble::ZImageRequest::default();
+    kimage::assemble::zimage_standalone(&kernel, &request).unwrap().emit(&mut whole).unwrap();
+    each_breaks_one_rule(
+        "zImage",
+        &whole,
+        &[],
+        &[("zimage.stub_places", &[(0x58, &[1])]), ("zimage.stub", &[(0x100, &[1])])],
+    );
+}

@@ -176,6 +176,10 @@ pub(crate) const STUB_CODECS: &[Word<Codec>] = &[
 /// What kimage's EFI program unpacks.
 pub(crate) const ZBOOT_CODECS: &[Word<Codec>] = STUB_CODECS.split_at(STUB_CODECS.len() - 1).0;
 
+/// What the boot stub for ARM unpacks.
+pub(crate) const ARM_STUB_CODECS: &[Word<Codec>] =
+    &[("lz4", Codec::Lz4Legacy, ""), ("gzip", Codec::Gzip, ""), ("xz", Codec::Xz, ""), ("none", Codec::None, "")];
+
 pub(super) const CONVERTERS: &[Word<Bcj>] = &[
     ("x86", Bcj::X86, ""),
     ("arm", Bcj::Arm, ""),

@@ -12,8 +12,8 @@ use std::path::PathBuf;
 /// x86 bzImage, ARM zImage, arm64 and RISC-V Image and flat kernels, compressed or not, EFI zboot images, and uImages, FITs and
 /// Android's boot images of these. What is built into a
 /// kernel is changed where it stands, and the kernel is compressed into the place that it had, so that the image keeps its own
-/// decompressor. Where there is no room, an x86 image gets kimage's boot stub, as by `kimage bzimage IMAGE`, and that is said;
-/// others are refused, with the figures. Checksums are computed anew; signatures are left out: sign again.
+/// decompressor. Where there is no room, an x86 image or a zImage gets kimage's boot stub, as by `kimage bzimage IMAGE` and
+/// `kimage zimage IMAGE`, and that is said; others are refused, with the figures. Checksums are computed anew; signatures are left out: sign again.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

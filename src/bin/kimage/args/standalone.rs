@@ -1,6 +1,7 @@
 //! Options of `kimage bzimage` for images around kimage's own boot stub, and the command line of `kimage elf`.
 
-use super::codec::{CodecOptions, STUB_CODECS, one_of};
+use super::codec::{ARM_STUB_CODECS, CodecOptions, STUB_CODECS, one_of};
+use super::vendor::hex32;
 use super::{Building, size};
 use clap::{Args, ValueEnum};
 use kimage::assemble::DEFAULT_MAX_MEMORY;
@@ -120,4 +121,26 @@ pub(crate) enum Class {
     Bits32,
     #[value(name = "64")]
     Bits64,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "With kimage's own boot stub (ARM)")]
+pub(crate) struct OwnArm {
+    /// How to compress the kernel [default: gzip]
+    #[arg(long, value_name = "CODEC", value_parser = one_of(ARM_STUB_CODECS), conflicts_with_all = ["setup", "build_dir"])]
+    pub(crate) compress: Option<Codec>,
+    /// How far from the start of the memory the kernel goes (TEXT_OFFSET), where its file does not tell; 0x8000 for most
+    #[arg(long, value_name = "HEX", value_parser = hex32, conflicts_with_all = ["setup", "build_dir"])]
+    pub(crate) text_offset: Option<u32>,
+    /// The physical address that the kernel goes to [default: TEXT_OFFSET behind the start of the memory, which the boot stub
+    /// finds as the kernel's own does]
+    #[arg(long, value_name = "HEX", value_parser = hex32, conflicts_with_all = ["setup", "build_dir", "text_offset"])]
+    pub(crate) load_address: Option<u32>,
+}
+
+impl OwnArm {
+    /// Was anything asked for that only kimage's own boot stub has?
+    pub(crate) fn is_asked_for(&self) -> bool {
+        self.compress.is_some() || self.text_offset.is_some() || self.load_address.is_some()
+    }
 }

@@ -102,8 +102,11 @@ pub(crate) fn zimage(args: &Zimage) -> Result<()> {
             assemble::zimage(&rebuilt.linked, &dtb_bytes).map_err(|error| at_input(error, &[("DTB", &refs(&dtbs))]))?;
         return finish_rebuilt("zimage", &args.output, &args.building, assembled, &rebuilt, &args.folder);
     }
-    only_with_folder(&args.folder, false);
     let vmlinux = Input::open(&args.vmlinux)?;
+    if args.x86.setup.is_empty() && (args.own.is_asked_for() || assemble::is_arm_kernel(&vmlinux)) {
+        return standalone::zimage(args, &vmlinux, &dtbs);
+    }
+    only_with_folder(&args.folder, false);
     if !args.x86.setup.is_empty() {
         return x86_image("zimage", &vmlinux, &args.x86, CrcChoice::ByGeneration, &args.output, &args.building);
     }

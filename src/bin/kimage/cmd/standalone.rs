@@ -1,12 +1,12 @@
-//! `kimage bzimage` around kimage's own boot stub, and `kimage elf`.
+//! `kimage bzimage` and `kimage zimage` around kimage's own boot stub, and `kimage elf`.
 
-use super::common::{at_input, finish, only_with_folder, open_all};
-use crate::args::{BootElf, Bzimage, Carried, Class, CodecOptions, YesNo};
+use super::common::{at_input, finish, only_with_folder, open_all, refs};
+use crate::args::{BootElf, Bzimage, Carried, Class, CodecOptions, YesNo, Zimage};
 use crate::input::Input;
 use crate::message;
 use anyhow::Result;
 use clap::error::ErrorKind;
-use kimage::assemble::{self, ElfRequest, StandaloneRequest};
+use kimage::assemble::{self, ElfRequest, StandaloneRequest, ZImageRequest};
 use std::os::unix::ffi::OsStrExt;
 
 /// The files that go into an image beside the kernel.
@@ -71,4 +71,20 @@ pub(super) fn elf(args: &BootElf) -> Result<()> {
     let inputs: [(&str, &[&Input]); 2] = [("VMLINUX", &[&vmlinux]), ("RELOCS", &tables)];
     let assembled = assemble::boot_elf(&vmlinux, &request).map_err(|error| at_input(error, &inputs))?;
     finish("elf", &args.output, &args.building, &assembled)
+}
+
+pub(super) fn zimage(args: &Zimage, vmlinux: &Input, dtbs: &[Input]) -> Result<()> {
+    only_with_folder(&args.folder, true);
+    let default = ZImageRequest::default();
+    let request = ZImageRequest {
+        codec: args.own.compress.unwrap_or(default.codec),
+        parameters: args.folder.codec.over(default.parameters),
+        text_offset: args.own.text_offset,
+        load_address: args.own.load_address,
+        dtbs: dtbs.iter().map(|dtb| &**dtb).collect(),
+        max_size: default.max_size,
+    };
+    let inputs: [(&str, &[&Input]); 2] = [("VMLINUX", &[vmlinux]), ("DTB", &refs(dtbs))];
+    let assembled = assemble::zimage_standalone(vmlinux, &request).map_err(|error| at_input(error, &inputs))?;
+    finish("zimage", &args.output, &args.building, &assembled)
 }

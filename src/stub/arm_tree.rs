@@ -1,0 +1,397 @@
+//! What the ARM boot stub reads of device trees and of a boot loader's tags, and writes into a device tree.
+//!
+//! `core` alone: the boot stub compiles this file too. It trusts no number that it reads. (Devicetree specification 0.4, chapter
+//! 5; Documentation/arch/arm/booting.rst and arch/arm/include/uapi/asm/setup.h, Linux 6.1.)
+
+use super::arm::{Machine, Span};
+
+/// The first word of a device tree, big-endian.
+pub const TREE_MAGIC: u32 = 0xd00d_feed;
+const HEADER_LEN: usize = 40;
+const VERSION: u32 = 17;
+const OLDEST: u32 = 16;
+
+const BEGIN: u32 = 1;
+const END: u32 = 2;
+const PROPERTY: u32 = 3;
+const NOP: u32 = 4;
+const FINISH: u32 = 9;
+
+const CORE: u32 = 0x5441_0001;
+const MEMORY: u32 = 0x5441_0002;
+const DISK: u32 = 0x5442_0005;
+const SERIAL: u32 = 0x5441_0006;
+const COMMAND_LINE: u32 = 0x5441_0009;
+
+/// A big-endian word.
+fn be32(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_be_bytes(bytes.get(at..at.checked_add(4)?)?.try_into().ok()?))
+}
+
+fn le32(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_le_bytes(bytes.get(at..at.checked_add(4)?)?.try_into().ok()?))
+}
+
+fn size(word: u32) -> usize {
+    usize::try_from(word).unwrap_or(usize::MAX)
+}
+
+/// The bytes before the first zero.
+fn text(bytes: &[u8]) -> &[u8] {
+    bytes.split(|byte| *byte == 0).next().unwrap_or_default()
+}
+
+/// A device tree.
+#[derive(Debug, Clone, Copy)]
+pub struct Tree<'a> {
+    bytes: &'a [u8],
+    /// Of the reservations, the structure, and the strings.
+    at: [usize; 3],
+    strings: &'a [u8],
+}
+
+/// What the structure consists of.
+#[derive(Debug, Clone, Copy)]
+enum Token<'a> {
+    Begin(&'a [u8]),
+    End,
+    Property(&'a [u8], &'a [u8]),
+}
+
+struct Tokens<'a> {
+    tree: Tree<'a>,
+    at: usize,
+}
+
+impl<'a> Tokens<'a> {
+    /// `None` at the end, or where it is damaged.
+    fn next(&mut self) -> Option<Token<'a>> {
+        let bytes = self.tree.bytes;
+        loop {
+            let word = be32(bytes, self.at)?;
+            self.at += 4;
+            match word {
+                NOP => {}
+                BEGIN => {
+                    let name = text(bytes.get(self.at..)?);
+                    self.at += (name.len() + 4) & !3;
+                    return Some(Token::Begin(name));
+                }
+                END => return Some(Token::End),
+                PROPERTY => {
+                    let len = size(be32(bytes, self.at)?);
+                    let name = text(self.tree.strings.get(size(be32(bytes, self.at + 4)?)..)?);
+                    let start = self.at + 8;
+                    let end = start.checked_add(len)?;
+                    self.at = end.checked_add(3)? & !3;
+                    return Some(Token::Property(name, bytes.get(start..end)?));
+                }
+                _ => return None,
+            }
+        }
+    }
+}
+
+impl<'a> Tree<'a> {
+    /// Reads the header.
+    pub fn read(bytes: &'a [u8]) -> Option<Tree<'a>> {
+        if be32(bytes, 0)? != TREE_MAGIC || be32(bytes, 20)? < OLDEST || be32(bytes, 24)? > VERSION {
+            return None;
+        }
+        let bytes = bytes.get(..size(be32(bytes, 4)?))?;
+        let at = [size(be32(bytes, 16)?), size(be32(bytes, 8)?), size(be32(bytes, 12)?)];
+        let strings = bytes.get(at[2]..)?;
+        Some(Tree { bytes, at, strings: strings.get(..size(be32(bytes, 32)?))? })
+    }
+
+    /// Its length in bytes.
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    fn tokens(self) -> Tokens<'a> {
+        Tokens { tree: self, at: self.at[1] }
+    }
+
+    /// Memory and RAM disk, by its nodes `memory` and `chosen`.
+    pub fn tell(&self, machine: &mut Machine) {
+        let mut tokens = self.tokens();
+        let (mut depth, mut cells) = (0, [1, 1]);
+        let (mut is_chosen, mut is_memory) = (false, false);
+        let (mut banks, mut usable): (&[u8], &[u8]) = (&[], &[]);
+        let mut disk = [0; 2];
+        while let Some(token) = tokens.next() {
+            match token {
+                Token::Begin(name) => {
+                    depth += 1;
+                    (is_chosen, is_memory, banks) = (depth == 2 && name == b"chosen", false, &[]);
+                }
+                Token::End => {
+                    if depth == 2 && is_memory {
+                        each(banks, cells, |bank| machine.add(bank));
+                    }
+                    depth -= 1;
+                    (is_chosen, is_memory) = (false, false);
+                }
+                Token::Property(name, value) => match (depth, name) {
+                    (1, b"#address-cells") => cells[0] = size(be32(value, 0).unwrap_or(1)),
+                    (1, b"#size-cells") => cells[1] = size(be32(value, 0).unwrap_or(1)),
+                    (2, b"device_type") => is_memory = text(value) == b"memory",
+                    (2, b"linux,usable-memory") => banks = value,
+                    (2, b"reg") if banks.is_empty() => banks = value,
+                    (2, b"linux,initrd-start") if is_chosen => disk[0] = low(value),
+                    (2, b"linux,initrd-end") if is_chosen => disk[1] = low(value),
+                    (2, b"linux,usable-memory-range") if is_chosen => usable = value,
+                    _ => {}
+                },
+            }
+        }
+        machine.disk = Span { start: disk[0], end: disk[1] };
+        // What a kernel that is started after a crash may use.
+        each(usable, cells, |usable| {
+            for bank in &mut machine.memory {
+                *bank = Span { start: bank.start.max(usable.start), end: bank.end.min(usable.end) };
+            }
+        });
+    }
+}
+
+/// The lower half of a number of one or two cells.
+fn low(value: &[u8]) -> u32 {
+    value.len().checked_sub(4).and_then(|at| be32(value, at)).unwrap_or(0)
+}
+
+/// Addresses and sizes, as far as 32 bits reach.
+fn each(value: &[u8], [address, len]: [usize; 2], mut take: impl FnMut(Span)) {
+    if !matches!((address, len), (1..=2, 1..=2)) {
+        return;
+    }
+    for entry in value.chunks_exact(4 * (address + len)) {
+        let (start, size) = entry.split_at(4 * address);
+        if address == 1 || be32(start, 0) == Some(0) {
+            let is_long = len == 2 && be32(size, 0) != Some(0);
+            let end = if is_long { u32::MAX } else { low(start).saturating_add(low(size)) };
+            take(Span { start: low(start), end });
+        }
+    }
+}
+
+/// What a boot loader tells by tags.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Tags<'a> {
+    /// Memory and RAM disk.
+    pub machine: Machine,
+    /// The command line.
+    pub command_line: &'a [u8],
+    /// The number of the board.
+    pub serial: Option<u64>,
+    /// Bytes of the list.
+    pub len: usize,
+}
+
+impl<'a> Tags<'a> {
+    /// Reads a list of tags, up to where it ends or goes on behind `bytes`.
+    pub fn read(bytes: &'a [u8]) -> Option<Tags<'a>> {
+        let mut tags = Tags::default();
+        if le32(bytes, 4)? != CORE {
+            return None;
+        }
+        loop {
+            let (len, tag) = (size(le32(bytes, tags.len)?), le32(bytes, tags.len + 4)?);
+            if len < 2 {
+                return Some(tags);
+            }
+            let end = tags.len.checked_add(len.checked_mul(4)?)?;
+            let Some(data) = bytes.get(tags.len + 8..end) else { return Some(tags) };
+            let words = le32(data, 0).zip(le32(data, 4));
+            match (tag, words) {
+                (MEMORY, Some((size, start))) => tags.machine.add(Span { start, end: start.saturating_add(size) }),
+                (DISK, Some((start, size))) => tags.machine.disk = Span { start, end: start.saturating_add(size) },
+                (SERIAL, Some((low, high))) => tags.serial = Some(u64::from(low) | u64::from(high) << 32),
+                (COMMAND_LINE, _) => tags.command_line = text(data),
+                _ => {}
+            }
+            tags.len = end;
+        }
+    }
+}
+
+/// Writes front to back.
+struct Out<'o> {
+    bytes: &'o mut [u8],
+    at: usize,
+}
+
+impl Out<'_> {
+    fn put(&mut self, bytes: &[u8]) -> Option<()> {
+        let end = self.at.checked_add(bytes.len())?;
+        self.bytes.get_mut(self.at..end)?.copy_from_slice(bytes);
+        self.at = end;
+        Some(())
+    }
+
+    fn word(&mut self, word: u32) -> Option<()> {
+        self.put(&word.to_be_bytes())
+    }
+
+    fn align(&mut self) -> Option<()> {
+        self.put([0; 3].get(..self.at.wrapping_neg() & 3)?)
+    }
+
+    fn begin(&mut self, name: &[u8]) -> Option<()> {
+        self.word(BEGIN)?;
+        self.put(name)?;
+        self.put(&[0])?;
+        self.align()
+    }
+
+    fn property(&mut self, name_at: u32, values: [&[u8]; 2]) -> Option<()> {
+        self.word(PROPERTY)?;
+        self.word(u32::try_from(values[0].len() + values[1].len()).ok()?)?;
+        self.word(name_at)?;
+        values.iter().try_for_each(|value| self.put(value))?;
+        self.align()
+    }
+}
+
+/// Names of properties that may be new, and what they have in front: where each begins.
+const NAMES: &[u8] = b"bootargs\0linux,initrd-start\0linux,initrd-end\0reg\0device_type\0serial-number\0";
+const NAME_AT: [u32; 6] = [0, 9, 28, 45, 49, 61];
+
+/// The same tree with what the tags tell: the command line in place of the tree's, the RAM disk, the memory, the serial number.
+/// Returns its length; `None` where it does not fit, or is damaged.
+pub fn merged(tree: &Tree<'_>, tags: &Tags<'_>, out: &mut [u8]) -> Option<usize> {
+    let mut out = Out { bytes: out, at: HEADER_LEN };
+    // The reservations, at a multiple of 8, end with an empty one.
+    let reservations_at = out.at;
+    for entry in tree.bytes.get(tree.at[0]..)?.chunks_exact(16) {
+        out.put(entry)?;
+        if entry == [0; 16] {
+            break;
+        }
+    }
+    let start = out.at;
+    let names = u32::try_from(tree.strings.len()).ok()?;
+    let has_memory = tags.machine.memory.iter().any(|bank| bank.start < bank.end);
+    let (mut depth, mut cells) = (0, [1, 1]);
+    let (mut at_chosen, mut at_memory) = (false, false);
+    let (mut chosen, mut memory) = (false, !has_memory);
+    let mut tokens = tree.tokens();
+    loop {
+        let at = tokens.at;
+        let Some(token) = tokens.next() else { break };
+        let copied = tree.bytes.get(at..tokens.at)?;
+        match token {
+            Token::Begin(name) => {
+                depth += 1;
+                out.put(copied)?;
+                at_chosen = depth == 2 && name == b"chosen";
+                at_memory = depth == 2 && !memory && (name == b"memory" || name.starts_with(b"memory@"));
+                if depth == 1 {
+                    if let Some(serial) = tags.serial {
+                        let mut digits = [0; 17];
+                        let halves = serial.to_be_bytes().into_iter().flat_map(|byte| [byte >> 4, byte & 15]);
+                        digits
+                            .iter_mut()
+                            .zip(halves)
+                            .for_each(|(to, half)| *to = half + if half < 10 { b'0' } else { b'a' - 10 });
+                        out.property(names + NAME_AT[5], [&digits, &[]])?;
+                    }
+                }
+                if at_chosen {
+                    chosen = true;
+                    put_chosen(&mut out, tags, names)?;
+                }
+                if at_memory {
+                    memory = true;
+                    put_memory(&mut out, tags, names, cells)?;
+                }
+            }
+            Token::End => {
+                if depth == 1 && !chosen {
+                    out.begin(b"chosen")?;
+                    put_chosen(&mut out, tags, names)?;
+                    out.word(END)?;
+                }
+                if depth == 1 && !memory {
+                    out.begin(b"memory")?;
+                    out.property(names + NAME_AT[4], [b"memory", &[0]])?;
+                    put_memory(&mut out, tags, names, cells)?;
+                    out.word(END)?;
+                }
+                depth -= 1;
+                out.put(copied)?;
+                (at_chosen, at_memory) = (false, false);
+            }
+            Token::Property(name, value) => {
+                match (depth, name) {
+                    (1, b"#address-cells") => cells[0] = size(be32(value, 0)?),
+                    (1, b"#size-cells") => cells[1] = size(be32(value, 0)?),
+                    _ => {}
+                }
+                let is_replaced = match name {
+                    b"bootargs" => at_chosen && !tags.command_line.is_empty(),
+                    b"linux,initrd-start" | b"linux,initrd-end" => at_chosen && tags.machine.disk.end != 0,
+                    b"reg" => at_memory && depth == 2,
+                    b"serial-number" => depth == 1 && tags.serial.is_some(),
+                    _ => false,
+                };
+                if !(is_replaced && depth <= 2) {
+                    out.put(copied)?;
+                }
+            }
+        }
+    }
+    if depth != 0 {
+        return None;
+    }
+    out.word(FINISH)?;
+    let structure_len = out.at - start;
+    let strings_at = out.at;
+    out.put(tree.strings)?;
+    out.put(NAMES)?;
+    out.align()?;
+    let total = out.at;
+    let words = [
+        TREE_MAGIC,
+        u32::try_from(total).ok()?,
+        u32::try_from(start).ok()?,
+        u32::try_from(strings_at).ok()?,
+        u32::try_from(reservations_at).ok()?,
+        VERSION,
+        OLDEST,
+        be32(tree.bytes, 28)?,
+        u32::try_from(total - strings_at).ok()?,
+        u32::try_from(structure_len).ok()?,
+    ];
+    out.at = 0;
+    words.into_iter().try_for_each(|word| out.word(word))?;
+    Some(total)
+}
+
+fn put_chosen(out: &mut Out<'_>, tags: &Tags<'_>, names: u32) -> Option<()> {
+    if !tags.command_line.is_empty() {
+        out.property(names + NAME_AT[0], [tags.command_line, &[0]])?;
+    }
+    let disk = tags.machine.disk;
+    if disk.end != 0 {
+        out.property(names + NAME_AT[1], [&disk.start.to_be_bytes(), &[]])?;
+        out.property(names + NAME_AT[2], [&disk.end.to_be_bytes(), &[]])?;
+    }
+    Some(())
+}
+
+fn put_memory(out: &mut Out<'_>, tags: &Tags<'_>, names: u32, [address, len]: [usize; 2]) -> Option<()> {
+    if !matches!((address, len), (1..=2, 1..=2)) {
+        return None;
+    }
+    let mut value = [0; 8 * 16];
+    let mut at = 0;
+    for bank in tags.machine.memory.iter().filter(|bank| bank.start < bank.end) {
+        for (cells, number) in [(address, bank.start), (len, bank.end - bank.start)] {
+            at += 4 * cells;
+            value.get_mut(at - 4..at)?.copy_from_slice(&number.to_be_bytes());
+        }
+    }
+    out.property(names + NAME_AT[3], [value.get(..at)?, &[]])
+}
