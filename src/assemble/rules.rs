@@ -29,6 +29,9 @@ rules! {
     pub(super) APM = "bzimage.apm", Warning, "APM BIOS of the image's own setup",
         "the kernel says that there is none",
         "give its setup.bin, too, to keep it";
+    pub(super) BUILT_IN = "bzimage.built_in", Warning, "what the image's own boot stub has built in",
+        "the new image starts without it",
+        "give it again; of a bzImage, kimage edit changes what is asked for and keeps the rest";
     pub(super) APPENDED_DTB = "zimage.appended_dtb", Warning, "device tree magic number in the decompressor",
         "the kernel may not look for a device tree behind itself",
         "an appended tree needs CONFIG_ARM_APPENDED_DTB=y; without it the kernel ignores the tree";

@@ -2,7 +2,7 @@
 
 use super::rules;
 use super::{Assembled, describe, is_setup_alone};
-use crate::bytes::{FieldError, Problem, len64, slice};
+use crate::bytes::{FieldError, Problem, len64, printable, slice};
 use crate::codec::{Bcj, Codec, Parameters as CodecParameters, size_trailer};
 use crate::elf::{self, Elf, RelocOptions};
 use crate::error::{Error, Result};
@@ -90,8 +90,21 @@ struct Origin {
     table: Option<Range<u64>>,
     /// What the image's header says to the kernel.
     inherited: Option<Inherited>,
+    /// The command line that kimage's boot stub has in the image, and how many bytes of RAM disks.
+    built_in: (String, u64),
     /// What is to be said of the image.
     findings: Vec<Finding>,
+}
+
+impl Origin {
+    /// Says what is built into the image, and not into the new one: what nothing takes the place of.
+    fn left_out(&self, has_cmdline: bool, has_initrd: bool) -> impl Iterator<Item = Finding> {
+        let (cmdline, initrd) = &self.built_in;
+        let line = format!("the command line `{}` is left out", printable(cmdline));
+        let line = (!has_cmdline && !cmdline.is_empty()).then_some(line);
+        let disk = (!has_initrd && *initrd > 0).then(|| format!("the RAM disk of {initrd} bytes is left out"));
+        [line, disk].into_iter().flatten().map(|message| rules::BUILT_IN.finding(message))
+    }
 }
 
 /// True when `vmlinux` is what [`bzimage_standalone`] takes and [`bzimage`](super::bzimage()) does not: the kernel itself, or an image.
@@ -147,6 +160,7 @@ fn standalone<'a>(
     let (kernel, mut findings) = lay_out(&payload, &origin, request)?;
     let of_setup = |finding: &Finding| request.setup.is_some() && finding.rule == rules::APM.id;
     findings.splice(0..0, origin.findings.iter().filter(|finding| !of_setup(finding)).cloned());
+    findings.extend(origin.left_out(!request.cmdline.is_empty(), !request.initrd.is_empty()));
     drop(payload);
     let packed = pack(&kernel.bytes, request.codec, &request.parameters, Bcj::X86)?;
     let stub = BootStub::read(packed.unpacker.elf())?;
@@ -211,8 +225,9 @@ fn standalone<'a>(
 
 /// The kernel alone, laid out for a loader of ELF files.
 pub(super) fn loadable(vmlinux: &[u8], max_memory: u64) -> Result<(LaidOutKernel, Vec<Finding>)> {
-    let (payload, origin) = extract_kernel(image_in(vmlinux).unwrap_or(vmlinux), None, max_memory)?;
+    let (payload, mut origin) = extract_kernel(image_in(vmlinux).unwrap_or(vmlinux), None, max_memory)?;
     let elf = Elf::parse(&payload).map_err(|error| Error::input("VMLINUX", error))?;
+    origin.findings.extend(origin.left_out(false, false).collect::<Vec<_>>());
     Ok((kernel(&elf, None, max_memory).map_err(Error::Kernel)?, origin.findings))
 }
 
@@ -235,13 +250,20 @@ fn extract_kernel<'a>(
             let image = BzImage::parse(vmlinux).map_err(|error| Error::input("VMLINUX", cut_off(error)))?;
             let header = image.setup().header();
             let align = u64::from(header.kernel_alignment.get());
+            let ours = StandaloneImage::find(&image);
+            // Who changes an image gives all that it has.
+            let built_in = ours
+                .as_ref()
+                .filter(|_| changed.is_none())
+                .map(|ours| (String::from_utf8_lossy(ours.cmdline(&image)).into_owned(), ours.parameters.initrd_len));
             let mut origin = Origin {
+                built_in: built_in.unwrap_or_default(),
                 align: Some(align).filter(|align| align.is_power_of_two() && *align >= 4096),
                 is_movable: Some(header.relocatable_kernel != 0),
                 knows_five_levels: Some(image.setup().xloadflag(XLF_5LEVEL_ENABLED).unwrap_or(false)),
                 version: image.setup().kernel_version().map(str::to_owned),
                 setup_type_max: image.kernel_info().filter(KernelInfo::is_one).map_or(0, |info| info.setup_type_max),
-                table: StandaloneImage::find(&image).map(|standalone| table(&standalone.parameters)),
+                table: ours.map(|ours| table(&ours.parameters)),
                 inherited: Some(Inherited::of(image.setup())),
                 findings: not_kept(&image),
             };

@@ -3,7 +3,7 @@
 
 use crate::simulated::parameters::RELOCS;
 use crate::simulated::{payload, told};
-use crate::support::{self, Tree, kimage, read, run, run_ok, stderr, stdout, tempdir, testdata, tool};
+use crate::support::{self, Tree, kimage, put, read, run, run_ok, stderr, stdout, tempdir, testdata, tool};
 use kimage::assemble::{StandaloneRequest, bzimage_standalone};
 use kimage::codec::{Codec, Parameters as CodecParameters};
 use kimage::finding::Severity;
@@ -332,4 +332,42 @@ fn scripts_get_the_kernel_out() {
             assert!(output.stdout == want, "{codec}: {} {}", script.display(), stderr(&output));
         }
     }
+}
+
+/// What kimage's boot stub has built in is no part of the kernel: it is said to be left out, unless something takes its place.
+#[test]
+fn what_is_built_in_is_not_dropped_in_silence() {
+    let dir = tempdir();
+    let kernel = testdata("tiny").join("kernel");
+    put(dir.path(), "disk", b"a RAM disk");
+    let (line, disk) = ("the command line `first one` is left out", "the RAM disk of 10 bytes is left out");
+    for command in ["bzimage", "elf"] {
+        let made = |input: &Path, name: &str, options: &[&str]| {
+            let output = run(kimage().current_dir(dir.path()).arg(command).arg(input).args(["-o", name]).args(options));
+            assert!(output.status.success(), "{}", stderr(&output));
+            stderr(&output)
+        };
+        made(&kernel, "old", &["--initrd", "disk", "--cmdline", "first one"]);
+        let old = dir.path().join("old");
+        for (options, has_line, has_disk) in [
+            (&[][..], false, false),
+            (&["--cmdline", "other"], true, false),
+            (&["--initrd", "disk"], false, true),
+            (&["--cmdline", "other", "--initrd", "disk"], true, true),
+        ] {
+            let said = made(&old, "new", options);
+            assert_eq!((said.contains(line), said.contains(disk)), (!has_line, !has_disk), "{said}");
+        }
+    }
+    let old = read(&dir.path().join("old"));
+    let findings = kimage::assemble::boot_elf(&old, &Default::default()).unwrap().findings;
+    assert_eq!(findings.iter().filter(|finding| finding.rule == "bzimage.built_in").count(), 2, "{findings:?}");
+    let output = run(kimage().current_dir(dir.path()).args(["elf", "old", "--compress", "none", "-o", "bare"]));
+    assert!(stderr(&output).contains(line) && stderr(&output).contains(disk), "{}", stderr(&output));
+    // An edit keeps both.
+    let output =
+        run(kimage().current_dir(dir.path()).args(["bzimage"]).arg(&kernel).args(["--initrd", "disk", "-o", "old"]));
+    assert!(output.status.success());
+    let output = run(kimage().current_dir(dir.path()).args(["edit", "old", "--cmdline", "x", "-o", "new"]));
+    assert!(output.status.success() && !stderr(&output).contains("built_in"), "{}", stderr(&output));
 }
