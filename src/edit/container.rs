@@ -18,7 +18,7 @@ impl Work<'_, '_> {
         self.no_tree()?;
         if self.is_repacked() {
             let why = "the program of a zboot image unpacks one codec, with which it was linked";
-            return Err(refused("codec", why, BY_HAND));
+            return Err(refused("codec", why, "kimage zboot packs its kernel anew, by another codec"));
         }
         let packed = Packed::find(bytes, &self.request.limits)?;
         let mut kernel = packed.kernel.clone();

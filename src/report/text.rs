@@ -87,7 +87,8 @@ pub fn write_text(report: &Report<'_>, mut out: impl Write) -> io::Result<()> {
             }
             let efi = (!efi.is_empty()).then(|| format!("UEFI firmware (EFI/BOOT: {})", clean(&efi.join(", "))));
             let by: Vec<String> = bios.then(|| "a BIOS".to_owned()).into_iter().chain(efi).collect();
-            writeln!(out, "{files} files; it is started by {}", by.join(" and by "))?;
+            let s = if *files == 1 { "" } else { "s" };
+            writeln!(out, "{files} file{s}; it is started by {}", by.join(" and by "))?;
         }
         Facts::Flat { load_address, sections, .. } => {
             let size = report.size;
