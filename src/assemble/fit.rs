@@ -156,6 +156,9 @@ pub fn sign_fit<'a>(bytes: &'a [u8], options: &Options<'_>, force: bool) -> Resu
     let build = |_| fit::plan_again(&fit, &reservations, &options);
     let mut signed = assembled(fit.to_node(), build, &options, force, Vec::new(), Vec::new())?;
     if let Facts::Fit(facts) = &mut signed.facts {
+        if facts.signatures.is_empty() {
+            return Err(fit::Error::NothingToSign.into());
+        }
         facts.time = fit.timestamp().unwrap_or(time);
     }
     Ok(signed)

@@ -153,6 +153,7 @@ fn folder() -> tempfile::TempDir {
     let signed = its.replace("kernel = \"kernel-1\";", &format!("kernel = \"kernel-1\"; {signature}"));
     put(dir, "signed.its", signed.as_bytes());
     put(dir, "u-boot.dtb", &tree("tiny,u-boot"));
+    fs::create_dir(dir.join("keys")).unwrap();
     put(dir, "keys/dev.key", &support::read(&testdata("keys/dev.key")));
     for (options, name) in [("", "vmlinuz"), ("", "old/bzImage"), (" --compress lz4", "new/bzImage")] {
         let from = if name == "vmlinuz" { "kernel.elf" } else { "vmlinux" };

@@ -5,7 +5,7 @@ mod schema;
 
 use crate::elf_builder::{Builder, GLOBAL, PT_LOAD, SHF_ALLOC, SHT_PROGBITS};
 use crate::files;
-use crate::support::{kimage, put, run, run_ok, stdout, tempdir, testdata};
+use crate::support::{self, kimage, put, run, run_ok, stdout, tempdir, testdata};
 use kimage::report::json_schema;
 use serde_json::Value;
 
@@ -19,6 +19,9 @@ const RUNS: &[&[&str]] = &[
     // The data contradicts the architecture: findings.
     &["uimage", "zImage", "-A", "mips", "-a", "0", "-e", "0", "--force"],
     &["fit", "--kernel", "zImage", "--dtb", "dtb"],
+    &["fit", "sign.its", "--key", "dev.key", "-o", "signed.itb"],
+    &["sign", "signed.itb", "--key", "dev.key"],
+    &["verify", "signed.itb", "--key", "dev.key"],
     &["elf", "kernel", "--class", "32"],
     &["elf", "kernel", "--compress", "none", "-o", "none.elf"],
     &["bootp", "zImage", "dtb", "--initrd-phys", "800000", "--params-phys", "100"],
@@ -54,6 +57,13 @@ fn every_json_form_is_as_its_schema_says() {
         ("uki", files::uki()),
         ("fit", files::fit(false)),
         ("efi-image", files::efi_image(0xaa64)),
+        (
+            "sign.its",
+            b"/dts-v1/; / { description = \"x\"; images { k { data = /incbin/(\"dtb\"); hash { algo = \"sha256\"; }; }; }; \
+              configurations { c { kernel = \"k\"; signature { algo = \"sha256,rsa2048\"; }; }; }; };"
+                .to_vec(),
+        ),
+        ("dev.key", support::read(&testdata("keys/dev.key"))),
         ("list", b"dir /dev 755 0 0\nfile /dtb dtb 644 0 0\n".to_vec()),
     ] {
         put(dir.path(), name, &bytes);
@@ -96,7 +106,7 @@ fn every_json_form_is_as_its_schema_says() {
             assert_eq!(run(kimage().args([name, "--schema", "--json"])).status.code(), Some(2), "{name}");
         }
     }
-    assert_eq!(with_json, 20, "{help}");
+    assert_eq!(with_json, 21, "{help}");
 }
 
 /// One finding is the same in every form.

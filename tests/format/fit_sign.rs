@@ -372,6 +372,12 @@ fn keys_of_every_form() {
         let said = fit(&["--key", "pkcs1.key", "--force"]).unwrap_err();
         assert!(said.contains(words), "{words}: {said}");
     }
+    // Nothing is signed where nothing asks for it, and that is said.
+    fs::write(dir.join("x.its"), source("", "", "")).unwrap();
+    let output = run_ok(kimage().current_dir(dir).args(["fit", "x.its", "-o", "none.itb", "--key", "pkcs1.key"]));
+    assert!(stderr(&output).contains("the keys sign nothing"), "{}", stderr(&output));
+    let output = run(kimage().current_dir(dir).args(["sign", "none.itb", "--key", "pkcs1.key"]));
+    assert!(!output.status.success() && stderr(&output).contains("no node asks"), "{}", stderr(&output));
     // mkimage's own choice leaves the ramdisk out.
     let text = source("", &format!("ramdisk = \"rd-1\"; {}", signature("sha256,rsa2048", "dev", "")), "");
     fs::write(dir.join("x.its"), text).unwrap();

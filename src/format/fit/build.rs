@@ -84,6 +84,12 @@ pub enum Error {
         /// Why.
         source: sign::Error,
     },
+    /// No node asks for a signature.
+    #[error("no node asks for a signature")]
+    #[diagnostic(help(
+        "add to each configuration of the source: signature-1 {{ algo = \"sha256,rsa2048\"; key-name-hint = \"NAME\"; sign-images = ...; }};"
+    ))]
+    NothingToSign,
     /// What a signature is to cover.
     #[error("{path} {why}")]
     #[diagnostic(help("correct the source: a signature covers the images that `sign-images` names, by their hashes"))]
@@ -245,6 +251,11 @@ fn filled<'a>(
         let mut signer =
             Configurations { compiled: &compiled, signing, options, findings: &mut findings, keys: &mut keys };
         signer.sign(&mut root, &mut strings, &mut filling)?;
+        if keys.is_empty() {
+            let finding = super::rules::SIGNATURE.finding(format!("{}: the keys sign nothing", Error::NothingToSign));
+            findings
+                .push(finding.with_severity(Severity::Warning).with_help("add signature nodes, or leave the keys out"));
+        }
     }
     let (total, control) = room(options, &root, compiled.size, filling.most(), &keys)?;
     let signed = keys.into_iter().map(|made| (made.path, made.signed.hint, made.signed.scheme.name())).collect();
