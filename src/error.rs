@@ -99,6 +99,17 @@ pub enum Error {
         /// The codec.
         codec: &'static str,
     },
+    /// There is no such firmware for this kernel.
+    #[error("a {bits}-bit kernel cannot be made a program for UEFI firmware {without}")]
+    #[diagnostic(help(
+        "leave `request.firmware` out; `x64` is for any kernel, `ia32` for 32-bit ones, `mixed` for 64-bit ones"
+    ))]
+    Firmware {
+        /// Bits of the kernel.
+        bits: u32,
+        /// The firmware that was asked for.
+        without: &'static str,
+    },
     /// The parts do not make a zImage.
     #[error(transparent)]
     #[diagnostic(transparent)]

@@ -38,7 +38,8 @@ options() {
     esac
     case $1 in
         *-x86_64-*) echo 64BIT '?X86_5LEVEL' VMAP_STACK ;;
-        *-i386-*) echo '!64BIT' ;;
+        # For the oldest CPU that there is a kernel for.
+        *-i386-*) echo '!64BIT' M486 ;;
     esac
     case $1 in
         *-6.12-x86_64-*) echo SMP EFI_MIXED ;;

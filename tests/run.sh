@@ -44,6 +44,7 @@ needs='
     /usr/lib/u-boot/qemu_arm/u-boot.bin:u-boot-qemu
     /usr/share/ovmf/OVMF.fd:ovmf
     /usr/share/qemu-efi-aarch64/QEMU_EFI.fd:qemu-efi-aarch64
+    /usr/share/OVMF/OVMF32_CODE_4M.secboot.fd:ovmf-ia32
     cc:gcc
     flex:flex
     bison:bison

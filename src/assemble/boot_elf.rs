@@ -1,7 +1,7 @@
 //! A kernel to an ELF file that PVH, Multiboot, coreboot and plain ELF loaders take.
 
 use super::standalone::{bzimage_standalone, loadable};
-use super::{Assembled, Facts, StandaloneRequest};
+use super::{Assembled, Facts, Firmware, StandaloneRequest};
 use crate::codec::Codec;
 use crate::elf::{Elf, PHYS32_ENTRY};
 use crate::error::{Error, Result};
@@ -43,6 +43,8 @@ pub fn boot_elf<'a>(vmlinux: &'a [u8], request: &ElfRequest<'a>) -> Result<Assem
     let wanted = StandaloneRequest {
         setup: None,
         efi: false,
+        // A loader of 64-bit ELF files may enter in 64-bit mode, a boot stub for 32-bit CPUs cannot be entered so.
+        firmware: request.is_64.filter(|is_64| *is_64).map(|_| Firmware::X64),
         sbat: &[],
         crc: false,
         setup_only: false,

@@ -28,7 +28,7 @@ pub use pad::{Padding, pad};
 pub use payload::{Payload, PayloadForm, payload, payload_as_is};
 pub(crate) use rules::RULES;
 pub(crate) use standalone::rewrapped;
-pub use standalone::{DEFAULT_MAX_MEMORY, StandaloneRequest, bzimage_standalone, is_for_standalone_stub};
+pub use standalone::{DEFAULT_MAX_MEMORY, Firmware, StandaloneRequest, bzimage_standalone, is_for_standalone_stub};
 pub use uimage::{Derived, UImageRequest, uimage};
 pub use zboot::{ZbootRequest, zboot};
 
@@ -48,7 +48,7 @@ use crate::error::{Error, InputError, Result};
 use crate::finding::Finding;
 use crate::format::Format;
 use crate::format::bootp::{self, Places};
-use crate::format::bzimage::{self, Built, BzImage, Decompressor, Details, Parts, Setup};
+use crate::format::bzimage::{self, Built, BzImage, Decompressor, Details, Parts, Setup, stub_cpu};
 use crate::format::cpio;
 use crate::format::zimage::{self, ZImage};
 use crate::layout::{Content, Emitted, Plan, RegionKind, Reserver};
@@ -150,6 +150,8 @@ pub enum Facts {
         memory: u64,
         /// Its addresses are chosen at random.
         kaslr: bool,
+        /// The CPUs that it starts on, as far as the boot stub is concerned: `x86-64`, or `486 or later`.
+        cpu: &'static str,
     },
     /// ELF file for loaders that do not know a bzImage.
     #[serde(rename = "elf")]
@@ -348,7 +350,7 @@ fn planned<'a>(parts: Parts<'a, '_>) -> Result<Assembled<'a>> {
             setup_padded,
             system_size: system_len,
         },
-        Details::Standalone { codec, parameters } => Facts::StandaloneBzImage {
+        Details::Standalone { codec, parameters, is_64 } => Facts::StandaloneBzImage {
             stub: "kimage",
             kernel_version: kernel_version.unwrap_or_default(),
             compression: codec.name(),
@@ -356,6 +358,7 @@ fn planned<'a>(parts: Parts<'a, '_>) -> Result<Assembled<'a>> {
             payload_size: parameters.payload_len,
             memory: parameters.init_size,
             kaslr: parameters.has(KASLR),
+            cpu: stub_cpu(is_64),
         },
     };
     Ok(Assembled { patches, ..Assembled::new(plan, facts) })

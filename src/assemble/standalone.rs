@@ -18,10 +18,22 @@ use crate::payload::kernel::{LaidOutKernel, kernel};
 use crate::payload::search::Budget;
 use crate::payload::{RelocForm, emit_relocs, parse_relocs, relocs_behind};
 use crate::stub::Stub;
-use crate::stub::builtin::{BootStub, Unpacker};
+use crate::stub::builtin::{BootStub, MIXED, Unpacker};
 use crate::stub::parameters::{self, Parameters};
 use std::borrow::Cow;
 use std::ops::Range;
+
+/// UEFI firmware that an image around kimage's own boot stub is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Firmware {
+    /// 32-bit firmware; the image of a 32-bit kernel, which then starts on CPUs without 64 bits.
+    Ia32,
+    /// 64-bit firmware. A 32-bit kernel, too, is then started by the boot stub for 64-bit CPUs.
+    X64,
+    /// 64-bit firmware, and 32-bit firmware on a 64-bit CPU: of a 64-bit kernel, with a program for the latter, which its boot
+    /// loader finds by the section `.compat` or by the handover protocol.
+    Mixed,
+}
 
 /// What kind of image to make.
 #[derive(Debug, Clone)]
@@ -47,6 +59,9 @@ pub struct StandaloneRequest<'a> {
     pub max_memory: u64,
     /// Make it a program for UEFI firmware, too.
     pub efi: bool,
+    /// For which firmware; by default that of as many bits as the kernel, as its own build has it. Boot stub and CPU go by this
+    /// without [`efi`](Self::efi), too.
+    pub firmware: Option<Firmware>,
     /// For the section `.sbat`, by which UEFI Secure Boot takes back what is known to be broken; empty for none.
     pub sbat: &'a [u8],
     /// Write a CRC-32 at the end, as kernels before 6.15 have it; not in images for UEFI.
@@ -71,6 +86,7 @@ impl Default for StandaloneRequest<'_> {
             initrd: Vec::new(),
             max_memory: DEFAULT_MAX_MEMORY,
             efi: true,
+            firmware: None,
             sbat: &[],
             crc: false,
             setup_only: false,
@@ -163,7 +179,9 @@ fn standalone<'a>(
     findings.extend(origin.left_out(!request.cmdline.is_empty(), !request.initrd.is_empty()));
     drop(payload);
     let packed = pack(&kernel.bytes, request.codec, &request.parameters, Bcj::X86)?;
-    let stub = BootStub::read(packed.unpacker.elf())?;
+    let firmware = firmware(kernel.is_64, request.firmware)?;
+    let stub = BootStub::read(packed.unpacker.elf(firmware != Firmware::Ia32))?;
+    let mixed = if firmware == Firmware::Mixed { Some(BootStub::read(MIXED)?) } else { None };
     let setup = match request.setup {
         None => Cow::Owned(builtin_setup()?),
         Some(setup) => super::bzimage_setup(setup)?,
@@ -213,6 +231,7 @@ fn standalone<'a>(
         is_setup_builtin: request.setup.is_none(),
         setup_type_max: origin.setup_type_max,
         efi: request.efi && stub.efi_pe_entry.is_some(),
+        mixed: mixed.as_ref(),
         sbat: Cow::Borrowed(request.sbat),
         setup_only: request.setup_only,
         max_memory: request.max_memory,
@@ -229,6 +248,16 @@ pub(super) fn loadable(vmlinux: &[u8], max_memory: u64) -> Result<(LaidOutKernel
     let elf = Elf::parse(&payload).map_err(|error| Error::input("VMLINUX", error))?;
     origin.findings.extend(origin.left_out(false, false).collect::<Vec<_>>());
     Ok((kernel(&elf, None, max_memory).map_err(Error::Kernel)?, origin.findings))
+}
+
+/// The firmware, and with it the boot stub, for a kernel of 64 or 32 bits.
+fn firmware(is_64: bool, wanted: Option<Firmware>) -> Result<Firmware> {
+    match wanted {
+        Some(Firmware::Ia32) if is_64 => Err(Error::Firmware { bits: 64, without: "ia32" }),
+        Some(Firmware::Mixed) if !is_64 => Err(Error::Firmware { bits: 32, without: "mixed" }),
+        Some(wanted) => Ok(wanted),
+        None => Ok(if is_64 { Firmware::X64 } else { Firmware::Ia32 }),
+    }
 }
 
 /// The kernel, out of whatever is around it.

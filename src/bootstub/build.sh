@@ -53,16 +53,18 @@ build() { # file target bin features flags...
 	unset RUSTC_BOOTSTRAP
 }
 
-pc=x86_64-unknown-linux-gnu
+pc=x86_64-unknown-linux-gnu pc32=i586-unknown-linux-gnu
 build setup $pc setup "" -Crelocation-model=static -Clink-arg=-Tsetup.ld -Clink-arg=-static -Clink-arg=--no-pie
 build disk $pc disk "" -Crelocation-model=static -Clink-arg=-Tdisk.ld -Clink-arg=-static -Clink-arg=--no-pie
 pie="-Crelocation-model=pie -Clink-arg=-Tstub.ld -Clink-arg=-pie"
-for codec in lz4 gzip zstd; do
-	build $codec $pc stub $codec $pie
+for codec in lz4 gzip zstd xz; do
+	# The decompressor of xz is in the stub itself, where "z" makes it a third slower.
+	case $codec in xz) speed=-Copt-level=s ;; *) speed= ;; esac
+	build $codec $pc stub $codec $pie $speed
+	build $codec-i486 $pc32 stub $codec $pie $speed -Clink-arg=--entry=startup_32
 done
-# Its decompressor is in the stub itself, where "z" makes it a third slower.
-build xz $pc stub xz $pie -Copt-level=s
-build loaders i586-unknown-linux-gnu loaders "" -Crelocation-model=pie -Clink-arg=-Tloaders.ld -Clink-arg=-pie
+build mixed-i486 $pc32 mixed mixed $pie -Clink-arg=--entry=startup_32
+build loaders $pc32 loaders "" -Crelocation-model=pie -Clink-arg=-Tloaders.ld -Clink-arg=-pie
 
 # The EFI programs of zboot images.
 link=

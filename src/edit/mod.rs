@@ -8,13 +8,15 @@ mod container;
 mod kernel;
 mod packed;
 
-use crate::assemble::{self, Assembled, Facts, StandaloneRequest, Step, ZImageRequest, rewrapped, zimage_rewrapped};
+use crate::assemble::{
+    self, Assembled, Facts, Firmware, StandaloneRequest, Step, ZImageRequest, rewrapped, zimage_rewrapped,
+};
 use crate::bytes::{Cursor, Endian, len64, slice};
 use crate::codec::{Codec, Parameters, size_trailer};
 use crate::error::{Error, Result};
 use crate::finding::Finding;
 use crate::format::Format;
-use crate::format::bzimage::{BzImage, StandaloneImage};
+use crate::format::bzimage::{BzImage, StandaloneImage, XLF_EFI_HANDOVER_32};
 use crate::format::fdt::Behind;
 use crate::format::pe::{self, Pe};
 use crate::format::uimage::{self, COMP_NONE, UImage, comp_id};
@@ -406,6 +408,11 @@ impl Work<'_, '_> {
             initrd,
             max_memory: request.max_memory,
             efi: standalone.is_none() || efi.is_some(),
+            firmware: standalone.map(|standalone| match standalone.is_64 {
+                true if image.setup().xloadflag(XLF_EFI_HANDOVER_32) == Some(true) => Firmware::Mixed,
+                true => Firmware::X64,
+                false => Firmware::Ia32,
+            }),
             sbat,
             crc: standalone.is_some() && image.crc32().is_some(),
             ..StandaloneRequest::default()

@@ -14,7 +14,7 @@ use crate::codec::Codec;
 use crate::finding::{Checks, rules};
 use crate::format::pe;
 use crate::format::pe::write::{
-    CODE, FILE_ALIGNMENT, INITIALIZED, NewHeader, NewSection, SECTION_ALIGNMENT, write_header,
+    CODE, FILE_ALIGNMENT, INITIALIZED, NewHeader, NewSection, PE_AT, SECTION_ALIGNMENT, write_header,
 };
 use crate::layout::{self, Plan, RegionKind, Reserver};
 use crate::stub::builtin::EfiProgram;
@@ -143,7 +143,17 @@ impl<'a> NewZboot<'a, '_> {
         let mut out = FieldWriter::new(vec![0; layout::usize_or_max(SECTION_ALIGNMENT)]);
         let entry = SECTION_ALIGNMENT.saturating_add(program.entry);
         let code = (SECTION_ALIGNMENT, code);
-        write_header(&mut out, &NewHeader { machine: self.machine, entry, code, sections: &sections })?;
+        write_header(
+            &mut out,
+            &NewHeader {
+                at: PE_AT,
+                headers: SECTION_ALIGNMENT,
+                machine: self.machine,
+                entry,
+                code,
+                sections: &sections,
+            },
+        )?;
         out.u32("image type", MAGIC_AT, MAGIC)?;
         // The program ends at a multiple of the sections' alignment, in the file and in memory.
         out.narrow("payload_offset", OFFSET_AT, SECTION_ALIGNMENT.saturating_add(len64(&program.bytes)))?;

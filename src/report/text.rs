@@ -20,14 +20,20 @@ pub fn write_text(report: &Report<'_>, mut out: impl Write) -> io::Result<()> {
                 writeln!(out, "CRC {crc}")?;
             }
         }
-        Facts::StandaloneBzImage { kernel_version, compression, kernel_size, payload_size, memory, kaslr, .. } => {
+        Facts::StandaloneBzImage {
+            kernel_version, compression, kernel_size, payload_size, memory, kaslr, cpu, ..
+        } => {
             writeln!(
                 out,
                 "Kernel is {}, {kernel_size} bytes, {compression}: {payload_size} bytes",
                 clean(kernel_version)
             )?;
             let kaslr = if *kaslr { "with KASLR" } else { "without KASLR" };
-            writeln!(out, "It needs {} MiB of memory to start, {kaslr}", memory.div_ceil(1 << 20))?;
+            writeln!(
+                out,
+                "It needs {} MiB of memory to start, {kaslr}; CPU of the boot stub: {cpu}",
+                memory.div_ceil(1 << 20)
+            )?;
         }
         Facts::BootElf {
             bits,

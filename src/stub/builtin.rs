@@ -79,6 +79,8 @@ impl<'f> Program<'f> {
 
 /// The boot sector and loader for disks, an ELF file.
 pub(crate) const DISK: &[u8] = include_bytes!("builtin/disk.elf");
+/// The program for 32-bit firmware that goes into an image of a 64-bit kernel, an ELF file.
+pub(crate) const MIXED: &[u8] = include_bytes!("builtin/mixed-i486.elf");
 
 /// Which decompressor a boot stub has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -107,13 +109,17 @@ impl Unpacker {
         }
     }
 
-    /// The boot stub, an ELF file.
-    pub(crate) fn elf(self) -> &'static [u8] {
-        match self {
-            Unpacker::Lz4 => include_bytes!("builtin/lz4.elf"),
-            Unpacker::Gzip => include_bytes!("builtin/gzip.elf"),
-            Unpacker::Zstd => include_bytes!("builtin/zstd.elf"),
-            Unpacker::Xz => include_bytes!("builtin/xz.elf"),
+    /// The boot stub, an ELF file, for CPUs of 64 bits or of 32.
+    pub(crate) fn elf(self, is_64: bool) -> &'static [u8] {
+        match (self, is_64) {
+            (Unpacker::Lz4, true) => include_bytes!("builtin/lz4.elf"),
+            (Unpacker::Lz4, false) => include_bytes!("builtin/lz4-i486.elf"),
+            (Unpacker::Gzip, true) => include_bytes!("builtin/gzip.elf"),
+            (Unpacker::Gzip, false) => include_bytes!("builtin/gzip-i486.elf"),
+            (Unpacker::Zstd, true) => include_bytes!("builtin/zstd.elf"),
+            (Unpacker::Zstd, false) => include_bytes!("builtin/zstd-i486.elf"),
+            (Unpacker::Xz, true) => include_bytes!("builtin/xz.elf"),
+            (Unpacker::Xz, false) => include_bytes!("builtin/xz-i486.elf"),
         }
     }
 
@@ -132,6 +138,8 @@ impl Unpacker {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub(crate) struct BootStub {
+    /// For CPUs of 64 bits; else for those of 32 bits, from the 486 on.
+    pub(crate) is_64: bool,
     /// Its bytes, from where it is loaded to where its initialised data ends.
     pub(crate) bytes: Vec<u8>,
     /// Where the file may go on: up to here the stub needs memory before it has moved, all zero.
@@ -148,6 +156,8 @@ pub(crate) struct BootStub {
     pub(crate) kernel_info_at: u64,
     /// Where EFI enters, when it can.
     pub(crate) efi_pe_entry: Option<u64>,
+    /// Where boot loaders of 32-bit EFI enter by the handover protocol, in [`MIXED`].
+    pub(crate) efi_handover_entry: Option<u64>,
 }
 
 impl BootStub {
@@ -159,6 +169,7 @@ impl BootStub {
         let mut program = Program::read(file)?;
         program.end_with_data()?;
         Ok(BootStub {
+            is_64: program.elf.is_64(),
             early_end: program.symbol("_early_end")?,
             memory: program.symbol("_end")?,
             data_at: program.symbol("_data")?,
@@ -166,6 +177,7 @@ impl BootStub {
             setup_header_at: program.symbol("setup_header")?,
             kernel_info_at: program.symbol("kernel_info")?,
             efi_pe_entry: program.find("efi_pe_entry")?,
+            efi_handover_entry: program.find("efi_handover_entry")?,
             bytes: program.bytes,
         })
     }
@@ -278,10 +290,13 @@ mod tests {
 
     #[test]
     fn all_are_there_and_small() {
-        for (unpacker, limit) in Unpacker::ALL.into_iter().zip([24, 32, 160, 96]) {
-            let stub = BootStub::read(unpacker.elf()).unwrap();
-            assert!(stub.bytes.len() <= limit << 10, "{unpacker:?} has {} bytes", stub.bytes.len());
-            assert!(stub.early_end >= stub.bytes.len() as u64 && stub.memory > stub.early_end);
+        for is_64 in [true, false] {
+            for (unpacker, limit) in Unpacker::ALL.into_iter().zip([32, 40, 176, 96]) {
+                let stub = BootStub::read(unpacker.elf(is_64)).unwrap();
+                assert_eq!(stub.is_64, is_64);
+                assert!(stub.bytes.len() <= limit << 10, "{unpacker:?} has {} bytes", stub.bytes.len());
+                assert!(stub.early_end >= stub.bytes.len() as u64 && stub.memory > stub.early_end);
+            }
         }
     }
 

@@ -7,7 +7,7 @@ use crate::simulated::load::{relocate, segments};
 use crate::simulated::parameters::{BITS32, Parameters, RELOCATABLE, RELOCS};
 use crate::simulated::{Load, elf, pack, simulate, wanted};
 use crate::support::{self, Tree, read, testdata};
-use kimage::assemble::StandaloneRequest;
+use kimage::assemble::{Firmware, StandaloneRequest};
 use kimage::bytes::help;
 use kimage::codec::{Bcj, Codec, Parameters as CodecParameters};
 use kimage::elf::Elf;
@@ -246,6 +246,10 @@ fn refusals() {
         ),
         (StandaloneRequest { relocs: Some(&[0; 8]), ..request(Codec::Bzip2) }, "take gzip, lz4, xz or zstd"),
         (StandaloneRequest { relocs: Some(&[0; 5]), ..request(Codec::Gzip) }, "vmlinux.relocs"),
+        (
+            StandaloneRequest { firmware: Some(Firmware::Ia32), ..request(Codec::Gzip) },
+            "firmware ia32: leave `request.firmware` out",
+        ),
     ] {
         let error = pack(&kernel, &request).unwrap_err();
         assert!(format!("{error}: {}", help(&error)).contains(says), "{says}: {error}: {}", help(&error));

@@ -17,6 +17,7 @@ mod modules; // the kernel says of modules what `verify --kernel` says of them
 mod rebuilt; // kernels wrapped again with another payload boot on SeaBIOS and OVMF
 mod rom; // loaders of our own: coreboot's table, Linux' 32-bit and 64-bit boot protocols
 mod standalone; // images around the built-in stub start: every codec, by QEMU, GRUB and kexec
+mod standalone32; // 32-bit kernels start on CPUs of 32 bits and from 32-bit UEFI firmware
 mod standalone_efi; // the same from UEFI firmware: disk, shell, GRUB, Secure Boot
 mod zboot; // zboot images of arm64 and RISC-V start: EDK II, GRUB, systemd-boot, U-Boot, Secure Boot
 mod zimage_stub; // zImages around the built-in stub start: HYP mode, U-Boot, tags, ARM926, Debian's kernel

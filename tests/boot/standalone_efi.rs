@@ -115,7 +115,8 @@ fn to_user_space() {
     }
     each(&jobs, |(tree, codec, ramdisk)| {
         let what = format!("{}.{codec}", tree.name);
-        let image = make(dir.path(), &what, &tree.unstripped(), &["--compress", codec]);
+        // A 32-bit kernel would be for 32-bit firmware.
+        let image = make(dir.path(), &what, &tree.unstripped(), &["--compress", codec, "--efi", "x64"]);
         let mut command = uefi().unwrap();
         command.arg("-kernel").arg(image).arg("-initrd").arg(ramdisk).args(["-append", ARGS]);
         let console = Machine::start(&what, &mut command).finish();
@@ -391,7 +392,9 @@ fn under_secure_boot() {
     run_ok(Command::new("sbverify").args(["--cert", CERTIFICATE]).arg(&signed));
 
     each(&[("signed", &signed), ("not signed", &image)], |(what, image)| {
-        let Some(disk) = disk(dir.path(), &format!("{what}.img"), &[("/EFI/BOOT/BOOTX64.EFI", image)]) else { return };
+        let Some(disk) = disk(dir.path(), &format!("{what}.img"), &[("/EFI/BOOT/BOOTX64.EFI", image)]) else {
+            return;
+        };
         let variables = dir.path().join(format!("{what}.fd"));
         fs::copy(VARIABLES, &variables).unwrap();
         let mut command = pc("q35,smm=on").unwrap();

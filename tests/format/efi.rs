@@ -1,5 +1,6 @@
 //! The PE header of images around kimage's own boot stub, by the rules of strict firmware, and as other tools read it.
 
+use crate::simulated::{Load, elf};
 use crate::support::{kimage, read, run, run_ok, stderr, stdout, tempdir, testdata, tool, tree};
 use goblin::pe::PE;
 use goblin::pe::section_table::{IMAGE_SCN_MEM_EXECUTE, IMAGE_SCN_MEM_READ, IMAGE_SCN_MEM_WRITE};
@@ -25,6 +26,13 @@ fn images(dir: &Path) -> Vec<PathBuf> {
         .collect();
     let all = ["--sbat", "sbat.csv", "--cmdline", "text", "--initrd", "disk"];
     images.push(make(dir, "with-sbat", &[&kernel], &all));
+    // A 32-bit kernel: for 32-bit firmware, or for 64-bit firmware.
+    let narrow = dir.join("kernel32");
+    let load = Load { vaddr: 0x20_0000, paddr: 0x20_0000, bytes: vec![0x90; 5000], memsz: 9000 };
+    fs::write(&narrow, elf(false, 0x20_0000, &[load])).unwrap();
+    images.push(make(dir, "ia32", &[&narrow], &all));
+    images.push(make(dir, "ia32-x64", &[&narrow], &["--efi", "x64"]));
+    images.push(make(dir, "mixed", &[&kernel], &[&all[..], &["--efi", "mixed"]].concat()));
     for name in ["x86_64-gzip", "x86_64-zstd"] {
         if let Some(tree) = tree(name) {
             let (vmlinux, setup) = (tree.path("vmlinux"), tree.path("arch/x86/boot/setup.bin"));
@@ -39,7 +47,9 @@ fn check(what: &str, bytes: &[u8]) {
     let pe = PE::parse(bytes).unwrap_or_else(|error| panic!("{what}: {error}"));
     let optional = pe.header.optional_header.unwrap();
     let (standard, windows) = (optional.standard_fields, optional.windows_fields);
-    assert_eq!(pe.header.coff_header.machine, 0x8664, "{what}");
+    let (machine, magic) = if what == "ia32" { (0x14c, 0x10b) } else { (0x8664, 0x20b) };
+    assert_eq!((pe.header.coff_header.machine, standard.magic), (machine, magic), "{what}");
+    assert_eq!(windows.number_of_rva_and_sizes, 6, "{what}");
     assert_eq!(pe.header.coff_header.characteristics & 1, 0, "{what}: relocations stripped");
     assert_eq!((windows.section_alignment, windows.file_alignment), (0x1000, 0x200), "{what}");
     assert_eq!(windows.subsystem, 10, "{what}");
@@ -51,7 +61,9 @@ fn check(what: &str, bytes: &[u8]) {
         + 24
         + usize::from(pe.header.coff_header.size_of_optional_header)
         + 40 * pe.sections.len();
-    assert!(table_end <= 0x1ef, "{what}: the header reaches into the setup's");
+    // Eight sections have no room in the boot sector: their header is behind the setup.
+    let room = if what == "mixed" { 0x1000 } else { 0x1ef };
+    assert!(table_end <= room, "{what}: the header reaches into the setup's");
     assert_eq!(windows.size_of_headers, 0x1000, "{what}");
 
     let (mut memory, mut file) = (windows.size_of_headers, windows.size_of_headers);
@@ -87,9 +99,10 @@ fn strict_firmware_takes_it() {
         let bytes = read(&image);
         let what = image.file_name().unwrap().to_str().unwrap();
         check(what, &bytes);
-        // The boot protocol's fields for EFI, of a kernel without the handover protocol.
-        assert_eq!(bytes[0x264..0x268], [0; 4], "{what}: handover_offset");
-        assert_eq!(bytes[0x236] & 0b1_1100, 0, "{what}: xloadflags says handover");
+        // The boot protocol's fields for EFI: in mixed mode alone there is the handover protocol, that of 32-bit firmware.
+        let mixed = what == "mixed";
+        assert_eq!(bytes[0x264..0x268] != [0; 4], mixed, "{what}: handover_offset");
+        assert_eq!(bytes[0x236] & 0b1_1100, if mixed { 0b100 } else { 0 }, "{what}: xloadflags says handover");
     }
     let bytes = read(&dir.path().join("with-sbat"));
     let sections = PE::parse(&bytes).unwrap().sections;

@@ -21,5 +21,7 @@ mod x86_parts; // x86 images of every generation are those of its own builder
 mod elf_builder;
 #[path = "../support/boot.rs"]
 mod machine;
+#[path = "../support/simulated.rs"]
+mod simulated;
 #[path = "../support/mod.rs"]
 mod support;

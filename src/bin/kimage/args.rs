@@ -197,6 +197,7 @@ Examples:
   kimage bzimage vmlinux                                  any kernel, with kimage's own boot stub
   kimage bzimage /boot/vmlinuz-6.1.0-50-amd64 --compress lz4 -o vmlinuz-quick
   kimage bzimage vmlinux --cmdline 'console=ttyS0' --initrd initrd.cpio.gz
+  kimage bzimage vmlinux --efi mixed                      of 64 bits, for 32-bit UEFI firmware, too
   kimage bzimage arch/x86/boot/compressed/vmlinux arch/x86/boot/setup.bin    as `make bzImage` does
   kimage bzimage compressed/bvmlinux bbootsect bsetup --root-dev 8:1         Linux 2.4
   kimage bzimage compressed/vmlinux setup.bin --json | jq '.fields[] | {name, offset, old, new}'

@@ -155,12 +155,15 @@ fn stop() -> ! {
 
 /// Called by head.s for every exception of the CPU.
 #[unsafe(no_mangle)]
-extern "C" fn exception(values: &[u64; 5]) -> ! {
+extern "C" fn exception(values: &[usize; 5]) -> ! {
     // One string: pointers to five would each need a relocation.
+    #[cfg(target_arch = "x86_64")]
     let names = b"\nkimage: stub at |, CR2 |: exception |, error code |, RIP ";
+    #[cfg(target_arch = "x86")]
+    let names = b"\nkimage: stub at |, CR2 |: exception |, error code |, EIP ";
     for (name, value) in names.split(|byte| *byte == b'|').zip(values) {
         put(name);
-        put_hex(*value);
+        put_hex(*value as u64);
     }
     put(b"\n");
     stop()

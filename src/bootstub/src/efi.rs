@@ -9,7 +9,6 @@ mod firmware;
 mod initrd;
 mod tables;
 
-use core::arch::asm;
 use uefi_raw::protocol::loaded_image::LoadedImageProtocol;
 use uefi_raw::table::boot::{MemoryDescriptor, MemoryType};
 use uefi_raw::table::system::SystemTable;
@@ -25,32 +24,60 @@ use crate::paging::{Tables, five_levels};
 use crate::parameters::{BITS32, CMDLINE_OVERRIDES, FIVE_LEVELS, Parameters, RELOCATABLE};
 use crate::place::{self, Decision, Wishes};
 use crate::random::Random;
-use crate::{CMDLINE_MAX, base, bytes_mut, memory_len};
+use crate::shared::{CMDLINE_MAX, base, bytes_mut, memory_len, read_parameters};
 use firmware::{Firmware, Map, Outcome, complain};
 
 /// `type_of_loader` of a kernel that is its own EFI loader.
 const LOADER: u8 = 0x21;
-/// "EL64": 64-bit firmware.
+/// How many bits the firmware has.
+#[cfg(target_arch = "x86_64")]
 const SIGNATURE: u32 = u32::from_le_bytes(*b"EL64");
+#[cfg(target_arch = "x86")]
+const SIGNATURE: u32 = u32::from_le_bytes(*b"EL32");
 const SETUP_E820_EXT: u32 = 1;
 
 /// Returns to the firmware only what went wrong.
 #[unsafe(no_mangle)]
 extern "efiapi" fn efi_main(image: Handle, table: *const SystemTable) -> Status {
-    let firmware = Firmware { image, table };
+    enter(Firmware { image, table }, None)
+}
+
+/// The same by the handover protocol: a boot loader has loaded the image, and filled in boot parameters.
+#[cfg(feature = "mixed")]
+#[unsafe(no_mangle)]
+extern "C" fn efi_handover(image: Handle, table: *const SystemTable, page: *mut u8) -> Status {
+    crate::IS_FLAT.store(true, core::sync::atomic::Ordering::Relaxed);
+    enter(Firmware { image, table }, Some(page))
+}
+
+#[inline(always)]
+fn enter(firmware: Firmware, page: Option<*mut u8>) -> Status {
     crate::console::init_firmware(firmware.table().stdout);
-    match start(firmware) {
+    match start(firmware, page) {
         Err(status) => status,
         Ok(never) => match never {},
     }
 }
 
+/// Can the boot stub that is to go on run here?
+#[cfg(feature = "mixed")]
+fn has_long_mode() -> bool {
+    use core::arch::x86::__cpuid;
+    __cpuid(0x8000_0000).eax > 0x8000_0000 && __cpuid(0x8000_0001).edx & 1 << 29 != 0
+}
+
 enum Never {}
 
 /// Everything but the last step can fail, and then nothing has happened.
-fn start(firmware: Firmware) -> Outcome<Never> {
-    let p = crate::read_parameters();
+#[cfg_attr(not(feature = "mixed"), inline(always))]
+fn start(firmware: Firmware, given: Option<*mut u8>) -> Outcome<Never> {
+    let p = read_parameters();
     let failed = |what| move |status| complain(what, b"", status);
+    #[cfg(feature = "mixed")]
+    if !has_long_mode() {
+        line(&[Text("this kernel needs a 64-bit (x86-64) CPU")]);
+        return Err(Status::UNSUPPORTED);
+    }
     if five_levels() && !p.has(FIVE_LEVELS) && !p.has(BITS32) {
         line(&[Text("this kernel knows no 5-level paging, but the firmware uses it")]);
         return Err(Status::UNSUPPORTED);
@@ -58,20 +85,31 @@ fn start(firmware: Firmware) -> Outcome<Never> {
     let image = firmware.protocol::<LoadedImageProtocol>(firmware.image, &LoadedImageProtocol::GUID);
     let image = unsafe { &*image.ok_or(Status::INVALID_PARAMETER)? };
     // A 32-bit kernel reaches what a 32-bit loader would give it.
-    let last = if p.has(BITS32) { u64::from(u32::MAX) } else { u64::MAX };
-    let page = firmware.pages(PAGE + CMDLINE_MAX as u64, last).map_err(failed("memory for boot parameters"))?;
-    let params = boot_params(page);
-    let text = command_line(image, unsafe { bytes_mut(page + PAGE, CMDLINE_MAX as u64) });
-    params.set_cmdline_at(text.as_ptr() as u64);
-    let options = Span::new(image.load_options as u64, image.load_options_size.into());
-    tables::measure(firmware, (&raw const tables::LOAD_OPTIONS).cast(), options);
+    let last = if p.has(BITS32) || cfg!(target_arch = "x86") { u64::from(u32::MAX) } else { u64::MAX };
+    let (page, params, text) = match given {
+        None => {
+            let len = PAGE + CMDLINE_MAX as u64;
+            let page = firmware.pages(len, last).map_err(failed("memory for boot parameters"))?;
+            let params = boot_params(page);
+            let text = command_line(image, unsafe { bytes_mut(page + PAGE, CMDLINE_MAX as u64) });
+            params.set_cmdline_at(text.as_ptr() as u64);
+            let options = Span::new(image.load_options as u64, image.load_options_size.into());
+            tables::measure(firmware, (&raw const tables::LOAD_OPTIONS).cast(), options);
+            (page, params, text)
+        }
+        Some(page) => {
+            let params = unsafe { BootParams::new(page) };
+            (page as u64, params, params.cmdline(CMDLINE_MAX))
+        }
+    };
     let loader = if p.has(CMDLINE_OVERRIDES) { &[] } else { text };
-    // In the file the payload stands where the uninitialised data is in memory.
-    let parts = base() + memory_len() - early_end();
+    let parts = crate::parts(&p);
     let built_in: &[u8] = unsafe { bytes_mut(parts + p.cmdline_at, p.cmdline_len) };
 
     let decision = place(firmware, &p, &Wishes::read(&p, built_in, loader), params)?;
-    let has_own = p.initrd_len != 0 || cmdline::has(built_in, b"noinitrd") || cmdline::has(loader, b"noinitrd");
+    let is_given = given.is_some() && params.ramdisk().start != 0;
+    let has_own =
+        is_given || p.initrd_len != 0 || cmdline::has(built_in, b"noinitrd") || cmdline::has(loader, b"noinitrd");
     if !has_own {
         let low = u64::from(params.u32(at::INITRD_ADDR_MAX));
         if let Some(disk) = initrd::load(firmware, image, [built_in, loader], [low, last.max(low)])? {
@@ -90,14 +128,7 @@ fn start(firmware: Firmware) -> Outcome<Never> {
     place::map_inputs(&mut pages, params, Span::new(decision.at, p.init_size));
     pages.map(base(), memory_len());
     exit(firmware, params).map_err(failed("the end of boot services"))?;
-    unsafe { leave(&pages, run, page) }
-}
-
-fn early_end() -> u64 {
-    unsafe extern "C" {
-        static _early_end: u8;
-    }
-    (&raw const _early_end) as u64 - base()
+    unsafe { pages.leave(run, page) }
 }
 
 /// A page with the setup's header, as the packer has copied it.
@@ -254,33 +285,4 @@ fn exit(firmware: Firmware, params: BootParams) -> Outcome<()> {
         params.set_u32(at, value);
     }
     Ok(())
-}
-
-/// Goes on in the copy of the stub that is at `run`, with page tables of our own.
-///
-/// # Safety
-/// Boot services have ended.
-unsafe fn leave(pages: &Tables, run: u64, page: u64) -> ! {
-    unsafe extern "C" {
-        static moved: u8;
-    }
-    /// Pages that are global outlive their tables; shadow stacks know nothing of our jumps.
-    const PGE_CET: u64 = 1 << 7 | 1 << 23;
-    unsafe {
-        asm!(
-            "cli",
-            "mov rax, cr4",
-            "and rax, {keep}",
-            "mov cr4, rax",
-            "mov cr3, {root}",
-            "jmp {to}",
-            keep = in(reg) !PGE_CET,
-            root = in(reg) pages.root(),
-            // Scratch: an asm block that does not return has no outputs.
-            in("rax") 0,
-            to = in(reg) (&raw const moved) as u64 - base() + run,
-            in("rdi") page,
-            options(noreturn),
-        )
-    }
 }

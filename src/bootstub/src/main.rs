@@ -1,6 +1,7 @@
-//! kimage's boot stub for x86: unpacks a kernel and starts it.
+//! kimage's boot stub for x86: unpacks a kernel and starts it. Built twice: for CPUs of 64 bits, which start kernels of 64
+//! and of 32 bits, and for CPUs of 32 bits (`target_arch = "x86"`).
 //!
-//! `head.s` has the ways in and out, and calls two functions here: [`prepare`] where the loader put the image, and
+//! `head.s` (`head32.s`) has the ways in and out, and calls two functions here: [`prepare`] where the loader put the image, and
 //! [`unpack`] in the copy behind the kernel's place. What decides about memory, and what puts the kernel into place,
 //! is the library's own code (`../../stub`), so that the packer and the tests run the same.
 //!
@@ -34,56 +35,41 @@ mod efi;
 #[cfg(feature = "zstd")]
 mod heap;
 mod mem;
+#[cfg_attr(target_arch = "x86", path = "no_paging.rs")]
 mod paging;
 mod place;
 mod random;
+mod shared;
 
 use boot_params::{BootParams, KASLR_FLAG, at};
 use console::Part::{Hex, Text};
 use console::halt;
 use memory::{STEP, Span, align_up};
-use parameters::{BITS32, CMDLINE_OVERRIDES, PLAIN, Parameters};
+#[cfg(target_arch = "x86_64")]
+use parameters::BITS32;
+use parameters::{CMDLINE_OVERRIDES, PLAIN, Parameters};
+use shared::{CMDLINE_MAX, base, bytes_mut, memory_len, read_parameters};
 
+#[cfg(target_arch = "x86_64")]
 core::arch::global_asm!(include_str!("head.s"), options(att_syntax, raw));
+#[cfg(target_arch = "x86")]
+core::arch::global_asm!(
+    include_str!("data.s"),
+    include_str!("head32.s"),
+    include_str!("efi32.s"),
+    options(att_syntax, raw)
+);
 
 unsafe extern "C" {
-    static parameters: [u64; parameters::WORDS];
     /// What [`prepare`] decided; its copy is read by [`unpack`].
     static mut decided: [u64; 3];
     static _edata: u8;
-    static _end: u8;
-}
-
-/// The longest command line of a kernel, with its zero (`COMMAND_LINE_SIZE`).
-const CMDLINE_MAX: usize = 2048;
-
-/// What the packer wrote.
-fn read_parameters() -> Parameters {
-    // Not known to the compiler, and so not taken for what the linker had.
-    Parameters::from_words(unsafe { &parameters }).unwrap_or_else(|| halt(&[Text("this stub has no parameters")]))
-}
-
-/// From the stub's first byte in memory to behind its last.
-fn memory_len() -> u64 {
-    (&raw const _end) as u64 - base()
-}
-
-fn base() -> u64 {
-    unsafe extern "C" {
-        static startup_32: u8;
-    }
-    (&raw const startup_32) as u64
-}
-
-/// # Safety
-/// Nobody else uses this memory.
-unsafe fn bytes_mut(start: u64, len: u64) -> &'static mut [u8] {
-    unsafe { core::slice::from_raw_parts_mut(start as *mut u8, len as usize) }
 }
 
 /// Where the loader put the image: looks at the memory, decides, copies. Returns where the copy of the stub is.
 #[unsafe(no_mangle)]
-extern "C" fn prepare(page: *mut u8, load: u64, own_tables: u64) -> u64 {
+extern "C" fn prepare(page: *mut u8, load: usize, own_tables: usize) -> usize {
+    let load = load as u64;
     let params = unsafe { BootParams::new(page) };
     console::init(params);
     let p = read_parameters();
@@ -93,7 +79,15 @@ extern "C" fn prepare(page: *mut u8, load: u64, own_tables: u64) -> u64 {
     tables.load();
     let decision = place::decide(&p, params, load);
     tables.map(decision.at, p.init_size);
-    unsafe { copy(&p, &decision, load) }
+    unsafe { copy(&p, &decision, load) as usize }
+}
+
+/// For EFI's way in: in the file the payload stands where the uninitialised data is in memory.
+fn parts(_: &Parameters) -> u64 {
+    unsafe extern "C" {
+        static _early_end: u8;
+    }
+    base() + memory_len() - ((&raw const _early_end) as u64 - base())
 }
 
 /// Copies the stub, what it unpacks and the built-in RAM disk to behind the kernel's place. Returns where the copy of the
@@ -124,15 +118,21 @@ fn payload_to(run: u64) -> u64 {
 }
 
 /// How head.s is to enter the kernel, in RAX and RDX.
+#[cfg(target_arch = "x86_64")]
 #[repr(C)]
 struct Entry {
     at: u64,
     in_32_bits: u64,
 }
 
+/// The kernel's entry point, in EAX.
+#[cfg(target_arch = "x86")]
+type Entry = usize;
+
 /// In the copy: unpacks the kernel, puts it into place, tells it what it must know.
 #[unsafe(no_mangle)]
-extern "C" fn unpack(page: *mut u8, run: u64) -> Entry {
+extern "C" fn unpack(page: *mut u8, run: usize) -> Entry {
+    let run = run as u64;
     let params = unsafe { BootParams::new(page) };
     console::init(params);
     let p = read_parameters();
@@ -176,7 +176,10 @@ extern "C" fn unpack(page: *mut u8, run: u64) -> Entry {
     if verbose {
         console::line(&[Text("kernel at "), Hex(at), Text(", moved by "), Hex(delta)]);
     }
-    Entry { at: at + entry as u64, in_32_bits: u64::from(p.has(BITS32)) }
+    #[cfg(target_arch = "x86_64")]
+    return Entry { at: at + entry as u64, in_32_bits: u64::from(p.has(BITS32)) };
+    #[cfg(target_arch = "x86")]
+    return at as usize + entry;
 }
 
 /// Command line and RAM disk that are built in.

@@ -30,15 +30,22 @@ unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, len: usize) -> *mut u8
 }
 
 /// Forwards, a byte at a time as far as anybody can see.
+#[cfg(target_arch = "x86_64")]
 unsafe fn copy(to: *mut u8, from: *const u8, len: usize) {
     unsafe {
-        #[cfg(target_arch = "x86_64")]
         asm!("rep movsb", inout("rcx") len => _, inout("rdi") to => _, inout("rsi") from => _,
              options(nostack, preserves_flags));
-        // LLVM has ESI for itself.
-        #[cfg(target_arch = "x86")]
-        asm!("xchg esi, {0}", "rep movsb", "mov esi, {0}", inout(reg) from => _, inout("ecx") len => _,
-             inout("edi") to => _, options(nostack, preserves_flags));
+    }
+}
+
+/// The same; CPUs of 32 bits copy words four times as fast as bytes. ESI is the compiler's: nobody else can name it, and
+/// it may have any operand in it that has no register of its own.
+#[cfg(target_arch = "x86")]
+unsafe fn copy(to: *mut u8, from: *const u8, len: usize) {
+    unsafe {
+        asm!("xchg esi, eax", "mov edx, ecx", "shr ecx, 2", "rep movsd", "mov ecx, edx", "and ecx, 3", "rep movsb",
+             "mov esi, eax", inout("eax") from => _, inout("ecx") len => _, out("edx") _, inout("edi") to => _,
+             options(nostack));
     }
 }
 
@@ -48,22 +55,30 @@ unsafe extern "C" fn memmove(to: *mut u8, from: *const u8, len: usize) -> *mut u
         unsafe { copy(to, from, len) };
         return to;
     }
+    let (last_to, last_from) = (to.wrapping_add(len).wrapping_sub(1), from.wrapping_add(len).wrapping_sub(1));
+    #[cfg(target_arch = "x86_64")]
     unsafe {
-        #[cfg(target_arch = "x86_64")]
-        asm!("std", "rep movsb", "cld", inout("rcx") len => _, inout("rdi") to.wrapping_add(len).wrapping_sub(1) => _,
-             inout("rsi") from.wrapping_add(len).wrapping_sub(1) => _, options(nostack));
-        #[cfg(target_arch = "x86")]
-        asm!("xchg esi, {0}", "std", "rep movsb", "cld", "mov esi, {0}",
-             inout(reg) from.wrapping_add(len).wrapping_sub(1) => _, inout("ecx") len => _,
-             inout("edi") to.wrapping_add(len).wrapping_sub(1) => _, options(nostack));
+        asm!("std", "rep movsb", "cld", inout("rcx") len => _, inout("rdi") last_to => _, inout("rsi") last_from => _,
+             options(nostack));
+    }
+    #[cfg(target_arch = "x86")]
+    unsafe {
+        asm!("xchg esi, eax", "std", "rep movsb", "cld", "mov esi, eax", inout("eax") last_from => _,
+             inout("ecx") len => _, inout("edi") last_to => _, options(nostack));
     }
     to
 }
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn memset(to: *mut u8, value: i32, len: usize) -> *mut u8 {
+    #[cfg(target_arch = "x86_64")]
     unsafe {
         asm!("rep stosb", inout("rcx") len => _, inout("rdi") to => _, in("al") value as u8,
+             options(nostack, preserves_flags));
+    }
+    #[cfg(target_arch = "x86")]
+    unsafe {
+        asm!("rep stosb", inout("ecx") len => _, inout("edi") to => _, in("al") value as u8,
              options(nostack, preserves_flags));
     }
     to

@@ -79,13 +79,37 @@ impl Tables {
         }
     }
 
-    /// For CR3.
-    pub fn root(&self) -> u64 {
-        self.root as u64
-    }
-
     /// Puts them to use.
     pub fn load(&self) {
         unsafe { asm!("mov cr3, {}", in(reg) self.root as u64, options(nostack, preserves_flags)) }
+    }
+
+    /// Goes on in the copy of the stub that is at `run`, with these tables.
+    ///
+    /// # Safety
+    /// EFI's boot services have ended.
+    pub unsafe fn leave(&self, run: u64, page: u64) -> ! {
+        unsafe extern "C" {
+            static moved: u8;
+        }
+        /// Pages that are global outlive their tables; shadow stacks know nothing of our jumps.
+        const PGE_CET: u64 = 1 << 7 | 1 << 23;
+        unsafe {
+            asm!(
+                "cli",
+                "mov rax, cr4",
+                "and rax, {keep}",
+                "mov cr4, rax",
+                "mov cr3, {root}",
+                "jmp {to}",
+                keep = in(reg) !PGE_CET,
+                root = in(reg) self.root as u64,
+                // Scratch: an asm block that does not return has no outputs.
+                in("rax") 0,
+                to = in(reg) (&raw const moved) as u64 - crate::base() + run,
+                in("rdi") page,
+                options(noreturn),
+            )
+        }
     }
 }

@@ -15,8 +15,8 @@ use crate::random::Random;
 const KERNEL_IMAGE_SIZE: u64 = 1 << 30;
 /// A kernel is moved down to here at the lowest, as Linux does it.
 const LOWEST: u64 = 512 << 20;
-/// Behind this, four levels of page tables do not reach (Linux `MAXMEM`).
-const HIGHEST: u64 = 1 << 46;
+/// Behind this, four levels of page tables do not reach (Linux `MAXMEM`); or what a CPU of 32 bits reaches.
+const HIGHEST: u64 = if cfg!(target_arch = "x86_64") { 1 << 46 } else { 1 << 32 };
 
 /// What was decided.
 pub struct Decision {

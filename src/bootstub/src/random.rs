@@ -1,18 +1,72 @@
 //! Numbers that an attacker cannot guess, as far as a CPU without a running system has them.
 
+#[cfg(target_arch = "x86")]
+use core::arch::x86::{__cpuid, _rdtsc};
+#[cfg(target_arch = "x86_64")]
 use core::arch::x86_64::{__cpuid, _rdtsc};
 
+/// The time stamp counter, which every CPU of 64 bits has.
+#[cfg(target_arch = "x86_64")]
+fn time() -> u64 {
+    unsafe { _rdtsc() }
+}
+
+/// The features that CPUID tells of: EDX and ECX. Zeros for a 486 without it.
+#[cfg(target_arch = "x86")]
+fn features() -> (u32, u32) {
+    const ID: u32 = 1 << 21;
+    let changed: u32;
+    unsafe {
+        core::arch::asm!(
+            "pushfd", "pop {0}", "mov {1}, {0}", "xor {0}, {id}", "push {0}", "popfd", "pushfd", "pop {0}", "push {1}",
+            "popfd", "xor {0}, {1}", out(reg) changed, out(reg) _, id = const ID,
+        );
+    }
+    if changed & ID == 0 {
+        return (0, 0);
+    }
+    let found = __cpuid(1);
+    (found.edx, found.ecx)
+}
+
+/// The time stamp counter, or the count of the PC's timer.
+#[cfg(target_arch = "x86")]
+fn time() -> u64 {
+    const TSC: u32 = 1 << 4;
+    if features().0 & TSC != 0 {
+        return unsafe { _rdtsc() };
+    }
+    let (low, high): (u8, u8);
+    unsafe {
+        // Latches the count of the first channel.
+        core::arch::asm!("out 0x43, al", in("al") 0u8, options(nostack, preserves_flags));
+        core::arch::asm!("in al, 0x40", out("al") low, options(nostack, preserves_flags));
+        core::arch::asm!("in al, 0x40", out("al") high, options(nostack, preserves_flags));
+    }
+    u64::from(u16::from_le_bytes([low, high]))
+}
+
+#[cfg(target_arch = "x86_64")]
+fn has_rdrand() -> bool {
+    __cpuid(1).ecx & 1 << 30 != 0
+}
+
+#[cfg(target_arch = "x86")]
+fn has_rdrand() -> bool {
+    features().1 & 1 << 30 != 0
+}
+
 fn rdrand() -> Option<u64> {
-    if __cpuid(1).ecx & 1 << 30 == 0 {
+    if !has_rdrand() {
         return None;
     }
     for _ in 0..10 {
-        let (value, good): (u64, u8);
+        let (value, good): (usize, u8);
         unsafe {
             core::arch::asm!("rdrand {}", "setc {}", out(reg) value, out(reg_byte) good, options(nomem, nostack));
         }
         if good != 0 {
-            return Some(value);
+            return Some(value as u64);
         }
     }
     None
@@ -39,7 +93,7 @@ impl Random {
     }
 
     pub fn next(&mut self) -> u64 {
-        self.0 = mix(self.0 ^ unsafe { _rdtsc() });
+        self.0 = mix(self.0 ^ time());
         self.0 = mix(self.0.wrapping_add(0x9e37_79b9_7f4a_7c15) ^ rdrand().unwrap_or(0));
         self.0
     }

@@ -9,6 +9,7 @@
 	.set	STACK_SIZE, 1024
 	.set	LOADED_HIGH, 1
 	.set	CAN_USE_HEAP, 0x80
+	.set	KERNEL_64, 1			/* xloadflags */
 	.set	OLD_CMDLINE_MAGIC, 0xa33f
 
 	/* boot_params */
@@ -138,10 +139,10 @@ main:
 	rep movsb
 	call	old_command_line
 	call	check_cpu
+	call	get_ist
 	call	tell_bios
 	call	get_memory
 	call	get_keyboard
-	call	get_ist
 	call	get_video
 	jmp	go_protected
 
@@ -165,8 +166,9 @@ old_command_line:
 	movl	%eax, boot_params + BP_CMD_LINE_PTR
 1:	ret
 
-/* CPUID there? Long mode? */
+/* CPUID there? Long mode, if the kernel is entered in it? BP: the CPU's family, 0 when there is no CPUID. */
 check_cpu:
+	xorw	%bp, %bp
 	pushfl
 	popl	%eax
 	movl	%eax, %ecx
@@ -180,6 +182,11 @@ check_cpu:
 	popfl
 	testl	$0x200000, %eax
 	jz	1f
+	movl	$1, %eax
+	cpuid
+	movb	%ah, %al
+	andw	$0xf, %ax
+	movw	%ax, %bp
 	movl	$0x80000000, %eax
 	cpuid
 	cmpl	$0x80000001, %eax
@@ -187,13 +194,16 @@ check_cpu:
 	movl	$0x80000001, %eax
 	cpuid
 	btl	$29, %edx
-	jnc	1f
-	ret
+	jc	2f
 1:	movw	$msg_cpu, %si
-	jmp	fail
+	testb	$KERNEL_64, xloadflags
+	jnz	fail
+2:	ret
 
 /* The BIOS may wish to know that we go to long mode. */
 tell_bios:
+	testb	$KERNEL_64, xloadflags
+	jz	2b
 	movw	$0xec00, %ax
 	movw	$2, %bx
 	jmp	bios15
@@ -285,8 +295,10 @@ get_keyboard:
 	int	$0x16
 	ret
 
-/* Intel SpeedStep; only CPUs from the Pentium II on are asked, which all are. */
+/* Intel SpeedStep; only CPUs from the Pentium II on are asked. BP: the family. */
 get_ist:
+	cmpw	$6, %bp
+	jb	1f
 	movl	$0xe980, %eax
 	movl	$0x47534943, %edx
 	stc

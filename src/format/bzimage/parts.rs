@@ -88,6 +88,8 @@ pub(crate) struct Standalone<'a, 's> {
     pub setup_type_max: u32,
     /// Be a program for UEFI firmware, too.
     pub efi: bool,
+    /// A program for 32-bit firmware, behind the boot stub for CPUs of 64 bits; with [`efi`](Self::efi).
+    pub mixed: Option<&'s BootStub>,
     /// Contents of the section `.sbat` for UEFI; empty for none.
     pub sbat: Cow<'a, [u8]>,
     /// Whether to leave out what follows the setup.
@@ -164,6 +166,8 @@ pub(crate) enum Details {
         codec: Codec,
         /// What the stub is told.
         parameters: Parameters,
+        /// The stub is for CPUs of 64 bits.
+        is_64: bool,
     },
 }
 

@@ -10,7 +10,10 @@ use super::efi;
 use super::kernel_info;
 use super::parse::Setup;
 use super::parts::{Built, Details, Error, OLDEST_STANDALONE, Standalone};
-use super::raw::{LOADED_HIGH, XLF_5LEVEL, XLF_5LEVEL_ENABLED, XLF_CAN_BE_LOADED_ABOVE_4G, XLF_KERNEL_64, offset_of};
+use super::raw::{
+    LOADED_HIGH, XLF_5LEVEL, XLF_5LEVEL_ENABLED, XLF_CAN_BE_LOADED_ABOVE_4G, XLF_EFI_HANDOVER_32, XLF_KERNEL_64,
+    offset_of,
+};
 use crate::bytes::{Align, FieldError, FieldWriter, Patch, len64, slice};
 use crate::elf::{self, Elf, FlatOptions, flatten};
 use crate::format::pe;
@@ -41,14 +44,16 @@ fn builtin_symbol(name: &str) -> Result<u64, Error> {
 /// [`Error`].
 pub(super) fn plan<'a>(given: &Setup<'_>, parts: Standalone<'a, '_>, crc: bool) -> Result<Built<'a>, Error> {
     let stub = parts.stub;
-    let payload_at = stub.early_end;
+    let mixed = parts.mixed.filter(|_| parts.efi);
+    let payload_at = stub.early_end.saturating_add(mixed.map_or(0, |mixed| mixed.memory));
     let initrd = joined(&parts.initrd);
     let cmdline_at = payload_at.saturating_add(len64(&parts.payload));
     let cmdline_end = cmdline_at.saturating_add(len64(&parts.cmdline));
     let initrd_at = cmdline_end.next_multiple_of(16);
     let crc = crc && !parts.efi;
     let tail = if crc { 4 } else { 0 };
-    let sbat_at = initrd_at.saturating_add(initrd.len).saturating_add(tail).next_multiple_of(efi::FILE_ALIGNMENT);
+    let compat_at = initrd_at.saturating_add(initrd.len).saturating_add(tail).next_multiple_of(efi::FILE_ALIGNMENT);
+    let sbat_at = compat_at.saturating_add(if mixed.is_some() { efi::FILE_ALIGNMENT } else { 0 });
     let file_len = sbat_at.saturating_add(len64(&parts.sbat)).next_multiple_of(efi::FILE_ALIGNMENT);
     let sizes = Sizes {
         unpacked: parts.parameters.unpacked_len,
@@ -80,10 +85,12 @@ pub(super) fn plan<'a>(given: &Setup<'_>, parts: Standalone<'a, '_>, crc: bool) 
         ..parts.parameters
     };
 
-    let (setup, patches) = setup(given, &parts, &parameters, sbat_at)?;
+    let (setup, patches) = setup(given, &parts, &parameters, compat_at)?;
     let setup_len = len64(&setup);
-    let head = head(stub, &parameters, parts.setup_type_max, Setup::parse(&setup)?.header_bytes())?;
-    let details = Details::Standalone { codec: parts.codec, parameters };
+    let told = |stub| head(stub, &parameters, parts.setup_type_max, Setup::parse(&setup)?.header_bytes());
+    let (head, mixed_head) = (told(stub)?, mixed.map(told).transpose()?);
+    let compat = mixed.map(|mixed| efi::compat(setup_len + stub.memory, mixed.efi_pe_entry));
+    let details = Details::Standalone { codec: parts.codec, parameters, is_64: stub.is_64 };
     let kernel_version = Some(parts.version);
     let mut reserver = Reserver::new();
     reserver.bytes(setup)?;
@@ -92,7 +99,9 @@ pub(super) fn plan<'a>(given: &Setup<'_>, parts: Standalone<'a, '_>, crc: bool) 
         return Ok(Built { plan: reserver.finish(), patches, kernel_version, details });
     }
     reserver.bytes(head)?;
-    reserver.fill_to("the boot stub", setup_len + payload_at, 0)?;
+    reserver.fill_to("the boot stub", setup_len + stub.early_end, 0)?;
+    reserver.bytes(mixed_head.unwrap_or_default())?;
+    reserver.fill_to("the program for 32-bit firmware", setup_len + payload_at, 0)?;
     reserver.bytes(parts.payload)?;
     reserver.bytes(parts.cmdline)?;
     reserver.fill_to("the command line", setup_len + initrd_at, 0)?;
@@ -102,6 +111,10 @@ pub(super) fn plan<'a>(given: &Setup<'_>, parts: Standalone<'a, '_>, crc: bool) 
     }
     let end = setup_len + file_len;
     let sbat_len = len64(&parts.sbat);
+    if let Some(compat) = compat {
+        reserver.fill_to("the RAM disk", setup_len + compat_at, 0)?;
+        reserver.bytes(compat)?;
+    }
     if !parts.sbat.is_empty() {
         reserver.fill_to("the RAM disk", setup_len + sbat_at, 0)?;
         reserver.bytes(parts.sbat)?;
@@ -182,7 +195,7 @@ fn setup(
     given: &Setup<'_>,
     parts: &Standalone<'_, '_>,
     p: &Parameters,
-    sbat_at: u64,
+    compat_at: u64,
 ) -> Result<(Vec<u8>, Vec<Patch>), Error> {
     if given.version() < OLDEST_STANDALONE {
         return Err(Error::OldSetup { found: given.version() });
@@ -205,30 +218,40 @@ fn setup(
         // Without an EFI entry there must be no sign of one.
         bytes.iter_mut().take(2).for_each(|byte| *byte = 0xff);
     }
-    let padded = Align::PAGE.up(len64(&bytes)).unwrap_or(u64::MAX);
+    let mixed = parts.mixed.filter(|_| parts.efi);
+    // The boot sector has no room for so many sections.
+    let pe_at = mixed.map_or(efi::PE_AT, |_| len64(&bytes).next_multiple_of(8));
+    let end = len64(&bytes).max(pe_at + mixed.map_or(0, |_| efi::HEADER_MAX));
+    let padded = Align::PAGE.up(end).unwrap_or(u64::MAX);
     bytes.resize(layout::usize_or_max(padded), 0);
 
     let mut out = FieldWriter::new(bytes);
     if let Some(entry) = parts.stub.efi_pe_entry.filter(|_| parts.efi) {
         let stub = parts.stub;
         let layout = efi::EfiSizes {
+            is_64: stub.is_64,
             setup: padded,
             code: stub.data_at,
             data: stub.early_end.saturating_sub(stub.data_at),
             data_memory: stub.memory.saturating_sub(stub.data_at),
-            payload: sbat_at.saturating_sub(stub.early_end),
+            mixed: mixed.map(|mixed| [mixed.data_at, mixed.memory.saturating_sub(mixed.data_at)]),
+            payload: compat_at.saturating_sub(p.payload_at),
             sbat: len64(&parts.sbat),
             entry,
         };
-        efi::write_header(&mut out, &layout)?;
+        efi::write_header(&mut out, pe_at, &layout)?;
     }
     let sectors = u8::try_from(padded / 512 - 1)
         .map_err(|_| FieldError::range("setup_sects", offset_of("setup_sects"), padded / 512 - 1, 4..=255))?;
     let moves = p.has(RELOCATABLE);
     let step = u8::try_from(p.align.trailing_zeros()).unwrap_or(0);
-    let mut xloadflags = XLF_KERNEL_64;
+    // The stub's own, whatever the kernel is. By it the built-in setup knows what CPU to ask for.
+    let mut xloadflags = if parts.stub.is_64 { XLF_KERNEL_64 } else { 0 };
     if !p.has(BITS32) {
         xloadflags |= XLF_CAN_BE_LOADED_ABOVE_4G;
+    }
+    if mixed.is_some() {
+        xloadflags |= XLF_EFI_HANDOVER_32;
     }
     if p.has(FIVE_LEVELS) {
         xloadflags |= XLF_5LEVEL | XLF_5LEVEL_ENABLED;
@@ -265,7 +288,8 @@ fn setup(
     let upper = u32::try_from(p.load_min >> 32).unwrap_or(u32::MAX);
     out.u32("pref_address (upper half)", offset_of("pref_address") + 4, upper)?;
     put32(&mut out, "init_size", p.init_size)?;
-    put32(&mut out, "handover_offset", 0)?;
+    let handover = mixed.and_then(|mixed| mixed.efi_handover_entry).map(|entry| parts.stub.early_end + entry);
+    put32(&mut out, "handover_offset", handover.unwrap_or(0))?;
     if version >= 0x20f {
         put32(&mut out, "kernel_info_offset", parts.stub.kernel_info_at)?;
     }

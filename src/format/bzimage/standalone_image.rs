@@ -4,12 +4,12 @@
 
 use super::kernel_info;
 use super::parse::BzImage;
-use super::raw::{BOOT_PARAMS_HEADER_END, HEADER_AT, offset_of};
+use super::raw::{BOOT_PARAMS_HEADER_END, HEADER_AT, XLF_KERNEL_64, offset_of};
 use crate::bytes::{Cursor, len64, slice};
 use crate::finding::{Checks, rules};
 use crate::format::footprint::{Footprint, Stage};
 use crate::layout::{RegionKind, usize_or_max};
-use crate::stub::builtin::{BootStub, Unpacker};
+use crate::stub::builtin::{BootStub, MIXED, Unpacker};
 use crate::stub::load;
 use crate::stub::memory::{self, Layout, Sizes, align_up};
 use crate::stub::parameters::{self, Parameters, RELOCATABLE};
@@ -49,7 +49,9 @@ pub(crate) struct StandaloneImage {
     /// File offset of the parameters.
     pub(crate) at: u64,
     /// Which of this kimage's boot stubs it is, byte for byte; `None` for one of another version.
-    pub(crate) unpacker: Option<Unpacker>,
+    unpacker: Option<Unpacker>,
+    /// It is for CPUs of 64 bits.
+    pub(crate) is_64: bool,
     /// File offset of the copy of the setup's header, in a stub that is known.
     header_copy_at: Option<u64>,
 }
@@ -75,11 +77,13 @@ impl StandaloneImage {
         }
         let parameters = Parameters::from_words(&words)?;
         let at = u64::try_from(at).ok()?;
-        let known = Unpacker::ALL.into_iter().find_map(|unpacker| Some((unpacker, same(stub, unpacker, at)?)));
+        let all = [true, false].into_iter().flat_map(|is_64| Unpacker::ALL.map(|unpacker| (unpacker, is_64)));
+        let known = all.into_iter().find_map(|(unpacker, is_64)| Some((unpacker, same(stub, unpacker, is_64, at)?)));
         Some(StandaloneImage {
             parameters,
             at: start + at,
             unpacker: known.as_ref().map(|known| known.0),
+            is_64: known.as_ref().map_or(image.setup().xloadflag(XLF_KERNEL_64) == Some(true), |(_, stub)| stub.is_64),
             header_copy_at: known.map(|known| start + known.1.setup_header_at),
         })
     }
@@ -173,6 +177,11 @@ impl StandaloneImage {
         checks
     }
 
+    /// The CPUs that it runs on.
+    pub(crate) fn cpu(&self) -> &'static str {
+        stub_cpu(self.is_64)
+    }
+
     /// The command line that is built in; empty for none.
     pub(crate) fn cmdline<'i>(&self, image: &BzImage<'i>) -> &'i [u8] {
         let at = image.system_range().0.saturating_add(self.parameters.cmdline_at);
@@ -180,10 +189,26 @@ impl StandaloneImage {
     }
 }
 
+/// The CPUs that a boot stub of ours is for.
+pub(crate) fn stub_cpu(is_64: bool) -> &'static str {
+    if is_64 { "x86-64" } else { "486 or later" }
+}
+
 /// The stub of this name if it is `found`, but for what the packer writes into it.
-fn same(found: &[u8], unpacker: Unpacker, parameters_at: u64) -> Option<BootStub> {
-    let stub = BootStub::read(unpacker.elf()).ok()?;
-    let found = slice(found, 0, len64(&stub.bytes))?;
+fn same(found: &[u8], unpacker: Unpacker, is_64: bool, parameters_at: u64) -> Option<BootStub> {
+    let stub = BootStub::read(unpacker.elf(is_64)).ok()?;
+    if stub.parameters_at != parameters_at {
+        return None;
+    }
+    // What stands between it and the payload is the program for 32-bit firmware, if anything.
+    let behind = slice(found, stub.early_end, len64(found).checked_sub(stub.early_end)?)?;
+    let is_known = behind.is_empty() || BootStub::read(MIXED).is_ok_and(|mixed| is_as_built(behind, &mixed));
+    (is_known && is_as_built(found, &stub)).then_some(stub)
+}
+
+/// Is it this code, but for what the packer writes into it?
+fn is_as_built(found: &[u8], stub: &BootStub) -> bool {
+    let Some(found) = slice(found, 0, len64(&stub.bytes)) else { return false };
     let written = [
         (stub.parameters_at, len64(&[0; parameters::LEN])),
         (stub.setup_header_at, BOOT_PARAMS_HEADER_END - HEADER_AT),
@@ -192,9 +217,7 @@ fn same(found: &[u8], unpacker: Unpacker, parameters_at: u64) -> Option<BootStub
     ]
     .map(|(at, len)| usize_or_max(at)..usize_or_max(at.saturating_add(len)));
     let mut pairs = found.iter().zip(&stub.bytes).enumerate();
-    let is_same = stub.parameters_at == parameters_at
-        && pairs.all(|(at, (one, other))| one == other || written.iter().any(|place| place.contains(&at)));
-    is_same.then_some(stub)
+    pairs.all(|(at, (one, other))| one == other || written.iter().any(|place| place.contains(&at)))
 }
 
 /// For messages.

@@ -10,6 +10,8 @@ use std::ops::Range;
 
 /// `Machine` of x86-64.
 pub(crate) const MACHINE_AMD64: u16 = 0x8664;
+/// `IMAGE_FILE_MACHINE_I386`.
+pub(crate) const MACHINE_I386: u16 = 0x14c;
 /// `IMAGE_FILE_MACHINE_LOONGARCH32` and `IMAGE_FILE_MACHINE_LOONGARCH64`.
 pub(crate) const MACHINE_LOONGARCH32: u16 = 0x6232;
 pub(crate) const MACHINE_LOONGARCH64: u16 = 0x6264;

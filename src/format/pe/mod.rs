@@ -8,8 +8,8 @@ pub(crate) mod write;
 
 pub(crate) use check::RULES;
 pub(crate) use file::{
-    MACHINE_AMD64, MACHINE_LOONGARCH32, MACHINE_LOONGARCH64, NX_COMPAT, SECTION_EXECUTE, SECTION_READ, SECTION_WRITE,
-    machine_name, removable_name,
+    MACHINE_AMD64, MACHINE_I386, MACHINE_LOONGARCH32, MACHINE_LOONGARCH64, NX_COMPAT, SECTION_EXECUTE, SECTION_READ,
+    SECTION_WRITE, machine_name, removable_name,
 };
 pub use file::{Pe, PeSection};
 

@@ -7,11 +7,16 @@
 //! PE specification 8.3; arch/x86/boot/header.S, drivers/firmware/efi/libstub/zboot-header.S and include/linux/pe.h of
 //! Linux 6.12.
 
-use super::{E_LFANEW, E_MAGIC, NX_COMPAT, OPTIONAL_AT, PE32_PLUS, SECTION_LEN, SECTION_PLACES, SIGNATURE, offset_of};
+use super::{
+    E_LFANEW, E_MAGIC, MACHINE_I386, NX_COMPAT, OPTIONAL_AT, PE32, PE32_PLUS, SECTION_LEN, SECTION_PLACES, SIGNATURE,
+    offset_of,
+};
 use crate::bytes::{FieldError, FieldWriter};
 
 /// Bytes that `e_lfanew` leaves for the MS-DOS header; Linux has the PE header here.
-const PE_AT: u64 = 0x40;
+pub(crate) const PE_AT: u64 = 0x40;
+/// Bytes of a header with eight sections.
+pub(crate) const HEADER_MAX: u64 = OPTIONAL_AT + 112 + 8 * DIRECTORIES as u64 + 8 * SECTION_LEN;
 /// `LINUX_PE_MAGIC`, for boot loaders that look for Linux.
 const LINUX_PE_MAGIC: u32 = 0x8182_23cd;
 /// `LINUX_EFISTUB_MAJOR_VERSION`: the initrd is asked for by `LoadFile2`, memory may be above 4 GiB.
@@ -21,8 +26,7 @@ const CHARACTERISTICS: u16 = 0x0206;
 const SUBSYSTEM_EFI_APPLICATION: u16 = 10;
 /// Data directories, all empty; a signature goes into the fifth.
 const DIRECTORIES: u16 = 6;
-const OPTIONAL_HEADER: u16 = 112 + 8 * DIRECTORIES;
-/// In memory, and the headers, too: the first section begins here, in the file and in memory.
+/// In memory, and the headers, too.
 pub(crate) const SECTION_ALIGNMENT: u64 = 4096;
 /// In the file.
 pub(crate) const FILE_ALIGNMENT: u64 = 512;
@@ -43,6 +47,11 @@ pub(crate) struct NewSection {
 
 /// What the header says besides what is the same for all.
 pub(crate) struct NewHeader<'s> {
+    /// File offset; [`PE_AT`], unless there is no room.
+    pub(crate) at: u64,
+    /// Bytes up to the first section, in the file and in memory.
+    pub(crate) headers: u64,
+    /// PE32 for an i386, else PE32+.
     pub(crate) machine: u16,
     /// Where the firmware enters, from the first byte in memory.
     pub(crate) entry: u64,
@@ -52,25 +61,27 @@ pub(crate) struct NewHeader<'s> {
     pub(crate) sections: &'s [NewSection],
 }
 
-/// Writes the header to the first bytes of a file, which are zero where it stands.
+/// Writes the header to a file whose bytes are zero where it stands.
 ///
 /// # Errors
 /// [`FieldError`] where a number does not fit, or the header does not.
 pub(crate) fn write_header(out: &mut FieldWriter, header: &NewHeader<'_>) -> Result<(), FieldError> {
     out.u16("MZ", 0, E_MAGIC)?;
     out.u32("LINUX_PE_MAGIC", 0x38, LINUX_PE_MAGIC)?;
-    out.narrow("e_lfanew", E_LFANEW, PE_AT)?;
+    out.narrow("e_lfanew", E_LFANEW, header.at)?;
 
-    let place = |field: &str| PE_AT + offset_of(field);
+    let place = |field: &str| header.at + offset_of(field);
     // COFF file header
-    out.u32("PE signature", PE_AT, SIGNATURE)?;
+    out.u32("PE signature", header.at, SIGNATURE)?;
     out.u16("Machine", place("Machine"), header.machine)?;
-    out.u16("SizeOfOptionalHeader", place("SizeOfOptionalHeader"), OPTIONAL_HEADER)?;
+    let (magic, directories_at) = if header.machine == MACHINE_I386 { (PE32, 96) } else { (PE32_PLUS, 112) };
+    let optional_header = directories_at + 8 * DIRECTORIES;
+    out.u16("SizeOfOptionalHeader", place("SizeOfOptionalHeader"), optional_header)?;
     out.u16("Characteristics", place("Characteristics"), CHARACTERISTICS)?;
 
     // Section table
-    let mut at = PE_AT + OPTIONAL_AT + u64::from(OPTIONAL_HEADER);
-    let (mut memory, mut file, mut count) = (SECTION_ALIGNMENT, SECTION_ALIGNMENT, 0);
+    let mut at = header.at + OPTIONAL_AT + u64::from(optional_header);
+    let (mut memory, mut file, mut count) = (header.headers, header.headers, 0);
     for section in header.sections.iter().filter(|section| section.len.0 != 0) {
         let mut name = [0; 8];
         name.iter_mut().zip(section.name.bytes()).for_each(|(to, from)| *to = from);
@@ -90,10 +101,10 @@ pub(crate) fn write_header(out: &mut FieldWriter, header: &NewHeader<'_>) -> Res
 
     // Optional header
     let (code_at, code_len) = header.code;
-    out.u16("Magic", place("Magic"), PE32_PLUS)?;
+    out.u16("Magic", place("Magic"), magic)?;
     out.u16("MajorLinkerVersion", place("MajorLinkerVersion"), 0x1402)?;
     out.narrow("SizeOfCode", place("SizeOfCode"), code_len)?;
-    out.narrow("SizeOfInitializedData", place("SizeOfInitializedData"), memory - SECTION_ALIGNMENT - code_len)?;
+    out.narrow("SizeOfInitializedData", place("SizeOfInitializedData"), memory - header.headers - code_len)?;
     out.narrow("AddressOfEntryPoint", place("AddressOfEntryPoint"), header.entry)?;
     out.narrow("BaseOfCode", place("BaseOfCode"), code_at)?;
     out.narrow("SectionAlignment", place("SectionAlignment"), SECTION_ALIGNMENT)?;
@@ -101,9 +112,11 @@ pub(crate) fn write_header(out: &mut FieldWriter, header: &NewHeader<'_>) -> Res
     out.u16("MajorImageVersion", place("MajorImageVersion"), EFISTUB_VERSION.0)?;
     out.u16("MinorImageVersion", place("MinorImageVersion"), EFISTUB_VERSION.1)?;
     out.narrow("SizeOfImage", place("SizeOfImage"), memory)?;
-    out.narrow("SizeOfHeaders", place("SizeOfHeaders"), SECTION_ALIGNMENT)?;
+    out.narrow("SizeOfHeaders", place("SizeOfHeaders"), header.headers)?;
     out.u16("Subsystem", place("Subsystem"), SUBSYSTEM_EFI_APPLICATION)?;
     out.u16("DllCharacteristics", place("DllCharacteristics"), NX_COMPAT)?;
-    out.u16("NumberOfRvaAndSizes", place("NumberOfRvaAndSizes"), DIRECTORIES)?;
+    // Right in front of them.
+    let count_at = header.at + OPTIONAL_AT + u64::from(directories_at) - 4;
+    out.u16("NumberOfRvaAndSizes", count_at, DIRECTORIES)?;
     Ok(())
 }

@@ -198,6 +198,7 @@ fn boot_stub(image: &BzImage<'_>, described: &mut Described) {
     let fact =
         Fact::new("boot_stub", standalone.to_string()).meaning(format!("the kernel's addresses are {addresses}"));
     described.facts.push(fact.at(standalone.at, u64::try_from(LEN).unwrap_or(0)));
+    described.facts.push(Fact::new("boot_stub_cpu", standalone.cpu()).meaning("that the boot stub needs"));
     let cmdline = standalone.cmdline(image);
     if !cmdline.is_empty() {
         let joins =

@@ -74,8 +74,8 @@ pub(super) fn check(opened: &Opened<'_>, layer: &Layer, checks: &mut Checks) {
     let (setup, header) = (image.setup(), image.setup().header());
     if let Some(flag) = setup.xloadflag(XLF_KERNEL_64) {
         let bits = |wide: bool| if wide { "64 bits" } else { "32 bits" };
-        // Our own boot stub is entered in 64-bit mode for any kernel.
-        let wanted = elf.is_64() || standalone.is_some();
+        // Our own boot stub for 64-bit CPUs is entered in 64-bit mode for any kernel.
+        let wanted = elf.is_64() || standalone.as_ref().is_some_and(|standalone| standalone.is_64);
         checks.expect(&CLASS, offset_of("xloadflags"), flag == wanted, bits(flag), bits(wanted));
     }
     if let (true, Some(release)) = (setup.release().is_some(), vmlinux.facts.get("release")) {

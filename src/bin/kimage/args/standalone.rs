@@ -1,10 +1,10 @@
 //! Options of `kimage bzimage` for images around kimage's own boot stub, and the command line of `kimage elf`.
 
-use super::codec::{ARM_STUB_CODECS, CodecOptions, STUB_CODECS, one_of};
+use super::codec::{ARM_STUB_CODECS, CodecOptions, STUB_CODECS, Word, one_of};
 use super::vendor::hex32;
 use super::{Building, size};
 use clap::{Args, ValueEnum};
-use kimage::assemble::DEFAULT_MAX_MEMORY;
+use kimage::assemble::{DEFAULT_MAX_MEMORY, Firmware};
 use kimage::codec::Codec;
 use std::path::PathBuf;
 
@@ -52,6 +52,13 @@ pub(crate) struct Own {
     /// Make no program for UEFI firmware of it: for BIOS, and for boot loaders that know the boot protocol
     #[arg(long)]
     pub(crate) no_efi: bool,
+    /// Which UEFI firmware it is for; by default the one of as many bits as the kernel
+    ///
+    /// The boot stub goes by it: an image for x64 needs a 64-bit CPU, whoever loads it, and one for ia32 starts on any from the
+    /// 486 on that the kernel is for. A 32-bit kernel can be for either. mixed makes a 64-bit kernel start from 32-bit firmware,
+    /// too, by boot loaders that know .compat or the handover protocol.
+    #[arg(long, value_name = "FIRMWARE", value_parser = one_of(FIRMWARE))]
+    pub(crate) efi: Option<Firmware>,
     /// The contents of the section .sbat, for images that will be signed for UEFI Secure Boot
     #[arg(long, value_name = "FILE", conflicts_with = "no_efi")]
     pub(crate) sbat: Option<PathBuf>,
@@ -59,6 +66,9 @@ pub(crate) struct Own {
     #[arg(long)]
     pub(crate) setup_only: bool,
 }
+
+const FIRMWARE: &[Word<Firmware>] =
+    &[("ia32", Firmware::Ia32, ""), ("x64", Firmware::X64, ""), ("mixed", Firmware::Mixed, "")];
 
 impl Own {
     /// The first option that only makes sense with kimage's own boot stub.
@@ -72,6 +82,7 @@ impl Own {
             (carried.relocs.is_some(), "--relocs"),
             (self.setup_only, "--setup-only"),
             (self.no_efi, "--no-efi"),
+            (self.efi.is_some(), "--efi"),
             (self.sbat.is_some(), "--sbat"),
         ]
         .into_iter()

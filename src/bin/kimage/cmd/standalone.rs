@@ -51,6 +51,7 @@ pub(super) fn bzimage(args: &Bzimage, vmlinux: &Input, setup: Option<&Input>) ->
     let request = StandaloneRequest {
         setup: setup.map(|setup| &**setup),
         efi: !own.no_efi,
+        firmware: own.efi,
         sbat: sbat.as_deref().unwrap_or_default(),
         crc: args.crc == Some(YesNo::Yes),
         setup_only: own.setup_only,

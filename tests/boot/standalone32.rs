@@ -1,0 +1,217 @@
+//! Images of 32-bit kernels around kimage's own boot stub start on CPUs of 32 bits, from BIOS and from 32-bit UEFI firmware;
+//! what needs a 64-bit CPU says so there.
+//!
+//! `KIMAGE_FULL=1` boots every codec on every CPU, and Debian's kernel.
+
+use crate::machine::{self, Console, Cpu, Machine, USER_OK, each, initrd};
+use crate::standalone_efi::disk;
+use crate::support::{self, Tree, debian_kernel, full, missing, put, tempdir, tool};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const CODECS: [&str; 5] = ["lz4", "gzip", "zstd", "xz", "none"];
+/// The kernel trees' 32-bit kernel is for the first; neither has long mode.
+const CPUS: [&str; 2] = ["486", "pentium3"];
+const ARGS: &str = "console=ttyS0 earlyprintk=ttyS0 panic=-1 no_timer_check";
+const CODE: &str = "/usr/share/OVMF/OVMF32_CODE_4M.secboot.fd";
+const VARIABLES: &str = "/usr/share/OVMF/OVMF32_VARS_4M.fd";
+
+fn pc(machine: &str, cpu: &str) -> Option<Command> {
+    Some(machine::pc(&tool("qemu-system-x86_64", "qemu-system-x86")?, machine, cpu, 1, 128))
+}
+
+/// A PC with 32-bit UEFI firmware, which keeps its variables in `dir`.
+fn uefi(dir: &Path, cpu: &str) -> Option<Command> {
+    if !Path::new(CODE).is_file() {
+        missing(&format!("no {CODE} (apt-get install ovmf-ia32)"));
+        return None;
+    }
+    let variables = dir.join(format!("{cpu}.variables"));
+    fs::copy(VARIABLES, &variables).unwrap();
+    let mut command = pc("q35,smm=on", cpu)?;
+    command.args(["-m", "256", "-global", "driver=cfi.pflash01,property=secure,value=on", "-drive"]);
+    command.arg(format!("if=pflash,unit=0,format=raw,readonly=on,file={CODE}")).arg("-drive");
+    command.arg(format!("if=pflash,unit=1,format=raw,file={}", variables.display()));
+    Some(command)
+}
+
+fn i386() -> Option<&'static Tree> {
+    support::tree("i386")
+}
+
+fn make(dir: &Path, name: &str, input: &Path, options: &[&str]) -> PathBuf {
+    support::make(dir, name, "bzimage", &[input], options)
+}
+
+/// The address that the stub said, and by how much it said that the kernel is moved.
+fn placed(console: &Console) -> (u64, u64) {
+    let words = console.line("kimage: kernel at ").split([' ', ',']);
+    let numbers: Vec<u64> = words.filter_map(|word| u64::from_str_radix(word.strip_prefix("0x")?, 16).ok()).collect();
+    (numbers[0], numbers[1])
+}
+
+/// The kernel, moved by chance, is where the stub said: by its own list of memory that is taken.
+#[track_caller]
+fn is_where_it_was_put(console: &Console) -> u64 {
+    let (at, delta) = placed(console);
+    assert_eq!(at, 0x100_0000 + delta);
+    console.says(&[&format!("[0x{at:08x}-"), USER_OK]).never_says("Kernel panic");
+    at
+}
+
+#[test]
+fn every_codec_to_user_space() {
+    let (Some(tree), Some(_)) = (i386(), pc("pc", "486")) else { return };
+    let dir = tempdir();
+    let ramdisk = put(dir.path(), "ramdisk", &initrd(Cpu::I386));
+    let mut jobs = Vec::new();
+    for (index, codec) in CODECS.into_iter().enumerate() {
+        let image = make(dir.path(), codec, &tree.unstripped(), &["--compress", codec]);
+        let cpus = if full() { &CPUS[..] } else { &CPUS[index % 2..][..1] };
+        jobs.extend(cpus.iter().map(|cpu| (image.clone(), *cpu)));
+    }
+    let places = std::sync::Mutex::new(Vec::new());
+    each(&jobs, |(image, cpu)| {
+        let mut command = pc("pc", cpu).unwrap();
+        command.arg("-kernel").arg(image).arg("-initrd").arg(&ramdisk);
+        command.args(["-append", &format!("{ARGS} memblock=debug")]);
+        let what = format!("{} on {cpu}", image.file_name().unwrap().display());
+        let console = Machine::start(&what, &mut command).finish();
+        places.lock().unwrap().push(is_where_it_was_put(&console));
+    });
+    let places = places.into_inner().unwrap();
+    // Of some fifty places, five times the same?
+    assert!(places.iter().any(|at| *at != places[0]), "no chance at all: {places:x?}");
+}
+
+#[test]
+fn from_firmware_of_32_bits() {
+    let dir = tempdir();
+    let (Some(tree), Some(_)) = (i386(), uefi(dir.path(), "any")) else { return };
+    let ramdisk = put(dir.path(), "ramdisk", &initrd(Cpu::I386));
+    let jobs = if full() { &["pentium3", "Nehalem-v1"][..] } else { &["pentium3"] };
+    each(jobs, |cpu| {
+        let image = make(dir.path(), cpu, &tree.unstripped(), &["--compress", "xz"]);
+        let mut command = uefi(dir.path(), cpu).unwrap();
+        command.arg("-kernel").arg(image).arg("-initrd").arg(&ramdisk);
+        command.args(["-append", &format!("{ARGS} memblock=debug")]);
+        let console = Machine::start(&format!("32-bit firmware, {cpu}"), &mut command).finish();
+        console.says(&["efi: EFI v2.", "Secure boot disabled"]).never_says("No EFI runtime");
+        is_where_it_was_put(&console);
+    });
+}
+
+/// An EFI program for 32-bit firmware that has a 64-bit `image` in it, its sections where they are to be in memory, and enters
+/// it where its `.compat` says, with its own handle: as systemd-boot does (src/boot/linux.c there).
+fn by_compat(image: &[u8]) -> Vec<u8> {
+    const PAGE: usize = 0x1000;
+    let word = |at: usize| u32::from_le_bytes(image[at..at + 4].try_into().unwrap());
+    let half = |at: usize| usize::from(u16::from_le_bytes(image[at..at + 2].try_into().unwrap()));
+    let pe = word(0x3c) as usize;
+    let mut memory = vec![0xaf; word(pe + 24 + 56) as usize];
+    let mut entry = 0;
+    for section in (0..half(pe + 6)).map(|index| pe + 24 + half(pe + 20) + 40 * index) {
+        let [space, to, len, from] = [8, 12, 16, 20].map(|field| word(section + field) as usize);
+        memory[to..to + space].fill(0);
+        memory[to..to + len].copy_from_slice(&image[from..from + len]);
+        if image[section..].starts_with(b".compat\0") {
+            // An entry of eight bytes, for an i386, and behind it none.
+            assert_eq!((image[from], image[from + 1], half(from + 2), image[from + 8]), (1, 8, 0x14c, 0));
+            entry = word(from + 4);
+        }
+    }
+    assert_ne!(entry, 0);
+    // call +0; pop eax; add eax, image + entry - 5; jmp eax
+    let mut code = b"\xe8\0\0\0\0\x58\x05".to_vec();
+    code.extend((PAGE as u32 + entry - 5).to_le_bytes());
+    code.extend(b"\xff\xe0");
+    code.resize(PAGE, 0);
+    code.extend(memory);
+
+    let len = code.len() as u32;
+    let mut program = vec![0; PAGE];
+    let mut put = |at: usize, bytes: &[u8]| program[at..at + bytes.len()].copy_from_slice(bytes);
+    put(0, b"MZ");
+    put(0x3c, &0x40_u32.to_le_bytes());
+    // i386, one section, PE32.
+    put(0x40, b"PE\0\0\x4c\x01\x01\0");
+    put(0x54, b"\xe0\0\x06\x02\x0b\x01");
+    let optional =
+        [(16, 0x1000), (20, 0x1000), (32, 0x1000), (36, 0x1000), (56, 0x1000 + len), (60, 0x1000), (68, 10), (92, 16)];
+    for (field, value) in optional {
+        put(0x58 + field, &u32::to_le_bytes(value));
+    }
+    put(0x138, b".all");
+    for (field, value) in [(8, len), (12, 0x1000), (16, len), (20, 0x1000), (36, 0xe000_0020)] {
+        put(0x138 + field, &value.to_le_bytes());
+    }
+    program.extend(code);
+    program
+}
+
+/// Mixed mode: by the handover protocol, which QEMU's firmware uses, and by the section `.compat`. The kernel calls the
+/// firmware. Without long mode, the firmware goes on.
+#[test]
+fn a_64_bit_kernel_from_firmware_of_32_bits() {
+    let dir = tempdir();
+    // The one with EFI_MIXED.
+    let (Some(tree), Some(_)) = (support::tree("6.12-x86_64"), uefi(dir.path(), "any")) else { return };
+    let ramdisk = put(dir.path(), "ramdisk", &initrd(Cpu::X86_64));
+    let given = make(dir.path(), "given", &tree.unstripped(), &["--efi", "mixed", "--compress", "lz4"]);
+    let options = ["--efi", "mixed", "--cmdline", ARGS, "--initrd", ramdisk.to_str().unwrap()];
+    let built_in = make(dir.path(), "built-in", &tree.unstripped(), &options);
+    let program = put(dir.path(), "program", &by_compat(&support::read(&built_in)));
+    let Some(disk) = disk(dir.path(), "disk", &[("/EFI/BOOT/BOOTIA32.EFI", &program)]) else { return };
+    each(&["handover", "compat", "no long mode"], |way| {
+        let variables = dir.path().join(format!("{way}.firmware"));
+        fs::create_dir(&variables).unwrap();
+        let mut command = uefi(&variables, if *way == "no long mode" { "pentium3" } else { "Nehalem-v1" }).unwrap();
+        match *way {
+            "compat" => drop(command.arg("-drive").arg(format!("file={},format=raw", disk.display()))),
+            _ => drop(command.arg("-kernel").arg(&given).arg("-initrd").arg(&ramdisk).args(["-append", ARGS])),
+        }
+        let mut machine = Machine::start(way, &mut command);
+        match *way {
+            "no long mode" => drop(machine.wait_for("kimage: this kernel needs a 64-bit (x86-64) CPU")),
+            _ => {
+                let console = machine.finish();
+                console.says(&["efi: EFI v2.", "efi: Freeing EFI boot services memory", USER_OK]);
+                console.never_says("Kernel panic").never_says("No EFI runtime");
+            }
+        }
+    });
+}
+
+/// Who needs long mode says so, on the console, and stops: a 64-bit kernel, and a 32-bit one by the stub for 64-bit CPUs.
+#[test]
+fn what_needs_64_bits() {
+    let (Some(tree), Some(_)) = (i386(), pc("pc", "486")) else { return };
+    let dir = tempdir();
+    let mut jobs =
+        vec![("pentium3", make(dir.path(), "x64", &tree.unstripped(), &["--efi", "x64", "--compress", "lz4"]))];
+    if let Some(tree) = support::tree("6.1-x86_64") {
+        jobs.push(("486", make(dir.path(), "64", &tree.unstripped(), &["--compress", "lz4"])));
+    }
+    each(&jobs, |(cpu, image)| {
+        let mut command = pc("pc", cpu).unwrap();
+        let mut machine = Machine::start(cpu, command.arg("-kernel").arg(image).args(["-append", ARGS]));
+        machine.wait_for("kimage: this kernel needs a 64-bit (x86-64) CPU");
+    });
+}
+
+/// A distribution's kernel, out of its own image.
+#[test]
+fn debians_kernel() {
+    if !full() {
+        return; // no gap: a long boot, of what every_codec_to_user_space does with a small kernel
+    }
+    let (Some(kernel), Some(_)) = (debian_kernel("bookworm-i386-686"), pc("pc", "pentium3")) else { return };
+    let dir = tempdir();
+    let ramdisk = put(dir.path(), "ramdisk", &initrd(Cpu::I386));
+    let image = make(dir.path(), "image", &kernel, &["--compress", "lz4"]);
+    let mut command = pc("pc", "pentium3").unwrap();
+    command.arg("-kernel").arg(image).arg("-initrd").arg(&ramdisk);
+    command.args(["-append", &format!("{ARGS} memblock=debug")]);
+    is_where_it_was_put(&Machine::start("Debian's 686", &mut command).finish());
+}
