@@ -67,9 +67,7 @@ fn a_486_knows_every_instruction() {
     let mut stubs = 0;
     for (name, _) in manifest()["files"].as_object().unwrap() {
         let path = root().join("src/stub/builtin").join(name);
-        // Class and CPU: 32 bits, 80386.
-        let file = read(&path);
-        if file[4] != 1 || file[18] != 3 {
+        if !name.contains("-i486") {
             continue;
         }
         stubs += 1;
