@@ -42,8 +42,19 @@ struct Bits {
 pub const MARGIN: usize = 8;
 
 impl Bits {
-    /// At least 25 bits. Fails at the end of the input.
+    /// At least 16 bits, in one step.
     #[inline(always)]
+    fn half(&mut self) {
+        if self.count < 16 {
+            // SAFETY: as for `fill`.
+            let (low, high) = unsafe { (*self.next, *self.next.add(1)) };
+            self.hold |= (u32::from(low) | u32::from(high) << 8) << self.count;
+            self.next = unsafe { self.next.add(2) };
+            self.count += 16;
+        }
+    }
+
+    /// At least 25 bits.
     fn fill(&mut self) {
         while self.count < 25 {
             // SAFETY: the users look at the end often enough for the margin.
@@ -243,11 +254,19 @@ unsafe fn repeat(mut to: *mut u8, distance: usize, len: usize) {
                     *to = *from;
                     (to, from) = (to.add(1), from.add(1));
                 }
-                let last = end.wrapping_sub(2 * size_of::<$number>());
+                let last = end.wrapping_sub(4 * size_of::<$number>());
+                while to <= last {
+                    let (into, of) = (to.cast::<$number>(), from.cast::<$number>());
+                    *into = *of;
+                    *into.add(1) = *of.add(1);
+                    *into.add(2) = *of.add(2);
+                    *into.add(3) = *of.add(3);
+                    (to, from) = (to.add(4 * size_of::<$number>()), from.add(4 * size_of::<$number>()));
+                }
+                let last = end.wrapping_sub(size_of::<$number>());
                 while to <= last {
                     *to.cast::<$number>() = *from.cast::<$number>();
-                    *to.cast::<$number>().add(1) = *from.cast::<$number>().add(1);
-                    (to, from) = (to.add(2 * size_of::<$number>()), from.add(2 * size_of::<$number>()));
+                    (to, from) = (to.add(size_of::<$number>()), from.add(size_of::<$number>()));
                 }
             };
         }
@@ -284,8 +303,9 @@ unsafe fn repeat(mut to: *mut u8, distance: usize, len: usize) {
     }
 }
 
-/// The symbols of a block. Returns behind the last byte that came out.
+/// The symbols of a block. Returns behind the last byte that came out. This alone has to be quick.
 #[inline(never)]
+#[cfg_attr(target_arch = "arm", instruction_set(arm::a32), optimize(speed))]
 fn block(bits: &mut Bits, tables: &Tables, start: *mut u8, mut to: *mut u8, end: *mut u8) -> Option<*mut u8> {
     let Bits { next, last, hold, count } = *bits;
     // In registers.
@@ -297,7 +317,7 @@ fn block(bits: &mut Bits, tables: &Tables, start: *mut u8, mut to: *mut u8, end:
                 return None;
             }
         }
-        own.fill();
+        own.half();
         let entry = own.look(&tables.symbols, ROOT);
         if entry & LITERAL != 0 {
             if to == end {
@@ -316,10 +336,11 @@ fn block(bits: &mut Bits, tables: &Tables, start: *mut u8, mut to: *mut u8, end:
             }
             break to;
         }
+        own.half();
         let len = ((entry >> 16 & 0x1ff) + own.take(entry >> 8 & 15)) as usize;
-        own.fill();
+        own.half();
         let entry = own.look(&tables.distances, DISTANCE_ROOT);
-        own.fill();
+        own.half();
         let distance = ((entry >> 16 & 0x7fff) + own.take(entry >> 8 & 15)) as usize;
         if entry == 0 || distance > to as usize - start as usize || len > end as usize - to as usize {
             return None;

@@ -3,6 +3,7 @@
 //! `head.s` has the ways in and out, and calls two functions here: [`decide`] where the loader put the image, and [`unpack`] in
 //! the copy of the stub behind it. Where things go, and what becomes of device trees, is the library's own code (`../../../stub`),
 //! so that the packer and the tests run the same.
+#![feature(optimize_attribute)]
 #![no_std]
 #![no_main]
 
@@ -144,7 +145,7 @@ extern "C" fn unpack(image: u32, boot: u32, kernel: u32, run: u32) -> u64 {
         let (_, words, rest) = unsafe { unpacked.align_to::<u32>() };
         let mut last = [0; 4];
         last[..rest.len()].copy_from_slice(rest);
-        let sum = words.iter().fold([0; 2], |sum, word| arm::summed(sum, *word));
+        let sum = mem::summed(words);
         if arm::summed(sum, u32::from_le_bytes(last)) != p.sum {
             halt("its checksum is wrong");
         }

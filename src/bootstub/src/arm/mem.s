@@ -6,6 +6,10 @@
 	.arm
 	.section .text.memcpy, "ax"
 	.global	memcpy, __aeabi_memcpy, __aeabi_memcpy4, __aeabi_memcpy8
+	.type	memcpy, %function
+	.type	__aeabi_memcpy, %function
+	.type	__aeabi_memcpy4, %function
+	.type	__aeabi_memcpy8, %function
 memcpy:
 __aeabi_memcpy:
 __aeabi_memcpy4:
@@ -54,6 +58,10 @@ __aeabi_memcpy8:
 
 	.section .text.memmove, "ax"
 	.global	memmove, __aeabi_memmove, __aeabi_memmove4, __aeabi_memmove8
+	.type	memmove, %function
+	.type	__aeabi_memmove, %function
+	.type	__aeabi_memmove4, %function
+	.type	__aeabi_memmove8, %function
 memmove:
 __aeabi_memmove:
 __aeabi_memmove4:
@@ -71,7 +79,14 @@ __aeabi_memmove8:
 
 	.section .text.memset, "ax"
 	.global	memset, __aeabi_memset, __aeabi_memset4, __aeabi_memset8
+	.type	memset, %function
+	.type	__aeabi_memset, %function
+	.type	__aeabi_memset4, %function
+	.type	__aeabi_memset8, %function
 	.global	__aeabi_memclr, __aeabi_memclr4, __aeabi_memclr8
+	.type	__aeabi_memclr, %function
+	.type	__aeabi_memclr4, %function
+	.type	__aeabi_memclr8, %function
 __aeabi_memclr:
 __aeabi_memclr4:
 __aeabi_memclr8:
@@ -104,6 +119,8 @@ memset:
 
 	.section .text.memcmp, "ax"
 	.global	memcmp, bcmp
+	.type	memcmp, %function
+	.type	bcmp, %function
 memcmp:
 bcmp:
 	subs	r2, r2, #1
@@ -115,3 +132,34 @@ bcmp:
 	beq	memcmp
 	mov	r0, r3
 	bx	lr
+
+	@ The sum of the words from r0 to r1, of which there are a multiple of 8, and the sum of these sums; both are added to
+	@ r2 and r3. In r0 and r1.
+	.section .text.summed, "ax"
+	.global	summed_words
+	.type	summed_words, %function
+summed_words:
+	stmdb	sp!, {r4, r5, r6, r7, r8, r9, r10, lr}
+1:	cmp	r0, r1
+	beq	2f
+	ldmia	r0!, {r4, r5, r6, r7, r8, r9, r10, r12}
+	add	r2, r2, r4
+	add	r3, r3, r2
+	add	r2, r2, r5
+	add	r3, r3, r2
+	add	r2, r2, r6
+	add	r3, r3, r2
+	add	r2, r2, r7
+	add	r3, r3, r2
+	add	r2, r2, r8
+	add	r3, r3, r2
+	add	r2, r2, r9
+	add	r3, r3, r2
+	add	r2, r2, r10
+	add	r3, r3, r2
+	add	r2, r2, r12
+	add	r3, r3, r2
+	b	1b
+2:	mov	r0, r2
+	mov	r1, r3
+	ldmia	sp!, {r4, r5, r6, r7, r8, r9, r10, pc}
