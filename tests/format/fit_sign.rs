@@ -229,7 +229,7 @@ fn signed_again() {
             for (which, mkimage) in all.iter().enumerate() {
                 let chosen = (number + index) % 7 == 0 && which == number % all.len();
                 // Before 2025 mkimage -F refuses what was made with -p.
-                let refused = first.contains(&"-p") && layout(mkimage) < "2025.10".to_owned();
+                let refused = first.contains(&"-p") && *layout(mkimage) < *"2025.10";
                 if refused || !(chosen || support::full()) {
                     continue;
                 }
