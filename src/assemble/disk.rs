@@ -370,8 +370,8 @@ impl<'a> Contents<'a> {
     fn place(&mut self, layout: &Layout, start: u64) {
         let Some(bios) = &mut self.bios else { return };
         let lba = |index: usize| u32::try_from((start + layout.file(index).start) / SECTOR).unwrap_or(u32::MAX);
-        bios.loaded.kernel.0 = lba(bios.kernel);
         bios.loaded.initrd.0 = bios.initrd.map_or(0, lba);
+        bios.loaded.kernel.0 = lba(bios.kernel);
         if let Some(file) = bios.own.and_then(|own| self.files.get_mut(own)) {
             file.data = vec![Cow::Owned(bios.loader.loader(&bios.loaded))];
         }

@@ -205,7 +205,7 @@ fn loader_entries() {
     let want = "title bzImage-6.1-2\nlinux /bzImage-6.1-2\ninitrd /initrd\noptions a b\narchitecture x64\n";
     assert_eq!(text("loader/entries/bzImage-6.1-2.conf"), want);
     // One behind the other, each at a multiple of four.
-    assert_eq!(text("initrd"), "07070\0\0\007070");
+    assert_eq!(text("initrd"), "07070\0\0\u{0}07070");
     assert_eq!(file("EFI/BOOT/BOOTAA64.EFI").len(), 4096);
     assert_same("kernel", &file("bzImage-6.1"), &read(&kernel));
 }

@@ -276,7 +276,7 @@ fn stamp(time: u32) -> [u8; 4] {
         Some(year) => low16(year << 9 | month << 5 | day),
         None => return [0, 0, 0x21, 0],
     };
-    let [a, b] = low16(hour << 11 | minute << 5 | second / 2).to_le_bytes();
+    let [a, b] = low16(hour << 11 | minute << 5 | (second / 2)).to_le_bytes();
     let [c, d] = date.to_le_bytes();
     [a, b, c, d]
 }
