@@ -96,6 +96,60 @@ fn same_files(want: &Path, got: &Path, what: &str) {
     assert_eq!(fs::read_dir(want).unwrap().count(), fs::read_dir(got).unwrap().count(), "{what}");
 }
 
+/// `info` names the files, of our disks and of others'.
+#[test]
+fn info_names_the_files() {
+    let dir = tempdir();
+    let files = folder(dir.path());
+    let listed = |disk: &Path| -> Vec<(String, u64, u64)> {
+        let json = run_ok(kimage().args(["info", "--json"]).arg(disk));
+        let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+        let rows = json["files"][0]["layers"][0]["facts"]["files"]["value"].as_array().unwrap().clone();
+        rows.iter()
+            .map(|row| {
+                let number = |name: &str| match row[name].as_str() {
+                    Some(text) => u64::from_str_radix(text.trim_start_matches("0x"), 16).unwrap(),
+                    None => row[name].as_u64().unwrap(),
+                };
+                assert_eq!(number("pieces"), u64::from(number("size") > 0), "{row}");
+                (row["path"].as_str().unwrap().to_owned(), number("offset"), number("size"))
+            })
+            .collect()
+    };
+    for kind in KINDS {
+        let disk = disk(dir.path(), kind, &["--kind", kind, "--add", files.to_str().unwrap()]);
+        let (bytes, listed) = (read(&disk), listed(&disk));
+        let own = if kind == "floppy144" { 2 } else { 1 };
+        assert_eq!(listed.len(), 63 + own, "{kind}");
+        for (path, at, size) in listed.iter().filter(|(path, ..)| path.starts_with("docs/")) {
+            let at = usize::try_from(*at).unwrap();
+            assert_same(path, &bytes[at..at + *size as usize], &read(&files.join(path)));
+        }
+    }
+    // Another program's, on which each file is a folder's only one.
+    let (Some(mkfs), Some(mcopy)) = (tool("mkfs.vfat", "dosfstools"), tool("mcopy", "mtools")) else { return };
+    for (bits, size) in [("12", 2 << 20), ("16", 16 << 20), ("32", 64 << 20)] {
+        let disk = dir.path().join("other");
+        fs::File::create(&disk).unwrap().set_len(size).unwrap();
+        run_ok(Command::new(&mkfs).args(["-s", "1", "-F", bits]).arg(&disk));
+        run_ok(
+            Command::new(&mcopy)
+                .args(["-s", "-i"])
+                .arg(&disk)
+                .arg(files.join("docs"))
+                .arg("::")
+                .env("LC_ALL", "C.UTF-8"),
+        );
+        run_ok(Command::new(&mcopy).arg("-i").arg(&disk).arg(testdata("tiny/kernel")).arg("::kernel"));
+        let bytes = read(&disk);
+        let listed = listed(&disk);
+        assert_eq!(listed.len(), 64, "{bits}");
+        let (_, at, size) = listed.iter().find(|(path, ..)| path == "docs/Deep er/x/LAST.TXT").unwrap();
+        let at = usize::try_from(*at).unwrap();
+        assert_same(bits, &bytes[at..at + *size as usize], &noise(70_000, 9));
+    }
+}
+
 /// Each size has its kind of FAT.
 #[test]
 fn sizes() {

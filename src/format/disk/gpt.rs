@@ -3,6 +3,7 @@
 //! Source: UEFI specification 2.10, section 5.2 (MBR) and 5.3 (GPT).
 
 use super::{BOOT_MARK, SECTOR, low32, put};
+use crate::bytes::{Cursor, slice};
 use crate::layout::usize_or_max;
 
 /// Sectors of the header and the entries.
@@ -94,6 +95,14 @@ pub(crate) fn tables(partitions: &[Partition], id: &Guid, sectors: u64) -> (Vec<
     let front = [header(1, last, 2), entries.clone()].concat();
     let back = header(last, 1, last - (TABLE - 1));
     (front, [entries, back].concat())
+}
+
+/// Where the first EFI system partition of a disk begins.
+pub(crate) fn efi_system_at(bytes: &[u8]) -> Option<u64> {
+    let is_table = slice(bytes, SECTOR, 8) == Some(b"EFI PART");
+    let entries = slice(bytes, 2 * SECTOR, ENTRIES * ENTRY).filter(|_| is_table)?;
+    let entry = entries.chunks_exact(usize_or_max(ENTRY)).find(|entry| entry.starts_with(&EFI_SYSTEM))?;
+    Cursor::little(entry).u64("StartingLBA", 32).ok()?.checked_mul(SECTOR)
 }
 
 #[cfg(test)]

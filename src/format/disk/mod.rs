@@ -88,6 +88,18 @@ pub enum Error {
     Loader(#[from] crate::elf::Error),
 }
 
+/// Where the FAT of a disk begins from which UEFI firmware would start: at its first byte, in its first EFI system partition, or
+/// where the boot catalog of a CD says.
+pub(crate) fn fat_at(bytes: &[u8]) -> Option<u64> {
+    let is_fat = |at: &u64| rest(bytes, *at).and_then(fat::Volume::read).is_some();
+    Some(0).filter(is_fat).or_else(|| gpt::efi_system_at(bytes).or_else(|| iso::efi_at(bytes)).filter(is_fat))
+}
+
+/// What of `bytes` begins there.
+pub(crate) fn rest(bytes: &[u8], at: u64) -> Option<&[u8]> {
+    crate::bytes::slice(bytes, at, len64(bytes).checked_sub(at)?)
+}
+
 /// A file of a disk.
 #[derive(Debug, Clone)]
 pub(crate) struct File<'a> {
