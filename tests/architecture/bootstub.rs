@@ -79,9 +79,11 @@ fn a_486_knows_every_instruction() {
             let is_conditional = found.starts_with('j') || found.starts_with("set");
             assert!(is_conditional || known.contains(found), "{name}: {found}");
         }
+        // That for mixed mode asks for long mode, too, which no CPU has without CPUID.
+        let most = if name.starts_with("mixed") { 3 } else { 1 };
         for once in ["cpuid", "rdtsc", "rdrand"] {
             let count = instructions.iter().filter(|found| **found == once).count();
-            assert!(count <= 1, "{name}: {count} times {once}");
+            assert!(count <= most, "{name}: {count} times {once}");
         }
         // The compiler's own registers: SSE, MMX and the coprocessor have names that integers do not.
         for register in ["xmm", "mm0", "st(", "QWORD PTR"] {

@@ -162,6 +162,7 @@ fn a_64_bit_kernel_from_firmware_of_32_bits() {
     let options = ["--efi", "mixed", "--cmdline", ARGS, "--initrd", ramdisk.to_str().unwrap()];
     let built_in = make(dir.path(), "built-in", &tree.unstripped(), &options);
     let program = put(dir.path(), "program", &by_compat(&support::read(&built_in)));
+    // no gap: disk() says so
     let Some(disk) = disk(dir.path(), "disk", &[("/EFI/BOOT/BOOTIA32.EFI", &program)]) else { return };
     each(&["handover", "compat", "no long mode"], |way| {
         let variables = dir.path().join(format!("{way}.firmware"));

@@ -145,7 +145,8 @@ fn other_tools_read_it() {
     let images = images(dir.path());
     if tool("grub-file", "grub-common").is_some() {
         for image in &images {
-            run_ok(Command::new("grub-file").arg("--is-x86_64-efi").arg(image));
+            let kind = if image.ends_with("ia32") { "--is-i386-efi" } else { "--is-x86_64-efi" };
+            run_ok(Command::new("grub-file").arg(kind).arg(image));
             run_ok(Command::new("grub-file").arg("--is-x86-linux").arg(image));
         }
         let without = make(dir.path(), "without", &[&testdata("tiny/kernel")], &["--no-efi"]);
