@@ -1,6 +1,7 @@
 //! ELF files for PVH, Multiboot and coreboot: what loaders find in them, by programs that others wrote; what `info`, `extract`
 //! and `verify` say of them. tests/boot/matrix.rs starts them.
 
+use crate::elf_builder::{Builder, PT_LOAD, SHF_ALLOC, SHF_EXECINSTR, SHT_PROGBITS};
 use crate::support::{kimage, make, put, read, run, run_ok, stderr, stdout, tempdir, testdata, tool};
 use kimage::assemble::{ElfRequest, StandaloneRequest, boot_elf};
 use kimage::inspect::verify::verify;
@@ -81,6 +82,21 @@ fn loaders_find_one_place() {
             assert!(said.contains(&format!("ELF{class}")) && said.contains("Xen"), "{said}");
         }
     }
+}
+
+/// A kernel that stays at 1 MiB leaves no memory below it: then the file goes behind all that the kernel needs.
+#[test]
+fn a_kernel_at_one_mib_has_it_behind_itself() {
+    let mut kernel = Builder::new(false, false, 3);
+    let text = kernel.section(".text", SHT_PROGBITS, SHF_ALLOC | SHF_EXECINSTR, 0x10_0000, &[0x90; 64]);
+    kernel.segment(PT_LOAD, text..text + 1, 0x10_0000);
+    kernel.entry = 0x10_0000;
+    let mut file = Vec::new();
+    boot_elf(&kernel.build(), &ElfRequest::default()).unwrap().emit(&mut file).unwrap();
+    let setup = START + word(&file, memchr::memmem::find(&file, b"kimage\0L").unwrap() + 8) as usize;
+    let (pref, needs, moves) = (word(&file, setup + 0x258), word(&file, setup + 0x260), file[setup + 0x234]);
+    assert_eq!((pref, moves), (0x10_0000, 0));
+    assert!(word(&file, START + 16) >= pref + needs);
 }
 
 /// The kernel, its RAM disk and its command line come out again; so does another image.
