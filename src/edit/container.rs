@@ -3,32 +3,53 @@
 use super::kernel::Line;
 use super::packed::{self, Packed};
 use super::{UNSIGNED, Work, before_rest, refused};
-use crate::assemble::fit_with_data;
+use crate::assemble::{ZbootRequest, fit_with_data, zboot};
 use crate::bytes::{len64, overwrite, slice, slice_at};
 use crate::error::{Error, Result};
 use crate::format::Format;
 use crate::format::android::BootImage;
 use crate::format::fit::Fit;
+use crate::format::pe::Pe;
+use crate::format::zboot::Zboot;
 
 const BY_HAND: &str = "take the kernel out, change it, and make the image anew: kimage extract IMAGE kernel";
 
 impl Work<'_, '_> {
-    /// An EFI zboot image: its own program unpacks as many bytes as it was linked with.
+    /// An EFI zboot image: its own program unpacks as many bytes as it was linked with, by one codec; kimage's takes the place
+    /// of it where that does not do.
     pub(super) fn zboot(&mut self, bytes: &[u8]) -> Result<Vec<u8>> {
         self.no_tree()?;
-        if self.is_repacked() {
-            let why = "the program of a zboot image unpacks one codec, with which it was linked";
-            return Err(refused("codec", why, "kimage zboot packs its kernel anew, by another codec"));
-        }
         let packed = Packed::find(bytes, &self.request.limits)?;
         let mut kernel = packed.kernel.clone();
         self.change_alone(&mut kernel, Line::Text)?;
-        let payload = packed.pack(&kernel, 0)?.map_err(|why| refused("payload", why, BY_HAND))?;
-        let mut out = bytes.to_vec();
-        overwrite(&mut out, packed.at.start, &payload);
-        packed::held_to(&out, &kernel, &self.request.limits)?;
-        self.step("payload", len64(&payload), packed.how());
-        Ok(self.unsigned(&out))
+        let why = match self.is_repacked() {
+            true => "the payload is compressed anew".to_owned(),
+            false => match packed.pack(&kernel, 0)? {
+                Ok(payload) => {
+                    let mut out = bytes.to_vec();
+                    overwrite(&mut out, packed.at.start, &payload);
+                    packed::held_to(&out, &kernel, &self.request.limits)?;
+                    self.step("payload", len64(&payload), packed.how());
+                    return Ok(self.unsigned(&out));
+                }
+                Err(why) => why,
+            },
+        };
+        let pe = Pe::find(bytes);
+        let sbat = pe.as_ref().and_then(|pe| pe.contents(pe.section(b".sbat")?)).unwrap_or_default();
+        let request = ZbootRequest {
+            codec: self.request.codec.unwrap_or(packed.codec),
+            parameters: self.request.parameters.clone(),
+            sbat,
+            max_size: self.request.limits.size,
+        };
+        let mut out = Vec::new();
+        zboot(&kernel, &request)?.emit(&mut out)?;
+        self.wrapped = !Zboot::is_ours(bytes);
+        self.step("payload", len64(&out), format!("wrapped anew, with kimage's own EFI program: {why}"));
+        // Said, and not kept.
+        self.unsigned(bytes);
+        Ok(out)
     }
 
     /// Android's boot.img, as mkbootimg lays it out.

@@ -26,6 +26,8 @@ pub(crate) const MAGIC_AT: u64 = 4;
 const OFFSET_AT: u64 = 8;
 pub(crate) const SIZE_AT: u64 = 12;
 pub(crate) const CODEC_AT: u64 = 0x18;
+/// The section that ours have for the payload.
+const PAYLOAD: &str = ".payload";
 /// Fields of the header.
 pub(crate) const FIELDS: &[Field] =
     &[Field::new("payload_offset", OFFSET_AT, 4), Field::new("payload_size", SIZE_AT, 4)];
@@ -74,6 +76,11 @@ impl<'a> Zboot<'a> {
     /// Length in bytes of the image that begins `bytes`, by its PE header, whether they are all there or not.
     pub(crate) fn announced_len(bytes: &[u8]) -> Option<u64> {
         pe::announced_len(bytes).filter(|_| Self::detect(bytes))
+    }
+
+    /// Is the program in it kimage's? Linux's have the payload in a section with their code.
+    pub(crate) fn is_ours(bytes: &[u8]) -> bool {
+        Self::detect(bytes) && pe::Pe::find(bytes).is_some_and(|pe| pe.section(PAYLOAD.as_bytes()).is_some())
     }
 
     /// The name of the compression: `gzip`, `zstd`; `xzkern`, `zstd22` and others up to 6.11.
@@ -137,7 +144,7 @@ impl<'a> NewZboot<'a, '_> {
         let sections = [
             NewSection { name: ".text", len: (code, code), flags: CODE | pe::SECTION_EXECUTE | read },
             NewSection { name: ".data", len: data, flags: INITIALIZED | read | write },
-            NewSection { name: ".payload", len: padded(payload_len), flags: INITIALIZED | read },
+            NewSection { name: PAYLOAD, len: padded(payload_len), flags: INITIALIZED | read },
             NewSection { name: ".sbat", len: padded(len64(self.sbat)), flags: INITIALIZED | read },
         ];
         let mut out = FieldWriter::new(vec![0; layout::usize_or_max(SECTION_ALIGNMENT)]);

@@ -225,6 +225,13 @@ impl Boot<'_> {
         if !self.board.loader.formats.iter().any(|known| known == word) {
             let known = self.board.loader.formats.join(", ");
             let name = what_is(image);
+            if matches!(format, Some(Format::Zboot | Format::Uki | Format::Pe)) {
+                let message = format!("this is {name}: whether the boot loader starts EFI programs is not known");
+                let help = format!("start it by bootefi, where U-Boot has that, or give it one of: {known}");
+                let finding = rules::FORMAT.finding(message).with_severity(Severity::Warning).with_help(help);
+                self.findings.push(finding.not_checked("what EFI (bootefi) does with it"));
+                return Ok(());
+            }
             self.error(
                 &rules::FORMAT,
                 format!("this is {name}, which the boot loader does not start"),

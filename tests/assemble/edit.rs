@@ -564,7 +564,7 @@ fn what_cannot_be_is_refused() {
         (twice, &["--initramfs", "new.cpio"], "there are several archives in this kernel"),
         (files::zimage(), &["--initramfs", "new.cpio"], "no RAM disk was found in this kernel"),
         (files::dtb(), &["--initramfs", "new.cpio"], "this is a device tree blob; wanted a bzImage, zImage or Image"),
-        (files::zboot(), &["--compress", "xz"], "codec: the program of a zboot image unpacks one codec"),
+        (files::zboot(), &["--compress", "xz"], "a kernel without EFI stub"),
         (files::uimage(4, &[b"one", b"two"]), &["--cmdline", "x"], "this is a uImage of several files"),
         (read(&testdata("tiny/kernel")), &["--cmdline", "x"], "this is an ELF file; wanted a bzImage, zImage or Image"),
     ] {

@@ -227,3 +227,37 @@ fn what_firmware_could_not_start_is_refused() {
         assert!(stderr(&refused).contains("[possible values: zstd, lz4, gzip, xz]"), "{}", stderr(&refused));
     }
 }
+
+/// Another codec, and a payload that has no place where the old one was: kimage's program takes the place of Linux's.
+#[test]
+fn edit_packs_anew() {
+    let dir = tempdir();
+    let kernel = files::efi_image(ARM64);
+    let packed = files::packed(Codec::Lz4Legacy, &kernel);
+    let linux = files::pe(
+        &[(4, b"zimg"), (8, &0x400_u32.to_le_bytes()), (12, &(packed.len() as u32).to_le_bytes()), (0x18, b"lz4")],
+        &[(".gzdata", &[&packed[..], &(kernel.len() as u32).to_le_bytes()].concat())],
+    );
+    let own = made(&kernel, &request(Codec::Zstd)).unwrap();
+    for (name, image, codec, wrapped) in
+        [("linux", &linux, Codec::Gzip, true), ("own", &own, Codec::Xz, false), ("same", &own, Codec::Zstd, false)]
+    {
+        put(dir.path(), name, image);
+        let mut command = kimage();
+        command.current_dir(dir.path()).args([
+            "edit",
+            name,
+            "--level",
+            "1",
+            "--compress",
+            codec.name(),
+            "--json",
+            "-o",
+            "out",
+        ]);
+        let json: serde_json::Value = serde_json::from_slice(&run_ok(&mut command).stdout).unwrap();
+        assert_eq!(json["image"]["wrapped"], wrapped, "{json}");
+        let out = std::fs::read(dir.path().join("out")).unwrap();
+        assert_same(name, &out, &made(&kernel, &request(codec)).unwrap());
+    }
+}
