@@ -4,7 +4,7 @@
 //! What comes out ends where memory ends, or begins where it begins: a byte more is a crash.
 #![no_main]
 
-#[path = "../../src/bootstub/src/crc32.rs"]
+#[path = "../../src/bootstub/src/codec/crc32.rs"]
 mod crc32;
 #[path = "../../src/bootstub/src/codec/gzip.rs"]
 mod gzip;

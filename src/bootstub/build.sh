@@ -58,10 +58,8 @@ build setup $pc setup "" -Crelocation-model=static -Clink-arg=-Tsetup.ld -Clink-
 build disk $pc disk "" -Crelocation-model=static -Clink-arg=-Tdisk.ld -Clink-arg=-static -Clink-arg=--no-pie
 pie="-Crelocation-model=pie -Clink-arg=-Tstub.ld -Clink-arg=-pie"
 for codec in lz4 gzip zstd xz; do
-	# The decompressor of xz is in the stub itself, where "z" makes it a third slower.
-	case $codec in xz) speed=-Copt-level=s ;; *) speed= ;; esac
-	build $codec $pc stub $codec $pie $speed
-	build $codec-i486 $pc32 stub $codec $pie $speed -Clink-arg=--entry=startup_32
+	build $codec $pc stub $codec $pie
+	build $codec-i486 $pc32 stub $codec $pie -Clink-arg=--entry=startup_32
 done
 build mixed-i486 $pc32 mixed mixed $pie -Clink-arg=--entry=startup_32
 build loaders $pc32 loaders "" -Crelocation-model=pie -Clink-arg=-Tloaders.ld -Clink-arg=-pie
@@ -73,11 +71,9 @@ for option in -Tzboot.ld -pie -zmax-page-size=4096 --build-id=none --gc-sections
 	link="$link -Clink-arg=$option"
 done
 for codec in lz4 gzip zstd xz; do
-	level=z
-	[ $codec != xz ] || level=s
-	build zboot-arm64-$codec aarch64-unknown-none zboot $codec $link -Copt-level=$level
-	build zboot-riscv64-$codec riscv64gc-unknown-none-elf zboot $codec $link -Copt-level=$level
-	build zboot-loongarch64-$codec $alone zboot $codec $link -Copt-level=$level
+	build zboot-arm64-$codec aarch64-unknown-none zboot $codec $link
+	build zboot-riscv64-$codec riscv64gc-unknown-none-elf zboot $codec $link
+	build zboot-loongarch64-$codec $alone zboot $codec $link
 done
 
 # ARM, from ARMv5TE on.

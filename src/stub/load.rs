@@ -50,11 +50,17 @@ fn word(bytes: &[u8], at: (usize, usize), is_64: bool) -> Option<u64> {
     if is_64 { Some(u64::from_le_bytes(array(bytes, at.0)?)) } else { Some(u64::from(word32(bytes, at.1)?)) }
 }
 
-struct Load {
-    from: usize,
-    to: usize,
-    filesz: usize,
-    memsz: usize,
+/// A segment: offsets into the file, and from the kernel's first byte in memory.
+#[derive(Debug, Clone, Copy)]
+pub struct Load {
+    /// Where it begins in the file.
+    pub from: usize,
+    /// Where it goes.
+    pub to: usize,
+    /// Bytes that the file has of it.
+    pub filesz: usize,
+    /// Bytes that it has in memory.
+    pub memsz: usize,
 }
 
 fn load_segment(memory: &[u8], index: usize, is_64: bool, parameters: &Parameters) -> Option<Option<Load>> {
@@ -80,48 +86,82 @@ fn load_segment(memory: &[u8], index: usize, is_64: bool, parameters: &Parameter
     (fits && end <= parameters.span && file_end <= parameters.elf_len).then_some(Some(load))
 }
 
+/// What is loaded, and where the kernel is entered.
+#[derive(Debug)]
+pub struct Headers {
+    /// In the order of their places; none overlaps another, and none is moved up.
+    loads: [Option<Load>; Headers::MAX],
+    /// From the kernel's first byte.
+    pub entry: usize,
+}
+
+impl Headers {
+    const MAX: usize = 64;
+
+    /// Reads the headers of an ELF file, which is as long as the parameters say at the least.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    pub fn read(file: &[u8], parameters: &Parameters) -> Result<Headers, Fault> {
+        let is_64 = !parameters.has(BITS32);
+        let class = if is_64 { 2 } else { 1 };
+        if file.get(..6) != Some(&[0x7f, b'E', b'L', b'F', class, 1]) {
+            return Err(Fault::NotElf);
+        }
+        let entry = word(file, (0x18, 0x18), is_64).ok_or(Fault::NotElf)?;
+        let count = word16(file, if is_64 { 0x38 } else { 0x2c }).ok_or(Fault::NotElf)?;
+        let mut loads = [const { None }; Headers::MAX];
+        let (mut found, mut done) = (0, 0);
+        for index in 0..count {
+            if let Some(load) = load_segment(file, index, is_64, parameters).ok_or(Fault::Segment)? {
+                // Both ends are inside of the file and of the kernel.
+                if load.to < done || load.from.saturating_add(load.filesz) > file.len() {
+                    return Err(Fault::Segment);
+                }
+                done = load.to.saturating_add(load.filesz);
+                *loads.get_mut(found).ok_or(Fault::Segment)? = Some(load);
+                found += 1;
+            }
+        }
+        let entry = entry.checked_sub(parameters.load_min).filter(|entry| *entry < parameters.span);
+        let entry = entry.and_then(|entry| usize::try_from(entry).ok()).ok_or(Fault::Entry)?;
+        Ok(Headers { loads, entry })
+    }
+
+    /// The segments, in the order of their places.
+    pub fn loads(&self) -> impl DoubleEndedIterator<Item = &Load> {
+        self.loads.iter().flatten()
+    }
+
+    /// When all are as far from their places in the file as each other: they can be moved up or down in one piece.
+    pub fn in_one_piece(&self) -> bool {
+        let mut far = self.loads().map(|load| load.from.wrapping_sub(load.to));
+        let first = far.next();
+        far.all(|other| Some(other) == first)
+    }
+}
+
 /// Moves the segments of the ELF file at the start of `memory` to where they belong, the first byte of `memory` being
 /// the kernel's, and clears what has no bytes in the file. Returns the entry point as an offset into `memory`.
 ///
 /// # Errors
 /// [`Fault`]; `memory` is then spoilt.
 pub fn segments(memory: &mut [u8], parameters: &Parameters) -> Result<usize, Fault> {
-    let is_64 = !parameters.has(BITS32);
-    let class = if is_64 { 2 } else { 1 };
-    if memory.get(..6) != Some(&[0x7f, b'E', b'L', b'F', class, 1]) {
-        return Err(Fault::NotElf);
-    }
-    let entry = word(memory, (0x18, 0x18), is_64).ok_or(Fault::NotElf)?;
-    let count = word16(memory, if is_64 { 0x38 } else { 0x2c }).ok_or(Fault::NotElf)?;
-    // The headers are overwritten by the first segment.
-    const MAX: usize = 64;
-    let mut loads = [const { None }; MAX];
-    let mut found = 0;
-    for index in 0..count {
-        match load_segment(memory, index, is_64, parameters).ok_or(Fault::Segment)? {
-            None => {}
-            Some(load) => {
-                *loads.get_mut(found).ok_or(Fault::Segment)? = Some(load);
-                found += 1;
-            }
-        }
-    }
-    let mut done = 0;
-    for load in loads.into_iter().flatten() {
-        let file_end = load.to.checked_add(load.filesz).ok_or(Fault::Segment)?;
+    // They are overwritten by the first segment.
+    let headers = Headers::read(memory, parameters)?;
+    let (mut done, mut spoilt) = (0, 0);
+    for load in headers.loads() {
         let source = load.from..load.from.checked_add(load.filesz).ok_or(Fault::Segment)?;
-        if load.to < done || source.end > memory.len() {
-            return Err(Fault::Segment);
-        }
         memory.copy_within(source, load.to);
-        // Between two segments stood the file until now.
-        memory.get_mut(done..load.to).ok_or(Fault::Segment)?.fill(0);
-        done = file_end;
+        // Between two segments stood the file until now, which has zeros there: but for the end of the one before.
+        memory.get_mut(done..load.to.min(spoilt)).unwrap_or_default().fill(0);
+        done = load.to.checked_add(load.filesz).ok_or(Fault::Segment)?;
+        let in_file = load.from.checked_add(load.filesz).ok_or(Fault::Segment)?;
+        spoilt = load.to.checked_add(load.memsz).ok_or(Fault::Segment)?.max(in_file);
     }
     let span = usize::try_from(parameters.span).map_err(|_| Fault::Segment)?;
     memory.get_mut(done..span).ok_or(Fault::Segment)?.fill(0);
-    let entry = entry.checked_sub(parameters.load_min).filter(|entry| *entry < parameters.span).ok_or(Fault::Entry)?;
-    usize::try_from(entry).map_err(|_| Fault::Entry)
+    Ok(headers.entry)
 }
 
 /// Adds `delta` to all that the relocation table behind the kernel lists: the kernel, linked for a virtual address, runs

@@ -1,7 +1,7 @@
 //! The loader's side, measured: instructions executed from the 32-bit entry of an image to the kernel's first one. The count
 //! is exact; the stub needs no more of them than the goals say.
 
-use crate::counting::{counting_pc, instructions};
+use crate::counting::{counting_pc, instructions, pcs};
 use crate::machine::pc;
 use crate::support::{put, tempdir};
 
@@ -36,4 +36,14 @@ fn a_program_of_known_length() {
         assert_eq!(instructions(from, to, &command), wanted, "{from} to {to}");
     }
     assert_eq!(instructions("0x7c05", "0x7c0b", &command), 1 + 2 * u64::from(turns));
+}
+
+/// Every codec with the kernel of the corpus that has it, and none: no more than the goals.
+#[test]
+fn no_more_than_the_goals() {
+    let Some(qemu) = counting_pc() else { return };
+    let dir = tempdir();
+    for row in pcs(&qemu, dir.path()) {
+        assert!(row.ratio() <= row.goal, "{}: {} of {}, more than {}", row.name, row.ours, row.theirs, row.goal);
+    }
 }

@@ -25,8 +25,9 @@ setup_header:
 	.skip	0x290 - 0x1f1
 
 	/* What prepare() decided, for unpack() in the copy: the kernel's address, */
-	/* how far it is moved in virtual memory, whether by chance. */
+	/* how far it is moved in virtual memory, whether by chance; where the */
+	/* payload is. */
 	.balign	8
 	.globl	decided
 decided:
-	.quad	0, 0, 0
+	.quad	0, 0, 0, 0

@@ -52,11 +52,8 @@ startup_32:			/* ESI: boot_params; paging off, CS and DS flat */
 	jnc	no_long_mode
 
 	/* 0 to 4 GiB mapped to itself, in pages of 2 MiB: 1 + 1 + 4 tables. */
-	leal	(pages - startup_32)(%ebp), %edi
-	movl	%edi, %ebx
-	xorl	%eax, %eax
-	movl	$(6 * 1024), %ecx
-	rep stosl
+	/* The file has zeros there. */
+	leal	(pages - startup_32)(%ebp), %ebx
 	leal	0x1003(%ebx), %eax
 	movl	%eax, (%ebx)
 	leal	0x1000(%ebx), %edi
@@ -240,8 +237,9 @@ moved:
 	cld
 	cli
 	movq	%rdi, %r15
+	/* Page tables are cleared as they are taken, the others are filled first. */
 	xorl	%eax, %eax
-	leaq	_edata(%rip), %rdi
+	leaq	_cleared(%rip), %rdi
 	leaq	_end(%rip), %rcx
 	subq	%rdi, %rcx
 	shrq	$3, %rcx
@@ -379,11 +377,12 @@ no_idt:
 	.word	0
 	.quad	0
 	/* What prepare() decided, for unpack() in the copy: the kernel's address, */
-	/* how far it is moved in virtual memory, whether by chance. */
+	/* how far it is moved in virtual memory, whether by chance; where the */
+	/* payload is. */
 	.balign	8
 	.globl	decided
 decided:
-	.quad	0, 0, 0
+	.quad	0, 0, 0, 0
 
 	/* Page tables first: they are aligned to pages. */
 	.section .early.pages, "aw", @nobits

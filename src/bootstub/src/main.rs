@@ -23,14 +23,10 @@ mod memory;
 mod parameters;
 
 mod boot_params;
-#[cfg_attr(feature = "gzip", path = "codec/gzip.rs")]
-#[cfg_attr(feature = "lz4", path = "codec/lz4.rs")]
-#[cfg_attr(feature = "xz", path = "codec/xz.rs")]
-#[cfg_attr(feature = "zstd", path = "codec/zstd.rs")]
+#[cfg(feature = "zstd")]
+#[path = "codec/zstd.rs"]
 mod codec;
 mod console;
-#[cfg(any(feature = "gzip", feature = "xz"))]
-mod crc32;
 mod efi;
 #[cfg(feature = "zstd")]
 mod heap;
@@ -44,6 +40,8 @@ mod shared;
 use boot_params::{BootParams, KASLR_FLAG, at};
 use console::Part::{Hex, Text};
 use console::halt;
+#[cfg(not(feature = "zstd"))]
+use kimage_bootcodec as codec;
 use memory::{STEP, Span, align_up};
 #[cfg(target_arch = "x86_64")]
 use parameters::BITS32;
@@ -62,7 +60,7 @@ core::arch::global_asm!(
 
 unsafe extern "C" {
     /// What [`prepare`] decided; its copy is read by [`unpack`].
-    static mut decided: [u64; 3];
+    static mut decided: [u64; 4];
     static _edata: u8;
 }
 
@@ -93,23 +91,40 @@ fn parts(_: &Parameters) -> u64 {
 /// Copies the stub, what it unpacks and the built-in RAM disk to behind the kernel's place. Returns where the copy of the
 /// stub is. `parts`: what the places of payload and RAM disk count from.
 ///
+/// The payload is left where it is when nothing goes there; and so is a kernel that is not compressed, but for the relocation
+/// table behind it.
+///
 /// # Safety
 /// The memory that was decided for is there, mapped, and nobody else's.
 unsafe fn copy(p: &Parameters, decision: &place::Decision, parts: u64) -> u64 {
     let run = decision.at + p.run_at;
+    let to = payload_to(run);
+    let from = parts + p.payload_at;
+    let is_free = !Span::new(from, p.payload_len).overlaps(&Span::new(decision.at, p.init_size));
+    let (payload, stays) = match (p.has(PLAIN), is_free) {
+        (true, _) => (from, table_at(p).min(p.payload_len)),
+        (false, true) => (from, p.payload_len),
+        (false, false) => (to, 0),
+    };
     unsafe {
-        (&raw mut decided).write_volatile([decision.at, decision.delta, u64::from(decision.random)]);
+        (&raw mut decided).write_volatile([decision.at, decision.delta, u64::from(decision.random), payload]);
         let stub_len = (&raw const _edata) as u64 - base();
         bytes_mut(run, stub_len).copy_from_slice(bytes_mut(base(), stub_len));
         // The command line stands right behind the payload and its size trailer.
-        let len = p.cmdline_at + p.cmdline_len - p.payload_at;
-        bytes_mut(payload_to(run), len).copy_from_slice(bytes_mut(parts + p.payload_at, len));
+        let len = p.cmdline_at + p.cmdline_len - p.payload_at - stays;
+        bytes_mut(to + stays, len).copy_from_slice(bytes_mut(from + stays, len));
         if p.initrd_len != 0 {
             let to = decision.at + p.initrd_to;
             bytes_mut(to, p.initrd_len).copy_from_slice(bytes_mut(parts + p.initrd_at, p.initrd_len));
         }
     }
     run
+}
+
+/// Where the relocation table stands in what was unpacked: the packer has made the ELF file no shorter than the kernel's
+/// memory when a table follows.
+fn table_at(p: &Parameters) -> u64 {
+    p.elf_len.max(p.span)
 }
 
 /// Where the payload goes, behind a stub that runs at `run`.
@@ -136,37 +151,32 @@ extern "C" fn unpack(page: *mut u8, run: usize) -> Entry {
     let params = unsafe { BootParams::new(page) };
     console::init(params);
     let p = read_parameters();
-    let [at, delta, random] = unsafe { (&raw const decided).read_volatile() };
+    let [at, delta, random, payload_at] = unsafe { (&raw const decided).read_volatile() };
     let mut tables = paging::Tables::new();
     place::map_inputs(&mut tables, params, Span::new(at, p.init_size));
+    tables.map(payload_at, p.payload_len);
     tables.load();
 
-    let payload_at = payload_to(run);
-    let payload = unsafe { bytes_mut(payload_at, p.payload_len) };
-    let cmdline_at = payload_at + (p.cmdline_at - p.payload_at);
+    let behind = payload_to(run);
+    let cmdline_at = behind + (p.cmdline_at - p.payload_at);
     let heap_at = align_up(cmdline_at + p.cmdline_len, STEP).unwrap_or(u64::MAX);
     let heap = unsafe { bytes_mut(heap_at, p.heap_len) };
-    let kernel = unsafe { bytes_mut(at, p.run_at) };
-    let unpacked = &mut kernel[..p.unpacked_len as usize];
-    let result = if p.has(PLAIN) {
-        match payload.len() == unpacked.len() {
-            true => {
-                unpacked.copy_from_slice(payload);
-                Ok(())
-            }
-            false => Err("wrong length"),
-        }
-    } else {
-        codec::decompress(payload, unpacked, heap)
-    };
-    if let Err(why) = result {
-        halt(&[Text("the kernel cannot be unpacked: "), Text(why)]);
-    }
+    let table_len = p.unpacked_len.saturating_sub(table_at(&p));
     let fault = |fault: load::Fault| -> ! { halt(&[Text(fault.text())]) };
-    // The packer has made the ELF file no shorter than the kernel's memory when a table follows.
-    let (image, table) = kernel.split_at_mut(p.elf_len.max(p.span) as usize);
-    let entry = load::segments(image, &p).unwrap_or_else(|error| fault(error));
-    let table = &table[..p.unpacked_len.saturating_sub(p.elf_len.max(p.span)) as usize];
+    let (entry, image, table) = if p.has(PLAIN) {
+        let entry = unsafe { move_plain(&p, payload_at, at) }.unwrap_or_else(|error| fault(error));
+        let table = unsafe { bytes_mut(behind + table_at(&p), table_len) };
+        (entry, unsafe { bytes_mut(at, p.span) }, table)
+    } else {
+        let payload = unsafe { bytes_mut(payload_at, p.payload_len) };
+        let kernel = unsafe { bytes_mut(at, p.run_at) };
+        if let Err(why) = codec::decompress(payload, &mut kernel[..p.unpacked_len as usize], heap) {
+            halt(&[Text("the kernel cannot be unpacked: "), Text(why)]);
+        }
+        let (image, table) = kernel.split_at_mut(table_at(&p) as usize);
+        let entry = load::segments(image, &p).unwrap_or_else(|error| fault(error));
+        (entry, image, &mut table[..table_len as usize])
+    };
     load::relocate(image, table, &p, delta).unwrap_or_else(|error| fault(error));
 
     let flags = params.u8(at::LOADFLAGS) & !KASLR_FLAG;
@@ -180,6 +190,32 @@ extern "C" fn unpack(page: *mut u8, run: usize) -> Entry {
     return Entry { at: at + entry as u64, in_32_bits: u64::from(p.has(BITS32)) };
     #[cfg(target_arch = "x86")]
     return at as usize + entry;
+}
+
+/// Moves the segments of an ELF file to their places, once, though the file may reach into the kernel's memory. Between the
+/// segments stays what stands there. Returns the entry point.
+///
+/// # Safety
+/// Nobody else uses this memory, and the stub runs elsewhere.
+unsafe fn move_plain(p: &Parameters, file: u64, at: u64) -> Result<usize, load::Fault> {
+    let headers = load::Headers::read(unsafe { bytes_mut(file, p.payload_len) }, p)?;
+    if p.payload_len != p.unpacked_len || !headers.in_one_piece() {
+        return Err(load::Fault::Segment);
+    }
+    let places = |load: &load::Load| ((file + load.from as u64) as *const u8, (at + load.to as u64) as *mut u8);
+    let move_one = |load: &load::Load| {
+        let (from, to) = places(load);
+        unsafe { from.copy_to(to, load.filesz) }
+    };
+    // None may run over one that still waits.
+    match headers.loads().next().map(places) {
+        Some((from, to)) if from < to => headers.loads().rev().for_each(move_one),
+        _ => headers.loads().for_each(move_one),
+    }
+    for load in headers.loads() {
+        unsafe { places(load).1.add(load.filesz).write_bytes(0, load.memsz - load.filesz) };
+    }
+    Ok(headers.entry)
 }
 
 /// Command line and RAM disk that are built in.

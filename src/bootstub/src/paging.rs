@@ -30,12 +30,14 @@ pub fn five_levels() -> bool {
 }
 
 impl Tables {
-    /// Fresh tables in the stub's own memory, which must not be in use.
+    /// Fresh tables in the stub's own memory, which must not be in use: of 0 to 4 GiB, all that 32-bit entries reach.
+    /// (Kernels may look at the RAM disk before they have tables of their own.)
     pub fn new() -> Tables {
         let first = core::ptr::addr_of_mut!(pages).cast::<[u64; TABLE]>();
         let end = core::ptr::addr_of_mut!(pages_end).cast::<[u64; TABLE]>();
         let mut tables = Tables { root: first, next: first, end, levels: if five_levels() { 5 } else { 4 } };
         tables.root = tables.take();
+        tables.map(0, 4 << 30);
         tables
     }
 
@@ -73,9 +75,15 @@ impl Tables {
                     fresh
                 };
             }
-            unsafe { (*table)[(at >> 21) as usize % TABLE] = at | LARGE_PAGE };
-            let Some(next) = at.checked_add(LARGE) else { break };
-            at = next;
+            // To the end of this table.
+            let first = (at >> 21) as usize % TABLE;
+            for entry in unsafe { &mut (&mut (*table))[first..] } {
+                *entry = at | LARGE_PAGE;
+                match at.checked_add(LARGE) {
+                    Some(next) if next < end => at = next,
+                    _ => return,
+                }
+            }
         }
     }
 

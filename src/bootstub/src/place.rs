@@ -30,8 +30,6 @@ pub struct Decision {
 
 /// Maps all that the stub reads, and `own`.
 pub fn map_inputs(tables: &mut Tables, params: BootParams, own: Span) {
-    // All that 32-bit entries reach; kernels may look at the RAM disk before they have tables of their own.
-    tables.map(0, 4 << 30);
     tables.map(own.start, own.end - own.start);
     let page = params.span();
     tables.map(page.start, PAGE);
@@ -161,10 +159,11 @@ pub fn decide(p: &Parameters, params: BootParams, load: u64) -> Decision {
     let wishes = Wishes::read(p, built_in, loader);
     // EFI's own map knows more.
     let plain_map = wishes.plain_map && !params.is_efi();
+    let seed = if wishes.random { params.bytes() } else { &[] };
     let decision = choose(
         p,
         &wishes,
-        &mut Random::new(params.bytes()),
+        &mut Random::new(seed),
         &mut |chance| if plain_map { by_chance(p, params, load, wishes.limit, chance) } else { None },
         &mut || Some(by_protocol(p, params, load)),
     );

@@ -1,8 +1,10 @@
 //! gzip: RFC 1952 around RFC 1951.
 
+#[path = "inflate.rs"]
+mod inflate;
+
 use crate::crc32::crc32;
-use miniz_oxide::inflate::TINFLStatus;
-use miniz_oxide::inflate::core::{DecompressorOxide, decompress as inflate, inflate_flags};
+use inflate::{Tables, inflate};
 
 const FEXTRA: u8 = 1 << 2;
 const FNAME: u8 = 1 << 3;
@@ -31,16 +33,15 @@ fn header_len(input: &[u8]) -> Option<usize> {
     Some(at)
 }
 
+#[inline(never)]
 pub fn decompress(input: &[u8], output: &mut [u8], _heap: &'static mut [u8]) -> Result<(), &'static str> {
-    static mut STATE: DecompressorOxide = const { unsafe { core::mem::zeroed() } };
-    let state = unsafe { &mut *core::ptr::addr_of_mut!(STATE) };
-    state.init();
+    static mut TABLES: Tables = Tables::ZERO;
     let at = header_len(input).ok_or("no gzip header")?;
     let deflated = input.get(at..).ok_or("it is truncated")?;
-    let flags = inflate_flags::TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF;
-    let (status, consumed, produced) = inflate(state, deflated, output, 0, flags);
-    if status != TINFLStatus::Done || produced != output.len() {
-        return Err("it is damaged");
+    let tables = unsafe { &mut *core::ptr::addr_of_mut!(TABLES) };
+    let (consumed, produced) = inflate(tables, deflated, output).ok_or("it is damaged")?;
+    if produced != output.len() {
+        return Err("it is too short");
     }
     let trailer = deflated.get(consumed..).and_then(|rest| rest.first_chunk::<8>()).ok_or("it is truncated")?;
     let wanted = u64::from(crc32(output)) | (output.len() as u64) << 32;

@@ -1,7 +1,9 @@
 //! xz: one stream of LZMA2, with the x86 branch converter or without, CRC-32 or none; that is what kimage packs.
 //! (xz-file-format.txt 1.2.)
 
+#[path = "lzma2.rs"]
 mod lzma2;
+#[path = "x86.rs"]
 mod x86;
 
 use crate::crc32::crc32;
@@ -23,6 +25,7 @@ const DAMAGED: &str = "it is damaged";
 const CHECKSUM: &str = "its checksum is wrong";
 const UNKNOWN: &str = "it is packed in a way that this stub does not know";
 
+#[inline(never)]
 pub fn decompress(input: &[u8], output: &mut [u8], _heap: &'static mut [u8]) -> Result<(), &'static str> {
     static mut MODELS: Models = Models::ZERO;
     unpack(unsafe { &mut *core::ptr::addr_of_mut!(MODELS) }, input, output)

@@ -2,6 +2,7 @@
 
 use structured_zstd::decoding::{ContentChecksum, FrameDecoder};
 
+#[inline(never)]
 pub fn decompress(input: &[u8], output: &mut [u8], heap: &'static mut [u8]) -> Result<(), &'static str> {
     crate::heap::give(heap);
     let mut decoder = FrameDecoder::new();

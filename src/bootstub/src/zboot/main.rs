@@ -18,15 +18,10 @@ mod memory;
 #[path = "../../../stub/parameters.rs"]
 mod parameters;
 
-#[cfg_attr(feature = "gzip", path = "../codec/gzip.rs")]
-#[cfg_attr(feature = "lz4", path = "../codec/lz4.rs")]
-#[cfg_attr(feature = "xz", path = "../codec/xz.rs")]
-#[cfg_attr(feature = "zstd", path = "../codec/zstd.rs")]
+#[cfg(feature = "zstd")]
+#[path = "../codec/zstd.rs"]
 mod codec;
 mod console;
-#[cfg(any(feature = "gzip", feature = "xz"))]
-#[path = "../crc32.rs"]
-mod crc32;
 #[cfg(feature = "zstd")]
 #[path = "../heap.rs"]
 mod heap;
@@ -36,6 +31,8 @@ use console::Part::Text;
 use console::{halt, line};
 use firmware::{Firmware, Outcome, complain};
 use kernel::Kernel;
+#[cfg(not(feature = "zstd"))]
+use kimage_bootcodec as codec;
 use parameters::Parameters;
 use uefi_raw::protocol::loaded_image::LoadedImageProtocol;
 use uefi_raw::table::boot::MemoryType;

@@ -1,0 +1,19 @@
+//! The decompressors of the boot stubs. What they unpack into is all the memory that they need, but for tables; they trust
+//! nothing of what they unpack.
+#![no_std]
+
+#[cfg(any(feature = "gzip", feature = "xz"))]
+#[path = "crc32.rs"]
+pub mod crc32;
+#[cfg(feature = "gzip")]
+#[path = "gzip.rs"]
+mod codec;
+#[cfg(feature = "lz4")]
+#[path = "lz4.rs"]
+mod codec;
+#[cfg(feature = "xz")]
+#[path = "xz.rs"]
+mod codec;
+
+#[cfg(any(feature = "gzip", feature = "lz4", feature = "xz"))]
+pub use codec::decompress;
