@@ -27,7 +27,8 @@ const NOT_RUN: &[(&str, &str)] = &[
 
 /// What only a kernel's own build has: commands with these words get one of these trees.
 const REAL: &[(&str, &str)] = &[
-    ("kimage zimage vmlinux --build-dir", "arm"),
+    ("kimage zimage vmlinux", "arm"),
+    ("kimage zimage Image", "arm"),
     ("--build-dir", "x86_64-xz"),
     ("kimage relocs", "x86_64-xz"),
     ("kimage voffset", "x86_64-xz"),
@@ -204,6 +205,7 @@ fn make_real(dir: &Path, traits: &str) -> bool {
     std::os::unix::fs::symlink(&tree.dir, dir.join("linux")).unwrap();
     replace("vmlinux", &tree.unstripped());
     if tree.is_arm() {
+        replace("Image", &tree.path("arch/arm/boot/Image"));
         support::tool("arm-linux-gnueabihf-ld", "binutils-arm-linux-gnueabihf").is_some()
     } else {
         replace("vmlinuz", &tree.path("arch/x86/boot/bzImage"));

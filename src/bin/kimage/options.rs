@@ -14,6 +14,7 @@ const OTHER: &[(&str, &str)] = &[
     ("linker", "--ld"),
     ("environment", "--uboot-env"),
     ("efi", "--no-efi"),
+    ("firmware", "--efi"),
     ("load", "-a"),
     ("entry", "-e"),
     ("is_64", "--class"),
