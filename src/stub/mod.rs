@@ -9,10 +9,6 @@
 
 #[allow(dead_code, unreachable_pub, reason = "shared with the boot stub")]
 pub(crate) mod arm;
-// The boot stub's alone; here for its tests.
-#[cfg(test)]
-#[allow(dead_code, unreachable_pub, reason = "shared with the boot stub")]
-mod arm_tree;
 pub(crate) mod builtin;
 #[allow(dead_code, unreachable_pub, reason = "shared with the boot stub")]
 pub(crate) mod cmdline;
