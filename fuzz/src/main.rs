@@ -23,6 +23,11 @@ mod support {
     pub fn testdata(name: &str) -> PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata").join(name)
     }
+
+    pub fn noise(len: usize, seed: u64) -> Vec<u8> {
+        let next = |last: &u64| Some(last.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1));
+        std::iter::successors(Some(seed), next).map(|state| (state >> 33) as u8).take(len).collect()
+    }
 }
 
 use libfuzzer_sys::fuzz_target;
