@@ -154,19 +154,14 @@ fn what_dtc_refuses_is_refused() {
     }
 }
 
-/// What dtc takes and kimage does not: by name, with the way out.
+/// What dtc takes, mkimage refuses the blob of, and kimage does not take: by name, with the way out.
 #[test]
 fn what_only_dtc_does() {
     let dir = folder();
-    for (source, words) in [
-        ("/dts-v1/;\n/plugin/;\n/ { };", "/plugin/ cannot be used here"),
-        ("/dts-v1/;\n/ { };\n/delete-node/ &{/};", "the root node is deleted"),
-    ] {
-        let its = dir.path().join("bad.its");
-        fs::write(&its, source).unwrap();
-        let error = compiled(&its).expect_err(source);
-        assert!(error.to_string().contains(words) && !error.help.is_empty(), "{error}");
-    }
+    let its = dir.path().join("bad.its");
+    fs::write(&its, "/dts-v1/;\n/ { };\n/delete-node/ &{/};").unwrap();
+    let error = compiled(&its).expect_err("no root");
+    assert!(error.to_string().contains("the root node is deleted") && !error.help.is_empty(), "{error}");
 }
 
 #[test]
