@@ -11,7 +11,7 @@ use crate::format::dts::Source;
 use crate::format::fdt::{Dtb, Node, Property, Reservation, Tree};
 use crate::format::fit::{self, Algorithm, BootView, External, Fit, FitLayout, Options};
 use crate::format::uimage::{ARCH, OS, OS_LINUX, arch_word, comp_word};
-use crate::sign::PublicKey;
+use crate::sign::{PublicKey, Request};
 use std::collections::HashMap;
 
 /// A file of a FIT, with the name that messages and descriptions have for it.
@@ -89,6 +89,12 @@ pub struct FitSignature {
     pub key: String,
     /// `algo`.
     pub algo: String,
+}
+
+impl From<Request> for FitSignature {
+    fn from(made: Request) -> Self {
+        FitSignature { node: made.subject, key: made.key, algo: made.scheme.to_string() }
+    }
 }
 
 /// An image of a FIT, for reports.
@@ -351,7 +357,7 @@ fn assembled<'a>(
         images: images.collect(),
         configurations: children("configurations").iter().map(|node| node.name.to_string()).collect(),
         default: built.root.child("configurations").and_then(|node| text(node, "default")),
-        signatures: built.signed.into_iter().map(|(node, key, algo)| FitSignature { node, key, algo }).collect(),
+        signatures: built.signed.into_iter().map(FitSignature::from).collect(),
         derived,
     };
     Ok(Assembled { findings, control: built.control, ..Assembled::new(built.plan, Facts::Fit(facts)) })

@@ -58,7 +58,7 @@ impl Align {
     }
 
     /// The alignment in bytes.
-    pub(crate) const fn bytes(self) -> u64 {
+    pub const fn bytes(self) -> u64 {
         self.0
     }
 

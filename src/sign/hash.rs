@@ -60,7 +60,7 @@ impl Algorithm {
     }
 
     /// The hash of `data`, as it stands in `value`.
-    pub(crate) fn hash(self, data: &[u8]) -> Vec<u8> {
+    pub fn hash(self, data: &[u8]) -> Vec<u8> {
         self.hash_all(&[data])
     }
 

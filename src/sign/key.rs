@@ -1,6 +1,6 @@
 //! Private and public keys.
 
-use super::{Algorithm, CRYPTO, Error, Scheme};
+use super::{Algorithm, CRYPTO, Error, Mechanism, Request, Scheme, Signature, Signer};
 use ecdsa::signature::hazmat::{PrehashSigner, PrehashVerifier};
 use p256::ecdsa;
 use pkcs8::der::pem::PemLabel;
@@ -140,13 +140,11 @@ impl PrivateKey {
         })
     }
 
-    /// The signature of a hash. The same key signs the same hash with the same value always: the salt of PSS, as long as the hash,
-    /// and the number of ECDSA (RFC 6979) are made of both.
-    pub(crate) fn sign(&self, scheme: Scheme, hash: &[u8]) -> Result<Vec<u8>, Error> {
+    fn value(&self, scheme: Scheme, hash: &[u8]) -> Result<Vec<u8>, Error> {
         scheme.check(self.public().name())?;
         let failed = |why: &dyn fmt::Display| Error::Failed { why: why.to_string() };
         match &self.0 {
-            Private::Rsa(key) if scheme.is_pss => {
+            Private::Rsa(key) if scheme.mechanism == Mechanism::RsaPss => {
                 let mut stream = Stream::new(&key.d().to_bytes_be(), hash);
                 key.sign_with_rng(&mut stream, pss(scheme.hash, hash.len()), hash).map_err(|error| failed(&error))
             }
@@ -160,6 +158,15 @@ impl PrivateKey {
                 Ok(value.to_bytes().to_vec())
             }
         }
+    }
+}
+
+/// The same key signs the same hash with the same value always: the salt of PSS, as long as the hash, and the number of ECDSA
+/// (RFC 6979) are made of both.
+impl Signer for PrivateKey {
+    fn sign(&self, request: &Request) -> Result<Signature, Error> {
+        let value = self.value(request.scheme, &request.digest)?;
+        Ok(Signature { value, public: Some(self.public()) })
     }
 }
 
@@ -272,11 +279,11 @@ impl PublicKey {
 
     /// Is it the signature of this hash?
     pub(crate) fn verify(&self, scheme: Scheme, hash: &[u8], value: &[u8]) -> bool {
-        if scheme.check(self.name()).is_err() || value.len() != scheme.crypto.1 {
+        if scheme.check(self.name()).is_err() || value.len() != scheme.size() {
             return false;
         }
         match &self.0 {
-            Public::Rsa(key) if scheme.is_pss => {
+            Public::Rsa(key) if scheme.mechanism == Mechanism::RsaPss => {
                 // U-Boot takes a salt of any length: its tools made the longest one before they made one as long as the hash.
                 let longest = value.len().saturating_sub(hash.len() + 2);
                 let lengths = [hash.len(), longest].into_iter().chain(0..longest);

@@ -4,10 +4,12 @@
 
 mod hash;
 mod key;
+mod signer;
 
 pub use hash::Algorithm;
 pub(crate) use key::{EcPoint, RsaNumbers};
 pub use key::{PrivateKey, PublicKey};
+pub use signer::{Deferred, Request, Signature, Signer};
 
 use miette::Diagnostic;
 
@@ -37,7 +39,7 @@ pub enum Error {
     },
     /// The key is encrypted.
     #[error("the key is encrypted, and {}", if *.given { "this passphrase does not open it" } else { "there is no passphrase" })]
-    #[diagnostic(help("give the right passphrase (`request.passphrase`)"))]
+    #[diagnostic(help("give the right passphrase (`request.pass_file`)"))]
     Passphrase {
         /// A passphrase was given.
         given: bool,
@@ -61,6 +63,27 @@ pub enum Error {
         /// What was asked for.
         wanted: String,
     },
+    /// A signature that was made elsewhere has another length.
+    #[error("the signature has {found} bytes, wanted {wanted}")]
+    #[diagnostic(help(
+        "sign the hash with the right key, and give the bare signature: of RSA as many bytes as the key has"
+    ))]
+    Size {
+        /// Bytes of it.
+        found: usize,
+        /// Bytes that one has.
+        wanted: usize,
+    },
+    /// A signature that was made elsewhere is not that of the hash.
+    #[error("the signature is not that of this hash with this key")]
+    #[diagnostic(help(
+        "sign the hash as it is, with the key that belongs to the public key, and with the padding that is asked for"
+    ))]
+    Wrong,
+    /// What keeps the key does not sign with it.
+    #[error("{0}")]
+    #[diagnostic(help("see that what keeps the key is there and open, and has the key under that name"))]
+    Token(String),
     /// The value could not be made.
     #[error("the key does not sign: {why}")]
     #[diagnostic(help("the key is damaged: make it again"))]
@@ -76,10 +99,30 @@ const CRYPTO: [(&str, usize); 5] =
 
 /// How a signature is made: `algo` and `padding` of its node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Scheme {
-    pub(crate) hash: Algorithm,
+pub struct Scheme {
+    /// The hash that is signed.
+    pub hash: Algorithm,
+    /// The form of the signature.
+    pub mechanism: Mechanism,
     crypto: (&'static str, usize),
-    is_pss: bool,
+}
+
+/// The form of a signature.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mechanism {
+    /// RSASSA-PKCS1-v1_5 (RFC 8017).
+    RsaPkcs1,
+    /// RSASSA-PSS (RFC 8017), the hash of the mask that of the data.
+    RsaPss,
+    /// ECDSA, `r` and `s` one behind the other.
+    Ecdsa,
+}
+
+/// What it is called in `algo`: `sha256,rsa2048`.
+impl std::fmt::Display for Scheme {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{},{}", self.hash.name(), self.crypto.0)
+    }
 }
 
 impl Scheme {
@@ -91,26 +134,22 @@ impl Scheme {
         let (hash, crypto) = algo.split_once(',').ok_or_else(unknown)?;
         let hash = Algorithm::from_name(hash).filter(|hash| hash.signs()).ok_or_else(unknown)?;
         let crypto = CRYPTO.into_iter().find(|(name, _)| *name == crypto).ok_or_else(unknown)?;
-        let is_pss = match padding {
-            None | Some("pkcs-1.5") => false,
-            Some("pss") if crypto.0.starts_with("rsa") => true,
+        let mechanism = match padding {
+            None | Some("pkcs-1.5") if crypto.0.starts_with("ecdsa") => Mechanism::Ecdsa,
+            None | Some("pkcs-1.5") => Mechanism::RsaPkcs1,
+            Some("pss") if crypto.0.starts_with("rsa") => Mechanism::RsaPss,
             Some(_) => return Err(unknown()),
         };
-        Ok(Scheme { hash, crypto, is_pss })
+        Ok(Scheme { hash, mechanism, crypto })
     }
 
-    /// ECDSA, whose keys U-Boot's tools look for in other files and write in another form.
-    pub(crate) fn is_ecdsa(self) -> bool {
-        self.crypto.0.starts_with("ecdsa")
-    }
-
-    /// What it is called in `algo`.
-    pub(crate) fn name(self) -> String {
-        format!("{},{}", self.hash.name(), self.crypto.0)
+    /// Bytes of a signature.
+    pub fn size(self) -> usize {
+        self.crypto.1
     }
 
     /// A key that fits.
     pub(crate) fn check(self, key: &'static str) -> Result<(), Error> {
-        if key == self.crypto.0 { Ok(()) } else { Err(Error::OtherKey { key, wanted: self.name() }) }
+        if key == self.crypto.0 { Ok(()) } else { Err(Error::OtherKey { key, wanted: self.to_string() }) }
     }
 }

@@ -11,6 +11,7 @@ mod depfile;
 mod draft;
 mod fd;
 mod input;
+mod keys;
 mod link;
 mod message;
 mod options;

@@ -158,8 +158,8 @@ pub struct Built<'a> {
     pub root: Node<'a>,
     /// What is worth knowing about it.
     pub findings: Vec<Finding>,
-    /// The nodes that were signed, with the name of the key and the algorithm of each.
-    pub signed: Vec<(String, String, String)>,
+    /// The nodes that were signed.
+    pub signed: Vec<sign::Request>,
     /// The control device tree with the public keys in it.
     pub control: Option<Vec<u8>>,
 }
@@ -239,11 +239,10 @@ fn filled<'a>(
                 let value = Property::bytes("value", value);
                 compiled.fill(&mut filling, &mut strings, (&names, child), [value])?;
             } else if let Some(signing) = options.signing.filter(|_| child.name.starts_with(SIGNATURE)) {
-                let signed = signing.sign(child, &[&data]).map_err(|source| Error::Sign { path: path(), source })?;
-                let path = path();
+                let signed = signing.sign(&path(), child, &[&data])?;
                 let properties = signing.properties(&signed, (layout, options.time), None);
                 compiled.fill(&mut filling, &mut strings, (&names, child), properties)?;
-                keys.push(Made { path, room: filling.most(), required: signing.required("images"), signed });
+                keys.push(Made { room: filling.most(), required: signing.required("images"), signed });
             }
         }
     }
@@ -258,7 +257,7 @@ fn filled<'a>(
         }
     }
     let (total, control) = room(options, &root, compiled.size, filling.most(), &keys)?;
-    let signed = keys.into_iter().map(|made| (made.path, made.signed.hint, made.signed.scheme.name())).collect();
+    let signed = keys.into_iter().map(|made| made.signed.request).collect();
     if options.signing.is_none() {
         findings.extend(unfilled(&mut root, options.unsigned, true)?);
     } else {
@@ -344,9 +343,8 @@ fn filled<'a>(
     Ok(Built { plan: out.finish_with(regions), root, findings, signed, control })
 }
 
-/// A signature that was made: its node, how large the tree was before its key was handed on, and whether boards are to require it.
+/// A signature that was made: how large the tree was before its key was handed on, and whether boards are to require it.
 struct Made {
-    path: String,
     room: u64,
     required: Option<&'static str>,
     signed: Signed,
@@ -374,10 +372,7 @@ fn room(
         let total = compiled.saturating_add(more);
         let mut fits = true;
         for made in keys {
-            let algo = made.signed.scheme.name();
-            fits = made.room <= total
-                && signature::add_key(&mut control, &algo, &made.signed.hint, &made.signed.public, made.required)
-                    .map_err(Error::Control)?;
+            fits = made.room <= total && made.signed.add_key(&mut control, made.required)?;
             if !fits {
                 break;
             }
@@ -422,7 +417,7 @@ impl<'a> Configurations<'_, 'a> {
                     self.compiled.fill(filling, strings, (&names, node), properties)?;
                 }
                 let required = self.signing.required("configurations");
-                self.keys.push(Made { path, room: filling.most(), required, signed });
+                self.keys.push(Made { room: filling.most(), required, signed });
             }
         }
         Ok(())
@@ -443,8 +438,7 @@ impl<'a> Configurations<'_, 'a> {
             self.findings.push(super::rules::SIGN_IMAGES.finding(message));
         }
         let parts = signature::covered_bytes(&dtb, &set, len64(dtb.names())).map_err(failed)?;
-        let signed = self.signing.sign(node, &parts);
-        Ok((signed.map_err(|source| Error::Sign { path: path.to_owned(), source })?, nodes))
+        Ok((self.signing.sign(path, node, &parts)?, nodes))
     }
 }
 

@@ -12,6 +12,7 @@
 
 use super::signature::SIGNATURE;
 use crate::format::fdt::Node;
+use std::fmt;
 
 /// By how much mkimage enlarges the tree, which it has packed first, until time and hashes fit into it.
 pub(super) const STEP: u64 = 1024;
@@ -38,6 +39,14 @@ impl Default for FitLayout {
     /// 2023.01, that of Debian 12.
     fn default() -> Self {
         FitLayout { release: (2023, 1), candidate: 0 }
+    }
+}
+
+/// `2023.01`, as `signer-version` has it.
+impl fmt::Display for FitLayout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{:02}", self.release.0, self.release.1)?;
+        if self.candidate > 0 { write!(f, "-rc{}", self.candidate) } else { Ok(()) }
     }
 }
 
@@ -85,12 +94,6 @@ impl FitLayout {
         })
     }
 
-    /// `2023.01`, as `signer-version` has it.
-    pub(super) fn name(self) -> String {
-        let candidate = if self.candidate > 0 { format!("-rc{}", self.candidate) } else { String::new() };
-        format!("{}.{:02}{candidate}", self.release.0, self.release.1)
-    }
-
     /// What the signature of a configuration covers that does not say so itself.
     pub(super) fn signed_roles(self) -> &'static [&'static str] {
         if self.release >= (2025, 1) { &["kernel", "fdt", "script"] } else { &["kernel", "fdt"] }
@@ -122,7 +125,7 @@ mod tests {
         assert_eq!(known("2021.01"), Some((2021, 1)));
         assert_eq!(known("2026.10"), Some((2026, 10)));
         assert_eq!(known("2025"), Some((2025, 10)));
-        let named = |text: &str| FitLayout::from_release(text).map(FitLayout::name);
+        let named = |text: &str| FitLayout::from_release(text).map(|layout| layout.to_string());
         assert_eq!(named("2026.10-rc5").as_deref(), Some("2026.10-rc5"));
         assert_eq!(named("2023.01").as_deref(), Some("2023.01"));
         assert_eq!(known("2023.01"), Some(FitLayout::default().release));

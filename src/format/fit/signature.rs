@@ -6,7 +6,7 @@
 use super::{Error, FitLayout};
 use crate::bytes::{FieldError, count64, slice_at};
 use crate::format::fdt::{Dtb, InPlace, Node, NodeRef, Property, Tree};
-use crate::sign::{self, EcPoint, PrivateKey, PublicKey, RsaNumbers, Scheme};
+use crate::sign::{self, EcPoint, PublicKey, Request, RsaNumbers, Scheme, Signature, Signer};
 use std::collections::HashSet;
 use std::fmt;
 
@@ -22,9 +22,8 @@ const NO_IMAGES: [&str; 3] = ["description", "compatible", "default"];
 /// Who fills in the signatures of a FIT, and with what.
 #[derive(Clone, Copy)]
 pub struct Signing<'k> {
-    /// The private key of a `key-name-hint` (empty where a node has none); the second text is how mkimage ends the name of its file:
-    /// `key`, or `pem` for ECDSA.
-    pub key: &'k dyn Fn(&str, &str) -> Result<PrivateKey, sign::Error>,
+    /// Who has the keys.
+    pub signer: &'k dyn Signer,
     /// `comment` of each signature.
     pub comment: Option<&'k str>,
     /// The algorithm of each signature, in place of the tree's (`sha256,rsa2048`).
@@ -43,25 +42,24 @@ impl fmt::Debug for Signing<'_> {
     }
 }
 
-/// A signature that was made.
+/// A signature that was made, and what was asked for.
 #[derive(Debug)]
 pub(super) struct Signed {
-    pub(super) scheme: Scheme,
-    pub(super) hint: String,
-    pub(super) public: PublicKey,
-    pub(super) value: Vec<u8>,
+    pub(super) request: Request,
+    pub(super) made: Signature,
 }
 
 impl Signing<'_> {
-    /// What a node asks for, made of `bytes`.
-    pub(super) fn sign(&self, node: &Node<'_>, bytes: &[&[u8]]) -> Result<Signed, sign::Error> {
+    /// What the node at `path` asks for, made of `bytes`.
+    pub(super) fn sign(&self, path: &str, node: &Node<'_>, bytes: &[&[u8]]) -> Result<Signed, Error> {
         let text = |name: &str| node.property(name).and_then(|it| it.as_string());
         let algo = self.algo.or_else(|| text("algo"));
-        let scheme = Scheme::parse(algo.unwrap_or_default(), text("padding"))?;
-        let hint = text("key-name-hint").unwrap_or_default().to_owned();
-        let key = (self.key)(&hint, if scheme.is_ecdsa() { "pem" } else { "key" })?;
-        let value = key.sign(scheme, &scheme.hash.hash_all(bytes))?;
-        Ok(Signed { scheme, hint, public: key.public(), value })
+        let failed = |source| Error::Sign { path: path.to_owned(), source };
+        let scheme = Scheme::parse(algo.unwrap_or_default(), text("padding")).map_err(failed)?;
+        let key = text("key-name-hint").unwrap_or_default().to_owned();
+        let request = Request { subject: path.to_owned(), key, scheme, digest: scheme.hash.hash_all(bytes) };
+        let made = self.signer.sign(&request).map_err(failed)?;
+        Ok(Signed { request, made })
     }
 
     /// What stands in the node beside the value, in the order in which it is put in.
@@ -72,9 +70,9 @@ impl Signing<'_> {
         covered: Option<(&[String], u64)>,
     ) -> Vec<Property<'a>> {
         let mut all = vec![
-            Property::bytes("value", signed.value.clone()),
+            Property::bytes("value", signed.made.value.clone()),
             Property::string("signer-name", "mkimage"),
-            Property::string("signer-version", &layout.name()),
+            Property::string("signer-version", &layout.to_string()),
         ];
         all.extend(self.comment.map(|comment| Property::string("comment", comment)));
         all.push(Property::u32("timestamp", time));
@@ -96,8 +94,20 @@ impl Signing<'_> {
     }
 }
 
+impl Signed {
+    /// Puts its public key into a control device tree; false when there is no room.
+    pub(super) fn add_key(&self, control: &mut InPlace, required: Option<&str>) -> Result<bool, Error> {
+        let Signed { request: Request { subject, key: name, scheme, .. }, made } = self;
+        let Some(key) = &made.public else {
+            let source = sign::Error::NoKey { found: "a signature that is made later".into(), wanted: "public key" };
+            return Err(Error::Sign { path: subject.clone(), source });
+        };
+        add_key(control, &scheme.to_string(), name, key, required).map_err(Error::Control)
+    }
+}
+
 /// Puts a public key into a control device tree; false when there is no room. What is there already is overwritten.
-pub(crate) fn add_key(
+fn add_key(
     control: &mut InPlace,
     algo: &str,
     hint: &str,

@@ -14,12 +14,15 @@ pub(crate) struct Signer {
     /// PEM files: PKCS#8, encrypted or not, PKCS#1 or SEC 1. A key that is not there is an error.
     #[arg(short = 'k', long, value_name = "DIR")]
     pub(crate) keys: Option<PathBuf>,
-    /// Fill in the signatures with this key, whatever their key-name-hint
-    #[arg(long, value_name = "FILE", conflicts_with = "keys")]
-    pub(crate) key: Option<PathBuf>,
-    /// The passphrase of encrypted keys is the first line of this file (/dev/fd/3 for a descriptor)
-    #[arg(long, value_name = "FILE")]
-    pub(crate) passphrase: Option<PathBuf>,
+    /// Fill in the signatures with this key, whatever their key-name-hint; NAME=FILE is for those with that hint (repeatable)
+    #[arg(long, value_name = "[NAME=]FILE", value_parser = key)]
+    pub(crate) key: Vec<Key>,
+    /// The passphrase of encrypted keys is the first line of this file; without it, the terminal is asked
+    #[arg(long, visible_alias = "passphrase", value_name = "FILE")]
+    pub(crate) pass_file: Option<PathBuf>,
+    /// The passphrase of encrypted keys is the first line of what this open descriptor gives
+    #[arg(long, value_name = "NUMBER", conflicts_with = "pass_file")]
+    pub(crate) pass_fd: Option<u32>,
     /// Comment of each signature
     #[arg(short = 'c', long, value_name = "TEXT")]
     pub(crate) comment: Option<String>,
@@ -34,6 +37,21 @@ pub(crate) struct Signer {
     pub(crate) required: Vec<Required>,
 }
 
+/// A key's file, and the `key-name-hint` that it is for.
+#[derive(Debug, Clone)]
+pub(crate) struct Key {
+    pub(crate) name: Option<String>,
+    pub(crate) file: PathBuf,
+}
+
+#[allow(clippy::unnecessary_wraps, reason = "clap wants it so")]
+fn key(text: &str) -> Result<Key, String> {
+    // A file of such a name is called ./a=b.
+    let named = text.split_once('=').filter(|(name, _)| !name.contains('/'));
+    let (name, file) = named.map_or((None, text), |(name, file)| (Some(name.to_owned()), file));
+    Ok(Key { name, file: file.into() })
+}
+
 /// What U-Boot demands a signature of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Required {
@@ -46,12 +64,20 @@ pub(crate) enum Required {
 /// Fills in every signature of the images and configurations, and their hashes, as mkimage -F -k does, byte for byte: what stands in
 /// the tree stays, its time too, and so does data behind the tree. Each node is signed once. The time of the signatures is --time,
 /// else SOURCE_DATE_EPOCH, else 0. A warning tells which images of a configuration its signature leaves out.
+///
+/// Where the keys are elsewhere, --prepare writes what is to be signed into a folder: of each signature the hash (NAME.digest), what
+/// the private key works on (NAME.input: of PKCS#1 v1.5 a DigestInfo, else the hash), and all of it with the name of the key in
+/// manifest.json. --attach takes NAME.sig from there, checks each with the public key and puts it in.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   kimage sign image.itb --keys keys                      in place
   kimage sign image.itb --keys keys -o signed.itb
   kimage sign image.itb --key dev.key --control-dtb u-boot.dtb --required conf
+  kimage sign image.itb --key dev=dev.key --key prod=prod.key
+  kimage sign image.itb --prepare to-sign                what is to be signed, one file a signature
+  openssl pkeyutl -sign -inkey dev.key -pkeyopt digest:sha256 -in to-sign/1-conf-1.signature-1.digest -out to-sign/1-conf-1.signature-1.sig
+  kimage sign image.itb --attach to-sign --key dev.pub   what was signed, checked and put in
   kimage verify image.itb --control-dtb u-boot.dtb")]
 pub(crate) struct Sign {
     /// The FIT
@@ -60,6 +86,16 @@ pub(crate) struct Sign {
     /// Where to write [default: over the FIT]
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
+    /// Sign nothing: write what is to be signed into this folder
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["keys", "key", "control_dtb", "output", "json", "plan"])]
+    pub(crate) prepare: Option<PathBuf>,
+    /// Put in the signatures of this folder, as --prepare said; --keys or --key has the public keys
+    #[arg(
+        long,
+        value_name = "DIR",
+        conflicts_with_all = ["prepare", "time", "layout", "external", "comment", "algo"]
+    )]
+    pub(crate) attach: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) signer: Signer,
     #[command(flatten)]

@@ -5,6 +5,7 @@ mod build;
 mod codec;
 mod common;
 mod cpio;
+mod deferred;
 mod diff;
 mod disk;
 mod doctor;

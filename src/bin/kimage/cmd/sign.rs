@@ -1,57 +1,71 @@
 //! `sign` and `pubkey`; keys for `fit`.
 
 use super::common::{finish, source_date_epoch};
-use crate::args::{Pubkey, Required, Sign, Signer};
+use super::deferred::{self, Attached, FitOptions as Choices};
+use crate::args::{Building, Pubkey, Required, Sign, Signer};
 use crate::input::Input;
+use crate::keys::{Keys, public_in};
 use crate::message;
 use crate::output::Output;
 use anyhow::{Context, Result};
 use clap::error::ErrorKind;
-use kimage::assemble::{Assembled, FitOptions, Signing, add_public_key, sign_fit};
-use kimage::sign::{Error, PrivateKey, PublicKey};
+use kimage::assemble::{Assembled, FitLayout, FitOptions, Signing, add_public_key, sign_fit};
+use kimage::bytes::Align;
+use kimage::finding::Severity;
+use kimage::sign::{Deferred, Signer as Signs};
 use std::path::Path;
 
-/// A key's file. What is wrong with a key is said with the name of its file.
-fn read(path: &Path) -> Result<Vec<u8>, Error> {
-    crate::depfile::read(path);
-    std::fs::read(path).map_err(|error| Error::NotFound { name: path.display().to_string(), why: error.to_string() })
-}
-
 impl Signer {
+    fn is_given(&self) -> bool {
+        self.keys.is_some() || !self.key.is_empty()
+    }
+
+    /// What means nothing without keys, or beside others.
+    fn is_consistent(&self, defers: bool) {
+        let needs_key = [
+            ("--pass-file", self.pass_file.is_some()),
+            ("--pass-fd", self.pass_fd.is_some()),
+            ("--comment", self.comment.is_some() && !defers),
+            ("--algo", self.algo.is_some() && !defers),
+            ("--control-dtb", self.control_dtb.is_some()),
+        ];
+        if let Some((option, _)) = needs_key.into_iter().find(|(_, is_given)| *is_given && !self.is_given()) {
+            let message = format!("{option} means nothing without --keys DIR or --key FILE");
+            message::usage(ErrorKind::MissingRequiredArgument, message);
+        }
+        let all = self.key.iter().filter(|key| key.name.is_none()).count();
+        let mut names: Vec<_> = self.key.iter().map(|key| &key.name).collect();
+        names.sort();
+        if all > 0 && self.keys.is_some() || names.windows(2).any(|pair| pair[0] == pair[1]) {
+            let message =
+                "two keys are given for the same signatures: say --key NAME=FILE, the NAME being their key-name-hint";
+            message::usage(ErrorKind::ArgumentConflict, message);
+        }
+    }
+
     /// Calls `make` with what signs, if anything is to, and writes what it makes, and the control device tree.
     pub(crate) fn with<'a>(
         &self,
         command: &'static str,
-        output: (&Path, &crate::args::Building),
+        output: (&Path, &Building),
         make: impl FnOnce(Option<Signing<'_>>) -> Result<Assembled<'a>>,
     ) -> Result<()> {
-        let given = self.keys.is_some() || self.key.is_some();
-        let needs_key = [
-            ("--passphrase", self.passphrase.is_some()),
-            ("--comment", self.comment.is_some()),
-            ("--algo", self.algo.is_some()),
-            ("--control-dtb", self.control_dtb.is_some()),
-        ];
-        if let Some((option, _)) = needs_key.into_iter().find(|(_, is_given)| *is_given && !given) {
-            let message = format!("{option} means nothing without --keys DIR or --key FILE");
-            message::usage(ErrorKind::MissingRequiredArgument, message);
-        }
-        let passphrase = self.passphrase.as_deref().map(passphrase).transpose()?;
-        let key = |hint: &str, ending: &str| {
-            let path = match (&self.keys, &self.key) {
-                (Some(folder), _) => folder.join(format!("{hint}.{ending}")),
-                (None, file) => file.clone().unwrap_or_default(),
-            };
-            PrivateKey::from_pem(&read(&path)?, passphrase.as_deref()).map_err(|error| match error {
-                Error::NoKey { found, wanted } => {
-                    Error::NoKey { found: format!("{}: {found}", path.display()), wanted }
-                }
-                error => error,
-            })
-        };
+        self.is_consistent(false);
+        let keys = Keys::new(self)?;
+        let signer: Option<&dyn Signs> = if self.is_given() { Some(&keys) } else { None };
+        self.with_signer(command, output, signer, make)
+    }
+
+    fn with_signer<'a>(
+        &self,
+        command: &'static str,
+        (path, building): (&Path, &Building),
+        signer: Option<&dyn Signs>,
+        make: impl FnOnce(Option<Signing<'_>>) -> Result<Assembled<'a>>,
+    ) -> Result<()> {
         let control = self.control_dtb.as_deref().map(Input::open).transpose()?;
-        let signing = given.then_some(Signing {
-            key: &key,
+        let signing = signer.map(|signer| Signing {
+            signer,
             comment: self.comment.as_deref(),
             algo: self.algo.as_deref(),
             control: control.as_deref(),
@@ -59,49 +73,84 @@ impl Signer {
             require_images: self.required.contains(&Required::Image),
         });
         let assembled = make(signing)?;
-        finish(command, output.0, output.1, &assembled)?;
+        finish(command, path, building, &assembled)?;
         let (Some(path), Some(bytes)) = (&self.control_dtb, &assembled.control) else { return Ok(()) };
-        if output.1.plan {
+        if building.plan {
             return Ok(());
         }
-        let output = Output { path, sync: output.1.sync, is_text: false };
+        let output = Output { path, sync: building.sync, is_text: false };
         drop(control);
         output.write(bytes.len() as u64, |out| Ok(out.write_all(bytes)?))
     }
 }
 
-/// The first line of a file, without its end.
-fn passphrase(path: &Path) -> Result<Vec<u8>> {
-    let bytes = std::fs::read(path).with_context(|| path.display().to_string())?;
-    let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
-    Ok(line.strip_suffix(b"\r").unwrap_or(line).to_vec())
-}
-
 pub(crate) fn sign(args: &Sign) -> Result<()> {
-    if args.signer.keys.is_none() && args.signer.key.is_none() {
-        let message = "sign: give the keys with --keys DIR, or one with --key FILE";
+    args.signer.is_consistent(args.prepare.is_some());
+    if args.prepare.is_none() && !args.signer.is_given() {
+        let message = match args.attach {
+            Some(_) => "sign: give the public keys with --keys DIR or --key FILE: what is attached is checked",
+            None => "sign: give the keys with --keys DIR, or one with --key FILE; --prepare DIR needs none",
+        };
         message::usage(ErrorKind::MissingRequiredArgument, message);
     }
     let input = Input::open(&args.fit)?;
+    let output = args.output.as_deref().unwrap_or(&args.fit);
+    let output = (output, &args.building);
+    let again = |options: &FitOptions<'_>| {
+        sign_fit(&input, options, args.force).map_err(|error| anyhow::Error::new(error).context(input.name()))
+    };
+    if let Some(folder) = &args.attach {
+        let keys = Keys::new(&args.signer)?;
+        let attached = Attached::<Choices>::open(folder, &input, &keys)?;
+        let Choices { layout, time, comment, algo, .. } = &attached.manifest.options;
+        let layout = FitLayout::from_release(layout).with_context(|| format!("the manifest's layout {layout}"))?;
+        let external = attached.manifest.options.external();
+        return args.signer.with_signer("sign", output, Some(&attached), |signing| {
+            let signing = signing.map(|it| Signing { comment: comment.as_deref(), algo: algo.as_deref(), ..it });
+            again(&FitOptions { time: *time, external, unsigned: false, layout, signing })
+        });
+    }
     let time = match args.time {
         Some(time) => time,
         None => source_date_epoch()?,
     };
-    let external = args.placing.external();
-    let layout = args.layout.unwrap_or_default();
-    let output = args.output.as_deref().unwrap_or(&args.fit);
-    args.signer.with("sign", (output, &args.building), |signing| {
-        let options = FitOptions { time, external, unsigned: false, layout, signing };
-        sign_fit(&input, &options, args.force).map_err(|error| anyhow::Error::new(error).context(input.name()))
-    })
+    let (external, layout) = (args.placing.external(), args.layout.unwrap_or_default());
+    let options = FitOptions { time, external, unsigned: false, layout, signing: None };
+    let Some(folder) = &args.prepare else {
+        return args.signer.with("sign", output, |signing| again(&FitOptions { signing, ..options }));
+    };
+    let (comment, algo) = (args.signer.comment.clone(), args.signer.algo.clone());
+    let later = Deferred::default();
+    let signing = Signing {
+        signer: &later,
+        comment: comment.as_deref(),
+        algo: algo.as_deref(),
+        control: None,
+        require_configurations: false,
+        require_images: false,
+    };
+    let assembled = again(&FitOptions { signing: Some(signing), ..options })?;
+    if !args.building.quiet {
+        for finding in assembled.findings.iter().filter(|finding| finding.severity > Severity::Note) {
+            message::finding(finding);
+        }
+    }
+    let choices = Choices {
+        layout: layout.to_string(),
+        time,
+        comment,
+        algo,
+        external: external.is_some(),
+        position: external.and_then(|external| external.position),
+        align: external.and_then(|external| external.align).map(Align::bytes),
+    };
+    deferred::prepare(folder, &input, choices, &later.requests.into_inner())
 }
 
 pub(crate) fn pubkey(args: &Pubkey) -> Result<()> {
     let dtb = Input::open(&args.dtb)?;
-    let named = |ending| args.key_dir.join(format!("{}.{ending}", args.key_name));
-    let paths = ["crt", "pub", "key", "pem"].map(named);
-    let path = paths.iter().find(|path| path.is_file()).unwrap_or(&paths[0]);
-    let key = read(path).and_then(|bytes| PublicKey::from_pem(&bytes)).with_context(|| path.display().to_string())?;
+    let (path, key) = public_in(&args.key_dir, &args.key_name);
+    let key = key.with_context(|| path.display().to_string())?;
     let required = args.required.map(|required| match required {
         Required::Conf => "conf",
         Required::Image => "image",

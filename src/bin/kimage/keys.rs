@@ -1,0 +1,112 @@
+//! The keys that the options name: files, and what opens them.
+
+use crate::args::Signer as Options;
+use crate::depfile;
+use anyhow::{Context, Result};
+use kimage::sign::{Error, Mechanism, PrivateKey, PublicKey, Request, Signature, Signer};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// What signs, as the options say.
+#[derive(Debug)]
+pub(crate) struct Keys<'o> {
+    options: &'o Options,
+    /// What opens the keys that are encrypted.
+    passphrase: Option<Vec<u8>>,
+    /// Keys that were read, so that nobody is asked twice for a passphrase.
+    read: RefCell<HashMap<PathBuf, PrivateKey>>,
+}
+
+/// A key's file. What is wrong with a key is said with the name of its file.
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Error> {
+    depfile::read(path);
+    std::fs::read(path).map_err(|error| Error::NotFound { name: path.display().to_string(), why: error.to_string() })
+}
+
+/// The first line of a file, without its end.
+fn first_line(path: &Path) -> Result<Vec<u8>> {
+    let bytes = std::fs::read(path).with_context(|| format!("the passphrase's file {}", path.display()))?;
+    let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    Ok(line.strip_suffix(b"\r").unwrap_or(line).to_vec())
+}
+
+/// What is wrong with a key, with the name of its file.
+fn of(path: &Path, error: Error) -> Error {
+    match error {
+        Error::NoKey { found, wanted } => Error::NoKey { found: format!("{}: {found}", path.display()), wanted },
+        error => error,
+    }
+}
+
+impl<'o> Keys<'o> {
+    pub(crate) fn new(options: &'o Options) -> Result<Self> {
+        let file = options.pass_file.clone();
+        let file = file.or(options.pass_fd.map(|number| Path::new("/dev/fd").join(number.to_string())));
+        let passphrase = file.as_deref().map(first_line).transpose()?;
+        Ok(Keys { options, passphrase, read: RefCell::default() })
+    }
+
+    /// The file that is given for the keys of this name.
+    fn given(&self, name: &str) -> Option<&'o Path> {
+        let keys = &self.options.key;
+        let key = keys.iter().find(|key| key.name.as_deref() == Some(name));
+        key.or_else(|| keys.iter().find(|key| key.name.is_none())).map(|key| &*key.file)
+    }
+
+    /// The private key in a file.
+    fn private(&self, path: &Path) -> Result<PrivateKey, Error> {
+        if let Some(key) = self.read.borrow().get(path) {
+            return Ok(key.clone());
+        }
+        let bytes = read(path)?;
+        let key = match PrivateKey::from_pem(&bytes, self.passphrase.as_deref()) {
+            Err(Error::Passphrase { given: false }) => {
+                let prompt = format!("Passphrase of {}: ", path.display());
+                // Without a terminal there is nobody to ask.
+                let typed =
+                    rpassword::prompt_password(prompt).map_err(|_: io::Error| Error::Passphrase { given: false })?;
+                PrivateKey::from_pem(&bytes, Some(typed.as_bytes()))
+            }
+            key => key,
+        };
+        let key = key.map_err(|error| of(path, error))?;
+        self.read.borrow_mut().insert(path.to_owned(), key.clone());
+        Ok(key)
+    }
+
+    /// The public key of that name, for signatures that are made elsewhere.
+    pub(crate) fn public(&self, name: &str) -> Result<PublicKey, Error> {
+        match (self.given(name), &self.options.keys) {
+            (Some(file), _) => public(file),
+            (None, folder) => public_in(folder.as_deref().unwrap_or(Path::new("")), name).1,
+        }
+    }
+}
+
+fn public(path: &Path) -> Result<PublicKey, Error> {
+    read(path).and_then(|bytes| PublicKey::from_pem(&bytes)).map_err(|error| of(path, error))
+}
+
+/// The file of a folder that has the public key of this name, or the first of those that could.
+pub(crate) fn public_in(folder: &Path, name: &str) -> (PathBuf, Result<PublicKey, Error>) {
+    let paths = ["crt", "pub", "key", "pem"].map(|ending| folder.join(format!("{name}.{ending}")));
+    let path = paths.iter().find(|path| path.is_file()).unwrap_or(&paths[0]);
+    (path.clone(), public(path))
+}
+
+impl Signer for Keys<'_> {
+    fn sign(&self, request: &Request) -> Result<Signature, Error> {
+        let name = &request.key;
+        let path = match (self.given(name), &self.options.keys) {
+            (Some(file), _) => file.to_owned(),
+            (None, folder) => {
+                // So mkimage calls its files.
+                let ending = if request.scheme.mechanism == Mechanism::Ecdsa { "pem" } else { "key" };
+                folder.as_deref().unwrap_or(Path::new("")).join(format!("{name}.{ending}"))
+            }
+        };
+        self.private(&path)?.sign(request)
+    }
+}
