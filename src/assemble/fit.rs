@@ -9,9 +9,10 @@ use crate::finding::{Finding, Severity};
 use crate::format::Format;
 use crate::format::dts::Source;
 use crate::format::fdt::{Dtb, Node, Property, Reservation, Tree};
+use crate::format::fit::cipher::{CIPHER, PLAIN_SIZE};
 use crate::format::fit::{self, Algorithm, BootView, External, Fit, FitLayout, Options};
 use crate::format::uimage::{ARCH, OS, OS_LINUX, arch_word, comp_word};
-use crate::sign::{PublicKey, Request};
+use crate::sign::{PublicKey, Secrets};
 use std::collections::HashMap;
 
 /// A file of a FIT, with the name that messages and descriptions have for it.
@@ -73,14 +74,14 @@ pub struct FitFacts {
     pub configurations: Vec<String>,
     /// The configuration that boots when none is named.
     pub default: Option<String>,
-    /// The signatures that were made.
+    /// The signatures that were made, and the images that were encrypted.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub signatures: Vec<FitSignature>,
     /// What nobody gave.
     pub derived: Vec<Derived>,
 }
 
-/// A signature of a FIT, for reports.
+/// A signature or a cipher of a FIT, for reports.
 #[derive(Debug, Clone, serde::Serialize)]
 pub struct FitSignature {
     /// The path of its node.
@@ -91,9 +92,9 @@ pub struct FitSignature {
     pub algo: String,
 }
 
-impl From<Request> for FitSignature {
-    fn from(made: Request) -> Self {
-        FitSignature { node: made.subject, key: made.key, algo: made.scheme.to_string() }
+impl From<[String; 3]> for FitSignature {
+    fn from([node, key, algo]: [String; 3]) -> Self {
+        FitSignature { node, key, algo }
     }
 }
 
@@ -170,6 +171,42 @@ pub fn sign_fit<'a>(bytes: &'a [u8], options: &Options<'_>, force: bool) -> Resu
     Ok(signed)
 }
 
+/// A FIT with the data of its encrypted images decrypted, hashes made anew, and without signatures; `None` where no image is encrypted.
+///
+/// # Errors
+/// [`Error::Fit`] for a key that is not to be had; [`Error::Contradiction`] where it does not decrypt an image.
+pub fn decrypt_fit(bytes: &[u8], secrets: &Secrets<'_>) -> Result<Option<Vec<u8>>> {
+    let Some(fit) = Some(bytes).filter(|bytes| Fit::detect(bytes)).and_then(|bytes| Fit::parse(bytes).ok()) else {
+        return Ok(None);
+    };
+    let mut root = fit.to_node();
+    let (mut findings, mut found) = (Vec::new(), false);
+    for image in fit.encrypted() {
+        let path = format!("/images/{}", image.name());
+        found = true;
+        match image.decrypted(secrets).map_err(|source| fit::Error::Sign { path: path.clone(), source })? {
+            Ok(plain) => {
+                let images = root.child_mut("images");
+                if let Some(node) = images.and_then(|images| images.child_mut(image.name())) {
+                    node.set(Property::bytes("data", plain));
+                    node.properties.retain(|it| it.name != PLAIN_SIZE);
+                    node.children.retain(|child| &*child.name != CIPHER);
+                }
+            }
+            Err(why) => findings.push(fit::rules::DECRYPTED.finding(format!("{path}: {why}")).at(image.node().at().0)),
+        }
+    }
+    if !findings.is_empty() {
+        return Err(Error::Contradiction { findings });
+    }
+    let mut made = Vec::new();
+    if found {
+        let time = fit.timestamp().unwrap_or(0);
+        fit::plan(root, &[], &Options { time, unsigned: true, ..Options::default() })?.plan.emit(&mut made)?;
+    }
+    Ok(found.then_some(made))
+}
+
 /// A FIT, all of it there, and its memory reservations.
 fn whole(bytes: &[u8]) -> Result<(Fit<'_>, Vec<Reservation>)> {
     let fail = |error: crate::bytes::FieldError| Error::input("SOURCE", error);
@@ -241,7 +278,9 @@ pub(crate) fn fit_with_data(bytes: &[u8], image: &str, data: &[u8]) -> Result<Op
                 };
                 if made(root.clone()).is_ok_and(|made| bytes.starts_with(&made)) {
                     let images = root.child_mut("images");
-                    let Some(node) = images.and_then(|images| images.child_mut(image)) else { return Ok(None) };
+                    let node = images.and_then(|images| images.child_mut(image));
+                    // The key is not at hand.
+                    let Some(node) = node.filter(|node| node.property(PLAIN_SIZE).is_none()) else { return Ok(None) };
                     node.set(Property::bytes("data", data));
                     return made(root).map(Some);
                 }

@@ -20,8 +20,8 @@ pub use boot_elf::{ElfRequest, boot_elf};
 pub use disk::{DiskFile, DiskKind, DiskRequest, disk};
 pub(crate) use fit::fit_with_data;
 pub use fit::{
-    FitFacts, FitFile, FitImage, FitRequest, FitSignature, add_public_key, fit, fit_from_blob, fit_from_source,
-    is_tree_blob, sign_fit,
+    FitFacts, FitFile, FitImage, FitRequest, FitSignature, add_public_key, decrypt_fit, fit, fit_from_blob,
+    fit_from_source, is_tree_blob, sign_fit,
 };
 pub(crate) use kernel::packed_release;
 pub use pad::{Padding, pad};

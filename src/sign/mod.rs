@@ -1,11 +1,14 @@
-//! Layer 2: hashes, keys and signatures, by U-Boot's names. Who signs what is the business of the formats.
+//! Layer 2: hashes, ciphers, keys and signatures, by U-Boot's names. Who signs what is the business of the formats.
 //!
 //! Source: U-Boot's lib/rsa/rsa-sign.c, lib/rsa/rsa-verify.c, lib/ecdsa/ and boot/image-sig.c; RFC 8017 for RSA, RFC 6979 for ECDSA.
 
+mod cipher;
 mod hash;
 mod key;
 mod signer;
 
+pub(crate) use cipher::{Cipher, IV_LEN, named_iv};
+pub use cipher::{Secret, Secrets};
 pub use hash::Algorithm;
 pub(crate) use key::{EcPoint, RsaNumbers};
 pub use key::{PrivateKey, PublicKey};
@@ -84,6 +87,24 @@ pub enum Error {
     #[error("{0}")]
     #[diagnostic(help("see that what keeps the key is there and open, and has the key under that name"))]
     Token(String),
+    /// No such cipher.
+    #[error("unknown cipher {name:?}")]
+    #[diagnostic(help("say algo = \"aes256\"; known are aes128, aes192 and aes256"))]
+    Cipher {
+        /// What is asked for.
+        name: String,
+    },
+    /// A secret of another length than its cipher's.
+    #[error("{name} has {found} bytes, wanted {wanted}")]
+    #[diagnostic(help("the file has the bytes themselves, as `head -c {wanted} /dev/urandom` makes them"))]
+    SecretLength {
+        /// The file, or the property.
+        name: String,
+        /// Its length.
+        found: usize,
+        /// The cipher's.
+        wanted: usize,
+    },
     /// The value could not be made.
     #[error("the key does not sign: {why}")]
     #[diagnostic(help("the key is damaged: make it again"))]

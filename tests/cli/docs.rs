@@ -153,14 +153,18 @@ fn folder() -> tempfile::TempDir {
     let signature = "signature-1 { algo = \"sha256,rsa2048\"; key-name-hint = \"dev\"; };";
     let signed = its.replace("kernel = \"kernel-1\";", &format!("kernel = \"kernel-1\"; {signature}"));
     put(dir, "signed.its", signed.as_bytes());
+    let cipher = "cipher { algo = \"aes256\"; key-name-hint = \"k\"; };";
+    put(dir, "secret.its", its.replace("hash-1 {", &format!("{cipher} hash-1 {{")).as_bytes());
     put(dir, "u-boot.dtb", &tree("tiny,u-boot"));
     fs::create_dir(dir.join("keys")).unwrap();
     put(dir, "keys/dev.key", &support::read(&testdata("keys/dev.key")));
+    put(dir, "keys/k.bin", &[7; 32]);
     for (options, name) in [("", "vmlinuz"), ("", "old/bzImage"), (" --compress lz4", "new/bzImage")] {
         let from = if name == "vmlinuz" { "kernel.elf" } else { "vmlinux" };
         shell(dir, &format!("kimage bzimage {from} --quiet{options} -o {name}")).unwrap();
     }
     shell(dir, "kimage fit signed.its --keys keys --quiet -o image.itb").unwrap();
+    shell(dir, "kimage fit secret.its --keys keys --quiet -o secret.itb").unwrap();
     fs::copy(dir.join("old/bzImage"), dir.join("bzImage")).unwrap();
     std::os::unix::fs::symlink(testdata(""), dir.join("testdata")).unwrap();
     shell(dir, "kimage uimage --empty -A mips -T filesystem --quiet -o fake").unwrap();

@@ -11,8 +11,8 @@ use std::sync::OnceLock;
 
 const EPOCH: &str = "1700000000";
 
-/// Keys of all kinds, made once by openssl: NAME.key with NAME.crt for RSA, NAME.pem for ECDSA.
-fn keys() -> Option<&'static Path> {
+/// Keys of all kinds, made once by openssl: NAME.key with NAME.crt for RSA, NAME.pem for ECDSA; NAME.bin for ciphers.
+pub(super) fn keys() -> Option<&'static Path> {
     static KEYS: OnceLock<Option<tempfile::TempDir>> = OnceLock::new();
     let keys = KEYS.get_or_init(|| {
         let openssl = tool("openssl", "openssl")?;
@@ -25,17 +25,20 @@ fn keys() -> Option<&'static Path> {
         for (curve, name) in [("prime256v1", "e256.pem"), ("secp384r1", "e384.pem")] {
             make(&["ecparam", "-name", curve, "-genkey", "-noout", "-out", name]);
         }
+        for (name, len) in [("aes128", 16), ("aes192", 24), ("aes256", 32), ("iv-1", 16)] {
+            put(dir.path(), &format!("{name}.bin"), &support::noise(len, len as u64 + name.len() as u64));
+        }
         Some(dir)
     });
     keys.as_ref().map(|dir| dir.path())
 }
 
-fn signature(algo: &str, key: &str, more: &str) -> String {
+pub(super) fn signature(algo: &str, key: &str, more: &str) -> String {
     format!("signature-1 {{ algo = \"{algo}\"; key-name-hint = \"{key}\"; {more} }};")
 }
 
 /// A source: what stands in the kernel's image, in the first configuration, and behind it.
-fn source(image: &str, configuration: &str, behind: &str) -> String {
+pub(super) fn source(image: &str, configuration: &str, behind: &str) -> String {
     let other = |name: &str, hashes: &str| {
         format!(
             "{name} {{ description = \"r\"; data = /incbin/(\"rd.bin\"); type = \"ramdisk\"; arch = \"arm\"; os = \"linux\"; \
@@ -57,7 +60,7 @@ fn source(image: &str, configuration: &str, behind: &str) -> String {
 }
 
 /// A folder with what the sources include, and control device trees: `plain`, `pad` with room, `sig` with a node /signature.
-fn folder() -> tempfile::TempDir {
+pub(super) fn folder() -> tempfile::TempDir {
     let dir = tempdir();
     put(dir.path(), "kernel.bin", &support::noise(5001, 7));
     put(dir.path(), "rd.bin", b"ramdisk");
@@ -87,7 +90,7 @@ fn layout(mkimage: &Path) -> String {
 
 /// Runs both and compares FIT and control device tree.
 #[track_caller]
-fn same(mkimage: &Path, dir: &Path, what: &str, command: &str, options: &[&str], control: Option<&str>) {
+pub(super) fn same(mkimage: &Path, dir: &Path, what: &str, command: &str, options: &[&str], control: Option<&str>) {
     let layout = layout(mkimage);
     let keys = keys().unwrap().to_str().unwrap();
     let (input, theirs) = match command {
@@ -121,7 +124,7 @@ fn same(mkimage: &Path, dir: &Path, what: &str, command: &str, options: &[&str],
 }
 
 /// mkimage of this machine, and of other releases where tests/fetch-mkimage.sh put them.
-fn mkimages() -> Vec<PathBuf> {
+pub(super) fn mkimages() -> Vec<PathBuf> {
     let Some(own) = tool("mkimage", "u-boot-tools").filter(|_| tool("dtc", "device-tree-compiler").is_some()) else {
         return Vec::new();
     };

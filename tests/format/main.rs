@@ -7,6 +7,7 @@ mod efi; // the PE header of images around the built-in stub obeys strict firmwa
 mod fdt; // device trees are dtc's byte for byte; absurd ones are refused
 mod fdt_versions; // blobs of every version, order and padding are read as dtc reads them
 mod fit; // FITs are those of mkimage, and mkimage's are read whole
+mod fit_cipher; // encrypted images are mkimage's and openssl's, and no key means no image
 mod fit_external; // FITs have the bytes of every release of mkimage
 mod fit_sign; // signed FITs and control device trees are those of mkimage, by keys of every form
 mod its; // an image tree source gives mkimage's file byte for byte

@@ -3,7 +3,7 @@
 use crate::args::Signer as Options;
 use crate::depfile;
 use anyhow::{Context, Result};
-use kimage::sign::{Error, Mechanism, PrivateKey, PublicKey, Request, Signature, Signer};
+use kimage::sign::{Error, Mechanism, PrivateKey, PublicKey, Request, Secret, Signature, Signer};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
@@ -23,6 +23,21 @@ pub(crate) struct Keys<'o> {
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Error> {
     depfile::read(path);
     std::fs::read(path).map_err(|error| Error::NotFound { name: path.display().to_string(), why: error.to_string() })
+}
+
+/// Keys and initialization vectors of ciphers: NAME.bin in this folder; and random numbers.
+pub(crate) fn secrets(folder: Option<&Path>) -> impl Fn(Secret<'_>) -> Result<Vec<u8>, Error> + '_ {
+    move |secret| match (secret, folder) {
+        (Secret::Named(name), Some(folder)) => read(&folder.join(format!("{name}.bin"))),
+        (Secret::Named(name), None) => {
+            Err(Error::NotFound { name: format!("{name}.bin"), why: "it is looked for in the folder of --keys".into() })
+        }
+        (Secret::Random(len), _) => {
+            let mut bytes = vec![0; len];
+            getrandom::fill(&mut bytes).map_err(|error| Error::Failed { why: error.to_string() })?;
+            Ok(bytes)
+        }
+    }
 }
 
 /// The first line of a file, without its end.

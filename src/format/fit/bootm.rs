@@ -3,6 +3,7 @@
 //! Source: U-Boot's boot/image-fit.c (`fit_image_load`, `fit_conf_find_compat`) and boot/bootm.c (`bootm_find_os`), 2023.01, each
 //! line also seen on that U-Boot in QEMU. What another boot loader reads (SPL: `firmware` and `loadables`) is not held to it.
 
+use super::cipher::PLAIN_SIZE;
 use super::{Configuration, Fit, rules};
 use crate::bytes::spaced_hex;
 use crate::codec::Codec;
@@ -20,7 +21,7 @@ struct View<'v> {
     name: &'v str,
     at: Option<u64>,
     values: HashMap<&'v str, &'v [u8]>,
-    /// The data of an image, in the tree or behind it.
+    /// The data of an image, in the tree or behind it, that is not encrypted.
     data: Option<&'v [u8]>,
 }
 
@@ -43,14 +44,20 @@ impl<'v> View<'v> {
     fn of_ref(node: NodeRef<'v, 'v>, data: Option<&'v [u8]>) -> Self {
         // The first property of a name counts.
         let values = node.properties().iter().rev().map(|property| (property.name, property.value)).collect();
-        View { name: node.name(), at: Some(node.at().0), values, data }
+        View { name: node.name(), at: Some(node.at().0), values, data }.plain()
     }
 
     /// Of a node that is being made, with its data in it.
     fn of_node(node: &'v Node<'_>) -> Self {
         let values = node.properties.iter().rev().map(|property| (&*property.name, &*property.value));
         let values: HashMap<&str, &[u8]> = values.collect();
-        View { name: &node.name, at: None, data: values.get("data").copied(), values }
+        View { name: &node.name, at: None, data: values.get("data").copied(), values }.plain()
+    }
+
+    /// Without data that tells nothing.
+    fn plain(self) -> Self {
+        let data = self.data.filter(|_| !self.values.contains_key(PLAIN_SIZE));
+        View { data, ..self }
     }
 
     fn list(&self, property: &str) -> Vec<&'v str> {

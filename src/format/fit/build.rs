@@ -1,5 +1,6 @@
 //! A tree with its data to a FIT, as `mkimage -f` makes it.
 
+use super::cipher::{self, CIPHER, ControlCipher, PLAIN_SIZE};
 use super::edits::{Edits, Place};
 use super::layout::STEP;
 use super::signature::{self, SIGNATURE, Signed, Signing};
@@ -29,7 +30,7 @@ pub struct Options<'k> {
     pub unsigned: bool,
     /// Whose bytes these are to be.
     pub layout: FitLayout,
-    /// Fill in the signatures.
+    /// Encrypt, and fill in the signatures unless they stay empty.
     pub signing: Option<Signing<'k>>,
 }
 
@@ -140,8 +141,8 @@ pub enum Unfilled {
     ))]
     StaleSignature,
     /// `cipher`: the data encrypted.
-    #[error("asks for the data to be encrypted: kimage does not encrypt, and the data would stand there in plain text")]
-    #[diagnostic(help("take the node out, or make it with mkimage -f SOURCE -k KEYS"))]
+    #[error("asks for the data to be encrypted, and there is no key: the data would stand there in plain text")]
+    #[diagnostic(help("give the folder with the keys (`request.keys` DIR), or take the node out"))]
     Cipher,
     /// `dm-verity`: a hash tree behind the data.
     #[error("asks for a hash tree (dm-verity): kimage makes none")]
@@ -158,8 +159,8 @@ pub struct Built<'a> {
     pub root: Node<'a>,
     /// What is worth knowing about it.
     pub findings: Vec<Finding>,
-    /// The nodes that were signed.
-    pub signed: Vec<sign::Request>,
+    /// The nodes that were signed, or whose images were encrypted: node, key and algorithm of each.
+    pub signed: Vec<[String; 3]>,
     /// The control device tree with the public keys in it.
     pub control: Option<Vec<u8>>,
 }
@@ -227,6 +228,12 @@ fn filled<'a>(
     let mut findings = Vec::new();
     let mut keys = Vec::new();
     let images = root.child_mut("images").ok_or(Error::NoImages)?;
+    let signing = options.signing.filter(|_| !options.unsigned);
+    if let Some(signing) = options.signing {
+        for image in images.children.iter_mut().filter(|image| image.property(PLAIN_SIZE).is_none()) {
+            encrypt(image, signing, (&compiled, &mut filling, &mut strings), &mut keys)?;
+        }
+    }
     for image in &mut images.children {
         let path = format!("/images/{}", image.name);
         let data = image.property("data").map(|data| data.value.clone());
@@ -238,15 +245,16 @@ fn filled<'a>(
                 let value = hash(child, &data).map_err(|algo| Error::Algorithm { path: path(), algo })?;
                 let value = Property::bytes("value", value);
                 compiled.fill(&mut filling, &mut strings, (&names, child), [value])?;
-            } else if let Some(signing) = options.signing.filter(|_| child.name.starts_with(SIGNATURE)) {
+            } else if let Some(signing) = signing.filter(|_| child.name.starts_with(SIGNATURE)) {
                 let signed = signing.sign(&path(), child, &[&data])?;
                 let properties = signing.properties(&signed, (layout, options.time), None);
                 compiled.fill(&mut filling, &mut strings, (&names, child), properties)?;
-                keys.push(Made { room: filling.most(), required: signing.required("images"), signed });
+                let what = Handed::Signature(signed, signing.required("images"));
+                keys.push(Made { room: filling.most(), what });
             }
         }
     }
-    if let Some(signing) = options.signing {
+    if let Some(signing) = signing {
         let mut signer =
             Configurations { compiled: &compiled, signing, options, findings: &mut findings, keys: &mut keys };
         signer.sign(&mut root, &mut strings, &mut filling)?;
@@ -257,8 +265,8 @@ fn filled<'a>(
         }
     }
     let (total, control) = room(options, &root, compiled.size, filling.most(), &keys)?;
-    let signed = keys.into_iter().map(|made| made.signed.request).collect();
-    if options.signing.is_none() {
+    let signed = keys.into_iter().map(Made::named).collect();
+    if signing.is_none() {
         findings.extend(unfilled(&mut root, options.unsigned, true)?);
     } else {
         unfilled(&mut root, false, false)?;
@@ -343,11 +351,55 @@ fn filled<'a>(
     Ok(Built { plan: out.finish_with(regions), root, findings, signed, control })
 }
 
-/// A signature that was made: how large the tree was before its key was handed on, and whether boards are to require it.
+/// What was made with a key, and how large the tree was before the key was handed on.
 struct Made {
     room: u64,
-    required: Option<&'static str>,
-    signed: Signed,
+    what: Handed,
+}
+
+/// What is handed on to the control device tree.
+enum Handed {
+    /// The public key of a signature, and whether boards are to require it.
+    Signature(Signed, Option<&'static str>),
+    /// The key of a cipher, for this node.
+    Cipher(String, ControlCipher),
+}
+
+impl Made {
+    fn add(&self, control: &mut InPlace) -> Result<bool, Error> {
+        match &self.what {
+            Handed::Signature(signed, required) => signed.add_key(control, *required),
+            Handed::Cipher(_, cipher) => cipher.add(control).map_err(Error::Control),
+        }
+    }
+
+    /// The node, the name of its key, and the algorithm.
+    fn named(self) -> [String; 3] {
+        match self.what {
+            Handed::Signature(Signed { request, .. }, _) => [request.subject, request.key, request.scheme.to_string()],
+            Handed::Cipher(node, cipher) => [node, cipher.hint, cipher.cipher.name().to_owned()],
+        }
+    }
+}
+
+/// Encrypts an image that asks for it.
+fn encrypt<'a>(
+    image: &mut Node<'a>,
+    signing: Signing<'_>,
+    (compiled, filling, strings): (&Compiled<'a>, &mut Edits, &mut Strings),
+    keys: &mut Vec<Made>,
+) -> Result<(), Error> {
+    let name = image.name.to_string();
+    let Some(data) = image.property("data").map(|data| data.value.clone()) else { return Ok(()) };
+    let Some(node) = image.child_mut(CIPHER) else { return Ok(()) };
+    let path = format!("/images/{name}/{CIPHER}");
+    let size = u32::try_from(data.len()).map_err(|_| fdt::Error::TooLarge { size: len64(&data) })?;
+    let made = cipher::encrypt(node, &data, signing.secrets);
+    let made = made.map_err(|source| Error::Sign { path: path.clone(), source })?;
+    compiled.fill(filling, strings, (&["", "images", &name, CIPHER], node), made.iv)?;
+    keys.push(Made { room: filling.most(), what: Handed::Cipher(path, made.handed) });
+    let properties = [Property::bytes("data", made.data), Property::u32(PLAIN_SIZE, size)];
+    compiled.fill(filling, strings, (&["", "images", &name], image), properties)
 }
 
 /// The size of the tree with free space, as mkimage finds it by trying, and the control device tree, which grows with each try.
@@ -360,7 +412,7 @@ fn room(
 ) -> Result<(u64, Option<Vec<u8>>), Error> {
     /// More space than the keys of all who ever lived would take: what does not fit then never will.
     const MOST: u64 = 1 << 26;
-    let first = options.layout.first_room(root, options.signing.is_some());
+    let first = options.layout.first_room(root, options.signing.is_some() && !options.unsigned);
     let Some(control) = options.signing.and_then(|signing| signing.control) else {
         let start = compiled.saturating_add(first);
         return Ok((start.saturating_add(most.saturating_sub(start).next_multiple_of(STEP)), None));
@@ -372,7 +424,7 @@ fn room(
         let total = compiled.saturating_add(more);
         let mut fits = true;
         for made in keys {
-            fits = made.room <= total && made.signed.add_key(&mut control, made.required)?;
+            fits = made.room <= total && made.add(&mut control)?;
             if !fits {
                 break;
             }
@@ -416,8 +468,8 @@ impl<'a> Configurations<'_, 'a> {
                 if let Some(node) = place.and_then(|one| one.children.get_mut(index)) {
                     self.compiled.fill(filling, strings, (&names, node), properties)?;
                 }
-                let required = self.signing.required("configurations");
-                self.keys.push(Made { room: filling.most(), required, signed });
+                let what = Handed::Signature(signed, self.signing.required("configurations"));
+                self.keys.push(Made { room: filling.most(), what });
             }
         }
         Ok(())
@@ -475,7 +527,7 @@ impl<'a> Compiled<'a> {
         let flat = Flat::new(root, strings.clone())?.with_reservations(reservations)?;
         let mut places = places(&flat, |path| match path {
             [_] | ["", "images", _] => true,
-            ["", "images", _, child] => child.starts_with("hash") || child.starts_with(SIGNATURE),
+            ["", "images", _, child] => child.starts_with("hash") || child.starts_with(SIGNATURE) || child == &CIPHER,
             ["", "configurations", _, child] => child.starts_with(SIGNATURE),
             _ => false,
         });
@@ -557,7 +609,7 @@ fn unfilled(root: &mut Node<'_>, unsigned: bool, signatures: bool) -> Result<Vec
     for group in ["images", "configurations"] {
         for node in root.child_mut(group).into_iter().flat_map(|group| &mut group.children) {
             let name = node.name.clone();
-            let is_encrypted = node.property("data-size-unciphered").is_some();
+            let is_encrypted = node.property(PLAIN_SIZE).is_some();
             for child in &mut node.children {
                 let path = format!("/{group}/{name}/{}", child.name);
                 let fail = |what| Err(Error::Unfilled { path: path.clone(), what });
@@ -586,7 +638,7 @@ fn unfilled(root: &mut Node<'_>, unsigned: bool, signatures: bool) -> Result<Vec
                         }
                         (false, _) => return fail(Unfilled::Signature),
                     }
-                } else if group == "images" && child.name.starts_with("cipher") && !is_encrypted {
+                } else if group == "images" && child.name.starts_with(CIPHER) && !is_encrypted {
                     return fail(Unfilled::Cipher);
                 } else if group == "images" && &*child.name == "dm-verity" && !has("digest") {
                     return fail(Unfilled::Verity);

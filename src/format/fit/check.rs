@@ -1,5 +1,6 @@
 //! What can be wrong with a FIT that can be read.
 
+use super::cipher::{CIPHER, PLAIN_SIZE};
 use super::{Algorithm, BootView, Fit, Image, rules};
 use crate::bytes::{hex, len64};
 use crate::finding::{Checks, Finding, Severity};
@@ -42,9 +43,16 @@ impl Fit<'_> {
             } else if node.name() == "dm-verity" {
                 let message = format!("{} has the digest of a hash tree, which was not checked", node.path());
                 add(rules::DM_VERITY_DIGEST.finding(message).not_checked("hash trees of dm-verity"), node.at().0);
-            } else if under("cipher") && node.property("algo").is_some() {
-                let message = format!("{} says that the data is encrypted, which kimage cannot undo", node.path());
-                add(rules::CIPHER.finding(message).not_checked("contents of encrypted images"), node.at().0);
+            } else if node.name() == CIPHER && node.property("algo").is_some() {
+                let is_encrypted = node.parent().is_some_and(|image| image.property(PLAIN_SIZE).is_some());
+                let finding = match is_encrypted {
+                    true => {
+                        let message = format!("{}: the data is encrypted, and was not checked", node.path());
+                        rules::CIPHER.finding(message).not_checked("contents of encrypted images")
+                    }
+                    false => rules::NOT_ENCRYPTED.finding(format!("{}: the data is not encrypted", node.path())),
+                };
+                add(finding, node.at().0);
             }
         }
         let hashable = self.hashed_bytes();

@@ -7,6 +7,7 @@
 mod bootm;
 mod build;
 mod check;
+pub(crate) mod cipher;
 mod edits;
 mod layout;
 pub(crate) mod rules;
@@ -123,8 +124,9 @@ impl<'a> Fit<'a> {
         for image in self.images() {
             let (Some(load), Ok(Some(placement))) = (image.load_address(), image.placement()) else { continue };
             let at = placement.range();
-            let len =
-                Some(at).filter(|_| image.is_packed()).and_then(&unpacked).unwrap_or(at.end.saturating_sub(at.start));
+            let plain = image.plain_size();
+            let len = Some(at).filter(|_| image.is_packed() && plain.is_none()).and_then(&unpacked);
+            let len = len.or(plain).unwrap_or(at.end.saturating_sub(at.start));
             let is_code = image.entry().is_some() || image.text("type") == Some("kernel");
             let kind = if is_code { RegionKind::Code } else { RegionKind::Data };
             footprint.add(Stage::Loaded, image.name().to_owned(), load, len, kind);

@@ -107,9 +107,15 @@ rules! {
         "the signature does not cover what the configuration boots (CVE-2020-10648)",
         "the configuration was changed after it was signed, or is a forged one: do not boot it; sign it again if the change is \
          yours";
-    pub(crate) CIPHER = "fit.cipher", Note, "cipher",
-        "kimage cannot look into the data",
-        "check the FIT before it is encrypted";
+    pub(crate) CIPHER = "fit.cipher", Note, "encrypted data of an image",
+        "nobody looked what it decrypts to",
+        "check it: kimage verify with the folder of the keys (`request.keys` DIR)";
+    pub(crate) NOT_ENCRYPTED = "fit.not_encrypted", Warning, "cipher",
+        "the data stands there in plain text: U-Boot that decrypts refuses the image (\"Can't get unciphered data size\")",
+        "encrypt it: kimage fit with the folder of the keys (`request.keys` DIR)";
+    pub(crate) DECRYPTED = "fit.decrypted", Error, "encrypted data of an image",
+        "U-Boot decrypts it to something else than was encrypted",
+        "give the key that it was encrypted with; if this is the one, the data is damaged: copy it again";
     pub(crate) DM_VERITY_DIGEST = "fit.dm_verity_digest", Note, "digest of dm-verity",
         "nobody looked whether it is that of the root file system",
         "check it with veritysetup verify";

@@ -24,6 +24,8 @@ const NO_IMAGES: [&str; 3] = ["description", "compatible", "default"];
 pub struct Signing<'k> {
     /// Who has the keys.
     pub signer: &'k dyn Signer,
+    /// Keys of ciphers, and random numbers.
+    pub secrets: &'k sign::Secrets<'k>,
     /// `comment` of each signature.
     pub comment: Option<&'k str>,
     /// The algorithm of each signature, in place of the tree's (`sha256,rsa2048`).

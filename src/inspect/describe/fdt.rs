@@ -4,6 +4,7 @@ use super::{Child, Described};
 use crate::bytes::{FieldError, len64, until_zero};
 use crate::format::Format;
 use crate::format::fdt::{self, Behind, Dtb, NodeRef, PropertyRef};
+use crate::format::fit::cipher::CIPHER;
 use crate::format::fit::{Algorithm, Configuration, Fit, Image, Placement};
 use crate::inspect::{Fact, Kind, Row, Value, utc};
 use crate::layout::RegionKind;
@@ -67,6 +68,10 @@ pub(super) fn describe_fit(bytes: &[u8]) -> Result<Described, FieldError> {
     if !signatures.is_empty() {
         facts.push(Fact::new("signatures", Value::Table(signatures)));
     }
+    let ciphers: Vec<Row> = fit.encrypted().map(cipher_row).collect();
+    if !ciphers.is_empty() {
+        described.facts.push(Fact::new("ciphers", Value::Table(ciphers)));
+    }
     header_facts(fit.dtb(), &mut described)?;
     let default = fit.configurations().find(|configuration| Some(configuration.name()) == fit.default());
     let default = default.or_else(|| fit.configurations().next());
@@ -83,6 +88,8 @@ pub(super) fn describe_fit(bytes: &[u8]) -> Result<Described, FieldError> {
             }
         };
         let child = Child::range(format!("image[{index}]"), at).part("image");
+        // Whatever encrypted data begins as is chance.
+        let child = if image.plain_size().is_some() { child.kind(Kind::Data) } else { child };
         described.children.push(match (kernels.contains(image.name()), ramdisks.contains(image.name())) {
             (true, _) => child.part("kernel"),
             (_, true) => child.part("initramfs"),
@@ -152,6 +159,18 @@ fn hash_rows(image: Image<'_, '_>, hashable: bool) -> Vec<Row> {
         ])
     });
     rows.collect()
+}
+
+fn cipher_row(image: Image<'_, '_>) -> Row {
+    let node = image.node().child(CIPHER);
+    let text = |name| node.and_then(|node| node.property(name)?.string());
+    let iv = text("iv-name-hint").or_else(|| node?.property("iv").map(|_| "in the node"));
+    let mut row = vec![("image", image.name().into())];
+    for (name, value) in [("algo", text("algo")), ("key", text("key-name-hint")), ("iv", iv)] {
+        row.push((name, value.unwrap_or("").into()));
+    }
+    row.extend(image.plain_size().map(|size| ("decrypted_size", Value::Number(size))));
+    Row(row)
 }
 
 fn signature_row(node: NodeRef<'_, '_>) -> Row {

@@ -15,7 +15,7 @@ mod x86;
 
 pub use against::against;
 pub use module::fits;
-pub use signed::{Trust, signed};
+pub use signed::{Trust, decrypted, signed};
 
 use super::rules::{DAMAGED, LIMIT, STREAM_DAMAGED};
 use super::{Kind, Layer, LayerId, Opened};

@@ -1,17 +1,19 @@
-//! Would a U-Boot with these keys take the FIT, and what of it do the signatures cover?
+//! Would a U-Boot with these keys take the FIT, what of it do the signatures cover, and what is in its encrypted images?
 //!
 //! Stricter than U-Boot: what a signature covers is made of the configuration, as U-Boot 2026.04 does it, and not read from the
 //! signature (`hashed-nodes`); and what a forger could change without being found out is an error.
 
 use super::{LayerFinding, Verified};
 use crate::bytes::FieldError;
+use crate::codec::Codec;
 use crate::finding::{Finding, Severity};
 use crate::format::Format;
 use crate::format::fdt::{Dtb, NodeRef};
+use crate::format::fit::cipher::CIPHER;
 use crate::format::fit::signature::{self, ControlKey, SIGNATURE};
-use crate::format::fit::{Configuration, Fit, rules};
-use crate::inspect::{Kind, LayerId, Opened};
-use crate::sign::{Algorithm, PublicKey, Scheme};
+use crate::format::fit::{Configuration, Fit, compression_fits, rules};
+use crate::inspect::{Kind, LayerId, Limits, Opened, open};
+use crate::sign::{Algorithm, PublicKey, Scheme, Secrets};
 use std::collections::HashSet;
 
 /// Keys, and what is demanded of them.
@@ -110,6 +112,55 @@ pub fn signed(opened: &Opened<'_>, trust: &Trust, verified: &mut Verified) {
     });
     verified.checks += 1;
     verified.findings.extend(findings.into_iter().map(|finding| LayerFinding { layer: LayerId(0), finding }));
+}
+
+/// Decrypts the encrypted images of the FIT in `opened` and checks what is in them, as far as `limits` allow, and says so in
+/// `verified`, which [`super::verify`] made of it.
+///
+/// # Errors
+/// [`crate::sign::Error`] for a key that is not to be had, or is none for its cipher.
+pub fn decrypted(
+    opened: &Opened<'_>,
+    secrets: &Secrets<'_>,
+    limits: &Limits,
+    verified: &mut Verified,
+) -> Result<(), crate::sign::Error> {
+    let Some(layer) = opened.layers().first() else { return Ok(()) };
+    let Ok(fit) = Fit::parse(opened.bytes(layer)) else { return Ok(()) };
+    let mut done = HashSet::new();
+    let mut findings = Vec::new();
+    for image in fit.encrypted() {
+        let name = image.name();
+        verified.checks += 1;
+        done.extend(image.node().child(CIPHER).map(|node| node.at().0));
+        let plain = match image.decrypted(secrets)? {
+            Ok(plain) => plain,
+            Err(why) => {
+                let finding = rules::DECRYPTED.finding(format!("image {name}: {why}"));
+                findings.push(finding.at(image.node().at().0));
+                continue;
+            }
+        };
+        let word = image.text("compression").unwrap_or("");
+        if compression_fits(word, Codec::detect(&plain)) == Some(false) {
+            let message = format!("image {name} says compression {word}, but is something else when it is decrypted");
+            findings.push(rules::COMPRESSION.finding(message).at(image.node().at().0));
+        }
+        // What has no header is data, of which nothing is known.
+        let Ok(inner) = open(&plain, limits) else { continue };
+        let found = super::verify(&inner);
+        verified.checks += found.checks;
+        findings.extend(found.findings.into_iter().map(|LayerFinding { layer, finding }| {
+            let message = format!("image {name}, decrypted, {}: {}", inner.path(layer), finding.message);
+            Finding { message, offset: None, ..finding }
+        }));
+    }
+    verified.findings.retain(|found| {
+        let is_done = found.finding.offset.is_some_and(|at| done.contains(&at));
+        !(is_done && found.layer == LayerId(0) && found.finding.rule == rules::CIPHER.id)
+    });
+    verified.findings.extend(findings.into_iter().map(|finding| LayerFinding { layer: LayerId(0), finding }));
+    Ok(())
 }
 
 struct Check<'t> {

@@ -21,7 +21,8 @@ pub(super) fn fit(opened: &Opened<'_>, layer: &Layer, checks: &mut Checks) {
     checks.append(fit.dtb().check());
     checks.append(fit.check());
     let kinds: HashMap<&str, Kind> = opened.children(layer.id).map(|child| (child.name.as_str(), child.kind)).collect();
-    for (index, image) in fit.images().enumerate() {
+    // Of encrypted data nothing is known before it is decrypted.
+    for (index, image) in fit.images().enumerate().filter(|(_, image)| image.plain_size().is_none()) {
         let found = match kinds.get(format!("image[{index}]").as_str()) {
             Some(Kind::Known(Format::Compressed(codec))) => Some(*codec),
             // The limit of layers: what it begins as was not looked at.

@@ -134,11 +134,14 @@ fn fits() {
             set(&mut parts.kernel, Property::string("compression", "bzip2"));
         }),
     );
+    let cipher = || Node::new("cipher").with(Property::string("algo", "aes128"));
+    breaks("fit.not_encrypted", &whole, &fit(|parts| parts.kernel.children.push(cipher())));
     breaks(
         "fit.cipher",
         &whole,
         &fit(|parts| {
-            parts.kernel.children.push(Node::new("cipher").with(Property::string("algo", "aes128")));
+            parts.kernel.children.push(cipher());
+            set(&mut parts.kernel, Property::u32("data-size-unciphered", 7));
         }),
     );
     breaks("fit.dm_verity", &whole, &fit(|parts| parts.kernel.children.push(Node::new("dm-verity"))));

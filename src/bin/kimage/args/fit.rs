@@ -16,7 +16,8 @@ use std::path::PathBuf;
 /// one for its board.
 /// The time in the tree is --time, else SOURCE_DATE_EPOCH, else 0: never the clock. Signatures that the source
 /// asks for are filled in with the keys of --keys, or left empty with --unsigned, to be filled in by kimage sign; without either
-/// the source is refused. kimage does not encrypt.
+/// the source is refused. Images with a node `cipher` are encrypted with the keys of --keys, too; an iv that the source does not give
+/// is random, and is the one thing that is not the same every time.
 /// What is not there, or contradicts the data, is refused unless --force is given; what U-Boot would not boot is a warning.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -92,8 +93,8 @@ pub(crate) struct Fit {
     /// Creation time in seconds since 1970 [default: SOURCE_DATE_EPOCH, else 0]
     #[arg(long, value_name = "SECONDS")]
     pub(crate) time: Option<u32>,
-    /// Leave signature nodes without value, to be signed afterwards; an old signature that does not hold any more is taken away
-    #[arg(long, conflicts_with_all = ["keys", "key"])]
+    /// Leave signature nodes without value, to be signed afterwards (with --keys, encrypt alone); an old signature that does not hold any more is taken away
+    #[arg(long, conflicts_with = "key")]
     pub(crate) unsigned: bool,
     /// Go ahead though the source contradicts itself or the data
     #[arg(long)]

@@ -93,6 +93,7 @@ Examples:
   kimage extract /boot/vmlinuz vmlinux --symbols -o vmlinux with a symbol table, for gdb and perf
   kimage extract /boot/vmlinuz config | grep VIRTIO
   kimage extract zImage 'dtb[0]' -o board.dtb
+  kimage extract secret.itb --keys keys kernel -o Image     decrypted
   kimage extract uImage --all parts/")]
 pub(crate) struct Extract {
     /// The file
@@ -109,6 +110,9 @@ pub(crate) struct Extract {
     /// where it is linked to
     #[arg(long, requires = "part")]
     pub(crate) symbols: bool,
+    /// Decrypt the encrypted images of a FIT with the keys of this folder (NAME.bin): the parts are those of the FIT in plain text
+    #[arg(short = 'k', long, value_name = "DIR")]
+    pub(crate) keys: Option<PathBuf>,
     /// List the parts as JSON
     #[arg(long, conflicts_with_all = ["part", "all"])]
     pub(crate) json: bool,
@@ -132,6 +136,7 @@ Examples:
   kimage verify new/bzImage --against old/bzImage
   kimage verify e1000.ko --kernel vmlinuz             would this kernel load the module?
   kimage verify image.itb --control-dtb u-boot.dtb    would this U-Boot take the FIT?
+  kimage verify secret.itb --keys keys                decrypt its images, too
   kimage verify uImage --json | jq -r '.files[].findings[] | [.severity, .rule, .message] | @tsv'
 
 Exit status: 0 when no error was found (warnings and notes are none), 1 otherwise, also when no header tells
@@ -149,6 +154,9 @@ pub(crate) struct Verify {
     /// Is every configuration of the FIT signed with this key? A PEM file: public key or certificate
     #[arg(long, value_name = "FILE")]
     pub(crate) key: Option<PathBuf>,
+    /// Decrypt the encrypted images of the FIT with the keys of this folder (NAME.bin), and check what is in them
+    #[arg(short = 'k', long, value_name = "DIR")]
+    pub(crate) keys: Option<PathBuf>,
     /// Would this kernel load the modules? An image, a vmlinux, or the Module.symvers of its build
     #[arg(long, value_name = "FILE", conflicts_with = "against")]
     pub(crate) kernel: Option<PathBuf>,

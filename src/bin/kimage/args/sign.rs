@@ -11,7 +11,8 @@ use std::path::PathBuf;
 pub(crate) struct Signer {
     /// Fill in the signatures with the keys of this folder: NAME.key (RSA) or NAME.pem (ECDSA), as key-name-hint says
     ///
-    /// PEM files: PKCS#8, encrypted or not, PKCS#1 or SEC 1. A key that is not there is an error.
+    /// PEM files: PKCS#8, encrypted or not, PKCS#1 or SEC 1. A key that is not there is an error. Images that ask for it (`cipher`)
+    /// are encrypted with NAME.bin.
     #[arg(short = 'k', long, value_name = "DIR")]
     pub(crate) keys: Option<PathBuf>,
     /// Fill in the signatures with this key, whatever their key-name-hint; NAME=FILE is for those with that hint (repeatable)

@@ -3,10 +3,12 @@
 use super::common::undamaged;
 use crate::args::Extract;
 use crate::input::Input;
+use crate::keys::secrets;
 use crate::output::Output;
 use crate::place::Folder;
 use crate::{message, screen};
 use anyhow::{Context, Result, anyhow, bail};
+use kimage::assemble::decrypt_fit;
 use kimage::bytes::printable;
 use kimage::inspect::{Opened, Part, SymbolSource, open};
 use kimage::report::{FileInfo, write_files_json};
@@ -18,13 +20,18 @@ const INITCALLS: &str = "initcalls";
 
 pub(crate) fn extract(args: &Extract) -> Result<()> {
     let input = Input::open(&args.file)?;
+    let plain = match &args.keys {
+        Some(folder) => decrypt_fit(&input, &secrets(Some(folder))).with_context(|| input.name())?,
+        None => None,
+    };
+    let bytes = plain.as_deref().unwrap_or(&input);
     // What is asked for is unpacked.
     let limits = match (&args.part, &args.all) {
         (None, None) => args.opening.limits(),
         _ => args.opening.limits_of_part(),
     };
     if let Some(name) = &args.part {
-        let mut opened = Opened::new(&input, &limits).with_context(|| input.name())?;
+        let mut opened = Opened::new(bytes, &limits).with_context(|| input.name())?;
         if name == "vmlinux" && !args.symbols && unpack(&mut opened, args)? {
             return Ok(());
         }
@@ -47,11 +54,11 @@ pub(crate) fn extract(args: &Extract) -> Result<()> {
         let bytes = opened.part_bytes(&part);
         return output.write(bytes.len() as u64, |out| Ok(out.write_all(bytes)?));
     }
-    let opened = open(&input, &limits).with_context(|| input.name())?;
+    let opened = open(bytes, &limits).with_context(|| input.name())?;
     message::left_out(&opened);
     if let Some(folder) = &args.all {
         let total: u64 = opened.parts().iter().map(|part| part.at.end - part.at.start).fold(0, u64::saturating_add);
-        let most = limits.size.max(2 * input.len() as u64);
+        let most = limits.size.max(2 * bytes.len() as u64);
         if total > most {
             bail!(
                 "{}: its parts have {total} bytes together, more than {most}; allow it by --limit, or name the parts one by one",

@@ -4,7 +4,7 @@ use super::common::{finish, source_date_epoch};
 use super::deferred::{self, Attached, FitOptions as Choices};
 use crate::args::{Building, Pubkey, Required, Sign, Signer};
 use crate::input::Input;
-use crate::keys::{Keys, public_in};
+use crate::keys::{Keys, public_in, secrets};
 use crate::message;
 use crate::output::Output;
 use anyhow::{Context, Result};
@@ -64,8 +64,10 @@ impl Signer {
         make: impl FnOnce(Option<Signing<'_>>) -> Result<Assembled<'a>>,
     ) -> Result<()> {
         let control = self.control_dtb.as_deref().map(Input::open).transpose()?;
+        let secrets = secrets(self.keys.as_deref());
         let signing = signer.map(|signer| Signing {
             signer,
+            secrets: &secrets,
             comment: self.comment.as_deref(),
             algo: self.algo.as_deref(),
             control: control.as_deref(),
@@ -123,6 +125,7 @@ pub(crate) fn sign(args: &Sign) -> Result<()> {
     let later = Deferred::default();
     let signing = Signing {
         signer: &later,
+        secrets: &secrets(None),
         comment: comment.as_deref(),
         algo: algo.as_deref(),
         control: None,

@@ -3,9 +3,10 @@
 use super::common::{each, one_stdin};
 use crate::args::Verify;
 use crate::input::Input;
+use crate::keys::secrets;
 use crate::{message, screen};
 use anyhow::{Context, Result};
-use kimage::inspect::verify::{Trust, Verified, against, fits, signed, verify as check};
+use kimage::inspect::verify::{Trust, Verified, against, decrypted, fits, signed, verify as check};
 use kimage::inspect::{Limits, Opened, open};
 use kimage::report::{FileVerification, write_verify_text};
 use kimage::sign::PublicKey;
@@ -66,7 +67,10 @@ fn one(
         if let Some(trust) = trust {
             signed(&opened, trust, &mut verified);
         }
-        Ok::<_, kimage::Error>((opened, verified))
+        if let Some(folder) = &args.keys {
+            decrypted(&opened, &secrets(Some(folder)), limits, &mut verified)?;
+        }
+        Ok::<_, anyhow::Error>((opened, verified))
     })
     .with_context(|| input.name())?;
     if !args.json {

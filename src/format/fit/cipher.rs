@@ -1,0 +1,134 @@
+//! Encrypted images: their data, and the keys that control device trees have for them.
+//!
+//! U-Boot decrypts what has a node `cipher`, after it has compared the hashes, which are those of the encrypted bytes. What comes
+//! out is cut to `data-size-unciphered`; that property says that the data is encrypted.
+//!
+//! Source: U-Boot's tools/image-host.c (`fit_image_process_cipher`), lib/aes/aes-encrypt.c (`image_aes_add_cipher_data`) and
+//! boot/image-cipher.c.
+
+use super::{Fit, Image};
+use crate::bytes::{FieldError, count64};
+use crate::format::fdt::{InPlace, Node, Property};
+use crate::sign::{Cipher, Error, IV_LEN, Secret, Secrets, named_iv};
+
+/// The node that asks for encryption.
+pub(crate) const CIPHER: &str = "cipher";
+
+/// How many bytes there were before; with it the data is encrypted.
+pub(crate) const PLAIN_SIZE: &str = "data-size-unciphered";
+
+/// Where the initialization vector is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Iv {
+    /// In the control device tree, and in the file of this name.
+    Named(String),
+    /// In the node.
+    Here,
+}
+
+/// An image that was encrypted.
+#[derive(Debug)]
+pub(super) struct Encrypted {
+    /// The node's `iv`, where it is to have one.
+    pub(super) iv: Option<Property<'static>>,
+    pub(super) data: Vec<u8>,
+    pub(super) handed: ControlCipher,
+}
+
+/// What a control device tree gets to decrypt an image: the key itself, for all to see.
+#[derive(Debug)]
+pub(super) struct ControlCipher {
+    pub(super) cipher: Cipher,
+    pub(super) hint: String,
+    named: Option<(String, Vec<u8>)>,
+    key: Vec<u8>,
+}
+
+/// `key-name-hint` and `iv-name-hint`.
+fn names(text: impl Fn(&str) -> Option<String>) -> Result<(Cipher, String, Iv), Error> {
+    let cipher = Cipher::from_name(&text("algo").unwrap_or_default())?;
+    let lacks = || Error::NotFound { name: "of the cipher".to_owned(), why: "there is no key-name-hint".to_owned() };
+    let key = text("key-name-hint").filter(|name| !name.is_empty()).ok_or_else(lacks)?;
+    Ok((cipher, key, text("iv-name-hint").map_or(Iv::Here, Iv::Named)))
+}
+
+/// Encrypts `data` as the node asks for.
+pub(super) fn encrypt(node: &Node<'_>, data: &[u8], secrets: &Secrets<'_>) -> Result<Encrypted, Error> {
+    let (cipher, hint, iv) = names(|name| Some(node.property(name)?.as_string()?.to_owned()))?;
+    let key = cipher.key(secrets, &hint)?;
+    let (iv, named) = match iv {
+        Iv::Named(name) => {
+            let bytes = named_iv(secrets, &name)?;
+            (bytes.clone(), Some((name, bytes)))
+        }
+        // mkimage makes a new one always; one that is given gives the same bytes again.
+        Iv::Here => match node.property("iv") {
+            Some(given) => (given.value.to_vec(), None),
+            None => (secrets(Secret::Random(IV_LEN))?, None),
+        },
+    };
+    let data = cipher.encrypt(&key, &iv, data)?;
+    let iv = named.is_none().then(|| Property::bytes("iv", iv));
+    Ok(Encrypted { iv, data, handed: ControlCipher { cipher, hint, named, key } })
+}
+
+impl ControlCipher {
+    /// Puts the key into a control device tree; false when there is no room. What is there already is overwritten.
+    pub(super) fn add(&self, control: &mut InPlace) -> Result<bool, FieldError> {
+        let iv = self.named.as_ref().map_or(String::new(), |(name, _)| format!("-{name}"));
+        let name = format!("key-{}-{}{iv}", self.cipher.name(), self.hint);
+        if name.contains('/') {
+            return Err(FieldError::unknown(CIPHER, 0, 0_u64, "names of keys without a slash, for the name of a node"));
+        }
+        let mut properties: Vec<Property<'_>> =
+            self.named.iter().map(|(_, iv)| Property::bytes("iv", iv.as_slice())).collect();
+        properties.push(Property::bytes("key", self.key.as_slice()));
+        properties.push(Property::u32("key-len", u32::try_from(self.key.len()).unwrap_or(0)));
+        if !control.add_node("/", CIPHER)? || !control.add_node(&format!("/{CIPHER}"), &name)? {
+            return Ok(false);
+        }
+        for property in &properties {
+            if !control.set(&format!("/{CIPHER}/{name}"), property)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+impl<'a> Image<'_, 'a> {
+    /// How many bytes it has when it is decrypted; `None` when it is not encrypted.
+    pub(crate) fn plain_size(&self) -> Option<u64> {
+        self.node().property(PLAIN_SIZE)?.number()
+    }
+
+    /// Its data, decrypted. The inner error says what does not fit together.
+    pub(crate) fn decrypted(&self, secrets: &Secrets<'_>) -> Result<Result<Vec<u8>, String>, Error> {
+        let Some(node) = self.node().child(CIPHER) else { return Ok(Err("it has no node cipher".to_owned())) };
+        let (cipher, hint, iv) = names(|name| Some(node.property(name)?.string()?.to_owned()))?;
+        let key = cipher.key(secrets, &hint)?;
+        let iv = match iv {
+            Iv::Named(name) => named_iv(secrets, &name)?,
+            Iv::Here => match node.property("iv") {
+                Some(iv) => iv.value.to_vec(),
+                None => return Ok(Err("it has no iv: nobody can decrypt it".to_owned())),
+            },
+        };
+        let Some(data) = self.data() else { return Ok(Err("its data is not all there".to_owned())) };
+        let found = cipher.decrypt(&key, &iv, data)?;
+        Ok(match (found, self.plain_size()) {
+            (None, _) => Err(format!("the key {hint} does not decrypt it: the padding is wrong")),
+            (Some(plain), Some(size)) if count64(plain.len()) != size => {
+                Err(format!("decrypted with the key {hint} it has {} bytes, wanted {size}", plain.len()))
+            }
+            (Some(plain), _) => Ok(plain),
+        })
+    }
+}
+
+impl<'a> Fit<'a> {
+    /// Its images that are encrypted.
+    pub(crate) fn encrypted(&self) -> impl Iterator<Item = Image<'_, 'a>> {
+        self.images().filter(|image| image.node().property(PLAIN_SIZE).is_some())
+    }
+}
