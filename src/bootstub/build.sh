@@ -25,7 +25,7 @@ for target in i586-unknown-linux-gnu aarch64-unknown-none riscv64gc-unknown-none
 done
 # There is no package of these: their library is built here.
 alone=loongarch64-unknown-none-softfloat
-old_arm=armv5te-none-eabi
+old_arm=thumbv5te-none-eabi
 [ -d "$(rustc --print sysroot)/lib/rustlib/src/rust/library/core" ] || {
 	echo "the library's source is missing: rustup component add rust-src" >&2
 	exit 2
@@ -43,7 +43,7 @@ build() { # file target bin features flags...
 	fi
 	if [ "$target" = $old_arm ]; then
 		export RUSTC_BOOTSTRAP=1
-		core=-Zbuild-std=core
+		core="-Zbuild-std=core $decoder"
 	fi
 	# shellcheck disable=SC2086 # a list of words
 	cargo $core rustc --quiet --locked --release --target "$target" --bin "$bin" --features "$features" -- \
@@ -76,8 +76,12 @@ for codec in lz4 gzip zstd xz; do
 	build zboot-loongarch64-$codec $alone zboot $codec $link
 done
 
-# ARM, from ARMv5TE on.
+# ARM, from ARMv5TE on: Thumb code, which is small; the decoders of lz4 and xz are to be quick. gzip's loop is ARM code anyway.
+codecs=profile.release.package.kimage-bootcodec
+set -f
 for codec in lz4 gzip xz; do
+	decoder="-Zprofile-rustflags --config $codecs.opt-level=\"s\" --config $codecs.rustflags=[\"-Ctarget-feature=-thumb-mode\"]"
+	[ $codec != gzip ] || decoder="--config $codecs.opt-level=\"z\""
 	build arm-$codec $old_arm arm $codec -Crelocation-model=pic -Clink-arg=-Tarm.ld -Clink-arg=-pie
 done
 

@@ -169,7 +169,7 @@ impl Machine {
             return guess;
         }
         let lowest = self.banks().map(|bank| bank.start).min();
-        lowest.and_then(|lowest| lowest.checked_next_multiple_of(2 << 20)).unwrap_or(guess)
+        lowest.and_then(|lowest| rounded_up(lowest, 2 << 20)).unwrap_or(guess)
     }
 
     /// Is all of it memory, or not known?
@@ -222,6 +222,11 @@ impl Fault {
     }
 }
 
+/// The next multiple of a power of two. (`u32::checked_next_multiple_of` brings a division along, which no ARMv5 has.)
+fn rounded_up(at: u32, to: u32) -> Option<u32> {
+    Some(at.checked_add(to - 1)? & !(to - 1))
+}
+
 /// The next multiple of 64, with at least that much between.
 pub const fn behind(at: u32) -> u32 {
     at.saturating_add(127) & !63
@@ -242,7 +247,7 @@ pub fn decide(p: &ArmParameters, machine: &Machine, base: u32, tree_len: u32) ->
     let memory = machine.start(base & !(BANK - 1));
     let kernel = if p.load_at == 0 { memory.saturating_add(p.text_offset) } else { p.load_at };
     let end = kernel.checked_add(p.unpacked_len).and_then(|end| end.checked_add(p.bss_len)).ok_or(Fault::Memory)?;
-    let end = end.checked_next_multiple_of(4096).ok_or(Fault::Memory)?;
+    let end = rounded_up(end, 4096).ok_or(Fault::Memory)?;
     let taken = Span { start: kernel.saturating_sub(TABLES), end };
     let sure = Span { start: kernel, end: if p.flags & GUESSED_BSS == 0 { end } else { kernel + p.unpacked_len } };
     if !machine.has(sure) {
@@ -260,7 +265,7 @@ pub fn decide(p: &ArmParameters, machine: &Machine, base: u32, tree_len: u32) ->
         (run, Span { start: image, end })
     };
     // What moves up must not run over the code that moves it.
-    let above = end.max(base.saturating_add(p.stub_len).checked_next_multiple_of(4096).ok_or(Fault::Memory)?);
+    let above = end.max(rounded_up(base.saturating_add(p.stub_len), 4096).ok_or(Fault::Memory)?);
     let mut image = base;
     // Out of the way of one it may get into that of another, but never down.
     for _ in 0..4 {
@@ -277,7 +282,7 @@ pub fn decide(p: &ArmParameters, machine: &Machine, base: u32, tree_len: u32) ->
                 false => Err(Fault::Memory),
             };
         }
-        image = next.checked_next_multiple_of(4096).ok_or(Fault::Memory)?;
+        image = rounded_up(next, 4096).ok_or(Fault::Memory)?;
     }
     Err(Fault::Memory)
 }

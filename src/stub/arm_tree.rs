@@ -23,13 +23,44 @@ const DISK: u32 = 0x5442_0005;
 const SERIAL: u32 = 0x5441_0006;
 const COMMAND_LINE: u32 = 0x5441_0009;
 
-/// A big-endian word.
+/// Properties that mean something here; the first of them may be new in a tree.
+const NAMES: &[u8] = b"bootargs\0linux,initrd-start\0linux,initrd-end\0reg\0device_type\0serial-number\0\
+    #address-cells\0#size-cells\0linux,usable-memory\0linux,usable-memory-range\0";
+/// Bytes of those that may be new.
+const NEW_LEN: usize = 75;
+/// Where a name begins there.
+const BOOTARGS: u32 = 0;
+const INITRD_START: u32 = 9;
+const INITRD_END: u32 = 28;
+const REG: u32 = 45;
+const DEVICE_TYPE: u32 = 49;
+const SERIAL_NUMBER: u32 = 61;
+const ADDRESS_CELLS: u32 = 75;
+const SIZE_CELLS: u32 = 90;
+const USABLE_MEMORY: u32 = 102;
+const USABLE_RANGE: u32 = 122;
+
+/// Which of them it is; behind all of them for any other.
+#[inline(never)]
+fn which(name: &[u8]) -> u32 {
+    let mut at = 0;
+    for known in NAMES.split(|byte| *byte == 0) {
+        if known == name {
+            break;
+        }
+        at += known.len() as u32 + 1;
+    }
+    at
+}
+
+/// A big-endian word. Inlined, it would be a tenth of the boot stub, as would others here that must not be.
+#[inline(never)]
 fn be32(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_be_bytes(bytes.get(at..at.checked_add(4)?)?.try_into().ok()?))
 }
 
 fn le32(bytes: &[u8], at: usize) -> Option<u32> {
-    Some(u32::from_le_bytes(bytes.get(at..at.checked_add(4)?)?.try_into().ok()?))
+    be32(bytes, at).map(u32::swap_bytes)
 }
 
 fn size(word: u32) -> usize {
@@ -37,6 +68,7 @@ fn size(word: u32) -> usize {
 }
 
 /// The bytes before the first zero.
+#[inline(never)]
 fn text(bytes: &[u8]) -> &[u8] {
     bytes.split(|byte| *byte == 0).next().unwrap_or_default()
 }
@@ -55,7 +87,8 @@ pub struct Tree<'a> {
 enum Token<'a> {
     Begin(&'a [u8]),
     End,
-    Property(&'a [u8], &'a [u8]),
+    /// [`which`], and the value.
+    Property(u32, &'a [u8]),
 }
 
 struct Tokens<'a> {
@@ -65,6 +98,7 @@ struct Tokens<'a> {
 
 impl<'a> Tokens<'a> {
     /// `None` at the end, or where it is damaged.
+    #[inline(never)]
     fn next(&mut self) -> Option<Token<'a>> {
         let bytes = self.tree.bytes;
         loop {
@@ -84,7 +118,7 @@ impl<'a> Tokens<'a> {
                     let start = self.at + 8;
                     let end = start.checked_add(len)?;
                     self.at = end.checked_add(3)? & !3;
-                    return Some(Token::Property(name, bytes.get(start..end)?));
+                    return Some(Token::Property(which(name), bytes.get(start..end)?));
                 }
                 _ => return None,
             }
@@ -134,14 +168,14 @@ impl<'a> Tree<'a> {
                     (is_chosen, is_memory) = (false, false);
                 }
                 Token::Property(name, value) => match (depth, name) {
-                    (1, b"#address-cells") => cells[0] = size(be32(value, 0).unwrap_or(1)),
-                    (1, b"#size-cells") => cells[1] = size(be32(value, 0).unwrap_or(1)),
-                    (2, b"device_type") => is_memory = text(value) == b"memory",
-                    (2, b"linux,usable-memory") => banks = value,
-                    (2, b"reg") if banks.is_empty() => banks = value,
-                    (2, b"linux,initrd-start") if is_chosen => disk[0] = low(value),
-                    (2, b"linux,initrd-end") if is_chosen => disk[1] = low(value),
-                    (2, b"linux,usable-memory-range") if is_chosen => usable = value,
+                    (1, ADDRESS_CELLS) => cells[0] = size(be32(value, 0).unwrap_or(1)),
+                    (1, SIZE_CELLS) => cells[1] = size(be32(value, 0).unwrap_or(1)),
+                    (2, DEVICE_TYPE) => is_memory = text(value) == b"memory",
+                    (2, USABLE_MEMORY) => banks = value,
+                    (2, REG) if banks.is_empty() => banks = value,
+                    (2, INITRD_START) if is_chosen => disk[0] = low(value),
+                    (2, INITRD_END) if is_chosen => disk[1] = low(value),
+                    (2, USABLE_RANGE) if is_chosen => usable = value,
                     _ => {}
                 },
             }
@@ -157,6 +191,7 @@ impl<'a> Tree<'a> {
 }
 
 /// The lower half of a number of one or two cells.
+#[inline(never)]
 fn low(value: &[u8]) -> u32 {
     value.len().checked_sub(4).and_then(|at| be32(value, at)).unwrap_or(0)
 }
@@ -166,7 +201,10 @@ fn each(value: &[u8], [address, len]: [usize; 2], mut take: impl FnMut(Span)) {
     if !matches!((address, len), (1..=2, 1..=2)) {
         return;
     }
-    for entry in value.chunks_exact(4 * (address + len)) {
+    let mut rest = value;
+    // No chunks: the CPU cannot divide.
+    while let Some((entry, behind)) = rest.split_at_checked(4 * (address + len)) {
+        rest = behind;
         let (start, size) = entry.split_at(4 * address);
         if address == 1 || be32(start, 0) == Some(0) {
             let is_long = len == 2 && be32(size, 0) != Some(0);
@@ -223,6 +261,7 @@ struct Out<'o> {
 }
 
 impl Out<'_> {
+    #[inline(never)]
     fn put(&mut self, bytes: &[u8]) -> Option<()> {
         let end = self.at.checked_add(bytes.len())?;
         self.bytes.get_mut(self.at..end)?.copy_from_slice(bytes);
@@ -230,10 +269,12 @@ impl Out<'_> {
         Some(())
     }
 
+    #[inline(never)]
     fn word(&mut self, word: u32) -> Option<()> {
         self.put(&word.to_be_bytes())
     }
 
+    #[inline(never)]
     fn align(&mut self) -> Option<()> {
         self.put([0; 3].get(..self.at.wrapping_neg() & 3)?)
     }
@@ -245,6 +286,7 @@ impl Out<'_> {
         self.align()
     }
 
+    #[inline(never)]
     fn property(&mut self, name_at: u32, values: [&[u8]; 2]) -> Option<()> {
         self.word(PROPERTY)?;
         self.word(u32::try_from(values[0].len() + values[1].len()).ok()?)?;
@@ -254,12 +296,9 @@ impl Out<'_> {
     }
 }
 
-/// Names of properties that may be new, and what they have in front: where each begins.
-const NAMES: &[u8] = b"bootargs\0linux,initrd-start\0linux,initrd-end\0reg\0device_type\0serial-number\0";
-const NAME_AT: [u32; 6] = [0, 9, 28, 45, 49, 61];
-
 /// The same tree with what the tags tell: the command line in place of the tree's, the RAM disk, the memory, the serial number.
 /// Returns its length; `None` where it does not fit, or is damaged.
+#[inline(never)]
 pub fn merged(tree: &Tree<'_>, tags: &Tags<'_>, out: &mut [u8]) -> Option<usize> {
     let mut out = Out { bytes: out, at: HEADER_LEN };
     // The reservations, at a multiple of 8, end with an empty one.
@@ -295,7 +334,7 @@ pub fn merged(tree: &Tree<'_>, tags: &Tags<'_>, out: &mut [u8]) -> Option<usize>
                             .iter_mut()
                             .zip(halves)
                             .for_each(|(to, half)| *to = half + if half < 10 { b'0' } else { b'a' - 10 });
-                        out.property(names + NAME_AT[5], [&digits, &[]])?;
+                        out.property(names + SERIAL_NUMBER, [&digits, &[]])?;
                     }
                 }
                 if at_chosen {
@@ -315,7 +354,7 @@ pub fn merged(tree: &Tree<'_>, tags: &Tags<'_>, out: &mut [u8]) -> Option<usize>
                 }
                 if depth == 1 && !memory {
                     out.begin(b"memory")?;
-                    out.property(names + NAME_AT[4], [b"memory", &[0]])?;
+                    out.property(names + DEVICE_TYPE, [b"memory", &[0]])?;
                     put_memory(&mut out, tags, names, cells)?;
                     out.word(END)?;
                 }
@@ -325,15 +364,15 @@ pub fn merged(tree: &Tree<'_>, tags: &Tags<'_>, out: &mut [u8]) -> Option<usize>
             }
             Token::Property(name, value) => {
                 match (depth, name) {
-                    (1, b"#address-cells") => cells[0] = size(be32(value, 0)?),
-                    (1, b"#size-cells") => cells[1] = size(be32(value, 0)?),
+                    (1, ADDRESS_CELLS) => cells[0] = size(be32(value, 0)?),
+                    (1, SIZE_CELLS) => cells[1] = size(be32(value, 0)?),
                     _ => {}
                 }
                 let is_replaced = match name {
-                    b"bootargs" => at_chosen && !tags.command_line.is_empty(),
-                    b"linux,initrd-start" | b"linux,initrd-end" => at_chosen && tags.machine.disk.end != 0,
-                    b"reg" => at_memory && depth == 2,
-                    b"serial-number" => depth == 1 && tags.serial.is_some(),
+                    BOOTARGS => at_chosen && !tags.command_line.is_empty(),
+                    INITRD_START | INITRD_END => at_chosen && tags.machine.disk.end != 0,
+                    REG => at_memory && depth == 2,
+                    SERIAL_NUMBER => depth == 1 && tags.serial.is_some(),
                     _ => false,
                 };
                 if !(is_replaced && depth <= 2) {
@@ -349,7 +388,7 @@ pub fn merged(tree: &Tree<'_>, tags: &Tags<'_>, out: &mut [u8]) -> Option<usize>
     let structure_len = out.at - start;
     let strings_at = out.at;
     out.put(tree.strings)?;
-    out.put(NAMES)?;
+    out.put(NAMES.get(..NEW_LEN)?)?;
     out.align()?;
     let total = out.at;
     let words = [
@@ -369,18 +408,20 @@ pub fn merged(tree: &Tree<'_>, tags: &Tags<'_>, out: &mut [u8]) -> Option<usize>
     Some(total)
 }
 
+#[inline(never)]
 fn put_chosen(out: &mut Out<'_>, tags: &Tags<'_>, names: u32) -> Option<()> {
     if !tags.command_line.is_empty() {
-        out.property(names + NAME_AT[0], [tags.command_line, &[0]])?;
+        out.property(names + BOOTARGS, [tags.command_line, &[0]])?;
     }
     let disk = tags.machine.disk;
     if disk.end != 0 {
-        out.property(names + NAME_AT[1], [&disk.start.to_be_bytes(), &[]])?;
-        out.property(names + NAME_AT[2], [&disk.end.to_be_bytes(), &[]])?;
+        out.property(names + INITRD_START, [&disk.start.to_be_bytes(), &[]])?;
+        out.property(names + INITRD_END, [&disk.end.to_be_bytes(), &[]])?;
     }
     Some(())
 }
 
+#[inline(never)]
 fn put_memory(out: &mut Out<'_>, tags: &Tags<'_>, names: u32, [address, len]: [usize; 2]) -> Option<()> {
     if !matches!((address, len), (1..=2, 1..=2)) {
         return None;
@@ -393,5 +434,5 @@ fn put_memory(out: &mut Out<'_>, tags: &Tags<'_>, names: u32, [address, len]: [u
             value.get_mut(at - 4..at)?.copy_from_slice(&number.to_be_bytes());
         }
     }
-    out.property(names + NAME_AT[3], [value.get(..at)?, &[]])
+    out.property(names + REG, [value.get(..at)?, &[]])
 }

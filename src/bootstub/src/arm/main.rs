@@ -3,7 +3,6 @@
 //! `head.s` has the ways in and out, and calls two functions here: [`decide`] where the loader put the image, and [`unpack`] in
 //! the copy of the stub behind it. Where things go, and what becomes of device trees, is the library's own code (`../../../stub`),
 //! so that the packer and the tests run the same.
-#![feature(optimize_attribute)]
 #![no_std]
 #![no_main]
 
@@ -12,21 +11,13 @@
 mod arm;
 #[path = "../../../stub/arm_tree.rs"]
 mod arm_tree;
-#[cfg_attr(feature = "gzip", path = "gzip.rs")]
-#[cfg_attr(feature = "lz4", path = "../codec/lz4.rs")]
-#[cfg_attr(feature = "xz", path = "../codec/xz.rs")]
-mod codec;
 mod console;
-#[cfg(feature = "xz")]
-#[path = "../crc32.rs"]
-mod crc32;
-#[cfg(feature = "gzip")]
-mod inflate;
 mod mem;
 
-use arm::{ArmParameters, GROWTH, Machine, TABLES, PLAIN, Span, WORDS};
+use arm::{ArmParameters, GROWTH, Machine, PLAIN, Span, TABLES, WORDS};
 use arm_tree::{TREE_MAGIC, Tags, Tree};
 use console::halt;
+use kimage_bootcodec::decompress;
 
 core::arch::global_asm!(include_str!("head.s"), options(raw));
 
@@ -103,7 +94,6 @@ extern "C" fn decide(base: u32, boot: u32, out: &mut [u32; 5]) -> u32 {
     if decision.image == base { 0 } else { p.image_len + tree_len }
 }
 
-
 /// In the copy: unpacks the kernel, and merges tags into an appended device tree. Returns what the kernel gets, and in the
 /// upper half the end of the memory that was written.
 #[unsafe(no_mangle)]
@@ -134,13 +124,12 @@ extern "C" fn unpack(image: u32, boot: u32, kernel: u32, run: u32) -> u64 {
             false => Err("wrong length"),
         }
     } else {
-        codec::decompress(payload, unpacked, unsafe { bytes_mut(heap_at, p.heap_len) })
+        decompress(payload, unpacked, unsafe { bytes_mut(heap_at, p.heap_len) })
     };
     if let Err(why) = result {
         halt(why);
     }
-    // xz has a sum of its own.
-    if !cfg!(feature = "xz") && p.flags & PLAIN == 0 {
+    if p.flags & PLAIN == 0 {
         // SAFETY: any bytes are words; the kernel begins at a multiple of 4.
         let (_, words, rest) = unsafe { unpacked.align_to::<u32>() };
         let mut last = [0; 4];

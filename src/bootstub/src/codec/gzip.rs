@@ -43,6 +43,10 @@ pub fn decompress(input: &[u8], output: &mut [u8], _heap: &'static mut [u8]) -> 
     if produced != output.len() {
         return Err("it is too short");
     }
+    // The ARM stub holds another sum against the kernel, in a tenth of the instructions.
+    if cfg!(target_arch = "arm") {
+        return Ok(());
+    }
     let trailer = deflated.get(consumed..).and_then(|rest| rest.first_chunk::<8>()).ok_or("it is truncated")?;
     let wanted = u64::from(crc32(output)) | (output.len() as u64) << 32;
     if u64::from_le_bytes(*trailer) != wanted {

@@ -3,7 +3,9 @@
 #[path = "copies.rs"]
 mod copies;
 
-use copies::{repeat, repeat_and_more};
+use copies::repeat;
+#[cfg(not(target_arch = "arm"))]
+use copies::repeat_and_more;
 
 /// Bits of a code that are looked up at once; of longer ones the rest in a second table.
 const LITLEN_BITS: u32 = 10;
@@ -145,14 +147,18 @@ fn with_extra_bits(table: &mut [Entry; LITLEN_ROOM]) {
 
 /// Bits of a word that is filled up as far as whole bytes go.
 const FULL: u32 = usize::BITS - 8;
+#[cfg(not(target_arch = "arm"))]
 /// All of a length and its distance are in a word; else they are read one by one.
 const IS_WIDE: bool = usize::BITS >= 64;
+#[cfg(not(target_arch = "arm"))]
 /// What is read without looking whether the word has it: a literal, if so, then the code and extra bits of a length; those of
 /// a distance.
 const LEAST: u32 = if IS_WIDE { LITLEN_BITS + 15 + 5 } else { 15 + 5 };
+#[cfg(not(target_arch = "arm"))]
 const LEAST_DISTANCE: u32 = 15 + 13;
 /// What two words of bits may make of matches with their shortest codes, and what is copied too much.
 const ROOM: usize = usize::BITS as usize * 258 + copies::MORE;
+#[cfg(not(target_arch = "arm"))]
 /// The lowest bits, by their number.
 const MASKS: [u16; 16] = [0, 1, 3, 7, 15, 31, 63, 127, 255, 511, 1023, 2047, 4095, 8191, 16383, 32767];
 
@@ -319,8 +325,71 @@ fn compressed(
     }
 }
 
+#[cfg(target_arch = "arm")]
+core::arch::global_asm!(include_str!("inflate_arm.s"), options(raw));
+
+/// What the loop for ARM begins and ends with.
+#[cfg(target_arch = "arm")]
+#[repr(C)]
+struct Quick {
+    from: *const u8,
+    at: *mut u8,
+    word: usize,
+    count: u32,
+    litlen: *const Entry,
+    distance: *const Entry,
+    /// Of what is looked up at once, as the place in the table.
+    mask: usize,
+    start: *mut u8,
+    last_in: *const u8,
+    last_out: *mut u8,
+}
+
+/// As below.
+#[cfg(target_arch = "arm")]
+fn quick(tables: &Tables, bits: &mut Bits<'_>, output: &mut [u8], to: usize) -> Option<(usize, usize)> {
+    unsafe extern "C" {
+        fn inflate_quick(quick: &mut Quick) -> bool;
+    }
+    const _: () = assert!(LITLEN_BITS == 10 && DISTANCE_BITS == 8 && EXTRA == 8 && EXTRA_MASK == 15 && SYMBOL == 16);
+    const _: () = assert!(LITERAL == 1 << 31 && LENGTH == 1 << 13 && END == 1 << 14 && MORE == 1 << 15 && NONE == MORE);
+    // Behind a look at the ends, 8 bytes of input, and 31 literals and a match.
+    let last_in = bits.input.len().checked_sub(8).filter(|last| bits.at <= *last);
+    let (Some(last_in), Some(last_out)) = (last_in, output.len().checked_sub(ROOM)) else { return Some((to, 0)) };
+    // It reads two bytes at a time, and has less than 16 bits then.
+    bits.at -= (bits.count / 8) as usize;
+    bits.count %= 8;
+    bits.word &= (1 << bits.count) - 1;
+    if bits.input.as_ptr() as usize + bits.at & 1 != 0 {
+        bits.word |= usize::from(bits.input[bits.at]) << bits.count;
+        (bits.at, bits.count) = (bits.at + 1, bits.count + 8);
+    }
+    let (input, start) = (bits.input.as_ptr(), output.as_mut_ptr());
+    // SAFETY: of the ends see above; indices are masked, and those of second tables are as `build` has made them.
+    unsafe {
+        let mut quick = Quick {
+            from: input.add(bits.at),
+            at: start.add(to),
+            word: bits.word,
+            count: bits.count,
+            litlen: tables.litlen.as_ptr(),
+            distance: tables.distance.as_ptr(),
+            mask: ((1 << LITLEN_BITS) - 1) * size_of::<Entry>(),
+            start,
+            last_in: input.add(last_in),
+            last_out: start.add(last_out),
+        };
+        if !inflate_quick(&mut quick) {
+            return None;
+        }
+        (bits.word, bits.count, bits.at) = (quick.word, quick.count, quick.from as usize - input as usize);
+        Some((quick.at as usize - start as usize, 0))
+    }
+}
+
 /// As long as neither end is near and nothing is special. Returns how far it came, and the length of a match whose distance is
 /// next, or 0; `None` for a distance that cannot be.
+#[cfg(not(target_arch = "arm"))]
 #[inline(always)]
 fn quick(tables: &Tables, bits: &mut Bits<'_>, output: &mut [u8], to: usize) -> Option<(usize, usize)> {
     let (Some(last_in), Some(last_out)) = (bits.input.len().checked_sub(2 * size_of::<usize>()), output.len().checked_sub(ROOM))

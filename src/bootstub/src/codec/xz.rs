@@ -57,7 +57,9 @@ pub fn unpack(models: &mut Models, input: &[u8], output: &mut [u8]) -> Result<()
         }
         done += len;
         zeros(take(&mut rest, packed.wrapping_neg() % 4)?)?;
-        if has_check && take(&mut rest, 4)? != crc32(block).to_le_bytes() {
+        let sum: &[u8] = if has_check { take(&mut rest, 4)? } else { &[] };
+        // The ARM stub holds another sum against the kernel, in a tenth of the instructions.
+        if has_check && !cfg!(target_arch = "arm") && sum != crc32(block).to_le_bytes() {
             return Err(CHECKSUM);
         }
         (blocks, sizes) = (blocks + 1, sizes + before - rest.len());
