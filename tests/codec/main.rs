@@ -7,6 +7,6 @@ mod unxz; // the boot stub's xz decoder unpacks what liblzma packs and stops at 
 #[path = "../support/mod.rs"]
 mod support;
 // The file of the boot stub that its xz decoder expects at the root of a crate.
-#[path = "../../src/bootstub/src/crc32.rs"]
+#[path = "../../src/bootstub/src/codec/crc32.rs"]
 #[allow(unsafe_code, unreachable_pub, clippy::incompatible_msrv, reason = "the stub's own file")]
 mod crc32;
