@@ -79,6 +79,8 @@ needs='
     /usr/share/qemu-efi-aarch64/QEMU_EFI.fd:qemu-efi-aarch64
     openssl:openssl
     sbsign:sbsigntool
+    softhsm2-util:softhsm2
+    pkcs11-tool:opensc
     swtpm:swtpm
     script:bsdutils
     groff:groff-base

@@ -207,23 +207,34 @@ impl PublicKey {
         PublicKey(key).checked()
     }
 
-    /// Of the numbers that a control device tree has.
-    pub(crate) fn rsa(modulus: &[u8], exponent: &[u8]) -> Result<Self, Error> {
+    /// An RSA key of its numbers, big-endian.
+    ///
+    /// # Errors
+    /// [`Error::NoKey`].
+    pub fn rsa(modulus: &[u8], exponent: &[u8]) -> Result<Self, Error> {
         let key = RsaPublicKey::new(BigUint::from_bytes_be(modulus), BigUint::from_bytes_be(exponent));
         let key = key.map_err(|error| Error::NoKey { found: error.to_string(), wanted: "RSA key" })?;
         PublicKey(Public::Rsa(Box::new(key))).checked()
     }
 
+    /// An ECDSA key of its point on P-256 or P-384: 4, x, y (SEC 1, 2.3.3).
+    ///
+    /// # Errors
+    /// [`Error::NoKey`].
+    pub fn ec_point(point: &[u8]) -> Result<Self, Error> {
+        let p256 = || p256::ecdsa::VerifyingKey::from_sec1_bytes(point).ok().map(|key| Public::P256(Box::new(key)));
+        let p384 = || p384::ecdsa::VerifyingKey::from_sec1_bytes(point).ok().map(|key| Public::P384(Box::new(key)));
+        let key = p256().or_else(p384).map(PublicKey);
+        key.ok_or_else(|| Error::NoKey { found: "a point elsewhere".to_owned(), wanted: "ECDSA key on P-256 or P-384" })
+    }
+
     /// Of the point that a control device tree has.
     pub(crate) fn ecdsa(curve: &str, x: &[u8], y: &[u8]) -> Result<Self, Error> {
-        let point = [&[4], x, y].concat();
-        let none = || Error::NoKey { found: format!("a point of the curve {curve}"), wanted: "ECDSA key" };
-        let key = match curve {
-            P256 => p256::ecdsa::VerifyingKey::from_sec1_bytes(&point).ok().map(|key| Public::P256(Box::new(key))),
-            P384 => p384::ecdsa::VerifyingKey::from_sec1_bytes(&point).ok().map(|key| Public::P384(Box::new(key))),
-            _ => None,
-        };
-        key.map(PublicKey).ok_or_else(none)
+        let key = PublicKey::ec_point(&[&[4], x, y].concat())?;
+        if key.point().is_some_and(|point| point.curve == curve) {
+            return Ok(key);
+        }
+        Err(Error::NoKey { found: format!("a point that is not on the curve {curve}"), wanted: "ECDSA key" })
     }
 
     /// Sizes that U-Boot's algorithms have.

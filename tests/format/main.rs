@@ -8,8 +8,10 @@ mod fdt; // device trees are dtc's byte for byte; absurd ones are refused
 mod fdt_versions; // blobs of every version, order and padding are read as dtc reads them
 mod fit; // FITs are those of mkimage, and mkimage's are read whole
 mod fit_cipher; // encrypted images are mkimage's and openssl's, and no key means no image
+mod fit_deferred; // what is signed elsewhere is put in, and nothing else
 mod fit_external; // FITs have the bytes of every release of mkimage
 mod fit_sign; // signed FITs and control device trees are those of mkimage, by keys of every form
+mod fit_token; // keys on a token and closed keys sign as others do, once for each signature
 mod its; // an image tree source gives mkimage's file byte for byte
 mod its_dtc; // device tree sources compile, or are refused, as by dtc
 mod mkimage; // uImages are mkimage's byte for byte, and mkimage -l reads them

@@ -1,7 +1,8 @@
-//! The keys that the options name: files, and what opens them.
+//! The keys that the options name: files and tokens, and what opens them.
 
 use crate::args::Signer as Options;
 use crate::depfile;
+use crate::token::Tokens;
 use anyhow::{Context, Result};
 use kimage::sign::{Error, Mechanism, PrivateKey, PublicKey, Request, Secret, Signature, Signer};
 use std::cell::RefCell;
@@ -17,6 +18,7 @@ pub(crate) struct Keys<'o> {
     passphrase: Option<Vec<u8>>,
     /// Keys that were read, so that nobody is asked twice for a passphrase.
     read: RefCell<HashMap<PathBuf, PrivateKey>>,
+    tokens: Tokens,
 }
 
 /// A key's file. What is wrong with a key is said with the name of its file.
@@ -27,6 +29,8 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Error> {
 
 /// Keys and initialization vectors of ciphers: NAME.bin in this folder; and random numbers.
 pub(crate) fn secrets(folder: Option<&Path>) -> impl Fn(Secret<'_>) -> Result<Vec<u8>, Error> + '_ {
+    // A token has no such files.
+    let folder = folder.filter(|folder| uri(folder).is_none());
     move |secret| match (secret, folder) {
         (Secret::Named(name), Some(folder)) => read(&folder.join(format!("{name}.bin"))),
         (Secret::Named(name), None) => {
@@ -40,8 +44,13 @@ pub(crate) fn secrets(folder: Option<&Path>) -> impl Fn(Secret<'_>) -> Result<Ve
     }
 }
 
+/// The URI that stands in place of a file.
+fn uri(path: &Path) -> Option<&str> {
+    path.to_str().filter(|path| path.starts_with("pkcs11:"))
+}
+
 /// The first line of a file, without its end.
-fn first_line(path: &Path) -> Result<Vec<u8>> {
+pub(crate) fn first_line(path: &Path) -> Result<Vec<u8>> {
     let bytes = std::fs::read(path).with_context(|| format!("the passphrase's file {}", path.display()))?;
     let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
     Ok(line.strip_suffix(b"\r").unwrap_or(line).to_vec())
@@ -60,7 +69,7 @@ impl<'o> Keys<'o> {
         let file = options.pass_file.clone();
         let file = file.or(options.pass_fd.map(|number| Path::new("/dev/fd").join(number.to_string())));
         let passphrase = file.as_deref().map(first_line).transpose()?;
-        Ok(Keys { options, passphrase, read: RefCell::default() })
+        Ok(Keys { options, passphrase, read: RefCell::default(), tokens: Tokens::default() })
     }
 
     /// The file that is given for the keys of this name.
@@ -93,9 +102,11 @@ impl<'o> Keys<'o> {
 
     /// The public key of that name, for signatures that are made elsewhere.
     pub(crate) fn public(&self, name: &str) -> Result<PublicKey, Error> {
-        match (self.given(name), &self.options.keys) {
-            (Some(file), _) => public(file),
-            (None, folder) => public_in(folder.as_deref().unwrap_or(Path::new("")), name).1,
+        let folder = self.options.keys.as_deref().unwrap_or(Path::new(""));
+        match (self.given(name), uri(self.given(name).unwrap_or(folder))) {
+            (_, Some(uri)) => self.tokens.public(uri, name),
+            (Some(file), None) => public(file),
+            (None, None) => public_in(folder, name).1,
         }
     }
 }
@@ -106,6 +117,9 @@ fn public(path: &Path) -> Result<PublicKey, Error> {
 
 /// The file of a folder that has the public key of this name, or the first of those that could.
 pub(crate) fn public_in(folder: &Path, name: &str) -> (PathBuf, Result<PublicKey, Error>) {
+    if let Some(uri) = uri(folder) {
+        return (folder.to_owned(), Tokens::default().public(uri, name));
+    }
     let paths = ["crt", "pub", "key", "pem"].map(|ending| folder.join(format!("{name}.{ending}")));
     let path = paths.iter().find(|path| path.is_file()).unwrap_or(&paths[0]);
     (path.clone(), public(path))
@@ -114,14 +128,13 @@ pub(crate) fn public_in(folder: &Path, name: &str) -> (PathBuf, Result<PublicKey
 impl Signer for Keys<'_> {
     fn sign(&self, request: &Request) -> Result<Signature, Error> {
         let name = &request.key;
-        let path = match (self.given(name), &self.options.keys) {
-            (Some(file), _) => file.to_owned(),
-            (None, folder) => {
-                // So mkimage calls its files.
-                let ending = if request.scheme.mechanism == Mechanism::Ecdsa { "pem" } else { "key" };
-                folder.as_deref().unwrap_or(Path::new("")).join(format!("{name}.{ending}"))
-            }
-        };
+        let folder = self.options.keys.as_deref().unwrap_or(Path::new(""));
+        if let Some(uri) = uri(self.given(name).unwrap_or(folder)) {
+            return self.tokens.sign(uri, request, self.passphrase.as_deref());
+        }
+        // So mkimage calls its files.
+        let ending = if request.scheme.mechanism == Mechanism::Ecdsa { "pem" } else { "key" };
+        let path = self.given(name).map_or_else(|| folder.join(format!("{name}.{ending}")), Path::to_owned);
         self.private(&path)?.sign(request)
     }
 }

@@ -18,6 +18,11 @@ mod options;
 mod output;
 mod place;
 mod screen;
+#[cfg(feature = "pkcs11")]
+mod token;
+#[cfg(not(feature = "pkcs11"))]
+#[path = "no_token.rs"]
+mod token;
 
 use anyhow::{Context, Result};
 use std::io::Write;

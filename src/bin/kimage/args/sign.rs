@@ -13,9 +13,13 @@ pub(crate) struct Signer {
     ///
     /// PEM files: PKCS#8, encrypted or not, PKCS#1 or SEC 1. A key that is not there is an error. Images that ask for it (`cipher`)
     /// are encrypted with NAME.bin.
+    /// pkcs11:token=LABEL in place of a folder is a token, whose keys are called as key-name-hint says.
     #[arg(short = 'k', long, value_name = "DIR")]
     pub(crate) keys: Option<PathBuf>,
     /// Fill in the signatures with this key, whatever their key-name-hint; NAME=FILE is for those with that hint (repeatable)
+    ///
+    /// pkcs11:URI in place of a file is a key on a token (RFC 7512): pkcs11:token=LABEL;object=NAME?module-path=FILE. The module may
+    /// also stand in PKCS11_MODULE_PATH. The PIN is that of the URI's pin-source or pin-value, else the passphrase.
     #[arg(long, value_name = "[NAME=]FILE", value_parser = key)]
     pub(crate) key: Vec<Key>,
     /// The passphrase of encrypted keys is the first line of this file; without it, the terminal is asked
@@ -48,7 +52,7 @@ pub(crate) struct Key {
 #[allow(clippy::unnecessary_wraps, reason = "clap wants it so")]
 fn key(text: &str) -> Result<Key, String> {
     // A file of such a name is called ./a=b.
-    let named = text.split_once('=').filter(|(name, _)| !name.contains('/'));
+    let named = text.split_once('=').filter(|(name, _)| !name.contains('/') && !name.contains(':'));
     let (name, file) = named.map_or((None, text), |(name, file)| (Some(name.to_owned()), file));
     Ok(Key { name, file: file.into() })
 }
@@ -76,6 +80,7 @@ Examples:
   kimage sign image.itb --keys keys -o signed.itb
   kimage sign image.itb --key dev.key --control-dtb u-boot.dtb --required conf
   kimage sign image.itb --key dev=dev.key --key prod=prod.key
+  kimage sign image.itb --keys \"pkcs11:token=fit?module-path=/usr/lib/softhsm/libsofthsm2.so\"
   kimage sign image.itb --prepare to-sign                what is to be signed, one file a signature
   openssl pkeyutl -sign -inkey dev.key -pkeyopt digest:sha256 -in to-sign/1-conf-1.signature-1.digest -out to-sign/1-conf-1.signature-1.sig
   kimage sign image.itb --attach to-sign --key dev.pub   what was signed, checked and put in
