@@ -134,6 +134,19 @@ pub enum Error {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Fit(#[from] fit::Error),
+    /// An EFI program cannot be signed.
+    #[error("it cannot be signed: {why}")]
+    NotSigned {
+        /// Why it cannot be.
+        why: String,
+        /// What to do instead.
+        #[help]
+        help: &'static str,
+    },
+    /// A key or a certificate is not what it should be.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Key(#[from] crate::sign::Error),
     /// A device tree source cannot be understood.
     #[error(transparent)]
     #[diagnostic(transparent)]

@@ -5,6 +5,7 @@
 mod arm;
 mod boot_elf;
 mod disk;
+mod efi_signature;
 pub(crate) mod fit;
 mod kernel;
 mod pad;
@@ -18,6 +19,7 @@ pub(crate) use arm::zimage_rewrapped;
 pub use arm::{ZImageRequest, is_arm_kernel, zimage_standalone};
 pub use boot_elf::{ElfRequest, boot_elf};
 pub use disk::{DiskFile, DiskKind, DiskRequest, disk};
+pub use efi_signature::{EfiSigning, sign_efi, unsign_efi};
 pub(crate) use fit::fit_with_data;
 pub use fit::{
     FitFacts, FitFile, FitImage, FitRequest, FitSignature, add_public_key, decrypt_fit, fit, fit_from_blob,
@@ -269,6 +271,20 @@ pub enum Facts {
         data_size: u64,
         /// Fields that nobody gave.
         derived: Vec<Derived>,
+    },
+    /// EFI program that was signed, or whose signatures were taken out.
+    Efi {
+        /// Who signed it, by the name in the certificate; nobody where the signatures were taken out.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        signer: Option<String>,
+        /// Hash and key of the signature: `sha256,rsa2048`.
+        #[serde(skip_serializing_if = "String::is_empty")]
+        algorithm: String,
+        /// The Authenticode digest that was signed, hexadecimal.
+        #[serde(skip_serializing_if = "String::is_empty")]
+        digest: String,
+        /// Signatures that are there now.
+        signature_count: usize,
     },
     /// FIT.
     Fit(FitFacts),

@@ -14,6 +14,7 @@ pub(crate) mod cros;
 pub(crate) mod disk;
 pub(crate) mod dt_table;
 pub mod dts;
+pub(crate) mod efi_signatures;
 pub mod fdt;
 pub mod fit;
 pub(crate) mod flat;

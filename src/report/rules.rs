@@ -33,6 +33,7 @@ pub fn rules() -> impl Iterator<Item = &'static Rule> {
         image64::RULES,
         zboot::RULES,
         pe::RULES,
+        pe::signed::RULES,
         uimage::RULES,
         fdt::RULES,
         fit::RULES,

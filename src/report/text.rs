@@ -110,6 +110,13 @@ pub fn write_text(report: &Report<'_>, mut out: impl Write) -> io::Result<()> {
             writeln!(out, "Load Address: {load_address:08x}")?;
             writeln!(out, "Entry Point:  {entry_point:08x}")?;
         }
+        Facts::Efi { signer: Some(signer), algorithm, digest, signature_count: count } => {
+            writeln!(out, "Signed by {}, {algorithm}: {digest}", clean(signer))?;
+            if *count > 1 {
+                writeln!(out, "It has {count} signatures")?;
+            }
+        }
+        Facts::Efi { .. } => writeln!(out, "The signatures are taken out")?,
         Facts::Fit(facts) => fit(facts, &mut out)?,
     }
     if output != STDOUT { writeln!(out, "{} is ready", clean(output)) } else { Ok(()) }

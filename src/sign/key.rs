@@ -178,13 +178,16 @@ fn pkcs8(bytes: &[u8]) -> Result<Private, String> {
 }
 
 impl PublicKey {
-    /// A PEM file: `PUBLIC KEY`, `RSA PUBLIC KEY` or a certificate, of which nothing but the key is looked at; of a private key that
+    /// A certificate in DER, or a PEM file: `PUBLIC KEY`, `RSA PUBLIC KEY` or a certificate, of which nothing but the key is looked at; of a private key that
     /// is not encrypted, what belongs to it.
     ///
     /// # Errors
     /// [`Error::NoKey`].
     pub fn from_pem(bytes: &[u8]) -> Result<Self, Error> {
         const WANTED: &str = "public key that kimage reads";
+        if let Some(certificate) = super::certificate::Certificate::from_der(bytes) {
+            return certificate.key;
+        }
         let (label, text) = pem(bytes, WANTED)?;
         let none = |why: String| Error::NoKey { found: format!("{label} ({why})"), wanted: WANTED };
         let key = match label.as_str() {
@@ -205,6 +208,12 @@ impl PublicKey {
             _ => return PrivateKey::from_pem(bytes, None).map(|key| key.public()),
         };
         PublicKey(key).checked()
+    }
+
+    /// Of a `SubjectPublicKeyInfo` in DER.
+    pub(crate) fn from_spki(der: &[u8]) -> Result<Self, Error> {
+        let none = |found| Error::NoKey { found, wanted: "public key that kimage reads" };
+        PublicKey(spki(der).map_err(none)?).checked()
     }
 
     /// An RSA key of its numbers, big-endian.

@@ -2,9 +2,12 @@
 //!
 //! Source: U-Boot's lib/rsa/rsa-sign.c, lib/rsa/rsa-verify.c, lib/ecdsa/ and boot/image-sig.c; RFC 8017 for RSA, RFC 6979 for ECDSA.
 
+pub(crate) mod certificate;
 mod cipher;
+pub(crate) mod der;
 mod hash;
 mod key;
+pub(crate) mod pkcs7;
 mod signer;
 
 pub(crate) use cipher::{Cipher, IV_LEN, named_iv};
@@ -39,6 +42,13 @@ pub enum Error {
         found: String,
         /// What was wanted.
         wanted: &'static str,
+    },
+    /// It is no certificate.
+    #[error("{found} is no X.509 certificate")]
+    #[diagnostic(help("give a file with a certificate in PEM or DER, as openssl req -x509 makes it"))]
+    NoCertificate {
+        /// What it is.
+        found: String,
     },
     /// The key is encrypted.
     #[error("the key is encrypted, and {}", if *.given { "this passphrase does not open it" } else { "there is no passphrase" })]
@@ -162,6 +172,11 @@ impl Scheme {
             Some(_) => return Err(unknown()),
         };
         Ok(Scheme { hash, mechanism, crypto })
+    }
+
+    /// PKCS#1 v1.5 or ECDSA, whichever the key is for.
+    pub(crate) fn of(hash: Algorithm, key: &PublicKey) -> Result<Scheme, Error> {
+        Scheme::parse(&format!("{},{}", hash.name(), key.name()), None)
     }
 
     /// Bytes of a signature.

@@ -91,10 +91,19 @@ const fn digest_info(oid: u8, len: u8) -> [u8; 19] {
 }
 
 /// `r` and `s` of an ECDSA signature in DER (RFC 3279, 2.2.3), each in half of `size` bytes.
-fn raw(der: &[u8], size: usize) -> Option<Vec<u8>> {
+pub(super) fn raw(der: &[u8], size: usize) -> Option<Vec<u8>> {
     match size {
         64 => p256::ecdsa::Signature::from_der(der).ok().map(|value| value.to_bytes().to_vec()),
         96 => p384::ecdsa::Signature::from_der(der).ok().map(|value| value.to_bytes().to_vec()),
+        _ => None,
+    }
+}
+
+/// What [`raw`] reads.
+pub(super) fn der(raw: &[u8]) -> Option<Vec<u8>> {
+    match raw.len() {
+        64 => p256::ecdsa::Signature::from_slice(raw).ok().map(|value| value.to_der().as_bytes().to_vec()),
+        96 => p384::ecdsa::Signature::from_slice(raw).ok().map(|value| value.to_der().as_bytes().to_vec()),
         _ => None,
     }
 }

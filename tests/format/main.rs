@@ -1,9 +1,11 @@
 //! Each file format, read and written beside its reference tools.
 
 mod arm_parts; // bootpImage and xipImage out of their parts
+mod authenticode; // EFI programs signed by kimage are good for its peers, theirs for kimage; bytes are the same each time
 mod cpio; // archives are those of the kernel's own gen_init_cpio, and of any reader
 mod disk; // disks, CDs and floppies are read by the tools for each, and are the same each time
 mod efi; // the PE header of images around the built-in stub obeys strict firmware's rules and other tools
+mod efi_trust; // who may start an EFI program under Secure Boot, by certificates, lists, variables and generations, as firmware has it
 mod fdt; // device trees are dtc's byte for byte; absurd ones are refused
 mod fdt_versions; // blobs of every version, order and padding are read as dtc reads them
 mod fit; // FITs are those of mkimage, and mkimage's are read whole
@@ -22,6 +24,8 @@ mod x86_parts; // x86 images of every generation are those of its own builder
 
 #[path = "../support/elf.rs"]
 mod elf_builder;
+#[path = "../support/files.rs"]
+mod files;
 #[path = "../support/boot.rs"]
 mod machine;
 #[path = "../support/simulated.rs"]

@@ -27,7 +27,7 @@ pub(crate) use fit::Fit;
 pub(crate) use inspect::{Diff, Explain, Extract, Info, Map, Verify, limited};
 pub(crate) use lint::Lint;
 pub(crate) use manual::{Completions, Man};
-pub(crate) use sign::{Pubkey, Required, Sign, Signer};
+pub(crate) use sign::{EfiHash, Key, Pubkey, Required, Sign, Signer};
 pub(crate) use standalone::{BootElf, Carried, Class, Own, OwnArm};
 pub(crate) use system_map::{Bootp, SystemMap, Xipimage};
 pub(crate) use vendor::Vendor;

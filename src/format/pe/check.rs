@@ -2,12 +2,9 @@
 //!
 //! Source: the PE Format specification; what UEFI firmware makes of it: EDK2, MdePkg/Library/BasePeCoffLib.
 
-use super::file::{NX_COMPAT, NoDigest, Pe, PeSection, SECTION_EXECUTE, SECTION_WRITE};
-use crate::bytes::{Cursor, hex, len64, slice};
+use super::file::{NX_COMPAT, Pe, PeSection, SECTION_EXECUTE, SECTION_WRITE};
+use crate::bytes::{Cursor, len64};
 use crate::finding::{Checks, Hex, Severity, rules};
-
-/// What a verdict calls them.
-const AUTHENTICODE_DIGESTS: &str = "Authenticode digests";
 
 rules! {
     /// What is looked at.
@@ -31,21 +28,6 @@ rules! {
     SUBSYSTEM = "pe.subsystem", Error, "Subsystem",
         "UEFI firmware does not start it",
         "build the image again; Subsystem is 10 in an EFI application";
-    CHECKSUM = "pe.checksum", Error, "CheckSum",
-        "bytes changed after the sum was made; firmware does not check this sum itself",
-        "take the image as it was built, or have the sum made again (sbsign does so)";
-    CERTIFICATES = "pe.certificates", Error, "certificate table",
-        "UEFI firmware does not find the signature: with Secure Boot the image is refused",
-        "sign the image again";
-    DIGEST = "pe.digest", Error, "SHA-256 that the signature signs",
-        "bytes changed after the image was signed: with Secure Boot it is refused",
-        "sign the image again if the change is yours; else take it from where it was signed";
-    NO_DIGEST = "pe.no_digest", Warning, "SHA-256 that a signature signs",
-        "nobody looked whether it is the one that was signed",
-        "check it with the tool that signed the image (sbverify, osslsigncode)";
-    SIGNATURE = "pe.signature", Note, "certificate table",
-        "nobody looked whether firmware with Secure Boot takes the signature: sbverify does, with the certificate",
-        "check it with sbverify --cert";
     NX = "pe.nx", Warning, "NX_COMPAT",
         "firmware that keeps its promise of write-xor-execute memory refuses the image",
         "clear NX_COMPAT, or link the sections apart";
@@ -151,71 +133,6 @@ impl Pe<'_> {
         let found = format!("SizeOfHeaders {headers:#x}");
         let wanted = format!("{:#x} to {first:#x}", self.headers_end());
         checks.expect(&SIZES, self.place("SizeOfHeaders"), kept, found, wanted);
-    }
-
-    /// The sum and the table that signing adds.
-    fn check_signature(&self, checks: &mut Checks) {
-        let at = self.place("CheckSum");
-        let found = self.value("CheckSum");
-        if found != 0 {
-            let computed = checksum(self.bytes(), at);
-            // A stub is linked with a sum, and tools that add sections or sign it leave that as it is. Where the digest that
-            // the signature signs is right, nothing was changed since.
-            let certificates = self.certificates();
-            let digest = self.authenticode_sha256();
-            let untouched =
-                certificates.iter().all(|one| digest.as_ref().is_ok_and(|own| signed_digest(one.data) == Some(own)));
-            let severity = if untouched { Severity::Warning } else { Severity::Error };
-            let kept = found == computed;
-            checks.expect_as(severity, &CHECKSUM, at, kept, Hex(found), Hex(computed));
-        }
-        let Some(entry) = self.signed_fields().into_iter().nth(1) else { return };
-        let raw = slice(self.bytes(), entry.start, 8).unwrap_or(&[]);
-        if raw.iter().all(|byte| *byte == 0) {
-            if self.signed_ranges() == Err(NoDigest::Shared) {
-                checks.not_checked(&NO_DIGEST, self.place("NumberOfSections"), NoDigest::Shared, AUTHENTICODE_DIGESTS);
-            }
-            return;
-        }
-        let len = len64(self.bytes());
-        let certificates = self.certificates();
-        // What the entries take, each rounded up to 8.
-        let whole: u64 = certificates.iter().map(|one| (len64(one.data) + 8).next_multiple_of(8)).sum();
-        let range = self.certificate_range().unwrap_or(0..0);
-        let kept =
-            range.end == len && range.start % 8 == 0 && !certificates.is_empty() && range.start + whole == range.end;
-        let found = format!("{} certificates at {:#x} to {:#x}", certificates.len(), range.start, range.end);
-        let wanted = format!("certificates up to the end of the file, {len:#x}");
-        checks.expect(&CERTIFICATES, entry.start, kept, found, wanted);
-        let count = u64::try_from(certificates.len()).unwrap_or(u64::MAX);
-        let mut other = 0_u64;
-        let computed = certificates.first().map(|_| self.authenticode_sha256());
-        for certificate in &certificates {
-            let kept = certificate.revision == 0x200 && certificate.kind == 2;
-            let found = format!("revision {:#x}, type {}", certificate.revision, certificate.kind);
-            checks.expect(&CERTIFICATES, certificate.at + 4, kept, found, "revision 0x200, type 2 (PKCS #7)");
-            let Some(signed) = signed_digest(certificate.data) else {
-                other += 1;
-                continue;
-            };
-            let Some(computed) = computed else { continue };
-            if computed == Err(NoDigest::Shared) {
-                checks.not_checked(&NO_DIGEST, certificate.at, NoDigest::Shared, AUTHENTICODE_DIGESTS);
-                continue;
-            }
-            let kept = computed.as_ref().is_ok_and(|computed| computed == signed);
-            let found = computed.map_or_else(|why| why.to_string(), |digest| hex(&digest));
-            checks.expect(&DIGEST, certificate.at, kept, found, hex(signed));
-        }
-        let many = |count: u64| if count == 1 { "1 signature".to_owned() } else { format!("{count} signatures") };
-        if other > 0 {
-            let found = format!("{} without an SHA-256 that kimage knows", many(other));
-            checks.not_checked(&NO_DIGEST, entry.start, found, AUTHENTICODE_DIGESTS);
-        }
-        if !certificates.is_empty() {
-            let found = format!("{}, not checked against a key", many(count));
-            checks.not_checked(&SIGNATURE, entry.start, found, "Authenticode signatures");
-        }
     }
 
     fn equal(&self, checks: &mut Checks, field: &str, at: u64, found: u64, wanted: &[u64]) {
@@ -349,31 +266,4 @@ fn memory(section: &PeSection) -> std::ops::Range<u64> {
 
 fn name(section: &PeSection) -> String {
     String::from_utf8_lossy(section.name()).escape_debug().to_string()
-}
-
-/// The sum of all 16-bit words with carries added back in, the field itself taken for zero, and the length.
-fn checksum(bytes: &[u8], at: u64) -> u64 {
-    let mut sum = 0_u64;
-    let (mut words, mut offset) = (bytes.chunks_exact(2), 0_u64);
-    for word in &mut words {
-        if !(at..at + 4).contains(&offset) {
-            if let [low, high] = word {
-                sum += u64::from(u16::from_le_bytes([*low, *high]));
-            }
-        }
-        offset += 2;
-    }
-    sum += words.remainder().first().map_or(0, |byte| u64::from(*byte));
-    while sum > 0xffff {
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
-    (sum + len64(bytes)) & u64::from(u32::MAX)
-}
-
-/// The digest in a PKCS #7 signature: what follows the DER of `DigestInfo` for SHA-256 (Authenticode's
-/// `SpcIndirectDataContent`).
-fn signed_digest(signature: &[u8]) -> Option<&[u8; 32]> {
-    const INFO: &[u8] = b"\x30\x31\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x01\x05\x00\x04\x20";
-    let at = memchr::memmem::find(signature, INFO)? + INFO.len();
-    signature.get(at..)?.first_chunk()
 }

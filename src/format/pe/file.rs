@@ -4,8 +4,7 @@
 //! Certificate Table") and, for the digest, "Windows Authenticode Portable Executable Signature Format".
 
 use super::{DosHeader, E_LFANEW, E_MAGIC, FIELDS, OPTIONAL_AT, PE32, PE32_PLUS, SECTION_LEN, SIGNATURE, offset_of};
-use crate::bytes::{Cursor, FieldError, len64, slice, slice_at, until_zero};
-use sha2::{Digest, Sha256};
+use crate::bytes::{Cursor, FieldError, len64, slice, until_zero};
 use std::ops::Range;
 
 /// `Machine` of x86-64.
@@ -72,9 +71,9 @@ impl PeSection {
     }
 }
 
-/// A certificate of the attribute certificate table: a signature.
+/// An entry of the attribute certificate table: a signature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Certificate<'a> {
+pub(crate) struct Entry<'a> {
     /// File offset.
     pub at: u64,
     /// `wRevision`: 0x200.
@@ -223,6 +222,15 @@ impl<'a> Pe<'a> {
         self.sections.last().map_or(self.optional_at, |last| last.at + SECTION_LEN)
     }
 
+    /// Where the symbols and their names end in the file, if it has some that are inside.
+    pub(crate) fn symbols_end(&self) -> Option<u64> {
+        const SYMBOL_LEN: u64 = 18;
+        let at = self.value("PointerToSymbolTable");
+        let names = at + SYMBOL_LEN * self.value("NumberOfSymbols");
+        let len = Cursor::little(self.bytes).u32("length of the string table", names).ok()?;
+        Some(names + u64::from(len)).filter(|end| at != 0 && *end <= len64(self.bytes))
+    }
+
     /// Is it a program or a driver for Windows? It says so (`Subsystem`), and calls what is in DLLs (import table), as nothing
     /// for EFI does.
     pub(crate) fn is_for_windows(&self) -> bool {
@@ -271,17 +279,17 @@ impl<'a> Pe<'a> {
     }
 
     /// The certificates: one for each signature. Ends at the first that does not hold together.
-    pub(crate) fn certificates(&self) -> Vec<Certificate<'a>> {
+    pub(crate) fn certificates(&self) -> Vec<Entry<'a>> {
         let mut found = Vec::new();
         let Some(range) = self.certificate_range() else { return found };
         let cursor = Cursor::little(self.bytes);
         let mut at = range.start;
         while at < range.end {
-            let read = || -> Result<(u32, Certificate<'a>), FieldError> {
+            let read = || -> Result<(u32, Entry<'a>), FieldError> {
                 let len = cursor.u32("dwLength", at)?;
                 let (revision, kind) = (cursor.u16("wRevision", at + 4)?, cursor.u16("wCertificateType", at + 6)?);
                 let data = cursor.take("bCertificate", at + 8, u64::from(len).saturating_sub(8))?;
-                Ok((len, Certificate { at, revision, kind, data }))
+                Ok((len, Entry { at, revision, kind, data }))
             };
             match read() {
                 Ok((len, certificate)) if len > 8 => {
@@ -292,18 +300,6 @@ impl<'a> Pe<'a> {
             }
         }
         found
-    }
-
-    /// The SHA-256 that Authenticode signs: that of [`Pe::signed_ranges`].
-    ///
-    /// # Errors
-    /// As [`Pe::signed_ranges`].
-    pub(crate) fn authenticode_sha256(&self) -> Result<[u8; 32], NoDigest> {
-        let mut hasher = Sha256::new();
-        for range in self.signed_ranges()? {
-            hasher.update(slice_at(self.bytes, &range).ok_or(NoDigest::Outside)?);
-        }
-        Ok(hasher.finalize().into())
     }
 
     /// What Authenticode signs: the headers without checksum and certificate entry, the sections in file order, then what is

@@ -2,8 +2,11 @@
 //!
 //! Offsets are those of the PE specification 8.3 ("COFF File Header", "Optional Header", "Section Table").
 
+pub(crate) mod authenticode;
 mod check;
 mod file;
+pub(crate) mod sbat;
+pub(crate) mod signed;
 pub(crate) mod write;
 
 pub(crate) use check::RULES;

@@ -1,10 +1,12 @@
 //! The EFI side of an image: facts that bzImage, Image, zboot and UKI share.
 
 use super::Described;
-use crate::bytes::{len64, until_zero};
+use crate::bytes::len64;
+use crate::format::pe::authenticode::Signature;
 use crate::format::pe::{NX_COMPAT, Pe, machine_name};
 use crate::inspect::rules;
 use crate::inspect::{Fact, Row, Value};
+use crate::sign::Algorithm;
 
 /// Adds what the PE header of `bytes` says. An image without one adds nothing; one that is damaged, a finding.
 pub(super) fn describe_efi<'a>(bytes: &'a [u8], described: &mut Described) -> Option<Pe<'a>> {
@@ -61,17 +63,21 @@ pub(super) fn describe_efi<'a>(bytes: &'a [u8], described: &mut Described) -> Op
         facts.push(Fact::new("efi_gaps", Value::Table(gaps)).meaning("bytes of the file between sections"));
     }
     if let Some(section) = pe.section(b".sbat") {
-        if let Some(text) = pe.contents(section) {
-            let text = until_zero(text);
+        if let Some(text) = pe.sbat() {
             let start = u64::from(section.raw_at);
             facts.push(Fact::new("sbat", Value::text(text)).at(start, len64(text)));
             described.part("sbat", start..start + len64(text));
         }
     }
     described.later(&["authenticode_sha256"], |bytes, _, described| {
-        if let Some(digest) = Pe::parse(bytes).ok().and_then(|pe| pe.authenticode_sha256().ok()) {
-            let fact = Fact::new("authenticode_sha256", Value::Bytes(digest.to_vec()));
-            described.facts.push(fact.meaning("what a Secure Boot signature signs"));
+        let Ok(pe) = Pe::parse(bytes) else { return };
+        if let Ok(digest) = pe.digest(Algorithm::Sha256) {
+            let meaning = match pe.padding() {
+                0 => "what a Secure Boot signature signs".to_owned(),
+                zeros => format!("what a Secure Boot signature signs, behind {zeros} zeros that signing appends"),
+            };
+            let fact = Fact::new("authenticode_sha256", Value::Bytes(digest));
+            described.facts.push(fact.meaning(meaning));
         }
     });
     let facts = &mut described.facts;
@@ -86,11 +92,16 @@ pub(super) fn describe_efi<'a>(bytes: &'a [u8], described: &mut Described) -> Op
                 2 => "PKCS #7",
                 _ => "unknown",
             };
-            Row(vec![
+            let mut row = vec![
                 ("offset", Value::Hex(certificate.at)),
                 ("size", Value::Number(len64(certificate.data))),
                 ("type", kind.into()),
-            ])
+            ];
+            if let Some(signature) = Signature::parse(certificate) {
+                row.push(("hash", signature.hash_name().into()));
+                row.push(("signer", Value::Text(signature.name())));
+            }
+            Row(row)
         });
         facts.push(Fact::new("signature_table", Value::Table(rows.collect())));
     }

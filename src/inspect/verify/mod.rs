@@ -5,6 +5,7 @@
 //! noticed while the file was read is among the findings too.
 
 mod against;
+mod authenticode;
 mod containers;
 mod elf;
 mod module;
@@ -133,8 +134,16 @@ const NOT_KNOWN: [(&Rule, &str); 5] = [
 ];
 
 /// The rules of [`verify`] and [`against`] that do not stand with a format.
-pub(crate) const RULES: [&[&Rule]; 7] =
-    [ACROSS, x86::RULES, elf::RULES, tree::RULES, signatures::RULES, against::RULES, module::RULES];
+pub(crate) const RULES: [&[&Rule]; 8] = [
+    ACROSS,
+    authenticode::RULES,
+    x86::RULES,
+    elf::RULES,
+    tree::RULES,
+    signatures::RULES,
+    against::RULES,
+    module::RULES,
+];
 
 /// Holds every layer of a file that was taken apart ([`super::open`]) to its claims.
 ///

@@ -1,8 +1,10 @@
-//! Would a U-Boot with these keys take the FIT, what of it do the signatures cover, and what is in its encrypted images?
+//! Whom a boot loader or firmware trusts; would a U-Boot with these keys take the FIT, what of it do the signatures cover, and what is
+//! in its encrypted images?
 //!
 //! Stricter than U-Boot: what a signature covers is made of the configuration, as U-Boot 2026.04 does it, and not read from the
 //! signature (`hashed-nodes`); and what a forger could change without being found out is an error.
 
+use super::authenticode::{self, Firmware};
 use super::{LayerFinding, Verified};
 use crate::bytes::FieldError;
 use crate::codec::Codec;
@@ -13,7 +15,7 @@ use crate::format::fit::cipher::CIPHER;
 use crate::format::fit::signature::{self, ControlKey, SIGNATURE};
 use crate::format::fit::{Configuration, Fit, compression_fits, rules};
 use crate::inspect::{Kind, LayerId, Limits, Opened, open};
-use crate::sign::{Algorithm, PublicKey, Scheme, Secrets};
+use crate::sign::{Algorithm, Error, PublicKey, Scheme, Secrets};
 use std::collections::HashSet;
 
 /// Keys, and what is demanded of them.
@@ -23,6 +25,8 @@ pub struct Trust {
     /// One good signature of those that are demanded is enough (`required-mode`).
     any: bool,
     findings: Vec<Finding>,
+    /// Whom UEFI firmware trusts, in place of U-Boot.
+    firmware: Option<Firmware>,
 }
 
 #[derive(Debug, Clone)]
@@ -47,7 +51,7 @@ impl Trust {
     /// Every configuration is to be signed with this key.
     pub fn of_key(name: &str, key: PublicKey) -> Trust {
         let key = Trusted { name: name.to_owned(), key, algo: None, demand: Demand::Either };
-        Trust { keys: vec![key], any: false, findings: Vec::new() }
+        Trust { keys: vec![key], any: false, findings: Vec::new(), firmware: None }
     }
 
     /// What a U-Boot with this control device tree demands.
@@ -56,7 +60,7 @@ impl Trust {
     /// A [`FieldError`] when it is no device tree.
     pub fn of_control(dtb: &[u8]) -> Result<Trust, FieldError> {
         let tree = Dtb::parse_at(dtb, 0)?.tree()?;
-        let mut trust = Trust { keys: Vec::new(), any: false, findings: Vec::new() };
+        let mut trust = Trust { keys: Vec::new(), any: false, findings: Vec::new(), firmware: None };
         let (found, mode) = signature::control_keys(&tree);
         trust.any = mode == Some("any");
         for ControlKey { name, key, algo, required } in found {
@@ -90,11 +94,58 @@ impl Trust {
         }
         Ok(trust)
     }
+
+    /// UEFI firmware with Secure Boot that trusts nobody yet; `seconds` since 1970 is the time.
+    pub fn of_firmware(seconds: u64) -> Trust {
+        let mut firmware = Firmware::default();
+        firmware.at(seconds);
+        Trust { keys: Vec::new(), any: false, findings: Vec::new(), firmware: Some(firmware) }
+    }
+
+    /// The same with the variables (`db`, `dbx`) that EDK2 keeps in this flash image: a copy of OVMF_VARS.fd.
+    ///
+    /// # Errors
+    /// A [`FieldError`] when it is none.
+    pub fn with_variables(mut self, flash: &[u8]) -> Result<Trust, FieldError> {
+        let mut read = Firmware::of_variables(flash)?;
+        if let Some(firmware) = self.firmware.take() {
+            read.add(firmware);
+        }
+        Ok(Trust { firmware: Some(read), ..self })
+    }
+
+    /// The same where whom this file names is trusted, as by `db`: certificates in PEM or DER, signature lists (`.esl`), or a signed
+    /// update of them (`.auth`).
+    ///
+    /// # Errors
+    /// An [`Error`] when it is none of these.
+    pub fn with_allowed(mut self, file: &[u8]) -> Result<Trust, Error> {
+        self.firmware.get_or_insert_default().allow(file)?;
+        Ok(self)
+    }
+
+    /// The same where what this file names is forbidden, as by `dbx`.
+    ///
+    /// # Errors
+    /// As [`Trust::with_allowed`].
+    pub fn with_forbidden(mut self, file: &[u8]) -> Result<Trust, Error> {
+        self.firmware.get_or_insert_default().forbid(file)?;
+        Ok(self)
+    }
+
+    /// The same where shim takes no component of a generation below that of these lines (`SbatLevel`): `sbat,1`, `grub,4` ...
+    pub fn with_sbat_level(mut self, lines: &[u8]) -> Trust {
+        self.firmware.get_or_insert_default().revoke(lines);
+        self
+    }
 }
 
-/// Holds the FIT in `opened` to the keys, and says so in `verified`, which [`super::verify`] made of it: what was not checked there
+/// Holds the FIT in `opened` to the keys, or the EFI program to what firmware trusts, and says so in `verified`, which [`super::verify`] made of it: what was not checked there
 /// is checked now.
 pub fn signed(opened: &Opened<'_>, trust: &Trust, verified: &mut Verified) {
+    if let Some(firmware) = &trust.firmware {
+        return authenticode::check(opened, firmware, verified);
+    }
     let layer = opened.layers().first();
     let is_fit = layer.is_some_and(|layer| layer.kind == Kind::Known(Format::Fit));
     let fit = layer.filter(|_| is_fit).and_then(|layer| Fit::parse(opened.bytes(layer)).ok());

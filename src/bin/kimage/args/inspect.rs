@@ -137,6 +137,8 @@ Examples:
   kimage verify e1000.ko --kernel vmlinuz             would this kernel load the module?
   kimage verify image.itb --control-dtb u-boot.dtb    would this U-Boot take the FIT?
   kimage verify secret.itb --keys keys                decrypt its images, too
+  kimage verify vmlinuz.efi --cert db.pem             would firmware that trusts this certificate start it?
+  kimage verify vmlinuz.efi --vars OVMF_VARS.fd       would this virtual machine?
   kimage verify uImage --json | jq -r '.files[].findings[] | [.severity, .rule, .message] | @tsv'
 
 Exit status: 0 when no error was found (warnings and notes are none), 1 otherwise, also when no header tells
@@ -157,6 +159,19 @@ pub(crate) struct Verify {
     /// Decrypt the encrypted images of the FIT with the keys of this folder (NAME.bin), and check what is in them
     #[arg(short = 'k', long, value_name = "DIR")]
     pub(crate) keys: Option<PathBuf>,
+    /// Would UEFI firmware with Secure Boot that trusts this start the program? Certificates in PEM or DER, signature lists (.esl),
+    /// signed updates of db (.auth) (repeatable)
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["key", "control_dtb"])]
+    pub(crate) cert: Vec<PathBuf>,
+    /// What that firmware forbids, as by dbx: files as those of --cert (repeatable)
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["key", "control_dtb"])]
+    pub(crate) dbx: Vec<PathBuf>,
+    /// Would firmware with these variables start it? The flash image of EDK2: a copy of OVMF_VARS.fd
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["key", "control_dtb"])]
+    pub(crate) vars: Option<PathBuf>,
+    /// Would shim with these revocations start it? Lines of a component and its least generation: `grub,4`
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["key", "control_dtb"])]
+    pub(crate) sbat_level: Option<PathBuf>,
     /// Would this kernel load the modules? An image, a vmlinux, or the Module.symvers of its build
     #[arg(long, value_name = "FILE", conflicts_with = "against")]
     pub(crate) kernel: Option<PathBuf>,

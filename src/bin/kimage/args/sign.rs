@@ -6,7 +6,7 @@ use kimage::assemble::{External, FitLayout};
 use std::path::PathBuf;
 
 /// Who signs.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Signatures")]
 pub(crate) struct Signer {
     /// Fill in the signatures with the keys of this folder: NAME.key (RSA) or NAME.pem (ECDSA), as key-name-hint says
@@ -64,9 +64,13 @@ pub(crate) enum Required {
     Image,
 }
 
-/// U-Boot: a FIT signed, or signed again
+/// U-Boot, UEFI: a FIT or an EFI program signed, or signed again
 ///
-/// Fills in every signature of the images and configurations, and their hashes, as mkimage -F -k does, byte for byte: what stands in
+/// EFI programs (kernels with an EFI stub, unified kernel images, boot loaders) get an Authenticode signature for Secure Boot, as sbsign
+/// makes it, but without a time: the same program, key and certificate give the same bytes. --cert names the key's certificate. A
+/// signature that is there stays, unless --replace is given; --remove takes all out.
+///
+/// FITs: fills in every signature of the images and configurations, and their hashes, as mkimage -F -k does, byte for byte: what stands in
 /// the tree stays, its time too, and so does data behind the tree. Each node is signed once. The time of the signatures is --time,
 /// else SOURCE_DATE_EPOCH, else 0. A warning tells which images of a configuration its signature leaves out.
 ///
@@ -76,6 +80,8 @@ pub(crate) enum Required {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
+  kimage sign vmlinuz --key db.key --cert db.pem -o vmlinuz.signed
+  kimage sign vmlinuz.signed --remove                    as it was before, in place
   kimage sign image.itb --keys keys                      in place
   kimage sign image.itb --keys keys -o signed.itb
   kimage sign image.itb --key dev.key --control-dtb u-boot.dtb --required conf
@@ -86,10 +92,10 @@ Examples:
   kimage sign image.itb --attach to-sign --key dev.pub   what was signed, checked and put in
   kimage verify image.itb --control-dtb u-boot.dtb")]
 pub(crate) struct Sign {
-    /// The FIT
-    #[arg(value_name = "FIT")]
-    pub(crate) fit: PathBuf,
-    /// Where to write [default: over the FIT]
+    /// The FIT, or the EFI program
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// Where to write [default: over the file]
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
     /// Sign nothing: write what is to be signed into this folder
@@ -105,6 +111,8 @@ pub(crate) struct Sign {
     #[command(flatten)]
     pub(crate) signer: Signer,
     #[command(flatten)]
+    pub(crate) efi: EfiOptions,
+    #[command(flatten)]
     pub(crate) placing: Placing,
     /// The bytes of this release of mkimage, 2021.01 to 2026.10, or a year for its last one [default: 2023.01]
     #[arg(long, value_name = "RELEASE", value_parser = layout)]
@@ -117,6 +125,38 @@ pub(crate) struct Sign {
     pub(crate) force: bool,
     #[command(flatten)]
     pub(crate) building: Building,
+}
+
+/// How an EFI program is signed.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "EFI programs")]
+pub(crate) struct EfiOptions {
+    /// The certificate of the key, in PEM or DER; others in the file go into the signature, too
+    #[arg(long, value_name = "FILE")]
+    pub(crate) cert: Option<PathBuf>,
+    /// A further certificate for the signature, as of who issued the key's (repeatable)
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub(crate) add_cert: Vec<PathBuf>,
+    /// The hash that is signed; shim and sbverify know sha256 alone
+    #[arg(long, value_enum, value_name = "HASH", default_value = "sha256")]
+    pub(crate) hash: EfiHash,
+    /// Sign in place of the signatures that are there, not beside them
+    #[arg(long, requires = "cert")]
+    pub(crate) replace: bool,
+    /// Write the sum of all bytes (CheckSum), which no firmware looks at, also where the program has none
+    #[arg(long, requires = "cert")]
+    pub(crate) checksum: bool,
+    /// Take all signatures out: the program as it was before, as far as that can be known
+    #[arg(long, conflicts_with_all = ["cert", "keys", "key", "prepare", "attach"])]
+    pub(crate) remove: bool,
+}
+
+/// Hashes of Authenticode signatures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EfiHash {
+    Sha256,
+    Sha384,
+    Sha512,
 }
 
 /// U-Boot: a public key put into the control device tree

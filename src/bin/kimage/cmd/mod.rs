@@ -22,6 +22,7 @@ mod offsets;
 mod piggy;
 mod rebuild;
 mod sign;
+mod sign_efi;
 mod standalone;
 mod system_map;
 mod verify;

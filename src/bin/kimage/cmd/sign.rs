@@ -87,6 +87,9 @@ impl Signer {
 }
 
 pub(crate) fn sign(args: &Sign) -> Result<()> {
+    if args.efi.cert.is_some() || args.efi.remove {
+        return super::sign_efi::sign(args);
+    }
     args.signer.is_consistent(args.prepare.is_some());
     if args.prepare.is_none() && !args.signer.is_given() {
         let message = match args.attach {
@@ -95,8 +98,8 @@ pub(crate) fn sign(args: &Sign) -> Result<()> {
         };
         message::usage(ErrorKind::MissingRequiredArgument, message);
     }
-    let input = Input::open(&args.fit)?;
-    let output = args.output.as_deref().unwrap_or(&args.fit);
+    let input = Input::open(&args.file)?;
+    let output = args.output.as_deref().unwrap_or(&args.file);
     let output = (output, &args.building);
     let again = |options: &FitOptions<'_>| {
         sign_fit(&input, options, args.force).map_err(|error| anyhow::Error::new(error).context(input.name()))

@@ -11,6 +11,7 @@ use kimage::inspect::{Limits, Opened, open};
 use kimage::report::{FileVerification, write_verify_text};
 use kimage::sign::PublicKey;
 use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 pub(crate) fn verify(args: &Verify) -> Result<()> {
     let all: Vec<_> = args.files.iter().chain(&args.against).chain(&args.kernel).cloned().collect();
@@ -35,16 +36,41 @@ pub(crate) fn verify(args: &Verify) -> Result<()> {
     })
 }
 
-/// The keys that a FIT is held to.
+/// The keys that a FIT is held to, or what an EFI program is.
 fn trust(args: &Verify) -> Result<Option<Trust>> {
     if let Some(path) = &args.control_dtb {
         let input = Input::open(path)?;
         return Ok(Some(Trust::of_control(&input).with_context(|| input.name())?));
     }
+    if !args.cert.is_empty() || !args.dbx.is_empty() || args.vars.is_some() || args.sbat_level.is_some() {
+        return firmware(args).map(Some);
+    }
     let Some(path) = &args.key else { return Ok(None) };
     let input = Input::open(path)?;
     let key = PublicKey::from_pem(&input).with_context(|| input.name())?;
     Ok(Some(Trust::of_key(&input.name(), key)))
+}
+
+/// Whom UEFI firmware trusts.
+fn firmware(args: &Verify) -> Result<Trust> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let mut trust = Trust::of_firmware(now.as_secs());
+    if let Some(path) = &args.vars {
+        let input = Input::open(path)?;
+        trust = trust.with_variables(&input).with_context(|| input.name())?;
+    }
+    for path in &args.cert {
+        let input = Input::open(path)?;
+        trust = trust.with_allowed(&input).with_context(|| input.name())?;
+    }
+    for path in &args.dbx {
+        let input = Input::open(path)?;
+        trust = trust.with_forbidden(&input).with_context(|| input.name())?;
+    }
+    if let Some(path) = &args.sbat_level {
+        trust = trust.with_sbat_level(&Input::open(path)?);
+    }
+    Ok(trust)
 }
 
 /// What holds a file against another one.

@@ -1,0 +1,332 @@
+//! Would firmware that trusts these start the program under Secure Boot?
+//!
+//! As EDK2 decides it (DxeImageVerificationLib): nothing of it is forbidden, and one signature leads to a certificate that is trusted,
+//! or the digest itself is. What firmware does not look at, as the time, is told.
+
+use super::{LayerFinding, Verified};
+use crate::bytes::hex;
+use crate::finding::{Finding, Severity, rules};
+use crate::format::efi_signatures::{SignatureList, Variables};
+use crate::format::pe::authenticode::Signature;
+use crate::format::pe::{Pe, sbat, signed};
+use crate::inspect::{LayerId, Opened};
+use crate::sign::Algorithm;
+use crate::sign::certificate::Certificate;
+use crate::sign::pkcs7::Held;
+
+rules! {
+    pub(super) RULES:
+    SIGNED = "pe.signed", Note, "signature of the program",
+        "firmware that trusts these starts it under Secure Boot",
+        "";
+    UNSIGNED = "pe.unsigned", Error, "signature of the program",
+        "with Secure Boot, firmware that trusts these refuses it (Access Denied, Security Violation)",
+        "sign it with a key that is trusted (kimage sign), or enroll the certificate of who signed it";
+    REVOKED = "pe.revoked", Error, "what is forbidden (dbx)",
+        "with Secure Boot, firmware refuses it, whoever else has signed it",
+        "take a newer version of the program, or the entry out of dbx";
+    VALIDITY = "pe.validity", Warning, "validity of a certificate",
+        "firmware does not look at the time and takes it; osslsigncode refuses it",
+        "have a new certificate made for the key, and sign again";
+    NOT_ENFORCED = "pe.not_enforced", Warning, "variables of the firmware",
+        "this firmware does not enforce Secure Boot: it starts anything",
+        "enroll a platform key (PK), and switch Secure Boot on";
+    LIST = "pe.list_entry", Note, "entries of the signature lists",
+        "nobody looked whether they allow or forbid the program",
+        "";
+    SBAT = "pe.sbat_revoked", Error, "generations of the section .sbat",
+        "shim with these revocations refuses it",
+        "take a version of the program whose .sbat has these generations";
+}
+
+/// Whom firmware trusts.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Firmware {
+    allowed: SignatureList,
+    forbidden: SignatureList,
+    is_enforced: Option<bool>,
+    /// Seconds since 1970.
+    now: Option<u64>,
+    revocations: Option<Vec<(String, u64)>>,
+}
+
+impl Firmware {
+    pub(super) fn allow(&mut self, file: &[u8]) -> Result<(), crate::sign::Error> {
+        self.allowed.add_file(file)
+    }
+
+    pub(super) fn forbid(&mut self, file: &[u8]) -> Result<(), crate::sign::Error> {
+        self.forbidden.add_file(file)
+    }
+
+    pub(super) fn of_variables(file: &[u8]) -> Result<Firmware, crate::bytes::FieldError> {
+        let Variables { db, dbx, has_platform_key, is_enabled } = Variables::parse(file)?;
+        let is_enforced = Some(has_platform_key && is_enabled != Some(false));
+        Ok(Firmware { allowed: db, forbidden: dbx, is_enforced, ..Firmware::default() })
+    }
+
+    /// With what another one trusts and forbids.
+    pub(super) fn add(&mut self, other: Firmware) {
+        self.allowed.append(other.allowed);
+        self.forbidden.append(other.forbidden);
+        self.now = other.now.or(self.now);
+        self.revocations = other.revocations.or(self.revocations.take());
+    }
+
+    pub(super) fn at(&mut self, seconds: u64) {
+        self.now = Some(seconds);
+    }
+
+    pub(super) fn revoke(&mut self, level: &[u8]) {
+        self.revocations = Some(sbat::generations(level));
+    }
+
+    /// Only revocations by SBAT were given.
+    fn is_empty(&self) -> bool {
+        self.allowed.is_empty() && self.forbidden.is_empty() && self.is_enforced.is_none()
+    }
+}
+
+/// Holds the EFI program in `opened` to what firmware trusts, and says so in `verified`, which [`super::verify`] made of it.
+pub(super) fn check(opened: &Opened<'_>, firmware: &Firmware, verified: &mut Verified) {
+    let bytes = opened.layers().first().map(|layer| opened.bytes(layer)).unwrap_or_default();
+    let mut findings = Vec::new();
+    match Pe::find(bytes) {
+        None => findings.push(UNSIGNED.finding("the file is no EFI program: it has no signature that was looked for")),
+        Some(pe) => {
+            if let Some(levels) = &firmware.revocations {
+                revocations(&pe, levels, &mut findings);
+            }
+            if !firmware.is_empty() {
+                let mut check = Check { firmware, pe: &pe, findings, unknown: false };
+                check.run(verified);
+                findings = check.findings;
+                if !check.unknown {
+                    let is_done =
+                        |found: &LayerFinding| found.layer == LayerId(0) && found.finding.rule == signed::SIGNATURE.id;
+                    verified.findings.retain(|found| !is_done(found));
+                }
+            }
+        }
+    }
+    verified.checks += 1;
+    verified.findings.extend(findings.into_iter().map(|finding| LayerFinding { layer: LayerId(0), finding }));
+}
+
+/// What shim demands of the generations.
+fn revocations(pe: &Pe<'_>, levels: &[(String, u64)], findings: &mut Vec<Finding>) {
+    let Some(text) = pe.sbat() else {
+        findings.push(
+            SBAT.finding("there is no section .sbat")
+                .with_help("link the program with one: shim starts none without it"),
+        );
+        return;
+    };
+    let own = sbat::generations(text);
+    for (name, least) in levels {
+        for (_, generation) in own.iter().filter(|(own, generation)| own == name && generation < least) {
+            let name = name.escape_debug();
+            findings
+                .push(SBAT.finding(format!("{name} is of generation {generation}, those below {least} are revoked")));
+        }
+    }
+}
+
+struct Check<'c> {
+    firmware: &'c Firmware,
+    pe: &'c Pe<'c>,
+    findings: Vec<Finding>,
+    /// Something could not be checked.
+    unknown: bool,
+}
+
+impl Check<'_> {
+    fn run(&mut self, verified: &Verified) {
+        let firmware = self.firmware;
+        if firmware.is_enforced == Some(false) {
+            self.findings.push(NOT_ENFORCED.finding("there is no platform key, or Secure Boot is switched off"));
+        }
+        let unknown = firmware.allowed.unknown + firmware.forbidden.unknown;
+        if unknown > 0 {
+            self.findings.push(LIST.finding(format!("{unknown} entries are of a kind that kimage does not know")));
+        }
+        let signatures = self.pe.signatures();
+        // That the digests are right was found out already.
+        let is_broken = |signature: &Signature<'_>| {
+            let of_digest = [signed::DIGEST.id, signed::NO_DIGEST.id];
+            let is_it = |one: &&LayerFinding| one.layer == LayerId(0) && of_digest.contains(&one.finding.rule);
+            verified
+                .findings
+                .iter()
+                .filter(is_it)
+                .find(|one| one.finding.offset == Some(signature.at))
+                .map(|one| one.finding.rule)
+        };
+        let revoked = self.forbidden(&signatures);
+        let is_revoked = !revoked.is_empty();
+        self.findings.extend(revoked);
+        let (mut reasons, mut good) = (Vec::new(), Vec::new());
+        if let Some((hash, digest)) = self.listed(&firmware.allowed) {
+            good.push(SIGNED.finding(format!(
+                "its digest is among those that are trusted: {} {}",
+                hash.name(),
+                hex(&digest)
+            )));
+        }
+        for signature in &signatures {
+            let name = signature.name();
+            let held = match is_broken(signature) {
+                Some(rule) if rule == signed::DIGEST.id => Err("the digest that it signs is another".to_owned()),
+                Some(_) => Err(self.not_known("the digest that it signs was not checked".to_owned())),
+                None => self.trusted(signature),
+            };
+            match held {
+                Ok(chain) => {
+                    let by: Vec<_> = chain.iter().map(Certificate::name).collect();
+                    let key = chain.first().and_then(|one| one.key.as_ref().ok()).map_or("", |key| key.name());
+                    let trusted = match by.as_slice() {
+                        [_] => "its certificate is trusted".to_owned(),
+                        all => format!(
+                            "its certificate leads to {}, which is trusted",
+                            all.last().map_or("", String::as_str)
+                        ),
+                    };
+                    let hash = signature.hash_name();
+                    good.push(
+                        SIGNED
+                            .finding(format!(
+                                "signed by {name} ({hash}, {key}): digest and signature are right; {trusted}"
+                            ))
+                            .at(signature.at),
+                    );
+                    let hash = signature.hash.unwrap_or(Algorithm::Sha256);
+                    good.extend(signed::of_signer(&chain, hash).into_iter().map(|one| one.at(signature.at)));
+                    good.extend(chain.iter().filter_map(|one| self.validity(one)));
+                }
+                Err(why) => reasons.push((signature.at, format!("signed by {name}: {why}"))),
+            }
+        }
+        let severity = if good.is_empty() { Severity::Error } else { Severity::Note };
+        if reasons.is_empty() && good.is_empty() {
+            let message = match self.pe.certificates().len() {
+                0 => "it has no signature",
+                _ => "none of its signatures can be read",
+            };
+            self.findings.push(UNSIGNED.finding(message));
+        }
+        let reasons = reasons.into_iter().map(|(at, why)| UNSIGNED.finding(why).with_severity(severity).at(at));
+        self.findings.extend(reasons);
+        // It is of no use then.
+        if !is_revoked {
+            self.findings.extend(good);
+        }
+    }
+
+    fn not_known(&mut self, why: String) -> String {
+        self.unknown = true;
+        why
+    }
+
+    /// The digest of the program that is in a list.
+    fn listed(&self, list: &SignatureList) -> Option<(Algorithm, Vec<u8>)> {
+        [Algorithm::Sha1, Algorithm::Sha256, Algorithm::Sha384, Algorithm::Sha512].into_iter().find_map(|hash| {
+            if !list.images.iter().any(|(one, _)| *one == hash) {
+                return None;
+            }
+            let digest = self.pe.digest(hash).ok()?;
+            list.images.iter().any(|(one, value)| *one == hash && *value == digest).then_some((hash, digest))
+        })
+    }
+
+    /// What of the program is forbidden.
+    fn forbidden(&mut self, signatures: &[Signature<'_>]) -> Vec<Finding> {
+        let list = &self.firmware.forbidden;
+        let mut found = Vec::new();
+        if let Some((hash, digest)) = self.listed(list) {
+            found.push(REVOKED.finding(format!("its digest is forbidden: {} {}", hash.name(), hex(&digest))));
+        }
+        for signature in signatures {
+            let Some(signer) = signature.certificate() else { continue };
+            let forbidden = match reaches(signer, signature.certificates(), &list.certificates) {
+                Ok(chain) => chain.and_then(|chain| chain.last().map(Certificate::name)),
+                Err(why) => {
+                    self.not_known(why);
+                    None
+                }
+            };
+            let is_listed =
+                |one: &&Certificate| list.issued.iter().any(|(hash, value)| hash.hash(&one.signed) == *value);
+            let forbidden =
+                forbidden.or_else(|| signature.certificates().iter().find(is_listed).map(Certificate::name));
+            if let Some(name) = forbidden {
+                let message = format!(
+                    "the signature of {} leads to the certificate of {name}, which is forbidden",
+                    signature.name()
+                );
+                found.push(REVOKED.finding(message).at(signature.at));
+            }
+        }
+        found
+    }
+
+    /// The certificates from the signer's up to one that is trusted.
+    fn trusted(&mut self, signature: &Signature<'_>) -> Result<Vec<Certificate>, String> {
+        match signature.check() {
+            Held::Right => {}
+            Held::Wrong(why) => return Err(format!("the signature does not hold, {why}")),
+            Held::Unknown(why) => return Err(self.not_known(format!("the signature was not checked, {why}"))),
+        }
+        let signer = signature.certificate().ok_or("the signer's certificate is not there")?;
+        let chain = reaches(signer, signature.certificates(), &self.firmware.allowed.certificates);
+        match chain {
+            Ok(Some(chain)) => Ok(chain),
+            Ok(None) => Err("its certificate leads to none that is trusted".to_owned()),
+            Err(why) => {
+                Err(self.not_known(format!("whether its certificate leads to one that is trusted is not known: {why}")))
+            }
+        }
+    }
+
+    fn validity(&self, certificate: &Certificate) -> Option<Finding> {
+        let (now, valid) = (self.firmware.now?, certificate.validity.as_ref()?);
+        let why = match () {
+            () if now < valid.start => "is not valid yet",
+            () if now > valid.end => "has expired",
+            () => return None,
+        };
+        Some(VALIDITY.finding(format!("the certificate of {} {why}", certificate.name())))
+    }
+}
+
+/// The certificates from this one up to one of the `ends`, through those of `between`; `None` where there is no such way. An error says
+/// what of it could not be checked.
+fn reaches(
+    from: &Certificate,
+    between: &[Certificate],
+    ends: &[Certificate],
+) -> Result<Option<Vec<Certificate>>, String> {
+    /// More than anybody has: each may take a check of a signature.
+    const MOST: usize = 16;
+    let mut chain = vec![from.clone()];
+    let mut unknown = None;
+    while let Some(last) = chain.last() {
+        if ends.contains(last) {
+            return Ok(Some(chain));
+        }
+        let mut next = None;
+        for (is_end, one) in ends.iter().map(|one| (true, one)).chain(between.iter().take(MOST).map(|one| (false, one)))
+        {
+            match last.is_issued_by(one) {
+                Ok(true) if is_end || !chain.contains(one) => {
+                    next = Some(one.clone());
+                    break;
+                }
+                Ok(_) => {}
+                Err(why) => unknown = Some(why),
+            }
+        }
+        let Some(next) = next.filter(|_| chain.len() < MOST) else { break };
+        chain.push(next);
+    }
+    unknown.map_or(Ok(None), Err)
+}

@@ -1,0 +1,229 @@
+//! `verify` of EFI programs against whom firmware trusts: the verdicts are those of EDK2's DxeImageVerificationLib, seen in OVMF.
+
+use crate::authenticode::{keys, program, sign, verdict, word};
+use crate::support::{kimage, missing, put, read, run, run_ok, stderr, tempdir, tool};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// `EFI_CERT_X509_GUID` and `EFI_CERT_SHA256_GUID`, as they stand in memory.
+const X509: [u8; 16] = [0xa1, 0x59, 0xc0, 0xa5, 0xe4, 0x94, 0xa7, 0x4a, 0x87, 0xb5, 0xab, 0x15, 0x5c, 0x2b, 0xf0, 0x72];
+const SHA256: [u8; 16] =
+    [0x26, 0x16, 0xc4, 0xc1, 0x4c, 0x50, 0x92, 0x40, 0xac, 0xa9, 0x41, 0xf9, 0x36, 0x93, 0x43, 0x28];
+
+/// An `EFI_SIGNATURE_LIST`.
+fn list(kind: [u8; 16], entries: &[&[u8]]) -> Vec<u8> {
+    let each = 16 + entries[0].len();
+    let mut list = kind.to_vec();
+    for word in [28 + each * entries.len(), 0, each] {
+        list.extend((word as u32).to_le_bytes());
+    }
+    entries.iter().for_each(|entry| list.extend([&[7; 16], *entry].concat()));
+    list
+}
+
+struct Files {
+    dir: tempfile::TempDir,
+    keys: &'static Path,
+}
+
+impl Files {
+    fn new() -> Option<Files> {
+        Some(Files { dir: tempdir(), keys: keys()? })
+    }
+
+    fn put(&self, name: &str, bytes: &[u8]) -> PathBuf {
+        put(self.dir.path(), name, bytes)
+    }
+
+    fn signed(&self, name: &str, from: &Path, to: &str) -> PathBuf {
+        let to = self.dir.path().join(to);
+        sign(from, name, &to, &[]);
+        to
+    }
+
+    fn der(&self, name: &str) -> Vec<u8> {
+        let path = self.dir.path().join("der");
+        let mut command = Command::new("openssl");
+        run_ok(command.args(["x509", "-outform", "der", "-in"]).arg(self.keys.join(name)).arg("-out").arg(&path));
+        read(&path)
+    }
+
+    /// The rules that a verdict with these options names, and these words in it.
+    #[track_caller]
+    fn says(&self, file: &Path, options: &[&Path], is_good: bool, rules: &[&str], words: &str) {
+        let options: Vec<&str> = options.iter().map(|one| one.to_str().unwrap()).collect();
+        let (found, good, text) = verdict(file, &options);
+        let what = format!("{options:?} {found:?}: {text}");
+        assert!(good == is_good && text.contains(words), "{what}");
+        assert_eq!(found, rules, "{what}");
+    }
+}
+
+/// Certificates, chains, lists and hashes, allowed and forbidden.
+#[test]
+fn who_is_trusted() {
+    let Some(files) = Files::new() else { return };
+    let (cert, dbx) = (Path::new("--cert"), Path::new("--dbx"));
+    let key = |name: &str| files.keys.join(name);
+    let plain = files.put("plain", &program(true, 0));
+    let signed = files.signed("db", &plain, "signed");
+    let (db, other) = (key("db.pem"), key("other.pem"));
+    let trusted = "its certificate is trusted";
+    for one in [&db, &key("db.der"), &files.put("db.esl", &list(X509, &[&files.der("db.pem")]))] {
+        files.says(&signed, &[cert, one], true, &["pe.signed"], trusted);
+        files.says(&plain, &[cert, one], false, &["pe.unsigned"], "it has no signature");
+    }
+    files.says(&signed, &[cert, &other], false, &["pe.unsigned"], "leads to none that is trusted");
+    // Both are trusted: one is enough.
+    files.says(&signed, &[cert, &other, cert, &db], true, &["pe.signed"], trusted);
+    let mut changed = read(&signed);
+    changed[0x250] ^= 1;
+    let changed = files.put("changed", &changed);
+    files.says(&changed, &[cert, &db], false, &["pe.digest", "pe.unsigned"], "the digest that it signs is another");
+
+    // A chain, with the issuer there or not, and without the issuer's word.
+    let leaf = files.signed("leaf", &plain, "leaf");
+    files.says(&leaf, &[cert, &key("root.pem")], true, &["pe.signed"], "leads to test root, which is trusted");
+    files.says(&leaf, &[cert, &key("leaf.pem")], true, &["pe.signed"], trusted);
+    files.says(&leaf, &[cert, &db], false, &["pe.unsigned"], "leads to none");
+    // A root of the same name with another key.
+    let mut command = Command::new("openssl");
+    command.args(["req", "-batch", "-nodes", "-x509", "-newkey", "rsa:2048", "-subj", "/CN=test root/", "-keyout"]);
+    let false_root = files.dir.path().join("false.pem");
+    run_ok(command.arg(files.dir.path().join("false.key")).arg("-out").arg(&false_root));
+    files.says(&leaf, &[cert, &false_root], false, &["pe.unsigned"], "leads to none");
+    files.says(
+        &leaf,
+        &[cert, &key("root.pem"), dbx, &key("root.pem")],
+        false,
+        &["pe.revoked"],
+        "test root, which is forbidden",
+    );
+
+    // Two signatures: one is enough, none may be forbidden.
+    let both = files.signed("other", &signed, "both");
+    let several = ["pe.signatures", "pe.unsigned", "pe.signed"];
+    files.says(&both, &[cert, &db], true, &several, "signed by test other: its certificate leads to none");
+    files.says(
+        &both,
+        &[cert, &db, dbx, &other],
+        false,
+        &["pe.signatures", "pe.revoked", "pe.unsigned"],
+        "is forbidden",
+    );
+
+    // By digest, without a signature, and against one.
+    let info = kimage().arg("info").arg(&plain).args(["--field", "authenticode_sha256"]).output().unwrap();
+    let digest = String::from_utf8(info.stdout).unwrap();
+    let digest: Vec<u8> = (0..32).map(|at| u8::from_str_radix(&digest[2 * at..2 * at + 2], 16).unwrap()).collect();
+    let hash = files.put("hash.esl", &list(SHA256, &[&[1; 32], &digest]));
+    files.says(&plain, &[cert, &hash], true, &["pe.signed"], "its digest is among those that are trusted");
+    files.says(&signed, &[cert, &db, dbx, &hash], false, &["pe.revoked"], "its digest is forbidden: sha256");
+    let unknown = files.put("unknown.esl", &[list(X509, &[&files.der("db.pem")]), list([9; 16], &[&[1; 32]])].concat());
+    files.says(&signed, &[cert, &unknown], true, &["pe.list_entry", "pe.signed"], "1 entries are of a kind");
+
+    // What firmware takes and others do not.
+    let server = files.signed("server", &plain, "server");
+    files.says(&server, &[cert, &key("server.pem")], true, &["pe.signed", "pe.key_usage"], "not for signing code");
+    let elliptic = files.signed("ec256", &plain, "elliptic");
+    files.says(&elliptic, &[cert, &key("ec256.pem")], true, &["pe.signed", "pe.key_kind"], "ecdsa256");
+    let old = files.dir.path().join("old.pem");
+    let mut command = Command::new("openssl");
+    command
+        .args(["x509", "-in"])
+        .arg(&db)
+        .args(["-signkey"])
+        .arg(key("db.key"))
+        .args(["-days", "-1", "-out"])
+        .arg(&old);
+    if run(&mut command).status.success() {
+        let mut command = kimage();
+        command.arg("sign").arg(&plain).arg("--key").arg(key("db.key")).arg("--cert").arg(&old).args(["-q", "-o"]);
+        let expired = files.dir.path().join("expired");
+        run_ok(command.arg(&expired));
+        files.says(&expired, &[cert, &old], true, &["pe.signed", "pe.validity"], "has expired");
+    }
+
+    // efitools writes the same lists, and signs updates of them.
+    if let (Some(make), Some(update)) =
+        (tool("cert-to-efi-sig-list", "efitools"), tool("sign-efi-sig-list", "efitools"))
+    {
+        let (esl, auth) = (files.dir.path().join("made.esl"), files.dir.path().join("made.auth"));
+        run_ok(Command::new(make).arg(&db).arg(&esl));
+        run_ok(
+            Command::new(update).arg("-k").arg(key("other.key")).arg("-c").arg(&other).arg("db").arg(&esl).arg(&auth),
+        );
+        for one in [&esl, &auth] {
+            files.says(&signed, &[cert, one], true, &["pe.signed"], trusted);
+        }
+    }
+
+    // What names nobody.
+    for (name, bytes) in
+        [("empty", vec![]), ("cut.esl", list(X509, &[&[1; 40]])[..40].to_vec()), ("text", b"db\n".to_vec())]
+    {
+        let output = run(kimage().arg("verify").arg(&signed).arg("--cert").arg(files.put(name, &bytes)));
+        assert!(!output.status.success() && stderr(&output).contains(name), "{name}: {}", stderr(&output));
+    }
+}
+
+/// Firmware's variables.
+#[test]
+fn variables_of_a_firmware() {
+    const SNAKEOIL: &str = "/usr/share/OVMF/OVMF_VARS_4M.snakeoil.fd";
+    let Some(files) = Files::new() else { return };
+    if !Path::new(SNAKEOIL).exists() {
+        return missing("ovmf");
+    }
+    let plain = files.put("plain", &program(true, 0));
+    let signed = files.signed("db", &plain, "signed");
+    let vars = Path::new("--vars");
+    files.says(&signed, &[vars, Path::new(SNAKEOIL)], false, &["pe.unsigned"], "leads to none that is trusted");
+    let mut command = Command::new("openssl");
+    command.args(["rsa", "-in", "/usr/share/ovmf/PkKek-1-snakeoil.key", "-passin", "pass:snakeoil", "-out"]);
+    let key = files.dir.path().join("snake.key");
+    run_ok(command.arg(&key));
+    let mut command = kimage();
+    command.arg("sign").arg(&plain).arg("--key").arg(&key).args([
+        "--cert",
+        "/usr/share/ovmf/PkKek-1-snakeoil.pem",
+        "-q",
+        "-o",
+    ]);
+    let snake = files.dir.path().join("snake");
+    run_ok(command.arg(&snake));
+    files.says(&snake, &[vars, Path::new(SNAKEOIL)], true, &["pe.signed"], "its certificate is trusted");
+    let empty = Path::new("/usr/share/OVMF/OVMF_VARS_4M.fd");
+    files.says(&snake, &[vars, empty], false, &["pe.not_enforced", "pe.unsigned"], "no platform key");
+    // Microsoft's certificates in one, its revocations in the other.
+    let microsoft = Path::new("/usr/share/OVMF/OVMF_VARS_4M.ms.fd");
+    files.says(&snake, &[vars, microsoft], false, &["pe.unsigned"], "leads to none that is trusted");
+    for (name, bytes) in [("no.fd", vec![0; 4096]), ("cut.fd", read(Path::new(SNAKEOIL))[..0x100].to_vec())] {
+        let output = run(kimage().arg("verify").arg(&snake).arg("--vars").arg(files.put(name, &bytes)));
+        assert!(!output.status.success() && stderr(&output).contains(name), "{name}: {}", stderr(&output));
+    }
+}
+
+/// Generations that shim takes no more.
+#[test]
+fn revoked_generations() {
+    let Some(files) = Files::new() else { return };
+    let mut file = program(true, 0);
+    let table = word(&file, 0x3c) + 24 + 112 + 48;
+    file[table + 40..table + 46].copy_from_slice(b".sbat\0");
+    let text =
+        b"sbat,1,SBAT Version,sbat,1,https://github.com/rhboot/shim/blob/main/SBAT.md\ntest,2,Test,test,1,none\n";
+    file[0x400..0x600].fill(0);
+    file[0x400..0x400 + text.len()].copy_from_slice(text);
+    let with = files.put("with", &file);
+    let level = Path::new("--sbat-level");
+    for (lines, rules, words) in [
+        ("sbat,1,2024010900\ntest,2\nother,9\n", &[][..], ""),
+        ("sbat,1,2024010900\ntest,3\n", &["pe.sbat_revoked"], "test is of generation 2, those below 3 are revoked"),
+        ("sbat,2\n", &["pe.sbat_revoked"], "sbat is of generation 1"),
+    ] {
+        files.says(&with, &[level, &files.put("level", lines.as_bytes())], rules.is_empty(), rules, words);
+    }
+    let without = files.put("without", &program(true, 0));
+    files.says(&without, &[level, &files.put("level", b"sbat,1\n")], false, &["pe.sbat_revoked"], "no section .sbat");
+}
