@@ -88,6 +88,7 @@ needs='
     fish:fish
     strace:strace
     /usr/sbin/mkfs.xfs:xfsprogs
+    /usr/sbin/veritysetup:cryptsetup-bin
     /usr/sbin/mkfs.btrfs:btrfs-progs
     unshare:util-linux
 '

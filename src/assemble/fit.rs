@@ -10,6 +10,7 @@ use crate::format::Format;
 use crate::format::dts::Source;
 use crate::format::fdt::{Dtb, Node, Property, Reservation, Tree};
 use crate::format::fit::cipher::{CIPHER, PLAIN_SIZE};
+use crate::format::fit::verity::VERITY;
 use crate::format::fit::{self, Algorithm, BootView, External, Fit, FitLayout, Options};
 use crate::format::uimage::{ARCH, OS, OS_LINUX, arch_word, comp_word};
 use crate::sign::{PublicKey, Secrets};
@@ -202,7 +203,9 @@ pub fn decrypt_fit(bytes: &[u8], secrets: &Secrets<'_>) -> Result<Option<Vec<u8>
     let mut made = Vec::new();
     if found {
         let time = fit.timestamp().unwrap_or(0);
-        fit::plan(root, &[], &Options { time, unsigned: true, ..Options::default() })?.plan.emit(&mut made)?;
+        // What has a hash tree wants its data behind the tree of nodes.
+        let options = Options { time, unsigned: true, external: Some(External::default()), ..Options::default() };
+        fit::plan(root, &[], &options)?.plan.emit(&mut made)?;
     }
     Ok(found.then_some(made))
 }
@@ -279,8 +282,10 @@ pub(crate) fn fit_with_data(bytes: &[u8], image: &str, data: &[u8]) -> Result<Op
                 if made(root.clone()).is_ok_and(|made| bytes.starts_with(&made)) {
                     let images = root.child_mut("images");
                     let node = images.and_then(|images| images.child_mut(image));
-                    // The key is not at hand.
-                    let Some(node) = node.filter(|node| node.property(PLAIN_SIZE).is_none()) else { return Ok(None) };
+                    // The key is not at hand; and a hash tree is not that of other data.
+                    let is_plain =
+                        |node: &&mut Node<'_>| node.property(PLAIN_SIZE).is_none() && node.child(VERITY).is_none();
+                    let Some(node) = node.filter(is_plain) else { return Ok(None) };
                     node.set(Property::bytes("data", data));
                     return made(root).map(Some);
                 }

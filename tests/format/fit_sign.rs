@@ -82,7 +82,7 @@ pub(super) fn folder() -> tempfile::TempDir {
 }
 
 /// What kimage's `--layout` calls this mkimage: signatures name a candidate, too.
-fn layout(mkimage: &Path) -> String {
+pub(super) fn layout(mkimage: &Path) -> String {
     let said = stdout(&run_ok(Command::new(mkimage).arg("-V")));
     let version = said.trim().rsplit(' ').next().unwrap();
     version.split('+').next().unwrap().to_owned()

@@ -14,6 +14,7 @@ mod fit_deferred; // what is signed elsewhere is put in, and nothing else
 mod fit_external; // FITs have the bytes of every release of mkimage
 mod fit_sign; // signed FITs and control device trees are those of mkimage, by keys of every form
 mod fit_token; // keys on a token and closed keys sign as others do, once for each signature
+mod fit_verity; // hash trees of dm-verity are veritysetup's, and damage is named block by block
 mod its; // an image tree source gives mkimage's file byte for byte
 mod its_dtc; // device tree sources compile, or are refused, as by dtc
 mod mkimage; // uImages are mkimage's byte for byte, and mkimage -l reads them

@@ -4,6 +4,7 @@ use super::cipher::{self, CIPHER, ControlCipher, PLAIN_SIZE};
 use super::edits::{Edits, Place};
 use super::layout::STEP;
 use super::signature::{self, SIGNATURE, Signed, Signing};
+use super::verity::{self, Fault, VERITY};
 use super::{Algorithm, Fit, FitLayout, Placement, cut};
 use crate::bytes::{Align, FieldError, len64, slice};
 use crate::finding::{Finding, Severity};
@@ -76,6 +77,18 @@ pub enum Error {
         /// What it asks for.
         what: Unfilled,
     },
+    /// A hash tree that cannot be made, or that is none of the data.
+    #[error("{path}: {why}")]
+    #[diagnostic(help(
+        "say algo = \"sha256\"; data-block-size = <4096>; hash-block-size = <4096>; and fill the data up to a multiple of both (truncate -s \
+         %4096 FILE); of data that has its tree already, give all properties of mkimage, else none but these and salt"
+    ))]
+    Verity {
+        /// Its node.
+        path: String,
+        /// What is wrong.
+        why: String,
+    },
     /// A signature that cannot be made.
     #[error("{path}: {source}")]
     #[diagnostic(forward(source))]
@@ -145,8 +158,8 @@ pub enum Unfilled {
     #[diagnostic(help("give the folder with the keys (`request.keys` DIR), or take the node out"))]
     Cipher,
     /// `dm-verity`: a hash tree behind the data.
-    #[error("asks for a hash tree (dm-verity): kimage makes none")]
-    #[diagnostic(help("take the node out, or make it with mkimage 2026.10 or newer"))]
+    #[error("asks for a hash tree (dm-verity), which stands behind the data of an image, outside of the tree of nodes")]
+    #[diagnostic(help("put the data behind the tree of nodes (`request.external`), or take the node out"))]
     Verity,
 }
 
@@ -234,19 +247,28 @@ fn filled<'a>(
             encrypt(image, signing, (&compiled, &mut filling, &mut strings), &mut keys)?;
         }
     }
+    let mut trees: HashMap<String, Vec<u8>> = HashMap::new();
     for image in &mut images.children {
         let path = format!("/images/{}", image.name);
         let data = image.property("data").map(|data| data.value.clone());
         let data = data.ok_or_else(|| Error::NoData { path: path.clone() })?;
+        let name = image.name.to_string();
+        if let Some(node) = image.child_mut(VERITY) {
+            if let Some(made) = hash_tree(node, &data, &path, options.external.is_some())? {
+                compiled.fill(&mut filling, &mut strings, (&["", "images", &name, VERITY], node), made.properties)?;
+                trees.insert(name.clone(), made.tree);
+            }
+        }
+        let tree: &[u8] = trees.get(&name).map_or(&[], Vec::as_slice);
         for child in &mut image.children {
             let names = ["", "images", &image.name, &child.name.clone()];
             let path = || format!("{path}/{}", child.name);
             if child.name.starts_with("hash") {
-                let value = hash(child, &data).map_err(|algo| Error::Algorithm { path: path(), algo })?;
+                let value = hash(child, &[&data, tree]).map_err(|algo| Error::Algorithm { path: path(), algo })?;
                 let value = Property::bytes("value", value);
                 compiled.fill(&mut filling, &mut strings, (&names, child), [value])?;
             } else if let Some(signing) = signing.filter(|_| child.name.starts_with(SIGNATURE)) {
-                let signed = signing.sign(&path(), child, &[&data])?;
+                let signed = signing.sign(&path(), child, &[&data, tree])?;
                 let properties = signing.properties(&signed, (layout, options.time), None);
                 compiled.fill(&mut filling, &mut strings, (&names, child), properties)?;
                 let what = Handed::Signature(signed, signing.required("images"));
@@ -294,7 +316,7 @@ fn filled<'a>(
     let mut edits = Edits::new(flat.size());
     let mut places = places(&flat, |path| matches!(path, ["", "images", _]));
     drop(flat);
-    let mut data: Vec<(String, Cow<'a, [u8]>, u64)> = Vec::new();
+    let mut data: Vec<Placed<'a>> = Vec::new();
     // Where the image before begins, its length, and the alignment of the last.
     let (mut at, mut len, mut align) = (0_u64, 0, external.align.unwrap_or(Align::ONE));
     let too_large = || fdt::Error::TooLarge { size: u64::MAX };
@@ -306,7 +328,8 @@ fn filled<'a>(
         let Some(index) = image.properties.iter().position(|property| property.name == "data") else { continue };
         at = align.up(len).and_then(|len| at.checked_add(len)).ok_or_else(too_large)?;
         let bytes = image.properties.remove(index).value;
-        len = len64(&bytes);
+        let tree = trees.remove(&*image.name).unwrap_or_default();
+        len = len64(&bytes).saturating_add(len64(&tree));
         let narrow = |value: u64| u32::try_from(value).map_err(|_| fdt::Error::TooLarge { size: value });
         let (name, offset) = match external.position {
             Some(position) => ("data-position", position.saturating_add(at)),
@@ -321,7 +344,7 @@ fn filled<'a>(
             image.set(property);
         }
         edits.done(&place, &before);
-        data.push((format!("images/{}", image.name), bytes, at));
+        data.push(Placed { name: format!("images/{}", image.name), bytes, tree, at });
     }
     at = align.up(len).and_then(|len| at.checked_add(len)).ok_or_else(too_large)?;
     let flat = Flat::new(&root, strings)?.with_reservations(reservations)?.with_boot_cpu(boot_cpu);
@@ -339,16 +362,41 @@ fn filled<'a>(
     out.append(&blob)?;
     // Without a byte of data mkimage writes none, and the file ends with the tree.
     let last = if at > 0 { start.saturating_add(at) } else { tree_len };
-    for (_, bytes, offset) in data.iter().filter(|_| at > 0) {
-        out.fill_to("the tree", start.saturating_add(*offset), 0)?;
-        out.bytes(bytes.clone())?;
+    findings.extend(data.windows(2).filter_map(taken_for_appended));
+    let mut ranges = Vec::new();
+    for Placed { name, bytes, tree, at: offset } in data.into_iter().filter(|_| at > 0) {
+        let from = start.saturating_add(offset);
+        out.fill_to("the tree", from, 0)?;
+        out.bytes(bytes)?;
+        out.bytes(tree)?;
+        ranges.push((name, from..out.at()));
     }
     out.fill_to("the tree", last, 0)?;
-    findings.extend(data.windows(2).filter_map(taken_for_appended));
-    let ranges = data.iter().map(|(name, bytes, offset)| (name.clone(), start + offset..start + offset + len64(bytes)));
-    let ranges = ranges.filter(|(_, at)| !at.is_empty()).collect::<Vec<_>>();
+    let ranges = ranges.into_iter().filter(|(_, at)| !at.is_empty()).collect::<Vec<_>>();
     let regions = cut(blob.regions(), &ranges, out.at());
     Ok(Built { plan: out.finish_with(regions), root, findings, signed, control })
+}
+
+/// An image behind the tree: its data with the hashes of its blocks, and where it is, counted from the first.
+struct Placed<'a> {
+    name: String,
+    bytes: Cow<'a, [u8]>,
+    tree: Vec<u8>,
+    at: u64,
+}
+
+/// The hash tree of an image; `None` when it has one already, which is held to its digest.
+fn hash_tree<'a>(node: &Node<'_>, data: &[u8], image: &str, external: bool) -> Result<Option<verity::Made<'a>>, Error> {
+    let path = format!("{image}/{VERITY}");
+    let made = match node.property("digest") {
+        Some(_) => verity::check(|name| node.property(name).map(|it| &*it.value), data).map(|()| None),
+        None if external => verity::make(node, data).map(Some),
+        None => return Err(Error::Unfilled { path, what: Unfilled::Verity }),
+    };
+    made.map_err(|fault| match fault {
+        Fault::Unknown(algo) => Error::Verity { path, why: format!("unknown algorithm {algo:?}") },
+        Fault::Wrong(why) => Error::Verity { path, why },
+    })
 }
 
 /// What was made with a key, and how large the tree was before the key was handed on.
@@ -527,7 +575,9 @@ impl<'a> Compiled<'a> {
         let flat = Flat::new(root, strings.clone())?.with_reservations(reservations)?;
         let mut places = places(&flat, |path| match path {
             [_] | ["", "images", _] => true,
-            ["", "images", _, child] => child.starts_with("hash") || child.starts_with(SIGNATURE) || child == &CIPHER,
+            ["", "images", _, child] => {
+                child.starts_with("hash") || child.starts_with(SIGNATURE) || [CIPHER, VERITY].contains(child)
+            }
             ["", "configurations", _, child] => child.starts_with(SIGNATURE),
             _ => false,
         });
@@ -574,10 +624,10 @@ fn places(flat: &Flat<'_, '_>, wanted: impl Fn(&[&str]) -> bool) -> HashMap<Stri
 }
 
 /// The hash that a node asks for; the error is its algorithm.
-fn hash(node: &Node<'_>, data: &[u8]) -> Result<Vec<u8>, Option<String>> {
+fn hash(node: &Node<'_>, data: &[&[u8]]) -> Result<Vec<u8>, Option<String>> {
     let Some(algo) = node.property("algo") else { return Err(None) };
     let name = algo.as_string().unwrap_or_default();
-    Algorithm::from_name(name).map(|algorithm| algorithm.hash(data)).ok_or_else(|| Some(name.to_owned()))
+    Algorithm::from_name(name).map(|algorithm| algorithm.hash_all(data)).ok_or_else(|| Some(name.to_owned()))
 }
 
 /// The `reg` of the first CPU, which dtc takes for the one that boots.
@@ -588,8 +638,10 @@ fn boot_cpu(root: &Node<'_>) -> u32 {
 
 /// An ARM kernel whose decompressor looks for a device tree behind itself (CONFIG_ARM_APPENDED_DTB) takes what stands there,
 /// whatever the configuration says: seen on U-Boot 2023.01 with a kernel that runs where it lies.
-fn taken_for_appended(pair: &[(String, Cow<'_, [u8]>, u64)]) -> Option<Finding> {
-    let [(kernel, bytes, at), (tree, next, start)] = pair else { return None };
+fn taken_for_appended(pair: &[Placed<'_>]) -> Option<Finding> {
+    let [Placed { name: kernel, bytes, at, .. }, Placed { name: tree, bytes: next, at: start, .. }] = pair else {
+        return None;
+    };
     let magic = FDT_MAGIC.to_be_bytes();
     let looks = || [magic, FDT_MAGIC.to_le_bytes()].iter().any(|word| memchr::memmem::find(bytes, word).is_some());
     let adjacent = at.saturating_add(len64(bytes)) == *start && next.starts_with(&magic);
@@ -640,8 +692,6 @@ fn unfilled(root: &mut Node<'_>, unsigned: bool, signatures: bool) -> Result<Vec
                     }
                 } else if group == "images" && child.name.starts_with(CIPHER) && !is_encrypted {
                     return fail(Unfilled::Cipher);
-                } else if group == "images" && &*child.name == "dm-verity" && !has("digest") {
-                    return fail(Unfilled::Verity);
                 }
             }
         }

@@ -1,9 +1,11 @@
 //! What can be wrong with a FIT that can be read.
 
 use super::cipher::{CIPHER, PLAIN_SIZE};
+use super::verity::{self, Fault, VERITY};
 use super::{Algorithm, BootView, Fit, Image, rules};
 use crate::bytes::{hex, len64};
 use crate::finding::{Checks, Finding, Severity};
+use crate::format::fdt::NodeRef;
 use std::collections::{HashMap, HashSet};
 
 impl Fit<'_> {
@@ -37,12 +39,6 @@ impl Fit<'_> {
                     rules::SIGNATURE.finding(message).with_help(help).not_checked("signatures of the FIT"),
                     node.at().0,
                 );
-            } else if node.name() == "dm-verity" && node.property("digest").is_none() {
-                let message = format!("{} asks for a hash tree, but has no digest of one", node.path());
-                add(rules::DM_VERITY.finding(message), node.at().0);
-            } else if node.name() == "dm-verity" {
-                let message = format!("{} has the digest of a hash tree, which was not checked", node.path());
-                add(rules::DM_VERITY_DIGEST.finding(message).not_checked("hash trees of dm-verity"), node.at().0);
             } else if node.name() == CIPHER && node.property("algo").is_some() {
                 let is_encrypted = node.parent().is_some_and(|image| image.property(PLAIN_SIZE).is_some());
                 let finding = match is_encrypted {
@@ -187,8 +183,25 @@ impl Image<'_, '_> {
             }
         }
         findings.extend(unknown);
+        findings.extend(self.verity().filter(|_| hashable).and_then(|node| check_tree(name, node, data)));
         findings
     }
+}
+
+/// The hash tree of an image that asks for one.
+fn check_tree(image: &str, node: NodeRef<'_, '_>, data: &[u8]) -> Option<Finding> {
+    let finding = match verity::check_node(node, data) {
+        _ if node.property("digest").is_none() => {
+            rules::DM_VERITY.finding(format!("{VERITY} of image {image} has no digest"))
+        }
+        Ok(()) => return None,
+        Err(Fault::Unknown(algo)) => {
+            let message = format!("{VERITY} of image {image} has the algorithm {algo:?}, which kimage does not know");
+            rules::DM_VERITY_DIGEST.finding(message).not_checked("hash trees of dm-verity")
+        }
+        Err(Fault::Wrong(why)) => rules::DM_VERITY_TREE.finding(format!("{VERITY} of image {image}: {why}")),
+    };
+    Some(finding.at(node.at().0))
 }
 
 /// As much of a hash as tells it from another.

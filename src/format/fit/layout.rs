@@ -9,8 +9,10 @@
 //! | 2025.01 | signs a script unasked, too (`fit_config_get_hash_list`); takes the offset out where data is taken in again (`fit_import_data`) |
 //! | 2025.10 | makes room for 128 bytes a hash and 1024 a signature at once, then in steps of 1024 (`fit_estimate_hash_sig_size`); takes out the size, too |
 //! | 2026.04 | aligns device trees behind the tree to 8 where no alignment is asked for (`fit_extract_data`) |
+//! | 2026.10 | makes hash trees, and room for 256 bytes of each (`fit_image_process_verity`) |
 
 use super::signature::SIGNATURE;
+use super::verity::VERITY;
 use crate::format::fdt::Node;
 use std::fmt;
 
@@ -19,6 +21,9 @@ pub(super) const STEP: u64 = 1024;
 
 /// A hash is taken to need so much from 2025.10 on.
 const HASH_ESTIMATE: u64 = 128;
+
+/// A hash tree's node is taken to need so much from 2026.10 on.
+const VERITY_ESTIMATE: u64 = 256;
 
 /// A signature that is made is taken to need so much from 2025.10 on.
 const SIGNATURE_ESTIMATE: u64 = 1024;
@@ -90,18 +95,14 @@ impl FitLayout {
         third.fold(0, |sum, node| {
             let signature = if signs && node.name.starts_with(SIGNATURE) { SIGNATURE_ESTIMATE } else { 0 };
             let hash = if node.name.starts_with("hash") { HASH_ESTIMATE } else { 0 };
-            sum.saturating_add(hash + signature)
+            let verity = if node.name == VERITY && self.release >= LAST { VERITY_ESTIMATE } else { 0 };
+            sum.saturating_add(hash + signature + verity)
         })
     }
 
     /// What the signature of a configuration covers that does not say so itself.
     pub(super) fn signed_roles(self) -> &'static [&'static str] {
         if self.release >= (2025, 1) { &["kernel", "fdt", "script"] } else { &["kernel", "fdt"] }
-    }
-
-    /// Signatures cover hash trees.
-    pub(super) fn signs_verity(self) -> bool {
-        self.release >= (2026, 10)
     }
 
     /// The properties that go when data is taken back into the tree.

@@ -12,6 +12,7 @@ mod edits;
 mod layout;
 pub(crate) mod rules;
 pub(crate) mod signature;
+pub(crate) mod verity;
 
 pub(crate) use bootm::{BootView, compression_fits};
 pub use build::{Built, Error, External, Options, Unfilled, plan, plan_again};
@@ -27,6 +28,7 @@ use crate::format::footprint::{Footprint, Stage};
 use crate::layout::{Region, RegionKind};
 use std::collections::HashMap;
 use std::ops::Range;
+use verity::VERITY;
 
 /// A FIT.
 #[derive(Debug, Clone)]
@@ -156,8 +158,10 @@ impl<'a> Fit<'a> {
     /// The number, when it is more than sixteen times the file: nobody's, and not worth the time.
     pub(crate) fn hashed_bytes(&self) -> Result<u64, u64> {
         const MOST: u64 = 16;
-        let of =
-            |image: Image<'_, '_>| len64(image.data().unwrap_or(&[])).saturating_mul(count64(image.hashes().count()));
+        let of = |image: Image<'_, '_>| {
+            let trees = usize::from(image.verity().is_some());
+            len64(image.data().unwrap_or(&[])).saturating_mul(count64(image.hashes().count() + trees))
+        };
         let bytes = self.images().map(of).fold(0, u64::saturating_add);
         if bytes > len64(self.bytes).saturating_mul(MOST) { Err(bytes) } else { Ok(bytes) }
     }
@@ -329,6 +333,11 @@ impl<'f, 'a> Image<'f, 'a> {
     pub fn data(&self) -> Option<&'a [u8]> {
         let at = self.placement().ok()??.range().clone();
         slice_at(self.fit.bytes, &at)
+    }
+
+    /// The node of the hash tree behind its data.
+    pub(crate) fn verity(&self) -> Option<NodeRef<'f, 'a>> {
+        self.node.child(VERITY)
     }
 
     /// The hashes of its data.

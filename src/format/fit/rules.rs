@@ -121,5 +121,8 @@ rules! {
         "check it with veritysetup verify";
     pub(crate) DM_VERITY = "fit.dm_verity", Warning, "dm-verity",
         "the root file system cannot be checked: there is no digest",
-        "make it with mkimage 2026.10 or newer";
+        "make it with kimage fit or mkimage 2026.10 or newer, and the data behind the tree of nodes (`request.external`)";
+    pub(crate) DM_VERITY_TREE = "fit.dm_verity_tree", Error, "hash tree of dm-verity",
+        "the kernel fails to read the block, or does not set the device up at all",
+        "the data or the tree is damaged: copy it again, or make the FIT again";
 }

@@ -3,6 +3,8 @@
 //! Source: U-Boot's tools/image-host.c (`fit_config_get_hash_list`, `fit_image_write_sig`), boot/image-fit-sig.c, lib/rsa/rsa-sign.c
 //! (`rsa_add_verify_data`) and lib/ecdsa/ecdsa-libcrypto.c (`ecdsa_add_verify_data`).
 
+use super::cipher::CIPHER;
+use super::verity::VERITY;
 use super::{Error, FitLayout};
 use crate::bytes::{FieldError, count64, slice_at};
 use crate::format::fdt::{Dtb, InPlace, Node, NodeRef, Property, Tree};
@@ -205,13 +207,13 @@ pub(crate) fn with_key(
 }
 
 /// Hashes and the like of an image, which stand for its data; `None` when it has no hash.
-fn of_image(image: NodeRef<'_, '_>, with_verity: bool) -> Option<Vec<String>> {
+fn of_image(image: NodeRef<'_, '_>) -> Option<Vec<String>> {
     let path = image.path();
     let mut nodes = vec![path.clone()];
     nodes.extend(image.children().filter(|child| child.name().starts_with("hash")).map(|child| child.path()));
-    let extra = ["cipher", "dm-verity"];
-    let extra = extra.iter().filter(|name| with_verity || **name == "cipher");
-    let found = extra.filter(|name| image.child(name).is_some()).map(|name| format!("{path}/{name}"));
+    // mkimage before 2026.10 leaves the digest of a hash tree out, and makes none: what lacks it U-Boot from 2026.04 on refuses.
+    let extra = [CIPHER, VERITY].into_iter().filter(|name| image.child(name).is_some());
+    let found = extra.map(|name| format!("{path}/{name}"));
     (nodes.len() > 1).then(|| nodes.into_iter().chain(found).collect())
 }
 
@@ -237,7 +239,7 @@ pub(super) fn covered_by(signature: NodeRef<'_, '_>, layout: FitLayout) -> Resul
                     None => continue,
                 }
             };
-            let found = of_image(image, layout.signs_verity());
+            let found = of_image(image);
             nodes.extend(found.ok_or_else(|| unsigned(format!("covers {}, which has no hash", image.path())))?);
             count += 1;
         }
@@ -270,7 +272,7 @@ pub(crate) fn named<'t, 'a>(configuration: NodeRef<'t, 'a>) -> Vec<NodeRef<'t, '
 pub(crate) fn to_be_covered(configuration: NodeRef<'_, '_>) -> Result<HashSet<String>, String> {
     let mut nodes = HashSet::from(["/".to_owned(), configuration.path()]);
     for image in named(configuration) {
-        nodes.extend(of_image(image, true).ok_or_else(|| image.path())?);
+        nodes.extend(of_image(image).ok_or_else(|| image.path())?);
     }
     Ok(nodes)
 }

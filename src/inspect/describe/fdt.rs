@@ -5,6 +5,7 @@ use crate::bytes::{FieldError, len64, until_zero};
 use crate::format::Format;
 use crate::format::fdt::{self, Behind, Dtb, NodeRef, PropertyRef};
 use crate::format::fit::cipher::CIPHER;
+use crate::format::fit::verity::{self, Fault};
 use crate::format::fit::{Algorithm, Configuration, Fit, Image, Placement};
 use crate::inspect::{Fact, Kind, Row, Value, utc};
 use crate::layout::RegionKind;
@@ -67,6 +68,10 @@ pub(super) fn describe_fit(bytes: &[u8]) -> Result<Described, FieldError> {
     let signatures: Vec<Row> = signatures.filter(|node| node.property("algo").is_some()).map(signature_row).collect();
     if !signatures.is_empty() {
         facts.push(Fact::new("signatures", Value::Table(signatures)));
+    }
+    let trees = fit.images().filter_map(|image| verity_row(image, hashable)).collect::<Vec<Row>>();
+    if !trees.is_empty() {
+        described.facts.push(Fact::new("hash_trees", Value::Table(trees)));
     }
     let ciphers: Vec<Row> = fit.encrypted().map(cipher_row).collect();
     if !ciphers.is_empty() {
@@ -159,6 +164,35 @@ fn hash_rows(image: Image<'_, '_>, hashable: bool) -> Vec<Row> {
         ])
     });
     rows.collect()
+}
+
+/// The hash tree of an image, and whether it is that of the data.
+fn verity_row(image: Image<'_, '_>, hashable: bool) -> Option<Row> {
+    let node = image.verity()?;
+    let mut row = vec![("image", image.name().into())];
+    row.extend(node.property("algo").and_then(|it| it.string()).map(|algo| ("algo", algo.into())));
+    for (name, property) in [
+        ("data_block_size", "data-block-size"),
+        ("hash_block_size", "hash-block-size"),
+        ("data_blocks", "num-data-blocks"),
+        ("hash_start_block", "hash-start-block"),
+    ] {
+        row.extend(node.property(property).and_then(|it| it.number()).map(|number| (name, Value::Number(number))));
+    }
+    for name in ["digest", "salt"] {
+        row.extend(node.property(name).map(|it| (name, Value::Bytes(it.value.to_vec()))));
+    }
+    let check = match image.data().filter(|_| hashable) {
+        _ if node.property("digest").is_none() => "no digest",
+        None => "not checked",
+        Some(data) => match verity::check_node(node, data) {
+            Ok(()) => "right",
+            Err(Fault::Unknown(_)) => "not checked: unknown algorithm",
+            Err(Fault::Wrong(_)) => "wrong",
+        },
+    };
+    row.push(("check", check.into()));
+    Some(Row(row))
 }
 
 fn cipher_row(image: Image<'_, '_>) -> Row {

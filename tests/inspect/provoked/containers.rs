@@ -145,13 +145,15 @@ fn fits() {
         }),
     );
     breaks("fit.dm_verity", &whole, &fit(|parts| parts.kernel.children.push(Node::new("dm-verity"))));
-    breaks(
-        "fit.dm_verity_digest",
-        &whole,
-        &fit(|parts| {
-            parts.kernel.children.push(Node::new("dm-verity").with(Property::bytes("digest", vec![1; 32])));
-        }),
-    );
+    let tree = |algo: &'static str| {
+        let node = Node::new("dm-verity").with(Property::string("algo", algo)).with(Property::bytes("salt", vec![1]));
+        let node = node.with(Property::bytes("digest", vec![1; 32])).with(Property::u32("num-data-blocks", 1));
+        ["hash-start-block", "data-block-size", "hash-block-size"].into_iter().fold(node, |node, name| {
+            node.with(Property::u32(name, if name.starts_with("hash-start") { 1 } else { 512 }))
+        })
+    };
+    breaks("fit.dm_verity_digest", &whole, &fit(|parts| parts.kernel.children.push(tree("blake2b-512"))));
+    breaks("fit.dm_verity_tree", &whole, &fit(|parts| parts.kernel.children.push(tree("sha256"))));
     // External data of one image inside of the other's.
     let external = |from: u32| {
         let mut file = fit(|parts| {
