@@ -14,7 +14,7 @@ use crate::format::bzimage::{BzImage, Setup, joined};
 use crate::format::disk::fat::{self, Layout, Shape};
 use crate::format::disk::gpt::{self, Partition};
 use crate::format::disk::iso::{self, Disc};
-use crate::format::disk::{BLOCK, Error, File, SECTOR, Tree};
+use crate::format::disk::{BLOCK, Error, FLOPPY_LOADER, File, SECTOR, Tree};
 use crate::format::pe::{Pe, removable_name};
 use crate::format::{Format, header_arch};
 use crate::layout::{Plan, RegionKind, Reserver, usize_or_max};
@@ -75,7 +75,7 @@ const LOADER_AT: u64 = 64;
 /// Room for what firmware writes.
 const FREE: u64 = 1 << 20;
 /// The names on a floppy.
-const FLOPPY_NAMES: [&str; 3] = ["LOADER.SYS", "VMLINUZ", "INITRD"];
+const FLOPPY_NAMES: [&str; 3] = [FLOPPY_LOADER, "VMLINUZ", "INITRD"];
 
 /// A disk from which a machine starts one of these kernels.
 ///
@@ -385,7 +385,7 @@ impl<'a> Contents<'a> {
         let shape = match (kind, size) {
             (DiskKind::Floppy144, _) => Shape::FLOPPY,
             (DiskKind::Esp | DiskKind::Gpt, Some(size)) => {
-                Shape::of_size(size.saturating_sub(behind), &self.files, &tree)?
+                Shape::of_size(size.saturating_sub(behind), &self.files, &tree).map_err(|error| error.around(behind))?
             }
             (DiskKind::Esp | DiskKind::Gpt, None) => Shape::for_files(&self.files, &tree, FREE)?,
             _ => Shape::for_files(&self.files, &tree, 0)?,

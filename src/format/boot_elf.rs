@@ -223,10 +223,12 @@ impl<'a> BootElf<'a> {
             }
         };
         let found = slice(self.elf, 0, self.image.start).unwrap_or_default();
-        let is_patched = |at: u64| wanted.patches.iter().any(|patch| (patch.offset..patch.offset + 4).contains(&at));
+        let mut head: Vec<Range<u64>> =
+            wanted.patches.iter().map(|patch| patch.offset..patch.offset + 4).chain([0..HEADERS]).collect();
+        head.extend(multiboot_headers(&wanted.bytes).into_iter().flatten());
         let differs = |in_code: bool| {
             let pairs = (0_u64..).zip(found.iter().zip(&wanted.bytes));
-            let mut parts = pairs.filter(|(at, _)| (*at >= HEADERS && !is_patched(*at)) == in_code);
+            let mut parts = pairs.filter(|(at, _)| !head.iter().any(|part| part.contains(at)) == in_code);
             parts.find(|(_, (found, wanted))| found != wanted).map(|(at, _)| at)
         };
         let code = differs(true).or((found.len() != wanted.bytes.len()).then_some(HEADERS));
@@ -235,7 +237,17 @@ impl<'a> BootElf<'a> {
         if code.is_none() {
             let at = differs(false);
             let memory = format!("ways in and bzImage for {:#x} to {:#x}", wanted.memory.start, wanted.memory.end);
-            checks.expect(&HEAD, at, at.is_none(), "another address", memory);
+            checks.expect(&HEAD, at, at.is_none(), "another header or address", memory);
+        } else {
+            // By their own sums.
+            let has_both = multiboot_headers(found).iter().all(Option::is_some);
+            checks.expect(
+                &HEAD,
+                HEADERS,
+                has_both,
+                "a Multiboot header that is none",
+                "those of Multiboot and Multiboot2",
+            );
         }
         checks
     }
@@ -266,6 +278,17 @@ pub(crate) fn multiboot2_header(bytes: &[u8]) -> Option<u64> {
     let words = (0..4).map(|index| Cursor::little(bytes).u32("Multiboot2 header", found + 4 * index));
     let sum = words.map(|word| word.unwrap_or(0)).fold(0, u32::wrapping_add);
     (sum == 0).then_some(found)
+}
+
+/// The headers of both, where they are whole: the first has its addresses, the second says how long it is.
+fn multiboot_headers(bytes: &[u8]) -> [Option<Range<u64>>; 2] {
+    const LEN: u64 = 32;
+    let first = multiboot_header(bytes).map(|at| at..at + LEN);
+    let second = multiboot2_header(bytes).and_then(|at| {
+        let len = Cursor::little(bytes).u32("header_length", at + 8).ok()?;
+        Some(at..at.saturating_add(len.into()))
+    });
+    [first, second]
 }
 
 /// The first place of three such words.

@@ -96,7 +96,7 @@ fn verified_boot_1(bytes: &[u8]) -> Option<u64> {
 
 /// Has it a partition table of the PC's BIOS: its mark, and four entries of which each is bootable or not and one is used
 /// (UEFI specification 2.10, section 5.2.1)?
-fn is_partitioned(bytes: &[u8]) -> bool {
+pub(crate) fn is_partitioned(bytes: &[u8]) -> bool {
     let entries = slice(bytes, 446, 64).unwrap_or_default().chunks_exact(16);
     slice(bytes, 510, 2) == Some(&[0x55, 0xaa])
         && entries.clone().all(|entry| matches!(entry.first(), Some(0 | 0x80)))

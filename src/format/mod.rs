@@ -142,6 +142,8 @@ pub enum Format {
     Cpio,
     /// What a kernel's build exports to modules.
     Symvers,
+    /// A disk, CD or floppy: a partition table, a FAT, an ISO 9660 file system.
+    Disk,
     /// A bare compressed stream.
     Compressed(Codec),
 }
@@ -182,6 +184,8 @@ impl Format {
         } else if pe::Pe::detect(bytes) {
             let is_uki = pe::Pe::parse(bytes).is_ok_and(|pe| pe.section(uki::LINUX).is_some());
             Some(if is_uki { Format::Uki } else { Format::Pe })
+        } else if disk::detect(bytes) {
+            Some(Format::Disk)
         } else {
             Codec::detect(bytes).map(Format::Compressed)
         }
@@ -221,6 +225,7 @@ impl Format {
             Format::ChromeOs => ("chromeos", "a Chrome OS kernel partition"),
             Format::Cpio => ("cpio", "a cpio archive"),
             Format::Symvers => ("symvers", "a Module.symvers"),
+            Format::Disk => ("disk", "a disk image"),
             Format::Compressed(codec) => ("compressed", codec.file()),
         }
     }

@@ -22,6 +22,7 @@ pub mod map;
 mod opened;
 mod packed;
 pub(crate) mod rules;
+mod stored;
 mod symbols;
 pub mod verify;
 
@@ -31,6 +32,7 @@ pub use fact::{Fact, Facts, Row, Value};
 pub use opened::{FactFound, Opened, open};
 pub use packed::PackedKernel;
 pub(crate) use rules::RULES;
+pub use stored::StoredFile;
 pub use symbols::{SymbolSource, WithSymbols};
 
 use crate::codec;

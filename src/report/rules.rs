@@ -3,7 +3,9 @@
 use super::Style;
 use super::style::clean;
 use crate::finding::{Rule, rules};
-use crate::format::{android, boot_elf, bzimage, dts, fdt, fit, image64, pe, trx, uimage, zboot, zimage, zimage_stub};
+use crate::format::{
+    android, boot_elf, bzimage, disk, dts, fdt, fit, image64, pe, trx, uimage, zboot, zimage, zimage_stub,
+};
 use crate::{assemble, doctor, inspect, kbuild, lint, payload};
 use serde::Serialize;
 use std::io::{self, Write};
@@ -43,7 +45,14 @@ pub fn rules() -> impl Iterator<Item = &'static Rule> {
     ];
     let making = [payload::search::RULES, kbuild::RULES, assemble::RULES];
     let looking = [inspect::RULES, lint::RULES, doctor::RULES, RULES];
-    formats.into_iter().chain(making).chain(inspect::verify::RULES.iter().copied()).chain(looking).flatten().copied()
+    formats
+        .into_iter()
+        .chain(disk::RULES)
+        .chain(making)
+        .chain(inspect::verify::RULES.iter().copied())
+        .chain(looking)
+        .flatten()
+        .copied()
 }
 
 #[derive(Serialize)]

@@ -68,6 +68,23 @@ impl DiskLoader {
         Ok(DiskLoader { sector, loader, lba_at, parameters_at })
     }
 
+    /// What our loader loads, if a boot sector of ours is at `at` of a disk and names it there; and where it says so.
+    pub(crate) fn loaded(disk: &[u8], at: u64) -> Option<(u64, Loaded)> {
+        let ours = DiskLoader::new(&[], 0, 0).ok()?;
+        let word = |at: u64| -> Option<u64> { Some(u32::from_le_bytes(*slice(disk, at, 4)?.first_chunk()?).into()) };
+        let loader = word(at.checked_add(ours.lba_at)?)?.checked_mul(SECTOR)?;
+        let parameters = loader.checked_add(ours.parameters_at)?;
+        let magic = parameters.checked_sub(len64(MAGIC))?;
+        if slice(disk, magic, len64(MAGIC)) != Some(MAGIC) {
+            return None;
+        }
+        let word = |index: u64| u32::try_from(word(parameters + 4 * index)?).ok();
+        let kernel = (word(0)?, word(1)?);
+        let initrd = (word(4)?, word(5)?);
+        let (setup, memory_end, initrd_max) = (word(2)?, word(3)?, word(6)?);
+        Some((parameters, Loaded { kernel, setup, memory_end, initrd, initrd_max }))
+    }
+
     /// Bytes of the loader, whole sectors.
     pub(crate) fn len(&self) -> u64 {
         len64(&self.loader)

@@ -173,7 +173,16 @@ fn verify_holds_it_to_its_places() {
         let whole = rules(&file);
         let note = memchr::memmem::find(&file, b"Xen\0").unwrap() + 4;
         let parameters = memchr::memmem::find(&file, b"kimage\0L").unwrap();
+        let multiboot2 = memchr::memmem::find(&file, &0xe852_50d6_u32.to_le_bytes()).unwrap();
         for (at, rule) in [
+            // Magic numbers, flags, sums and a tag of the Multiboot headers.
+            (START, "elf.boot_head"),
+            (START + 5, "elf.boot_head"),
+            (START + 11, "elf.boot_head"),
+            (multiboot2, "elf.boot_head"),
+            (multiboot2 + 5, "elf.boot_head"),
+            (multiboot2 + 12, "elf.boot_head"),
+            (multiboot2 + 16, "elf.boot_head"),
             (START + 12, "elf.boot_head"),
             (START + 24, "elf.boot_head"),
             (note, "elf.boot_head"),
@@ -186,7 +195,11 @@ fn verify_holds_it_to_its_places() {
             let added: Vec<&str> = rules(&changed).difference(&whole).copied().collect();
             assert_eq!(added, [rule], "{at:#x}");
         }
-        assert_eq!(whole.len(), rules(&file).len());
+        // Code of another version, and a header whose sum is wrong.
+        let mut other = file.clone();
+        [START + 0x800, START + 5].iter().for_each(|at| other[*at] ^= 0x10);
+        let added: Vec<&str> = rules(&other).difference(&whole).copied().collect();
+        assert_eq!(added, ["elf.boot_head", "elf.boot_program"]);
         assert!(!whole.iter().any(|rule| rule.starts_with("elf.boot")), "{whole:?}");
     }
 }

@@ -202,7 +202,7 @@ fn refused() {
     let colon = format!("a:b={text}");
     for (options, words) in [
         (&[tiny, "--kind", "floppy144", "--initrd", large][..], &["need 2", "has 1457664", "with xz"][..]),
-        (&[tiny, "--kind", "esp", "--size", "100K"], &["do not fit", "--size"]),
+        (&[tiny, "--kind", "esp", "--size", "1K"], &["a disk of 1024 bytes is too small", "--size"]),
         (&[arm64, "--kind", "esp", "--cmdline", "quiet"], &["without command line and RAM disk", "--loader"]),
         (&[arm64, "--kind", "floppy144"], &["a BIOS starts x86 kernels alone"]),
         (&[tiny, tiny, "--kind", "gpt"], &["there is another for this CPU", "--loader"]),
@@ -225,6 +225,105 @@ fn refused() {
     let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(json["image"]["efi"], serde_json::json!(["BOOTX64.EFI", "BOOTAA64.EFI"]));
     assert_eq!(json["image"]["bios"], false);
+}
+
+/// What a message says that is needed is what is needed.
+#[test]
+fn too_small() {
+    let dir = tempdir();
+    let tiny = testdata("tiny/kernel");
+    let with = |kind: &str, size: &str| {
+        let mut command = kimage();
+        command.arg("disk").arg(&tiny).args(["--kind", kind, "--size", size, "-o"]).arg(dir.path().join("disk"));
+        run(&mut command)
+    };
+    for kind in ["esp", "gpt"] {
+        for size in ["0", "1K", "100K"] {
+            let said = stderr(&with(kind, size));
+            let need: u64 = said.split("needs ").nth(1).unwrap().split_whitespace().next().unwrap().parse().unwrap();
+            let right = with(kind, &need.to_string());
+            assert!(right.status.success(), "{kind} {size}: {said}{}", stderr(&right));
+            assert_eq!(fs::metadata(dir.path().join("disk")).unwrap().len(), need);
+            let less = with(kind, &(need - 4096).to_string());
+            assert_eq!(less.status.code(), Some(1), "{kind} {size}");
+        }
+    }
+}
+
+/// Files come out by their paths, alone and all; what is no path, or leads out of the folder, does not.
+#[test]
+fn files_come_out() {
+    let dir = tempdir();
+    let files = folder(dir.path());
+    for kind in KINDS {
+        let disk = disk(dir.path(), kind, &["--kind", kind, "--add", files.to_str().unwrap()]);
+        let verify = run_ok(kimage().arg("verify").arg(&disk));
+        assert!(stdout(&verify).contains(": good"), "{kind}: {}", stdout(&verify));
+        let out = run_ok(kimage().arg("extract").arg(&disk).arg("/docs/Deep er/x/LAST.TXT"));
+        assert_same(kind, &out.stdout, &noise(70_000, 9));
+        let out = run_ok(kimage().arg("extract").arg(&disk).arg("DOCS/deep er/X/last.txt"));
+        assert_same(kind, &out.stdout, &noise(70_000, 9));
+        assert!(run_ok(kimage().arg("extract").arg(&disk).arg("/docs/empty")).stdout.is_empty());
+        let all = dir.path().join(format!("{kind}.all"));
+        run_ok(kimage().arg("extract").arg(&disk).arg("--all").arg(&all));
+        same_files(&files.join("docs"), &all.join("files/docs"), kind);
+        let none = run(kimage().arg("extract").arg(&disk).arg("/nothing"));
+        assert_eq!(none.status.code(), Some(1));
+        assert!(stderr(&none).contains("there is no file /nothing; it has 6"), "{}", stderr(&none));
+        let listed = stdout(&run_ok(kimage().arg("extract").arg(&disk)));
+        assert!(listed.contains("/docs/Deep er/x/LAST.TXT") && listed.contains("vmlinux "), "{listed}");
+    }
+    // The name is another, which leads out.
+    let disk = dir.path().join("esp");
+    let mut bytes = read(&disk);
+    let at = memchr::memmem::find(&bytes, b"LAST    TXT").unwrap();
+    bytes[at..at + 11].copy_from_slice(b"A/../../X  ");
+    let hostile = put(dir.path(), "hostile", &bytes);
+    let all = dir.path().join("hostile.all");
+    let output = run(kimage().arg("extract").arg(&hostile).arg("--all").arg(&all));
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("no path of a file inside of a folder"), "{}", stderr(&output));
+    // A link in place of a folder.
+    std::os::unix::fs::symlink(dir.path(), dir.path().join("link")).unwrap();
+    let all = dir.path().join("linked.all");
+    fs::create_dir(&all).unwrap();
+    std::os::unix::fs::symlink(dir.path(), all.join("files")).unwrap();
+    let output = run(kimage().arg("extract").arg(&disk).arg("--all").arg(&all));
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("is in the way and is not a folder"), "{}", stderr(&output));
+    assert!(!dir.path().join("EFI").exists());
+}
+
+/// A CD as distributions have it: a FAT for UEFI firmware beside Rock Ridge's names, deep and long.
+#[test]
+fn a_cd_of_another_program() {
+    let tools = [("xorriso", "xorriso"), ("mkfs.vfat", "dosfstools"), ("mcopy", "mtools")];
+    let [Some(xorriso), Some(mkfs), Some(mcopy)] = tools.map(|(name, package)| tool(name, package)) else { return };
+    let dir = tempdir();
+    let root = folder(dir.path());
+    let deep = root.join("1/2/3/4/5/6/7/8/9");
+    fs::create_dir_all(&deep).unwrap();
+    let long = "a name that has very many characters ".repeat(6);
+    fs::write(deep.join(long.trim_end()), "deep").unwrap();
+    std::os::unix::fs::symlink("docs", root.join("link")).unwrap();
+    let kernel = make(dir.path(), "bzImage", "bzimage", &[&testdata("tiny/kernel")], &[]);
+    let fat = dir.path().join("fat");
+    fs::File::create(&fat).unwrap().set_len(1440 << 10).unwrap();
+    run_ok(Command::new(mkfs).arg(&fat));
+    run_ok(Command::new(mcopy).arg("-i").arg(&fat).arg(&kernel).arg("::BOOTX64.EFI"));
+    fs::copy(&fat, root.join("efi.img")).unwrap();
+    let cd = dir.path().join("cd");
+    let mut command = Command::new(xorriso);
+    command.args(["-as", "mkisofs", "-quiet", "-r", "-e", "efi.img", "-no-emul-boot", "-isohybrid-gpt-basdat", "-o"]);
+    run_ok(command.arg(&cd).arg(&root));
+    let verify = run_ok(kimage().arg("verify").arg(&cd));
+    assert!(stdout(&verify).contains(": good"), "{}", stdout(&verify));
+    let path = format!("/1/2/3/4/5/6/7/8/9/{}", long.trim_end());
+    assert_eq!(run_ok(kimage().arg("extract").arg(&cd).arg(path)).stdout, b"deep");
+    assert_same("kernel", &run_ok(kimage().arg("extract").arg(&cd).arg("/2:BOOTX64.EFI")).stdout, &read(&kernel));
+    let all = dir.path().join("all");
+    run_ok(kimage().arg("extract").arg(&cd).arg("--all").arg(&all));
+    same_files(&root.join("docs"), &all.join("files/docs"), "CD");
 }
 
 /// The headers of a program for UEFI on arm64.

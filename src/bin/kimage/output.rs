@@ -86,9 +86,10 @@ impl Output<'_> {
     }
 
     /// As [`Output::write`], to `name` in a folder that is held open; the path is for messages and for who waits for the file.
-    pub(crate) fn write_into(&self, folder: &Folder, name: &str, bytes: &[u8]) -> Result<()> {
-        let write = |out: &mut dyn Sink| Ok(out.write_all(bytes)?);
-        let written = folder.entry(name).and_then(|place| self.write_at(&place, bytes.len() as u64, write));
+    pub(crate) fn write_into(&self, folder: &Folder, name: &str, pieces: &[&[u8]]) -> Result<()> {
+        let write = |out: &mut dyn Sink| Ok(pieces.iter().try_for_each(|piece| out.write_all(piece))?);
+        let len = pieces.iter().map(|piece| piece.len() as u64).sum();
+        let written = folder.entry(name).and_then(|place| self.write_at(&place, len, write));
         written.with_context(|| self.name())?;
         crate::depfile::written(self.path);
         Ok(())

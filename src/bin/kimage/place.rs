@@ -172,6 +172,18 @@ impl Folder {
         Ok(Folder(Arc::new(folder)))
     }
 
+    /// A folder in it, made if it is not there; a link to one is in the way.
+    pub(crate) fn folder(&self, name: &str) -> Result<Folder> {
+        match rustix::fs::mkdirat(&self.0, name, Mode::from_raw_mode(0o777)) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(error) => return Err(error).context("the folder cannot be made"),
+        }
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let folder = rustix::fs::openat(&self.0, name, flags, Mode::empty());
+        let folder = folder.context("is in the way and is not a folder; remove it, or name another folder")?;
+        Ok(Folder(Arc::new(folder)))
+    }
+
     /// A file of the folder, or one that is not there yet; what else has the name is in the way.
     pub(crate) fn entry(&self, name: &str) -> Result<Place> {
         let (folder, name) = (Arc::clone(&self.0), OsString::from(name));

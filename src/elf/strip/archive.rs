@@ -6,7 +6,6 @@ use super::super::symbols::SymbolTable;
 use super::super::{Elf, Result};
 use super::model::cannot;
 use super::{StripOptions, strip};
-use crate::arch::Arch;
 use crate::bytes::len64;
 use crate::layout::{Plan, RegionKind, Reserver};
 use object::archive::{MAGIC, TERMINATOR};
@@ -41,11 +40,10 @@ pub(crate) fn strip_archive<'a>(bytes: &'a [u8], options: &StripOptions) -> Resu
         return Err(cannot("it is an archive of a form that strip does not write", help));
     }
     let (mut members, mut long_names) = (Vec::new(), Vec::new());
-    let mut has_mips64 = false;
     for member in archive.members() {
         let member = member.map_err(|error| cannot(format!("the archive is damaged: {error}"), help))?;
         let name = String::from_utf8_lossy(member.name()).into_owned();
-        let made = one(bytes, &member, options, &mut has_mips64).map_err(|error| match error {
+        let made = one(bytes, &member, options).map_err(|error| match error {
             super::super::Error::CannotStrip { why, help } => cannot(format!("{name}: {why}"), help),
             other => other,
         })?;
@@ -61,12 +59,6 @@ pub(crate) fn strip_archive<'a>(bytes: &'a [u8], options: &StripOptions) -> Resu
         members.push(Member { name: stored, plan, symbols });
     }
     let has_table = archive.symbols().ok().flatten().is_some() && !members.is_empty();
-    if has_table && has_mips64 {
-        return Err(cannot(
-            "it has a symbol table of 64-bit MIPS, which one strip writes in 32 bits and another in 64",
-            help,
-        ));
-    }
     let too_large = || cannot("it does not fit 4 GiB", help);
     let mut out = Reserver::new();
     out.bytes(&MAGIC[..])?;
@@ -107,12 +99,7 @@ pub(crate) fn strip_archive<'a>(bytes: &'a [u8], options: &StripOptions) -> Resu
 }
 
 /// A member, stripped, and the symbols that it has for others.
-fn one<'a>(
-    bytes: &'a [u8],
-    member: &ArchiveMember<'a>,
-    options: &StripOptions,
-    has_mips64: &mut bool,
-) -> Result<(Plan<'a>, Vec<Vec<u8>>)> {
+fn one<'a>(bytes: &'a [u8], member: &ArchiveMember<'a>, options: &StripOptions) -> Result<(Plan<'a>, Vec<Vec<u8>>)> {
     let odd = |why: &'static str| cannot(why, "take it out of the archive, or use strip");
     if member.name().is_empty() || member.name().contains(&b'/') || !member.name().is_ascii() {
         return Err(odd("its name is none of a file"));
@@ -122,7 +109,6 @@ fn one<'a>(
         return Err(odd("it is no ELF file"));
     }
     let elf = Elf::parse(data)?;
-    *has_mips64 |= elf.arch() == Some(Arch::Mips64);
     let plan = strip(&elf, options)?;
     let stripped = plan.bytes();
     let elf = Elf::parse(&stripped)?;

@@ -4,14 +4,16 @@ use super::super::raw::{
     PT_TLS, SHF_GROUP, SHF_INFO_LINK, SHF_TLS, SHT_DYNSYM, SHT_FINI_ARRAY, SHT_GROUP, SHT_INIT_ARRAY, SHT_LOOS,
     SHT_NOTE, SHT_NULL, SHT_PREINIT_ARRAY, SHT_REL, SHT_RELA, SHT_STRTAB, SHT_SYMTAB, SHT_SYMTAB_SHNDX,
 };
-use super::super::{Elf, Kind, PT_LOAD, RemoveList, Result, SHF_ALLOC, Section, Segment};
+use super::super::{Elf, Kind, PT_LOAD, Result, SHF_ALLOC, Section, Segment};
+use super::StripOptions;
 use super::groups::Group;
 use super::model::{OutputSection, Sections, cannot, covers, is_of_the_linker};
 use crate::elf::SHT_NOBITS;
 use crate::elf::flatten::paddrs_are_unset;
 
 /// Which sections stay.
-pub(super) fn sections<'a>(elf: &Elf<'a>, remove: &RemoveList, groups: &[Group<'a>]) -> Result<Sections<'a>> {
+pub(super) fn sections<'a>(elf: &Elf<'a>, options: &StripOptions, groups: &[Group<'a>]) -> Result<Sections<'a>> {
+    let remove = &options.remove;
     let symtab = elf.sections().iter().position(|section| section.kind == SHT_SYMTAB);
     let unset = paddrs_are_unset(elf);
     let mut kept = Vec::new();
@@ -36,6 +38,9 @@ pub(super) fn sections<'a>(elf: &Elf<'a>, remove: &RemoveList, groups: &[Group<'
         }
         if elf.kind() == Kind::Relocatable {
             check_object_section(&section)?;
+            if options.unneeded {
+                check_attributes(elf, old, &section)?;
+            }
         }
         if let Some(place) = places.get_mut(old) {
             *place = Some(kept.len());
@@ -64,8 +69,6 @@ fn check_object_section(section: &Section<'_>) -> Result<()> {
         "is named like relocations, or has some of another kind"
     } else if is_mistyped {
         "is of another kind than its name says"
-    } else if section.kind == SHT_NOTE && section.name.starts_with(b".gnu.build.attributes") {
-        "has build attributes, which strip would merge"
     } else if section.name.starts_with(b".stab") {
         "has debug information of the old kind, stabs"
     } else if section.kind >= SHT_LOOS && section.info != 0 {
@@ -76,6 +79,18 @@ fn check_object_section(section: &Section<'_>) -> Result<()> {
         return Ok(());
     };
     Err(cannot(format!("section {} {why}", section.name()), "use objcopy for this file"))
+}
+
+/// Of build attributes, `strip --strip-unneeded` puts several notes together, but for those that relocations fill in
+/// (binutils/objcopy.c, `merge_gnu_build_notes`), as in all that a compiler wrote.
+fn check_attributes(elf: &Elf<'_>, old: usize, section: &Section<'_>) -> Result<()> {
+    let is_about = |relocs: &Section<'_>| relocs.size > 0 && usize::try_from(relocs.info) == Ok(old);
+    let mut relocs = elf.sections().iter().filter(|section| matches!(section.kind, SHT_REL | SHT_RELA));
+    if section.kind != SHT_NOTE || !section.name.starts_with(b".gnu.build.attributes") || relocs.any(is_about) {
+        return Ok(());
+    }
+    let why = format!("section {} has build attributes without relocations, which strip would merge", section.name());
+    Err(cannot(why, "use strip for this file, or leave out debug sections alone (`request.debug_only`)"))
 }
 
 /// The sections in the order in which BFD makes them its own, and objcopy writes them: that of the table, but a string

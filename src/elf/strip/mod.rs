@@ -99,7 +99,7 @@ pub fn strip<'a>(elf: &Elf<'a>, options: &StripOptions) -> Result<Plan<'a>> {
         return Err(cannot(why, "give the program that it belongs to"));
     }
     let groups = groups(elf)?;
-    let mut kept = keep::sections(elf, &options.remove, &groups)?;
+    let mut kept = keep::sections(elf, options, &groups)?;
     let mut maps = segments::maps(elf, &kept)?;
     let header_end = headers_end(elf, maps.len());
     let relocs = if options.debug_only { symbols::reloc_sections(elf, &kept)? } else { Vec::new() };

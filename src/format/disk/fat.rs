@@ -1,9 +1,9 @@
-//! FAT12, FAT16 and FAT32: a new file system with files in it, each in one piece; and where the files of any are.
+//! FAT12, FAT16 and FAT32: a new file system with files in it, each in one piece. [`super::fat_read`] reads any.
 //!
 //! Source: Microsoft, "FAT: General Overview of On-Disk Format", version 1.03 (names of fields as there).
 
 use super::{BOOT_MARK, Entry, Error, File, SECTOR, Tree, count, low8, low16, low32, put};
-use crate::bytes::{Cursor, Field, len64, offset_of, slice, utc_fields};
+use crate::bytes::{Field, len64, offset_of, utc_fields};
 use crate::layout::{Plan, RegionKind, Reserver};
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -32,13 +32,13 @@ pub(crate) const FIELDS: &[Field] = &[
 const TAIL: u64 = 36;
 const TAIL_32: u64 = 64;
 /// Bytes of an entry of a folder.
-const ENTRY: u64 = 32;
+pub(super) const ENTRY: u64 = 32;
 /// UTF-16 units of a long name in one entry.
-const UNITS: usize = 13;
-const FOLDER: u8 = 0x10;
+pub(super) const UNITS: usize = 13;
+pub(super) const FOLDER: u8 = 0x10;
 const ARCHIVE: u8 = 0x20;
-const LABEL: u8 = 0x08;
-const LONG_NAME: u8 = 0x0f;
+pub(super) const LABEL: u8 = 0x08;
+pub(super) const LONG_NAME: u8 = 0x0f;
 /// A file ends here.
 const END: u32 = 0x0fff_ffff;
 /// FAT32: the sectors of the second boot sector, and of the counts of free clusters.
@@ -150,23 +150,26 @@ impl Shape {
     /// # Errors
     /// [`Error::Full`] when they do not fit.
     pub(crate) fn of_size(total: u64, files: &[File<'_>], tree: &Tree) -> Result<Shape, Error> {
-        const HELP: &str = "give a larger `request.size`, or none: then it is as large as the files need";
         let total = total.min(u32::MAX.into());
-        for (bits, cluster) in CHOICES {
-            // The tables for more clusters than there will be.
-            let mut shape = Shape::with(bits, cluster, total / cluster);
-            shape.total = total;
-            let (least, most) = bits.clusters();
-            if (least..=most).contains(&shape.clusters()) {
-                let (need, have) = (Self::need(files, tree, bits, cluster), shape.clusters());
-                if need > have {
-                    let bytes = cluster * SECTOR;
-                    return Err(Error::Full { what: "disk", need: need * bytes, have: have * bytes, help: HELP });
-                }
-                return Ok(shape);
-            }
+        let of = |total: u64| {
+            let shapes = CHOICES.into_iter().map(|(bits, cluster)| {
+                // The tables for more clusters than there will be.
+                (bits, Shape { total, ..Shape::with(bits, cluster, total / cluster) })
+            });
+            let is_one = |(bits, shape): &(Bits, Shape)| {
+                let (least, most) = bits.clusters();
+                (least..=most).contains(&shape.clusters())
+            };
+            let (bits, shape) = shapes.into_iter().find(is_one)?;
+            (Self::need(files, tree, bits, shape.cluster) <= shape.clusters()).then_some(shape)
+        };
+        if let Some(shape) = of(total) {
+            return Ok(shape);
         }
-        Err(Error::Full { what: "disk", need: SECTOR, have: 0, help: HELP })
+        // Its tables may need a sector or two more than those of the smallest.
+        let least = Self::for_files(files, tree, 0)?.total;
+        let need = (least..=u32::MAX.into()).find(|total| of(*total).is_some()).unwrap_or(least);
+        Err(Error::Small { need: need * SECTOR, have: total * SECTOR })
     }
 
     fn with(bits: Bits, cluster: u64, clusters: u64) -> Shape {
@@ -493,7 +496,7 @@ fn folder(layout: &Layout, tree: &Tree, index: usize, time: u32) -> Vec<u8> {
         out.extend(entry(b"..         ", FOLDER, parent, 0, time));
     }
     for ((_, what), name) in folder.entries.iter().zip(short_names(folder)) {
-        let sum = name.short.iter().fold(0_u8, |sum, byte| sum.rotate_right(1).wrapping_add(*byte));
+        let sum = short_sum(&name.short);
         for (number, units) in name.long.iter().enumerate().rev() {
             let last = if number + 1 == name.long.len() { 0x40 } else { 0 };
             let bytes: Vec<u8> = units.iter().flat_map(|unit| unit.to_le_bytes()).collect();
@@ -511,6 +514,11 @@ fn folder(layout: &Layout, tree: &Tree, index: usize, time: u32) -> Vec<u8> {
     out
 }
 
+/// What each piece of a long name has of the short one.
+pub(super) fn short_sum(name: &[u8; 11]) -> u8 {
+    name.iter().fold(0_u8, |sum, byte| sum.rotate_right(1).wrapping_add(*byte))
+}
+
 /// An entry of a folder.
 fn entry(name: &[u8; 11], kind: u8, cluster: u64, len: u64, time: u32) -> [u8; 32] {
     let mut entry = [0; 32];
@@ -522,176 +530,4 @@ fn entry(name: &[u8; 11], kind: u8, cluster: u64, len: u64, time: u32) -> [u8; 3
     put(&mut entry, 22, &[time_low, time_high, date_low, date_high, low, lower]);
     put(&mut entry, 28, &low32(len).to_le_bytes());
     entry
-}
-
-/// A file of a file system that was read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Found {
-    /// Its path, as [`super::File::path`].
-    pub path: String,
-    /// Where its first byte is, from the start of the file system.
-    pub at: u64,
-    /// Bytes of it.
-    pub size: u64,
-    /// In how many pieces it lies; 0 where its clusters end too early.
-    pub pieces: u64,
-}
-
-/// A file system, read.
-#[derive(Debug)]
-pub(crate) struct Volume<'a> {
-    bytes: &'a [u8],
-    /// Bits of a cluster's number.
-    pub bits: Bits,
-    /// Bytes of a cluster.
-    cluster: u64,
-    clusters: u64,
-    /// Where the table, the root folder outside of clusters and the clusters are, in bytes.
-    table: u64,
-    root: Range<u64>,
-    data: u64,
-    root_cluster: u64,
-}
-
-impl<'a> Volume<'a> {
-    /// The file system that begins `bytes`, if its parameters agree with each other.
-    pub(crate) fn read(bytes: &'a [u8]) -> Option<Volume<'a>> {
-        let (at, mark) = BOOT_MARK;
-        let cursor = Cursor::little(bytes);
-        let get = |name: &'static str| -> Option<u64> {
-            let field = FIELDS.iter().find(|field| field.name == name)?;
-            Some(match field.width {
-                1 => cursor.u8(name, field.at).ok()?.into(),
-                2 => cursor.u16(name, field.at).ok()?.into(),
-                _ => cursor.u32(name, field.at).ok()?.into(),
-            })
-        };
-        let either = |short, long| get(short).filter(|value| *value > 0).or_else(|| get(long));
-        let sector = get("BPB_BytsPerSec").filter(|size| matches!(size, 512 | 1024 | 2048 | 4096))?;
-        let cluster = get("BPB_SecPerClus").filter(|count| count.is_power_of_two())?;
-        let (reserved, tables) = (get("BPB_RsvdSecCnt").filter(|count| *count > 0)?, get("BPB_NumFATs")?);
-        let total = either("BPB_TotSec16", "BPB_TotSec32")?;
-        let table = either("BPB_FATSz16", "BPB_FATSz32").filter(|size| *size > 0)?;
-        let root = reserved + tables * table;
-        let data = root + (get("BPB_RootEntCnt")? * ENTRY).div_ceil(sector);
-        let clusters = total.checked_sub(data)? / cluster;
-        if slice(bytes, at, len64(mark)) != Some(mark) || !(1..=2).contains(&tables) || clusters == 0 {
-            return None;
-        }
-        let bits = match clusters {
-            0..4085 => Bits::Twelve,
-            4085..65525 => Bits::Sixteen,
-            _ => Bits::ThirtyTwo,
-        };
-        let root_cluster = if bits == Bits::ThirtyTwo { get("BPB_RootClus")? } else { 0 };
-        let (table, root, data) = (reserved * sector, root * sector..data * sector, data * sector);
-        Some(Volume { bytes, bits, cluster: cluster * sector, clusters, table, root, data, root_cluster })
-    }
-
-    /// What the table says of a cluster: the next; `None` at the end.
-    fn next(&self, at: u64) -> Option<u64> {
-        let cursor = Cursor::little(self.bytes);
-        let next: u64 = match self.bits {
-            Bits::Twelve => {
-                let pair = cursor.u16("FAT", self.table + at + at / 2).ok()?;
-                u64::from(if at % 2 == 0 { pair & 0xfff } else { pair >> 4 })
-            }
-            Bits::Sixteen => cursor.u16("FAT", self.table + 2 * at).ok()?.into(),
-            Bits::ThirtyTwo => u64::from(cursor.u32("FAT", self.table + 4 * at).ok()? & 0x0fff_ffff),
-        };
-        (2..self.clusters + 2).contains(&next).then_some(next)
-    }
-
-    fn at(&self, cluster: u64) -> u64 {
-        self.data + cluster.saturating_sub(2).saturating_mul(self.cluster)
-    }
-
-    /// The files, up to `most` of them, and whether those are all.
-    pub(crate) fn files(&self, most: usize) -> (Vec<Found>, bool) {
-        /// What is looked at of the table in all, and the clusters of a folder.
-        const MOST_STEPS: u64 = 4 << 20;
-        const LARGEST: usize = 1 << 10;
-        let (mut found, mut steps, mut seen) = (Vec::new(), 0, BTreeSet::new());
-        let mut folders = vec![(String::new(), self.root_cluster)];
-        while let Some((path, first)) = folders.pop() {
-            let mut entries = Vec::new();
-            if first == 0 {
-                entries.extend_from_slice(crate::bytes::slice_at(self.bytes, &self.root).unwrap_or_default());
-            }
-            let mut cluster = Some(first).filter(|first| (2..self.clusters + 2).contains(first));
-            while let Some(at) = cluster.filter(|at| seen.insert(*at) && entries.len() < LARGEST * 2048) {
-                entries.extend_from_slice(slice(self.bytes, self.at(at), self.cluster).unwrap_or_default());
-                cluster = self.next(at);
-            }
-            for (name, kind, first, size) in names_of(&entries) {
-                let path = if path.is_empty() { name } else { format!("{path}/{name}") };
-                if kind & FOLDER != 0 {
-                    // The root is no folder of any.
-                    folders.extend((first != 0).then_some((path, first)));
-                    continue;
-                }
-                if found.len() == most || steps > MOST_STEPS {
-                    return (found, false);
-                }
-                let (mut at, mut pieces, mut left) = (first, u64::from(size > 0), size.div_ceil(self.cluster));
-                if size > 0 && !(2..self.clusters + 2).contains(&first) {
-                    (pieces, left) = (0, 0);
-                }
-                while left > 1 && steps <= MOST_STEPS {
-                    steps += 1;
-                    left -= 1;
-                    let Some(next) = self.next(at) else {
-                        pieces = 0;
-                        break;
-                    };
-                    pieces += u64::from(next != at + 1);
-                    at = next;
-                }
-                found.push(Found { path, at: if size == 0 { 0 } else { self.at(first) }, size, pieces });
-            }
-        }
-        (found, true)
-    }
-}
-
-/// The names in a folder, with kind, first cluster and size.
-fn names_of(entries: &[u8]) -> Vec<(String, u8, u64, u64)> {
-    let (mut found, mut long) = (Vec::new(), Vec::new());
-    for entry in entries.chunks_exact(32) {
-        let (Some((short, _)), Some(kind)) = (entry.split_first_chunk::<11>(), entry.get(11)) else { break };
-        match short.first() {
-            Some(0) => break,
-            Some(0xe5) => {
-                long.clear();
-                continue;
-            }
-            _ => {}
-        }
-        if *kind & 0x3f == LONG_NAME {
-            let units = [1..11, 14..26, 28..32].map(|part| entry.get(part).unwrap_or_default()).concat();
-            let units =
-                units.chunks_exact(2).map(|unit| unit.iter().rev().fold(0, |all, byte| all << 8 | u16::from(*byte)));
-            // The last piece of a name stands first.
-            let units: Vec<u16> = units.take_while(|unit| *unit != 0 && *unit != 0xffff).collect();
-            long.splice(0..0, units);
-            long.truncate(20 * UNITS);
-            continue;
-        }
-        let name = std::mem::take(&mut long);
-        if kind & LABEL != 0 || short.starts_with(b".") {
-            continue;
-        }
-        let part = |bytes: &[u8]| String::from_utf8_lossy(bytes.trim_ascii_end()).into_owned();
-        let (base, extension) = short.split_at(8);
-        // Windows NT's marks of names all in small letters.
-        let marks = entry.get(12).copied().unwrap_or(0);
-        let cased = |text: String, mark: u8| if marks & mark != 0 { text.to_lowercase() } else { text };
-        let plain = [cased(part(base), 0x08), cased(part(extension), 0x10)];
-        let plain = plain.iter().filter(|part| !part.is_empty()).cloned().collect::<Vec<_>>().join(".");
-        let name = if name.is_empty() { plain } else { String::from_utf16_lossy(&name) };
-        let word = |at| u64::from(Cursor::little(entry).u16("entry", at).unwrap_or(0));
-        let size = Cursor::little(entry).u32("entry", 28).unwrap_or(0);
-        found.push((name, *kind, word(20) << 16 | word(26), size.into()));
-    }
-    found
 }

@@ -3,8 +3,10 @@
 //! Source: UEFI specification 2.10, section 5.2 (MBR) and 5.3 (GPT).
 
 use super::{BOOT_MARK, SECTOR, low32, put};
-use crate::bytes::{Cursor, slice};
+use crate::bytes::{Cursor, count64, len64, slice};
+use crate::finding::{Checks, rules};
 use crate::layout::usize_or_max;
+use std::ops::Range;
 
 /// Sectors of the header and the entries.
 pub(crate) const TABLE: u64 = 1 + ENTRIES * ENTRY / SECTOR;
@@ -55,7 +57,7 @@ pub(crate) fn protective(boot: &[u8], sectors: u64) -> Vec<u8> {
     sector.resize(usize_or_max(SECTOR), 0);
     let mut entries = [0; 64];
     let size = low32((sectors - 1).min(u32::MAX.into())).to_le_bytes();
-    put(&mut entries, 0, &[0, 0x00, 0x02, 0x00, 0xee, 0xff, 0xff, 0xff, 1, 0, 0, 0]);
+    put(&mut entries, 0, &[0, 0x00, 0x02, 0x00, PROTECTIVE_KIND, 0xff, 0xff, 0xff, 1, 0, 0, 0]);
     put(&mut entries, 12, &size);
     put(&mut sector, PARTITIONS - 6, &[0; 6]);
     put(&mut sector, PARTITIONS, &entries);
@@ -97,13 +99,191 @@ pub(crate) fn tables(partitions: &[Partition], id: &Guid, sectors: u64) -> (Vec<
     (front, [entries, back].concat())
 }
 
-/// Where the first EFI system partition of a disk begins.
-pub(crate) fn efi_system_at(bytes: &[u8]) -> Option<u64> {
-    let is_table = slice(bytes, SECTOR, 8) == Some(b"EFI PART");
-    let entries = slice(bytes, 2 * SECTOR, ENTRIES * ENTRY).filter(|_| is_table)?;
-    let entry = entries.chunks_exact(usize_or_max(ENTRY)).find(|entry| entry.starts_with(&EFI_SYSTEM))?;
-    Cursor::little(entry).u64("StartingLBA", 32).ok()?.checked_mul(SECTOR)
+rules! {
+    pub(super) GPT_RULES:
+    PROTECTIVE = "gpt.protective_mbr", Error, "master boot record",
+        "UEFI firmware does not look for the partition table",
+        "copy the disk again, whole, or make the table again (sgdisk -g)";
+    HEADER_CRC = "gpt.header_crc32", Error, "header of the partition table",
+        "firmware goes by the other table, or does not find the partitions",
+        "copy the disk again, whole; sgdisk makes one table from the other";
+    ENTRIES_CRC = "gpt.entries_crc32", Error, "entries of the partition table",
+        "firmware goes by the other table, or does not find the partitions",
+        "copy the disk again, whole; sgdisk makes one table from the other";
+    BACKUP = "gpt.backup", Warning, "partition table at the end",
+        "if the first is damaged, the partitions are lost; tools complain",
+        "move it to the end of the disk (sgdisk -e)";
+    LAST = "gpt.alternate_lba", Error, "end of the disk",
+        "the file was cut off: what was behind it is lost",
+        "copy the disk again, whole";
+    PLACE = "gpt.partition", Error, "place of a partition",
+        "partitions share sectors, or lead out of the disk",
+        "make the table again";
 }
+
+/// A partition of a disk that was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Entry {
+    /// Its type: a GUID's bytes, or one byte of a master boot record.
+    pub kind: Vec<u8>,
+    /// Its name; a master boot record has none.
+    pub name: String,
+    /// Bytes of the disk.
+    pub at: Range<u64>,
+}
+
+/// A header that has its mark, and its entries.
+struct Header<'a> {
+    other: u64,
+    usable: Range<u64>,
+    has_crc: bool,
+    /// Where the entries are, and those, if they are there.
+    table: u64,
+    size: u64,
+    entries: Option<&'a [u8]>,
+    has_entries_crc: bool,
+}
+
+impl<'a> Header<'a> {
+    fn read(bytes: &'a [u8], sector: u64) -> Option<Header<'a>> {
+        const MOST: u64 = 1 << 20;
+        let at = sector.checked_mul(SECTOR)?;
+        let header = slice(bytes, at, SECTOR).filter(|header| header.starts_with(b"EFI PART"))?;
+        let cursor = Cursor::little(header);
+        let (word, long) = (|at| cursor.u32("header", at).ok(), |at| cursor.u64("header", at).ok());
+        let len = u64::from(word(12)?);
+        let (count, size) = (u64::from(word(80)?), u64::from(word(84)?));
+        // Other versions of the table have no other mark.
+        if word(8)? != 0x0001_0000 || !(HEADER..=SECTOR).contains(&len) || size < ENTRY {
+            return None;
+        }
+        let mut own = slice(header, 0, len)?.to_vec();
+        put(&mut own, 16, &[0; 4]);
+        let table = long(72)?.checked_mul(SECTOR)?;
+        let entries = count.checked_mul(size).filter(|len| *len <= MOST).and_then(|len| slice(bytes, table, len));
+        Some(Header {
+            other: long(32)?,
+            usable: long(40)?..long(48)?.saturating_add(1),
+            has_crc: word(16)? == crc32fast::hash(&own) && long(24)? == sector,
+            table,
+            size,
+            entries,
+            has_entries_crc: entries.is_some_and(|entries| word(88) == Some(crc32fast::hash(entries))),
+        })
+    }
+}
+
+/// Is there a partition table, at the beginning or at the end?
+pub(crate) fn detect(bytes: &[u8]) -> bool {
+    let last = (len64(bytes) / SECTOR).saturating_sub(1);
+    Header::read(bytes, 1).is_some() || last > 1 && Header::read(bytes, last).is_some_and(|header| header.has_crc)
+}
+
+/// The partitions of a disk with a table, whose claims are held to each other.
+pub(crate) fn read(bytes: &[u8], checks: &mut Checks) -> Vec<Entry> {
+    let sectors = len64(bytes) / SECTOR;
+    let first = Header::read(bytes, 1);
+    let last = first.as_ref().map_or(sectors.saturating_sub(1), |header| header.other);
+    let second = Header::read(bytes, last).filter(|_| last > 1);
+    let is_right =
+        |header: &Option<Header<'_>>| header.as_ref().is_some_and(|header| header.has_crc && header.has_entries_crc);
+    let is_protected = slice(bytes, BOOT_MARK.0, 2) == Some(BOOT_MARK.1)
+        && bytes.get(usize_or_max(PARTITIONS)..).unwrap_or_default().chunks_exact(16).take(4).any(|entry| {
+            entry.get(4) == Some(&PROTECTIVE_KIND) && Cursor::little(entry).u32("StartingLBA", 8) == Ok(1)
+        });
+    checks.expect(
+        &PROTECTIVE,
+        PARTITIONS,
+        is_protected,
+        "none that protects it",
+        "one partition of type 0xee from sector 1 on",
+    );
+    let has_crc = first.as_ref().is_some_and(|header| header.has_crc);
+    checks.expect(&HEADER_CRC, SECTOR, has_crc, "another sum, place or mark", "those of its bytes");
+    if let Some(header) = first.as_ref().filter(|header| header.has_crc) {
+        checks.expect(&ENTRIES_CRC, header.table, header.has_entries_crc, "another sum", "that of the entries");
+        let wanted = format!("{} at least", last.saturating_add(1));
+        checks.expect(&LAST, SECTOR + 32, last < sectors, format!("{sectors} sectors"), wanted);
+        let found = match &second {
+            None => "none",
+            Some(second) if !(second.has_crc && second.has_entries_crc) => "a damaged one",
+            Some(second) if header.has_entries_crc && second.entries != header.entries => "another",
+            Some(_) => "",
+        };
+        if last < sectors {
+            checks.expect(&BACKUP, last * SECTOR, found.is_empty(), found, "one like the first");
+        }
+    }
+    let header = if is_right(&first) { first } else { second.filter(|second| second.has_crc).or(first) };
+    let Some(header) = header else { return Vec::new() };
+    let mut found = Vec::new();
+    let mut wrong = super::Broken::default();
+    for (index, entry) in header.entries.unwrap_or_default().chunks_exact(usize_or_max(header.size)).enumerate() {
+        let kind = entry.get(..16).unwrap_or_default();
+        if kind.iter().all(|byte| *byte == 0) {
+            continue;
+        }
+        let long = |at| Cursor::little(entry).u64("entry", at).unwrap_or(0);
+        let (start, end) = (long(32), long(40).saturating_add(1));
+        let units = entry.get(56..128).unwrap_or_default().chunks_exact(2);
+        let units = units.map(|unit| unit.iter().rev().fold(0, |all, byte| all << 8 | u16::from(*byte)));
+        let name = String::from_utf16_lossy(&units.take_while(|unit| *unit != 0).collect::<Vec<u16>>());
+        let at = start.saturating_mul(SECTOR)..end.saturating_mul(SECTOR);
+        let is_inside = start < end && header.usable.start <= start && end <= header.usable.end;
+        let shares = found.iter().any(|other: &Entry| other.at.start < at.end && at.start < other.at.end);
+        let place = header.table + count64(index) * header.size;
+        wrong.add_all((!is_inside || shares).then(|| (place, format!("sectors {start} to {end} for \"{name}\""))));
+        found.push(Entry { kind: kind.to_vec(), name, at });
+    }
+    let usable = &header.usable;
+    let wanted = format!("sectors of its own from {} to {}", usable.start, usable.end);
+    wrong.check(&PLACE, &wanted, checks);
+    found
+}
+
+/// The partitions of a master boot record without such a table.
+pub(crate) fn master_boot_record(bytes: &[u8]) -> Vec<Entry> {
+    let entries = slice(bytes, PARTITIONS, 64).unwrap_or_default().chunks_exact(16);
+    let partitions = entries.filter_map(|entry| {
+        let at = |at| Some(u64::from(Cursor::little(entry).u32("partition", at).ok()?) * SECTOR);
+        let (kind, start, len) = (*entry.get(4)?, at(8)?, at(12)?);
+        let is_used = kind != 0 && start != 0 && len != 0;
+        is_used.then(|| Entry { kind: vec![kind], name: String::new(), at: start..start.saturating_add(len) })
+    });
+    partitions.collect()
+}
+
+impl Entry {
+    /// What it is for.
+    pub(crate) fn what(&self) -> String {
+        match &*self.kind {
+            kind if kind == EFI_SYSTEM => "EFI system partition".to_owned(),
+            kind if kind == BIOS_BOOT => "BIOS boot partition".to_owned(),
+            [0xef] => "EFI system partition (0xef)".to_owned(),
+            [kind] => format!("{kind:#04x}"),
+            [a, b, c, d, e, f, g, h, rest @ ..] => {
+                let (front, back) = rest.split_at(2.min(rest.len()));
+                let word = |bytes: &[u8]| crate::bytes::hex(bytes);
+                let numbers = [word(&[*d, *c, *b, *a]), word(&[*f, *e]), word(&[*h, *g]), word(front), word(back)];
+                numbers.join("-")
+            }
+            _ => String::new(),
+        }
+    }
+
+    /// Is it one from which UEFI firmware starts?
+    pub(crate) fn is_efi(&self) -> bool {
+        self.kind == EFI_SYSTEM || self.kind == [0xef]
+    }
+
+    /// Is it for code that a boot sector reads?
+    pub(crate) fn is_for_code(&self) -> bool {
+        self.kind == BIOS_BOOT
+    }
+}
+
+/// The type of the partition that protects the table.
+const PROTECTIVE_KIND: u8 = 0xee;
 
 #[cfg(test)]
 mod tests {

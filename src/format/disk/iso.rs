@@ -4,18 +4,18 @@
 //! section 13.3.2.
 
 use super::{BLOCK, Entry, Folder, SECTOR, Tree, low8, low16, low32, put};
-use crate::bytes::{Cursor, count64, len64, slice, utc_fields};
+use crate::bytes::{count64, len64, utc_fields};
 use crate::layout::usize_or_max;
 use std::collections::BTreeSet;
 use std::ops::Range;
 
 /// Blocks in front of the descriptors, free for other systems.
 pub(crate) const SYSTEM_AREA: u64 = 16;
-const PRIMARY: u64 = SYSTEM_AREA;
+pub(super) const PRIMARY: u64 = SYSTEM_AREA;
 const CATALOG: u64 = PRIMARY + 3;
 /// The platforms of El Torito.
-const X86: u8 = 0;
-const EFI: u8 = 0xef;
+pub(super) const X86: u8 = 0;
+pub(super) const EFI: u8 = 0xef;
 
 /// What a CD has, in bytes from its start.
 #[derive(Debug, Clone)]
@@ -255,25 +255,6 @@ fn boot_record() -> Vec<u8> {
     put(&mut out, 0, b"\0CD001\x01EL TORITO SPECIFICATION");
     put(&mut out, 71, &low32(CATALOG).to_le_bytes());
     out
-}
-
-/// Where the file system is from which UEFI firmware starts a CD, by its boot catalog: the first entry for its platform.
-pub(crate) fn efi_at(bytes: &[u8]) -> Option<u64> {
-    let record = slice(bytes, (PRIMARY + 1) * BLOCK, BLOCK)?;
-    let catalog =
-        Cursor::little(record).u32("boot catalog", 71).ok().filter(|_| record.starts_with(b"\0CD001\x01EL TORITO"))?;
-    let catalog = slice(bytes, u64::from(catalog) * BLOCK, BLOCK)?;
-    let mut platform = 0;
-    for entry in catalog.chunks_exact(32) {
-        match entry {
-            [1 | 0x90 | 0x91, kind, ..] => platform = *kind,
-            [0x88, ..] if platform == EFI => {
-                return Some(u64::from(Cursor::little(entry).u32("Load RBA", 8).ok()?) * BLOCK);
-            }
-            _ => {}
-        }
-    }
-    None
 }
 
 /// A record's first byte is its length.

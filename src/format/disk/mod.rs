@@ -1,18 +1,27 @@
 //! Disks that a machine starts from: a FAT file system, a GUID partition table around it, an ISO 9660 file system beside it.
 
 pub(crate) mod fat;
+mod fat_read;
 pub(crate) mod gpt;
 pub(crate) mod iso;
+mod iso_read;
+mod read;
+
+pub(crate) use read::{Disk, IN_PIECES, UNREAD, detect};
 
 use crate::bytes::{FieldError, count64, len64};
+use crate::finding::{Checks, Rule};
 use crate::layout;
 use miette::Diagnostic;
 use std::borrow::Cow;
+use std::ops::Range;
 
 /// Bytes of a sector, in which all of a disk but a CD's own structures is counted.
 pub(crate) const SECTOR: u64 = 512;
 /// Bytes of a CD's sector.
 pub(crate) const BLOCK: u64 = 2048;
+/// kimage's loader for BIOS on a floppy.
+pub(crate) const FLOPPY_LOADER: &str = "LOADER.SYS";
 /// What ends a boot sector, and where.
 const BOOT_MARK: (u64, &[u8]) = (510, &[0x55, 0xaa]);
 
@@ -32,6 +41,15 @@ pub enum Error {
         have: u64,
         /// What to do.
         help: &'static str,
+    },
+    /// The disk is to have fewer bytes than its files need.
+    #[error("a disk of {have} bytes is too small: with its tables and folders it needs {need}")]
+    #[diagnostic(help("give a larger `request.size`, or none: then it is as large as the files need"))]
+    Small {
+        /// Bytes needed.
+        need: u64,
+        /// Bytes that it is to have.
+        have: u64,
     },
     /// A file that the file system cannot have.
     #[error("{path}: {why}")]
@@ -88,16 +106,65 @@ pub enum Error {
     Loader(#[from] crate::elf::Error),
 }
 
-/// Where the FAT of a disk begins from which UEFI firmware would start: at its first byte, in its first EFI system partition, or
-/// where the boot catalog of a CD says.
-pub(crate) fn fat_at(bytes: &[u8]) -> Option<u64> {
-    let is_fat = |at: &u64| rest(bytes, *at).and_then(fat::Volume::read).is_some();
-    Some(0).filter(is_fat).or_else(|| gpt::efi_system_at(bytes).or_else(|| iso::efi_at(bytes)).filter(is_fat))
+impl Error {
+    /// The same of a disk that has so many sectors around its file system.
+    pub(crate) fn around(self, sectors: u64) -> Error {
+        match self {
+            Error::Small { need, have } => {
+                let more = sectors * SECTOR;
+                Error::Small {
+                    need: need.saturating_add(more),
+                    have: if have > 0 { have.saturating_add(more) } else { have },
+                }
+            }
+            other => other,
+        }
+    }
 }
 
 /// What of `bytes` begins there.
 pub(crate) fn rest(bytes: &[u8], at: u64) -> Option<&[u8]> {
     crate::bytes::slice(bytes, at, len64(bytes).checked_sub(at)?)
+}
+
+/// The rules of disks.
+pub(crate) const RULES: [&[&Rule]; 4] = [fat_read::FAT_RULES, gpt::GPT_RULES, iso_read::ISO_RULES, read::DISK_RULES];
+
+/// A file of a file system that was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Found {
+    /// Its path, as [`File::path`].
+    pub path: String,
+    /// Bytes of it.
+    pub size: u64,
+    /// Where they are on the disk.
+    pub pieces: Vec<Range<u64>>,
+    /// Are those all?
+    pub is_whole: bool,
+}
+
+/// The first of what does not hold, and how many more do not.
+#[derive(Debug, Default)]
+struct Broken {
+    first: Option<(u64, String)>,
+    more: u64,
+}
+
+impl Broken {
+    fn add_all(&mut self, wrong: Option<(u64, String)>) {
+        let Some(wrong) = wrong else { return };
+        match self.first {
+            None => self.first = Some(wrong),
+            Some(_) => self.more += 1,
+        }
+    }
+
+    fn check(self, rule: &'static Rule, wanted: &str, checks: &mut Checks) {
+        let at = self.first.as_ref().map(|(at, _)| *at);
+        let more = if self.more > 0 { format!(", and {} more", self.more) } else { String::new() };
+        let found = self.first.as_ref().map_or(String::new(), |(_, found)| format!("{found}{more}"));
+        checks.expect(rule, at, self.first.is_none(), found, wanted);
+    }
 }
 
 /// A file of a disk.

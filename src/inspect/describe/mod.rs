@@ -3,6 +3,7 @@
 mod behind;
 mod bzimage;
 mod compressed;
+mod disk;
 mod efi;
 mod elf;
 mod fdt;
@@ -25,13 +26,12 @@ pub(super) use behind::behind_children;
 pub(crate) use compressed::PAYLOAD;
 pub(super) use compressed::{behind_stream, declared_size, expected_size, is_part, stream_facts, stream_regions};
 
-use super::{Fact, Facts, Kind, Limits, Row, Value, rules};
+use super::{Fact, Facts, Kind, Limits, rules};
 use crate::bytes::{FieldError, len64, slice};
 use crate::codec::Inflated;
 use crate::elf::Elf;
 use crate::finding::{Finding, Severity};
 use crate::format::Format;
-use crate::format::disk;
 use crate::format::fdt::Behind;
 use crate::format::flat;
 use crate::format::foreign::Foreign;
@@ -242,6 +242,7 @@ pub(super) fn describe(kind: Kind, bytes: &[u8], context: &mut Context<'_>) -> R
         Kind::Known(Format::TpLink) => vendor::tplink(bytes),
         Kind::Known(Format::ChromeOs) => vendor::cros(bytes),
         Kind::Known(Format::Symvers) => symvers(bytes),
+        Kind::Known(Format::Disk) => Ok(disk::describe(bytes, context)),
         Kind::Known(Format::Cpio) => ramdisk::describe_cpio(bytes),
         Kind::Known(Format::Android) => ramdisk::describe_android(bytes),
         Kind::Kernel => Ok(kernel::describe_flat(bytes)),
@@ -299,9 +300,6 @@ fn data(kind: Kind, bytes: &[u8], context: &Context<'_>) -> Described {
         described.findings.push(rules::TRAILER_LENGTH.finding(message).with_severity(Severity::Error));
     }
     described.within(bytes, context);
-    if context.parent.is_none() {
-        disk_files(bytes, &mut described);
-    }
     if let Some(next) = initrd::behind_zeros(bytes).filter(|_| described.children.is_empty()) {
         described.title = "initial RAM disk, with zeros in front".into();
         described.regions = next.regions;
@@ -312,25 +310,6 @@ fn data(kind: Kind, bytes: &[u8], context: &Context<'_>) -> Described {
         }
     }
     described
-}
-
-/// The files of the FAT from which UEFI firmware would start a disk.
-fn disk_files(bytes: &[u8], described: &mut Described) {
-    const MOST: usize = 1000;
-    let Some(at) = disk::fat_at(bytes) else { return };
-    let Some(volume) = disk::rest(bytes, at).and_then(disk::fat::Volume::read) else { return };
-    let (files, are_all) = volume.files(MOST);
-    let rows = files.into_iter().map(|file| {
-        let pieces = match file.pieces {
-            0 if file.size > 0 => ("pieces", Value::text(b"its clusters end too early")),
-            pieces => ("pieces", Value::Number(pieces)),
-        };
-        let offset = if file.size == 0 { 0 } else { at.saturating_add(file.at) };
-        let path = ("path", Value::text(file.path.as_bytes()));
-        Row(vec![path, ("offset", Value::Hex(offset)), ("size", Value::Number(file.size)), pieces])
-    });
-    let fact = Fact::new("files", Value::Table(rows.collect()));
-    described.facts.push(if are_all { fact } else { fact.meaning("the first of them") });
 }
 
 fn symvers(bytes: &[u8]) -> Result<Described, FieldError> {

@@ -169,7 +169,7 @@ fn tree(bytes: &[u8], _: &[u8]) -> Tried {
 }
 
 /// Does anybody ask for what is in these data? Where a file, or all that a file decompresses to, is nothing that is known.
-fn is_asked_for(context: &Context<'_>) -> bool {
+pub(super) fn is_asked_for(context: &Context<'_>) -> bool {
     match context.parent {
         None => true,
         Some(Kind::Known(Format::Compressed(_))) => context.outer == "file",

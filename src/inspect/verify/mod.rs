@@ -19,7 +19,7 @@ pub use module::fits;
 pub use signed::{Trust, decrypted, signed};
 
 use super::rules::{DAMAGED, LIMIT, STREAM_DAMAGED};
-use super::{Kind, Layer, LayerId, Opened};
+use super::{FoundBy, Kind, Layer, LayerId, Opened};
 use crate::bytes::Cursor;
 use crate::codec::Codec;
 use crate::elf::data_end;
@@ -27,6 +27,7 @@ use crate::finding::{Checks, Finding, Rule, Severity, rules};
 use crate::format::Format;
 use crate::format::android::BootImage;
 use crate::format::bzimage::{BzImage, StandaloneImage};
+use crate::format::disk::{self, Disk};
 use crate::format::fdt::Dtb;
 use crate::format::foreign::Foreign;
 use crate::format::image64::Image64;
@@ -125,7 +126,9 @@ const OTHERS: &str = "contents of files of other kinds";
 const IN_PIECES: &str = "a file system may have a file in pieces: take it out of the file system, and check that";
 
 /// What leaves open whether a file is good, and how a verdict says it.
-const NOT_KNOWN: [(&Rule, &str); 5] = [
+const NOT_KNOWN: [(&Rule, &str); 7] = [
+    (&disk::UNREAD, "kimage does not read all partitions"),
+    (&disk::IN_PIECES, "not all images on the disk were looked at"),
     (&UNEXPLAINED, "no header tells what the file is"),
     (&FOREIGN, "kimage does not check files of this kind"),
     (&LIMIT, "not all that is inside was looked at"),
@@ -178,15 +181,26 @@ pub fn verify(opened: &Opened<'_>) -> Verified {
         let found = checks.into_findings();
         let read = layer.findings.iter().filter(|one| !found.iter().any(|other| other.rule == one.rule));
         let mut all: Vec<Finding> = read.cloned().chain(found.iter().cloned()).collect();
-        for finding in
-            all.iter_mut().filter(|finding| in_pieces && layer.parent.is_some() && finding.severity == Severity::Error)
-        {
+        let may_be_in_pieces = in_pieces && layer.parent.is_some() || is_scanned_on_disk(opened, layer);
+        for finding in all.iter_mut().filter(|finding| may_be_in_pieces && finding.severity == Severity::Error) {
             finding.severity = Severity::Warning;
             finding.help = IN_PIECES.into();
         }
         verified.findings.extend(all.into_iter().map(|finding| LayerFinding { layer: layer.id, finding }));
     }
     verified
+}
+
+/// Is it in a partition that is not read?
+fn is_scanned_on_disk(opened: &Opened<'_>, layer: &Layer) -> bool {
+    let mut inner = layer;
+    while let Some(outer) = inner.parent.and_then(|id| opened.layer(id)) {
+        if outer.kind == Kind::Known(Format::Disk) {
+            return inner.found_by == FoundBy::Scan;
+        }
+        inner = outer;
+    }
+    false
 }
 
 fn check(opened: &Opened<'_>, layer: &Layer) -> Checks {
@@ -252,6 +266,7 @@ fn check(opened: &Opened<'_>, layer: &Layer) -> Checks {
         }
         Kind::Known(Format::TpLink) => signatures::tplink(bytes, &mut checks),
         Kind::Known(Format::ChromeOs) => signatures::chromeos(&mut checks),
+        Kind::Known(Format::Disk) => checks.append(Disk::read(bytes).checks),
         Kind::Known(Format::Cpio) => signatures::cpio(bytes, &mut checks),
         Kind::Known(Format::Compressed(Codec::Lz4Legacy)) if layer.parent.is_none() => {
             let facts = ["decompressed_size", "size_trailer"].map(|name| layer.facts.get(name).map(|fact| &fact.value));

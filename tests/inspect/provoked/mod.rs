@@ -3,6 +3,7 @@
 
 mod across; // a kernel held against another, the layers of a file, sums and signatures
 mod containers; // Image, zboot, uImage, device tree, FIT
+mod disk; // partition tables, FATs, CDs, and what starts from them
 mod pe; // the EFI side of an image, and other EFI programs
 mod x86; // bzImage and the kernel in it
 

@@ -85,6 +85,9 @@ pub(crate) struct Info {
 /// payload, piggy, relocs, setup, decompressor, kernel, config, initramfs, dtb[N], image[N], cmdline, banner; of a boot.img
 /// second, recovery_dtbo, dt, bootconfig, signature; of EFI images sbat, and of UKIs and their addons osrel, uname, ucode,
 /// splash, pcrsig, pcrpkey, hwids, dtbauto[N], efifw[N], profile[N].
+///
+/// Of a disk, CD or floppy PART may be a path with `/`: a file of its FAT or ISO 9660 file systems. Those of a second file
+/// system have its number in front, as `/2:EFI/BOOT/BOOTX64.EFI`. --all puts the files into DIR/files.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -94,6 +97,7 @@ Examples:
   kimage extract /boot/vmlinuz config | grep VIRTIO
   kimage extract zImage 'dtb[0]' -o board.dtb
   kimage extract secret.itb --keys keys kernel -o Image     decrypted
+  kimage extract disk.img /EFI/BOOT/BOOTX64.EFI -o kernel.efi
   kimage extract uImage --all parts/")]
 pub(crate) struct Extract {
     /// The file

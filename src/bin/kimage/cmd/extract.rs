@@ -10,7 +10,7 @@ use crate::{message, screen};
 use anyhow::{Context, Result, anyhow, bail};
 use kimage::assemble::decrypt_fit;
 use kimage::bytes::printable;
-use kimage::inspect::{Opened, Part, SymbolSource, open};
+use kimage::inspect::{Opened, Part, StoredFile, SymbolSource, open};
 use kimage::report::{FileInfo, write_files_json};
 use std::io::Write;
 use std::path::Path;
@@ -32,6 +32,9 @@ pub(crate) fn extract(args: &Extract) -> Result<()> {
     };
     if let Some(name) = &args.part {
         let mut opened = Opened::new(bytes, &limits).with_context(|| input.name())?;
+        if name.contains('/') && !args.symbols {
+            return file(&mut opened, name, args).with_context(|| input.name());
+        }
         if name == "vmlinux" && !args.symbols && unpack(&mut opened, args)? {
             return Ok(());
         }
@@ -54,10 +57,12 @@ pub(crate) fn extract(args: &Extract) -> Result<()> {
         let bytes = opened.part_bytes(&part);
         return output.write(bytes.len() as u64, |out| Ok(out.write_all(bytes)?));
     }
-    let opened = open(bytes, &limits).with_context(|| input.name())?;
+    let mut opened = open(bytes, &limits).with_context(|| input.name())?;
     message::left_out(&opened);
+    let files = opened.files();
     if let Some(folder) = &args.all {
-        let total: u64 = opened.parts().iter().map(|part| part.at.end - part.at.start).fold(0, u64::saturating_add);
+        let parts = opened.parts().iter().map(|part| part.at.end - part.at.start);
+        let total: u64 = parts.chain(files.iter().map(StoredFile::size)).fold(0, u64::saturating_add);
         let most = limits.size.max(2 * bytes.len() as u64);
         if total > most {
             bail!(
@@ -65,7 +70,7 @@ pub(crate) fn extract(args: &Extract) -> Result<()> {
                 input.name()
             );
         }
-        return write_all(folder, &opened, args.sync);
+        return write_all(folder, &opened, &files, args.sync);
     }
     if args.json {
         let files = [FileInfo::new(&input.name(), &opened)];
@@ -75,8 +80,35 @@ pub(crate) fn extract(args: &Extract) -> Result<()> {
         opened.parts().iter().try_for_each(|part| {
             let size = part.at.end - part.at.start;
             writeln!(out, "{:<14} {size:>12}  {}", printable(&part.name), printable(&part.what))
+        })?;
+        files.iter().try_for_each(|file| {
+            let path = format!("/{}", file.path());
+            writeln!(out, "{:<14} {:>12}  a file of the disk", printable(&path), file.size())
         })
     })
+}
+
+/// Writes the file of a disk that has this path, `/` in front or not; a FAT does not tell capital letters from small ones.
+fn file(opened: &mut Opened<'_>, path: &str, args: &Extract) -> Result<()> {
+    let files = opened.files();
+    let wanted = path.trim_start_matches('/');
+    let exact = files.iter().find(|file| file.path() == wanted);
+    let same = || files.iter().find(|file| file.path().to_lowercase() == wanted.to_lowercase());
+    let Some(file) = exact.or_else(same) else {
+        let have = match files.as_slice() {
+            [] => "it has no files; `kimage extract` without a part lists its parts".to_owned(),
+            [first, ..] => format!("it has {}, the first of them /{}", files.len(), first.path()),
+        };
+        bail!("there is no file {path}; {have}");
+    };
+    let pieces = whole(opened, file)?;
+    let output = Output { path: &args.output, sync: args.sync, is_text: false };
+    output.write(file.size(), |out| Ok(pieces.iter().try_for_each(|piece| out.write_all(piece))?))
+}
+
+fn whole<'o>(opened: &'o Opened<'_>, file: &StoredFile) -> Result<Vec<&'o [u8]>> {
+    let pieces = opened.file_bytes(file);
+    pieces.with_context(|| format!("/{}: the disk does not have all of it; `kimage verify` says why", file.path()))
 }
 
 /// Decompresses the kernel straight into its file, which takes less time than by way of memory. False when that is not
@@ -133,9 +165,29 @@ fn is_text(part: &Part) -> bool {
     matches!(base, "config" | "cmdline" | "banner" | "sbat" | "osrel" | "uname")
 }
 
+/// The folder of the files of a disk, beside its parts.
+const FILES: &str = "files";
+
+/// Writes a file of a disk to its own path in that folder. The disk may say any path.
+fn write_file(folder: &Folder, opened: &Opened<'_>, file: &StoredFile, to: &Path, sync: bool) -> Result<()> {
+    let pieces = whole(opened, file)?;
+    let (folders, name) = file.path().rsplit_once('/').unwrap_or(("", file.path()));
+    let is_name = |name: &str| !matches!(name, "" | "." | "..") && !name.contains('\0');
+    let mut held = folder.folder(FILES).with_context(|| to.display().to_string())?;
+    for inner in folders.split('/').filter(|_| !folders.is_empty()).chain([name]) {
+        if !is_name(inner) {
+            bail!("/{}: this is no path of a file inside of a folder", file.path());
+        }
+    }
+    for inner in folders.split('/').filter(|_| !folders.is_empty()) {
+        held = held.folder(inner).with_context(|| to.display().to_string())?;
+    }
+    Output { path: to, sync, is_text: true }.write_into(&held, name, &pieces)
+}
+
 /// Writes every part into `folder`, under kimage's own names. A file in the way is replaced, and nothing that a link
 /// leads to is touched.
-fn write_all(folder: &Path, opened: &Opened<'_>, sync: bool) -> Result<()> {
+fn write_all(folder: &Path, opened: &Opened<'_>, files: &[StoredFile], sync: bool) -> Result<()> {
     // Held open: whatever others do meanwhile, all parts go to the one folder.
     let held = Folder::make(folder).with_context(|| folder.display().to_string())?;
     let mut damaged = Ok(());
@@ -149,10 +201,20 @@ fn write_all(folder: &Path, opened: &Opened<'_>, sync: bool) -> Result<()> {
         let name: String = part.name.replace('[', "-").replace(']', "");
         let path = folder.join(&name);
         let bytes = opened.part_bytes(part);
-        Output { path: &path, sync, is_text: true }.write_into(&held, &name, bytes)?;
+        Output { path: &path, sync, is_text: true }.write_into(&held, &name, &[bytes])?;
         message::line(&format!("{} is ready: {} bytes, {}", path.display(), bytes.len(), part.what));
     }
-    if opened.parts().is_empty() {
+    for file in files {
+        let path = folder.join(FILES).join(file.path());
+        match write_file(&held, opened, file, &path, sync) {
+            Ok(()) => message::line(&format!("{} is ready: {} bytes, a file of the disk", path.display(), file.size())),
+            Err(error) => {
+                message::error(&error);
+                damaged = Err(message::AlreadyReported.into());
+            }
+        }
+    }
+    if opened.parts().is_empty() && files.is_empty() {
         bail!("there is no part to write; `kimage info` shows what the file is");
     }
     damaged
