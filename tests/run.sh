@@ -79,6 +79,10 @@ needs='
     /usr/share/qemu-efi-aarch64/QEMU_EFI.fd:qemu-efi-aarch64
     openssl:openssl
     sbsign:sbsigntool
+    osslsigncode:osslsigncode
+    pesign:pesign
+    certutil:libnss3-tools
+    cert-to-efi-sig-list:efitools
     softhsm2-util:softhsm2
     pkcs11-tool:opensc
     swtpm:swtpm

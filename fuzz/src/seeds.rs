@@ -7,11 +7,12 @@ use crate::simulated::{Load, elf as plain_elf, pack};
 use crate::support::{read, testdata};
 use crate::targets::{emitted, source};
 use crate::{files, targets};
-use kimage::assemble::{External, StandaloneRequest, fit_from_source};
+use kimage::assemble::{Algorithm, EfiSigning, External, StandaloneRequest, fit_from_source, sign_efi};
 use kimage::bytes::Align;
 use kimage::codec::{Codec, Parameters};
 use kimage::internals::fdt::{Flat, Strings};
 use kimage::internals::fit::Options;
+use kimage::sign::PrivateKey;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -156,6 +157,18 @@ fn images() -> Vec<Vec<u8>> {
         (".profile", b"ID=other\n"),
     ];
     all.push(files::pe(&[], &sections));
+    let key = PrivateKey::from_pem(&read(&testdata("keys/dev.key")), None).unwrap();
+    let certificate = read(&testdata("keys/dev.pem"));
+    let signing = EfiSigning {
+        signer: &key,
+        certificate: &certificate,
+        others: &[],
+        hash: Algorithm::Sha256,
+        replace: false,
+        checksum: true,
+    };
+    let program = files::pe(&[], &[(".text", &[0x90; 64]), (".sbat", b"sbat,1,\ntest,1\n")]);
+    all.push(emitted(&sign_efi(&program, &signing).unwrap().plan));
     all.extend(vendors());
     // An initrd of several archives, and streams in streams.
     let archive = files::cpio();

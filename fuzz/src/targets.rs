@@ -2,7 +2,7 @@
 
 use crate::stub;
 use kimage::assemble::{
-    self, Algorithm, CrcChoice, External, FitFile, FitRequest, UImageRequest, fit_from_source,
+    self, Algorithm, CrcChoice, External, FitFile, FitRequest, UImageRequest, fit_from_source, unsign_efi,
 };
 use kimage::bytes::Align;
 use kimage::codec::{Codec, Literal, Parameters};
@@ -12,7 +12,8 @@ use kimage::internals::dts::{Resolved, Source};
 use kimage::internals::fdt::{Dtb, Flat, Node, Strings};
 use kimage::internals::Fit;
 use kimage::internals::fit::{FitLayout, Options};
-use kimage::inspect::{Limits, Opened, PARTS, diff::diff, map::map, open, verify::verify};
+use kimage::inspect::verify::{Trust, Verified, signed, verify};
+use kimage::inspect::{Limits, Opened, PARTS, diff::diff, map::map, open};
 use kimage::kbuild::{LinkCommand, Target, VOFFSET, ZOFFSET};
 use kimage::internals::{LinkFacts, offsets, set_defsym, tree};
 use kimage::lint::{Board, Files, SHIPPED, lint as lint_boot};
@@ -58,6 +59,21 @@ fn inspect(bytes: &[u8]) {
         }
     }
     let _ = opened.fact("release");
+    trust(bytes, &opened, &verified);
+}
+
+/// Whom firmware trusts, of a file and for it; signatures taken out.
+fn trust(bytes: &[u8], opened: &Opened<'_>, verified: &Verified) {
+    static CERTIFICATE: OnceLock<Vec<u8>> = OnceLock::new();
+    let certificate = CERTIFICATE.get_or_init(|| crate::support::read(&crate::support::testdata("keys/dev.pem")));
+    let firmware = || Trust::of_firmware(0);
+    let all = [firmware().with_allowed(certificate), firmware().with_forbidden(bytes), firmware().with_allowed(bytes)];
+    let all = all.into_iter().flatten().chain(firmware().with_variables(bytes)).map(|one| one.with_sbat_level(b"test,2"));
+    all.for_each(|trust| signed(opened, &trust, &mut verified.clone()));
+    if let Ok(made) = unsign_efi(bytes) {
+        assert!(made.plan.len() <= bytes.len() as u64);
+        emitted(&made.plan);
+    }
 }
 
 fn boards() -> &'static [Board] {

@@ -90,8 +90,10 @@ impl Certificate {
             key: PublicKey::from_spki(key.whole),
             validity,
             // Version 1 does not say.
-            is_authority: constraints
-                .unwrap_or_else(|| version.is_none() || usage.as_ref().is_some_and(KeyUsage::key_cert_sign)),
+            is_authority: match constraints {
+                Some(is_one) => is_one && usage.as_ref().is_none_or(KeyUsage::key_cert_sign),
+                None => version.is_none() || usage.as_ref().is_some_and(KeyUsage::key_cert_sign),
+            },
             signs_code: may_sign && for_code,
         })
     }

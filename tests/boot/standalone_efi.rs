@@ -4,7 +4,7 @@
 //! `KIMAGE_FULL=1` boots every kernel with every codec.
 
 use crate::machine::{self, Console, Cpu, Machine, USER_OK, each, initrd, x86_cpu};
-use crate::support::{self, Tree, full, missing, put, run_ok, tempdir, testdata, tool, x86_trees};
+use crate::support::{self, Tree, full, kimage, missing, put, run, run_ok, tempdir, testdata, tool, x86_trees};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -358,7 +358,7 @@ fn chance_and_measurements() {
     assert_ne!(offsets[..2], offsets[2..], "no chance at all");
 }
 
-/// Firmware that starts only what is signed.
+/// Firmware that starts only what is signed, by whom it trusts; `verify` says the same.
 #[test]
 fn under_secure_boot() {
     const CODE: &str = "/usr/share/OVMF/OVMF_CODE_4M.secboot.fd";
@@ -367,7 +367,7 @@ fn under_secure_boot() {
     if !installed(CODE, "ovmf") || !installed(VARIABLES, "ovmf") || !installed(CERTIFICATE, "ovmf") {
         return;
     }
-    let (Some(openssl), Some(sbsign)) = (tool("openssl", "openssl"), tool("sbsign", "sbsigntool")) else { return };
+    let Some(openssl) = tool("openssl", "openssl") else { return };
     let (Some(tree), Some(_)) = (a_tree(), pc("q35")) else { return };
     let dir = tempdir();
     let ramdisk = put(dir.path(), "ramdisk", &initrd(Cpu::X86_64));
@@ -384,14 +384,33 @@ fn under_secure_boot() {
     let mut command = Command::new(openssl);
     command.args(["rsa", "-in", "/usr/share/ovmf/PkKek-1-snakeoil.key", "-passin", "pass:snakeoil", "-out"]);
     run_ok(command.arg(&key));
-    let mut command = Command::new(sbsign);
-    command.arg("--key").arg(&key).args(["--cert", CERTIFICATE, "--output"]);
-    let output = run_ok(command.arg(&signed).arg(&image));
-    let said = support::stderr(&output);
-    assert!(!said.contains("warning"), "{said}");
-    run_ok(Command::new("sbverify").args(["--cert", CERTIFICATE]).arg(&signed));
+    let sign = |key: &Path, certificate: &Path, to: &Path| {
+        let mut command = kimage();
+        command.arg("sign").arg(&image).arg("--key").arg(key).arg("--cert").arg(certificate).arg("-o").arg(to);
+        let said = support::stderr(&run_ok(&mut command));
+        assert!(!said.contains("warning"), "{said}");
+    };
+    sign(&key, Path::new(CERTIFICATE), &signed);
+    if let Some(sbverify) = tool("sbverify", "sbsigntool") {
+        run_ok(Command::new(sbverify).args(["--cert", CERTIFICATE]).arg(&signed));
+    }
+    // Signed by somebody else; changed after it was signed.
+    let (foreign, changed) = (dir.path().join("foreign"), dir.path().join("changed"));
+    sign(&support::testdata("keys/dev.key"), &support::testdata("keys/dev.pem"), &foreign);
+    let mut bytes = support::read(&signed);
+    let at = bytes.len() / 2;
+    bytes[at] ^= 1;
+    fs::write(&changed, bytes).unwrap();
 
-    each(&[("signed", &signed), ("not signed", &image)], |(what, image)| {
+    let mut jobs = vec![("signed", &signed), ("signed by somebody else", &foreign)];
+    if full() {
+        jobs.extend([("not signed", &image), ("changed", &changed)]);
+    }
+    for (what, image) in [("signed", &signed), ("foreign", &foreign), ("not signed", &image), ("changed", &changed)] {
+        let output = run(kimage().arg("verify").arg(image).args(["--vars", VARIABLES]));
+        assert_eq!(output.status.success(), what == "signed", "{what}: {}", support::stdout(&output));
+    }
+    each(&jobs, |(what, image)| {
         let Some(disk) = disk(dir.path(), &format!("{what}.img"), &[("/EFI/BOOT/BOOTX64.EFI", image)]) else {
             return;
         };

@@ -159,6 +159,8 @@ fn folder() -> tempfile::TempDir {
     fs::create_dir(dir.join("keys")).unwrap();
     put(dir, "keys/dev.key", &support::read(&testdata("keys/dev.key")));
     put(dir, "keys/k.bin", &[7; 32]);
+    put(dir, "db.key", &support::read(&testdata("keys/dev.key")));
+    put(dir, "db.pem", &support::read(&testdata("keys/dev.pem")));
     for (options, name) in [("", "vmlinuz"), ("", "old/bzImage"), (" --compress lz4", "new/bzImage")] {
         let from = if name == "vmlinuz" { "kernel.elf" } else { "vmlinux" };
         shell(dir, &format!("kimage bzimage {from} --quiet{options} -o {name}")).unwrap();
@@ -166,6 +168,7 @@ fn folder() -> tempfile::TempDir {
     shell(dir, "kimage fit signed.its --keys keys --quiet -o image.itb").unwrap();
     shell(dir, "kimage fit secret.its --keys keys --quiet -o secret.itb").unwrap();
     fs::copy(dir.join("old/bzImage"), dir.join("bzImage")).unwrap();
+    shell(dir, "kimage sign vmlinuz --key db.key --cert db.pem --quiet -o vmlinuz.signed").unwrap();
     std::os::unix::fs::symlink(testdata(""), dir.join("testdata")).unwrap();
     shell(dir, "kimage uimage --empty -A mips -T filesystem --quiet -o fake").unwrap();
     temp

@@ -1,7 +1,9 @@
 //! EFI programs signed for Secure Boot, beside sbsign, osslsigncode and pesign: each holds what the others signed.
 
 use crate::files;
-use crate::support::{self, assert_same, kimage, missing, put, read, run, run_ok, stderr, stdout, tempdir, tool};
+use crate::support::{
+    self, assert_same, debian_kernel, kimage, missing, put, read, run, run_ok, stderr, stdout, tempdir, tool,
+};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -392,6 +394,31 @@ fn nss(dir: &Path) -> Option<PathBuf> {
     Some(database)
 }
 
+/// Debian's signed kernels without the signature are what Debian built: the CRC-32 of the kernel's build, made before there was a
+/// signature, is right again. (By hand: the bytes of linux-image-6.1.0-50-cloud-amd64-unsigned.)
+#[test]
+fn debians_kernels_without_their_signature() {
+    let Some(kernel) = debian_kernel("bookworm-amd64-cloud-amd64") else { return };
+    let dir = tempdir();
+    let plain = dir.path().join("plain");
+    has(&kernel, "bzimage.crc32_signed", "1 signature by Debian Secure Boot Signer 2022 - linux (sha256)", true);
+    run_ok(kimage().arg("sign").arg(&kernel).arg("--remove").arg("-q").arg("-o").arg(&plain));
+    let (rules, good, said) = verdict(&plain, &[]);
+    assert!(rules.is_empty() && good, "{said}");
+    let (old, new) = (read(&kernel), read(&plain));
+    let (sum, entry) = fields(&old);
+    assert_eq!((word(&new, sum), word(&new, entry), word(&new, entry + 4)), (0, 0, 0));
+    assert_eq!(new[entry + 8..], old[entry + 8..new.len()]);
+    // Signed again, and once more without.
+    if keys().is_some() {
+        let again = dir.path().join("again");
+        sign(&plain, "db", &again, &[]);
+        has(&again, "bzimage.crc32_signed", "test db", true);
+        run_ok(kimage().arg("sign").arg(&again).args(["--remove", "-q"]));
+        assert_same("again", &read(&again), &new);
+    }
+}
+
 /// The key is elsewhere: what is to be signed is written, signed by openssl, and put in.
 #[test]
 fn signed_elsewhere() {
@@ -476,6 +503,10 @@ fn refused() {
     assert!(!output.status.success() && stderr(&output).contains("it has no signature"), "{}", stderr(&output));
     let output = run(kimage().arg("sign").arg(&plain).args(["--remove", "--time", "1"]));
     assert!(output.status.code() == Some(2) && stderr(&output).contains("--time is for FITs"), "{}", stderr(&output));
+    let output = run(kimage().arg("sign").arg(&plain).arg("--key").arg(&key));
+    assert!(output.status.code() == Some(2) && stderr(&output).contains("--cert FILE"), "{}", stderr(&output));
+    let output = run(kimage().arg("verify").arg(&plain).arg("--cert").arg(dir.path()));
+    assert!(!output.status.success() && stderr(&output).contains("irectory"), "{}", stderr(&output));
     assert_same("left as it was", &read(&plain), &files::uki());
 }
 

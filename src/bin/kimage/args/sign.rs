@@ -137,9 +137,9 @@ pub(crate) struct EfiOptions {
     /// A further certificate for the signature, as of who issued the key's (repeatable)
     #[arg(long, value_name = "FILE", requires = "cert")]
     pub(crate) add_cert: Vec<PathBuf>,
-    /// The hash that is signed; shim and sbverify know sha256 alone
-    #[arg(long, value_enum, value_name = "HASH", default_value = "sha256")]
-    pub(crate) hash: EfiHash,
+    /// The hash that is signed; shim and sbverify know sha256 alone [default: sha256]
+    #[arg(long, value_enum, value_name = "HASH", requires = "cert")]
+    pub(crate) hash: Option<EfiHash>,
     /// Sign in place of the signatures that are there, not beside them
     #[arg(long, requires = "cert")]
     pub(crate) replace: bool,

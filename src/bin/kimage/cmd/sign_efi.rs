@@ -55,9 +55,9 @@ pub(crate) fn sign(args: &Sign) -> Result<()> {
     let others = args.efi.add_cert.iter().map(|path| read(path)).collect::<Result<Vec<_>, _>>()?;
     let others: Vec<&[u8]> = others.iter().map(Vec::as_slice).collect();
     let hash = match args.efi.hash {
-        EfiHash::Sha256 => Algorithm::Sha256,
-        EfiHash::Sha384 => Algorithm::Sha384,
-        EfiHash::Sha512 => Algorithm::Sha512,
+        None | Some(EfiHash::Sha256) => Algorithm::Sha256,
+        Some(EfiHash::Sha384) => Algorithm::Sha384,
+        Some(EfiHash::Sha512) => Algorithm::Sha512,
     };
     let (replace, checksum) = (args.efi.replace, args.efi.checksum);
     let signed = |signer: &dyn Signer| {
