@@ -147,7 +147,7 @@ pub fn fit_from_blob<'a>(bytes: &'a [u8], options: &Options<'_>, force: bool) ->
 /// # Errors
 /// As [`fit_from_blob`].
 pub fn sign_fit<'a>(bytes: &'a [u8], options: &Options<'_>, force: bool) -> Result<Assembled<'a>> {
-    let (fit, reservations) = whole(bytes)?;
+    let (fit, _) = whole(bytes)?;
     let mut external = None;
     for image in fit.images() {
         match image.placement() {
@@ -159,17 +159,27 @@ pub fn sign_fit<'a>(bytes: &'a [u8], options: &Options<'_>, force: bool) -> Resu
             _ => {}
         }
     }
-    let time = options.time;
     let options = Options { external: options.external.or(external), ..*options };
-    let build = |_| fit::plan_again(&fit, &reservations, &options);
-    let mut signed = assembled(fit.to_node(), build, &options, force, Vec::new(), Vec::new())?;
-    if let Facts::Fit(facts) = &mut signed.facts {
-        if facts.signatures.is_empty() {
-            return Err(fit::Error::NothingToSign.into());
-        }
-        facts.time = fit.timestamp().unwrap_or(time);
+    let signed = fit_again(bytes, &options, false, force)?;
+    match &signed.facts {
+        Facts::Fit(facts) if facts.signatures.is_empty() => Err(fit::Error::NothingToSign.into()),
+        _ => Ok(signed),
     }
-    Ok(signed)
+}
+
+/// What `mkimage -F` makes of a FIT: hashes are made anew, and signatures where there are keys; data goes where [`Options::external`] says,
+/// else into the tree; the time of the whole stays, unless `touch` is given (`-t`).
+///
+/// # Errors
+/// As [`fit_from_blob`].
+pub fn fit_again<'a>(bytes: &'a [u8], options: &Options<'_>, touch: bool, force: bool) -> Result<Assembled<'a>> {
+    let (fit, reservations) = whole(bytes)?;
+    let build = |_| fit::plan_again(&fit, &reservations, options, touch);
+    let mut made = assembled(fit.to_node(), build, options, force, Vec::new(), Vec::new())?;
+    if let Facts::Fit(facts) = &mut made.facts {
+        facts.time = fit.timestamp().filter(|_| !touch).unwrap_or(options.time);
+    }
+    Ok(made)
 }
 
 /// A FIT with the data of its encrypted images decrypted, hashes made anew, and without signatures; `None` where no image is encrypted.
@@ -358,7 +368,7 @@ pub fn fit<'a>(request: &FitRequest<'a>) -> Result<Assembled<'a>> {
     Ok(Assembled { steps, ..assembled(root, build, &request.options, request.force, derived, findings)? })
 }
 
-fn assembled<'a>(
+pub(super) fn assembled<'a>(
     root: Node<'a>,
     build: impl FnOnce(Node<'a>) -> std::result::Result<fit::Built<'a>, fit::Error>,
     options: &Options<'_>,

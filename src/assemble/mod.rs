@@ -7,6 +7,7 @@ mod boot_elf;
 mod disk;
 mod efi_signature;
 pub(crate) mod fit;
+mod fit_auto;
 mod kernel;
 mod pad;
 pub(crate) mod payload;
@@ -22,9 +23,10 @@ pub use disk::{DiskFile, DiskKind, DiskRequest, disk};
 pub use efi_signature::{EfiSigning, sign_efi, unsign_efi};
 pub(crate) use fit::fit_with_data;
 pub use fit::{
-    FitFacts, FitFile, FitImage, FitRequest, FitSignature, add_public_key, decrypt_fit, fit, fit_from_blob,
+    FitFacts, FitFile, FitImage, FitRequest, FitSignature, add_public_key, decrypt_fit, fit, fit_again, fit_from_blob,
     fit_from_source, is_tree_blob, sign_fit,
 };
+pub use fit_auto::{AutoFitRequest, fit_auto};
 pub(crate) use kernel::packed_release;
 pub use pad::{Padding, pad};
 pub use payload::{Payload, PayloadForm, payload, payload_as_is};

@@ -7,6 +7,7 @@ mod info;
 mod info_text;
 mod json;
 mod lint;
+mod listing;
 mod map_svg;
 mod map_text;
 mod rules;
@@ -22,6 +23,7 @@ pub use info::FileInfo;
 pub use info_text::write_info_text;
 pub use json::{json_schema, write_files_json, write_json};
 pub use lint::{write_lint_json, write_lint_text};
+pub use listing::{Listing, last_signature, property_at};
 pub use map_svg::map_svg;
 pub use map_text::write_map_text;
 pub use rules::{

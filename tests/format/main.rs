@@ -18,6 +18,7 @@ mod fit_verity; // hash trees of dm-verity are veritysetup's, and damage is name
 mod its; // an image tree source gives mkimage's file byte for byte
 mod its_dtc; // device tree sources compile, or are refused, as by dtc
 mod mkimage; // uImages are mkimage's byte for byte, and mkimage -l reads them
+mod peers; // U-Boot's own tools by their names: the same text, status and files as the real ones
 mod roundtrip; // what a plan promises, a parser finds: random bzImages, zImages and uImages
 mod vendor; // vendors' containers around kernels, written by each format's description
 mod x86_ages; // x86 images of every age are held to what their own age promises

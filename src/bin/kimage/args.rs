@@ -10,6 +10,7 @@ mod fit;
 mod inspect;
 mod lint;
 mod manual;
+mod peers;
 mod sign;
 mod standalone;
 mod system_map;
@@ -27,6 +28,7 @@ pub(crate) use fit::Fit;
 pub(crate) use inspect::{Diff, Explain, Extract, Info, Map, Verify, limited};
 pub(crate) use lint::Lint;
 pub(crate) use manual::{Completions, Man};
+pub(crate) use peers::{Links, Peer};
 pub(crate) use sign::{EfiHash, Key, Pubkey, Required, Sign, Signer};
 pub(crate) use standalone::{BootElf, Carried, Class, Own, OwnArm};
 pub(crate) use system_map::{Bootp, SystemMap, Xipimage};
@@ -114,6 +116,9 @@ pub(crate) enum Command {
     Fit(Box<Fit>),
     Sign(Box<Sign>),
     Pubkey(Pubkey),
+    #[command(name = "as")]
+    Peer(Peer),
+    Links(Links),
     Lint(Lint),
     Doctor(Doctor),
     Strip(Strip),
@@ -156,6 +161,9 @@ pub(crate) struct Building {
     /// Print what would be done and the layout of the image on standard output, and write nothing
     #[arg(long)]
     pub(crate) plan: bool,
+    /// Print warnings alone.
+    #[arg(skip)]
+    pub(crate) terse: bool,
 }
 
 /// The whole way from the kernel's own vmlinux, with the decompressor of a kernel's build folder.

@@ -16,6 +16,7 @@ mod link;
 mod message;
 mod options;
 mod output;
+mod peers;
 mod place;
 mod screen;
 #[cfg(feature = "pkcs11")]
@@ -30,13 +31,17 @@ use std::path::Path;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let done = match args::Cli::read() {
-        Ok(Ok(cli)) => run(cli),
-        Ok(Err(schema)) => screen::print(|out| out.write_all(schema.as_bytes())),
-        Err(error) => help(&error),
+    let arguments: Vec<std::ffi::OsString> = std::env::args_os().collect();
+    let done = match peers::by_name(&arguments) {
+        Some(done) => finished(done),
+        None => match args::Cli::read() {
+            Ok(Ok(cli)) => run(cli),
+            Ok(Err(schema)) => screen::print(|out| out.write_all(schema.as_bytes())).map(|()| 0),
+            Err(error) => help(&error).map(|()| 0),
+        },
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(status) => ExitCode::from(status),
         Err(error) => {
             message::error(&error);
             ExitCode::FAILURE
@@ -44,12 +49,20 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(cli: args::Cli) -> Result<()> {
+fn run(cli: args::Cli) -> Result<u8> {
     let dependencies = cli.depfile.clone();
-    let done = cmd::run(cli).and_then(|()| dependencies.as_deref().map_or(Ok(()), write_depfile));
+    let done = cmd::run(cli);
+    finished(match dependencies.as_deref().filter(|_| done.is_ok()) {
+        Some(path) => write_depfile(path).and(done),
+        None => done,
+    })
+}
+
+fn finished(done: Result<u8>) -> Result<u8> {
     // Whatever came of it: it came of files that were others at the end.
-    input::are_unchanged().and(done)?;
-    fd::closed(std::io::stdout()).context("standard output cannot be written")
+    let status = input::are_unchanged().and(done)?;
+    fd::closed(std::io::stdout()).context("standard output cannot be written")?;
+    Ok(status)
 }
 
 fn write_depfile(path: &Path) -> Result<()> {

@@ -94,6 +94,25 @@ impl Strings {
         })
     }
 
+    /// The names of a tree as libfdt's sequential writer leaves them: the last new one stands in front (fdt_sw.c,
+    /// `fdt_find_add_string_`).
+    ///
+    /// # Errors
+    /// As [`Strings::insert_all`].
+    pub(crate) fn written(root: &Node<'_>) -> Result<Strings, Error> {
+        let mut strings = Strings::default();
+        walk(root, &mut |step| {
+            let Step::Property(property) = step else { return Ok(()) };
+            let mut alone = Strings::default();
+            alone.insert(&property.name)?;
+            if memchr::memmem::find(&strings.bytes, &alone.bytes).is_none() {
+                strings.bytes.splice(0..0, alone.bytes);
+            }
+            Ok(())
+        })?;
+        Ok(strings)
+    }
+
     /// The block.
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes

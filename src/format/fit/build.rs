@@ -187,21 +187,43 @@ pub struct Built<'a> {
 ///
 /// # Errors
 /// [`Error`] names the node.
-pub fn plan<'a>(mut root: Node<'a>, reservations: &[Reservation], options: &Options<'_>) -> Result<Built<'a>, Error> {
-    let mut strings = Strings::default();
+pub fn plan<'a>(root: Node<'a>, reservations: &[Reservation], options: &Options<'_>) -> Result<Built<'a>, Error> {
+    first(root, Strings::default(), reservations, options)
+}
+
+/// The same for a tree that mkimage writes itself instead of dtc (`-f auto`).
+///
+/// # Errors
+/// As [`plan`].
+pub fn plan_written<'a>(root: Node<'a>, options: &Options<'_>) -> Result<Built<'a>, Error> {
+    let strings = Strings::written(&root)?;
+    first(root, strings, &[], options)
+}
+
+fn first<'a>(
+    mut root: Node<'a>,
+    mut strings: Strings,
+    reservations: &[Reservation],
+    options: &Options<'_>,
+) -> Result<Built<'a>, Error> {
     let compiled = Compiled::new(&root, &mut strings, reservations, &[])?;
     let mut filling = Edits::new(compiled.size);
     let time = Property::u32("timestamp", options.time);
     compiled.fill(&mut filling, &mut strings, (&[""], &mut root), [time])?;
-    filled(root, reservations, options, compiled, strings, filling)
+    filled(root, reservations, options, compiled, (strings, filling), false)
 }
 
 /// The same for a FIT that is there already, as `mkimage -F` does it: external data is taken in, hashes and signatures are
-/// made anew, and the time of the whole stays.
+/// made anew, and the time of the whole stays, unless it is `touch`ed (`-t`). Without keys the signatures stay as they are.
 ///
 /// # Errors
 /// [`Error`] names the node.
-pub fn plan_again<'a>(fit: &Fit<'a>, reservations: &[Reservation], options: &Options<'_>) -> Result<Built<'a>, Error> {
+pub fn plan_again<'a>(
+    fit: &Fit<'a>,
+    reservations: &[Reservation],
+    options: &Options<'_>,
+    touch: bool,
+) -> Result<Built<'a>, Error> {
     let (dtb, mut root) = (fit.dtb(), Node::verbatim(fit.tree().root()));
     let mut strings = Strings::of(dtb);
     let blob = dtb.bytes();
@@ -224,18 +246,28 @@ pub fn plan_again<'a>(fit: &Fit<'a>, reservations: &[Reservation], options: &Opt
         taking_in.done(&place, &before);
     }
     let compiled = Compiled::new(&root, &mut strings, reservations, &[])?;
-    let filling = Edits::new(compiled.size);
-    filled(root, reservations, options, compiled, strings, filling)
+    let mut filling = Edits::new(compiled.size);
+    let time = touch.then(|| Property::u32("timestamp", options.time));
+    compiled.fill(&mut filling, &mut strings, (&[""], &mut root), time)?;
+    let mut built = filled(root, reservations, options, compiled, (strings, filling), true)?;
+    if options.signing.is_none() {
+        let nodes = built.root.children.iter().flat_map(|group| &group.children).flat_map(|node| &node.children);
+        let kept = nodes.filter(|node| node.name.starts_with(SIGNATURE) && node.property("value").is_some()).count();
+        let finding = super::rules::SIGNATURE.finding(format!("{kept} signatures are kept as they were, unchecked"));
+        let help = "kimage verify FILE `request.control_dtb` DTB tells whether they hold";
+        built.findings.extend((kept > 0).then(|| finding.with_severity(Severity::Warning).with_help(help)));
+    }
+    Ok(built)
 }
 
-/// Fills in hashes and signatures, and moves the data out.
+/// Fills in hashes and signatures, and moves the data out. `again`: signatures that are there stay where there are no keys.
 fn filled<'a>(
     mut root: Node<'a>,
     reservations: &[Reservation],
     options: &Options<'_>,
     compiled: Compiled<'a>,
-    mut strings: Strings,
-    mut filling: Edits,
+    (mut strings, mut filling): (Strings, Edits),
+    again: bool,
 ) -> Result<Built<'a>, Error> {
     let layout = options.layout;
     let mut findings = Vec::new();
@@ -289,7 +321,7 @@ fn filled<'a>(
     let (total, control) = room(options, &root, compiled.size, filling.most(), &keys)?;
     let signed = keys.into_iter().map(Made::named).collect();
     if signing.is_none() {
-        findings.extend(unfilled(&mut root, options.unsigned, true)?);
+        findings.extend(unfilled(&mut root, options.unsigned, !again)?);
     } else {
         unfilled(&mut root, false, false)?;
     }

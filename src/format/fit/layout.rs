@@ -5,11 +5,15 @@
 //!
 //! | from    | what it does otherwise |
 //! |---------|------------------------|
+//! | 2023.04 | names the checks of `-f auto` without numbers, knows `auto-conf` (`fit_add_hash_or_sign`) |
 //! | 2024.01 | clears the bytes between a tree and its aligned end, where data is behind the tree (`fit_extract_data`) |
 //! | 2025.01 | signs a script unasked, too (`fit_config_get_hash_list`); takes the offset out where data is taken in again (`fit_import_data`) |
 //! | 2025.10 | makes room for 128 bytes a hash and 1024 a signature at once, then in steps of 1024 (`fit_estimate_hash_sig_size`); takes out the size, too |
+//! | 2026.01 | names the main image of `-f auto` as a loadable where there is no device tree, too (`fit_write_configs`) |
+//! | 2026.04 | lists `compatible` of configurations (boot/image-fit.c, `fit_conf_print`) |
 //! | 2026.04 | aligns device trees behind the tree to 8 where no alignment is asked for (`fit_extract_data`) |
 //! | 2026.10 | makes hash trees, and room for 256 bytes of each (`fit_image_process_verity`) |
+//! | 2026.10 | lists `default` wherever the node /configurations is (`fit_print_contents`), and hash trees (`fit_image_print_dm_verity`) |
 
 use super::signature::SIGNATURE;
 use super::verity::VERITY;
@@ -103,6 +107,26 @@ impl FitLayout {
     /// What the signature of a configuration covers that does not say so itself.
     pub(super) fn signed_roles(self) -> &'static [&'static str] {
         if self.release >= (2025, 1) { &["kernel", "fdt", "script"] } else { &["kernel", "fdt"] }
+    }
+
+    /// The hash and the signature of `-f auto` are called `hash-1` and `signature-1`.
+    pub(crate) fn numbers_checks(self) -> bool {
+        self.release < (2023, 4)
+    }
+
+    /// `-f auto` names the main image among the loadables of a configuration without device tree.
+    pub(crate) fn loads_main_image_twice(self) -> bool {
+        self.release >= (2026, 1)
+    }
+
+    /// `mkimage -l` shows `compatible`.
+    pub(crate) fn lists_compatible(self) -> bool {
+        self.release >= (2026, 4)
+    }
+
+    /// `mkimage -l` looks for `default` in /configurations, and not in what follows /images; and shows hash trees.
+    pub(crate) fn lists_all(self) -> bool {
+        self.release >= (2026, 10)
     }
 
     /// The properties that go when data is taken back into the tree.

@@ -15,7 +15,7 @@ pub(crate) mod signature;
 pub(crate) mod verity;
 
 pub(crate) use bootm::{BootView, compression_fits};
-pub use build::{Built, Error, External, Options, Unfilled, plan, plan_again};
+pub use build::{Built, Error, External, Options, Unfilled, plan, plan_again, plan_written};
 pub use layout::FitLayout;
 pub(crate) use rules::RULES;
 pub use signature::Signing;

@@ -46,12 +46,16 @@ pub mod kind {
     pub const RAMDISK: u8 = 3;
     /// Several files behind a table of their sizes.
     pub const MULTI: u8 = 4;
+    /// What U-Boot starts in place of itself.
+    pub(crate) const FIRMWARE: u8 = 5;
     /// U-Boot commands, behind a table as in [`MULTI`].
     pub const SCRIPT: u8 = 6;
     /// A device tree.
     pub const FLAT_DT: u8 = 8;
     /// A kernel that runs where it is.
     pub const KERNEL_NOLOAD: u8 = 14;
+    /// What an FPGA is loaded with.
+    pub(crate) const FPGA: u8 = 29;
     /// Firmware with the table that i.MX boot ROMs verify (HABv4): the table follows the data.
     pub(crate) const FIRMWARE_IVT: u8 = 32;
     /// mkimage's word for a device tree in a legacy image; stored as [`FLAT_DT`].

@@ -92,6 +92,9 @@ pub(crate) fn finish(command: &'static str, path: &Path, building: &Building, as
         for finding in assembled.findings.iter().filter(|finding| finding.severity > Severity::Note) {
             message::finding(finding);
         }
+        if building.terse {
+            return Ok(());
+        }
         // In one piece, so that parallel builds do not mix their lines. A closed standard error is no reason to fail: the
         // image is written.
         let mut text = Vec::new();

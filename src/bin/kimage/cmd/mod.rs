@@ -27,11 +27,18 @@ mod standalone;
 mod system_map;
 mod verify;
 
+pub(crate) use common::{finish, source_date_epoch};
+pub(crate) use fit::fit;
+
 use crate::args::{Cli, Command};
+use crate::peers;
 use anyhow::Result;
 
-pub(crate) fn run(cli: Cli) -> Result<()> {
-    match cli.command {
+/// Gives the exit status.
+pub(crate) fn run(cli: Cli) -> Result<u8> {
+    let done = match cli.command {
+        Command::Peer(args) => return peers::peer(&args),
+        Command::Links(args) => peers::links(&args),
         Command::Bzimage(args) => build::bzimage(&args),
         Command::Elf(args) => standalone::elf(&args),
         Command::Zimage(args) => build::zimage(&args),
@@ -66,5 +73,6 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
         Command::Map(args) => map::map(&args),
         Command::Bench(args) => bench::bench(&args),
         Command::BenchOne(args) => bench::bench_one(&args),
-    }
+    };
+    done.map(|()| 0)
 }
