@@ -99,7 +99,7 @@ fn is_whole(span: &str) -> bool {
 fn folder() -> tempfile::TempDir {
     let temp = tempdir();
     let dir = temp.path();
-    for sub in ["arch/x86/boot/compressed", "arch/arm/boot/compressed", "old", "new"] {
+    for sub in ["arch/x86/boot/compressed", "arch/arm/boot/compressed", "old", "new", "tools"] {
         fs::create_dir_all(dir.join(sub)).unwrap();
     }
     for (name, from) in [

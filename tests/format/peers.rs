@@ -118,9 +118,15 @@ impl Pair {
     }
 }
 
-/// Standard output. Where a script's further files are, mkimage tells as an address of its own memory.
+/// Standard output. Where a script's further files are, mkimage tells as an address of its own memory; and it says that it failed whenever it
+/// starts again with more room for the keys.
 fn text(output: &Output) -> String {
     let lines = stdout(output);
+    let lines: String = lines
+        .lines()
+        .filter(|line| !line.starts_with("Failed to add verification data"))
+        .map(|line| format!("{line}\n"))
+        .collect();
     let lines = lines.lines().map(|line| if line.starts_with("    Offset = 0x") { "    Offset" } else { line });
     lines.map(|line| format!("{line}\n")).collect()
 }
@@ -264,7 +270,10 @@ fn sourced(dice: &mut Dice) -> Vec<Line> {
     if !first.contains("-E -p") {
         lines.push(line("mkimage", &again));
     }
-    lines.push(line("dumpimage", &format!("-T flat_dt -p {} -o part out", dice.roll(5))));
+    // mkimage 2023.01 leaves the old offsets beside data that it takes in, which dumpimage then believes.
+    if !first.contains("-E") || again.contains("-E") {
+        lines.push(line("dumpimage", &format!("-T flat_dt -p {} -o part out", dice.roll(5))));
+    }
     lines
 }
 
@@ -281,7 +290,6 @@ const WRONG: &[&str] = &[
     "mkimage ",
     "mkimage -l",
     "mkimage -Q out",
-    "mkimage --nothing out",
     "mkimage -A nothing -d kernel.bin out",
     "mkimage -O nothing -d kernel.bin out",
     "mkimage -C nothing -d kernel.bin out",

@@ -192,6 +192,11 @@ impl<'a> Dtb<'a> {
         if self.version() == 1 { 0 } else { self.header.boot_cpuid_phys.get() }
     }
 
+    /// `last_comp_version`: the oldest version whose readers can read it.
+    pub(crate) fn compatible(&self) -> u32 {
+        self.header.last_comp_version.get()
+    }
+
     /// The strings block.
     pub(crate) fn names(&self) -> &'a [u8] {
         slice(self.bytes, self.strings.0, self.strings.1).unwrap_or(&[])

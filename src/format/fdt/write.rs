@@ -101,15 +101,26 @@ impl Strings {
     /// As [`Strings::insert_all`].
     pub(crate) fn written(root: &Node<'_>) -> Result<Strings, Error> {
         let mut strings = Strings::default();
+        // How far from the end of the block each stands, which does not change.
+        let mut behind: HashMap<String, usize> = HashMap::new();
         walk(root, &mut |step| {
             let Step::Property(property) = step else { return Ok(()) };
+            if behind.contains_key(&*property.name) {
+                return Ok(());
+            }
             let mut alone = Strings::default();
             alone.insert(&property.name)?;
-            if memchr::memmem::find(&strings.bytes, &alone.bytes).is_none() {
+            let at = memchr::memmem::find(&strings.bytes, &alone.bytes).unwrap_or_else(|| {
                 strings.bytes.splice(0..0, alone.bytes);
-            }
+                0
+            });
+            behind.insert(property.name.to_string(), strings.bytes.len() - at);
             Ok(())
         })?;
+        for (name, behind) in behind {
+            let at = u32::try_from(strings.bytes.len() - behind);
+            strings.known.insert(name, at.map_err(|_| Error::TooLarge { size: len64(&strings.bytes) })?);
+        }
         Ok(strings)
     }
 
@@ -126,6 +137,7 @@ pub struct Flat<'n, 'a> {
     strings: Strings,
     reservations: &'n [Reservation],
     boot_cpu: u32,
+    compatible: u32,
     structure_len: u64,
 }
 
@@ -146,7 +158,7 @@ impl<'n, 'a> Flat<'n, 'a> {
     /// [`Error::Name`] for a name that no reader could read, [`Error::TooDeep`], and [`Error::TooLarge`] when the blob
     /// has 4 GiB or more.
     pub fn new(root: &'n Node<'a>, strings: Strings) -> Result<Self, Error> {
-        let mut flat = Flat { root, strings, reservations: &[], boot_cpu: 0, structure_len: 0 };
+        let mut flat = Flat { root, strings, reservations: &[], boot_cpu: 0, compatible: COMPATIBLE, structure_len: 0 };
         flat.strings.insert_all(root)?;
         let mut depth = 0;
         let mut len = 4;
@@ -184,6 +196,13 @@ impl<'n, 'a> Flat<'n, 'a> {
     #[must_use]
     pub fn with_boot_cpu(mut self, boot_cpu: u32) -> Self {
         self.boot_cpu = boot_cpu;
+        self
+    }
+
+    /// The same with another `last_comp_version`: what libfdt's sequential writer left there until 2025 was 2.
+    #[must_use]
+    pub(crate) fn with_compatible(mut self, version: Option<u32>) -> Self {
+        self.compatible = version.unwrap_or(COMPATIBLE);
         self
     }
 
@@ -254,7 +273,7 @@ impl<'n, 'a> Flat<'n, 'a> {
             off_dt_strings: narrow(self.strings_at())?.into(),
             off_mem_rsvmap: narrow(HEADER_LEN)?.into(),
             version: VERSION.into(),
-            last_comp_version: COMPATIBLE.into(),
+            last_comp_version: self.compatible.into(),
             boot_cpuid_phys: self.boot_cpu.into(),
             size_dt_strings: narrow(len64(self.strings.bytes()))?.into(),
             size_dt_struct: narrow(self.structure_len)?.into(),

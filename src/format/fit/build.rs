@@ -188,7 +188,7 @@ pub struct Built<'a> {
 /// # Errors
 /// [`Error`] names the node.
 pub fn plan<'a>(root: Node<'a>, reservations: &[Reservation], options: &Options<'_>) -> Result<Built<'a>, Error> {
-    first(root, Strings::default(), reservations, options)
+    first(root, Strings::default(), reservations, options, None)
 }
 
 /// The same for a tree that mkimage writes itself instead of dtc (`-f auto`).
@@ -197,7 +197,7 @@ pub fn plan<'a>(root: Node<'a>, reservations: &[Reservation], options: &Options<
 /// As [`plan`].
 pub fn plan_written<'a>(root: Node<'a>, options: &Options<'_>) -> Result<Built<'a>, Error> {
     let strings = Strings::written(&root)?;
-    first(root, strings, &[], options)
+    first(root, strings, &[], options, Some(options.layout.written_for()))
 }
 
 fn first<'a>(
@@ -205,8 +205,9 @@ fn first<'a>(
     mut strings: Strings,
     reservations: &[Reservation],
     options: &Options<'_>,
+    compatible: Option<u32>,
 ) -> Result<Built<'a>, Error> {
-    let compiled = Compiled::new(&root, &mut strings, reservations, &[])?;
+    let compiled = Compiled { compatible, ..Compiled::new(&root, &mut strings, reservations, &[])? };
     let mut filling = Edits::new(compiled.size);
     let time = Property::u32("timestamp", options.time);
     compiled.fill(&mut filling, &mut strings, (&[""], &mut root), [time])?;
@@ -245,7 +246,8 @@ pub fn plan_again<'a>(
         }
         taking_in.done(&place, &before);
     }
-    let compiled = Compiled::new(&root, &mut strings, reservations, &[])?;
+    let compatible = Some(dtb.compatible());
+    let compiled = Compiled { compatible, ..Compiled::new(&root, &mut strings, reservations, &[])? };
     let mut filling = Edits::new(compiled.size);
     let time = touch.then(|| Property::u32("timestamp", options.time));
     compiled.fill(&mut filling, &mut strings, (&[""], &mut root), time)?;
@@ -327,6 +329,7 @@ fn filled<'a>(
     }
     let boot_cpu = boot_cpu(&root);
     let flat = Flat::new(&root, strings.clone())?.with_reservations(reservations)?.with_boot_cpu(boot_cpu);
+    let flat = flat.with_compatible(compiled.compatible);
     // Values that were longer before leave what stood at the end.
     let filled = flat.plan_over(total, filling.left_over(flat.size()..total, &compiled.blob))?;
 
@@ -380,6 +383,7 @@ fn filled<'a>(
     }
     at = align.up(len).and_then(|len| at.checked_add(len)).ok_or_else(too_large)?;
     let flat = Flat::new(&root, strings)?.with_reservations(reservations)?.with_boot_cpu(boot_cpu);
+    let flat = flat.with_compatible(compiled.compatible);
     let tree_len = align.up(flat.size()).unwrap_or(flat.size());
     let left_over = match layout.leaves_old_bytes() {
         true => edits.left_over(flat.size()..tree_len, &filled),
@@ -598,6 +602,8 @@ struct Compiled<'a> {
     /// Bytes of the blob without what stands behind it.
     size: u64,
     places: HashMap<String, Place>,
+    /// `last_comp_version`, where it is not dtc's.
+    compatible: Option<u32>,
 }
 
 impl<'a> Compiled<'a> {
@@ -616,7 +622,7 @@ impl<'a> Compiled<'a> {
         places.entry(key(&[""])).or_insert_with(|| Place::empty(flat.root_properties_at()));
         let size = flat.size();
         let free = slice(old, size, len64(old).saturating_sub(size)).unwrap_or(&[]);
-        Ok(Compiled { blob: flat.plan_over(len64(old), free.to_vec())?, size, places })
+        Ok(Compiled { blob: flat.plan_over(len64(old), free.to_vec())?, size, places, compatible: None })
     }
 
     /// Sets properties of `node`, whose path is `path`, and keeps track of what that moves.

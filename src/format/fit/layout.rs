@@ -10,6 +10,7 @@
 //! | 2025.01 | signs a script unasked, too (`fit_config_get_hash_list`); takes the offset out where data is taken in again (`fit_import_data`) |
 //! | 2025.10 | makes room for 128 bytes a hash and 1024 a signature at once, then in steps of 1024 (`fit_estimate_hash_sig_size`); takes out the size, too |
 //! | 2026.01 | names the main image of `-f auto` as a loadable where there is no device tree, too (`fit_write_configs`) |
+//! | 2026.04 | says 16 as the last compatible version of a tree of `-f auto`, and not 2 (libfdt's `fdt_finish`) |
 //! | 2026.04 | lists `compatible` of configurations (boot/image-fit.c, `fit_conf_print`) |
 //! | 2026.04 | aligns device trees behind the tree to 8 where no alignment is asked for (`fit_extract_data`) |
 //! | 2026.10 | makes hash trees, and room for 256 bytes of each (`fit_image_process_verity`) |
@@ -112,6 +113,11 @@ impl FitLayout {
     /// The hash and the signature of `-f auto` are called `hash-1` and `signature-1`.
     pub(crate) fn numbers_checks(self) -> bool {
         self.release < (2023, 4)
+    }
+
+    /// The `last_comp_version` of what libfdt's sequential writer makes (`fdt_finish`).
+    pub(super) fn written_for(self) -> u32 {
+        if self.release >= (2026, 4) { 16 } else { 2 }
     }
 
     /// `-f auto` names the main image among the loadables of a configuration without device tree.

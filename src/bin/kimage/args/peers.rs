@@ -1,7 +1,6 @@
 //! `as` and `links`: U-Boot's own tools by their names.
 
 use clap::Args;
-use clap::builder::PossibleValuesParser;
 use kimage::assemble::FitLayout;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -13,29 +12,20 @@ use std::path::PathBuf;
 /// refuses, and why, is in docs/peers.md. A link of a tool's name to kimage does the same without `kimage as` (kimage links DIR); there,
 /// KIMAGE_LAYOUT in the environment stands for --layout.
 #[derive(Debug, Args)]
-#[command(
-    disable_help_flag = true,
-    after_help = "\
+#[command(after_help = "\
 Examples:
   kimage as mkimage -A arm -O linux -T kernel -C none -a 80008000 -e 80008000 -n Linux -d zImage uImage
   kimage as mkimage -f auto -A arm64 -O linux -T kernel -C none -a 80080000 -d Image -b board.dtb image.itb
   kimage as mkimage -F -k keys -K u-boot.dtb -r image.itb
   kimage as mkimage -l image.itb
   kimage as dumpimage -T flat_dt -p 0 -o kernel image.itb
-  kimage as --layout 2026.04 mkimage -f image.its image.itb"
-)]
+  kimage as --layout 2026.04 mkimage -f image.its image.itb")]
 pub(crate) struct Peer {
     /// The text and the bytes of this release, 2021.01 to 2026.10, or a year for its last one [default: 2023.01]
     #[arg(long, value_name = "RELEASE", value_parser = super::sign::layout)]
     pub(crate) layout: Option<FitLayout>,
-    /// Print help
-    #[arg(short, long, action = clap::ArgAction::Help)]
-    help: Option<bool>,
-    /// The tool
-    #[arg(value_parser = PossibleValuesParser::new(crate::peers::names()))]
-    pub(crate) tool: String,
-    /// Its arguments
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    /// The tool and its arguments: mkimage, dumpimage, fit_check_sign, fit_info, fdt_add_pubkey
+    #[arg(value_name = "TOOL [ARGUMENTS]", required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     pub(crate) arguments: Vec<OsString>,
 }
 

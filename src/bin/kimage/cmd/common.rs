@@ -7,7 +7,7 @@ use crate::{message, screen};
 use anyhow::{Context, Result, bail};
 use clap::error::ErrorKind;
 use kimage::assemble::{Assembled, Names};
-use kimage::finding::Severity;
+use kimage::finding::{Finding, Severity};
 use kimage::inspect::{Opened, Part};
 use kimage::report::{Report, write_files_json, write_json, write_plan, write_text};
 use serde::Serialize;
@@ -90,7 +90,9 @@ pub(crate) fn finish(command: &'static str, path: &Path, building: &Building, as
         screen::print(|out| write_json(command, &report, out))?;
     } else if !building.quiet {
         for finding in assembled.findings.iter().filter(|finding| finding.severity > Severity::Note) {
-            message::finding(finding);
+            // What a peer passes over is no error.
+            let severity = if building.terse { Severity::Warning } else { finding.severity };
+            message::finding(&Finding { severity, ..finding.clone() });
         }
         if building.terse {
             return Ok(());

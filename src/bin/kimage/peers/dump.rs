@@ -4,6 +4,7 @@ use super::{Called, Kind, foreign, getopt, kind, mkimage, open, print};
 use crate::message;
 use crate::output::Output;
 use anyhow::Result;
+use kimage::error::InputError;
 use kimage::report::property_at;
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
@@ -29,7 +30,7 @@ pub(super) fn dumpimage(called: &Called<'_>, arguments: Vec<OsString>) -> Result
             'l' => list = true,
             'o' => output = Some(value),
             'T' => match kind(&value) {
-                Kind::Legacy(_) => of = Some(false),
+                Kind::Legacy => of = Some(false),
                 Kind::Fit => of = Some(true),
                 Kind::Foreign(long) => return Ok(called.refuse(&foreign(&value, long))),
                 Kind::Unknown => return Ok(called.refuse(&format!("invalid type {:?}", value.to_string_lossy()))),
@@ -69,7 +70,15 @@ pub(super) fn dumpimage(called: &Called<'_>, arguments: Vec<OsString>) -> Result
             // An image that is none, and one without such a file.
             let status = match (&error, input.len()) {
                 (_, 0..64) => 1,
-                (kimage::Error::WrongInput { .. }, _) => 3_u8.wrapping_neg(),
+                (kimage::Error::WrongInput { .. }, _) => {
+                    if of {
+                        print(format!("No such component at '{number}'\n").as_bytes())?;
+                    }
+                    3_u8.wrapping_neg()
+                }
+                (kimage::Error::Input { source: InputError::Field(field), .. }, _) if field.field == "data" => {
+                    3_u8.wrapping_neg()
+                }
                 _ => 1_u8.wrapping_neg(),
             };
             message::error(&anyhow::Error::new(error).context(input.name()));

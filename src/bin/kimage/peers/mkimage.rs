@@ -297,13 +297,13 @@ fn file(path: &OsStr) -> OsString {
 }
 
 /// What is wrong with the data, so that mkimage makes nothing of it either.
-const REFUSED: [&str; 4] = ["uimage.type", "uimage.xip", "uimage.empty", "uimage.files"];
+const REFUSED: [&str; 3] = ["uimage.type", "uimage.xip", "uimage.empty"];
 
 fn legacy(called: &Called<'_>, asked: &Asked) -> Result<u8> {
     let (word, kind_id) =
         asked.kind.clone().unwrap_or_else(|| ("kernel".into(), TYPE.id("kernel").unwrap_or_default()));
     match kind(&word) {
-        Kind::Legacy(_) => {}
+        Kind::Legacy => {}
         Kind::Fit => {
             return Ok(
                 called.refuse("-T flat_dt makes a FIT, of a source: -f SOURCE.its; the old header: -T fdt_legacy")

@@ -12,6 +12,7 @@ use crate::input::Input;
 use crate::{message, screen};
 use anyhow::{Context, Result, bail};
 use clap::Parser;
+use clap::error::ErrorKind;
 use kimage::assemble::{FitLayout, TYPE};
 use kimage::report::{Listing, Style};
 use std::ffi::{OsStr, OsString};
@@ -46,12 +47,13 @@ pub(crate) fn by_name(arguments: &[OsString]) -> Option<Result<u8>> {
 }
 
 pub(crate) fn peer(args: &Peer) -> Result<u8> {
-    call(&args.tool, args.layout, args.arguments.clone())
+    let Some((tool, rest)) = args.arguments.split_first() else { bail!("as: name a tool") };
+    call(&tool.to_string_lossy(), args.layout, rest.to_vec())
 }
 
-/// The names of the tools, for the command line.
-pub(crate) fn names() -> Vec<&'static str> {
-    TOOLS.iter().map(|(name, _)| *name).collect()
+/// The names of the tools.
+fn names() -> [&'static str; TOOLS.len()] {
+    TOOLS.map(|(name, _)| name)
 }
 
 fn call(name: &str, layout: Option<FitLayout>, arguments: Vec<OsString>) -> Result<u8> {
@@ -62,7 +64,10 @@ fn call(name: &str, layout: Option<FitLayout>, arguments: Vec<OsString>) -> Resu
             .with_context(|| format!("{LAYOUT} is {text:?}, wanted {}", FitLayout::KNOWN))?,
         (None, None) => FitLayout::default(),
     };
-    let Some((name, tool)) = TOOLS.iter().find(|(known, _)| *known == name) else { bail!("{name} is not known") };
+    let Some((name, tool)) = TOOLS.iter().find(|(known, _)| *known == name) else {
+        let message = format!("as: {name} is none of {}", names().join(", "));
+        message::usage(ErrorKind::InvalidValue, message);
+    };
     tool(&Called { name, layout }, arguments)
 }
 
@@ -125,7 +130,7 @@ fn making(options: &[OsString]) -> Result<Making> {
 
 /// A type's number, and whether it is one that kimage makes.
 enum Kind {
-    Legacy(u8),
+    Legacy,
     Fit,
     Foreign(&'static str),
     Unknown,
@@ -150,7 +155,7 @@ fn kind(word: &OsStr) -> Kind {
     if word.eq_ignore_ascii_case("flat_dt") {
         Kind::Fit
     } else if LEGACY.iter().any(|name| name.eq_ignore_ascii_case(word)) {
-        Kind::Legacy(id)
+        Kind::Legacy
     } else {
         Kind::Foreign(TYPE.long(id).unwrap_or("unknown"))
     }
