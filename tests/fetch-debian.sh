@@ -170,4 +170,48 @@ fetch_loaders() {
     mv "$work/new" "$folder"
 }
 fetch_loaders || { echo "NOT FETCHED: systemd-boot, GRUB for arm64" >&2; failed=1; }
+
+# QEMU and UEFI firmware for RISC-V and LoongArch, newer than what may be installed here, with all that they need (tests/boot/zboot.rs).
+fetch_machines() {
+    folder=$cache/trixie-machines-programs
+    if [ -d "$folder" ]; then
+        echo "there already: $folder"
+        return 0
+    fi
+    update_apt trixie amd64 || return 1
+    rm -rf "$work/deb" "$work/new"
+    mkdir "$work/deb" "$work/new" "$work/new/lib" "$work/new/share"
+    private_apt trixie amd64 apt-get -y --no-install-recommends --download-only -o Dir::Cache::Archives="$work/deb" install \
+        qemu-system-misc qemu-system-riscv qemu-efi-riscv64 qemu-efi-loongarch64 >"$work/log" 2>&1 || {
+        cat "$work/log" >&2
+        return 1
+    }
+    for package in "$work"/deb/*.deb; do
+        dpkg-deb -x "$package" "$work/deb/root"
+        rm "$package"
+    done
+    usr=$work/deb/root/usr
+    libraries=$usr/lib/x86_64-linux-gnu
+    for cpu in riscv64 loongarch64; do
+        name=qemu-system-$cpu
+        cp "$usr/bin/$name" "$work/new/lib/" || return 1
+        "$libraries/ld-linux-x86-64.so.2" --library-path "$libraries" --list "$usr/bin/$name" |
+            sed -n 's/.*=> \(\/[^ ]*\).*/\1/p' | while read -r library; do cp "$library" "$work/new/lib/"; done
+        cat >"$work/new/$name" <<'SCRIPT'
+#!/bin/sh
+here=$(dirname "$0")
+name=$(basename "$0")
+exec "$here/lib/ld-linux-x86-64.so.2" --library-path "$here/lib" "$here/lib/$name" -L "$here/share" "$@"
+SCRIPT
+        chmod +x "$work/new/$name"
+        cp "$usr"/share/qemu-efi-$cpu/*.fd "$work/new/share/" || return 1
+    done
+    cp "$libraries/ld-linux-x86-64.so.2" "$work/new/lib/"
+    cp "$usr"/share/qemu/opensbi-riscv64-generic-fw_dynamic.bin "$work/new/share/" || return 1
+    rm -rf "$work/deb"
+    mv "$work/new" "$folder"
+}
+if [ "$(uname -m)" = x86_64 ]; then
+    fetch_machines || { echo "NOT FETCHED: QEMU and firmware of RISC-V and LoongArch" >&2; failed=1; }
+fi
 exit $failed

@@ -1,8 +1,8 @@
 //! Loaders that cannot be had as packages, as a flash chip in place of a PC's BIOS: what coreboot leaves for its payload, and
 //! Linux' 32-bit and 64-bit boot protocols as VMMs use them. QEMU itself puts the ELF file's segments into memory.
 
-use crate::machine;
-use crate::support::{kimage, put, read, run_ok, stdout, tool};
+use crate::machine::{self, Machine};
+use crate::support::{self, kimage, put, read, run_ok, stdout, tool};
 use std::path::Path;
 use std::process::Command;
 
@@ -11,6 +11,8 @@ use std::process::Command;
 pub(crate) enum Protocol {
     /// 32 bits, registers of no meaning, coreboot's table in memory.
     Coreboot,
+    /// The same, whose table has a framebuffer and the place of ACPI's tables, too.
+    CorebootScreen,
     /// The same without the table.
     Nothing,
     /// ESI: boot parameters.
@@ -53,12 +55,13 @@ fn chip(protocol: Protocol, entry: u32, ramdisk: usize, cmdline: &str) -> Vec<u8
     put_at(&mut chip, 0, &parameters(ramdisk));
     put_at(&mut chip, (CMDLINE - PARAMETERS) as usize, cmdline.as_bytes());
     put_at(&mut chip, (TABLES - PARAMETERS) as usize, &page_tables());
-    if protocol == Protocol::Coreboot {
+    if matches!(protocol, Protocol::Coreboot | Protocol::CorebootScreen) {
         // At 0xf0000; the one at 0x500 only leads there.
-        put_at(&mut chip, 0x1_0000, &table(&coreboot_records()));
+        put_at(&mut chip, 0x1_0000, &table(&coreboot_records(protocol)));
         let forward = table(&[0x11_u32, 16, 0xf_0000, 0].map(u32::to_le_bytes).concat());
         put_at(&mut chip, 0x1_ff88, &forward);
     }
+    put_at(&mut chip, 0x1_1000, &acpi());
     let start = chip.len() - 0x100;
     let mut code: Vec<u8> = [
         &[0xfa][..],                                       // cli
@@ -70,7 +73,7 @@ fn chip(protocol: Protocol, entry: u32, ramdisk: usize, cmdline: &str) -> Vec<u8
     code.resize(0x20, 0x90);
     code.extend([0x66, 0xb8, 0x10, 0x00, 0x8e, 0xd8, 0x8e, 0xc0, 0x8e, 0xd0, 0x8e, 0xe0, 0x8e, 0xe8]); // segments
     let (from, to, len) = match protocol {
-        Protocol::Coreboot | Protocol::Nothing => (0xffff_ff88_u32, 0x500_u32, 40_u32),
+        Protocol::Coreboot | Protocol::CorebootScreen | Protocol::Nothing => (0xffff_ff88_u32, 0x500_u32, 40_u32),
         _ => (0xfffe_0000, PARAMETERS, COPIED),
     };
     for (opcode, value) in [(0xbe, from), (0xbf, to), (0xb9, len)] {
@@ -171,9 +174,60 @@ fn table(records: &[u8]) -> Vec<u8> {
 }
 
 /// The memory map; coreboot's own tables have a type of their own.
-fn coreboot_records() -> Vec<u8> {
+fn coreboot_records(protocol: Protocol) -> Vec<u8> {
     let map = [(0, 0x1000, 16), (0x1000, 0x9_f000, 1), (0xf_0000, 0x1_0000, 2), (1 << 20, MEMORY - (1 << 20), 1)];
     let entries: Vec<u8> = map.iter().flat_map(|(start, len, kind)| entry(*start, *len, *kind)).collect();
-    let head = [1_u32, 8 + entries.len() as u32].map(u32::to_le_bytes).concat();
-    [head, entries].concat()
+    let record = |tag: u32, data: &[u8]| [&tag.to_le_bytes()[..], &(8 + data.len() as u32).to_le_bytes(), data].concat();
+    let mut records = record(1, &entries);
+    if protocol == Protocol::CorebootScreen {
+        // Address, width, height, bytes of a line; bits; place and size of red, green, blue, and of what is reserved; padding.
+        let mut screen = SCREEN.to_le_bytes().to_vec();
+        [800_u32, 600, 3200].iter().for_each(|word| screen.extend(word.to_le_bytes()));
+        screen.extend([32, 16, 8, 8, 8, 0, 8, 24, 8, 0, 0, 0]);
+        records.extend(record(0x12, &screen));
+        records.extend(record(0x43, &u64::from(ACPI).to_le_bytes()));
+    }
+    records
+}
+
+/// Where nothing else is.
+const SCREEN: u64 = 0xe000_0000;
+/// The chip once more, below 4 GiB: there nobody looks for tables who was not told.
+const ACPI: u32 = 0xffff_1000;
+
+/// ACPI's RSDP and an XSDT without tables (ACPI 6.5, 5.2.5.3 and 5.2.8).
+fn acpi() -> Vec<u8> {
+    let sum = |bytes: &[u8]| bytes.iter().fold(0_u8, |sum, byte| sum.wrapping_add(*byte)).wrapping_neg();
+    let mut pointer = b"RSD PTR \0KIMAGE\x02".to_vec();
+    pointer.extend([0; 4]);
+    pointer.extend(36_u32.to_le_bytes());
+    pointer.extend(u64::from(ACPI + 64).to_le_bytes());
+    pointer.extend([0; 4]);
+    pointer[8] = sum(&pointer[..20]);
+    pointer[32] = sum(&pointer);
+    let mut table = b"XSDT".to_vec();
+    table.extend(36_u32.to_le_bytes());
+    table.extend(b"\x01\0KIMAGEKIMAGE  ");
+    table.resize(36, 0);
+    table[9] = sum(&table);
+    pointer.resize(64, 0);
+    [pointer, table].concat()
+}
+
+/// A kernel that says where it has its screen and ACPI's tables from: both are coreboot's.
+#[test]
+fn what_coreboot_has_is_passed_on() {
+    if !support::full() {
+        return; // no gap: the long matrix alone boots it
+    }
+    let Some(kernel) = support::debian_kernel("bookworm-amd64-amd64") else { return };
+    let dir = support::tempdir();
+    let options = ["--compress", "lz4", "--level", "1", "--cmdline", "console=ttyS0 panic=-1"];
+    let elf = support::make(dir.path(), "kernel.elf", "elf", &[&kernel], &options);
+    let Some(mut command) = machine(dir.path(), Protocol::CorebootScreen, &elf, &elf, "") else { return };
+    let mut machine = Machine::start("coreboot", &mut command);
+    machine.wait_for("ACPI: RSDP 0x00000000FFFF1000 000024 (v02 KIMAGE)");
+    machine.wait_for("vesafb: mode is 800x600x32, linelength=3200, ");
+    machine.wait_for("vesafb: Truecolor: size=8:8:8:8, shift=24:16:8:0");
+    machine.wait_for("vesafb: framebuffer at 0xe0000000");
 }

@@ -91,6 +91,52 @@ fn by_grub_and_systemd_boot() {
     });
 }
 
+/// The newest firmware of CPUs for which Debian has it from trixie on, with that release's QEMU: every codec, to user space.
+#[test]
+fn by_edk_ii_of_riscv_and_loongarch() {
+    if !full() {
+        return; // no gap: the long matrix alone boots them
+    }
+    let machines = support::debian().join("trixie-machines-programs");
+    if !machines.exists() {
+        return missing(&format!("no {}: run tests/fetch-debian.sh", machines.display()));
+    }
+    let firmware = |name: &str| machines.join("share").join(name).into_os_string().into_string().unwrap();
+    let dir = tempdir();
+    let mut jobs = Vec::new();
+    for (cpu, kernel) in [(Cpu::Riscv64, "trixie-riscv64-riscv64"), (Cpu::LoongArch64, "sid-loong64-loong64")] {
+        let Some(kernel) = debian_kernel(kernel) else { continue };
+        let ramdisk = put(dir.path(), &format!("{cpu:?}"), &initrd(cpu));
+        for codec in ["gzip", "lz4", "zstd", "xz"] {
+            let image = zboot(dir.path(), &format!("{cpu:?}.{codec}"), &kernel, codec);
+            jobs.push((cpu, image, ramdisk.clone()));
+        }
+    }
+    each(&jobs, |(cpu, image, ramdisk)| {
+        let mut command = match cpu {
+            Cpu::Riscv64 => {
+                let mut command = qemu(&machines.join("qemu-system-riscv64"), "virt");
+                let variables = image.with_extension("fd");
+                fs::copy(firmware("RISCV_VIRT_VARS.fd"), &variables).unwrap();
+                let code = firmware("RISCV_VIRT_CODE.fd");
+                command.arg("-drive").arg(format!("if=pflash,unit=0,format=raw,readonly=on,file={code}"));
+                command.arg("-drive").arg(format!("if=pflash,unit=1,format=raw,file={}", variables.display()));
+                command
+            }
+            _ => {
+                let mut command = qemu(&machines.join("qemu-system-loongarch64"), "virt");
+                command.args(["-cpu", "la464", "-bios", &firmware("QEMU_EFI.fd")]);
+                command
+            }
+        };
+        command.args(["-m", "1024", "-nic", "none", "-append", "console=ttyS0,115200 panic=-1"]);
+        command.arg("-kernel").arg(image).arg("-initrd").arg(ramdisk);
+        let what = image.file_name().unwrap().to_str().unwrap();
+        let console = Machine::start(what, &mut command).finish();
+        console.says(&["Linux version ", "console=ttyS0,115200 panic=-1", USER_OK]).never_says("kimage:");
+    });
+}
+
 /// U-Boot's EFI; the RAM disk is the kernel's own, for this U-Boot has no other way that both kernels take.
 #[test]
 fn by_u_boot() {

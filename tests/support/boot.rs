@@ -363,6 +363,7 @@ pub enum Cpu {
     ArmBe8,
     Arm64,
     Riscv64,
+    LoongArch64,
 }
 
 /// An initial RAM disk: a console, and a first program that prints [`USER_OK`] and restarts the machine.
@@ -409,12 +410,14 @@ const BASE: u32 = 0x40_0000;
 
 /// A static ELF program of one segment.
 pub fn init(cpu: Cpu) -> Vec<u8> {
-    let (wide, big) = (matches!(cpu, Cpu::X86_64 | Cpu::Arm64 | Cpu::Riscv64), cpu == Cpu::ArmBe8);
+    let (wide, big) = (matches!(cpu, Cpu::X86_64 | Cpu::Arm64 | Cpu::Riscv64 | Cpu::LoongArch64), cpu == Cpu::ArmBe8);
     let (machine, flags) = match cpu {
         Cpu::I386 => (3, 0),
         Cpu::X86_64 => (62, 0),
         Cpu::Arm64 => (183, 0),
         Cpu::Riscv64 => (243, 0),
+        // The ABI with floating point of 64 bits, object files of version 1.
+        Cpu::LoongArch64 => (258, 0x43),
         // EABI version 5; with BE8 the kernel reads the header big-endian and runs the code little-endian.
         Cpu::Arm => (40, 0x0500_0000),
         Cpu::ArmBe8 => (40, 0x0580_0000),
@@ -533,6 +536,32 @@ fn code(cpu: Cpu, entry: u32) -> Vec<u8> {
             0xd400_0001,                         // svc #0
             0x0000_0000,                         // udf #0
             0xd503_201f,                         // nop: an even count of words
+        ]
+        .iter()
+        .flat_map(|word: &u32| word.to_le_bytes())
+        .collect(),
+        // The same registers. ori rd, zero, number; lu12i.w and ori for longer ones.
+        Cpu::LoongArch64 => [
+            0x0381_000b,                          // li a7, 64 (write)
+            0x0380_0404,                          // li a0, 1
+            0x1800_0005 + ((20 - 2) << 5),        // pcaddi a1, distance: message is word 20
+            0x0380_0006 + (u32::from(len) << 10), // li a2, len
+            0x002b_0000,                          // syscall 0
+            0x0380_740b,                          // li a7, 29 (ioctl)
+            0x0380_0404,                          // li a0, 1
+            0x1400_00a5,                          // lu12i.w a1, 5
+            0x0390_24a5,                          // ori a1, a1, 0x409 (TCSBRK)
+            0x0380_0406,                          // li a2, 1
+            0x002b_0000,                          // syscall 0
+            0x0382_380b,                          // li a7, 142 (reboot)
+            0x15fd_c3a4,                          // lu12i.w a0, 0xfee1d
+            0x03ba_b484,                          // ori a0, a0, 0xead (MAGIC1)
+            0x1450_2425,                          // lu12i.w a1, 0x28121
+            0x03a5_a4a5,                          // ori a1, a1, 0x969 (MAGIC2)
+            0x1402_4686,                          // lu12i.w a2, 0x1234
+            0x0395_9cc6,                          // ori a2, a2, 0x567 (CMD_RESTART)
+            0x002b_0000,                          // syscall 0
+            0x002a_0000,                          // break 0
         ]
         .iter()
         .flat_map(|word: &u32| word.to_le_bytes())
