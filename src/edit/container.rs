@@ -5,9 +5,11 @@ use super::packed::{self, Packed};
 use super::{UNSIGNED, Work, before_rest, refused};
 use crate::assemble::{ZbootRequest, fit_with_data, zboot};
 use crate::bytes::{len64, overwrite, slice, slice_at};
+use crate::elf::Elf;
 use crate::error::{Error, Result};
 use crate::format::Format;
 use crate::format::android::BootImage;
+use crate::format::boot_elf::{self, BootElf};
 use crate::format::fit::Fit;
 use crate::format::pe::Pe;
 use crate::format::zboot::Zboot;
@@ -50,6 +52,18 @@ impl Work<'_, '_> {
         // Said, and not kept.
         self.unsigned(bytes);
         Ok(out)
+    }
+
+    /// kimage's own ELF file for several loaders: what stands in front of its bzImage is made for the new one.
+    pub(super) fn boot_elf(&mut self, bytes: &[u8]) -> Result<Vec<u8>> {
+        let elf = Elf::parse(bytes)?;
+        let Some(old) = BootElf::find(&elf) else { return Ok(bytes.to_vec()) };
+        let changed = self.image(old.image())?;
+        let (plan, head) = boot_elf::plan(changed, elf.is_64()).map_err(Error::BzImage)?;
+        let out = plan.bytes();
+        let memory = format!("headers for memory from {:#x} to {:#x}", head.memory.start, head.memory.end);
+        self.step("ELF file", len64(&out), memory);
+        before_rest(out, bytes, old.image.end)
     }
 
     /// Android's boot.img, as mkbootimg lays it out.

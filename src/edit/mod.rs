@@ -16,6 +16,7 @@ use crate::codec::{Codec, Parameters, size_trailer};
 use crate::error::{Error, Result};
 use crate::finding::Finding;
 use crate::format::Format;
+use crate::format::boot_elf;
 use crate::format::bzimage::{BzImage, StandaloneImage, XLF_EFI_HANDOVER_32};
 use crate::format::fdt::Behind;
 use crate::format::pe::{self, Pe};
@@ -142,6 +143,7 @@ impl Work<'_, '_> {
             Some(Format::Zboot) => self.zboot(bytes),
             Some(Format::Android) => self.boot_image(bytes),
             Some(Format::Fit) => self.fit(bytes),
+            Some(Format::Elf) if boot_elf::image_in(bytes).is_some() => self.boot_elf(bytes),
             Some(Format::Compressed(codec)) => self.stream(codec, bytes),
             Some(Format::Image64(_)) => self.flat(bytes),
             None if crate::elf::release_in(bytes).is_some() => self.flat(bytes),

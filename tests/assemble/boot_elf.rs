@@ -125,6 +125,24 @@ fn what_is_in_it_comes_out() {
     }
 }
 
+/// `edit` changes the bzImage in it, and makes what stands in front for the new one.
+#[test]
+fn it_is_edited() {
+    let dir = tempdir();
+    for class in ["32", "64"] {
+        let made =
+            make(dir.path(), "made", "elf", &[&testdata("tiny/kernel")], &["--class", class, "--cmdline", "one"]);
+        let line = "a longer line ".repeat(20);
+        let edited = make(dir.path(), "edited", "edit", &[&made], &["--cmdline", &line, "--compress", "xz"]);
+        let part = |file, part| run_ok(kimage().arg("extract").arg(file).arg(part)).stdout;
+        assert_eq!(part(&edited, "cmdline"), line.as_bytes());
+        assert!(part(&edited, "vmlinux") == part(&made, "vmlinux"));
+        let told = stdout(&run_ok(kimage().arg("verify").arg(&edited)));
+        assert!(!told.contains("elf.boot"), "{told}");
+        assert_eq!(object::File::parse(&*read(&edited)).unwrap().is_64(), class == "64");
+    }
+}
+
 /// Without a codec the file is the kernel, as its segments lie in memory.
 #[test]
 fn without_a_codec_it_is_the_kernel() {

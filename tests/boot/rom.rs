@@ -177,7 +177,8 @@ fn table(records: &[u8]) -> Vec<u8> {
 fn coreboot_records(protocol: Protocol) -> Vec<u8> {
     let map = [(0, 0x1000, 16), (0x1000, 0x9_f000, 1), (0xf_0000, 0x1_0000, 2), (1 << 20, MEMORY - (1 << 20), 1)];
     let entries: Vec<u8> = map.iter().flat_map(|(start, len, kind)| entry(*start, *len, *kind)).collect();
-    let record = |tag: u32, data: &[u8]| [&tag.to_le_bytes()[..], &(8 + data.len() as u32).to_le_bytes(), data].concat();
+    let record =
+        |tag: u32, data: &[u8]| [&tag.to_le_bytes()[..], &(8 + data.len() as u32).to_le_bytes(), data].concat();
     let mut records = record(1, &entries);
     if protocol == Protocol::CorebootScreen {
         // Address, width, height, bytes of a line; bits; place and size of red, green, blue, and of what is reserved; padding.
