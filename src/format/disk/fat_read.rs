@@ -3,7 +3,7 @@
 //! Source: Microsoft, "FAT: General Overview of On-Disk Format", version 1.03 (names of fields as there).
 
 use super::fat::{Bits, ENTRY, FIELDS, FOLDER, LABEL, LONG_NAME, UNITS, short_sum};
-use super::{BOOT_MARK, Broken, Found};
+use super::{BOOT_MARK, Broken, Found, LONGEST_PATH, MOST_FOLDERS};
 use crate::bytes::{Cursor, count64, len64, slice, slice_at};
 use crate::finding::{Checks, Severity, rules};
 use crate::layout::{Region, RegionKind, usize_or_max};
@@ -73,12 +73,20 @@ enum Next {
 struct Seen {
     used: Vec<u64>,
     steps: u64,
+    runs: u64,
 }
 
 /// What is looked at of the table in all.
 const MOST_STEPS: u64 = 4 << 20;
+/// Pieces of all files.
+const MOST_RUNS: u64 = 256 << 10;
 
 impl Seen {
+    /// May more be looked at?
+    fn is_left(&self) -> bool {
+        self.steps <= MOST_STEPS && self.runs <= MOST_RUNS
+    }
+
     /// False when it was seen before.
     fn insert(&mut self, cluster: u64) -> bool {
         let Some(word) = self.used.get_mut(usize_or_max(cluster / 64)) else { return false };
@@ -233,10 +241,13 @@ impl<'a> Volume<'a> {
             seen.steps += 1;
             match chain.clusters.last_mut() {
                 Some(last) if last.end == at => last.end = at + 1,
-                _ => chain.clusters.push(at..at + 1),
+                _ => {
+                    seen.runs += 1;
+                    chain.clusters.push(at..at + 1);
+                }
             }
             match self.next(at) {
-                Next::Cluster(next) if seen.steps <= MOST_STEPS => at = next,
+                Next::Cluster(next) if seen.is_left() => at = next,
                 Next::Cluster(_) | Next::End => return chain,
                 Next::Free => chain.problem = fail(at, "leads to a free one"),
                 Next::Bad => chain.problem = fail(at, "leads to a bad one"),
@@ -269,7 +280,7 @@ impl<'a> Volume<'a> {
         checks.expect(&TOTAL, self.start, have >= self.total, format!("{have} bytes"), format!("{}", self.total));
         let room = have.min(self.tables.1).saturating_mul(8) / 12 + 2;
         let words = usize_or_max((self.clusters + 2).min(room) / 64 + 1);
-        let mut seen = Seen { used: vec![0; words], steps: 0 };
+        let mut seen = Seen { used: vec![0; words], steps: 0, runs: 0 };
         let (mut found, mut chains, mut names) = (Vec::new(), Broken::default(), Broken::default());
         let mut folders = vec![(String::new(), self.root_cluster)];
         let mut are_all = true;
@@ -287,13 +298,17 @@ impl<'a> Volume<'a> {
             }
             for Listed { name, kind, first, size, has_lost } in names_of(&entries) {
                 let path = if path.is_empty() { name } else { format!("{path}/{name}") };
+                if path.len() > LONGEST_PATH || folders.len() > MOST_FOLDERS {
+                    are_all = false;
+                    continue;
+                }
                 names.add_all(has_lost.then(|| (self.start, format!("another for {path}"))));
                 if kind & FOLDER != 0 {
                     // The root is no folder of any.
                     folders.extend((first != 0).then_some((path, first)));
                     continue;
                 }
-                if found.len() == most || seen.steps > MOST_STEPS {
+                if found.len() == most || !seen.is_left() {
                     are_all = false;
                     continue;
                 }
@@ -311,7 +326,7 @@ impl<'a> Volume<'a> {
                 let is_whole = problem.is_none() && count >= wanted && is_there;
                 chains.add_all(match problem {
                     Some((at, why)) => Some((at, format!("{why}, of {path}"))),
-                    None if seen.steps > MOST_STEPS => None,
+                    None if !seen.is_left() => None,
                     None if count < wanted => wrong(format!("{count} clusters")),
                     None if !is_there => wrong("clusters behind the end".to_owned()),
                     None if count > wanted => {
@@ -326,7 +341,7 @@ impl<'a> Volume<'a> {
         }
         chains.check(&CHAIN, "as many as its size needs, each its own", checks);
         names.check(&NAME, "that of the short name", checks);
-        are_all &= seen.steps <= MOST_STEPS;
+        are_all &= seen.is_left();
         if are_all {
             self.check_tables(&seen, checks);
         }

@@ -3,7 +3,7 @@
 //! Source: as [`super::iso`].
 
 use super::iso::{EFI, PRIMARY, X86};
-use super::{BLOCK, Broken, Found};
+use super::{BLOCK, Broken, Found, LONGEST_PATH, MOST_FOLDERS};
 use crate::bytes::{Cursor, len64, slice, slice_at};
 use crate::finding::{Checks, rules};
 use std::collections::BTreeSet;
@@ -113,7 +113,9 @@ impl<'a> Volume<'a> {
     /// The files, up to `most`, and whether those are all.
     pub(crate) fn walk(&self, most: usize, checks: &mut Checks) -> (Vec<Found>, bool) {
         const DEEPEST: usize = 32;
-        const LARGEST: u64 = 16 << 20;
+        /// Bytes of all folders, which may lie one over the other.
+        const LARGEST: u64 = 64 << 20;
+        let mut read = 0_u64;
         let have = len64(self.bytes);
         checks.expect(&SIZE, PRIMARY * BLOCK + 80, have >= self.len(), format!("{have} bytes"), self.len());
         let (mut found, mut wrong, mut orders) = (Vec::<Found>::new(), Broken::default(), Broken::default());
@@ -125,10 +127,12 @@ impl<'a> Volume<'a> {
             root.map(|root| (String::new(), root.at, 0)).into_iter().collect();
         let (mut seen, mut skip, mut are_all) = (BTreeSet::new(), None, true);
         while let Some((path, at, depth)) = folders.pop() {
-            if depth > DEEPEST || !seen.insert(at.start) {
+            read = read.saturating_add(at.end - at.start);
+            if depth > DEEPEST || !seen.insert(at.start) || read > LARGEST {
+                are_all &= depth <= DEEPEST && read <= LARGEST;
                 continue;
             }
-            let Some(bytes) = slice_at(self.bytes, &at).filter(|bytes| len64(bytes) <= LARGEST) else {
+            let Some(bytes) = slice_at(self.bytes, &at) else {
                 wrong.add_all(Some((at.start, format!("the folder /{path} outside of the CD"))));
                 continue;
             };
@@ -154,6 +158,10 @@ impl<'a> Volume<'a> {
                 let name = if ridge.name.is_empty() { plain } else { &ridge.name };
                 let name = String::from_utf8_lossy(name);
                 let path = if path.is_empty() { name.into_owned() } else { format!("{path}/{name}") };
+                if path.len() > LONGEST_PATH || folders.len() > MOST_FOLDERS {
+                    are_all = false;
+                    continue;
+                }
                 orders.add_all((!record.agrees).then(|| (at.start + place, format!("others for {path}"))));
                 if ridge.is_moved || ridge.is_link {
                     continue;

@@ -143,6 +143,11 @@ pub(crate) struct Found {
     pub is_whole: bool,
 }
 
+/// Longer paths are of nobody's files, and cost memory.
+const LONGEST_PATH: usize = 4096;
+/// Folders that wait to be looked at.
+const MOST_FOLDERS: usize = 16 << 10;
+
 /// The first of what does not hold, and how many more do not.
 #[derive(Debug, Default)]
 struct Broken {

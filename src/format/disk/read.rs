@@ -65,6 +65,8 @@ pub(crate) struct Disk<'a> {
     pub checks: Checks,
 }
 
+/// File systems of a disk that are looked at: they may lie one over the other.
+const MOST_VOLUMES: usize = 8;
 /// Files of a disk that are looked at.
 const MOST: usize = 4096;
 
@@ -117,6 +119,10 @@ impl<'a> Disk<'a> {
                 continue;
             }
             seen.push(at);
+            if volumes.len() == MOST_VOLUMES {
+                disk.are_all = false;
+                break;
+            }
             let fat = Volume::read(bytes, at);
             if must_be {
                 let found = "none that agree with each other";
