@@ -205,7 +205,7 @@ fn verify_holds_it_to_its_places() {
             (START + 24, "elf.boot_head"),
             (note, "elf.boot_head"),
             (parameters + 12, "elf.boot_head"),
-            (START + 0x24, "elf.boot_program"),
+            (START + 0x24, "elf.boot_head"),
             (START + 0x800, "elf.boot_program"),
         ] {
             let mut changed = file.clone();
