@@ -408,8 +408,8 @@ fn fits() -> Vec<Vec<u8>> {
                 _ => &disk,
             })
             .collect();
-        let external = Some(External { align: Align::new(8), position: None });
-        let placed = Some(External { align: Align::new(4), position: Some(0x1000) });
+        let external = Some(External { align: Align::new(8), ..External::default() });
+        let placed = Some(External { align: Align::new(4), position: Some(0x1000), ..External::default() });
         for external in [None, external, placed] {
             let options = Options { time: 1_700_000_000, external, unsigned: true, ..Options::default() };
             if let Ok(made) = fit_from_source(&source, &files, &options, true) {

@@ -189,6 +189,7 @@ fn fit_options(how: u8) -> Options<'static> {
     let external = |_| External {
         align: [None, Align::new(4), Align::new(64), Align::new(512)][usize::from(how >> 2 & 3)],
         position: (how & 0x10 != 0).then_some(0x2000),
+        fdt_align: None,
     };
     Options {
         time: 1,

@@ -11,7 +11,7 @@ use crate::format::dts::Source;
 use crate::format::fdt::{Dtb, Node, Property, Reservation, Tree};
 use crate::format::fit::cipher::{CIPHER, PLAIN_SIZE};
 use crate::format::fit::verity::VERITY;
-use crate::format::fit::{self, Algorithm, BootView, External, Fit, FitLayout, Options};
+use crate::format::fit::{self, Algorithm, BootView, External, Fit, FitLayout, Options, TreeList};
 use crate::format::uimage::{ARCH, OS, OS_LINUX, arch_word, comp_word};
 use crate::sign::{PublicKey, Secrets};
 use std::collections::HashMap;
@@ -126,9 +126,43 @@ pub fn fit_from_source<'a>(
     options: &Options<'_>,
     force: bool,
 ) -> Result<Assembled<'a>> {
-    let tree = source.tree(files)?;
-    let findings = tree.findings;
-    assembled(tree.root, |root| fit::plan(root, &tree.reservations, options), options, force, Vec::new(), findings)
+    fit_from_template(source, files, None, None, options, force)
+}
+
+/// The device trees that the generator nodes of a source are for (`@fdt-SEQ`, as U-Boot's binman has them); `None` for a source without
+/// such nodes and without directives (`fit,...`).
+///
+/// # Errors
+/// [`Error::Source`] where the source refers to what is not there.
+pub fn fit_tree_list(source: &Source) -> Result<Option<TreeList>> {
+    Ok(fit::tree_list(&source.tree(&[])?.root))
+}
+
+/// The same as [`fit_from_source`] for a source with generator nodes: each becomes a node for each of `trees`, whose names have no
+/// `.dtb`. `default` is the name of the one that the default configuration is for.
+///
+/// # Errors
+/// As [`fit_from_source`].
+pub fn fit_from_template<'a>(
+    source: &Source,
+    files: &[&'a [u8]],
+    trees: Option<&[FitFile<'a>]>,
+    default: Option<&str>,
+    options: &Options<'_>,
+    force: bool,
+) -> Result<Assembled<'a>> {
+    let mut tree = source.tree(files)?;
+    let (findings, mut options) = (tree.findings, *options);
+    if fit::tree_list(&tree.root).is_some() {
+        let trees: Option<Vec<_>> = trees.map(|trees| trees.iter().map(|file| (file.name, file.bytes)).collect());
+        let made = fit::generate(tree.root, trees.as_deref(), default)?;
+        tree.root = made.root;
+        if let (Some(position), None) = (made.position, options.external) {
+            options.external = Some(External { position: Some(position).filter(|at| *at > 0), ..External::default() });
+        }
+        options.external = options.external.map(|it| External { align: it.align.or(made.align), ..it });
+    }
+    assembled(tree.root, |root| fit::plan(root, &tree.reservations, &options), &options, force, Vec::new(), findings)
 }
 
 /// The FIT of a compiled tree: its hashes are made anew, external data is taken in first.
@@ -270,7 +304,9 @@ pub(crate) fn fit_with_data(bytes: &[u8], image: &str, data: &[u8]) -> Result<Op
     let position = position.min();
     let externals: Vec<Option<External>> = match is_external {
         false => vec![None],
-        true => [None, Align::new(4096)].map(|align| Some(External { align, position })).to_vec(),
+        true => {
+            [None, Align::new(4096)].map(|align| Some(External { align, position, ..External::default() })).to_vec()
+        }
     };
     // Where the data was a property of the node, nothing tells any more: bytes that were left over prove it right.
     let places = if is_external { 0..4 } else { 0..1 };

@@ -24,7 +24,7 @@ pub use efi_signature::{EfiSigning, sign_efi, unsign_efi};
 pub(crate) use fit::fit_with_data;
 pub use fit::{
     FitFacts, FitFile, FitImage, FitRequest, FitSignature, add_public_key, decrypt_fit, fit, fit_again, fit_from_blob,
-    fit_from_source, is_tree_blob, sign_fit,
+    fit_from_source, fit_from_template, fit_tree_list, is_tree_blob, sign_fit,
 };
 pub use fit_auto::{AutoFitRequest, fit_auto};
 pub(crate) use kernel::packed_release;
@@ -41,7 +41,7 @@ pub use crate::elf::{DEFAULT_MAX_SIZE, FlagList, FlatOptions, RemoveList, Sectio
 pub use crate::format::bzimage::{CrcChoice, Generation};
 pub use crate::format::cpio::CpioFile;
 pub use crate::format::dts::{Error as SourceError, File as SourceFile, Source};
-pub use crate::format::fit::{Algorithm, External, FitLayout, Options as FitOptions, Signing};
+pub use crate::format::fit::{Algorithm, External, FitLayout, Options as FitOptions, Signing, TreeList};
 pub use crate::format::uimage::{ARCH, COMPRESSION, Name, Names, OS, TYPE};
 
 use crate::arch::Arch;

@@ -155,6 +155,13 @@ fn folder() -> tempfile::TempDir {
     put(dir, "signed.its", signed.as_bytes());
     let cipher = "cipher { algo = \"aes256\"; key-name-hint = \"k\"; };";
     put(dir, "secret.its", its.replace("hash-1 {", &format!("{cipher} hash-1 {{")).as_bytes());
+    let generators = its.replace("kernel-1 {", "@fdt-SEQ { type = \"flat_dt\"; compression = \"none\"; }; kernel-1 {");
+    let generators = generators
+        .replace("\"conf-1\"", "\"@conf-DEFAULT-SEQ\"")
+        .replace(" conf-1 {", " @conf-SEQ { fdt = \"fdt-SEQ\";");
+    put(dir, "boards.its", generators.as_bytes());
+    fs::create_dir(dir.join("dtbs")).unwrap();
+    put(dir, "dtbs/one.dtb", &tree("tiny,one"));
     put(dir, "u-boot.dtb", &tree("tiny,u-boot"));
     fs::create_dir(dir.join("keys")).unwrap();
     put(dir, "keys/dev.key", &support::read(&testdata("keys/dev.key")));

@@ -233,7 +233,9 @@ fn fits_come_out_as_mkimage_makes_them() {
     let dir = folder();
     let (its, theirs) = (dir.path().join("fit.its"), dir.path().join("theirs.itb"));
     let layout = FitLayout::from_release(&mkimage_layout(&mkimage)).unwrap();
-    let external = |align: Option<u64>, position| Some(External { align: align.and_then(Align::new), position });
+    let external = |align: Option<u64>, position| {
+        Some(External { align: align.and_then(Align::new), position, ..External::default() })
+    };
     for (options, external) in [
         (&[][..], None),
         (&["-E"], external(None, None)),

@@ -9,6 +9,7 @@ mod efi_trust; // who may start an EFI program under Secure Boot, by certificate
 mod fdt; // device trees are dtc's byte for byte; absurd ones are refused
 mod fdt_versions; // blobs of every version, order and padding are read as dtc reads them
 mod fit; // FITs are those of mkimage, and mkimage's are read whole
+mod fit_boards; // generator nodes make what a source with every node written by hand makes
 mod fit_cipher; // encrypted images are mkimage's and openssl's, and no key means no image
 mod fit_deferred; // what is signed elsewhere is put in, and nothing else
 mod fit_external; // FITs have the bytes of every release of mkimage

@@ -2,7 +2,7 @@
 
 use super::cipher::{self, CIPHER, ControlCipher, PLAIN_SIZE};
 use super::edits::{Edits, Place};
-use super::layout::STEP;
+use super::layout::{STEP, is_tree};
 use super::signature::{self, SIGNATURE, Signed, Signing};
 use super::verity::{self, Fault, VERITY};
 use super::{Algorithm, Fit, FitLayout, Placement, cut};
@@ -40,6 +40,8 @@ pub struct Options<'k> {
 pub struct External {
     /// Each image, and the end of the tree, is aligned so (`-B`); as the [`FitLayout`] has it when it is `None`.
     pub align: Option<Align>,
+    /// Each device tree is aligned so, whatever stands before it.
+    pub fdt_align: Option<Align>,
     /// The file offset of the first image (`-p`); directly behind the tree when it is `None`.
     pub position: Option<u64>,
 }
@@ -76,6 +78,18 @@ pub enum Error {
         path: String,
         /// What it asks for.
         what: Unfilled,
+    },
+    /// A generator node that generates nothing.
+    #[error("{path}: {why}")]
+    #[diagnostic(help(
+        "give the folder of the device trees (`request.fdt_dir` DIR), their names (`request.entry_arg` of-list=\"NAME NAME\") where the source \
+         wants them, and the default one (`request.entry_arg` default-dt=NAME)"
+    ))]
+    Generator {
+        /// The node.
+        path: String,
+        /// Why.
+        why: String,
     },
     /// A hash tree that cannot be made, or that is none of the data.
     #[error("{path}: {why}")]
@@ -125,6 +139,17 @@ pub enum Error {
         position: u64,
         /// Bytes of the tree.
         tree: u64,
+    },
+    /// Where the data begins is not aligned as the device trees in it are to be.
+    #[error(
+        "external data is to begin at {position:#x}, which is no multiple of {align:#x}, as the device trees are to be aligned"
+    )]
+    #[diagnostic(help("change `request.position` to a multiple, or `request.fdt_align`"))]
+    PositionAlign {
+        /// Where the data was to begin.
+        position: u64,
+        /// The alignment in bytes.
+        align: u64,
     },
     /// The tree cannot be written.
     #[error(transparent)]
@@ -362,6 +387,9 @@ fn filled<'a>(
         align = external.align.or(Align::new(layout.alignment(image))).unwrap_or(Align::ONE);
         let Some(index) = image.properties.iter().position(|property| property.name == "data") else { continue };
         at = align.up(len).and_then(|len| at.checked_add(len)).ok_or_else(too_large)?;
+        if let Some(fdt_align) = external.fdt_align.filter(|_| is_tree(image)) {
+            at = fdt_align.up(at).ok_or_else(too_large)?;
+        }
         let bytes = image.properties.remove(index).value;
         let tree = trees.remove(&*image.name).unwrap_or_default();
         len = len64(&bytes).saturating_add(len64(&tree));
@@ -385,12 +413,16 @@ fn filled<'a>(
     let flat = Flat::new(&root, strings)?.with_reservations(reservations)?.with_boot_cpu(boot_cpu);
     let flat = flat.with_compatible(compiled.compatible);
     let tree_len = align.up(flat.size()).unwrap_or(flat.size());
+    let tree_len = external.fdt_align.and_then(|align| align.up(tree_len)).unwrap_or(tree_len);
     let left_over = match layout.leaves_old_bytes() {
         true => edits.left_over(flat.size()..tree_len, &filled),
         false => Vec::new(),
     };
     let blob = flat.plan_over(tree_len, left_over)?;
     let start = external.position.unwrap_or(tree_len);
+    if let Some(align) = external.fdt_align.filter(|align| align.up(start) != Some(start)) {
+        return Err(Error::PositionAlign { position: start, align: align.bytes() });
+    }
     if start < tree_len {
         return Err(Error::Position { position: start, tree: tree_len });
     }

@@ -45,6 +45,11 @@ pub struct FitLayout {
     candidate: u8,
 }
 
+/// Is the image a device tree, as mkimage sees it?
+pub(super) fn is_tree(image: &Node<'_>) -> bool {
+    image.property("type").is_some_and(|kind| *kind.value == *b"flat_dt\0")
+}
+
 impl Default for FitLayout {
     /// 2023.01, that of Debian 12.
     fn default() -> Self {
@@ -86,8 +91,7 @@ impl FitLayout {
 
     /// The alignment in bytes of an image of that `type` behind the tree, where none is asked for.
     pub(super) fn alignment(self, image: &Node<'_>) -> u64 {
-        let is_tree = image.property("type").is_some_and(|kind| *kind.value == *b"flat_dt\0");
-        if is_tree && self.release >= (2026, 4) { 8 } else { 4 }
+        if is_tree(image) && self.release >= (2026, 4) { 8 } else { 4 }
     }
 
     /// By how much the packed tree is enlarged at first, for time, hashes and signatures.

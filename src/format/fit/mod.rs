@@ -9,6 +9,7 @@ mod build;
 mod check;
 pub(crate) mod cipher;
 mod edits;
+mod generate;
 mod layout;
 pub(crate) mod rules;
 pub(crate) mod signature;
@@ -16,6 +17,8 @@ pub(crate) mod verity;
 
 pub(crate) use bootm::{BootView, compression_fits};
 pub use build::{Built, Error, External, Options, Unfilled, plan, plan_again, plan_written};
+pub use generate::TreeList;
+pub(crate) use generate::{generate, tree_list};
 pub use layout::FitLayout;
 pub(crate) use rules::RULES;
 pub use signature::Signing;

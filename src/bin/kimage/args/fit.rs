@@ -27,6 +27,8 @@ Examples:
   kimage fit image.its -E --layout 2026.04              the bytes of that release of mkimage
   kimage fit image.its --keys keys --control-dtb u-boot.dtb --required conf
                                                         signed, and the public keys for U-Boot
+  kimage fit boards.its --fdt-dir dtbs --entry-arg default-dt=one
+                                                        a configuration for each .dtb, by generator nodes
   kimage fit --kernel zImage --dtb one.dtb --dtb two.dtb --ramdisk initrd.cpio.gz
   kimage fit --kernel Image --compress gzip -a 0x80080000 --dtb board.dtb --hash sha256,crc32
   kimage fit --kernel zImage --dtb base.dtb --overlay hat.dtbo --dtb-load 0x83000000
@@ -43,6 +45,13 @@ pub(crate) struct Fit {
     /// Where to look for files that SOURCE names, behind its own folder (repeatable)
     #[arg(short = 'i', long, value_name = "DIR", requires = "source")]
     pub(crate) include: Vec<PathBuf>,
+    /// Where the device trees of generator nodes are (@fdt-SEQ, as binman has them); all of the folder, where the source names none
+    #[arg(long, value_name = "DIR", requires = "source")]
+    pub(crate) fdt_dir: Option<PathBuf>,
+    /// An argument that the source asks for (repeatable): of-list="NAME NAME", the device trees, where it says fit,fdt-list =
+    /// "of-list"; default-dt=NAME, the device tree of the default configuration
+    #[arg(long, value_name = "NAME=VALUE", requires = "source", value_parser = entry_arg)]
+    pub(crate) entry_arg: Vec<(String, String)>,
     /// The kernel: zImage, Image, Image.gz ..., or vmlinux, which is flattened
     #[arg(long, value_name = "FILE")]
     pub(crate) kernel: Option<PathBuf>,
@@ -103,6 +112,11 @@ pub(crate) struct Fit {
     pub(crate) signer: Signer,
     #[command(flatten)]
     pub(crate) building: Building,
+}
+
+fn entry_arg(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("wanted NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 fn algorithm(text: &str) -> Result<Option<Algorithm>, String> {

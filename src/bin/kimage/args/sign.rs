@@ -198,13 +198,16 @@ pub(crate) struct Placing {
     /// Align external data and the end of the tree, hexadecimal [default: 4; device trees 8 from --layout 2026.04 on]
     #[arg(short = 'B', long, value_name = "HEX", value_parser = alignment, requires = "external")]
     pub(crate) align: Option<kimage::bytes::Align>,
+    /// Align each device tree in external data, hexadecimal; wherever the file is loaded aligned, a tree is used where it lies
+    #[arg(long, value_name = "HEX", value_parser = alignment, requires = "external")]
+    pub(crate) fdt_align: Option<kimage::bytes::Align>,
 }
 
 impl Placing {
     pub(crate) fn external(&self) -> Option<External> {
         // As mkimage takes it, 0 is no position.
         let position = self.position.filter(|at| *at > 0);
-        self.external.then_some(External { align: self.align, position })
+        self.external.then_some(External { align: self.align, fdt_align: self.fdt_align, position })
     }
 }
 

@@ -63,7 +63,7 @@ pub(crate) struct FitOptions {
 impl FitOptions {
     pub(crate) fn external(&self) -> Option<kimage::assemble::External> {
         let align = self.align.and_then(Align::new);
-        self.external.then_some(kimage::assemble::External { align, position: self.position })
+        self.external.then_some(kimage::assemble::External { align, position: self.position, ..Default::default() })
     }
 }
 

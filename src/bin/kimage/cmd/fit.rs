@@ -4,9 +4,9 @@ use super::common::{at_input, finish, list, one_stdin, open_all, refs, source_da
 use crate::args::{Fit, NameArg};
 use crate::input::Input;
 use crate::message;
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::error::ErrorKind;
-use kimage::assemble::{self, FitFile, FitOptions as Options, FitRequest, Source, SourceError, SourceFile};
+use kimage::assemble::{self, FitFile, FitOptions as Options, FitRequest, Source, SourceError, SourceFile, TreeList};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -77,14 +77,73 @@ fn from_source(args: &Fit, path: &Path, options: &Options<'_>) -> Result<()> {
     };
     let files = named.map(open).collect::<Result<Vec<Input>>>()?;
     let bytes: Vec<&[u8]> = files.iter().map(|file| &**file).collect();
+    let trees = device_trees(args, &source, path)?;
+    let trees: Option<Vec<FitFile<'_>>> =
+        trees.as_ref().map(|trees| trees.iter().map(|(name, input)| FitFile { name, bytes: input }).collect());
+    let default = args.entry("default-dt");
     args.signer.with("fit", (&args.output, &args.building), |signing| {
         let options = Options { signing, ..*options };
-        assemble::fit_from_source(&source, &bytes, &options, args.force).map_err(|error| match error {
+        let made = assemble::fit_from_template(&source, &bytes, trees.as_deref(), default, &options, args.force);
+        made.map_err(|error| match error {
             // It tells file and line itself.
             kimage::Error::Source(_) => error.into(),
             error => anyhow::Error::new(error).context(name.clone()),
         })
     })
+}
+
+/// The device trees of generator nodes, each with its name; `None` where nobody says which.
+fn device_trees(args: &Fit, source: &Source, path: &Path) -> Result<Option<Vec<(String, Input)>>> {
+    let list = assemble::fit_tree_list(source)?;
+    if list.is_none() && (args.fdt_dir.is_some() || !args.entry_arg.is_empty()) {
+        let message = format!(
+            "{}: the source has no generator nodes (@fdt-SEQ): --fdt-dir and --entry-arg mean nothing",
+            path.display()
+        );
+        message::usage(ErrorKind::ArgumentConflict, message);
+    }
+    let words = |text: &str| text.split_whitespace().map(str::to_owned).collect();
+    let beside = |name: &str| found(name, &path.display().to_string(), &args.include);
+    let mut folder = args.fdt_dir.clone();
+    let names: Option<Vec<String>> = match list {
+        Some(TreeList::Argument(name)) => args.entry(&name).map(words),
+        Some(TreeList::Names(names)) => Some(names),
+        Some(TreeList::Folder(name)) => {
+            folder = folder.or_else(|| Some(beside(&name)));
+            None
+        }
+        _ => None,
+    };
+    let names = match (names, &folder) {
+        (Some(names), _) => names,
+        (None, Some(folder)) => all_of(folder).with_context(|| folder.display().to_string())?,
+        (None, None) => return Ok(None),
+    };
+    let open = |name: String| {
+        let file = format!("{name}.dtb");
+        let input = Input::open(&folder.as_ref().map_or_else(|| beside(&file), |folder| folder.join(&file)))?;
+        Ok((name, input))
+    };
+    names.into_iter().map(open).collect::<Result<Vec<_>>>().map(Some)
+}
+
+/// The names of all device trees of a folder, sorted, without `.dtb`.
+fn all_of(folder: &Path) -> io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|ending| ending == "dtb") {
+            names.extend(path.file_stem().map(|name| name.to_string_lossy().into_owned()));
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+impl Fit {
+    fn entry(&self, name: &str) -> Option<&str> {
+        self.entry_arg.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
 }
 
 /// The path of a file that a source names: relative to the source's own folder, else to the first folder given that has it,

@@ -459,7 +459,7 @@ fn external(asked: &Asked) -> Result<Option<External>> {
     let align = Some(asked.align).filter(|align| *align > 0);
     let align = align.map(|align| Align::new(align).context("-B: wanted a power of two, hexadecimal")).transpose()?;
     let position = Some(u64::from(low(asked.position))).filter(|at| *at > 0);
-    Ok(asked.external.then_some(External { align, position }))
+    Ok(asked.external.then_some(External { align, position, ..External::default() }))
 }
 
 fn fit(called: &Called<'_>, asked: &Asked, from: &From) -> Result<u8> {
@@ -491,7 +491,7 @@ fn fit(called: &Called<'_>, asked: &Asked, from: &From) -> Result<u8> {
             );
             words.push(format!("--time={}", options.time).into());
             words.extend(folders.iter().map(|folder| option("include", folder)));
-            if let Some(External { align, position }) = options.external {
+            if let Some(External { align, position, .. }) = options.external {
                 words.push("--external".into());
                 words.extend(align.map(|align| format!("--align={:x}", align.bytes()).into()));
                 words.extend(position.map(|at| format!("--position={at:x}").into()));
