@@ -16,10 +16,11 @@ fn main() {
     if !std::env::args().any(|arg| arg == "--bench") {
         return;
     }
-    let Some(qemu) = counted::counting_pc() else { return };
     let dir = support::tempdir();
+    let pcs = counted::counting_pc().map(|qemu| counted::pcs(&qemu, dir.path()));
+    let arms = counted::counting_arm().map(|qemu| counted::arms(&qemu, dir.path()));
     println!("{:<42} {:>12} {:>12}  ratio  goal", "millions of instructions", "kernel's", "ours");
-    for row in counted::pcs(&qemu, dir.path()) {
+    for row in [pcs, arms].into_iter().flatten().flatten() {
         let [theirs, ours] = [row.theirs, row.ours].map(|count| count as f64 / 1e6);
         println!("{:<42} {theirs:>12.2} {ours:>12.2}  {:>5.2}  {:>4}", row.name, row.ratio(), row.goal);
     }

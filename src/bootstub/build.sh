@@ -82,7 +82,8 @@ set -f
 for codec in lz4 gzip xz; do
 	decoder="-Zprofile-rustflags --config $codecs.opt-level=\"s\" --config $codecs.rustflags=[\"-Ctarget-feature=-thumb-mode\"]"
 	[ $codec != gzip ] || decoder="--config $codecs.opt-level=\"z\""
-	build arm-$codec $old_arm arm $codec -Crelocation-model=pic -Clink-arg=-Tarm.ld -Clink-arg=-pie
+	# A table would have addresses.
+	build arm-$codec $old_arm arm $codec -Crelocation-model=pic -Cjump-tables=no -Clink-arg=-Tarm.ld -Clink-arg=-pie
 done
 
 [ -z "${KIMAGE_STUBS_BUT:-}" ] || exit 0

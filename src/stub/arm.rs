@@ -25,8 +25,9 @@ pub const BANK: u32 = 128 << 20;
 /// What a device tree may grow by, when a boot loader's tags are merged into it.
 pub const GROWTH: u32 = 8 << 10;
 
-/// What the packer tells the boot stub. All numbers are bytes.
+/// What the packer tells the boot stub, in the order of the words behind [`MAGIC`]. All numbers are bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[repr(C)]
 pub struct ArmParameters {
     /// [`PLAIN`] and the other.
     pub flags: u32,
@@ -153,7 +154,7 @@ pub struct Machine {
 
 impl Machine {
     fn banks(&self) -> impl Iterator<Item = Span> {
-        self.memory.into_iter().filter(|bank| bank.start < bank.end)
+        self.memory.iter().copied().filter(|bank| bank.start < bank.end)
     }
 
     /// Adds memory, if there is room for it.
@@ -215,7 +216,7 @@ impl Fault {
     /// For the screen.
     pub const fn text(self) -> &'static str {
         match self {
-            Fault::Memory => "there is not enough memory for this kernel",
+            Fault::Memory => "too little memory",
             Fault::Disk => "the RAM disk lies where the kernel goes",
             Fault::Tree => "the device tree lies where the kernel goes",
         }
@@ -233,6 +234,7 @@ pub const fn behind(at: u32) -> u32 {
 }
 
 /// Where what follows the stub goes that runs at `run`: the device tree that is written, then the decompressor's memory.
+#[inline(never)]
 pub const fn work(p: &ArmParameters, run: u32, tree_len: u32) -> [u32; 3] {
     let tree = behind(run.saturating_add(p.stub_memory));
     let heap = behind(tree.saturating_add(if tree_len == 0 { 0 } else { tree_len.saturating_add(GROWTH) }));
@@ -253,10 +255,11 @@ pub fn decide(p: &ArmParameters, machine: &Machine, base: u32, tree_len: u32) ->
     if !machine.has(sure) {
         return Err(Fault::Memory);
     }
-    for (what, fault) in [(machine.disk, Fault::Disk), (machine.tree, Fault::Tree)] {
-        if !what.is_apart(sure) {
-            return Err(fault);
-        }
+    if !machine.disk.is_apart(sure) {
+        return Err(Fault::Disk);
+    }
+    if !machine.tree.is_apart(sure) {
+        return Err(Fault::Tree);
     }
     let file = p.image_len.saturating_add(tree_len);
     let place = |image: u32| {
@@ -271,8 +274,8 @@ pub fn decide(p: &ArmParameters, machine: &Machine, base: u32, tree_len: u32) ->
     for _ in 0..4 {
         let (run, used) = place(image);
         let mut next = image;
-        for what in [taken, machine.disk, machine.tree] {
-            if !used.is_apart(what) {
+        for what in &[taken, machine.disk, machine.tree] {
+            if !used.is_apart(*what) {
                 next = next.max(what.end).max(above);
             }
         }

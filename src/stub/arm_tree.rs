@@ -23,11 +23,8 @@ const DISK: u32 = 0x5442_0005;
 const SERIAL: u32 = 0x5441_0006;
 const COMMAND_LINE: u32 = 0x5441_0009;
 
-/// Properties that mean something here; the first of them may be new in a tree.
-const NAMES: &[u8] = b"bootargs\0linux,initrd-start\0linux,initrd-end\0reg\0device_type\0serial-number\0\
-    #address-cells\0#size-cells\0linux,usable-memory\0linux,usable-memory-range\0";
-/// Bytes of those that may be new.
-const NEW_LEN: usize = 75;
+/// Properties that may be new in a tree.
+const NAMES: &[u8] = b"bootargs\0linux,initrd-start\0linux,initrd-end\0reg\0device_type\0serial-number\0";
 /// Where a name begins there.
 const BOOTARGS: u32 = 0;
 const INITRD_START: u32 = 9;
@@ -35,16 +32,12 @@ const INITRD_END: u32 = 28;
 const REG: u32 = 45;
 const DEVICE_TYPE: u32 = 49;
 const SERIAL_NUMBER: u32 = 61;
-const ADDRESS_CELLS: u32 = 75;
-const SIZE_CELLS: u32 = 90;
-const USABLE_MEMORY: u32 = 102;
-const USABLE_RANGE: u32 = 122;
 
-/// Which of them it is; behind all of them for any other.
+/// Where it begins among these names; behind all of them if it is none.
 #[inline(never)]
-fn which(name: &[u8]) -> u32 {
+fn place(name: &[u8], names: &[u8]) -> u32 {
     let mut at = 0;
-    for known in NAMES.split(|byte| *byte == 0) {
+    for known in names.split(|byte| *byte == 0) {
         if known == name {
             break;
         }
@@ -55,7 +48,7 @@ fn which(name: &[u8]) -> u32 {
 
 /// A big-endian word. Inlined, it would be a tenth of the boot stub, as would others here that must not be.
 #[inline(never)]
-fn be32(bytes: &[u8], at: usize) -> Option<u32> {
+pub fn be32(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_be_bytes(bytes.get(at..at.checked_add(4)?)?.try_into().ok()?))
 }
 
@@ -67,18 +60,20 @@ fn size(word: u32) -> usize {
     usize::try_from(word).unwrap_or(usize::MAX)
 }
 
-/// The bytes before the first zero.
+/// The bytes before the first that is `end`.
 #[inline(never)]
+fn until(bytes: &[u8], end: u8) -> &[u8] {
+    bytes.split(|byte| *byte == end).next().unwrap_or_default()
+}
+
 fn text(bytes: &[u8]) -> &[u8] {
-    bytes.split(|byte| *byte == 0).next().unwrap_or_default()
+    until(bytes, 0)
 }
 
 /// A device tree.
 #[derive(Debug, Clone, Copy)]
 pub struct Tree<'a> {
     bytes: &'a [u8],
-    /// Of the reservations, the structure, and the strings.
-    at: [usize; 3],
     strings: &'a [u8],
 }
 
@@ -87,8 +82,7 @@ pub struct Tree<'a> {
 enum Token<'a> {
     Begin(&'a [u8]),
     End,
-    /// [`which`], and the value.
-    Property(u32, &'a [u8]),
+    Property(&'a [u8], &'a [u8]),
 }
 
 struct Tokens<'a> {
@@ -118,7 +112,7 @@ impl<'a> Tokens<'a> {
                     let start = self.at + 8;
                     let end = start.checked_add(len)?;
                     self.at = end.checked_add(3)? & !3;
-                    return Some(Token::Property(which(name), bytes.get(start..end)?));
+                    return Some(Token::Property(name, bytes.get(start..end)?));
                 }
                 _ => return None,
             }
@@ -133,9 +127,8 @@ impl<'a> Tree<'a> {
             return None;
         }
         let bytes = bytes.get(..size(be32(bytes, 4)?))?;
-        let at = [size(be32(bytes, 16)?), size(be32(bytes, 8)?), size(be32(bytes, 12)?)];
-        let strings = bytes.get(at[2]..)?;
-        Some(Tree { bytes, at, strings: strings.get(..size(be32(bytes, 32)?))? })
+        let strings = bytes.get(size(be32(bytes, 12)?)..)?;
+        Some(Tree { bytes, strings: strings.get(..size(be32(bytes, 32)?))? })
     }
 
     /// Its length in bytes.
@@ -143,50 +136,119 @@ impl<'a> Tree<'a> {
         self.bytes.len()
     }
 
+    #[inline(never)]
     fn tokens(self) -> Tokens<'a> {
-        Tokens { tree: self, at: self.at[1] }
+        Tokens { tree: self, at: be32(self.bytes, 8).map_or(0, size) }
+    }
+
+    /// How many cells addresses and sizes have below the root.
+    fn cells(&self) -> [usize; 2] {
+        let count = |name: &[u8]| self.property(b"", name).map_or(1, |value| size(low(value)));
+        [count(b"#address-cells"), count(b"#size-cells")]
     }
 
     /// Memory and RAM disk, by its nodes `memory` and `chosen`.
     pub fn tell(&self, machine: &mut Machine) {
+        let cells = self.cells();
         let mut tokens = self.tokens();
-        let (mut depth, mut cells) = (0, [1, 1]);
-        let (mut is_chosen, mut is_memory) = (false, false);
-        let (mut banks, mut usable): (&[u8], &[u8]) = (&[], &[]);
-        let mut disk = [0; 2];
+        let mut depth = 0;
+        let (mut is_memory, mut is_usable, mut banks) = (false, false, &[][..]);
         while let Some(token) = tokens.next() {
             match token {
-                Token::Begin(name) => {
+                Token::Begin(_) => {
                     depth += 1;
-                    (is_chosen, is_memory, banks) = (depth == 2 && name == b"chosen", false, &[]);
+                    (is_memory, is_usable, banks) = (false, false, &[]);
                 }
                 Token::End => {
-                    if depth == 2 && is_memory {
-                        each(banks, cells, |bank| machine.add(bank));
+                    while let Some(bank) = next_bank(&mut banks, cells).filter(|_| is_memory) {
+                        machine.add(bank);
                     }
                     depth -= 1;
-                    (is_chosen, is_memory) = (false, false);
+                    banks = &[];
                 }
-                Token::Property(name, value) => match (depth, name) {
-                    (1, ADDRESS_CELLS) => cells[0] = size(be32(value, 0).unwrap_or(1)),
-                    (1, SIZE_CELLS) => cells[1] = size(be32(value, 0).unwrap_or(1)),
-                    (2, DEVICE_TYPE) => is_memory = text(value) == b"memory",
-                    (2, USABLE_MEMORY) => banks = value,
-                    (2, REG) if banks.is_empty() => banks = value,
-                    (2, INITRD_START) if is_chosen => disk[0] = low(value),
-                    (2, INITRD_END) if is_chosen => disk[1] = low(value),
-                    (2, USABLE_RANGE) if is_chosen => usable = value,
+                Token::Property(name, value) if depth == 2 => match place(name, NAMES) {
+                    DEVICE_TYPE => is_memory = text(value) == b"memory",
+                    REG if !is_usable => banks = value,
+                    _ if name == b"linux,usable-memory" => (banks, is_usable) = (value, true),
                     _ => {}
                 },
+                Token::Property(..) => {}
             }
         }
-        machine.disk = Span { start: disk[0], end: disk[1] };
+        let chosen = |name: &[u8]| self.property(b"/chosen", name).unwrap_or_default();
+        machine.disk = Span { start: low(chosen(b"linux,initrd-start")), end: low(chosen(b"linux,initrd-end")) };
         // What a kernel that is started after a crash may use.
-        each(usable, cells, |usable| {
+        let mut usable = chosen(b"linux,usable-memory-range");
+        while let Some(usable) = next_bank(&mut usable, cells) {
             for bank in &mut machine.memory {
                 *bank = Span { start: bank.start.max(usable.start), end: bank.end.min(usable.end) };
             }
-        });
+        }
+    }
+}
+
+/// What stands behind its address in [`Tree::console`]: a PL011, else an 8250, whose registers are `1 << SHIFT` bytes apart.
+pub const PL011: u32 = 1 << 2;
+/// See [`PL011`].
+pub const SHIFT: u32 = 3;
+/// `compatible` of a PL011, and of 8250s.
+const UARTS: &[u8] = b"arm,pl011\0ns16550a\0ns16550\0snps,dw-apb-uart";
+const UARTS_END: u32 = 44;
+
+impl<'a> Tree<'a> {
+    /// The value of a property of the node that has this path; the root's is empty. `None`, too, where addresses are not those
+    /// of the CPU.
+    #[inline(never)]
+    fn property(&self, path: &[u8], name: &[u8]) -> Option<&'a [u8]> {
+        let mut tokens = self.tokens();
+        // Nodes that are open, and how many of them are those of the path.
+        let (mut depth, mut found, mut rest) = (0, 0, path);
+        loop {
+            match tokens.next()? {
+                Token::Begin(node) => {
+                    let behind = if depth == 0 {
+                        Some(rest)
+                    } else {
+                        rest.strip_prefix(b"/").and_then(|at| at.strip_prefix(node))
+                    };
+                    match behind {
+                        Some(behind @ ([] | [b'/', ..])) if depth == found => (found, rest) = (found + 1, behind),
+                        _ => {}
+                    }
+                    depth += 1;
+                }
+                Token::End => {
+                    if depth == found {
+                        return None;
+                    }
+                    depth -= 1;
+                }
+                Token::Property(one, value) if depth == found => match rest.is_empty() {
+                    true if one == name => return Some(value),
+                    false if one == b"ranges" && !value.is_empty() => return None,
+                    _ => {}
+                },
+                Token::Property(..) => {}
+            }
+        }
+    }
+
+    /// Where the serial line is that `stdout-path` names, if that is a PL011 or an 8250 on buses that translate no addresses; a
+    /// multiple of 8 with [`PL011`] or [`SHIFT`] added.
+    #[inline(never)]
+    pub fn console(&self) -> Option<u32> {
+        // Rate and parity behind it.
+        let name = until(text(self.property(b"/chosen", b"stdout-path")?), b':');
+        let path = if name.starts_with(b"/") { name } else { text(self.property(b"/aliases", name)?) };
+        let kind = match place(text(self.property(path, b"compatible")?), UARTS) {
+            0 => PL011,
+            1..UARTS_END => self.property(path, b"reg-shift").map_or(0, low) & SHIFT,
+            _ => return None,
+        };
+        // It may be the upper half.
+        let reg = self.property(path, b"reg")?;
+        let address = be32(reg, 0).filter(|first| *first != 0).or_else(|| be32(reg, 4))?;
+        (address % 8 == 0).then_some(address | kind)
     }
 }
 
@@ -196,22 +258,21 @@ fn low(value: &[u8]) -> u32 {
     value.len().checked_sub(4).and_then(|at| be32(value, at)).unwrap_or(0)
 }
 
-/// Addresses and sizes, as far as 32 bits reach.
-fn each(value: &[u8], [address, len]: [usize; 2], mut take: impl FnMut(Span)) {
+/// The first of some addresses with their sizes, as far as 32 bits reach; nothing where it is further up.
+#[inline(never)]
+fn next_bank(rest: &mut &[u8], [address, len]: [usize; 2]) -> Option<Span> {
     if !matches!((address, len), (1..=2, 1..=2)) {
-        return;
+        return None;
     }
-    let mut rest = value;
-    // No chunks: the CPU cannot divide.
-    while let Some((entry, behind)) = rest.split_at_checked(4 * (address + len)) {
-        rest = behind;
-        let (start, size) = entry.split_at(4 * address);
-        if address == 1 || be32(start, 0) == Some(0) {
-            let is_long = len == 2 && be32(size, 0) != Some(0);
-            let end = if is_long { u32::MAX } else { low(start).saturating_add(low(size)) };
-            take(Span { start: low(start), end });
-        }
+    let (entry, behind) = rest.split_at_checked(4 * (address + len))?;
+    *rest = behind;
+    let (start, size) = entry.split_at(4 * address);
+    if address == 2 && be32(start, 0) != Some(0) {
+        return Some(Span::default());
     }
+    let is_long = len == 2 && be32(size, 0) != Some(0);
+    let end = if is_long { u32::MAX } else { low(start).saturating_add(low(size)) };
+    Some(Span { start: low(start), end })
 }
 
 /// What a boot loader tells by tags.
@@ -222,7 +283,9 @@ pub struct Tags<'a> {
     /// The command line.
     pub command_line: &'a [u8],
     /// The number of the board.
-    pub serial: Option<u64>,
+    ///
+    /// Its upper half, and its lower.
+    pub serial: Option<[u32; 2]>,
     /// Bytes of the list.
     pub len: usize,
 }
@@ -245,7 +308,7 @@ impl<'a> Tags<'a> {
             match (tag, words) {
                 (MEMORY, Some((size, start))) => tags.machine.add(Span { start, end: start.saturating_add(size) }),
                 (DISK, Some((start, size))) => tags.machine.disk = Span { start, end: start.saturating_add(size) },
-                (SERIAL, Some((low, high))) => tags.serial = Some(u64::from(low) | u64::from(high) << 32),
+                (SERIAL, Some((low, high))) => tags.serial = Some([high, low]),
                 (COMMAND_LINE, _) => tags.command_line = text(data),
                 _ => {}
             }
@@ -303,7 +366,7 @@ pub fn merged(tree: &Tree<'_>, tags: &Tags<'_>, out: &mut [u8]) -> Option<usize>
     let mut out = Out { bytes: out, at: HEADER_LEN };
     // The reservations, at a multiple of 8, end with an empty one.
     let reservations_at = out.at;
-    for entry in tree.bytes.get(tree.at[0]..)?.chunks_exact(16) {
+    for entry in tree.bytes.get(size(be32(tree.bytes, 16)?)..)?.chunks_exact(16) {
         out.put(entry)?;
         if entry == [0; 16] {
             break;
@@ -312,7 +375,7 @@ pub fn merged(tree: &Tree<'_>, tags: &Tags<'_>, out: &mut [u8]) -> Option<usize>
     let start = out.at;
     let names = u32::try_from(tree.strings.len()).ok()?;
     let has_memory = tags.machine.memory.iter().any(|bank| bank.start < bank.end);
-    let (mut depth, mut cells) = (0, [1, 1]);
+    let (mut depth, cells) = (0, tree.cells());
     let (mut at_chosen, mut at_memory) = (false, false);
     let (mut chosen, mut memory) = (false, !has_memory);
     let mut tokens = tree.tokens();
@@ -329,11 +392,10 @@ pub fn merged(tree: &Tree<'_>, tags: &Tags<'_>, out: &mut [u8]) -> Option<usize>
                 if depth == 1 {
                     if let Some(serial) = tags.serial {
                         let mut digits = [0; 17];
-                        let halves = serial.to_be_bytes().into_iter().flat_map(|byte| [byte >> 4, byte & 15]);
-                        digits
-                            .iter_mut()
-                            .zip(halves)
-                            .for_each(|(to, half)| *to = half + if half < 10 { b'0' } else { b'a' - 10 });
+                        for (index, digit) in digits.iter_mut().take(16).enumerate() {
+                            let half = (serial[index / 8] >> (28 - index % 8 * 4)) as u8 & 15;
+                            *digit = half + if half < 10 { b'0' } else { b'a' - 10 };
+                        }
                         out.property(names + SERIAL_NUMBER, [&digits, &[]])?;
                     }
                 }
@@ -362,12 +424,8 @@ pub fn merged(tree: &Tree<'_>, tags: &Tags<'_>, out: &mut [u8]) -> Option<usize>
                 out.put(copied)?;
                 (at_chosen, at_memory) = (false, false);
             }
-            Token::Property(name, value) => {
-                match (depth, name) {
-                    (1, ADDRESS_CELLS) => cells[0] = size(be32(value, 0)?),
-                    (1, SIZE_CELLS) => cells[1] = size(be32(value, 0)?),
-                    _ => {}
-                }
+            Token::Property(name, _) => {
+                let name = place(name, NAMES);
                 let is_replaced = match name {
                     BOOTARGS => at_chosen && !tags.command_line.is_empty(),
                     INITRD_START | INITRD_END => at_chosen && tags.machine.disk.end != 0,
@@ -388,7 +446,7 @@ pub fn merged(tree: &Tree<'_>, tags: &Tags<'_>, out: &mut [u8]) -> Option<usize>
     let structure_len = out.at - start;
     let strings_at = out.at;
     out.put(tree.strings)?;
-    out.put(NAMES.get(..NEW_LEN)?)?;
+    out.put(NAMES)?;
     out.align()?;
     let total = out.at;
     let words = [

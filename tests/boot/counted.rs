@@ -1,9 +1,10 @@
-//! The loader's side, measured: instructions executed from the 32-bit entry of an image to the kernel's first one. The count
+//! The loader's side, measured: instructions executed from the entry of an image (a bzImage's of 32 bits) to the kernel's first one. The count
 //! is exact; the stub needs no more of them than the goals say.
 
-use crate::counting::{counting_pc, instructions, pcs};
+use crate::counting::{Row, arms, counting_arm, counting_pc, instructions, pcs};
 use crate::machine::pc;
 use crate::support::{put, tempdir};
+use std::path::{Path, PathBuf};
 
 /// A boot sector of known length: from its first byte to behind the last, by arithmetic.
 #[test]
@@ -41,9 +42,9 @@ fn a_program_of_known_length() {
 /// Every codec with the kernel of the corpus that has it, and none: no more than the goals.
 #[test]
 fn no_more_than_the_goals() {
-    let Some(qemu) = counting_pc() else { return };
     let dir = tempdir();
-    for row in pcs(&qemu, dir.path()) {
+    let of = |qemu: Option<PathBuf>, rows: fn(&Path, &Path) -> Vec<Row>| qemu.map(|qemu| rows(&qemu, dir.path()));
+    for row in [of(counting_pc(), pcs), of(counting_arm(), arms)].into_iter().flatten().flatten() {
         assert!(row.ratio() <= row.goal, "{}: {} of {}, more than {}", row.name, row.ours, row.theirs, row.goal);
     }
 }

@@ -1,10 +1,12 @@
 //! zImages around kimage's own boot stub start where the kernel's own do: from HYP mode, by U-Boot, with an appended device
-//! tree and a boot loader's tags, and on an ARM926.
+//! tree and a boot loader's tags, on CPUs before ARMv7, and big-endian.
 
+use crate::elf_builder::{Builder, PT_LOAD, SHF_ALLOC, SHF_EXECINSTR, SHT_PROGBITS};
 use crate::machine::{Board, Cpu, Machine, USER_OK, initrd, qemu};
-use crate::support::{Tree, arm_trees, debian_kernel, kimage, make, put, read, run, stderr, tempdir, tool};
+use crate::support::{Tree, arm_trees, debian_kernel, kimage, make, put, read, run, run_ok, stderr, tempdir, tool};
 use kimage::internals::elf::release_in;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 const ARGS: &str = "console=ttyAMA0 earlycon panic=-1";
 
@@ -83,42 +85,122 @@ fn tags_are_merged_into_the_appended_tree() {
     }
 }
 
-/// A program for ARMv5 and for QEMU's Versatile/PB: the sum of all its words is zero, or it was not unpacked as it was; r0 is 0,
-/// r1 the board's number, r2 leads to tags.
+/// A program for QEMU's Versatile/PB: the sum of all its words is zero, or it was not unpacked as it was; r0 is 0, r1 the board's
+/// number, r2 leads to tags.
 #[rustfmt::skip]
-const PROGRAM: &[u32] = &[
+const PROGRAM: [u32; 27] = [
+    0xe1a0_0000,                           // nothing; with BE8, `setend be`
     0xe3a0_4201, 0xe384_481f, 0xe384_4a01, // r4: the UART at 0x101f1000
-    0xe24f_5014,                           // r5: the first byte of all
-    0xe59f_604c,                           // r6: how many bytes
+    0xe24f_5018,                           // r5: the first byte of all
+    0xe59f_6050,                           // r6: how many bytes
     0xe3a0_7000,                           // r7 = 0
     0xe495_8004, 0xe087_7008, 0xe256_6004, 0x1aff_fffb, // r7 += word, up to the last
-    0xe592_8004, 0xe59f_9034, 0xe028_8009, // r8: the first tag, less ATAG_CORE
+    0xe592_8004, 0xe1a0_0000,              // r8: the first tag; with BE8 turned round, `rev r8, r8`
+    0xe59f_9034, 0xe028_8009,              // less ATAG_CORE
     0xe221_1f60, 0xe221_1003,              // r1 less 0x183
     0xe188_8001, 0xe188_8000, 0xe198_8007, // all of them zero?
     0x028f_501c, 0x128f_5030,              // the text for that
-    0xe4d5_6001, 0xe356_0000, 0x0aff_fffe, 0xe584_6000, 0xeaff_fffa, // written, then for ever nothing
+    0xe4d5_6001, 0xe356_0000, 0x0aff_fffe, 0xe5c4_6000, 0xeaff_fffa, // written, then for ever nothing
 ];
+const BE8: [(usize, u32); 2] = [(0, 0xf101_0200), (12, 0xe6bf_8f38)];
+const AS_IT_WAS: &str = "unpacked as it had been";
 
-#[test]
-fn on_an_arm926() {
-    let Some(program) = tool("qemu-system-arm", "qemu-system-arm") else { return };
-    let dir = tempdir();
-    let mut words = PROGRAM.to_vec();
+/// That program, a MiB of it; its numbers of this byte order, its instructions little-endian.
+fn program(big_endian: bool) -> Vec<u8> {
     let len = 1_u32 << 20;
-    words.extend([len, 0x5441_0001]);
-    let mut kernel: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
-    kernel.extend(b"unpacked for an ARM926\n\0something is wrong\n\0Linux version 2.6.22.6 (kimage)");
-    kernel.extend((0_u32..).map(|index| (index.wrapping_mul(index) >> 9) as u8).take(len as usize - 4 - kernel.len()));
-    let sum = kernel.chunks_exact(4).map(|word| u32::from_le_bytes(word.try_into().unwrap()));
-    kernel.extend(sum.fold(0_u32, u32::wrapping_sub).to_le_bytes());
-    assert_eq!(kernel.len() as u32, len);
-    let flat = put(dir.path(), "Image", &kernel);
-    for codec in ["none", "lz4", "gzip", "xz"] {
-        let image = make(dir.path(), codec, "zimage", &[&flat], &["--compress", codec]);
-        let mut command = qemu(&program, "versatilepb");
-        command.args(["-m", "32", "-nic", "none"]).arg("-kernel").arg(&image);
-        Machine::start(codec, &mut command).wait_for("unpacked for an ARM926");
+    let mut code = PROGRAM;
+    if big_endian {
+        BE8.into_iter().for_each(|(at, word)| code[at] = word);
     }
+    let number = |number: u32| if big_endian { number.to_be_bytes() } else { number.to_le_bytes() };
+    let mut bytes = code.map(u32::to_le_bytes).concat();
+    bytes.extend([number(len), number(0x5441_0001)].concat());
+    bytes.extend(format!("{AS_IT_WAS}\0something is wrong\n\0Linux version 2.6.22.6 (kimage)").bytes());
+    bytes.extend((0_u32..).map(|index| (index.wrapping_mul(index) >> 9) as u8).take(len as usize - 4 - bytes.len()));
+    let words = bytes.chunks_exact(4).map(|word| u32::from_le_bytes(word.try_into().unwrap()));
+    let sum = words.map(|word| u32::from_le_bytes(number(word))).fold(0_u32, u32::wrapping_sub);
+    bytes.extend(number(sum));
+    assert_eq!(bytes.len() as u32, len);
+    bytes
+}
+
+/// Each has its way with caches: ARMv5TEJ, ARMv5TE (XScale), ARMv6.
+#[test]
+fn on_cpus_before_armv7() {
+    let Some(qemu_arm) = tool("qemu-system-arm", "qemu-system-arm") else { return };
+    let dir = tempdir();
+    let flat = put(dir.path(), "Image", &program(false));
+    let all = ["none", "lz4", "gzip", "xz"].map(|codec| (codec, "arm926"));
+    for (codec, cpu) in all.into_iter().chain([("gzip", "pxa270"), ("gzip", "arm1136"), ("xz", "arm1176")]) {
+        let image = make(dir.path(), codec, "zimage", &[&flat], &["--compress", codec]);
+        let mut command = qemu(&qemu_arm, "versatilepb");
+        command.args(["-cpu", cpu, "-m", "32", "-nic", "none"]).arg("-kernel").arg(&image);
+        Machine::start(&format!("{codec} on {cpu}"), &mut command).wait_for(AS_IT_WAS);
+    }
+}
+
+/// A big-endian kernel (BE8) is started little-endian, as it expects.
+#[test]
+fn a_big_endian_kernel() {
+    let Some(qemu_arm) = tool("qemu-system-arm", "qemu-system-arm") else { return };
+    let dir = tempdir();
+    let mut elf = Builder::new(false, true, 40);
+    elf.entry = 0xc000_8000;
+    let text = elf.section(".head.text", SHT_PROGBITS, SHF_ALLOC | SHF_EXECINSTR, elf.entry, &program(true));
+    elf.segment(PT_LOAD, text..text + 1, elf.entry);
+    let mut vmlinux = elf.build();
+    // e_flags: EF_ARM_BE8.
+    vmlinux[0x24..0x28].copy_from_slice(&0x0080_0000_u32.to_be_bytes());
+    let vmlinux = put(dir.path(), "vmlinux", &vmlinux);
+    for cpu in ["arm1136", "cortex-a8"] {
+        let image = make(dir.path(), "image", "zimage", &[&vmlinux], &[]);
+        let mut command = qemu(&qemu_arm, "versatilepb");
+        command.args(["-cpu", cpu, "-m", "32", "-nic", "none"]).arg("-kernel").arg(&image);
+        Machine::start(&format!("BE8 on {cpu}"), &mut command).wait_for(AS_IT_WAS);
+    }
+}
+
+/// An Allwinner A10's serial line, an 8250 whose registers are words, in a bus, by an alias.
+const CUBIEBOARD: &str = "/dts-v1/; / { #address-cells = <1>; #size-cells = <1>;
+    chosen { stdout-path = \"serial0:115200n8\"; };
+    aliases { serial0 = \"/soc/serial@1c28000\"; };
+    memory@40000000 { device_type = \"memory\"; reg = <0x40000000 0x20000000>; };
+    soc { #address-cells = <1>; #size-cells = <1>; ranges;
+        serial@1c28400 { compatible = \"snps,dw-apb-uart\"; reg = <0x1c28400 0x400>; reg-shift = <2>; };
+        serial@1c28000 { compatible = \"snps,dw-apb-uart\"; reg = <0x1c28000 0x400>; reg-shift = <2>; };
+    };
+};";
+
+/// On the serial line of the device tree's `stdout-path`, a PL011 or an 8250.
+#[test]
+fn it_says_why_it_does_not_start() {
+    let Some(qemu_arm) = tool("qemu-system-arm", "qemu-system-arm") else { return };
+    let Some(dtc) = tool("dtc", "device-tree-compiler") else { return };
+    let dir = tempdir();
+    let source = put(dir.path(), "dts", CUBIEBOARD.as_bytes());
+    let tree = dir.path().join("dtb");
+    run_ok(Command::new(dtc).args(["-q", "-o"]).arg(&tree).arg(source));
+    let flat = put(dir.path(), "Image", &program(false));
+    let says = |board: &str, image: &Path, why: &str| {
+        let mut command = qemu(&qemu_arm, board);
+        if board == "cubieboard" {
+            command.args(["-m", "512", "-dtb"]).arg(&tree);
+        } else {
+            command.args(["-m", "64", "-cpu", "cortex-a15"]);
+        }
+        let mut machine =
+            Machine::start(&format!("{board}: {why}"), command.args(["-nic", "none", "-kernel"]).arg(image));
+        machine.wait_for(&format!("kimage cannot start this kernel: {why}"));
+    };
+    for codec in ["lz4", "gzip", "xz"] {
+        let mut image = read(&make(dir.path(), codec, "zimage", &[&flat], &["--compress", codec]));
+        let middle = image.len() / 2;
+        image[middle] ^= 0x55;
+        let image = put(dir.path(), "damaged", &image);
+        says(if codec == "gzip" { "cubieboard" } else { "virt" }, &image, "it");
+    }
+    let elsewhere = make(dir.path(), "elsewhere", "zimage", &[&flat], &["--load-address", "70000000"]);
+    says("virt", &elsewhere, "too little memory");
 }
 
 /// Debian's kernel for ARMv7, out of its own zImage.

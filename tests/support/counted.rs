@@ -2,8 +2,8 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each user uses its share")]
 
-use super::machine::{Cpu, pc, x86_cpu};
-use super::support::{make, run_ok, stdout, tool, trees};
+use super::machine::{Cpu, pc, qemu, x86_cpu};
+use super::support::{arm_trees, debian_kernel, make, run_ok, stdout, tool, trees};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -20,6 +20,12 @@ pub fn instructions(from: &str, to: &str, qemu: &Command) -> u64 {
 pub fn counting_pc() -> Option<PathBuf> {
     tool("cc", "gcc")?;
     tool("qemu-system-x86_64", "qemu-system-x86")
+}
+
+/// QEMU for ARM boards, when all is there that counting needs.
+pub fn counting_arm() -> Option<PathBuf> {
+    tool("cc", "gcc")?;
+    tool("qemu-system-arm", "qemu-system-arm")
 }
 
 /// Where the bzImages of a PC are loaded by QEMU, and entered in 32 bits once the setup is done.
@@ -68,6 +74,8 @@ impl Row {
 
 /// Of each codec the most that ours may execute, as part of the kernel's own.
 const GOALS: [(&str, f64); 4] = [("lz4", 0.6), ("gzip", 0.6), ("zstd", 0.9), ("xz", 0.9)];
+/// On ARM, whatever the codec.
+const GOAL_ON_ARM: f64 = 1.0;
 /// And of `none`, as part of a plain copy.
 const GOAL_OF_NONE: f64 = 1.1;
 
@@ -98,4 +106,33 @@ pub fn pcs(qemu: &Path, dir: &Path) -> Vec<Row> {
         compressed.into_iter().chain([plain])
     });
     rows.collect()
+}
+
+/// What a zImage executes from its first instruction to that of the kernel, which is `text_offset` behind the start of the
+/// memory. QEMU puts the image 64 KiB behind it.
+#[track_caller]
+fn zimage(program: &Path, (board, memory): (&str, u32), image: &Path, text_offset: u32) -> u64 {
+    let mut command = qemu(program, board);
+    command.args(["-m", "128", "-nic", "none"]).arg("-kernel").arg(image);
+    let places = [0x1_0000, text_offset].map(|offset| format!("{:#x}", memory + offset));
+    instructions(&places[0], &places[1], &command)
+}
+
+/// ARM kernels in their own zImages, and in ours with the same codec: those of the corpus on an ARMv7 board, and Debian's for
+/// ARMv5. Packs into `dir`.
+#[track_caller]
+pub fn arms(qemu: &Path, dir: &Path) -> Vec<Row> {
+    let row = |name: &str, codec: &str, board, own: &Path, vmlinux: &Path| {
+        let image = make(dir, "image", "zimage", &[vmlinux], &["--compress", codec]);
+        let [theirs, ours] = [own, &image].map(|image| zimage(qemu, board, image, 0x8000));
+        Row { name: format!("{codec}, {name}, zImage"), theirs, ours, goal: GOAL_ON_ARM }
+    };
+    let of_corpus = arm_trees().into_iter().filter_map(|tree| {
+        let codec = ["gzip", "xz", "lz4"].into_iter().find(|codec| tree.name.ends_with(codec))?;
+        let own = tree.path("arch/arm/boot/zImage");
+        Some(row(&tree.name, codec, ("virt", 0x4000_0000), &own, &tree.path("vmlinux")))
+    });
+    let debian = debian_kernel("bookworm-armel-marvell");
+    let of_debian = debian.iter().map(|own| row("Debian's marvell", "xz", ("versatilepb", 0), own, own));
+    of_corpus.chain(of_debian).collect()
 }

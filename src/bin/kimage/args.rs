@@ -241,6 +241,8 @@ pub(crate) enum YesNo {
 ///
 /// ARM: given a kernel's own vmlinux, or its flat Image, makes a zImage around kimage's own boot stub, which needs no build
 /// tree and runs on ARMv5TE to ARMv7. An existing zImage is wrapped anew where --compress says so.
+/// Command line and RAM disk stay the boot loader's, or those of /chosen in an appended device tree; `kimage edit --cmdline`
+/// or `--initramfs` builds them into the kernel.
 ///
 /// Given the linked decompressor of a kernel's build, does what objcopy -O binary -R .comment -S does, and checks that header,
 /// size table and length agree. An existing zImage can be given in place of the ELF file, to append further device trees.

@@ -14,8 +14,8 @@ mod arm_tree;
 mod console;
 mod mem;
 
-use arm::{ArmParameters, GROWTH, Machine, PLAIN, Span, TABLES, WORDS};
-use arm_tree::{TREE_MAGIC, Tags, Tree};
+use arm::{ArmParameters, GROWTH, Machine, PLAIN, Span, TABLES};
+use arm_tree::{TREE_MAGIC, Tags, Tree, be32};
 use console::halt;
 use kimage_bootcodec::decompress;
 
@@ -36,18 +36,18 @@ fn bytes(start: u32, len: u32) -> &'static [u8] {
     unsafe { bytes_mut(start, len) }
 }
 
-/// What the packer wrote.
-fn parameters(image: u32) -> ArmParameters {
-    let words = unsafe { ((image + arm::AT as u32) as *const [u32; WORDS]).read_volatile() };
-    ArmParameters::from_words(&words).unwrap_or_else(|| halt("this stub has no parameters"))
+/// What the packer wrote, behind the magic number.
+fn parameters(image: u32) -> &'static ArmParameters {
+    // SAFETY: any words are parameters, and nobody writes them any more.
+    unsafe { &*((image + arm::AT as u32 + 8) as *const ArmParameters) }
 }
 
 /// The device tree at an address, if there is one.
 fn tree_at(at: u32) -> Option<Tree<'static>> {
-    if at == 0 || at % 4 != 0 || u32::from_be_bytes(bytes(at, 4).try_into().ok()?) != TREE_MAGIC {
+    if at == 0 || at % 4 != 0 || be32(bytes(at, 4), 0)? != TREE_MAGIC {
         return None;
     }
-    let len = u32::from_be_bytes(bytes(at + 4, 4).try_into().ok()?);
+    let len = be32(bytes(at, 8), 4)?;
     if len > TREE_MAX { None } else { Tree::read(bytes(at, len)) }
 }
 
@@ -80,15 +80,13 @@ extern "C" fn decide(base: u32, boot: u32, out: &mut [u32; 5]) -> u32 {
                 machine.disk = disk;
             }
         }
-        (Some(tree), None) => {
-            console::find(&tree);
-            tree.tell(&mut machine);
-        }
+        (Some(tree), None) => tree.tell(&mut machine),
         (None, None) => {}
     }
-    let decision = arm::decide(&p, &machine, base, tree_len).unwrap_or_else(|fault| halt(fault.text()));
+    let decision =
+        arm::decide(p, &machine, base, tree_len).unwrap_or_else(|fault| halt(fault.text(), appended.or(given)));
     let tables = Span { start: decision.kernel - TABLES, end: decision.kernel };
-    let [.., end] = arm::work(&p, arm::behind(base + p.image_len + tree_len), tree_len);
+    let [.., end] = arm::work(p, arm::behind(base + p.image_len + tree_len), tree_len);
     let is_free = end <= tables.start || tables.end <= base;
     *out = [decision.kernel, decision.image, decision.memory, decision.run, is_free.into()];
     if decision.image == base { 0 } else { p.image_len + tree_len }
@@ -102,11 +100,11 @@ extern "C" fn unpack(image: u32, boot: u32, kernel: u32, run: u32) -> u64 {
     let tree_at_end = image + p.image_len;
     let appended = tree_at(tree_at_end);
     let tree_len = appended.map_or(0, |tree| tree.len() as u32);
-    let [tree_to, heap_at, end] = arm::work(&p, run, tree_len);
-    let mut tree = boot;
+    let [tree_to, heap_at, end] = arm::work(p, run, tree_len);
+    let (given, mut tree) = (tree_at(boot), boot);
     if let Some(appended) = appended {
         tree = tree_at_end;
-        if let Some(tags) = if tree_at(boot).is_none() { tags_at(boot) } else { None } {
+        if let Some(tags) = if given.is_none() { tags_at(boot) } else { None } {
             let to = unsafe { bytes_mut(tree_to, tree_len + GROWTH) };
             if arm_tree::merged(&appended, &tags, to).is_some() {
                 tree = tree_to;
@@ -127,7 +125,7 @@ extern "C" fn unpack(image: u32, boot: u32, kernel: u32, run: u32) -> u64 {
         decompress(payload, unpacked, unsafe { bytes_mut(heap_at, p.heap_len) })
     };
     if let Err(why) = result {
-        halt(why);
+        halt(why, appended.or(given));
     }
     if p.flags & PLAIN == 0 {
         // SAFETY: any bytes are words; the kernel begins at a multiple of 4.
@@ -136,7 +134,7 @@ extern "C" fn unpack(image: u32, boot: u32, kernel: u32, run: u32) -> u64 {
         last[..rest.len()].copy_from_slice(rest);
         let sum = mem::summed(words);
         if arm::summed(sum, u32::from_le_bytes(last)) != p.sum {
-            halt("its checksum is wrong");
+            halt("its checksum is wrong", appended.or(given));
         }
     }
     u64::from(tree) | u64::from(end) << 32
