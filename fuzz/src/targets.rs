@@ -12,7 +12,7 @@ use kimage::internals::dts::{Resolved, Source};
 use kimage::internals::fdt::{Dtb, Flat, Node, Strings};
 use kimage::internals::Fit;
 use kimage::internals::fit::{FitLayout, Options};
-use kimage::inspect::verify::{Trust, Verified, signed, verify};
+use kimage::inspect::verify::{FirmwareRequest, Trust, Verified, signed, verify};
 use kimage::inspect::{Limits, Opened, PARTS, diff::diff, map::map, open};
 use kimage::kbuild::{LinkCommand, Target, VOFFSET, ZOFFSET};
 use kimage::internals::{LinkFacts, offsets, set_defsym, tree};
@@ -66,9 +66,14 @@ fn inspect(bytes: &[u8]) {
 fn trust(bytes: &[u8], opened: &Opened<'_>, verified: &Verified) {
     static CERTIFICATE: OnceLock<Vec<u8>> = OnceLock::new();
     let certificate = CERTIFICATE.get_or_init(|| crate::support::read(&crate::support::testdata("keys/dev.pem")));
-    let firmware = || Trust::of_firmware(0);
-    let all = [firmware().with_allowed(certificate), firmware().with_forbidden(bytes), firmware().with_allowed(bytes)];
-    let all = all.into_iter().flatten().chain(firmware().with_variables(bytes)).map(|one| one.with_sbat_level(b"test,2"));
+    let request = FirmwareRequest { sbat_level: Some(b"test,2"), ..FirmwareRequest::default() };
+    let all = [
+        FirmwareRequest { allowed: &[certificate], ..request },
+        FirmwareRequest { allowed: &[bytes], ..request },
+        FirmwareRequest { forbidden: &[bytes], ..request },
+        FirmwareRequest { variables: Some(bytes), ..request },
+    ];
+    let all = all.iter().flat_map(Trust::of_firmware);
     all.for_each(|trust| signed(opened, &trust, &mut verified.clone()));
     if let Ok(made) = unsign_efi(bytes) {
         assert!(made.plan.len() <= bytes.len() as u64);

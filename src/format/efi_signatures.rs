@@ -106,13 +106,6 @@ impl SignatureList {
         }
     }
 
-    pub(crate) fn append(&mut self, mut other: SignatureList) {
-        self.certificates.append(&mut other.certificates);
-        self.images.append(&mut other.images);
-        self.issued.append(&mut other.issued);
-        self.unknown += other.unknown;
-    }
-
     pub(crate) fn is_empty(&self) -> bool {
         self.certificates.is_empty() && self.images.is_empty() && self.issued.is_empty()
     }

@@ -3,7 +3,7 @@
 //! Source: RFC 5280. Read value by value, since what firmware takes need not be what the RFC asks for.
 
 use super::der::{BIT_STRING, CONTEXT, INTEGER, OID, SEQUENCE, Value};
-use super::pkcs7::{hash_of_signature, key_verifies};
+use super::names::{hash_of_signature, key_verifies};
 use super::{Error, PublicKey};
 use std::ops::Range;
 use x509_cert::der::asn1::ObjectIdentifier;

@@ -7,6 +7,7 @@ mod cipher;
 pub(crate) mod der;
 mod hash;
 mod key;
+pub(crate) mod names;
 pub(crate) mod pkcs7;
 mod signer;
 

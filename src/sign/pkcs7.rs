@@ -4,61 +4,15 @@
 //! octet string.
 
 use super::certificate::Certificate;
-use super::der::{CONTEXT, INTEGER, NULL, OCTET_STRING, OID, Parts, SEQUENCE, SET, Value, encode, encode_set};
-use super::signer::{der, raw};
+use super::der::{CONTEXT, INTEGER, OCTET_STRING, OID, SEQUENCE, SET, Value, encode, encode_set};
+use super::names::{hash_of, identifier, is_pss, key_verifies, object, of_signature, oid};
+use super::signer::der;
 use super::{Algorithm, Mechanism, PublicKey, Scheme};
 use x509_cert::der::asn1::ObjectIdentifier;
-
-const fn oid(text: &str) -> ObjectIdentifier {
-    ObjectIdentifier::new_unwrap(text)
-}
 
 const SIGNED_DATA: ObjectIdentifier = oid("1.2.840.113549.1.7.2");
 const CONTENT_TYPE: ObjectIdentifier = oid("1.2.840.113549.1.9.3");
 const MESSAGE_DIGEST: ObjectIdentifier = oid("1.2.840.113549.1.9.4");
-const RSA: ObjectIdentifier = oid("1.2.840.113549.1.1.1");
-const RSA_PSS: ObjectIdentifier = oid("1.2.840.113549.1.1.10");
-/// The hashes, and signatures of them: with RSA, with ECDSA.
-const ALGORITHMS: [(Algorithm, ObjectIdentifier, ObjectIdentifier, ObjectIdentifier); 4] = [
-    (Algorithm::Sha1, oid("1.3.14.3.2.26"), oid("1.2.840.113549.1.1.5"), oid("1.2.840.10045.4.1")),
-    (Algorithm::Sha256, oid("2.16.840.1.101.3.4.2.1"), oid("1.2.840.113549.1.1.11"), oid("1.2.840.10045.4.3.2")),
-    (Algorithm::Sha384, oid("2.16.840.1.101.3.4.2.2"), oid("1.2.840.113549.1.1.12"), oid("1.2.840.10045.4.3.3")),
-    (Algorithm::Sha512, oid("2.16.840.1.101.3.4.2.3"), oid("1.2.840.113549.1.1.13"), oid("1.2.840.10045.4.3.4")),
-];
-
-/// The hash that an `AlgorithmIdentifier` names.
-pub(crate) fn hash_of(algorithm: &[u8]) -> Option<Algorithm> {
-    let named = Parts::of(algorithm).next_of(SEQUENCE)?.parts().next_of(OID)?.inner;
-    ALGORITHMS.iter().find(|(_, hash, ..)| hash.as_bytes() == named).map(|(hash, ..)| *hash)
-}
-
-/// The hash under a signature whose `AlgorithmIdentifier` names both.
-pub(super) fn hash_of_signature(algorithm: &[u8]) -> Option<Algorithm> {
-    let named = Parts::of(algorithm).next_of(SEQUENCE)?.parts().next_of(OID)?.inner;
-    let is_it = |one: &ObjectIdentifier| one.as_bytes() == named;
-    ALGORITHMS.iter().find(|(_, _, rsa, ecdsa)| is_it(rsa) || is_it(ecdsa)).map(|(hash, ..)| *hash)
-}
-
-/// The `AlgorithmIdentifier` of a hash. `None` of those that nobody signs.
-pub(crate) fn identifier(hash: Algorithm) -> Option<Vec<u8>> {
-    let (_, id, ..) = ALGORITHMS.iter().find(|(one, ..)| *one == hash)?;
-    Some(encode(SEQUENCE, &[&object(id), &encode(NULL, &[])]))
-}
-
-pub(crate) fn object(id: &ObjectIdentifier) -> Vec<u8> {
-    encode(OID, &[id.as_bytes()])
-}
-
-/// Is it the signature of these bytes, one behind the other?
-pub(super) fn key_verifies(key: &PublicKey, hash: Algorithm, parts: &[&[u8]], value: &[u8]) -> bool {
-    let Ok(scheme) = Scheme::of(hash, key) else { return false };
-    let hashed = hash.hash_all(parts);
-    match scheme.mechanism {
-        Mechanism::Ecdsa => raw(value, scheme.size()).is_some_and(|value| key.verify(scheme, &hashed, &value)),
-        _ => key.verify(scheme, &hashed, value),
-    }
-}
-
 /// What is signed, and by whom.
 #[derive(Debug, Clone)]
 pub(crate) struct SignedData<'a> {
@@ -130,9 +84,7 @@ impl<'a> SignedData<'a> {
     /// Does the signature hold with this key?
     pub(crate) fn check(&self, signer: &Signer<'_>, key: &PublicKey) -> Held {
         let Some(hash) = signer.hash else { return Held::Unknown("its hash is not known to kimage".into()) };
-        if Parts::of(signer.algorithm).next_of(SEQUENCE).and_then(|it| it.parts().next_of(OID)).map(|it| it.inner)
-            == Some(RSA_PSS.as_bytes())
-        {
+        if is_pss(signer.algorithm) {
             return Held::Unknown("RSASSA-PSS is not checked".into());
         }
         let is_right = match &signer.attributes {
@@ -204,16 +156,13 @@ impl NewSignedData<'_> {
     /// `s`. `None` without a certificate, or for a hash that nobody signs.
     pub(crate) fn signed(&self, value: &[u8]) -> Option<Vec<u8>> {
         let signer = self.certificates.first()?;
-        let hash = self.scheme.hash;
-        let (_, _, _, with_ecdsa) = ALGORITHMS.iter().find(|(one, ..)| *one == hash)?;
-        let (algorithm, value) = match self.scheme.mechanism {
+        let algorithm = of_signature(self.scheme)?;
+        let value = match self.scheme.mechanism {
             // Zeros stand for a signature that is to come.
-            Mechanism::Ecdsa => {
-                (encode(SEQUENCE, &[&object(with_ecdsa)]), der(value).unwrap_or_else(|| value.to_vec()))
-            }
-            _ => (encode(SEQUENCE, &[&object(&RSA), &encode(NULL, &[])]), value.to_vec()),
+            Mechanism::Ecdsa => der(value).unwrap_or_else(|| value.to_vec()),
+            _ => value.to_vec(),
         };
-        let hash = identifier(hash)?;
+        let hash = identifier(self.scheme.hash)?;
         let one = encode(INTEGER, &[&[1]]);
         let mut attributes = self.to_sign();
         *attributes.first_mut()? = CONTEXT;

@@ -219,3 +219,23 @@ fn passphrases() {
         assert!(said.contains(words), "{command}: {said}");
     }
 }
+
+/// An EFI program signed on the token has the bytes of one signed with the same key in a file; the token is asked once.
+#[test]
+fn an_efi_program() {
+    let Some(token) = Token::new() else { return };
+    let keys = keys().unwrap();
+    let dir = tempdir();
+    let dir = dir.path();
+    put(dir, "pin", b"1234\n");
+    put(dir, "plain", &crate::authenticode::program(true, 0));
+    let sign = |key: &str, to: &str| {
+        let mut command = token.kimage(dir);
+        command.args(["sign", "plain", "--key", key, "--pass-file", "pin", "-q", "-o", to, "--cert"]);
+        run_ok(command.arg(keys.join("dev.crt")));
+        read(&dir.join(to))
+    };
+    let by_token = sign(&format!("pkcs11:token=fit;object=dev?module-path={}", token.spy.display()), "token");
+    assert_eq!(signed(&dir.join("log")), 1);
+    assert_same("the key in a file", &by_token, &sign(keys.join("dev.key").to_str().unwrap(), "file"));
+}

@@ -8,7 +8,8 @@ use crate::bytes::{len64, slice_at};
 use crate::sign::Algorithm;
 use crate::sign::certificate::Certificate;
 use crate::sign::der::{BIT_STRING, CONTEXT, OCTET_STRING, SEQUENCE, Value, encode};
-use crate::sign::pkcs7::{Held, SignedData, Signer, hash_of, identifier, object};
+use crate::sign::names::{hash_of, identifier, object};
+use crate::sign::pkcs7::{Held, SignedData, Signer};
 use x509_cert::der::asn1::ObjectIdentifier;
 
 /// `SPC_INDIRECT_DATA_OBJID`, `SPC_PE_IMAGE_DATA_OBJID`.

@@ -5,6 +5,7 @@
 
 use super::{LayerFinding, Verified};
 use crate::bytes::hex;
+use crate::error::Error;
 use crate::finding::{Finding, Severity, rules};
 use crate::format::efi_signatures::{SignatureList, Variables};
 use crate::format::pe::authenticode::Signature;
@@ -50,35 +51,38 @@ pub(super) struct Firmware {
     revocations: Option<Vec<(String, u64)>>,
 }
 
+/// Whom UEFI firmware with Secure Boot trusts, and what it forbids.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct FirmwareRequest<'a> {
+    /// The flash image that EDK2 keeps its variables in: a copy of OVMF_VARS.fd.
+    pub variables: Option<&'a [u8]>,
+    /// Who is trusted, as by `db`: certificates in PEM or DER, signature lists (`.esl`), or signed updates of them (`.auth`).
+    pub allowed: &'a [&'a [u8]],
+    /// What is forbidden, as by `dbx`: the same kinds of files.
+    pub forbidden: &'a [&'a [u8]],
+    /// The least generations that shim takes (`SbatLevel`): lines as `grub,4`.
+    pub sbat_level: Option<&'a [u8]>,
+    /// The time, in seconds since 1970.
+    pub seconds: u64,
+}
+
 impl Firmware {
-    pub(super) fn allow(&mut self, file: &[u8]) -> Result<(), crate::sign::Error> {
-        self.allowed.add_file(file)
-    }
-
-    pub(super) fn forbid(&mut self, file: &[u8]) -> Result<(), crate::sign::Error> {
-        self.forbidden.add_file(file)
-    }
-
-    pub(super) fn of_variables(file: &[u8]) -> Result<Firmware, crate::bytes::FieldError> {
-        let Variables { db, dbx, has_platform_key, is_enabled } = Variables::parse(file)?;
-        let is_enforced = Some(has_platform_key && is_enabled != Some(false));
-        Ok(Firmware { allowed: db, forbidden: dbx, is_enforced, ..Firmware::default() })
-    }
-
-    /// With what another one trusts and forbids.
-    pub(super) fn add(&mut self, other: Firmware) {
-        self.allowed.append(other.allowed);
-        self.forbidden.append(other.forbidden);
-        self.now = other.now.or(self.now);
-        self.revocations = other.revocations.or(self.revocations.take());
-    }
-
-    pub(super) fn at(&mut self, seconds: u64) {
-        self.now = Some(seconds);
-    }
-
-    pub(super) fn revoke(&mut self, level: &[u8]) {
-        self.revocations = Some(sbat::generations(level));
+    pub(super) fn new(request: &FirmwareRequest<'_>) -> Result<Firmware, Error> {
+        let part = |which, index, source: Error| Error::Part { which, index, source: Box::new(source) };
+        let mut firmware = Firmware { now: Some(request.seconds), ..Firmware::default() };
+        if let Some(flash) = request.variables {
+            let read = Variables::parse(flash).map_err(|error| part("VARS", 0, Error::input("VARS", error)))?;
+            (firmware.allowed, firmware.forbidden) = (read.db, read.dbx);
+            firmware.is_enforced = Some(read.has_platform_key && read.is_enabled != Some(false));
+        }
+        for (index, file) in request.allowed.iter().enumerate() {
+            firmware.allowed.add_file(file).map_err(|error| part("CERT", index, error.into()))?;
+        }
+        for (index, file) in request.forbidden.iter().enumerate() {
+            firmware.forbidden.add_file(file).map_err(|error| part("DBX", index, error.into()))?;
+        }
+        firmware.revocations = request.sbat_level.map(sbat::generations);
+        Ok(firmware)
     }
 
     /// Only revocations by SBAT were given.

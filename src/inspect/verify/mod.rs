@@ -15,6 +15,7 @@ mod tree;
 mod x86;
 
 pub use against::against;
+pub use authenticode::FirmwareRequest;
 pub use module::fits;
 pub use signed::{Trust, decrypted, signed};
 

@@ -4,10 +4,11 @@
 //! Stricter than U-Boot: what a signature covers is made of the configuration, as U-Boot 2026.04 does it, and not read from the
 //! signature (`hashed-nodes`); and what a forger could change without being found out is an error.
 
-use super::authenticode::{self, Firmware};
+use super::authenticode::{self, Firmware, FirmwareRequest};
 use super::{LayerFinding, Verified};
 use crate::bytes::FieldError;
 use crate::codec::Codec;
+use crate::error::Error;
 use crate::finding::{Finding, Severity};
 use crate::format::Format;
 use crate::format::fdt::{Dtb, NodeRef};
@@ -15,7 +16,7 @@ use crate::format::fit::cipher::CIPHER;
 use crate::format::fit::signature::{self, ControlKey, SIGNATURE};
 use crate::format::fit::{Configuration, Fit, compression_fits, rules};
 use crate::inspect::{Kind, LayerId, Limits, Opened, open};
-use crate::sign::{Algorithm, Error, PublicKey, Scheme, Secrets};
+use crate::sign::{Algorithm, PublicKey, Scheme, Secrets};
 use std::collections::HashSet;
 
 /// Keys, and what is demanded of them.
@@ -95,48 +96,12 @@ impl Trust {
         Ok(trust)
     }
 
-    /// UEFI firmware with Secure Boot that trusts nobody yet; `seconds` since 1970 is the time.
-    pub fn of_firmware(seconds: u64) -> Trust {
-        let mut firmware = Firmware::default();
-        firmware.at(seconds);
-        Trust { keys: Vec::new(), any: false, findings: Vec::new(), firmware: Some(firmware) }
-    }
-
-    /// The same with the variables (`db`, `dbx`) that EDK2 keeps in this flash image: a copy of OVMF_VARS.fd.
+    /// UEFI firmware with Secure Boot.
     ///
     /// # Errors
-    /// A [`FieldError`] when it is none.
-    pub fn with_variables(mut self, flash: &[u8]) -> Result<Trust, FieldError> {
-        let mut read = Firmware::of_variables(flash)?;
-        if let Some(firmware) = self.firmware.take() {
-            read.add(firmware);
-        }
-        Ok(Trust { firmware: Some(read), ..self })
-    }
-
-    /// The same where whom this file names is trusted, as by `db`: certificates in PEM or DER, signature lists (`.esl`), or a signed
-    /// update of them (`.auth`).
-    ///
-    /// # Errors
-    /// An [`Error`] when it is none of these.
-    pub fn with_allowed(mut self, file: &[u8]) -> Result<Trust, Error> {
-        self.firmware.get_or_insert_default().allow(file)?;
-        Ok(self)
-    }
-
-    /// The same where what this file names is forbidden, as by `dbx`.
-    ///
-    /// # Errors
-    /// As [`Trust::with_allowed`].
-    pub fn with_forbidden(mut self, file: &[u8]) -> Result<Trust, Error> {
-        self.firmware.get_or_insert_default().forbid(file)?;
-        Ok(self)
-    }
-
-    /// The same where shim takes no component of a generation below that of these lines (`SbatLevel`): `sbat,1`, `grub,4` ...
-    pub fn with_sbat_level(mut self, lines: &[u8]) -> Trust {
-        self.firmware.get_or_insert_default().revoke(lines);
-        self
+    /// An [`Error::Part`] for a file that is none of those it may be: `VARS`, `CERT` or `DBX`.
+    pub fn of_firmware(request: &FirmwareRequest<'_>) -> Result<Trust, Error> {
+        Ok(Trust { keys: Vec::new(), any: false, findings: Vec::new(), firmware: Some(Firmware::new(request)?) })
     }
 }
 

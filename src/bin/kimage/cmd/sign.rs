@@ -99,10 +99,6 @@ pub(crate) fn sign(args: &Sign) -> Result<()> {
         message::usage(ErrorKind::MissingRequiredArgument, message);
     }
     let input = Input::open(&args.file)?;
-    if input.starts_with(b"MZ") {
-        let message = "this is an EFI program: give the key's certificate with --cert FILE";
-        message::usage(ErrorKind::MissingRequiredArgument, message);
-    }
     let output = args.output.as_deref().unwrap_or(&args.file);
     let output = (output, &args.building);
     let again = |options: &FitOptions<'_>| {

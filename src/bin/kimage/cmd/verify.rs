@@ -1,16 +1,16 @@
 //! `verify`: does everything hold that a file claims?
 
-use super::common::{each, one_stdin};
+use super::common::{at_input, each, one_stdin, open_all, refs};
 use crate::args::Verify;
 use crate::input::Input;
 use crate::keys::secrets;
 use crate::{message, screen};
 use anyhow::{Context, Result};
-use kimage::inspect::verify::{Trust, Verified, against, decrypted, fits, signed, verify as check};
+use kimage::inspect::verify::{FirmwareRequest, Trust, Verified, against, decrypted, fits, signed, verify as check};
 use kimage::inspect::{Limits, Opened, open};
 use kimage::report::{FileVerification, write_verify_text};
 use kimage::sign::PublicKey;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 pub(crate) fn verify(args: &Verify) -> Result<()> {
@@ -51,26 +51,26 @@ fn trust(args: &Verify) -> Result<Option<Trust>> {
     Ok(Some(Trust::of_key(&input.name(), key)))
 }
 
+fn bytes(inputs: &[Input]) -> Vec<&[u8]> {
+    inputs.iter().map(|input| &**input).collect()
+}
+
 /// Whom UEFI firmware trusts.
 fn firmware(args: &Verify) -> Result<Trust> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let mut trust = Trust::of_firmware(now.as_secs());
-    if let Some(path) = &args.vars {
-        let input = Input::open(path)?;
-        trust = trust.with_variables(&input).with_context(|| input.name())?;
-    }
-    for path in &args.cert {
-        let input = Input::open(path)?;
-        trust = trust.with_allowed(&input).with_context(|| input.name())?;
-    }
-    for path in &args.dbx {
-        let input = Input::open(path)?;
-        trust = trust.with_forbidden(&input).with_context(|| input.name())?;
-    }
-    if let Some(path) = &args.sbat_level {
-        trust = trust.with_sbat_level(&Input::open(path)?);
-    }
-    Ok(trust)
+    let open = |path: &Option<PathBuf>| path.as_deref().map(Input::open).transpose();
+    let (vars, level) = (open(&args.vars)?, open(&args.sbat_level)?);
+    let (allowed, forbidden) = (open_all(&args.cert)?, open_all(&args.dbx)?);
+    let request = FirmwareRequest {
+        variables: vars.as_deref(),
+        allowed: &bytes(&allowed),
+        forbidden: &bytes(&forbidden),
+        sbat_level: level.as_deref(),
+        seconds: now.as_secs(),
+    };
+    let (flash, certs, dbx): (Vec<&Input>, _, _) = (vars.iter().collect(), refs(&allowed), refs(&forbidden));
+    let inputs = [("VARS", &flash[..]), ("CERT", &certs[..]), ("DBX", &dbx[..])];
+    Trust::of_firmware(&request).map_err(|error| at_input(error, &inputs))
 }
 
 /// What holds a file against another one.
