@@ -266,12 +266,13 @@ fn whole(bytes: &[u8]) -> Result<(Fit<'_>, Vec<Reservation>)> {
 }
 
 /// The public key of a signature put into a control device tree, as `fdt_add_pubkey` does it: a key for `algo` (`sha256,rsa2048`),
-/// whose `key-name-hint` is `name`; `required`: `conf` or `image`, the nodes that U-Boot then demands a signature of.
+/// whose `key-name-hint` is `name`; `required`: `conf` or `image`, the nodes that U-Boot then demands a signature of. Without a tree, an
+/// overlay for one is made.
 ///
 /// # Errors
 /// [`Error::Fit`] when the algorithm is not known, the key is not for it, or the tree is damaged.
 pub fn add_public_key(
-    control: &[u8],
+    control: Option<&[u8]>,
     key: &PublicKey,
     (algo, name): (&str, &str),
     required: Option<&str>,

@@ -58,13 +58,19 @@ impl Align {
     }
 
     /// The alignment in bytes.
-    pub const fn bytes(self) -> u64 {
+    pub(crate) const fn bytes(self) -> u64 {
         self.0
     }
 
     /// The next multiple at or above `value`; `None` when it does not fit 64 bits.
     pub(crate) const fn up(self, value: u64) -> Option<u64> {
         value.checked_next_multiple_of(self.0)
+    }
+}
+
+impl From<Align> for u64 {
+    fn from(align: Align) -> u64 {
+        align.0
     }
 }
 

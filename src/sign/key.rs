@@ -216,30 +216,9 @@ impl PublicKey {
         PublicKey(spki(der).map_err(none)?).checked()
     }
 
-    /// An RSA key of its numbers, big-endian.
-    ///
-    /// # Errors
-    /// [`Error::NoKey`].
-    pub fn rsa(modulus: &[u8], exponent: &[u8]) -> Result<Self, Error> {
-        let key = RsaPublicKey::new(BigUint::from_bytes_be(modulus), BigUint::from_bytes_be(exponent));
-        let key = key.map_err(|error| Error::NoKey { found: error.to_string(), wanted: "RSA key" })?;
-        PublicKey(Public::Rsa(Box::new(key))).checked()
-    }
-
-    /// An ECDSA key of its point on P-256 or P-384: 4, x, y (SEC 1, 2.3.3).
-    ///
-    /// # Errors
-    /// [`Error::NoKey`].
-    pub fn ec_point(point: &[u8]) -> Result<Self, Error> {
-        let p256 = || p256::ecdsa::VerifyingKey::from_sec1_bytes(point).ok().map(|key| Public::P256(Box::new(key)));
-        let p384 = || p384::ecdsa::VerifyingKey::from_sec1_bytes(point).ok().map(|key| Public::P384(Box::new(key)));
-        let key = p256().or_else(p384).map(PublicKey);
-        key.ok_or_else(|| Error::NoKey { found: "a point elsewhere".to_owned(), wanted: "ECDSA key on P-256 or P-384" })
-    }
-
     /// Of the point that a control device tree has.
     pub(crate) fn ecdsa(curve: &str, x: &[u8], y: &[u8]) -> Result<Self, Error> {
-        let key = PublicKey::ec_point(&[&[4], x, y].concat())?;
+        let key = PublicKey::try_from(&*[&[4], x, y].concat())?;
         if key.point().is_some_and(|point| point.curve == curve) {
             return Ok(key);
         }
@@ -299,7 +278,7 @@ impl PublicKey {
 
     /// Is it the signature of this hash?
     pub(crate) fn verify(&self, scheme: Scheme, hash: &[u8], value: &[u8]) -> bool {
-        if scheme.check(self.name()).is_err() || value.len() != scheme.size() {
+        if scheme.check(self.name()).is_err() || value.len() != scheme.size {
             return false;
         }
         match &self.0 {
@@ -317,6 +296,29 @@ impl PublicKey {
                 p384::ecdsa::Signature::from_slice(value).is_ok_and(|value| key.verify_prehash(hash, &value).is_ok())
             }
         }
+    }
+}
+
+/// An RSA key of its modulus and exponent, big-endian.
+impl TryFrom<(&[u8], &[u8])> for PublicKey {
+    type Error = Error;
+
+    fn try_from((modulus, exponent): (&[u8], &[u8])) -> Result<Self, Error> {
+        let key = RsaPublicKey::new(BigUint::from_bytes_be(modulus), BigUint::from_bytes_be(exponent));
+        let key = key.map_err(|error| Error::NoKey { found: error.to_string(), wanted: "RSA key" })?;
+        PublicKey(Public::Rsa(Box::new(key))).checked()
+    }
+}
+
+/// An ECDSA key of its point on P-256 or P-384: 4, x, y (SEC 1, 2.3.3).
+impl TryFrom<&[u8]> for PublicKey {
+    type Error = Error;
+
+    fn try_from(point: &[u8]) -> Result<Self, Error> {
+        let p256 = || p256::ecdsa::VerifyingKey::from_sec1_bytes(point).ok().map(|key| Public::P256(Box::new(key)));
+        let p384 = || p384::ecdsa::VerifyingKey::from_sec1_bytes(point).ok().map(|key| Public::P384(Box::new(key)));
+        let key = p256().or_else(p384).map(PublicKey);
+        key.ok_or_else(|| Error::NoKey { found: "a point elsewhere".to_owned(), wanted: "ECDSA key on P-256 or P-384" })
     }
 }
 

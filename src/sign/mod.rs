@@ -16,7 +16,7 @@ pub use cipher::{Secret, Secrets};
 pub use hash::Algorithm;
 pub(crate) use key::{EcPoint, RsaNumbers};
 pub use key::{PrivateKey, PublicKey};
-pub use signer::{Deferred, Request, Signature, Signer};
+pub use signer::{Request, Signature, Signer};
 
 use miette::Diagnostic;
 
@@ -136,7 +136,9 @@ pub struct Scheme {
     pub hash: Algorithm,
     /// The form of the signature.
     pub mechanism: Mechanism,
-    crypto: (&'static str, usize),
+    /// Bytes of a signature.
+    pub size: usize,
+    key: &'static str,
 }
 
 /// The form of a signature.
@@ -153,7 +155,7 @@ pub enum Mechanism {
 /// What it is called in `algo`: `sha256,rsa2048`.
 impl std::fmt::Display for Scheme {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{},{}", self.hash.name(), self.crypto.0)
+        write!(f, "{},{}", self.hash.name(), self.key)
     }
 }
 
@@ -165,14 +167,14 @@ impl Scheme {
         };
         let (hash, crypto) = algo.split_once(',').ok_or_else(unknown)?;
         let hash = Algorithm::from_name(hash).filter(|hash| hash.signs()).ok_or_else(unknown)?;
-        let crypto = CRYPTO.into_iter().find(|(name, _)| *name == crypto).ok_or_else(unknown)?;
+        let (key, size) = CRYPTO.into_iter().find(|(name, _)| *name == crypto).ok_or_else(unknown)?;
         let mechanism = match padding {
-            None | Some("pkcs-1.5") if crypto.0.starts_with("ecdsa") => Mechanism::Ecdsa,
+            None | Some("pkcs-1.5") if key.starts_with("ecdsa") => Mechanism::Ecdsa,
             None | Some("pkcs-1.5") => Mechanism::RsaPkcs1,
-            Some("pss") if crypto.0.starts_with("rsa") => Mechanism::RsaPss,
+            Some("pss") if key.starts_with("rsa") => Mechanism::RsaPss,
             Some(_) => return Err(unknown()),
         };
-        Ok(Scheme { hash, mechanism, crypto })
+        Ok(Scheme { hash, mechanism, size, key })
     }
 
     /// PKCS#1 v1.5 or ECDSA, whichever the key is for.
@@ -180,13 +182,8 @@ impl Scheme {
         Scheme::parse(&format!("{},{}", hash.name(), key.name()), None)
     }
 
-    /// Bytes of a signature.
-    pub fn size(self) -> usize {
-        self.crypto.1
-    }
-
     /// A key that fits.
     pub(crate) fn check(self, key: &'static str) -> Result<(), Error> {
-        if key == self.crypto.0 { Ok(()) } else { Err(Error::OtherKey { key, wanted: self.to_string() }) }
+        if key == self.key { Ok(()) } else { Err(Error::OtherKey { key, wanted: self.to_string() }) }
     }
 }

@@ -47,7 +47,7 @@ pub(super) fn key_verifies(key: &PublicKey, hash: Algorithm, parts: &[&[u8]], va
     let Ok(scheme) = Scheme::of(hash, key) else { return false };
     let hashed = hash.hash_all(parts);
     match scheme.mechanism {
-        Mechanism::Ecdsa => raw(value, scheme.size()).is_some_and(|value| key.verify(scheme, &hashed, &value)),
+        Mechanism::Ecdsa => raw(value, scheme.size).is_some_and(|value| key.verify(scheme, &hashed, &value)),
         _ => key.verify(scheme, &hashed, value),
     }
 }

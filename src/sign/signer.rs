@@ -1,7 +1,6 @@
-//! Who signs: a key in memory, a token, or somebody elsewhere, now or later.
+//! Who signs: a key in memory, a token, or somebody elsewhere.
 
 use super::{Algorithm, Error, Mechanism, PublicKey, Scheme};
-use std::cell::RefCell;
 
 /// A hash that is to be signed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,20 +33,6 @@ pub trait Signer {
     fn sign(&self, request: &Request) -> Result<Signature, Error>;
 }
 
-/// Signs later: remembers what is asked for, and answers with zeros of the right length.
-#[derive(Debug, Default)]
-pub struct Deferred {
-    /// What was asked for, in this order.
-    pub requests: RefCell<Vec<Request>>,
-}
-
-impl Signer for Deferred {
-    fn sign(&self, request: &Request) -> Result<Signature, Error> {
-        self.requests.borrow_mut().push(request.clone());
-        Ok(Signature { value: vec![0; request.scheme.size()], public: None })
-    }
-}
-
 impl Request {
     /// What a private key works on: of PKCS#1 v1.5 the hash in a DigestInfo (RFC 8017, 9.2), else the bare hash. PKCS#11 takes
     /// it so (CKM_RSA_PKCS, CKM_RSA_PKCS_PSS, CKM_ECDSA).
@@ -69,7 +54,7 @@ impl Request {
     /// [`Error::Size`], [`Error::OtherKey`], or [`Error::Wrong`] when it is not that of this hash with this key.
     pub fn answered(&self, value: &[u8], public: PublicKey) -> Result<Signature, Error> {
         self.scheme.check(public.name())?;
-        let wanted = self.scheme.size();
+        let wanted = self.scheme.size;
         let is_good = |value: &[u8]| public.verify(self.scheme, &self.digest, value);
         let value = match self.scheme.mechanism {
             Mechanism::Ecdsa if !is_good(value) => raw(value, wanted).unwrap_or_else(|| value.to_vec()),
@@ -142,11 +127,5 @@ mod tests {
                 assert_eq!(raw(bad, size), None);
             }
         }
-        // `Deferred` answers with what has the right length.
-        let later = Deferred::default();
-        for (asked, size) in [(request("sha1", "rsa3072", None), 384), (request("sha256", "ecdsa256", None), 64)] {
-            assert_eq!(later.sign(&asked).unwrap(), Signature { value: vec![0; size], public: None });
-        }
-        assert_eq!(later.requests.into_inner().len(), 2);
     }
 }

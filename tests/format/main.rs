@@ -11,6 +11,7 @@ mod fdt_versions; // blobs of every version, order and padding are read as dtc r
 mod fit; // FITs are those of mkimage, and mkimage's are read whole
 mod fit_boards; // generator nodes make what a source with every node written by hand makes
 mod fit_cipher; // encrypted images are mkimage's and openssl's, and no key means no image
+mod fit_control; // keys go behind U-Boot and into overlays
 mod fit_deferred; // what is signed elsewhere is put in, and nothing else
 mod fit_external; // FITs have the bytes of every release of mkimage
 mod fit_sign; // signed FITs and control device trees are those of mkimage, by keys of every form

@@ -2,12 +2,12 @@
 
 use crate::args::Signer as Options;
 use crate::depfile;
+use crate::secret::{first_line, typed};
 use crate::token::Tokens;
-use anyhow::{Context, Result};
+use anyhow::Result;
 use kimage::sign::{Error, Mechanism, PrivateKey, PublicKey, Request, Secret, Signature, Signer};
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::io;
 use std::path::{Path, PathBuf};
 
 /// What signs, as the options say.
@@ -49,13 +49,6 @@ fn uri(path: &Path) -> Option<&str> {
     path.to_str().filter(|path| path.starts_with("pkcs11:"))
 }
 
-/// The first line of a file, without its end.
-pub(crate) fn first_line(path: &Path) -> Result<Vec<u8>> {
-    let bytes = std::fs::read(path).with_context(|| format!("the passphrase's file {}", path.display()))?;
-    let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
-    Ok(line.strip_suffix(b"\r").unwrap_or(line).to_vec())
-}
-
 /// What is wrong with a key, with the name of its file.
 fn of(path: &Path, error: Error) -> Error {
     match error {
@@ -87,11 +80,10 @@ impl<'o> Keys<'o> {
         let bytes = read(path)?;
         let key = match PrivateKey::from_pem(&bytes, self.passphrase.as_deref()) {
             Err(Error::Passphrase { given: false }) => {
-                let prompt = format!("Passphrase of {}: ", path.display());
                 // Without a terminal there is nobody to ask.
-                let typed =
-                    rpassword::prompt_password(prompt).map_err(|_: io::Error| Error::Passphrase { given: false })?;
-                PrivateKey::from_pem(&bytes, Some(typed.as_bytes()))
+                let typed = typed(&format!("Passphrase of {}: ", path.display()));
+                let typed = typed.ok_or(Error::Passphrase { given: false })?;
+                PrivateKey::from_pem(&bytes, Some(&typed))
             }
             key => key,
         };

@@ -19,6 +19,7 @@ mod output;
 mod peers;
 mod place;
 mod screen;
+mod secret;
 #[cfg(feature = "pkcs11")]
 mod token;
 #[cfg(not(feature = "pkcs11"))]

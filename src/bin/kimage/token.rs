@@ -2,7 +2,7 @@
 //!
 //! Source: RFC 7512 for the URIs, PKCS #11 3.1 for the attributes and mechanisms.
 
-use crate::keys::first_line;
+use crate::secret::{first_line, typed};
 use anyhow::Result;
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::error::{Error as Cause, RvError};
@@ -219,8 +219,7 @@ impl Open {
             // The reader has keys of its own.
             None if self.info.protected_authentication_path() => self.session.login(UserType::User, None),
             pin => {
-                let ask = || rpassword::prompt_password(format!("PIN of the token {name}: ")).map(String::into_bytes);
-                let Some(pin) = pin.or_else(|| ask().ok()) else {
+                let Some(pin) = pin.or_else(|| typed(&format!("PIN of the token {name}: "))) else {
                     return fail(format!("the token {name} wants a PIN: give it with --pass-file"));
                 };
                 self.session.login_with_raw(UserType::User, &RawAuthPin::new(Box::new(pin)))
@@ -280,13 +279,13 @@ impl Open {
                     Attribute::EcPoint(bytes) => {
                         // As an OCTET STRING; some leave its head out.
                         let point = if let [4, 65 | 97, point @ ..] = &*bytes { point } else { &bytes };
-                        return PublicKey::ec_point(point);
+                        return PublicKey::try_from(point);
                     }
                     _ => {}
                 }
             }
             if let (Some(modulus), Some(exponent)) = (modulus, exponent) {
-                return PublicKey::rsa(&modulus, &exponent);
+                return PublicKey::try_from((&*modulus, &*exponent));
             }
         }
         self.lacks(uri, name, "public")

@@ -1,6 +1,7 @@
 //! A tree with its data to a FIT, as `mkimage -f` makes it.
 
 use super::cipher::{self, CIPHER, ControlCipher, PLAIN_SIZE};
+use super::control::{self, Control, Entry};
 use super::edits::{Edits, Place};
 use super::layout::{STEP, is_tree};
 use super::signature::{self, SIGNATURE, Signed, Signing};
@@ -8,7 +9,7 @@ use super::verity::{self, Fault, VERITY};
 use super::{Algorithm, Fit, FitLayout, Placement, cut};
 use crate::bytes::{Align, FieldError, len64, slice};
 use crate::finding::{Finding, Severity};
-use crate::format::fdt::{self, Dtb, FDT_MAGIC, Flat, InPlace, Node, PROPERTY_HEADER, Property, Reservation, Strings};
+use crate::format::fdt::{self, Dtb, FDT_MAGIC, Flat, Node, PROPERTY_HEADER, Property, Reservation, Strings};
 use crate::format::zimage::ZImage;
 use crate::layout::{self, Plan, Reserver};
 use crate::sign;
@@ -482,10 +483,10 @@ enum Handed {
 }
 
 impl Made {
-    fn add(&self, control: &mut InPlace) -> Result<bool, Error> {
+    fn entry(&self) -> Result<Entry, Error> {
         match &self.what {
-            Handed::Signature(signed, required) => signed.add_key(control, *required),
-            Handed::Cipher(_, cipher) => cipher.add(control).map_err(Error::Control),
+            Handed::Signature(signed, required) => signed.entry(*required),
+            Handed::Cipher(_, cipher) => Ok(cipher.entry()),
         }
     }
 
@@ -529,18 +530,20 @@ fn room(
     /// More space than the keys of all who ever lived would take: what does not fit then never will.
     const MOST: u64 = 1 << 26;
     let first = options.layout.first_room(root, options.signing.is_some() && !options.unsigned);
-    let Some(control) = options.signing.and_then(|signing| signing.control) else {
+    let overlay = options.signing.filter(|signing| signing.control_overlay).map(|_| control::overlay());
+    let Some(control) = overlay.as_deref().or(options.signing.and_then(|signing| signing.control)) else {
         let start = compiled.saturating_add(first);
         return Ok((start.saturating_add(most.saturating_sub(start).next_multiple_of(STEP)), None));
     };
-    let mut control = InPlace::new(control).map_err(Error::Control)?;
+    let mut control = Control::new(control).map_err(Error::Control)?;
+    let entries = keys.iter().map(Made::entry).collect::<Result<Vec<Entry>, Error>>()?;
     let mut more = first;
     while more < MOST {
         control.grow(usize::try_from(more).unwrap_or(usize::MAX));
         let total = compiled.saturating_add(more);
         let mut fits = true;
-        for made in keys {
-            fits = made.room <= total && made.add(&mut control)?;
+        for (made, entry) in keys.iter().zip(&entries) {
+            fits = made.room <= total && control.put(entry).map_err(Error::Control)?;
             if !fits {
                 break;
             }

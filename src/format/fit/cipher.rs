@@ -6,9 +6,10 @@
 //! Source: U-Boot's tools/image-host.c (`fit_image_process_cipher`), lib/aes/aes-encrypt.c (`image_aes_add_cipher_data`) and
 //! boot/image-cipher.c.
 
+use super::control::Entry;
 use super::{Fit, Image};
-use crate::bytes::{FieldError, count64};
-use crate::format::fdt::{InPlace, Node, Property};
+use crate::bytes::count64;
+use crate::format::fdt::{Node, Property};
 use crate::sign::{Cipher, Error, IV_LEN, Secret, Secrets, named_iv};
 
 /// The node that asks for encryption.
@@ -73,26 +74,14 @@ pub(super) fn encrypt(node: &Node<'_>, data: &[u8], secrets: &Secrets<'_>) -> Re
 }
 
 impl ControlCipher {
-    /// Puts the key into a control device tree; false when there is no room. What is there already is overwritten.
-    pub(super) fn add(&self, control: &mut InPlace) -> Result<bool, FieldError> {
+    /// What the control device tree gets.
+    pub(super) fn entry(&self) -> Entry {
         let iv = self.named.as_ref().map_or(String::new(), |(name, _)| format!("-{name}"));
         let name = format!("key-{}-{}{iv}", self.cipher.name(), self.hint);
-        if name.contains('/') {
-            return Err(FieldError::unknown(CIPHER, 0, 0_u64, "names of keys without a slash, for the name of a node"));
-        }
-        let mut properties: Vec<Property<'_>> =
-            self.named.iter().map(|(_, iv)| Property::bytes("iv", iv.as_slice())).collect();
-        properties.push(Property::bytes("key", self.key.as_slice()));
-        properties.push(Property::u32("key-len", u32::try_from(self.key.len()).unwrap_or(0)));
-        if !control.add_node("/", CIPHER)? || !control.add_node(&format!("/{CIPHER}"), &name)? {
-            return Ok(false);
-        }
-        for property in &properties {
-            if !control.set(&format!("/{CIPHER}/{name}"), property)? {
-                return Ok(false);
-            }
-        }
-        Ok(true)
+        let iv = self.named.iter().map(|(_, iv)| Property::bytes("iv", iv.clone()));
+        let key_len = Property::u32("key-len", u32::try_from(self.key.len()).unwrap_or(0));
+        let properties = iv.chain([Property::bytes("key", self.key.clone()), key_len]).collect();
+        Entry { group: CIPHER, name, properties }
     }
 }
 

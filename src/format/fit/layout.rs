@@ -6,9 +6,10 @@
 //! | from    | what it does otherwise |
 //! |---------|------------------------|
 //! | 2023.04 | names the checks of `-f auto` without numbers, knows `auto-conf` (`fit_add_hash_or_sign`) |
-//! | 2024.01 | clears the bytes between a tree and its aligned end, where data is behind the tree (`fit_extract_data`) |
-//! | 2025.01 | signs a script unasked, too (`fit_config_get_hash_list`); takes the offset out where data is taken in again (`fit_import_data`) |
-//! | 2025.10 | makes room for 128 bytes a hash and 1024 a signature at once, then in steps of 1024 (`fit_estimate_hash_sig_size`); takes out the size, too |
+//! | 2024.01 | clears the bytes between a tree and its aligned end, where data is behind the tree (`fit_extract_data`, commit 0cf1a136d86); takes the offset or position out where data is taken in again (`fit_import_data`, 4860ee9b09e) |
+//! | 2024.10 | signs a script unasked, too (`fit_config_get_image_list`, 6074f6e8578) |
+//! | 2025.10 | makes room for 128 bytes a hash and 1024 a signature at once, then in steps of 1024 (`fit_estimate_hash_sig_size`, 7d4eacb0e68) |
+//! | 2026.01 | takes the size out, too, where data is taken in again (b3ab77345e3) |
 //! | 2026.01 | names the main image of `-f auto` as a loadable where there is no device tree, too (`fit_write_configs`) |
 //! | 2026.04 | says 16 as the last compatible version of a tree of `-f auto`, and not 2 (libfdt's `fdt_finish`) |
 //! | 2026.04 | lists `compatible` of configurations (boot/image-fit.c, `fit_conf_print`) |
@@ -111,7 +112,7 @@ impl FitLayout {
 
     /// What the signature of a configuration covers that does not say so itself.
     pub(super) fn signed_roles(self) -> &'static [&'static str] {
-        if self.release >= (2025, 1) { &["kernel", "fdt", "script"] } else { &["kernel", "fdt"] }
+        if self.release >= (2024, 10) { &["kernel", "fdt", "script"] } else { &["kernel", "fdt"] }
     }
 
     /// The hash and the signature of `-f auto` are called `hash-1` and `signature-1`.
@@ -142,7 +143,7 @@ impl FitLayout {
     /// The properties that go when data is taken back into the tree.
     pub(super) fn forgotten_places(self) -> &'static [&'static str] {
         let all = &["data-position", "data-offset", "data-size"];
-        match (self.release >= (2025, 1), self.release >= (2025, 10)) {
+        match (self.release >= (2024, 1), self.release >= (2026, 1)) {
             (false, _) => &[],
             (true, false) => &["data-position", "data-offset"],
             (true, true) => all,
@@ -153,6 +154,16 @@ impl FitLayout {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The first release of U-Boot's tags that has each of the commits named above.
+    #[test]
+    fn when_it_changed() {
+        let of = |release| FitLayout::from_release(release).unwrap();
+        for (before, from, count) in [("2023.10", "2024.01", (0, 2)), ("2025.10", "2026.01", (2, 3))] {
+            assert_eq!((of(before).forgotten_places().len(), of(from).forgotten_places().len()), count);
+        }
+        assert_eq!((of("2024.07").signed_roles().len(), of("2024.10").signed_roles().len()), (2, 3));
+    }
 
     #[test]
     fn releases() {

@@ -8,6 +8,7 @@ mod bootm;
 mod build;
 mod check;
 pub(crate) mod cipher;
+pub(crate) mod control;
 mod edits;
 mod generate;
 mod layout;

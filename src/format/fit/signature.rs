@@ -4,11 +4,13 @@
 //! (`rsa_add_verify_data`) and lib/ecdsa/ecdsa-libcrypto.c (`ecdsa_add_verify_data`).
 
 use super::cipher::CIPHER;
+use super::control::{Control, Entry, overlay, root_of};
 use super::verity::VERITY;
 use super::{Error, FitLayout};
 use crate::bytes::{FieldError, count64, slice_at};
-use crate::format::fdt::{Dtb, InPlace, Node, NodeRef, Property, Tree};
+use crate::format::fdt::{Dtb, Node, NodeRef, Property, Tree};
 use crate::sign::{self, EcPoint, PublicKey, Request, RsaNumbers, Scheme, Signature, Signer};
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
 
@@ -34,6 +36,8 @@ pub struct Signing<'k> {
     pub algo: Option<&'k str>,
     /// The device tree of the U-Boot that is to boot the FIT: the public keys are put there.
     pub control: Option<&'k [u8]>,
+    /// The public keys are put into an overlay that is made anew, in place of [`Signing::control`].
+    pub control_overlay: bool,
     /// The keys of configurations' signatures become `required` there.
     pub require_configurations: bool,
     /// The keys of images' signatures become `required` there.
@@ -99,59 +103,41 @@ impl Signing<'_> {
 }
 
 impl Signed {
-    /// Puts its public key into a control device tree; false when there is no room.
-    pub(super) fn add_key(&self, control: &mut InPlace, required: Option<&str>) -> Result<bool, Error> {
+    /// What a control device tree gets of it.
+    pub(super) fn entry(&self, required: Option<&str>) -> Result<Entry, Error> {
         let Signed { request: Request { subject, key: name, scheme, .. }, made } = self;
         let Some(key) = &made.public else {
             let source = sign::Error::NoKey { found: "a signature that is made later".into(), wanted: "public key" };
             return Err(Error::Sign { path: subject.clone(), source });
         };
-        add_key(control, &scheme.to_string(), name, key, required).map_err(Error::Control)
+        Ok(entry(&scheme.to_string(), name, key, required))
     }
 }
 
-/// Puts a public key into a control device tree; false when there is no room. What is there already is overwritten.
-fn add_key(
-    control: &mut InPlace,
-    algo: &str,
-    hint: &str,
-    key: &PublicKey,
-    required: Option<&str>,
-) -> Result<bool, FieldError> {
+/// What a control device tree gets of a public key.
+fn entry(algo: &str, hint: &str, key: &PublicKey, required: Option<&str>) -> Entry {
     let mut properties = vec![Property::string("key-name-hint", hint)];
-    let name = match (key.numbers(), key.point()) {
-        (Some(RsaNumbers { bits, modulus, exponent, r_squared, n0_inverse }), _) => {
-            properties.extend([
-                Property::u32("rsa,num-bits", bits),
-                Property::u32("rsa,n0-inverse", n0_inverse),
-                Property::u64("rsa,exponent", exponent),
-                Property::bytes("rsa,modulus", modulus),
-                Property::bytes("rsa,r-squared", r_squared),
-            ]);
-            format!("key-{hint}")
-        }
-        (None, Some(EcPoint { curve, x, y })) => {
-            properties.extend([
-                Property::string("ecdsa,curve", curve),
-                Property::bytes("ecdsa,x-point", x),
-                Property::bytes("ecdsa,y-point", y),
-            ]);
-            if hint.is_empty() { "default-key".to_owned() } else { hint.to_owned() }
-        }
-        (None, None) => return Ok(true),
-    };
+    let mut name = format!("key-{hint}");
+    if let Some(RsaNumbers { bits, modulus, exponent, r_squared, n0_inverse }) = key.numbers() {
+        properties.extend([
+            Property::u32("rsa,num-bits", bits),
+            Property::u32("rsa,n0-inverse", n0_inverse),
+            Property::u64("rsa,exponent", exponent),
+            Property::bytes("rsa,modulus", modulus),
+            Property::bytes("rsa,r-squared", r_squared),
+        ]);
+    }
+    if let Some(EcPoint { curve, x, y }) = key.point() {
+        properties.extend([
+            Property::string("ecdsa,curve", curve),
+            Property::bytes("ecdsa,x-point", x),
+            Property::bytes("ecdsa,y-point", y),
+        ]);
+        name = if hint.is_empty() { "default-key".to_owned() } else { hint.to_owned() };
+    }
     properties.push(Property::string("algo", algo));
     properties.extend(required.map(|required| Property::string("required", required)));
-    let path = format!("/{SIGNATURE}/{name}");
-    if !control.add_node("/", SIGNATURE)? || !control.add_node(&format!("/{SIGNATURE}"), &name)? {
-        return Ok(false);
-    }
-    for property in &properties {
-        if !control.set(&path, property)? {
-            return Ok(false);
-        }
-    }
-    Ok(true)
+    Entry { group: SIGNATURE, name, properties }
 }
 
 /// A key of a control device tree.
@@ -164,20 +150,20 @@ pub(crate) struct ControlKey<'a> {
 }
 
 /// The keys of a control device tree, and its `required-mode`.
-pub(crate) fn control_keys<'a>(tree: &Tree<'a>) -> (Vec<ControlKey<'a>>, Option<&'a str>) {
-    let Some(all) = tree.root().child(SIGNATURE) else { return (Vec::new(), None) };
+pub(crate) fn control_keys<'a>(tree: &Tree<'a>) -> Result<(Vec<ControlKey<'a>>, Option<&'a str>), FieldError> {
+    let Some(all) = root_of(tree)?.child(SIGNATURE) else { return Ok((Vec::new(), None)) };
     let key = |node: NodeRef<'_, 'a>| {
         let bytes = |name: &str| node.property(name).map(|it| it.value).unwrap_or_default();
         let text = |name: &str| node.property(name).and_then(|it| it.string());
         let exponent = node.property("rsa,exponent").map_or(&[1, 0, 1][..], |it| it.value);
         let key = match text("ecdsa,curve") {
             Some(curve) => PublicKey::ecdsa(curve, bytes("ecdsa,x-point"), bytes("ecdsa,y-point")),
-            None => PublicKey::rsa(bytes("rsa,modulus"), exponent),
+            None => PublicKey::try_from((bytes("rsa,modulus"), exponent)),
         };
         ControlKey { name: node.name(), key, algo: text("algo"), required: text("required") }
     };
     let mode = all.property("required-mode").and_then(|it| it.string());
-    (all.children().map(key).collect(), mode)
+    Ok((all.children().map(key).collect(), mode))
 }
 
 /// A control device tree with a public key put into it; it grows when that has no room.
@@ -185,17 +171,19 @@ pub(crate) fn control_keys<'a>(tree: &Tree<'a>) -> (Vec<ControlKey<'a>>, Option<
 /// # Errors
 /// [`Error::Sign`] for an algorithm that is not known or not the key's, [`Error::Control`] for a tree that is damaged.
 pub(crate) fn with_key(
-    control: &[u8],
+    control: Option<&[u8]>,
     key: &PublicKey,
     (algo, name): (&str, &str),
     required: Option<&str>,
 ) -> Result<Vec<u8>, Error> {
     let failed = |source| Error::Sign { path: format!("/{SIGNATURE}"), source };
     Scheme::parse(algo, None).and_then(|scheme| scheme.check(key.name())).map_err(failed)?;
-    let mut control = InPlace::new(control).map_err(Error::Control)?;
+    let control = control.map_or_else(|| overlay().into(), Cow::from);
+    let mut control = Control::new(&control).map_err(Error::Control)?;
+    let entry = entry(algo, name, key, required);
     // More than any key needs.
     for _ in 0..16 {
-        if add_key(&mut control, algo, name, key, required).map_err(Error::Control)? {
+        if control.put(&entry).map_err(Error::Control)? {
             return Ok(control.into_bytes());
         }
         control.grow(1024);

@@ -11,8 +11,9 @@ use crate::codec::Codec;
 use crate::error::Error;
 use crate::finding::{Finding, Severity};
 use crate::format::Format;
-use crate::format::fdt::{Dtb, NodeRef};
+use crate::format::fdt::NodeRef;
 use crate::format::fit::cipher::CIPHER;
+use crate::format::fit::control;
 use crate::format::fit::signature::{self, ControlKey, SIGNATURE};
 use crate::format::fit::{Configuration, Fit, compression_fits, rules};
 use crate::inspect::{Kind, LayerId, Limits, Opened, open};
@@ -58,11 +59,11 @@ impl Trust {
     /// What a U-Boot with this control device tree demands.
     ///
     /// # Errors
-    /// A [`FieldError`] when it is no device tree.
+    /// A [`FieldError`] when it is no device tree, nor U-Boot with one at its end.
     pub fn of_control(dtb: &[u8]) -> Result<Trust, FieldError> {
-        let tree = Dtb::parse_at(dtb, 0)?.tree()?;
+        let tree = control::tree_in(dtb)?;
         let mut trust = Trust { keys: Vec::new(), any: false, findings: Vec::new(), firmware: None };
-        let (found, mode) = signature::control_keys(&tree);
+        let (found, mode) = signature::control_keys(&tree)?;
         trust.any = mode == Some("any");
         for ControlKey { name, key, algo, required } in found {
             let mut useless = |why: String| {

@@ -35,8 +35,13 @@ pub(crate) struct Signer {
     #[arg(long, value_name = "HASH,KEY")]
     pub(crate) algo: Option<String>,
     /// Put the public keys into this device tree, that of the U-Boot which boots the FIT; it is changed
+    ///
+    /// A .dtb, an overlay, or a U-Boot with its device tree at the end (u-boot-dtb.bin).
     #[arg(long, value_name = "DTB")]
     pub(crate) control_dtb: Option<PathBuf>,
+    /// Make the control device tree anew: an overlay with the public keys, to be applied to U-Boot's
+    #[arg(long, requires = "control_dtb")]
+    pub(crate) as_overlay: bool,
     /// U-Boot is to demand the signatures of configurations, images, or both; without it the keys are there and demand nothing
     #[arg(long, value_name = "WHAT", value_delimiter = ',', requires = "control_dtb")]
     pub(crate) required: Vec<Required>,
@@ -161,15 +166,19 @@ pub(crate) enum EfiHash {
 
 /// U-Boot: a public key put into the control device tree
 ///
-/// As fdt_add_pubkey does it, from a certificate, a public or a private key, RSA or ECDSA.
+/// As fdt_add_pubkey does it, from a certificate, a public or a private key, RSA or ECDSA, or from a token (pkcs11:URI for the folder).
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  kimage pubkey u-boot.dtb --key-dir keys --key-name dev --algo sha256,rsa2048 --required conf -o u-boot-signed.dtb")]
+  kimage pubkey u-boot.dtb --key-dir keys --key-name dev --algo sha256,rsa2048 --required conf -o u-boot-signed.dtb
+  kimage pubkey --as-overlay --key-dir keys --key-name dev --algo sha256,rsa2048 --required conf -o keys.dtbo")]
 pub(crate) struct Pubkey {
-    /// The device tree
-    #[arg(value_name = "DTB")]
-    pub(crate) dtb: PathBuf,
+    /// The device tree: a .dtb, an overlay, or a U-Boot with its device tree at the end (u-boot-dtb.bin)
+    #[arg(value_name = "DTB", required_unless_present = "as_overlay")]
+    pub(crate) dtb: Option<PathBuf>,
+    /// Make an overlay with the key, to be applied to U-Boot's device tree
+    #[arg(long, conflicts_with = "dtb")]
+    pub(crate) as_overlay: bool,
     /// The folder that has the key: NAME.crt, NAME.pub, NAME.key or NAME.pem, the first of them that is there
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub(crate) key_dir: PathBuf,

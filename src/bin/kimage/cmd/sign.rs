@@ -1,7 +1,7 @@
 //! `sign` and `pubkey`; keys for `fit`.
 
 use super::common::{finish, source_date_epoch};
-use super::deferred::{self, Attached, FitOptions as Choices};
+use super::deferred::{self, Attached, Deferred, FitOptions as Choices};
 use crate::args::{Building, Pubkey, Required, Sign, Signer};
 use crate::input::Input;
 use crate::keys::{Keys, public_in, secrets};
@@ -10,9 +10,8 @@ use crate::output::Output;
 use anyhow::{Context, Result};
 use clap::error::ErrorKind;
 use kimage::assemble::{Assembled, FitLayout, FitOptions, Signing, add_public_key, sign_fit};
-use kimage::bytes::Align;
 use kimage::finding::Severity;
-use kimage::sign::{Deferred, Signer as Signs};
+use kimage::sign::Signer as Signs;
 use std::path::Path;
 
 impl Signer {
@@ -63,14 +62,16 @@ impl Signer {
         signer: Option<&dyn Signs>,
         make: impl FnOnce(Option<Signing<'_>>) -> Result<Assembled<'a>>,
     ) -> Result<()> {
-        let control = self.control_dtb.as_deref().map(Input::open).transpose()?;
+        let given = self.control_dtb.as_deref().filter(|_| !self.as_overlay);
+        let given = given.map(Input::open).transpose()?;
         let secrets = secrets(self.keys.as_deref());
         let signing = signer.map(|signer| Signing {
             signer,
             secrets: &secrets,
             comment: self.comment.as_deref(),
             algo: self.algo.as_deref(),
-            control: control.as_deref(),
+            control: given.as_deref(),
+            control_overlay: self.as_overlay,
             require_configurations: self.required.contains(&Required::Conf),
             require_images: self.required.contains(&Required::Image),
         });
@@ -81,7 +82,7 @@ impl Signer {
             return Ok(());
         }
         let output = Output { path, sync: building.sync, is_text: false };
-        drop(control);
+        drop(given);
         output.write(bytes.len() as u64, |out| Ok(out.write_all(bytes)?))
     }
 }
@@ -132,6 +133,7 @@ pub(crate) fn sign(args: &Sign) -> Result<()> {
         comment: comment.as_deref(),
         algo: algo.as_deref(),
         control: None,
+        control_overlay: false,
         require_configurations: false,
         require_images: false,
     };
@@ -148,20 +150,21 @@ pub(crate) fn sign(args: &Sign) -> Result<()> {
         algo,
         external: external.is_some(),
         position: external.and_then(|external| external.position),
-        align: external.and_then(|external| external.align).map(Align::bytes),
+        align: external.and_then(|external| external.align).map(u64::from),
     };
     deferred::prepare(folder, &input, choices, &later.requests.into_inner())
 }
 
 pub(crate) fn pubkey(args: &Pubkey) -> Result<()> {
-    let dtb = Input::open(&args.dtb)?;
+    let input = args.dtb.as_deref().map(Input::open).transpose()?;
     let (path, key) = public_in(&args.key_dir, &args.key_name);
     let key = key.with_context(|| path.display().to_string())?;
     let required = args.required.map(|required| match required {
         Required::Conf => "conf",
         Required::Image => "image",
     });
-    let made = add_public_key(&dtb, &key, (&args.algo, &args.key_name), required).with_context(|| dtb.name())?;
+    let made = add_public_key(input.as_deref(), &key, (&args.algo, &args.key_name), required);
+    let made = made.with_context(|| input.as_ref().map_or("overlay".to_owned(), Input::name))?;
     let output = Output { path: &args.output.output, sync: args.output.sync, is_text: false };
     output.write(made.len() as u64, |out| Ok(out.write_all(&made)?))
 }

@@ -1,7 +1,7 @@
 //! `sign` of EFI programs.
 
 use super::common::finish;
-use super::deferred::{self, Attached};
+use super::deferred::{self, Attached, Deferred};
 use crate::args::{EfiHash, Key, Sign};
 use crate::input::Input;
 use crate::keys::{Keys, read};
@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use clap::error::ErrorKind;
 use kimage::assemble::{Algorithm, Assembled, EfiSigning, sign_efi, unsign_efi};
 use kimage::finding::Severity;
-use kimage::sign::{Deferred, Signer};
+use kimage::sign::Signer;
 use serde::{Deserialize, Serialize};
 
 /// What counts when a signature that was made elsewhere is put in.

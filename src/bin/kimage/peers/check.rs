@@ -70,7 +70,7 @@ pub(super) fn fdt_add_pubkey(called: &Called<'_>, arguments: Vec<OsString>) -> R
     let input = open(dtb)?;
     let (path, key) = public_in(Path::new(&*folder), &name);
     let key = key.with_context(|| path.display().to_string())?;
-    let made = add_public_key(&input, &key, (&algo, &name), required.as_deref()).with_context(|| input.name())?;
+    let made = add_public_key(Some(&input), &key, (&algo, &name), required.as_deref()).with_context(|| input.name())?;
     drop(input);
     let output = Output { path: Path::new(dtb), sync: false, is_text: false };
     output.write(made.len() as u64, |out| Ok(out.write_all(&made)?))?;

@@ -493,7 +493,7 @@ fn fit(called: &Called<'_>, asked: &Asked, from: &From) -> Result<u8> {
             words.extend(folders.iter().map(|folder| option("include", folder)));
             if let Some(External { align, position, .. }) = options.external {
                 words.push("--external".into());
-                words.extend(align.map(|align| format!("--align={:x}", align.bytes()).into()));
+                words.extend(align.map(|align| format!("--align={:x}", u64::from(align)).into()));
                 words.extend(position.map(|at| format!("--position={at:x}").into()));
             }
             words.extend(options.unsigned.then(|| "--unsigned".into()));
