@@ -227,6 +227,19 @@ fn make_real(dir: &Path, traits: &str) -> bool {
     }
 }
 
+/// Is what the command boots on there? What is not is said.
+fn has_machine(command: &str) -> bool {
+    const NEEDS: [(&str, &str); 2] =
+        [("qemu-system-x86_64", "qemu-system-x86"), ("qemu-system-arm", "qemu-system-arm")];
+    let mut needs = NEEDS.iter().filter(|(name, _)| command.contains(name));
+    let u_boot = Path::new("/usr/lib/u-boot/qemu_arm/u-boot.bin");
+    if command.contains("/usr/lib/u-boot/") && !u_boot.exists() {
+        support::missing(&format!("{}: package u-boot-qemu", u_boot.display()));
+        return false;
+    }
+    needs.all(|(name, package)| support::tool(name, package).is_some())
+}
+
 #[test]
 fn every_command_runs() {
     let (mut wrong, mut ran, mut used) = (Vec::new(), 0, vec![false; NOT_RUN.len()]);
@@ -242,11 +255,8 @@ fn every_command_runs() {
                 // Of the same source; an optimised one takes minutes to build.
                 let command = command.replace("cargo run --locked --release -- ", "kimage ");
                 let real = REAL.iter().find(|(words, _)| command.contains(words));
-                let qemu = command.starts_with("qemu-system-x86_64");
-                if real.is_some_and(|(_, traits)| !make_real(dir, traits))
-                    || qemu && support::tool("qemu-system-x86_64", "qemu-system-x86").is_none()
-                {
-                    continue; // no gap: make_real() and tool() say so
+                if real.is_some_and(|(_, traits)| !make_real(dir, traits)) || !has_machine(&command) {
+                    continue; // no gap: make_real() and has_machine() say so
                 }
                 match shell(dir, &command) {
                     Ok(()) => ran += 1,
