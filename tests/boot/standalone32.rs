@@ -4,7 +4,7 @@
 //! `KIMAGE_FULL=1` boots every codec on every CPU, and Debian's kernel.
 
 use crate::machine::{self, Console, Cpu, Machine, USER_OK, each, initrd};
-use crate::standalone_efi::disk;
+use crate::standalone_efi::{PAGE, disk, in_memory, program};
 use crate::support::{self, Tree, debian_kernel, full, missing, put, tempdir, tool};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -112,22 +112,14 @@ fn from_firmware_of_32_bits() {
 /// An EFI program for 32-bit firmware that has a 64-bit `image` in it, its sections where they are to be in memory, and enters
 /// it where its `.compat` says, with its own handle: as systemd-boot does (src/boot/linux.c there).
 fn by_compat(image: &[u8]) -> Vec<u8> {
-    const PAGE: usize = 0x1000;
-    let word = |at: usize| u32::from_le_bytes(image[at..at + 4].try_into().unwrap());
-    let half = |at: usize| usize::from(u16::from_le_bytes(image[at..at + 2].try_into().unwrap()));
-    let pe = word(0x3c) as usize;
-    let mut memory = vec![0xaf; word(pe + 24 + 56) as usize];
     let mut entry = 0;
-    for section in (0..half(pe + 6)).map(|index| pe + 24 + half(pe + 20) + 40 * index) {
-        let [space, to, len, from] = [8, 12, 16, 20].map(|field| word(section + field) as usize);
-        memory[to..to + space].fill(0);
-        memory[to..to + len].copy_from_slice(&image[from..from + len]);
-        if image[section..].starts_with(b".compat\0") {
+    let memory = in_memory(image, |name, bytes| {
+        if name == b".compat\0" {
             // An entry of eight bytes, for an i386, and behind it none.
-            assert_eq!((image[from], image[from + 1], half(from + 2), image[from + 8]), (1, 8, 0x14c, 0));
-            entry = word(from + 4);
+            assert!(bytes.starts_with(&[1, 8, 0x4c, 1]) && bytes[8] == 0);
+            entry = u32::from_le_bytes(bytes[4..8].try_into().unwrap());
         }
-    }
+    });
     assert_ne!(entry, 0);
     // call +0; pop eax; add eax, image + entry - 5; jmp eax
     let mut code = b"\xe8\0\0\0\0\x58\x05".to_vec();
@@ -135,26 +127,7 @@ fn by_compat(image: &[u8]) -> Vec<u8> {
     code.extend(b"\xff\xe0");
     code.resize(PAGE, 0);
     code.extend(memory);
-
-    let len = code.len() as u32;
-    let mut program = vec![0; PAGE];
-    let mut put = |at: usize, bytes: &[u8]| program[at..at + bytes.len()].copy_from_slice(bytes);
-    put(0, b"MZ");
-    put(0x3c, &0x40_u32.to_le_bytes());
-    // i386, one section, PE32.
-    put(0x40, b"PE\0\0\x4c\x01\x01\0");
-    put(0x54, b"\xe0\0\x06\x02\x0b\x01");
-    let optional =
-        [(16, 0x1000), (20, 0x1000), (32, 0x1000), (36, 0x1000), (56, 0x1000 + len), (60, 0x1000), (68, 10), (92, 16)];
-    for (field, value) in optional {
-        put(0x58 + field, &u32::to_le_bytes(value));
-    }
-    put(0x138, b".all");
-    for (field, value) in [(8, len), (12, 0x1000), (16, len), (20, 0x1000), (36, 0xe000_0020)] {
-        put(0x138 + field, &value.to_le_bytes());
-    }
-    program.extend(code);
-    program
+    program(0x14c, &code)
 }
 
 /// Mixed mode: by the handover protocol, which QEMU's firmware uses, and by the section `.compat`. The kernel calls the

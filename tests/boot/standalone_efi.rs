@@ -192,20 +192,61 @@ fn from_a_disk() {
     });
 }
 
+/// Of a PE file's sections, in memory and in files.
+pub(super) const PAGE: usize = 0x1000;
+
+/// The sections of a PE file where they are to be in memory, which holds 0xaf elsewhere; `each` is told name and bytes.
+pub(super) fn in_memory(image: &[u8], mut each: impl FnMut(&[u8], &[u8])) -> Vec<u8> {
+    let word = |at: usize| u32::from_le_bytes(image[at..at + 4].try_into().unwrap()) as usize;
+    let half = |at: usize| usize::from(u16::from_le_bytes(image[at..at + 2].try_into().unwrap()));
+    let pe = word(0x3c);
+    let mut memory = vec![0xaf; word(pe + 24 + 56)];
+    for section in (0..half(pe + 6)).map(|index| pe + 24 + half(pe + 20) + 40 * index) {
+        let [space, to, len, from] = [8, 12, 16, 20].map(|field| word(section + field));
+        memory[to..to + space].fill(0);
+        memory[to..to + len].copy_from_slice(&image[from..from + len]);
+        each(&image[section..section + 8], &image[from..from + len]);
+    }
+    memory
+}
+
+/// An EFI program for this machine: one section, which can be anywhere, and begins with its entry.
+pub(super) fn program(machine: u16, section: &[u8]) -> Vec<u8> {
+    // PE32 for an i386, else PE32+.
+    let (magic, optional_len) = if machine == 0x14c { (0x10b, 0xe0_u16) } else { (0x20b, 0xf0) };
+    let len = section.len() as u32;
+    let mut program = vec![0; PAGE];
+    let mut put = |at: usize, bytes: &[u8]| program[at..at + bytes.len()].copy_from_slice(bytes);
+    put(0, b"MZ");
+    put(0x3c, &0x40_u32.to_le_bytes());
+    put(0x40, b"PE\0\0");
+    put(0x44, &u16::to_le_bytes(machine));
+    put(0x46, &[1, 0]);
+    for (at, value) in [(0x54, optional_len), (0x56, 0x206), (0x58, magic)] {
+        put(at, &value.to_le_bytes());
+    }
+    let behind = 0x58 + usize::from(optional_len);
+    let optional = [(16, 0x1000), (20, 0x1000), (32, 0x1000), (36, 0x1000), (56, 0x1000 + len), (60, 0x1000), (68, 10)];
+    for (field, value) in optional {
+        put(0x58 + field, &u32::to_le_bytes(value));
+    }
+    // Data directories, all empty.
+    put(behind - 16 * 8 - 4, &16_u32.to_le_bytes());
+    put(behind, b".all");
+    for (field, value) in [(8, len), (12, 0x1000), (16, len), (20, 0x1000), (36, 0xe000_0020)] {
+        put(behind + field, &value.to_le_bytes());
+    }
+    program.extend(section);
+    program
+}
+
 /// An EFI program that starts `image` as systemd-stub does since 258 (src/boot/linux.c there): its sections are copied into
 /// memory that holds 0xaf, its headers are not, and its entry is called with this program's own handle.
 fn sections_alone(image: &[u8]) -> Vec<u8> {
-    const PAGE: usize = 0x1000;
     let word = |at: usize| u32::from_le_bytes(image[at..at + 4].try_into().unwrap());
-    let half = |at: usize| usize::from(u16::from_le_bytes(image[at..at + 2].try_into().unwrap()));
     let pe = word(0x3c) as usize;
     let (entry, size) = (word(pe + 24 + 16), word(pe + 24 + 56));
-    let mut memory = vec![0xaf; size as usize];
-    for section in (0..half(pe + 6)).map(|index| pe + 24 + half(pe + 20) + 40 * index) {
-        let [space, to, len, from] = [8, 12, 16, 20].map(|field| word(section + field) as usize);
-        memory[to..to + space].fill(0);
-        memory[to..to + len].copy_from_slice(&image[from..from + len]);
-    }
+    let memory = in_memory(image, |_, _| ());
     // The second page is this code, the third the image's first.
     let mut code = b"\x51\x52\x48\x83\xec\x28".to_vec(); // push rcx (handle); push rdx (system table); sub rsp, 0x28
     code.extend(b"\x48\x8d\x15\xf3\x00\x00\x00"); // lea rdx, [code + 0x100] (EFI_LOADED_IMAGE_PROTOCOL_GUID)
@@ -222,26 +263,7 @@ fn sections_alone(image: &[u8]) -> Vec<u8> {
     code.extend(b"\xa1\x31\x1b\x5b\x62\x95\xd2\x11\x8e\x3f\x00\xa0\xc9\x69\x72\x3b");
     code.resize(PAGE, 0);
     code.extend(memory);
-
-    let len = code.len() as u32;
-    let mut program = vec![0; PAGE];
-    let mut put = |at: usize, bytes: &[u8]| program[at..at + bytes.len()].copy_from_slice(bytes);
-    put(0, b"MZ");
-    put(0x3c, &0x40_u32.to_le_bytes());
-    // AMD64, one section; an executable that runs anywhere.
-    put(0x40, b"PE\0\0\x64\x86\x01\0");
-    put(0x54, b"\xf0\0\x06\x02\x0b\x02");
-    let optional =
-        [(16, 0x1000), (20, 0x1000), (32, 0x1000), (36, 0x1000), (56, 0x1000 + len), (60, 0x1000), (68, 10), (108, 16)];
-    for (field, value) in optional {
-        put(0x58 + field, &u32::to_le_bytes(value));
-    }
-    put(0x148, b".all");
-    for (field, value) in [(8, len), (12, 0x1000), (16, len), (20, 0x1000), (36, 0xe000_0020)] {
-        put(0x148 + field, &value.to_le_bytes());
-    }
-    program.extend(code);
-    program
+    program(0x8664, &code)
 }
 
 /// The kernel of a unified image (`.linux`), by a loader that leaves out the headers.
