@@ -440,8 +440,8 @@ const ZSTD_LEVEL: u32 = 19;
 const XZ_DICTIONARY: u64 = 32 << 20;
 /// The smallest dictionary that xz has.
 const XZ_DICTIONARY_MIN: u64 = 4096;
-/// What the zstd decoder takes; it decodes in place.
-const ZSTD_WORK: u64 = 1 << 20;
+/// Where the zstd decoder has the literals of a block (`LITERALS` in bootstub/src/codec/zstd.rs), all else in place.
+const ZSTD_WORK: u64 = (128 << 10) + 64;
 
 /// Compresses a kernel so that a boot stub of ours can unpack it, which undoes this branch converter of xz.
 pub(super) fn pack(kernel: &[u8], codec: Codec, options: &CodecParameters, converter: Bcj) -> Result<Packed> {

@@ -17,6 +17,9 @@ CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-target}/bootstub
 # A caller's own flags would change the bytes.
 unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS CARGO_BUILD_TARGET CARGO_BUILD_RUSTFLAGS RUSTC_WRAPPER
 export CARGO_TARGET_DIR
+# No places of the source in the files: those of the standard library and of other crates are this machine's, and nobody is
+# told of them.
+export RUSTC_BOOTSTRAP=1
 for target in i586-unknown-linux-gnu aarch64-unknown-none riscv64gc-unknown-none-elf; do
 	[ -d "$(rustc --print target-libdir --target $target)" ] || {
 		echo "$target is missing: rustup target add $target" >&2
@@ -38,19 +41,16 @@ build() { # file target bin features flags...
 	case $file in ${KIMAGE_STUBS_BUT:-}) return ;; esac
 	core=
 	if [ "$target" = $alone ]; then
-		export RUSTC_BOOTSTRAP=1
-		core="-Zbuild-std=core,alloc,compiler_builtins -Zbuild-std-features=compiler-builtins-mem"
+		core="-Zbuild-std=core,compiler_builtins -Zbuild-std-features=compiler-builtins-mem"
 	fi
 	if [ "$target" = $old_arm ]; then
-		export RUSTC_BOOTSTRAP=1
 		core="-Zbuild-std=core $decoder"
 	fi
 	# shellcheck disable=SC2086 # a list of words
-	cargo $core rustc --quiet --locked --release --target "$target" --bin "$bin" --features "$features" -- \
-		--remap-path-prefix="$PWD=bootstub" "$@"
+	cargo $core --config "target.$target.rustflags=['-Zlocation-detail=none']" rustc --quiet --locked --release \
+		--target "$target" --bin "$bin" --features "$features" -- --remap-path-prefix="$PWD=bootstub" "$@"
 	cp "$CARGO_TARGET_DIR/$target/release/$bin" "$out/$file.elf"
 	files="$files $file"
-	unset RUSTC_BOOTSTRAP
 }
 
 pc=x86_64-unknown-linux-gnu pc32=i586-unknown-linux-gnu

@@ -3,6 +3,7 @@
 mod oracles; // each reads what the other wrote; same bytes where promised; hostile streams fail in bounded memory
 mod told; // a stream tells codec and parameters; damaged headers say where
 mod unxz; // the boot stub's xz decoder unpacks what liblzma packs and stops at damage
+mod unzstd; // the boot stub's zstd decoder unpacks what libzstd packs and stops at damage
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -57,7 +57,7 @@ fn pack(bytes: &[u8], how: How) -> Vec<u8> {
 }
 
 /// Real code of this CPU, then what does not pack at all, then a long run.
-fn program() -> Vec<u8> {
+pub(super) fn program() -> Vec<u8> {
     let mut bytes = std::fs::read(std::env::current_exe().unwrap()).unwrap();
     bytes.truncate(1 << 20);
     bytes.extend(noise(300_000, 1));

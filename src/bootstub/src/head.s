@@ -9,12 +9,7 @@
  * Then: moved, in the copy, which clears its memory and calls Rust's unpack().
  * Out:  into the kernel, in 64 or 32 bits.
  */
-	.set	COM1, 0x3f8
-	.set	BP_SCRATCH, 0x1e4
-	.set	EARLY_STACK, 0x4000
-	.set	STACK, 0x10000
 	.set	PAGES, 16
-	.set	VECTOR, 10		/* bytes of code for an exception */
 
 	.section .head.text, "ax", @progbits
 	.code32
@@ -22,25 +17,20 @@
 startup_32:			/* ESI: boot_params; paging off, CS and DS flat */
 	cld
 	cli
-	/* The only memory that is known yet is the boot_params' scratch word. */
-	leal	(BP_SCRATCH + 4)(%esi), %esp
-	call	1f
-1:	popl	%ebp
-	subl	$(1b - startup_32), %ebp
-
-	leal	(gdt - startup_32)(%ebp), %eax
-	movl	%eax, (gdt_ptr + 2 - startup_32)(%ebp)
-	lgdt	(gdt_ptr - startup_32)(%ebp)
-	movl	$0x18, %eax
-	movl	%eax, %ds
-	movl	%eax, %es
-	movl	%eax, %fs
-	movl	%eax, %gs
-	movl	%eax, %ss
+	find_base %ebp
+	use_gdt	%ebp, startup_32, %eax
+	flat_segments %eax
 	leal	(early_stack_end - startup_32)(%ebp), %esp
+
+	/* CPUID? Where there is none, EFLAGS.ID stays 0. */
+	pushl	$0x200000
+	popfl
+	pushfl
+	popl	%eax
 	pushl	$0
 	popfl
-
+	btl	$21, %eax
+	jnc	no_long_mode
 	/* Long mode and SSE2, which every x86-64 CPU has? */
 	movl	$0x80000000, %eax
 	cpuid
@@ -87,25 +77,7 @@ startup_32:			/* ESI: boot_params; paging off, CS and DS flat */
 	lretl
 
 no_long_mode:
-	leal	(msg_no_long_mode - startup_32)(%ebp), %esi
-	movl	$0xb8000, %edi
-1:	lodsb
-	testb	%al, %al
-	jz	4f
-	movb	%al, %bl
-	movb	$0x07, %ah
-	stosw
-	movl	$0x10000, %ecx		/* no waiting for ever */
-	movl	$(COM1 + 5), %edx
-2:	inb	%dx, %al
-	testb	$0x20, %al
-	loopz	2b
-	movb	%bl, %al
-	movl	$COM1, %edx
-	outb	%al, %dx
-	jmp	1b
-4:	hlt
-	jmp	4b
+	say_and_halt msg_no_long_mode, %ebp, startup_32
 
 /* ---- in the room that is left: what both ways in need ------------------- */
 	.code64
@@ -257,12 +229,7 @@ moved:
 	movq	%r15, %rsi
 	testl	%edx, %edx
 	jnz	leave_64
-	xorl	%ebx, %ebx
-	xorl	%ecx, %ecx
-	xorl	%edx, %edx
-	xorl	%ebp, %ebp
-	xorl	%edi, %edi
-	jmp	*%rax
+	enter_kernel %rax
 
 leave_64:
 	leaq	gdt32(%rip), %rcx
@@ -274,12 +241,7 @@ leave_64:
 	movl	%eax, %edi
 	lretq
 	.code32
-1:	movl	$0x18, %eax
-	movl	%eax, %ds
-	movl	%eax, %es
-	movl	%eax, %fs
-	movl	%eax, %gs
-	movl	%eax, %ss
+1:	flat_segments %eax
 	movl	%cr0, %eax
 	andl	$0x7fffffff, %eax	/* PG */
 	movl	%eax, %cr0
@@ -290,27 +252,10 @@ leave_64:
 	xorl	%eax, %eax
 	movl	%eax, %cr4
 	movl	%edi, %eax
-	xorl	%ebx, %ebx
-	xorl	%ecx, %ecx
-	xorl	%edx, %edx
-	xorl	%ebp, %ebp
-	xorl	%edi, %edi
-	jmp	*%eax
+	enter_kernel %eax
 
 	.code64
-	.balign	16
-vectors:
-	.set	vector, 0
-	.rept	32
-1:	/* double fault, TSS, segments, #GP, #PF, #AC, #CP, #VC, #SX push a code */
-	.if !((0x60227d00 >> vector) & 1)
-	pushq	$0
-	.endif
-	pushq	$vector
-	jmp	fault
-	.org	1b + VECTOR
-	.set	vector, vector + 1
-	.endr
+	exceptions
 
 	.balign	16
 fault:				/* on the stack: vector, error code, RIP */
@@ -326,29 +271,6 @@ fault:				/* on the stack: vector, error code, RIP */
 	jmp	1b
 
 	.section .data.head, "aw", @progbits
-	/* For loaders: which types of setup_data the kernel knows. */
-	.balign	16
-	.globl	kernel_info, kernel_info_end
-kernel_info:
-	.ascii	"LToP"
-	.long	16
-	.long	16
-	.long	0
-kernel_info_end:
-
-	/* Written by the packer: parameters.rs. */
-	.balign	16
-	.globl	parameters
-parameters:
-	.ascii	"kimage\0\001"
-	.skip	23 * 8
-
-	/* Written by the packer: the setup's header, zeros behind it. EFI loaders */
-	/* that copy an image's sections alone (systemd-stub 258) leave out its own. */
-	.globl	setup_header
-setup_header:
-	.skip	0x290 - 0x1f1
-
 msg_no_long_mode:
 	.asciz	"kimage: this kernel needs a 64-bit (x86-64) CPU\r\n"
 
@@ -357,32 +279,16 @@ gdt:	.quad	0
 	.quad	0x00cf9b000000ffff	/* 0x08: code, 32 bits */
 	.quad	0x00af9b000000ffff	/* 0x10: code, 64 bits */
 	.quad	0x00cf93000000ffff	/* 0x18: data */
-gdt_end:
-	/* As the 32-bit boot protocol has them. */
-gdt32:	.quad	0
-	.quad	0
-	.quad	0x00cf9b000000ffff	/* 0x10: code, 32 bits */
-	.quad	0x00cf93000000ffff	/* 0x18: data */
-gdt32_end:
 gdt_ptr:
-	.word	gdt_end - gdt - 1
+	.word	4 * 8 - 1
 	.quad	0
-gdt32_ptr:
-	.word	gdt32_end - gdt32 - 1
-	.quad	0
+	flat_gdt gdt32
 idt_ptr:
 	.word	32 * 16 - 1
 	.quad	0
 no_idt:
 	.word	0
 	.quad	0
-	/* What prepare() decided, for unpack() in the copy: the kernel's address, */
-	/* how far it is moved in virtual memory, whether by chance; where the */
-	/* payload is. */
-	.balign	8
-	.globl	decided
-decided:
-	.quad	0, 0, 0, 0
 
 	/* Page tables first: they are aligned to pages. */
 	.section .early.pages, "aw", @nobits

@@ -9,27 +9,15 @@
  *
  * EBX is the address of startup_32 throughout; C functions leave it alone.
  */
-	.set	BP_SCRATCH, 0x1e4
-	.set	EARLY_STACK, 0x4000
-	.set	STACK, 0x10000
-	.set	VECTOR, 10		/* bytes of code for an exception */
-
 	.section .head.text, "ax", @progbits
 	.code32
 	.globl	startup_32
 startup_32:			/* ESI: boot_params; paging off, CS and DS flat */
 	cld
 	cli
-	/* The only memory that is known yet is the boot_params' scratch word. */
-	leal	(BP_SCRATCH + 4)(%esi), %esp
-	call	1f
-1:	popl	%ebx
-	subl	$(1b - startup_32), %ebx
-	leal	(gdt - startup_32)(%ebx), %eax
-	movl	%eax, (gdt_ptr + 2 - startup_32)(%ebx)
-	lgdt	(gdt_ptr - startup_32)(%ebx)
-	movl	$0x18, %eax
-	movl	%eax, %ss
+	find_base %ebx
+	use_gdt	%ebx, startup_32, %eax
+	flat_segments %eax
 	leal	(early_stack_end - startup_32)(%ebx), %esp
 	call	begin
 	pushl	$0			/* there are no page tables */
@@ -45,15 +33,8 @@ begin:
 	popl	%ebp
 	pushl	$0
 	popfl
-	leal	(gdt - startup_32)(%ebx), %eax
-	movl	%eax, (gdt_ptr + 2 - startup_32)(%ebx)
-	lgdt	(gdt_ptr - startup_32)(%ebx)
-	movl	$0x18, %eax
-	movl	%eax, %ds
-	movl	%eax, %es
-	movl	%eax, %fs
-	movl	%eax, %gs
-	movl	%eax, %ss
+	use_gdt	%ebx, startup_32, %eax
+	flat_segments %eax
 	call	relocate_self
 	/* A gate for each of the CPU's own exceptions, to the short stubs below. */
 	leal	(idt - startup_32)(%ebx), %edi
@@ -98,26 +79,9 @@ moved:
 	call	unpack
 	/* EAX: the kernel's entry point */
 	lidt	(no_idt - startup_32)(%ebx)
-	xorl	%ebx, %ebx
-	xorl	%ecx, %ecx
-	xorl	%edx, %edx
-	xorl	%ebp, %ebp
-	xorl	%edi, %edi
-	jmp	*%eax
+	enter_kernel %eax
 
-	.balign	16
-vectors:
-	.set	vector, 0
-	.rept	32
-1:	/* double fault, TSS, segments, #GP, #PF, #AC, #CP, #VC, #SX push a code */
-	.if !((0x60227d00 >> vector) & 1)
-	pushl	$0
-	.endif
-	pushl	$vector
-	jmp	fault
-	.org	1b + VECTOR
-	.set	vector, vector + 1
-	.endr
+	exceptions
 
 	.balign	16
 fault:				/* on the stack: vector, error code, EIP */
@@ -135,16 +99,7 @@ fault:				/* on the stack: vector, error code, EIP */
 	jmp	1b
 
 	.section .data.head, "aw", @progbits
-	/* As the 32-bit boot protocol has them. */
-	.balign	16
-gdt:	.quad	0
-	.quad	0
-	.quad	0x00cf9b000000ffff	/* 0x10: code, 32 bits */
-	.quad	0x00cf93000000ffff	/* 0x18: data */
-gdt_end:
-gdt_ptr:
-	.word	gdt_end - gdt - 1
-	.long	0
+	flat_gdt gdt
 idt_ptr:
 	.word	32 * 8 - 1
 	.long	0

@@ -23,14 +23,10 @@ mod memory;
 mod parameters;
 
 mod boot_params;
-#[cfg(feature = "zstd")]
-#[path = "codec/zstd.rs"]
-mod codec;
 mod console;
 mod efi;
-#[cfg(feature = "zstd")]
-mod heap;
 mod mem;
+mod message;
 #[cfg_attr(target_arch = "x86", path = "no_paging.rs")]
 mod paging;
 mod place;
@@ -40,7 +36,6 @@ mod shared;
 use boot_params::{BootParams, KASLR_FLAG, at};
 use console::Part::{Hex, Text};
 use console::halt;
-#[cfg(not(feature = "zstd"))]
 use kimage_bootcodec as codec;
 use memory::{STEP, Span, align_up};
 #[cfg(target_arch = "x86_64")]
@@ -48,10 +43,18 @@ use parameters::BITS32;
 use parameters::{CMDLINE_OVERRIDES, PLAIN, Parameters};
 use shared::{CMDLINE_MAX, base, bytes_mut, memory_len, read_parameters};
 
+/// Cargo is to know that it is used.
+const _: &str = include_str!("../stub.ld");
 #[cfg(target_arch = "x86_64")]
-core::arch::global_asm!(include_str!("head.s"), options(att_syntax, raw));
+core::arch::global_asm!(
+    include_str!("entry.s"),
+    include_str!("data.s"),
+    include_str!("head.s"),
+    options(att_syntax, raw)
+);
 #[cfg(target_arch = "x86")]
 core::arch::global_asm!(
+    include_str!("entry.s"),
     include_str!("data.s"),
     include_str!("head32.s"),
     include_str!("efi32.s"),

@@ -17,6 +17,7 @@ mod boot_params;
 mod console;
 mod efi;
 mod mem;
+mod message;
 #[path = "no_paging.rs"]
 mod paging;
 mod place;
@@ -28,6 +29,8 @@ use parameters::Parameters;
 use place::Decision;
 use shared::{CMDLINE_MAX, base, bytes_mut, memory_len};
 
+/// Cargo is to know that it is used.
+const _: &str = include_str!("../stub.ld");
 core::arch::global_asm!(
     include_str!("data.s"),
     include_str!("mixed.s"),

@@ -2,6 +2,8 @@
 #![no_std]
 #![no_main]
 
+/// Cargo is to know that it is used.
+const _: &str = include_str!("../setup.ld");
 core::arch::global_asm!(include_str!("setup.s"), options(att_syntax, raw));
 core::arch::global_asm!(include_str!("puts.s"), options(att_syntax, raw));
 

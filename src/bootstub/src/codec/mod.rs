@@ -14,6 +14,9 @@ mod codec;
 #[cfg(feature = "xz")]
 #[path = "xz.rs"]
 mod codec;
+#[cfg(feature = "zstd")]
+#[path = "zstd.rs"]
+mod codec;
 
-#[cfg(any(feature = "gzip", feature = "lz4", feature = "xz"))]
+#[cfg(any(feature = "gzip", feature = "lz4", feature = "xz", feature = "zstd"))]
 pub use codec::decompress;

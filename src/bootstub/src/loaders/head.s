@@ -10,7 +10,6 @@
 	.set	ROOM, 0x20000		/* as in main.rs */
 	.set	PVH, 0x336ec578
 	.set	SETUP_SECTS, 0x1f1
-	.set	COM1, 0x3f8
 
 	.section .head.text, "ax", @progbits
 	.code32
@@ -87,18 +86,11 @@ entry_pvh:			/* EBX: start_info */
 start_address:
 	.long	0			/* written by the packer */
 
-	leal	(gdt - start)(%ebp), %ecx
-	movl	%ecx, (gdt_ptr + 2 - start)(%ebp)
-	lgdt	(gdt_ptr - start)(%ebp)
+	use_gdt	%ebp, start, %ecx
 	movl	(room_at - start)(%ebp), %edi
 	addl	%ebp, %edi
 	leal	ROOM(%edi), %esp
-	movl	$0x18, %ecx
-	movl	%ecx, %ds
-	movl	%ecx, %es
-	movl	%ecx, %fs
-	movl	%ecx, %gs
-	movl	%ecx, %ss
+	flat_segments %ecx
 	/* The room is above all else: without it there is no stack. */
 	movl	$PVH, -4(%esp)
 	cmpl	$PVH, -4(%esp)
@@ -134,43 +126,13 @@ start_address:
 	call	fill
 	/* EAX: boot_params, EDX: where the bzImage is entered */
 	movl	%eax, %esi
-	xorl	%ebx, %ebx
-	xorl	%ecx, %ecx
-	xorl	%ebp, %ebp
-	xorl	%edi, %edi
-	jmp	*%edx
+	movl	%edx, %eax
+	enter_kernel %eax
 
-/* By no subroutine: there is no memory for one. */
 no_memory:
-	leal	(msg_no_memory - start)(%ebp), %esi
-	movl	$0xb8000, %edi
-1:	lodsb
-	testb	%al, %al
-	jz	4f
-	movb	%al, %bl
-	movb	$0x07, %ah
-	stosw
-	movl	$0x10000, %ecx		/* no waiting for ever */
-	movl	$(COM1 + 5), %edx
-2:	inb	%dx, %al
-	testb	$0x20, %al
-	loopz	2b
-	movb	%bl, %al
-	movl	$COM1, %edx
-	outb	%al, %dx
-	jmp	1b
-4:	hlt
-	jmp	4b
+	say_and_halt msg_no_memory, %ebp, start
 
 msg_no_memory:
 	.asciz	"kimage: not enough RAM for this kernel\r\n"
 
-	.balign	16
-gdt:	.quad	0
-	.quad	0
-	.quad	0x00cf9b000000ffff	/* 0x10: code, 32 bits */
-	.quad	0x00cf93000000ffff	/* 0x18: data */
-gdt_end:
-gdt_ptr:
-	.word	gdt_end - gdt - 1
-	.long	0
+	flat_gdt gdt

@@ -16,6 +16,9 @@ mod console;
 mod coreboot;
 #[path = "../mem.rs"]
 mod mem;
+#[allow(dead_code, reason = "the stub's half")]
+#[path = "../message.rs"]
+mod message;
 #[allow(dead_code, reason = "the packer's half")]
 #[path = "../../../stub/memory.rs"]
 mod memory;
@@ -32,7 +35,9 @@ use console::Part::{Hex, Text};
 use console::halt;
 use room::Room;
 
-core::arch::global_asm!(include_str!("head.s"), options(att_syntax, raw));
+/// Cargo is to know that it is used.
+const _: &str = include_str!("../../loaders.ld");
+core::arch::global_asm!(include_str!("../entry.s"), include_str!("head.s"), options(att_syntax, raw));
 
 /// `type_of_loader` of a loader that has no number.
 const LOADER: u8 = 0xff;

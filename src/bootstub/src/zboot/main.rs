@@ -18,20 +18,15 @@ mod memory;
 #[path = "../../../stub/parameters.rs"]
 mod parameters;
 
-#[cfg(feature = "zstd")]
-#[path = "../codec/zstd.rs"]
-mod codec;
 mod console;
-#[cfg(feature = "zstd")]
-#[path = "../heap.rs"]
-mod heap;
 mod kernel;
+#[path = "../message.rs"]
+mod message;
 
 use console::Part::Text;
 use console::{halt, line};
 use firmware::{Firmware, Outcome, complain};
 use kernel::Kernel;
-#[cfg(not(feature = "zstd"))]
 use kimage_bootcodec as codec;
 use parameters::Parameters;
 use uefi_raw::protocol::loaded_image::LoadedImageProtocol;
@@ -39,6 +34,8 @@ use uefi_raw::table::boot::MemoryType;
 use uefi_raw::table::system::SystemTable;
 use uefi_raw::{Handle, Status};
 
+/// Cargo is to know that it is used.
+const _: &str = include_str!("../../zboot.ld");
 #[cfg(target_arch = "aarch64")]
 core::arch::global_asm!(include_str!("arm64.s"));
 #[cfg(target_arch = "riscv64")]
