@@ -204,7 +204,7 @@ fn put_together<'a>(
     let at = pe.place("CheckSum");
     header.u32("CheckSum", at, 0).map_err(fail)?;
     let (bytes, mut patches) = header.finish();
-    let zeros = [0; ALIGNMENT as usize];
+    let zeros = [0; 8];
     let zeros = zeros.get(..usize::try_from(padding).unwrap_or(0)).unwrap_or_default();
     let mut parts: Vec<&[u8]> = vec![&bytes, rest, zeros];
     parts.extend(entries.iter().map(|one| &**one));

@@ -503,8 +503,10 @@ fn refused() {
     assert!(!output.status.success() && stderr(&output).contains("it has no signature"), "{}", stderr(&output));
     let output = run(kimage().arg("sign").arg(&plain).args(["--remove", "--time", "1"]));
     assert!(output.status.code() == Some(2) && stderr(&output).contains("--time is for FITs"), "{}", stderr(&output));
+    let output = run(kimage().arg("sign").arg(&plain).arg("--key").arg(&key));
+    assert!(!output.status.success() && stderr(&output).contains("--cert FILE"), "{}", stderr(&output));
     let output = run(kimage().arg("verify").arg(&plain).arg("--cert").arg(dir.path()));
-    assert!(!output.status.success() && stderr(&output).contains("irectory"), "{}", stderr(&output));
+    assert!(!output.status.success() && stderr(&output).contains("is a folder"), "{}", stderr(&output));
     assert_same("left as it was", &read(&plain), &files::uki());
 }
 

@@ -7,9 +7,9 @@ use crate::input::Input;
 use crate::keys::{Keys, public_in, secrets};
 use crate::message;
 use crate::output::Output;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::error::ErrorKind;
-use kimage::assemble::{Assembled, FitLayout, FitOptions, Signing, add_public_key, sign_fit};
+use kimage::assemble::{Assembled, FitLayout, FitOptions, Signing, add_public_key, is_tree_blob, sign_fit};
 use kimage::finding::Severity;
 use kimage::sign::Signer as Signs;
 use std::path::Path;
@@ -100,6 +100,12 @@ pub(crate) fn sign(args: &Sign) -> Result<()> {
         message::usage(ErrorKind::MissingRequiredArgument, message);
     }
     let input = Input::open(&args.file)?;
+    if !is_tree_blob(&input) {
+        let name = input.name();
+        bail!(
+            "{name}: this is no FIT; an EFI program is signed with --key FILE and --cert FILE, the key's certificate"
+        );
+    }
     let output = args.output.as_deref().unwrap_or(&args.file);
     let output = (output, &args.building);
     let again = |options: &FitOptions<'_>| {
