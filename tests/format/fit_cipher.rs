@@ -49,7 +49,7 @@ const OPTIONS: &[(&[&str], Option<&str>)] = &[
 fn encrypted_as_by_mkimage() {
     let all = mkimages();
     if all.is_empty() || keys().is_none() {
-        return;
+        return; // no gap: mkimages() and keys() say so
     }
     let dir = folder();
     for (number, (what, text)) in cases().iter().enumerate() {
@@ -147,7 +147,7 @@ fn decrypted_by_openssl_and_kimage() {
 /// Decrypted data is held to what the nodes say of it, a damaged stream in it is found, and wrong keys are.
 #[test]
 fn wrong_keys_and_damage() {
-    let Some(keys) = keys() else { return };
+    let Some(keys) = keys() else { return }; // no gap: keys() says so
     let dir = folder();
     let dir = dir.path();
     let keys_dir = keys.to_str().unwrap();
@@ -231,7 +231,7 @@ fn wrong_keys_and_damage() {
     }
     // A node that was never looked at by mkimage without -k.
     put(dir, "x.itb", &made);
-    let Some(mkimage) = mkimages().into_iter().next() else { return };
+    let Some(mkimage) = mkimages().into_iter().next() else { return }; // no gap: mkimages() says so
     fs::write(dir.join("x.its"), &plain).unwrap();
     run_ok(Command::new(mkimage).current_dir(dir).args(["-f", "x.its", "x.itb"]));
     let said = run(kimage().current_dir(dir).args(["verify", "x.itb"]));
