@@ -16,7 +16,6 @@ mod link;
 mod message;
 mod options;
 mod output;
-mod peers;
 mod place;
 mod screen;
 mod secret;
@@ -33,7 +32,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let arguments: Vec<std::ffi::OsString> = std::env::args_os().collect();
-    let done = match peers::by_name(&arguments) {
+    let done = match cmd::by_name(&arguments) {
         Some(done) => finished(done),
         None => match args::Cli::read() {
             Ok(Ok(cli)) => run(cli),

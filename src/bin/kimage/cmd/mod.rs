@@ -19,6 +19,7 @@ mod lint;
 mod manual;
 mod map;
 mod offsets;
+mod peers;
 mod piggy;
 mod rebuild;
 mod sign;
@@ -27,11 +28,9 @@ mod standalone;
 mod system_map;
 mod verify;
 
-pub(crate) use common::{finish, source_date_epoch};
-pub(crate) use fit::fit;
+pub(crate) use peers::by_name;
 
 use crate::args::{Cli, Command};
-use crate::peers;
 use anyhow::Result;
 
 /// Gives the exit status.

@@ -2,7 +2,8 @@
 
 use super::{Called, Kind, foreign, getopt, kind, list_types, making, now, open, print};
 use crate::args::Fit;
-use crate::cmd::{self, finish};
+use crate::cmd::common::finish;
+use crate::cmd::fit as sourced;
 use crate::input::Input;
 use crate::message;
 use anyhow::{Context, Result};
@@ -501,7 +502,7 @@ fn fit(called: &Called<'_>, asked: &Asked, from: &From) -> Result<u8> {
             words.extend(["--".into(), source.clone()]);
             let mut command = FitCommand::try_parse_from(words)?;
             command.fit.building.terse = true;
-            cmd::fit(&command.fit)?;
+            sourced::fit(&command.fit)?;
         }
         From::Again => {
             let input = open(&asked.image)?;

@@ -8,6 +8,7 @@ mod getopt;
 mod mkimage;
 
 use crate::args::{Building, Links, Peer, Signer};
+use crate::cmd::common::source_date_epoch;
 use crate::input::Input;
 use crate::{message, screen};
 use anyhow::{Context, Result, bail};
@@ -98,7 +99,7 @@ fn local_time(seconds: u32) -> String {
 /// Now, or what the environment has for it.
 fn now() -> Result<u32> {
     match std::env::var_os("SOURCE_DATE_EPOCH").filter(|value| !value.is_empty()) {
-        Some(_) => crate::cmd::source_date_epoch(),
+        Some(_) => source_date_epoch(),
         None => Ok(jiff::Timestamp::now().as_second().try_into().unwrap_or(u32::MAX)),
     }
 }
