@@ -13,7 +13,7 @@ use std::path::PathBuf;
 /// From an image tree source (.its), the same bytes as mkimage -f of U-Boot 2023.01, or of the release that --layout
 /// names, without dtc; from a compiled tree (.dtb, .itb), the same with its hashes made anew; or from the files
 /// themselves: one configuration for each device tree, with the compatible strings of that tree, so that U-Boot finds the
-/// one for its board.
+/// one for its board. (What mkimage -f auto makes of such options, byte for byte: kimage as mkimage -f auto.)
 /// The time in the tree is --time, else SOURCE_DATE_EPOCH, else 0: never the clock. Signatures that the source
 /// asks for are filled in with the keys of --keys, or left empty with --unsigned, to be filled in by kimage sign; without either
 /// the source is refused. Images with a node `cipher` are encrypted with the keys of --keys, too; an iv that the source does not give
