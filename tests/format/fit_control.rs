@@ -16,7 +16,7 @@ fn ours(dir: &Path, args: &[&str]) -> Command {
 /// U-Boots of Malta and x86, and one of noise.
 #[test]
 fn a_tree_behind_u_boot() {
-    let Some(keys) = keys() else { return };
+    let Some(keys) = keys() else { return }; // no gap: keys() says so
     let keys = keys.to_str().unwrap();
     let dir = folder();
     let dir = dir.path();
