@@ -18,7 +18,7 @@ pub enum Severity {
 
 impl Severity {
     /// `note`, `warning` or `error`.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Severity::Note => "note",
             Severity::Warning => "warning",

@@ -105,6 +105,7 @@ struct Library;
 pub mod internals {
     #![allow(missing_docs)]
 
+    use crate::codec::{Codec, Inflated, Parameters};
     pub use crate::format::bzimage::{BzImage, CrcState, Setup};
     pub use crate::format::fit::{Configuration, Fit, Placement};
     pub use crate::format::uimage::{Header, UImage, kind};
@@ -131,6 +132,30 @@ pub mod internals {
         }
     }
 
+    pub const PARTS: &[(&str, &str)] = crate::inspect::PARTS;
+
+    pub fn converter_of(bytes: &[u8]) -> crate::codec::Bcj {
+        crate::codec::Bcj::of(bytes)
+    }
+
+    pub fn decompress_one(
+        codec: Codec,
+        bytes: &[u8],
+        limit: u64,
+        out: &mut dyn std::io::Write,
+    ) -> crate::codec::Result<Inflated> {
+        codec.decompress_one(bytes, limit, out)
+    }
+
+    pub fn parameters_of(codec: Codec, bytes: &[u8]) -> crate::codec::Result<Parameters> {
+        codec.parameters_of(bytes)
+    }
+
+    /// All bytes of a plan, a digest as zeros.
+    pub fn planned(plan: &crate::layout::Plan<'_>) -> Vec<u8> {
+        plan.bytes()
+    }
+
     /// How many pieces a plan has.
     pub fn pieces(plan: &crate::layout::Plan<'_>) -> usize {
         plan.pieces().len()
@@ -155,6 +180,11 @@ pub mod internals {
         /// `e_machine`.
         pub fn machine(elf: &Elf<'_>) -> u16 {
             elf.machine()
+        }
+
+        /// From the lowest to the highest byte that is loaded.
+        pub fn physical_span(elf: &Elf<'_>) -> Option<std::ops::Range<u64>> {
+            elf.physical_span()
         }
 
         /// The letter of nm; `None` for what nm leaves out, debugging symbols.

@@ -412,7 +412,7 @@ fn fits() -> Vec<Vec<u8>> {
         let placed = Some(External { align: Align::new(4), position: Some(0x1000), ..External::default() });
         for external in [None, external, placed] {
             let options = Options { time: 1_700_000_000, external, unsigned: true, ..Options::default() };
-            if let Ok(made) = fit_from_source(&source, &files, &options, true) {
+            if let Ok(made) = fit_from_source(&source, &files, None, None, &options, true) {
                 all.push(emitted(&made.plan));
             }
         }

@@ -11,9 +11,9 @@ use kimage::internals::elf::{kallsyms, list_absolute_relocs, list_absolute_symbo
 use kimage::internals::dts::{Resolved, Source};
 use kimage::internals::fdt::{Dtb, Flat, Node, Strings};
 use kimage::internals::Fit;
-use kimage::internals::fit::{FitLayout, Options};
+use kimage::internals::fit::Options;
 use kimage::inspect::verify::{FirmwareRequest, Trust, Verified, signed, verify};
-use kimage::inspect::{Limits, Opened, PARTS, diff::diff, map::map, open};
+use kimage::inspect::{Limits, Opened, diff::diff, map::map, open};
 use kimage::kbuild::{LinkCommand, Target, VOFFSET, ZOFFSET};
 use kimage::internals::{LinkFacts, offsets, set_defsym, tree};
 use kimage::lint::{Board, Files, SHIPPED, lint as lint_boot};
@@ -48,12 +48,12 @@ fn inspect(bytes: &[u8]) {
     }
     let style = report::Style::default();
     let _ = report::write_info_text("fuzz", &opened, style, sink());
-    let _ = report::write_files_json("info", &[report::FileInfo::new("fuzz", &opened)], sink());
+    let _ = report::write_files_json("info", &[report::FileInfo::new("fuzz", Ok(&opened))], sink());
     let _ = report::write_verify_text("fuzz", &opened, &verified, style, sink());
     let _ = report::write_map_text("fuzz", &map, 80, style, sink());
     let _ = report::map_svg("fuzz", &map);
     assert!(diff(&opened, &opened).is_same());
-    for (name, _) in PARTS {
+    for (name, _) in kimage::internals::PARTS {
         if let Some(part) = opened.part(&name.replace("[N]", "[0]")) {
             assert_eq!(opened.part_bytes(&part).len() as u64, part.at.end - part.at.start);
         }
@@ -126,7 +126,7 @@ fn elf(bytes: &[u8]) {
             let _ = nm_class(&elf, &symbol);
         });
     }
-    let _ = elf.physical_span();
+    let _ = kimage::internals::elf::physical_span(&elf);
     let names = kallsyms(&elf).unwrap_or_default();
     if let Ok(plan) = with_symbols(&elf, &names) {
         assert!(Elf::parse(&emitted(&plan)).is_ok());
@@ -187,7 +187,7 @@ fn dts(bytes: &[u8]) {
         assert_eq!(dtb.reservations().unwrap(), reservations);
         assert_eq!(Node::from(dtb.tree().unwrap().root()), root);
     }
-    let _ = fit_from_source(&source, &files, &Options::default(), true);
+    let _ = fit_from_source(&source, &files, None, None, &Options::default(), true);
 }
 
 fn fit_options(how: u8) -> Options<'static> {
@@ -200,7 +200,7 @@ fn fit_options(how: u8) -> Options<'static> {
         time: 1,
         external: (how & 2 != 0).then_some(()).map(external),
         unsigned: how & 0x20 != 0,
-        layout: FitLayout::from_release(if how & 0x80 == 0 { "2023" } else { "2026" }).unwrap(),
+        layout: (if how & 0x80 == 0 { "2023" } else { "2026" }).parse().unwrap(),
         signing: None,
     }
 }
@@ -285,7 +285,7 @@ fn codecs(bytes: &[u8]) {
             assert!(inflated.consumed <= bytes.len() as u64);
         }
         assert!(out.len() as u64 <= MOST);
-        let _ = codec.parameters_of(bytes);
+        let _ = kimage::internals::parameters_of(codec, bytes);
     }
 }
 
@@ -313,7 +313,7 @@ fn pack(bytes: &[u8]) {
     let mut packed = Vec::new();
     if codec.compress(bytes, &parameters, &mut packed).is_ok() {
         let mut out = Vec::new();
-        let inflated = codec.decompress_one(&packed, bytes.len() as u64, &mut out).unwrap();
+        let inflated = kimage::internals::decompress_one(codec, &packed, bytes.len() as u64, &mut out).unwrap();
         assert!(out == bytes && inflated.consumed == packed.len() as u64);
     }
 }
@@ -325,8 +325,7 @@ fn texts(bytes: &[u8]) {
     match how % 4 {
         0 => {
             if let Ok(mut command) = LinkCommand::parse(bytes, (how & 4 != 0).then_some("ld")) {
-                command.set_piggy("here/piggy.o");
-                command.set_output("here/vmlinux");
+                command.redirect("here/piggy.o", "here/vmlinux");
                 let _ = set_defsym(&mut command, "_kernel_bss_size", 1);
                 let _ = (command.words(), LinkFacts::of(&command));
             }

@@ -88,7 +88,7 @@ const FLOPPY_NAMES: [&str; 3] = [FLOPPY_LOADER, "VMLINUZ", "INITRD"];
 /// use kimage::assemble::{DiskFile, DiskKind, DiskRequest, disk};
 ///
 /// let kernel = DiskFile { name: "vmlinux".to_owned(), data: include_bytes!("../../testdata/tiny/kernel") };
-/// let floppy = disk(&[kernel], &DiskRequest::new(DiskKind::Floppy144))?;
+/// let floppy = disk(&[kernel], &DiskRequest::from(DiskKind::Floppy144))?;
 /// assert_eq!(floppy.plan.len(), 1440 << 10);
 /// # Ok::<(), kimage::Error>(())
 /// ```
@@ -112,9 +112,9 @@ pub fn disk<'a>(images: &[DiskFile<'a>], request: &DiskRequest<'a>) -> Result<As
     Ok(Assembled { steps, ..Assembled::new(plan, facts) })
 }
 
-impl DiskRequest<'_> {
-    /// A disk of this kind, with nothing but kernels.
-    pub fn new(kind: DiskKind) -> Self {
+/// A disk of this kind, with nothing but kernels.
+impl From<DiskKind> for DiskRequest<'_> {
+    fn from(kind: DiskKind) -> Self {
         DiskRequest { kind, initrd: Vec::new(), cmdline: &[], loader: Vec::new(), add: Vec::new(), size: None, time: 0 }
     }
 }

@@ -115,20 +115,6 @@ pub struct FitImage {
     pub hashes: Vec<String>,
 }
 
-/// The FIT of a tree source, with the bytes of [`Source::files`] in the same order.
-///
-/// # Errors
-/// [`Error::Source`] where the source refers to what is not there; [`Error::Fit`] names the node that is not what it should be;
-/// [`Error::Contradiction`] lists what is not there or contradicts the data, unless `force` is given.
-pub fn fit_from_source<'a>(
-    source: &Source,
-    files: &[&'a [u8]],
-    options: &Options<'_>,
-    force: bool,
-) -> Result<Assembled<'a>> {
-    fit_from_template(source, files, None, None, options, force)
-}
-
 /// The device trees that the generator nodes of a source are for (`@fdt-SEQ`, as U-Boot's binman has them); `None` for a source without
 /// such nodes and without directives (`fit,...`).
 ///
@@ -138,12 +124,14 @@ pub fn fit_tree_list(source: &Source) -> Result<Option<TreeList>> {
     Ok(fit::tree_list(&source.tree(&[])?.root))
 }
 
-/// The same as [`fit_from_source`] for a source with generator nodes: each becomes a node for each of `trees`, whose names have no
-/// `.dtb`. `default` is the name of the one that the default configuration is for.
+/// The FIT of a tree source, with the bytes of [`Source::files`] in the same order. Of generator nodes ([`fit_tree_list`]) each
+/// becomes a node for each of `trees`, whose names have no `.dtb`; `default` is the name of the one that the default configuration
+/// is for.
 ///
 /// # Errors
-/// As [`fit_from_source`].
-pub fn fit_from_template<'a>(
+/// [`Error::Source`] where the source refers to what is not there; [`Error::Fit`] names the node that is not what it should be;
+/// [`Error::Contradiction`] lists what is not there or contradicts the data, unless `force` is given.
+pub fn fit_from_source<'a>(
     source: &Source,
     files: &[&'a [u8]],
     trees: Option<&[FitFile<'a>]>,

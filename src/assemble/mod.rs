@@ -24,7 +24,7 @@ pub use efi_signature::{EfiSigning, sign_efi, unsign_efi};
 pub(crate) use fit::fit_with_data;
 pub use fit::{
     FitFacts, FitFile, FitImage, FitRequest, FitSignature, add_public_key, decrypt_fit, fit, fit_again, fit_from_blob,
-    fit_from_source, fit_from_template, fit_tree_list, is_tree_blob, sign_fit,
+    fit_from_source, fit_tree_list, is_tree_blob, sign_fit,
 };
 pub use fit_auto::{AutoFitRequest, fit_auto};
 pub(crate) use kernel::packed_release;

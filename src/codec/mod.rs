@@ -194,7 +194,7 @@ impl Codec {
     ///
     /// # Errors
     /// [`Error::Field`] when its headers are damaged or cut off.
-    pub fn parameters_of(self, bytes: &[u8]) -> Result<Parameters> {
+    pub(crate) fn parameters_of(self, bytes: &[u8]) -> Result<Parameters> {
         let skipped = self.skippable(bytes);
         stream_parameters::read(self, behind(bytes, skipped)).map_err(|mut source| {
             source.at.0 += skipped;
@@ -213,7 +213,7 @@ impl Codec {
     /// # Errors
     /// [`Error::TooBig`] after `limit` bytes; [`Error::Truncated`], [`Error::Damaged`] and [`Error::Field`] name the
     /// offset. Until then `out` has got what came before.
-    pub fn decompress_one(self, bytes: &[u8], limit: u64, out: &mut dyn Write) -> Result<Inflated> {
+    pub(crate) fn decompress_one(self, bytes: &[u8], limit: u64, out: &mut dyn Write) -> Result<Inflated> {
         let mut sink = Sink::new(self, limit, out);
         let skipped = self.skippable(bytes);
         sink.begin(skipped);

@@ -48,7 +48,7 @@ impl Default for Parameters {
 
 impl Parameters {
     /// Do both ask for the same bytes? The number of threads changes none.
-    pub fn gives_same_bytes(&self, other: &Parameters) -> bool {
+    pub(crate) fn gives_same_bytes(&self, other: &Parameters) -> bool {
         Parameters { threads: 1, ..self.clone() } == Parameters { threads: 1, ..other.clone() }
     }
 }
@@ -116,7 +116,7 @@ impl Bcj {
     /// The one of the machine when `bytes` begin with an ELF file, as the kernel's xz_wrap.sh chooses it; else none.
     ///
     /// A Thumb-2 kernel cannot be told from its ELF header: it needs [`Bcj::ArmThumb`] said.
-    pub fn of(bytes: &[u8]) -> Bcj {
+    pub(crate) fn of(bytes: &[u8]) -> Bcj {
         let big = match bytes {
             [0x7f, b'E', b'L', b'F', _, 1, ..] => false,
             [0x7f, b'E', b'L', b'F', _, 2, ..] => true,

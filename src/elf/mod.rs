@@ -34,8 +34,9 @@ pub(crate) use relocs::{
     RelocKind, RelocTable, list_absolute_relocs, list_absolute_symbols, list_relocs, relocs, relocs_with_progress,
     sign_extended,
 };
+pub(crate) use remove::KERNEL_REMOVES;
 pub(crate) use remove::{ARM_REMOVES, IMAGE_REMOVES, MODINFO, X86_REMOVES};
-pub use remove::{FlagList, KERNEL_REMOVES, RemoveList, SectionFlags};
+pub use remove::{FlagList, RemoveList, SectionFlags};
 pub(crate) use resymbol::with_symbols;
 pub(crate) use strings::StringTable;
 pub(crate) use strip::strip_archive;
@@ -522,7 +523,7 @@ impl<'a> Elf<'a> {
     }
 
     /// The loaded memory, as load addresses: from the lowest to the highest byte of all `PT_LOAD` segments.
-    pub fn physical_span(&self) -> Option<std::ops::Range<u64>> {
+    pub(crate) fn physical_span(&self) -> Option<std::ops::Range<u64>> {
         let loads = || self.segments.iter().filter(|segment| segment.kind == PT_LOAD && segment.memsz > 0);
         let start = loads().map(|segment| segment.paddr).min()?;
         let end = loads().map(|segment| segment.paddr.saturating_add(segment.memsz)).max()?;

@@ -5,7 +5,7 @@ use super::{Error, Result, Section};
 /// The sections that kernels carry for `modinfo` and `objcopy` alone, and that their own build leaves out of the
 /// payload: `.comment` always, `.modinfo` where it is kept in `vmlinux.unstripped` (Linux 7.2,
 /// scripts/Makefile.vmlinux).
-pub const KERNEL_REMOVES: [&str; 2] = [".comment", MODINFO];
+pub(crate) const KERNEL_REMOVES: [&str; 2] = [".comment", MODINFO];
 /// What `modinfo` says of the modules that are built in.
 pub(crate) const MODINFO: &str = ".modinfo";
 
@@ -90,16 +90,17 @@ pub struct FlagList {
     entries: Vec<(RemoveList, SectionFlags)>,
 }
 
-impl FlagList {
-    /// A list of patterns, as [`RemoveList::new`] takes them, each with flags.
-    ///
-    /// # Errors
-    /// [`Error::Pattern`] when one cannot be understood.
-    pub fn new<S: AsRef<str>>(entries: impl IntoIterator<Item = (S, SectionFlags)>) -> Result<Self> {
-        let entries = entries.into_iter().map(|(pattern, flags)| Ok((RemoveList::new([pattern])?, flags)));
+/// A list of patterns, as those of a [`RemoveList`], each with flags.
+impl<S: AsRef<str>> TryFrom<&[(S, SectionFlags)]> for FlagList {
+    type Error = Error;
+
+    fn try_from(entries: &[(S, SectionFlags)]) -> Result<Self> {
+        let entries = entries.iter().map(|(pattern, flags)| Ok((RemoveList::new([pattern])?, *flags)));
         Ok(FlagList { entries: entries.collect::<Result<_>>()? })
     }
+}
 
+impl FlagList {
     /// The flags that `section` is given, if any.
     pub(crate) fn of(&self, section: &Section<'_>) -> Option<SectionFlags> {
         self.entries.iter().find(|(pattern, _)| pattern.removes(section)).map(|(_, flags)| *flags)

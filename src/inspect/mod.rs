@@ -186,7 +186,7 @@ pub struct Part {
 }
 
 /// The names of parts, and what they stand for.
-pub const PARTS: &[(&str, &str)] = &[
+pub(crate) const PARTS: &[(&str, &str)] = &[
     ("vmlinux", "the kernel itself, decompressed: an ELF file, or a flat Image on CPUs that have that"),
     ("payload", "the compressed kernel alone, as its codec's command reads it"),
     ("piggy", "the compressed kernel as the kernel's build linked it in, with the size behind it"),

@@ -4,24 +4,18 @@ use super::{Kind, Layer, LayerId, Opened};
 use crate::bytes::slice_at;
 use crate::format::Format;
 use crate::format::disk::{Disk, Found};
+use std::ops::Range;
 
 /// A file of a disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredFile {
-    layer: LayerId,
-    found: Found,
-}
-
-impl StoredFile {
     /// Its path from the root folder on, without `/` in front. The disk says it: it may be anything.
-    pub fn path(&self) -> &str {
-        &self.found.path
-    }
-
+    pub path: String,
     /// Bytes of it.
-    pub fn size(&self) -> u64 {
-        self.found.size
-    }
+    pub size: u64,
+    layer: LayerId,
+    pieces: Vec<Range<u64>>,
+    is_whole: bool,
 }
 
 impl Opened<'_> {
@@ -32,8 +26,9 @@ impl Opened<'_> {
         loop {
             if let Some(layer) = self.layers().iter().find(is_disk) {
                 let (id, disk) = (layer.id, Disk::read(self.bytes(layer)));
-                let files = disk.files.into_iter().map(|file| file.found);
-                return files.map(|found| StoredFile { layer: id, found }).collect();
+                let stored =
+                    |Found { path, size, pieces, is_whole, .. }| StoredFile { path, size, layer: id, pieces, is_whole };
+                return disk.files.into_iter().map(|file| stored(file.found)).collect();
             }
             if self.peel().is_none() {
                 return Vec::new();
@@ -44,7 +39,7 @@ impl Opened<'_> {
     /// The bytes of a file, piece by piece; `None` where not all of them are there.
     pub fn file_bytes(&self, file: &StoredFile) -> Option<Vec<&[u8]>> {
         let disk = self.bytes(self.layer(file.layer)?);
-        let pieces: Option<Vec<&[u8]>> = file.found.pieces.iter().map(|piece| slice_at(disk, piece)).collect();
-        pieces.filter(|_| file.found.is_whole)
+        let pieces: Option<Vec<&[u8]>> = file.pieces.iter().map(|piece| slice_at(disk, piece)).collect();
+        pieces.filter(|_| file.is_whole)
     }
 }

@@ -169,14 +169,10 @@ impl LinkCommand {
         }
     }
 
-    /// Links `path` in place of piggy.o.
-    pub fn set_piggy(&mut self, path: &str) {
-        self.set(Role::Piggy, |_| Some(path.to_owned()));
-    }
-
-    /// Writes `path` in place of its output.
-    pub fn set_output(&mut self, path: &str) {
-        self.set(Role::Output, |_| Some(path.to_owned()));
+    /// Links the file `piggy` in place of piggy.o, and writes `output` in place of its output.
+    pub fn redirect(&mut self, piggy: &str, output: &str) {
+        self.set(Role::Piggy, |_| Some(piggy.to_owned()));
+        self.set(Role::Output, |_| Some(output.to_owned()));
     }
 
     /// Gives `symbol`, which the command must define, another value; false when it does not.
@@ -314,8 +310,7 @@ mod tests {
         let want: Vec<_> = ARM.split_whitespace().skip(2).collect();
         assert_eq!(link.words(), want[..want.len() - 2]);
 
-        link.set_piggy("/tmp/piggy.o");
-        link.set_output("/tmp/vmlinux");
+        link.redirect("/tmp/piggy.o", "/tmp/vmlinux");
         assert!(link.set_defsym("_kernel_bss_size", 4096));
         assert!(link.set_defsym("zreladdr", 1));
         assert!(!link.set_defsym("_kernel", 0));

@@ -158,7 +158,7 @@ impl<'a> Plan<'a> {
     }
 
     /// The bytes of `range` (cut at the end of the image) as they will be written; a digest reads as zeros.
-    pub fn bytes_at(&self, range: Range<u64>) -> Vec<u8> {
+    pub(crate) fn bytes_at(&self, range: Range<u64>) -> Vec<u8> {
         let mut out = Vec::new();
         let first = self.pieces.partition_point(|piece| piece.at.end <= range.start);
         for piece in self.pieces.iter().skip(first).take_while(|piece| piece.at.start < range.end) {

@@ -48,7 +48,7 @@ pub struct Area {
 
 impl Area {
     /// The address behind it.
-    pub fn end(&self) -> u64 {
+    pub(crate) fn end(&self) -> u64 {
         self.start.saturating_add(self.size)
     }
 }

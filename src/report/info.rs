@@ -40,8 +40,12 @@ struct LayerInfo {
 }
 
 impl FileInfo {
-    /// What `opened` found in the file called `name`.
-    pub fn new(name: &str, opened: &Opened<'_>) -> FileInfo {
+    /// What was found in the file called `name`, or why it could not be opened for what it is.
+    pub fn new(name: &str, opened: Result<&Opened<'_>, String>) -> FileInfo {
+        let opened = match opened {
+            Ok(opened) => opened,
+            Err(error) => return FileInfo { file: name.to_owned(), error: Some(error), ..FileInfo::default() },
+        };
         let layers = opened.layers();
         FileInfo {
             file: name.to_owned(),
@@ -50,11 +54,6 @@ impl FileInfo {
             layers: layers.iter().map(|layer| layer_info(opened, layer)).collect(),
             parts: opened.parts().to_vec(),
         }
-    }
-
-    /// A file that could not be opened for what it is.
-    pub fn failed(name: &str, error: String) -> FileInfo {
-        FileInfo { file: name.to_owned(), error: Some(error), ..FileInfo::default() }
     }
 }
 

@@ -41,8 +41,14 @@ struct FindingReport {
 }
 
 impl FileVerification {
-    /// What came of the file called `name`.
-    pub fn new(name: &str, opened: &Opened<'_>, verified: &Verified) -> FileVerification {
+    /// What came of the file called `name`, or why it could not be opened for what it is.
+    pub fn new(name: &str, verified: Result<(&Opened<'_>, &Verified), String>) -> FileVerification {
+        let (opened, verified) = match verified {
+            Ok(verified) => verified,
+            Err(error) => {
+                return FileVerification { file: name.to_owned(), error: Some(error), ..FileVerification::default() };
+            }
+        };
         FileVerification {
             file: name.to_owned(),
             ok: verified.is_good(),
@@ -54,11 +60,6 @@ impl FileVerification {
             unchecked: verified.unchecked(),
             findings: verified.findings.iter().map(|found| finding_report(opened, found)).collect(),
         }
-    }
-
-    /// A file that could not be opened for what it is.
-    pub fn failed(name: &str, error: String) -> FileVerification {
-        FileVerification { file: name.to_owned(), error: Some(error), ..FileVerification::default() }
     }
 }
 

@@ -137,7 +137,7 @@ fn the_ram_disk_is_replaced_where_it_stands() {
 
 fn xz(bytes: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
-    Codec::Xz.decompress_one(bytes, 1 << 20, &mut out).unwrap();
+    kimage::internals::decompress_one(Codec::Xz, bytes, 1 << 20, &mut out).unwrap();
     out
 }
 

@@ -91,8 +91,7 @@ fn a_link_around_our_object_gives_the_same_bytes() {
         object.emit(fs::File::create(&piggy).unwrap()).unwrap();
         let output = dir.path().join("vmlinux");
         let bss_size = bss_size(&link);
-        link.set_piggy(piggy.to_str().unwrap());
-        link.set_output(output.to_str().unwrap());
+        link.redirect(piggy.to_str().unwrap(), output.to_str().unwrap());
         if let Some(size) = bss_size {
             assert!(set_defsym(&mut link, "_kernel_bss_size", size));
         }

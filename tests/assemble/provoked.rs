@@ -199,8 +199,9 @@ fn fits_from_sources() {
     let mut data = zimage();
     assert_eq!(data.len() % 4, 0);
     let tree_bytes = dtb();
-    let made =
-        |images: &str, files: &[&[u8]]| rules(assemble::fit_from_source(&source(images), files, &options, false));
+    let made = |images: &str, files: &[&[u8]]| {
+        rules(assemble::fit_from_source(&source(images), files, None, None, &options, false))
+    };
     assert_eq!(made(&format!("{tree} {kernel}"), &[&tree_bytes, &data]), [""; 0]);
     let behind = format!("{kernel} {tree}");
     assert_eq!(made(&behind, &[&data, &tree_bytes]), ["fit.appended_dtb"]);

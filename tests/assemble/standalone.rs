@@ -154,7 +154,7 @@ fn kernels_are_moved_as_linux_moves_them() {
         let mut payload = Vec::new();
         let packed = BzImage::parse(&own).unwrap();
         let packed = packed.payload().unwrap();
-        Codec::identify(packed).unwrap().decompress_one(packed, 1 << 30, &mut payload).unwrap();
+        kimage::internals::decompress_one(Codec::identify(packed).unwrap(), packed, 1 << 30, &mut payload).unwrap();
         let elf = Elf::parse(&payload).unwrap();
         let is_64 = elf.is_64();
         let loads: Vec<Load> = elf

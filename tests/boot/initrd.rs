@@ -22,7 +22,7 @@ fn archive(cpu: machine::Cpu, number: u8) -> Vec<u8> {
 /// A stream without the kernel's own size behind it.
 fn packed(codec: Codec, bytes: &[u8]) -> Vec<u8> {
     let stream = files::packed(codec, bytes);
-    let inflated = codec.decompress_one(&stream, 1 << 20, &mut Vec::new()).unwrap();
+    let inflated = kimage::internals::decompress_one(codec, &stream, 1 << 20, &mut Vec::new()).unwrap();
     stream[..usize::try_from(inflated.consumed).unwrap()].to_vec()
 }
 

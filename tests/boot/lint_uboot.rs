@@ -75,8 +75,11 @@ fn entry_points() {
         let line = found.lines().find(|line| line.contains("[uimage.entry]")).unwrap_or("");
         assert!(line.contains(verified) && line.is_empty() == verified.is_empty(), "{what}: {found}");
         let linted = linted(&board, &image);
-        let errors =
-            linted.findings.iter().filter(|it| it.rule == "lint.entry" && it.severity.name() == "error").count();
+        let errors = linted
+            .findings
+            .iter()
+            .filter(|it| it.rule == "lint.entry" && it.severity == kimage::finding::Severity::Error)
+            .count();
         assert_eq!(errors == 0, boots, "{what}: {linted:#?}");
     }
     // Of kernel_noload the entry point is an offset.

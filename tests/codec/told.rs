@@ -7,7 +7,7 @@ fn again(codec: Codec, parameters: &Parameters) -> Parameters {
     // Enough for the window to matter, little enough to be quick.
     let data: Vec<u8> = (0..200_000_u32).flat_map(|n| (n % 977).to_le_bytes()).collect();
     codec.compress(&data, parameters, &mut out).unwrap();
-    codec.parameters_of(&out).unwrap()
+    kimage::internals::parameters_of(codec, &out).unwrap()
 }
 
 #[test]
@@ -45,7 +45,7 @@ fn damaged_headers_say_where() {
         ),
         (Codec::Zstd, b"\x28\xb5\x2f\xfd\x04", "Window_Descriptor at offset 0x5"),
     ] {
-        let error = codec.parameters_of(bytes).unwrap_err().to_string();
+        let error = kimage::internals::parameters_of(codec, bytes).unwrap_err().to_string();
         assert!(error.contains(words), "{codec:?}: {error}");
     }
 }
@@ -88,12 +88,12 @@ fn the_machine_chooses_the_converter() {
         let mut bytes = vec![0x7f, b'E', b'L', b'F', 2, data, 1];
         bytes.resize(18, 0);
         bytes.extend(machine);
-        Bcj::of(&bytes)
+        kimage::internals::converter_of(&bytes)
     };
     assert_eq!(elf(1, [62, 0]), Bcj::X86);
     assert_eq!(elf(2, [0, 20]), Bcj::PowerPc);
     assert_eq!(elf(1, [21, 0]), Bcj::None);
     assert_eq!(elf(1, [243, 0]), Bcj::RiscV);
-    assert_eq!(Bcj::of(b"\x7fELF\x02\x01"), Bcj::None);
-    assert_eq!(Bcj::of(b"MZ"), Bcj::None);
+    assert_eq!(kimage::internals::converter_of(b"\x7fELF\x02\x01"), Bcj::None);
+    assert_eq!(kimage::internals::converter_of(b"MZ"), Bcj::None);
 }

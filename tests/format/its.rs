@@ -6,7 +6,7 @@ use kimage::bytes::Align;
 use kimage::internals::Fit;
 use kimage::internals::dts::{Resolved, Source};
 use kimage::internals::fdt::{Dtb, Flat, Strings};
-use kimage::internals::fit::{self, FitLayout, Options};
+use kimage::internals::fit::{self, Options};
 use kimage::internals::resolved;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -232,7 +232,7 @@ fn fits_come_out_as_mkimage_makes_them() {
     let Some(mkimage) = tool("mkimage", "u-boot-tools") else { return };
     let dir = folder();
     let (its, theirs) = (dir.path().join("fit.its"), dir.path().join("theirs.itb"));
-    let layout = FitLayout::from_release(&mkimage_layout(&mkimage)).unwrap();
+    let layout = mkimage_layout(&mkimage).parse().unwrap();
     let external = |align: Option<u64>, position| {
         Some(External { align: align.and_then(Align::new), position, ..External::default() })
     };

@@ -183,7 +183,7 @@ fn the_header_goes_with_the_kernel() {
     let plain = StandaloneRequest { efi: false, ..StandaloneRequest::default() };
     let emit = |bytes: &[u8]| {
         let built = assemble::bzimage_standalone(bytes, &plain).unwrap();
-        built.plan.bytes_at(0..built.plan.len())
+        kimage::internals::planned(&built.plan)
     };
     let mut old = emit(&kernel);
     assert_eq!((half(&old, 0x1f2), half(&old, 0x1fa), half(&old, 0x1fc)), (1, 0xffff, 0));

@@ -45,7 +45,7 @@ fn json() {
     for (name, file) in goldens() {
         let opened = open(&file, &Limits::default()).unwrap();
         let mut json = Vec::new();
-        write_files_json("info", &[FileInfo::new(name, &opened)], &mut json).unwrap();
+        write_files_json("info", &[FileInfo::new(name, Ok(&opened))], &mut json).unwrap();
         schema::assert_valid(json_schema("info").unwrap(), &serde_json::from_slice(&json).unwrap());
         if ["bzimage", "uki"].contains(&name) {
             compare(&format!("{name}.json"), &String::from_utf8(json).unwrap());

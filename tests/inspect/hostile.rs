@@ -34,7 +34,7 @@ fn check(bytes: &[u8], good: &Opened<'_>) {
     check_layers(&opened);
     check_passing(bytes, &opened);
     let verified = verify(&opened);
-    let file = FileVerification::new("file", &opened, &verified);
+    let file = FileVerification::new("file", Ok((&opened, &verified)));
     report::write_files_json("verify", &[file], std::io::sink()).unwrap();
     check_text(|out| report::write_verify_text("file", &opened, &verified, Style::default(), out));
     let map = map(&opened);
@@ -91,7 +91,7 @@ fn check_layers(opened: &Opened<'_>) {
         assert!(part.name.chars().all(|c| c.is_ascii_alphanumeric() || "[]".contains(c)), "{}", part.name);
     }
     check_text(|out| report::write_info_text("file", opened, Style::default(), out));
-    report::write_files_json("info", &[FileInfo::new("file", opened)], std::io::sink()).unwrap();
+    report::write_files_json("info", &[FileInfo::new("file", Ok(opened))], std::io::sink()).unwrap();
 }
 
 #[test]

@@ -22,7 +22,7 @@ fn segments() -> Vec<Vec<u8>> {
         // The kernel's own size behind a stream is none of a RAM disk's.
         let stream = packed(codec);
         let mut out = Vec::new();
-        let inflated = codec.decompress_one(&stream, 1 << 20, &mut out).unwrap();
+        let inflated = kimage::internals::decompress_one(codec, &stream, 1 << 20, &mut out).unwrap();
         all.push(stream[..usize::try_from(inflated.consumed).unwrap()].to_vec());
     }
     all

@@ -326,12 +326,12 @@ fn goldens() {
             let verified = verify(&opened);
             let name = format!("{name}{suffix}");
             write_verify_text(&name, &opened, &verified, Style::default(), &mut text).unwrap();
-            reports.push(FileVerification::new(&name, &opened, &verified));
+            reports.push(FileVerification::new(&name, Ok((&opened, &verified))));
             let middle = bytes.len() / 2;
             bytes[middle] ^= 0x11;
         }
     }
-    reports.push(FileVerification::failed("nothing", "cannot be opened".to_owned()));
+    reports.push(FileVerification::new("nothing", Err("cannot be opened".to_owned())));
     write_files_json("verify", &reports, &mut json).unwrap();
     schema::assert_valid(json_schema("verify").unwrap(), &serde_json::from_slice(&json).unwrap());
     for (name, got) in [("verify.txt", text), ("verify.json", json)] {

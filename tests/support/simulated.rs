@@ -113,7 +113,7 @@ pub fn simulate(file: &[u8], codec: Codec, load: u64, delta: u64) -> Simulated {
     let payload = &system[p.payload_at as usize..][..p.payload_len as usize];
     let mut unpacked = Vec::new();
     assert_eq!(if p.has(PLAIN) { Codec::None } else { Codec::identify(payload).unwrap() }, codec);
-    codec.decompress_one(payload, p.unpacked_len, &mut unpacked).unwrap();
+    kimage::internals::decompress_one(codec, payload, p.unpacked_len, &mut unpacked).unwrap();
     assert_eq!(unpacked.len() as u64, p.unpacked_len);
     let mut memory = vec![0xaa; p.run_at as usize];
     memory[..unpacked.len()].copy_from_slice(&unpacked);

@@ -40,8 +40,7 @@ pub(crate) fn link(link: &LinkCommand, folder: &Path, piggy: &[u8]) -> Result<(V
     };
     let linked = temporary.path().join("vmlinux");
     let mut link = link.clone();
-    link.set_piggy(&text(&piggy_path)?);
-    link.set_output(&text(&linked)?);
+    link.redirect(&text(&piggy_path)?, &text(&linked)?);
     let words = link.words();
     let (linker, args) = words.split_first().context("the kept link command is empty")?;
     let output = run(linker, args, folder)?;

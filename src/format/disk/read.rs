@@ -29,7 +29,7 @@ rules! {
     /// The same.
     pub(crate) IN_PIECES = "disk.in_pieces", Note, "images in several pieces",
         "kimage does not look into them where they are",
-        "take them out (`request.file`), and check them";
+        "take them out (kimage extract), and check them";
     OTHERS = "disk.other_files", Note, "files that are no images",
         "neither they nor the file system say whether they are whole",
         "compare them, or sums of them, with the originals";

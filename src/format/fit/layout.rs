@@ -21,6 +21,7 @@ use super::signature::SIGNATURE;
 use super::verity::VERITY;
 use crate::format::fdt::Node;
 use std::fmt;
+use std::str::FromStr;
 
 /// By how much mkimage enlarges the tree, which it has packed first, until time and hashes fit into it.
 pub(super) const STEP: u64 = 1024;
@@ -66,14 +67,20 @@ impl fmt::Display for FitLayout {
     }
 }
 
-impl FitLayout {
-    /// What [`FitLayout::from_release`] takes, in words.
-    pub const KNOWN: &'static str = "a release of U-Boot from 2021.01 to 2026.10, or a year for its last release";
+/// The layout of a release of U-Boot, `2025.01` (January, April, July or October), or of a candidate for it (`2025.01-rc3`); a
+/// year alone stands for its last release. The error says what is wanted in place of what is no release, or one that was not
+/// looked at.
+impl FromStr for FitLayout {
+    type Err = &'static str;
 
-    /// The layout of a release of U-Boot, `2025.01` (January, April, July or October), or of a candidate for it (`2025.01-rc3`); a
-    /// year alone stands for its last release.
-    /// `None` for what is no release, and for one that was not looked at.
-    pub fn from_release(text: &str) -> Option<FitLayout> {
+    fn from_str(text: &str) -> Result<FitLayout, &'static str> {
+        FitLayout::from_release(text)
+            .ok_or("wanted a release of U-Boot from 2021.01 to 2026.10, or a year for its last release")
+    }
+}
+
+impl FitLayout {
+    pub(crate) fn from_release(text: &str) -> Option<FitLayout> {
         let (text, candidate) = text.split_once("-rc").map_or((text, "0"), |(text, number)| (text, number));
         let (year, month) = text.split_once('.').unwrap_or((text, "10"));
         let is_number = |text: &str, digits| text.len() == digits && text.bytes().all(|byte| byte.is_ascii_digit());

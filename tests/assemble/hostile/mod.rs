@@ -314,7 +314,7 @@ doors! {
     VOFFSETS "voffset" |input| shown(kimage::internals::offsets(&Elf::parse(input)?, VOFFSET, None)?);
     ELF "Elf::parse" |input| {
         let elf = Elf::parse(input)?;
-        let (entry, span) = (elf.physical_entry(), elf.physical_span());
+        let (entry, span) = (elf.physical_entry(), kimage::internals::elf::physical_span(&elf));
         for section in elf.sections() {
             elf.contents(section)?;
         }

@@ -56,9 +56,12 @@ fn frames_are_passed_over_as_the_commands_do() {
         // The first stream alone, and its parameters.
         let packed = [&skip[0][..], &one, &two].concat();
         let mut out = Vec::new();
-        let inflated = codec.decompress_one(&packed, u64::MAX, &mut out).unwrap();
+        let inflated = kimage::internals::decompress_one(codec, &packed, u64::MAX, &mut out).unwrap();
         assert_eq!((out.as_slice(), inflated.consumed), (&b"some data, "[..], (skip[0].len() + one.len()) as u64));
-        assert_eq!(codec.parameters_of(&packed).unwrap(), codec.parameters_of(&one).unwrap());
+        assert_eq!(
+            kimage::internals::parameters_of(codec, &packed).unwrap(),
+            kimage::internals::parameters_of(codec, &one).unwrap()
+        );
         // The kernel's size trailer is still seen behind them.
         let packed = [&one[..], &skip[0], &11_u32.to_le_bytes()].concat();
         fs::write(dir.path().join("packed"), &packed).unwrap();

@@ -46,7 +46,7 @@ fn same_bytes_as_the_kernels_own_payloads() {
         run_ok(&mut command);
         assert_same(name, &support::read(&output), &want);
         // Our first block of xz is told apart from noise by its converter.
-        assert_eq!(Bcj::of(data), Bcj::X86);
+        assert_eq!(kimage::internals::converter_of(data), Bcj::X86);
     }
 }
 

@@ -4,17 +4,19 @@
 use super::{Rules, breaks, rules};
 use crate::support::{noise, put, read, run_ok, tempdir, testdata, tool};
 use kimage::assemble::{DiskFile, DiskKind, DiskRequest, disk};
+use kimage::finding::Severity;
 use kimage::inspect::verify::verify;
 use kimage::inspect::{Limits, Opened, open};
+use kimage::internals::planned;
 use std::process::Command;
 
 const NAME: &str = "a rather long name.text";
 
 fn made(kind: DiskKind, change: impl FnOnce(&mut DiskRequest<'_>)) -> Vec<u8> {
     let kernel = read(&testdata("tiny/kernel"));
-    let mut request = DiskRequest::new(kind);
+    let mut request = DiskRequest::from(kind);
     change(&mut request);
-    disk(&[DiskFile { name: "vmlinux".to_owned(), data: &kernel }], &request).unwrap().plan.bytes_at(0..u64::MAX)
+    planned(&disk(&[DiskFile { name: "vmlinux".to_owned(), data: &kernel }], &request).unwrap().plan)
 }
 
 fn with_text(kind: DiskKind) -> Vec<u8> {
@@ -134,7 +136,7 @@ fn in_pieces() {
     let file = |bytes: &[u8]| {
         let mut opened = Opened::new(bytes, &Limits::default()).unwrap();
         let files = opened.files();
-        assert_eq!(files.iter().map(|file| file.path()).collect::<Vec<_>>(), ["EFI/BOOT/BOOTX64.EFI"]);
+        assert_eq!(files.iter().map(|file| &file.path).collect::<Vec<_>>(), ["EFI/BOOT/BOOTX64.EFI"]);
         opened.file_bytes(&files[0]).unwrap().concat()
     };
     assert!(file(&whole) == file(&fat.bytes));
@@ -236,13 +238,13 @@ fn cd() {
 #[test]
 fn loader_entries() {
     let kernel = read(&testdata("tiny/kernel"));
-    let own = kimage::assemble::bzimage_standalone(&kernel, &Default::default()).unwrap().plan.bytes_at(0..u64::MAX);
+    let own = planned(&kimage::assemble::bzimage_standalone(&kernel, &Default::default()).unwrap().plan);
     let entries = |initrd: bool| {
-        let mut request = DiskRequest::new(DiskKind::Esp);
+        let mut request = DiskRequest::from(DiskKind::Esp);
         request.loader.push(&own);
         request.initrd.extend(initrd.then_some(&b"07070"[..]));
         let images = ["one", "two"].map(|name| DiskFile { name: name.to_owned(), data: &own });
-        disk(&images, &request).unwrap().plan.bytes_at(0..u64::MAX)
+        planned(&disk(&images, &request).unwrap().plan)
     };
     let whole = entries(true);
     let at = |name: &[u8]| find(&whole, name) + name.len() - 1;
@@ -251,13 +253,13 @@ fn loader_entries() {
     let severities = |bytes: &[u8]| -> Vec<_> {
         let opened = open(bytes, &Limits::default()).unwrap();
         let found = verify(&opened).findings.into_iter().map(|found| found.finding);
-        found.filter(|finding| finding.rule == "disk.loader_entry").map(|finding| finding.severity.name()).collect()
+        found.filter(|finding| finding.rule == "disk.loader_entry").map(|finding| finding.severity).collect()
     };
-    assert_eq!(severities(&with(&whole, &[(one, b"x")])), ["warning"]);
+    assert_eq!(severities(&with(&whole, &[(one, b"x")])), [Severity::Warning]);
     let initrds =
         memchr::memmem::find_iter(&whole, b"initrd /initrd").map(|at| (at + 13, &b"x"[..])).collect::<Vec<_>>();
     assert_eq!(initrds.len(), 2);
-    assert_eq!(severities(&with(&whole, &initrds)), ["error"; 2]);
+    assert_eq!(severities(&with(&whole, &initrds)), [Severity::Error; 2]);
 }
 
 /// A partition that kimage reads, and one that it does not.
@@ -287,7 +289,7 @@ fn damage_is_borne() {
             let Ok(mut opened) = Opened::new(bytes, &Limits::default()) else { return }; // no gap: an error is an answer
             for file in opened.files() {
                 let len = opened.file_bytes(&file).map_or(0, |pieces| pieces.concat().len());
-                assert!(len as u64 == file.size() || len == 0);
+                assert!(len as u64 == file.size || len == 0);
             }
             verify(&opened);
         };

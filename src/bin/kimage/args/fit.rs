@@ -121,7 +121,7 @@ fn entry_arg(text: &str) -> Result<(String, String), String> {
 
 fn algorithm(text: &str) -> Result<Option<Algorithm>, String> {
     let known = || Algorithm::ALL.map(Algorithm::name).join(", ");
-    match Algorithm::from_name(text) {
+    match Algorithm::ALL.into_iter().find(|known| known.name() == text) {
         _ if text == "none" => Ok(None),
         Some(algorithm) => Ok(Some(algorithm)),
         None => Err(format!("wanted none or one of {}", known())),

@@ -225,5 +225,5 @@ fn alignment(text: &str) -> Result<kimage::bytes::Align, String> {
 }
 
 pub(super) fn layout(text: &str) -> Result<FitLayout, String> {
-    FitLayout::from_release(text).ok_or_else(|| format!("wanted {}", FitLayout::KNOWN))
+    text.parse().map_err(str::to_owned)
 }

@@ -120,8 +120,7 @@ pub(crate) fn image(args: &Image) -> Result<()> {
     let options = FlatOptions {
         remove: RemoveList::new(&args.remove_section).map_err(kimage::Error::from)?,
         only: RemoveList::new(&args.only_section).map_err(kimage::Error::from)?,
-        flags: FlagList::new(args.set_section_flags.iter().map(|(name, flags)| (name, *flags)))
-            .map_err(kimage::Error::from)?,
+        flags: FlagList::try_from(&args.set_section_flags[..]).map_err(kimage::Error::from)?,
         gap_fill: args.gap_fill,
         pad_to: args.pad_to,
         max_size: args.max_size,

@@ -33,7 +33,7 @@ pub(crate) fn disk(args: &Disk) -> Result<()> {
         add: add.collect(),
         size: args.size,
         time: args.time.map_or_else(source_date_epoch, Ok)?,
-        ..DiskRequest::new(args.kind.into())
+        ..DiskRequest::from(assemble::DiskKind::from(args.kind))
     };
     let images = refs(&images);
     let assembled = assemble::disk(&kernels, &request).map_err(|error| at_input(error, &[("VMLINUX", &images)]))?;

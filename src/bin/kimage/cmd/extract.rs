@@ -62,7 +62,7 @@ pub(crate) fn extract(args: &Extract) -> Result<()> {
     let files = opened.files();
     if let Some(folder) = &args.all {
         let parts = opened.parts().iter().map(|part| part.at.end - part.at.start);
-        let total: u64 = parts.chain(files.iter().map(StoredFile::size)).fold(0, u64::saturating_add);
+        let total: u64 = parts.chain(files.iter().map(|file| file.size)).fold(0, u64::saturating_add);
         let most = limits.size.max(2 * bytes.len() as u64);
         if total > most {
             bail!(
@@ -73,7 +73,7 @@ pub(crate) fn extract(args: &Extract) -> Result<()> {
         return write_all(folder, &opened, &files, args.sync);
     }
     if args.json {
-        let files = [FileInfo::new(&input.name(), &opened)];
+        let files = [FileInfo::new(&input.name(), Ok(&opened))];
         return screen::print(|out| write_files_json("extract", &files, out));
     }
     screen::print(|out| {
@@ -82,8 +82,8 @@ pub(crate) fn extract(args: &Extract) -> Result<()> {
             writeln!(out, "{:<14} {size:>12}  {}", printable(&part.name), printable(&part.what))
         })?;
         files.iter().try_for_each(|file| {
-            let path = format!("/{}", file.path());
-            writeln!(out, "{:<14} {:>12}  a file of the disk", printable(&path), file.size())
+            let path = format!("/{}", file.path);
+            writeln!(out, "{:<14} {:>12}  a file of the disk", printable(&path), file.size)
         })
     })
 }
@@ -92,23 +92,23 @@ pub(crate) fn extract(args: &Extract) -> Result<()> {
 fn file(opened: &mut Opened<'_>, path: &str, args: &Extract) -> Result<()> {
     let files = opened.files();
     let wanted = path.trim_start_matches('/');
-    let exact = files.iter().find(|file| file.path() == wanted);
-    let same = || files.iter().find(|file| file.path().to_lowercase() == wanted.to_lowercase());
+    let exact = files.iter().find(|file| file.path == wanted);
+    let same = || files.iter().find(|file| file.path.to_lowercase() == wanted.to_lowercase());
     let Some(file) = exact.or_else(same) else {
         let have = match files.as_slice() {
             [] => "it has no files; `kimage extract` without a part lists its parts".to_owned(),
-            [first, ..] => format!("it has {}, the first of them /{}", files.len(), first.path()),
+            [first, ..] => format!("it has {}, the first of them /{}", files.len(), first.path),
         };
         bail!("there is no file {path}; {have}");
     };
     let pieces = whole(opened, file)?;
     let output = Output { path: &args.output, sync: args.sync, is_text: false };
-    output.write(file.size(), |out| Ok(pieces.iter().try_for_each(|piece| out.write_all(piece))?))
+    output.write(file.size, |out| Ok(pieces.iter().try_for_each(|piece| out.write_all(piece))?))
 }
 
 fn whole<'o>(opened: &'o Opened<'_>, file: &StoredFile) -> Result<Vec<&'o [u8]>> {
     let pieces = opened.file_bytes(file);
-    pieces.with_context(|| format!("/{}: the disk does not have all of it; `kimage verify` says why", file.path()))
+    pieces.with_context(|| format!("/{}: the disk does not have all of it; `kimage verify` says why", file.path))
 }
 
 /// Decompresses the kernel straight into its file, which takes less time than by way of memory. False when that is not
@@ -171,12 +171,12 @@ const FILES: &str = "files";
 /// Writes a file of a disk to its own path in that folder. The disk may say any path.
 fn write_file(folder: &Folder, opened: &Opened<'_>, file: &StoredFile, to: &Path, sync: bool) -> Result<()> {
     let pieces = whole(opened, file)?;
-    let (folders, name) = file.path().rsplit_once('/').unwrap_or(("", file.path()));
+    let (folders, name) = file.path.rsplit_once('/').unwrap_or(("", &file.path));
     let is_name = |name: &str| !matches!(name, "" | "." | "..") && !name.contains('\0');
     let mut held = folder.folder(FILES).with_context(|| to.display().to_string())?;
     for inner in folders.split('/').filter(|_| !folders.is_empty()).chain([name]) {
         if !is_name(inner) {
-            bail!("/{}: this is no path of a file inside of a folder", file.path());
+            bail!("/{}: this is no path of a file inside of a folder", file.path);
         }
     }
     for inner in folders.split('/').filter(|_| !folders.is_empty()) {
@@ -205,9 +205,9 @@ fn write_all(folder: &Path, opened: &Opened<'_>, files: &[StoredFile], sync: boo
         message::line(&format!("{} is ready: {} bytes, {}", path.display(), bytes.len(), part.what));
     }
     for file in files {
-        let path = folder.join(FILES).join(file.path());
+        let path = folder.join(FILES).join(&file.path);
         match write_file(&held, opened, file, &path, sync) {
-            Ok(()) => message::line(&format!("{} is ready: {} bytes, a file of the disk", path.display(), file.size())),
+            Ok(()) => message::line(&format!("{} is ready: {} bytes, a file of the disk", path.display(), file.size)),
             Err(error) => {
                 message::error(&error);
                 damaged = Err(message::AlreadyReported.into());

@@ -83,7 +83,7 @@ fn from_source(args: &Fit, path: &Path, options: &Options<'_>) -> Result<()> {
     let default = args.entry("default-dt");
     args.signer.with("fit", (&args.output, &args.building), |signing| {
         let options = Options { signing, ..*options };
-        let made = assemble::fit_from_template(&source, &bytes, trees.as_deref(), default, &options, args.force);
+        let made = assemble::fit_from_source(&source, &bytes, trees.as_deref(), default, &options, args.force);
         made.map_err(|error| match error {
             // It tells file and line itself.
             kimage::Error::Source(_) => error.into(),

@@ -15,7 +15,7 @@ pub(crate) fn info(args: &Info) -> Result<()> {
     if let Some(field) = &args.field {
         return print_field(args, field);
     }
-    each("info", &args.files, args.json, FileInfo::failed, |path| describe(path, args))
+    each("info", &args.files, args.json, |name, error| FileInfo::new(name, Err(error)), |path| describe(path, args))
 }
 
 /// Reads a file and, unless JSON is wanted, prints what it is. False when its own header is damaged.
@@ -26,7 +26,7 @@ fn describe(path: &Path, args: &Info) -> Result<(FileInfo, bool)> {
         screen::print(|out| write_info_text(&input.name(), &opened, screen::style(), out))?;
     }
     let damaged = opened.layers().first().is_some_and(Layer::is_damaged);
-    Ok((FileInfo::new(&input.name(), &opened), !damaged))
+    Ok((FileInfo::new(&input.name(), Ok(&opened)), !damaged))
 }
 
 /// The names of the layers down to this one, as --field takes them; the file's own name only where there is no other.

@@ -9,7 +9,7 @@ use crate::message;
 use crate::output::Output;
 use anyhow::{Context, Result, bail};
 use clap::error::ErrorKind;
-use kimage::assemble::{Assembled, FitLayout, FitOptions, Signing, add_public_key, is_tree_blob, sign_fit};
+use kimage::assemble::{Assembled, FitOptions, Signing, add_public_key, is_tree_blob, sign_fit};
 use kimage::finding::Severity;
 use kimage::sign::Signer as Signs;
 use std::path::Path;
@@ -115,7 +115,8 @@ pub(crate) fn sign(args: &Sign) -> Result<()> {
         let keys = Keys::new(&args.signer)?;
         let attached = Attached::<Choices>::open(folder, &input, &keys)?;
         let Choices { layout, time, comment, algo, .. } = &attached.manifest.options;
-        let layout = FitLayout::from_release(layout).with_context(|| format!("the manifest's layout {layout}"))?;
+        let layout =
+            layout.parse().map_err(|wanted| anyhow::anyhow!("the manifest's layout is {layout:?}: {wanted}"))?;
         let external = attached.manifest.options.external();
         return args.signer.with_signer("sign", output, Some(&attached), |signing| {
             let signing = signing.map(|it| Signing { comment: comment.as_deref(), algo: algo.as_deref(), ..it });

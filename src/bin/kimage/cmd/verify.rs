@@ -31,9 +31,13 @@ pub(crate) fn verify(args: &Verify) -> Result<()> {
     });
     let trust = trust(args)?;
     let trust = trust.as_ref();
-    each("verify", &args.files, args.json, FileVerification::failed, |path| {
-        one(path, args, &limits, (hold.as_ref(), trust))
-    })
+    each(
+        "verify",
+        &args.files,
+        args.json,
+        |name, error| FileVerification::new(name, Err(error)),
+        |path| one(path, args, &limits, (hold.as_ref(), trust)),
+    )
 }
 
 /// The keys that a FIT is held to, or what an EFI program is.
@@ -102,5 +106,5 @@ fn one(
     if !args.json {
         screen::print(|out| write_verify_text(&input.name(), &opened, &verified, screen::style(), out))?;
     }
-    Ok((FileVerification::new(&input.name(), &opened, &verified), verified.is_good()))
+    Ok((FileVerification::new(&input.name(), Ok((&opened, &verified))), verified.is_good()))
 }

@@ -61,8 +61,7 @@ fn call(name: &str, layout: Option<FitLayout>, arguments: Vec<OsString>) -> Resu
     let named = std::env::var(LAYOUT).ok().filter(|text| !text.is_empty());
     let layout = match (layout, named) {
         (Some(layout), _) => layout,
-        (None, Some(text)) => FitLayout::from_release(&text)
-            .with_context(|| format!("{LAYOUT} is {text:?}, wanted {}", FitLayout::KNOWN))?,
+        (None, Some(text)) => text.parse().map_err(|wanted| anyhow::anyhow!("{LAYOUT} is {text:?}, {wanted}"))?,
         (None, None) => FitLayout::default(),
     };
     let Some((name, tool)) = TOOLS.iter().find(|(known, _)| *known == name) else {
