@@ -223,12 +223,16 @@ impl<'a> BootElf<'a> {
             }
         };
         let found = slice(self.elf, 0, self.image.start).unwrap_or_default();
-        let mut head: Vec<Range<u64>> =
-            wanted.patches.iter().map(|patch| patch.offset..patch.offset + 4).chain([0..HEADERS]).collect();
+        let mut head: Vec<Range<u64>> = wanted
+            .patches
+            .iter()
+            .map(|patch| patch.offset..patch.offset + 4)
+            .chain(std::iter::once(0..HEADERS))
+            .collect();
         head.extend(multiboot_headers(&wanted.bytes).into_iter().flatten());
         let differs = |in_code: bool| {
             let pairs = (0_u64..).zip(found.iter().zip(&wanted.bytes));
-            let mut parts = pairs.filter(|(at, _)| !head.iter().any(|part| part.contains(at)) == in_code);
+            let mut parts = pairs.filter(|(at, _)| head.iter().any(|part| part.contains(at)) != in_code);
             parts.find(|(_, (found, wanted))| found != wanted).map(|(at, _)| at)
         };
         let code = differs(true).or((found.len() != wanted.bytes.len()).then_some(HEADERS));

@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::format::fdt::{Dtb, NodeRef, PropertyRef};
 use crate::format::fit::Fit;
 use crate::format::uimage::{ARCH, COMPRESSION, HEADER_LEN, Header, Names, OS, TYPE, UImage, is_listed, kind};
+use std::ops::Range;
 
 /// How an image is listed. Its texts come from the image, byte for byte: what goes to a terminal must not go there as it is.
 #[derive(Clone, Copy)]
@@ -230,15 +231,15 @@ pub fn last_signature(fit: &[u8]) -> Option<(String, String, bool)> {
     Some((last.path(), text("key-name-hint").unwrap_or_default(), is_ecdsa))
 }
 
-/// Where a property of a device tree stands: the name of its node, its length, and the file offset of its value.
+/// Where a property of a device tree stands: the name of its node, and the file offsets of its value.
 ///
 /// # Errors
 /// [`Error::Input`] when it is no device tree; `None` inside: there is no such node, or property.
-pub fn property_at(dtb: &[u8], node: &str, property: &str) -> Result<Option<(String, Option<(u64, u64)>)>> {
+pub fn property_at(dtb: &[u8], node: &str, property: &str) -> Result<Option<(String, Option<Range<u64>>)>> {
     let fail = |error: FieldError| Error::input("FIT", error);
     let tree = Dtb::parse_at(dtb, 0).and_then(|dtb| dtb.tree()).map_err(fail)?;
     let found = tree.find(node).map(|node| {
-        let value = node.property(property).map(|it| (len64(it.value), it.at.0));
+        let value = node.property(property).map(|it| it.at.0..it.at.0 + len64(it.value));
         (node.name().to_owned(), value)
     });
     Ok(found)

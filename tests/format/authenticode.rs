@@ -311,7 +311,9 @@ fn what_others_sign() {
     let (key, certificate) = (keys.join("db.key"), keys.join("db.pem"));
     let dir = tempdir();
     let to = dir.path().join("signed");
-    let mut peers: Vec<(&str, Box<dyn Fn(&Path) -> Command>)> = Vec::new();
+    /// What signs the file of that name.
+    type Peer = Box<dyn Fn(&Path) -> Command>;
+    let mut peers: Vec<(&str, Peer)> = Vec::new();
     if let Some(program) = tool("sbsign", "sbsigntool") {
         let (key, certificate, to) = (key.clone(), certificate.clone(), to.clone());
         peers.push((

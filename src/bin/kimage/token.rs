@@ -147,11 +147,15 @@ impl Tokens {
         let (mut found, mut others) = (Vec::new(), Vec::new());
         for slot in module.get_slots_with_token().map_err(failed)? {
             match module.get_token_info(slot) {
-                Ok(info) if uri.is_of(&info, slot.id()) && info.token_initialized() => found.push((slot, info)),
+                // SoftHSM has an empty one for the next to be made.
+                Ok(info) if !info.token_initialized() => {}
+                Ok(info) if uri.is_of(&info, slot.id()) => found.push((slot, info)),
                 Ok(info) => others.push(format!("{:?}", info.label())),
                 Err(cause) => others.push(cause.to_string()),
             }
         }
+        // A module may give them in any order.
+        others.sort();
         let [(slot, info)] = &*found else {
             let there = if others.is_empty() { "none".to_owned() } else { others.join(", ") };
             return match found.len() {

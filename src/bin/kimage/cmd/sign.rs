@@ -103,7 +103,7 @@ pub(crate) fn sign(args: &Sign) -> Result<()> {
     if !is_tree_blob(&input) {
         let name = input.name();
         bail!(
-            "{name}: this is no FIT; an EFI program is signed with --key FILE and --cert FILE, the key's certificate"
+            "{name}: this is no FIT; give a file that is one, or with --cert FILE, the key's certificate, an EFI program"
         );
     }
     let output = args.output.as_deref().unwrap_or(&args.file);

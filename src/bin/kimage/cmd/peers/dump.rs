@@ -116,13 +116,14 @@ pub(super) fn fit_info(called: &Called<'_>, arguments: Vec<OsString>) -> Result<
             print(format!("{node_text} not found.").as_bytes())?;
             Ok(1)
         }
-        Some((_, Some((0, _)))) => {
+        Some((_, Some(value))) if value.is_empty() => {
             print(format!("len == 0 {property_text}\n").as_bytes())?;
             Ok(1)
         }
         // fit_info prints the length -1, and its own memory's distance.
         Some((_, None)) => Ok(called.refuse(&format!("{node_text} has no property {property_text}"))),
-        Some((name, Some((len, at)))) => {
+        Some((name, Some(value))) => {
+            let (len, at) = (value.end - value.start, value.start);
             print(format!("NAME: {name}\nLEN: {len}\nOFF: {at}\n").as_bytes())?;
             Ok(0)
         }
