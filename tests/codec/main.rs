@@ -10,4 +10,5 @@ mod support;
 // The file of the boot stub that its xz decoder expects at the root of a crate.
 #[path = "../../src/bootstub/src/codec/crc32.rs"]
 #[allow(unsafe_code, unreachable_pub, clippy::incompatible_msrv, reason = "the stub's own file")]
+#[allow(clippy::deref_addrof, clippy::missing_transmute_annotations, reason = "the stub's own file")]
 mod crc32;

@@ -1,6 +1,7 @@
 //! The zstd decoder of the boot stub, on the host: it unpacks what libzstd packs, and stops at damage.
 
 #![allow(unsafe_code, unreachable_pub, clippy::incompatible_msrv, reason = "the stub's own files")]
+#![allow(clippy::precedence, clippy::while_immutable_condition, reason = "the stub's own files")]
 
 #[path = "../../src/bootstub/src/codec/zstd.rs"]
 mod codec;

@@ -18,11 +18,15 @@ NUMBER is that of the file in the image, from 0. This is kimage: docs/peers.md s
 
 pub(super) fn dumpimage(called: &Called<'_>, arguments: Vec<OsString>) -> Result<u8> {
     let is_bare = arguments.is_empty();
+    // dumpimage ends well whatever it is asked.
+    let unclear = |what: &str| {
+        called.usage(what, DUMP_USAGE);
+        Ok(0)
+    };
     let given = match getopt::parse(arguments, "hlo:T:p:V", &[]) {
         Ok(given) if !is_bare => given,
-        // dumpimage ends well whatever it is asked.
-        Ok(_) => return Ok(called.usage("the image is missing", DUMP_USAGE).min(0)),
-        Err(what) => return Ok(called.usage(&what, DUMP_USAGE).min(0)),
+        Ok(_) => return unclear("the image is missing"),
+        Err(what) => return unclear(&what),
     };
     let (mut list, mut output, mut of, mut number) = (false, None, None, 0);
     for (letter, value) in given.options {
@@ -43,14 +47,11 @@ pub(super) fn dumpimage(called: &Called<'_>, arguments: Vec<OsString>) -> Result
                 print(format!("{} version {}\n", called.name, called.layout).as_bytes())?;
                 return Ok(0);
             }
-            _ => {
-                called.usage("what it does", DUMP_USAGE);
-                return Ok(0);
-            }
+            _ => return unclear("what it does"),
         }
     }
     if list && output.is_some() {
-        return Ok(called.usage("-l does not go with -o", DUMP_USAGE).min(0));
+        return unclear("-l does not go with -o");
     }
     let Some(image) = given.operands.first() else { return Ok(called.refuse("the image is missing")) };
     if list {

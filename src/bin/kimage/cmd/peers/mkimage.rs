@@ -342,7 +342,7 @@ fn legacy(called: &Called<'_>, asked: &Asked) -> Result<u8> {
         ..UImageRequest::default()
     };
     let assembled = uimage(&request, &bytes, &[])?;
-    if assembled.findings.iter().any(|finding| REFUSED.contains(&&*finding.rule)) {
+    if assembled.findings.iter().any(|finding| REFUSED.contains(&finding.rule)) {
         assembled.findings.iter().for_each(message::finding);
         return Ok(1);
     }
