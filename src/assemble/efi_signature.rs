@@ -202,19 +202,13 @@ fn put_together<'a>(
     header.narrow("CertificateTable.VirtualAddress", entry, start).map_err(fail)?;
     header.narrow("CertificateTable.Size", entry + 4, size).map_err(fail)?;
     let at = pe.place("CheckSum");
-    header.u32("CheckSum", at, 0).map_err(fail)?;
-    let (bytes, mut patches) = header.finish();
     let zeros = [0; 8];
     let zeros = zeros.get(..usize::try_from(padding).unwrap_or(0)).unwrap_or_default();
-    let mut parts: Vec<&[u8]> = vec![&bytes, rest, zeros];
+    let mut parts = vec![header.bytes(), rest, zeros];
     parts.extend(entries.iter().map(|one| &**one));
     let sum = if has_sum { checksum(&parts, at) } else { 0 };
-    let mut header = FieldWriter::new(bytes);
     header.narrow("CheckSum", at, sum).map_err(fail)?;
-    let (bytes, _) = header.finish();
-    if let Some(patch) = patches.last_mut() {
-        patch.new = sum;
-    }
+    let (bytes, patches) = header.finish();
     let mut out = Reserver::new();
     out.bytes(bytes)?;
     out.bytes(rest)?;

@@ -95,6 +95,11 @@ impl FieldWriter {
         FieldWriter { bytes, patches: Vec::new() }
     }
 
+    /// The header as it is now.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// The header, and every field written, in the order of writing.
     pub(crate) fn finish(self) -> (Vec<u8>, Vec<Patch>) {
         (self.bytes, self.patches)

@@ -4,7 +4,7 @@
 //! tools/fit_image.c and tools/fit_common.c.
 
 use crate::assemble::FitLayout;
-use crate::bytes::{FieldError, len64, slice_at, until_zero};
+use crate::bytes::{FieldError, hex, len64, slice_at, until_zero};
 use crate::error::{Error, Result};
 use crate::format::fdt::{Dtb, NodeRef, PropertyRef};
 use crate::format::fit::Fit;
@@ -303,10 +303,6 @@ fn address(node: NodeRef<'_, '_>, name: &str) -> Option<u64> {
 
 fn shown(address: Option<u64>) -> String {
     address.map_or_else(|| "unavailable".to_owned(), |address| format!("0x{address:08x}"))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[derive(Debug, Default)]

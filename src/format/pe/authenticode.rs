@@ -124,7 +124,7 @@ impl<'a> Pe<'a> {
             ranges.iter().filter(|range| !range.is_empty()).all(|range| {
                 let skipped = end..range.start;
                 end = range.end;
-                skipped.is_empty() && skipped.start == skipped.end || gaps.contains(&skipped)
+                skipped.start == skipped.end || gaps.contains(&skipped)
             })
         })
     }

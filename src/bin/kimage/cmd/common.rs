@@ -70,6 +70,16 @@ pub(super) fn only_with_folder(folder: &FolderOptions, compresses: bool) {
     }
 }
 
+/// Says what is wrong with an image that is made all the same.
+pub(crate) fn warn(building: &Building, assembled: &Assembled<'_>) {
+    let findings = assembled.findings.iter().filter(|finding| finding.severity > Severity::Note);
+    for finding in findings.filter(|_| !building.quiet) {
+        // What a peer passes over is no error.
+        let severity = if building.terse { Severity::Warning } else { finding.severity };
+        message::finding(&Finding { severity, ..finding.clone() });
+    }
+}
+
 pub(crate) fn finish(command: &'static str, path: &Path, building: &Building, assembled: &Assembled<'_>) -> Result<()> {
     let output = Output { path, sync: building.sync, is_text: false };
     if output.is_stdout() && building.json && !building.plan {
@@ -89,11 +99,7 @@ pub(crate) fn finish(command: &'static str, path: &Path, building: &Building, as
     } else if building.json {
         screen::print(|out| write_json(command, &report, out))?;
     } else if !building.quiet {
-        for finding in assembled.findings.iter().filter(|finding| finding.severity > Severity::Note) {
-            // What a peer passes over is no error.
-            let severity = if building.terse { Severity::Warning } else { finding.severity };
-            message::finding(&Finding { severity, ..finding.clone() });
-        }
+        warn(building, assembled);
         if building.terse {
             return Ok(());
         }

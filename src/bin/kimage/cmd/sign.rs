@@ -1,6 +1,6 @@
 //! `sign` and `pubkey`; keys for `fit`.
 
-use super::common::{finish, source_date_epoch};
+use super::common::{finish, source_date_epoch, warn};
 use super::deferred::{self, Attached, Deferred, FitOptions as Choices};
 use crate::args::{Building, Pubkey, Required, Sign, Signer};
 use crate::input::Input;
@@ -10,7 +10,6 @@ use crate::output::Output;
 use anyhow::{Context, Result, bail};
 use clap::error::ErrorKind;
 use kimage::assemble::{Assembled, FitOptions, Signing, add_public_key, is_tree_blob, sign_fit};
-use kimage::finding::Severity;
 use kimage::sign::Signer as Signs;
 use std::path::Path;
 
@@ -145,11 +144,7 @@ pub(crate) fn sign(args: &Sign) -> Result<()> {
         require_images: false,
     };
     let assembled = again(&FitOptions { signing: Some(signing), ..options })?;
-    if !args.building.quiet {
-        for finding in assembled.findings.iter().filter(|finding| finding.severity > Severity::Note) {
-            message::finding(finding);
-        }
-    }
+    warn(&args.building, &assembled);
     let choices = Choices {
         layout: layout.to_string(),
         time,

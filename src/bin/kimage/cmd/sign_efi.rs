@@ -1,6 +1,6 @@
 //! `sign` of EFI programs.
 
-use super::common::finish;
+use super::common::{finish, warn};
 use super::deferred::{self, Attached, Deferred};
 use crate::args::{EfiHash, Key, Sign};
 use crate::input::Input;
@@ -9,7 +9,6 @@ use crate::message;
 use anyhow::{Context, Result};
 use clap::error::ErrorKind;
 use kimage::assemble::{Algorithm, Assembled, EfiSigning, sign_efi, unsign_efi};
-use kimage::finding::Severity;
 use kimage::sign::Signer;
 use serde::{Deserialize, Serialize};
 
@@ -76,11 +75,7 @@ pub(crate) fn sign(args: &Sign) -> Result<()> {
     if let Some(folder) = &args.prepare {
         let later = Deferred::default();
         let assembled = signed(&later)?;
-        if !args.building.quiet {
-            for finding in assembled.findings.iter().filter(|finding| finding.severity > Severity::Note) {
-                message::finding(finding);
-            }
-        }
+        warn(&args.building, &assembled);
         return deferred::prepare(folder, &input, choices, &later.requests.into_inner());
     }
     let mut options = args.signer.clone();
