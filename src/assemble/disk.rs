@@ -380,12 +380,12 @@ impl<'a> Contents<'a> {
     fn plan(mut self, request: &DiskRequest<'_>) -> Result<Plan<'a>> {
         let tree = Tree::of(self.files.iter().map(|file| &*file.path))?;
         let kind = request.kind;
-        let size = request.size.map(|size| size / SECTOR);
         let behind = if kind == DiskKind::Gpt { ALIGNMENT + gpt::TABLE + LOADER_AT } else { 0 };
-        let shape = match (kind, size) {
+        let shape = match (kind, request.size) {
             (DiskKind::Floppy144, _) => Shape::FLOPPY,
             (DiskKind::Esp | DiskKind::Gpt, Some(size)) => {
-                Shape::of_size(size.saturating_sub(behind), &self.files, &tree).map_err(|error| error.around(behind))?
+                let inside = (size / SECTOR).saturating_sub(behind);
+                Shape::of_size(inside, &self.files, &tree).map_err(|error| error.around(behind, size))?
             }
             (DiskKind::Esp | DiskKind::Gpt, None) => Shape::for_files(&self.files, &tree, FREE)?,
             _ => Shape::for_files(&self.files, &tree, 0)?,
@@ -413,7 +413,9 @@ impl<'a> Contents<'a> {
             last: (first + shape.total).next_multiple_of(unit) - 1,
         };
         if kind == DiskKind::Gpt {
-            let sectors = size.unwrap_or((ALIGNMENT + shape.total).next_multiple_of(unit) + gpt::TABLE);
+            let sectors = request
+                .size
+                .map_or((ALIGNMENT + shape.total).next_multiple_of(unit) + gpt::TABLE, |size| size / SECTOR);
             self.place(&layout, ALIGNMENT * SECTOR);
             let (boot, loader) = self.boot_code(LOADER_AT);
             let mut partitions = vec![esp(ALIGNMENT)];

@@ -203,6 +203,7 @@ fn refused() {
     for (options, words) in [
         (&[tiny, "--kind", "floppy144", "--initrd", large][..], &["need 2", "has 1457664", "with xz"][..]),
         (&[tiny, "--kind", "esp", "--size", "1K"], &["a disk of 1024 bytes is too small", "--size"]),
+        (&[tiny, "--kind", "gpt", "--size", "1K"], &["a disk of 1024 bytes is too small", "--size"]),
         (&[arm64, "--kind", "esp", "--cmdline", "quiet"], &["without command line and RAM disk", "--loader"]),
         (&[arm64, "--kind", "floppy144"], &["a BIOS starts x86 kernels alone"]),
         (&[tiny, tiny, "--kind", "gpt"], &["there is another for this CPU", "--loader"]),

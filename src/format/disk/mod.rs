@@ -107,16 +107,10 @@ pub enum Error {
 }
 
 impl Error {
-    /// The same of a disk that has so many sectors around its file system.
-    pub(crate) fn around(self, sectors: u64) -> Error {
+    /// The same of a disk of `have` bytes that has so many sectors around its file system.
+    pub(crate) fn around(self, sectors: u64, have: u64) -> Error {
         match self {
-            Error::Small { need, have } => {
-                let more = sectors * SECTOR;
-                Error::Small {
-                    need: need.saturating_add(more),
-                    have: if have > 0 { have.saturating_add(more) } else { have },
-                }
-            }
+            Error::Small { need, .. } => Error::Small { need: need.saturating_add(sectors * SECTOR), have },
             other => other,
         }
     }
