@@ -2,7 +2,7 @@
 
 use super::super::raw::{
     PT_TLS, SHF_GROUP, SHF_INFO_LINK, SHF_TLS, SHT_DYNSYM, SHT_FINI_ARRAY, SHT_GROUP, SHT_INIT_ARRAY, SHT_LOOS,
-    SHT_NOTE, SHT_NULL, SHT_PREINIT_ARRAY, SHT_REL, SHT_RELA, SHT_STRTAB, SHT_SYMTAB, SHT_SYMTAB_SHNDX,
+    SHT_NULL, SHT_PREINIT_ARRAY, SHT_REL, SHT_RELA, SHT_STRTAB, SHT_SYMTAB, SHT_SYMTAB_SHNDX,
 };
 use super::super::{Elf, Kind, PT_LOAD, Result, SHF_ALLOC, Section, Segment};
 use super::StripOptions;
@@ -38,9 +38,6 @@ pub(super) fn sections<'a>(elf: &Elf<'a>, options: &StripOptions, groups: &[Grou
         }
         if elf.kind() == Kind::Relocatable {
             check_object_section(&section)?;
-            if options.unneeded {
-                check_attributes(elf, old, &section)?;
-            }
         }
         if let Some(place) = places.get_mut(old) {
             *place = Some(kept.len());
@@ -79,18 +76,6 @@ fn check_object_section(section: &Section<'_>) -> Result<()> {
         return Ok(());
     };
     Err(cannot(format!("section {} {why}", section.name()), "use objcopy for this file"))
-}
-
-/// Of build attributes, `strip --strip-unneeded` puts several notes together, but for those that relocations fill in
-/// (binutils/objcopy.c, `merge_gnu_build_notes`), as in all that a compiler wrote.
-fn check_attributes(elf: &Elf<'_>, old: usize, section: &Section<'_>) -> Result<()> {
-    let is_about = |relocs: &Section<'_>| relocs.size > 0 && usize::try_from(relocs.info) == Ok(old);
-    let mut relocs = elf.sections().iter().filter(|section| matches!(section.kind, SHT_REL | SHT_RELA));
-    if section.kind != SHT_NOTE || !section.name.starts_with(b".gnu.build.attributes") || relocs.any(is_about) {
-        return Ok(());
-    }
-    let why = format!("section {} has build attributes without relocations, which strip would merge", section.name());
-    Err(cannot(why, "use strip for this file, or leave out debug sections alone (`request.debug_only`)"))
 }
 
 /// The sections in the order in which BFD makes them its own, and objcopy writes them: that of the table, but a string

@@ -4,7 +4,8 @@
 //! What comes out is what GNU objcopy 2.40 writes, byte for byte. The rules were found by comparing its outputs, and
 //! are told where they are followed: [`keep`] which sections stay, [`segments`] which section is loaded by which
 //! program header, [`place`] what goes where in the file, [`headers`] what the headers say, [`symbols`] which of them
-//! stay; [`model`] is what they work on; [`groups`] and [`archive`] are of object files alone. An input for which one of the rules is not known is refused.
+//! stay; [`model`] is what they work on; [`groups`] and [`archive`] are of object files alone, [`notes`] of build attributes, [`mips64`] of that CPU's
+//! relocations. An input for which one of the rules is not known is refused.
 //!
 //! Contents are borrowed from the input: a debug section is never looked at.
 
@@ -12,7 +13,9 @@ mod archive;
 mod groups;
 mod headers;
 mod keep;
+mod mips64;
 mod model;
+mod notes;
 mod place;
 mod segments;
 mod symbols;
@@ -100,6 +103,7 @@ pub fn strip<'a>(elf: &Elf<'a>, options: &StripOptions) -> Result<Plan<'a>> {
     }
     let groups = groups(elf)?;
     let mut kept = keep::sections(elf, options, &groups)?;
+    let mut made = if options.unneeded { notes::merge(elf, &mut kept)? } else { Vec::new() };
     let mut maps = segments::maps(elf, &kept)?;
     let header_end = headers_end(elf, maps.len());
     let relocs = if options.debug_only { symbols::reloc_sections(elf, &kept)? } else { Vec::new() };
@@ -111,7 +115,7 @@ pub fn strip<'a>(elf: &Elf<'a>, options: &StripOptions) -> Result<Plan<'a>> {
         kept.relocs = relocs.iter().find(|(_, target)| *target == kept.old).map(|(relocs, _)| *relocs);
         next = next.saturating_add(u32::from(kept.relocs.is_some()));
     }
-    let made = groups::contents(elf, &groups, &mut kept)?;
+    made.extend(groups::contents(elf, &groups, &mut kept)?);
     let end = match is_object {
         true => place::in_order(header_end, &mut kept)?,
         false => place::assign(elf, header_end, &mut kept, &mut maps)?,

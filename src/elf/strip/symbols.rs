@@ -12,6 +12,7 @@ use super::super::strings::StringTable;
 use super::super::symbols::{RawSymbol, SymbolTable};
 use super::super::{Elf, Error, Kind, Result, Section};
 use super::groups::Group;
+use super::mips64;
 use super::model::{Sections, cannot, finish, has_relocs};
 use crate::arch::Arch;
 use crate::bytes::Endian;
@@ -260,8 +261,7 @@ struct Entry {
 /// Every relocation of a section: `r_offset` and `r_info` of a word each, and an addend (gABI, "Relocation"). 64-bit MIPS has
 /// the symbol in the first four bytes of `r_info`, whatever the byte order, and then a second symbol and three types.
 fn entries<'e>(elf: &'e Elf<'_>, section: &'e Section<'_>) -> Result<impl Iterator<Item = Result<Entry>> + 'e> {
-    let word = usize::try_from(elf.encoder().address_size()).unwrap_or(8);
-    let size = if section.kind == SHT_RELA { 3 * word } else { 2 * word };
+    let (word, size) = (word(elf), reloc_size(elf, section));
     let bytes = elf.contents(section)?;
     let odd =
         |why: &str| cannot(format!("{why} in {}", section.name()), "strip it wholly, or use objcopy for this file");
@@ -272,9 +272,9 @@ fn entries<'e>(elf: &'e Elf<'_>, section: &'e Section<'_>) -> Result<impl Iterat
     let symbol_is_low = is_mips64 && elf.endian() == Endian::Little;
     Ok(bytes.chunks_exact(size).enumerate().map(move |(index, entry)| {
         let info = entry.get(word..2 * word).unwrap_or_default();
-        // Its second symbol.
-        if is_mips64 && info.get(4) != Some(&0) {
-            return Err(odd("there is a relocation with two symbols"));
+        let symbols = if is_mips64 { mips64::symbols(info) } else { 1 };
+        if symbols > 1 && info.get(4) != Some(&0) {
+            return Err(odd("there is a relocation with two symbols, of which strip itself loses the second"));
         }
         let value = integer(info, elf.endian());
         let (shift, kept) = match (elf.is_64(), symbol_is_low) {
@@ -282,10 +282,20 @@ fn entries<'e>(elf: &'e Elf<'_>, section: &'e Section<'_>) -> Result<impl Iterat
             (true, false) => (32, u64::from(u32::MAX)),
             (true, true) => (0, !u64::from(u32::MAX)),
         };
-        let symbol = u32::try_from((value & !kept) >> shift).unwrap_or(u32::MAX);
+        let symbol = if symbols == 0 { 0 } else { u32::try_from((value & !kept) >> shift).unwrap_or(u32::MAX) };
         let start = index * size + word;
         Ok(Entry { symbol, info: start..start + word, rest: value & kept, shift })
     }))
+}
+
+/// Bytes of a word.
+fn word(elf: &Elf<'_>) -> usize {
+    usize::try_from(elf.encoder().address_size()).unwrap_or(8)
+}
+
+/// Bytes of each relocation.
+fn reloc_size(elf: &Elf<'_>, section: &Section<'_>) -> usize {
+    if section.kind == SHT_RELA { 3 * word(elf) } else { 2 * word(elf) }
 }
 
 fn integer(bytes: &[u8], endian: Endian) -> u64 {
@@ -311,6 +321,9 @@ fn renumber(elf: &Elf<'_>, section: &Section<'_>, new_index: &[u32]) -> Result<V
         if let (Some(slot), Some(bytes)) = (out.get_mut(info), wide) {
             slot.copy_from_slice(bytes);
         }
+    }
+    if elf.arch() == Some(Arch::Mips64) {
+        return Ok(mips64::joined(&out, reloc_size(elf, section)));
     }
     Ok(out)
 }

@@ -204,20 +204,109 @@ fn static_libraries() {
     }
 }
 
-/// What annobin's plugin has in every object of some distributions: notes with the addresses of functions.
+/// What annobin's plugin has in every object of some distributions: notes with the addresses of functions, which relocations
+/// fill in, and what a linker made of them, of which those that say the same become one.
 #[test]
 fn build_attributes() {
+    const HEAD: &str =
+        ".globl f\nf: nop\ne:\n.section .debug_x,\"\",%progbits\n.long 5\n.section .gnu.build.attributes,\"\",%note\n";
+    let note = |name: &str, kind: u32, place: &str| {
+        let len = name.len() - 3 * name.matches('\\').count() + 1;
+        let size = place.split([',', ' ']).count() - 1;
+        let size = if place.starts_with(".8byte") { 8 * size } else { 4 * size };
+        format!(".long {len},{size},{kind}\n.asciz \"{name}\"\n.balign 4\n{place}\n")
+    };
+    const NAMES: [&str; 8] =
+        ["GA*FORTIFY", "GA+stack", "GA!\\007", "GA*\\007\\002", "GA*\\007\\003", "GA$\\005gcc", "GA", "GA*\\301x"];
+    let counts = if support::full() { 60 } else { 6 };
+    for (index, cpu) in CPUS.iter().enumerate().filter(|(index, _)| support::full() || index % 5 == 3) {
+        let dir = tempdir();
+        let (Some(strip), word) = (cross(cpu.prefix, "strip"), if cpu.is_64 { ".8byte" } else { ".4byte" }) else {
+            break;
+        };
+        let mut random = Random(7 + index as u64);
+        for case in 0..counts {
+            let mut source = HEAD.to_owned();
+            let place = if case == 0 { format!("{word} f,e") } else { format!("{word} 1,9") };
+            if case != 1 {
+                source.push_str(&note("GA$\\0013a1", 0x100, &place));
+            }
+            for _ in 0..random.below(60) {
+                let start = 16 + 8 * random.below(20);
+                let place = match random.below(8) {
+                    0..=3 => String::new(),
+                    4 => format!("{word} {start}"),
+                    _ => format!("{word} {start},{}", start + 8 * random.below(9)),
+                };
+                source.push_str(&note(random.one(&NAMES), 0x100 + random.below(2) as u32, &place));
+            }
+            let Some(object) = cpu.assemble(dir.path(), "a", &source) else { break };
+            assert_eq!(agree(&strip, dir.path(), &object), 0, "{} {case}", cpu.emulation);
+        }
+    }
+    // Older versions stay as they are; what strip takes for damage is refused.
     let (Some(gas), Some(strip)) = (tool("as", "binutils"), tool("strip", "binutils")) else { return };
     let dir = tempdir();
-    let note = |name: &str, place: &str| format!(".long 8,16,0x100\n.ascii \"{name}\"\n.quad {place}\n");
-    let head = ".globl f\nf: nop\ne:\n.section .debug_x,\"\"\n.long f\n.section .gnu.build.attributes,\"\",%note\n";
-    for (index, (place, refused)) in [("f,e", 0), ("1,9", 1)].into_iter().enumerate() {
-        let names = ["GA$\\0013p1\\000", "GA$\\0013p1\\000", "GA*\\0013p2\\000"].map(|name| note(name, place)).concat();
-        let input = put(dir.path(), "a.s", format!("{head}{names}").as_bytes());
-        let object = dir.path().join(format!("{index}.o"));
+    let range = ".8byte 1,9";
+    for (notes, refused) in [
+        ([note("GA$\\0012a1", 0x100, range), note("GA$\\0012a1", 0x100, range)].concat(), 0),
+        ([note("GA$\\0012a1", 0x100, range), note("GA$\\0013a1", 0x100, range)].concat(), 1),
+        (note("GA$\\0014a1", 0x100, range), 1),
+        (note("GA+x", 0x102, range), 1),
+        (note("GA+x", 0x100, ".8byte 1,2,3"), 1),
+        (note("GA+x", 0x100, range) + ".long 7\n", 1),
+        (".long 4,16,0x100\n.ascii \"GA+x\"\n.quad 1,9\n".to_owned(), 1),
+    ] {
+        let input = put(dir.path(), "a.s", format!("{HEAD}{notes}").as_bytes());
+        let object = dir.path().join("a.o");
         run_ok(Command::new(&gas).arg(input).arg("-o").arg(&object));
-        // Of both ways to strip, one merges notes without relocations.
-        assert_eq!(agree(&strip, dir.path(), &object), refused, "{place}");
+        assert_eq!(agree(&strip, dir.path(), &object), refused, "{notes}");
+    }
+    // A linked program's, too.
+    let Some(ld) = tool("ld", "binutils") else { return };
+    let two = [note("GA$\\0013a1", 0x100, range), note("GA$\\0013a1", 0x100, range)].concat();
+    let input = put(dir.path(), "a.s", format!("{HEAD}{two}").as_bytes());
+    let (object, program) = (dir.path().join("a.o"), dir.path().join("a"));
+    run_ok(Command::new(&gas).arg(input).arg("-o").arg(&object));
+    run_ok(Command::new(&ld).args(["-e", "f"]).arg(&object).arg("-o").arg(&program));
+    assert_eq!(agree(&strip, dir.path(), &program), 0);
+}
+
+/// Relocations of 64-bit MIPS with every kind of three operations: strip joins them anew.
+#[test]
+fn three_operations_in_a_relocation() {
+    let dir = tempdir();
+    for cpu in CPUS.iter().filter(|cpu| ["elf64btsmip", "elf64ltsmip"].contains(&cpu.emulation)) {
+        let Some(strip) = cross(cpu.prefix, "strip") else { return };
+        let source = format!(".data\n{}x: .quad x\n", ".quad f\n.quad f+8\n".repeat(4));
+        let Some(object) = cpu.assemble(dir.path(), "a", &source) else { return };
+        let good = read(&object);
+        let elf = kimage::elf::Elf::parse(&good).unwrap();
+        let section = elf.sections().iter().find(|section| section.name == b".rela.data").unwrap();
+        let (start, count) = (section.offset as usize, section.size as usize / 24);
+        let mut random = Random(3);
+        let mut make = |special: u8, file: &Path| {
+            let mut bytes = good.clone();
+            for at in (0..count).map(|index| start + 24 * index) {
+                // Some at the same place as the one before.
+                if at > start && random.below(2) == 0 {
+                    bytes.copy_within(at - 24..at - 16, at);
+                }
+                bytes[at + 12] = special;
+                let kinds = [0; 3].map(|_| [0, 0, 0, 2, 7, 8, 18, 24, 25, 26, 27][random.below(11)]);
+                bytes[at + 13..at + 16].copy_from_slice(&if special == 0 { kinds } else { [0, 0, kinds[0]] });
+            }
+            fs::write(file, bytes).unwrap();
+        };
+        for special in [0, 0, 0, 0, 0, 0, 1] {
+            make(special, &object);
+            assert_eq!(agree(&strip, dir.path(), &object), 0, "{} {special}", cpu.emulation);
+        }
+        let mut bytes = good.clone();
+        bytes[start + 12..start + 16].copy_from_slice(&[1, 0, 24, 7]);
+        fs::write(&object, bytes).unwrap();
+        let output = run(kimage().args(["strip", "--strip-debug"]).arg(&object));
+        assert!(stderr(&output).contains("of which strip itself loses the second"), "{}", stderr(&output));
     }
 }
 
@@ -236,13 +325,13 @@ fn what_is_refused() {
     run_ok(Command::new(&ar).arg("rcsT").arg(&thin).arg(&plain));
     let text = dir.path().join("text.a");
     run_ok(Command::new(&ar).arg("rcs").arg(&text).arg(put(dir.path(), "readme.txt", b"no object\n")));
-    let notes = ".section .gnu.build.attributes,\"\",%note\n.long 4,0,0x100\n.asciz \"GA$\"\n";
+    let notes = ".section .gnu.build.attributes,\"\",%note\n.long 4,0,0x102\n.asciz \"GA$\"\n";
     for (file, mode, words) in [
         (&plain, None, "without its symbols and relocations"),
         (&plain, Some("--smallest"), "without its symbols and relocations"),
         (&thin, Some("--strip-debug"), "a form that strip does not write"),
         (&text, Some("--strip-debug"), "readme.txt: it is no ELF file"),
-        (&object("attributes.o", notes), Some("--strip-unneeded"), "which strip would merge"),
+        (&object("attributes.o", notes), Some("--strip-unneeded"), "a note's type or its name"),
         (&object("named.o", ".section .relocate,\"a\"\n.long 1\n"), Some("--strip-debug"), "named like relocations"),
     ] {
         let output = run(kimage().arg("strip").args(mode).arg(file));
