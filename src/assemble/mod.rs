@@ -32,6 +32,8 @@ pub use pad::{Padding, pad};
 pub use payload::{Payload, PayloadForm, payload, payload_as_is};
 pub(crate) use rules::RULES;
 pub(crate) use standalone::rewrapped;
+#[allow(unused_imports, reason = "for kimage uki")]
+pub(crate) use standalone::unified_program;
 pub use standalone::{DEFAULT_MAX_MEMORY, Firmware, StandaloneRequest, bzimage_standalone, is_for_standalone_stub};
 pub use uimage::{Derived, UImageRequest, uimage};
 pub use zboot::{ZbootRequest, zboot};

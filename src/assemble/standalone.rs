@@ -154,7 +154,30 @@ pub fn is_for_standalone_stub(vmlinux: &[u8]) -> bool {
 /// # Ok::<(), kimage::Error>(())
 /// ```
 pub fn bzimage_standalone<'a>(vmlinux: &'a [u8], request: &StandaloneRequest<'a>) -> Result<Assembled<'a>> {
-    standalone(vmlinux, None, request)
+    standalone(vmlinux, None, request, false)
+}
+
+/// The program that a unified kernel image of ours begins with: kimage's own boot stub for 64-bit firmware, and the kernel in
+/// its section `.linux`, compressed. What belongs to the kernel is put behind it as further sections, for about 90 of which the
+/// headers have room; the stub reads `.cmdline`, `.initrd`, `.ucode` and the others by [`crate::stub::sections`].
+///
+/// # Errors
+/// As [`bzimage_standalone`].
+#[allow(dead_code, reason = "for kimage uki")]
+pub(crate) fn unified_program<'a>(
+    kernel: &'a [u8],
+    codec: Codec,
+    parameters: &CodecParameters,
+    sbat: &'a [u8],
+) -> Result<Assembled<'a>> {
+    let parameters = parameters.clone();
+    let firmware = Some(Firmware::X64);
+    standalone(
+        kernel,
+        None,
+        &StandaloneRequest { codec, parameters, firmware, sbat, ..StandaloneRequest::default() },
+        true,
+    )
 }
 
 /// The same of an image in whose payload something was changed.
@@ -163,13 +186,14 @@ pub(crate) fn rewrapped<'a>(
     changed: Unpacked<'a>,
     request: &StandaloneRequest<'a>,
 ) -> Result<Assembled<'a>> {
-    standalone(image, Some(changed), request)
+    standalone(image, Some(changed), request, false)
 }
 
 fn standalone<'a>(
     vmlinux: &'a [u8],
     changed: Option<Unpacked<'a>>,
     request: &StandaloneRequest<'a>,
+    is_unified: bool,
 ) -> Result<Assembled<'a>> {
     let vmlinux = image_in(vmlinux).unwrap_or(vmlinux);
     let (payload, origin) = extract_kernel(vmlinux, changed, request.max_memory)?;
@@ -197,6 +221,7 @@ fn standalone<'a>(
         (parameters::KASLR, has_relocs && request.kaslr),
         (parameters::CMDLINE_OVERRIDES, request.cmdline_overrides),
         (parameters::FIVE_LEVELS, knows_five_levels),
+        (parameters::SECTIONS, is_unified),
     ] {
         flags |= if is_set { flag } else { 0 };
     }
@@ -234,6 +259,7 @@ fn standalone<'a>(
         mixed: mixed.as_ref(),
         sbat: Cow::Borrowed(request.sbat),
         setup_only: request.setup_only,
+        is_unified,
         max_memory: request.max_memory,
     };
     let decompressor = Decompressor::Standalone(Box::new(standalone));

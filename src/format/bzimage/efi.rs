@@ -9,7 +9,7 @@ use crate::bytes::{FieldError, FieldWriter};
 use crate::format::pe::write::{
     CODE, DISCARDABLE, INITIALIZED, NewHeader, NewSection, SECTION_ALIGNMENT, write_header as write_pe,
 };
-pub(super) use crate::format::pe::write::{FILE_ALIGNMENT, HEADER_MAX, PE_AT};
+pub(super) use crate::format::pe::write::{FILE_ALIGNMENT, HEADER_MAX, PE_AT, SECTION_ALIGNMENT as PAGE};
 use crate::format::pe::{
     MACHINE_AMD64, MACHINE_I386, SECTION_EXECUTE as EXECUTE, SECTION_READ as READ, SECTION_WRITE as WRITE,
 };
@@ -32,8 +32,8 @@ pub(super) struct EfiSizes {
     pub data_memory: u64,
     /// Code and data of the program for 32-bit firmware, for which there is a section `.compat`, too.
     pub mixed: Option<[u64; 2]>,
-    /// Payload, command line, RAM disk.
-    pub payload: u64,
+    /// Payload, command line, RAM disk: what their section is called, and its bytes without the padding.
+    pub payload: (&'static str, u64),
     /// `.sbat`, without the padding; 0 for none.
     pub sbat: u64,
     /// Where the firmware enters, from the stub's first byte.
@@ -70,7 +70,7 @@ pub(super) fn write_header(out: &mut FieldWriter, pe_at: u64, layout: &EfiSizes)
         section(".data", (layout.data_memory, layout.data), WRITE),
         code(".text32", mixed_code),
         section(".data32", (mixed_data, mixed_data), WRITE),
-        section(".payload", (layout.payload, layout.payload), 0),
+        section(layout.payload.0, (layout.payload.1, layout.payload.1.next_multiple_of(FILE_ALIGNMENT)), 0),
         section(".compat", (compat, compat), DISCARDABLE),
         section(".sbat", (layout.sbat, layout.sbat.next_multiple_of(FILE_ALIGNMENT)), 0),
     ];

@@ -94,6 +94,9 @@ pub(crate) struct Standalone<'a, 's> {
     pub sbat: Cow<'a, [u8]>,
     /// Whether to leave out what follows the setup.
     pub setup_only: bool,
+    /// Make no bzImage but the program of a unified kernel image, its kernel in the section `.linux`, with room in the headers
+    /// for what belongs to it.
+    pub is_unified: bool,
     /// Refuse an image that needs more bytes to start.
     pub max_memory: u64,
 }

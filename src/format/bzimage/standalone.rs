@@ -21,6 +21,7 @@ use crate::layout::{self, Region, RegionKind, Reserver};
 use crate::stub::builtin::{self, BootStub};
 use crate::stub::memory::{self, Sizes};
 use crate::stub::parameters::{BITS32, FIVE_LEVELS, Parameters, RELOCATABLE};
+use std::borrow::Cow;
 use std::ops::Range;
 
 /// The built-in setup, flat.
@@ -93,6 +94,10 @@ pub(super) fn plan<'a>(given: &Setup<'_>, parts: Standalone<'a, '_>, crc: bool) 
     let details = Details::Standalone { codec: parts.codec, parameters, is_64: stub.is_64 };
     let kernel_version = Some(parts.version);
     let mut reserver = Reserver::new();
+    if parts.is_unified {
+        program(&mut reserver, stub, head, parts.payload, &parts.sbat)?;
+        return Ok(Built { plan: reserver.finish(), patches: Vec::new(), kernel_version, details });
+    }
     reserver.bytes(setup)?;
     if parts.setup_only {
         reserver.region("setup", 0, RegionKind::Header);
@@ -126,6 +131,45 @@ pub(super) fn plan<'a>(given: &Setup<'_>, parts: Standalone<'a, '_>, crc: bool) 
     let sbat_end = if sbat_len == 0 { 0 } else { sbat_at.saturating_add(sbat_len) };
     let plan = reserver.finish_with(regions(&parameters, setup_len, sbat_at..sbat_end, end - tail..end));
     Ok(Built { plan, patches, kernel_version, details })
+}
+
+/// The program of a unified kernel image: a page of headers, in which there is room for some 90 sections, the stub, the kernel.
+/// In memory all stands as it does of a bzImage that firmware has loaded.
+fn program<'a>(
+    reserver: &mut Reserver<'a>,
+    stub: &BootStub,
+    head: Vec<u8>,
+    payload: Cow<'a, [u8]>,
+    sbat: &[u8],
+) -> Result<(), Error> {
+    let sizes = efi::EfiSizes {
+        is_64: stub.is_64,
+        setup: efi::PAGE,
+        code: stub.data_at,
+        data: len64(&head).saturating_sub(stub.data_at),
+        data_memory: stub.memory.saturating_sub(stub.data_at),
+        mixed: None,
+        payload: (".linux", len64(&payload)),
+        sbat: len64(sbat),
+        entry: stub.efi_pe_entry.unwrap_or(0),
+    };
+    let mut headers = FieldWriter::new(vec![0; layout::usize_or_max(efi::PAGE)]);
+    efi::write_header(&mut headers, efi::PE_AT, &sizes)?;
+    let align = Align::new(efi::FILE_ALIGNMENT).unwrap_or(Align::PAGE);
+    for (name, bytes, kind) in [
+        ("headers", Cow::Owned(headers.finish().0), RegionKind::Header),
+        ("stub", Cow::Owned(head), RegionKind::Code),
+        ("linux", payload, RegionKind::Payload),
+        ("sbat", Cow::Owned(sbat.to_vec()), RegionKind::Data),
+    ] {
+        let start = reserver.at();
+        if !bytes.is_empty() {
+            reserver.bytes(bytes)?;
+            reserver.align(align)?;
+            reserver.region(name, start, kind);
+        }
+    }
+    Ok(())
 }
 
 /// The parts of an image, each up to the next; `sbat` counts from the stub's first byte, and is empty for none.
@@ -235,7 +279,7 @@ fn setup(
             data: stub.early_end.saturating_sub(stub.data_at),
             data_memory: stub.memory.saturating_sub(stub.data_at),
             mixed: mixed.map(|mixed| [mixed.data_at, mixed.memory.saturating_sub(mixed.data_at)]),
-            payload: compat_at.saturating_sub(p.payload_at),
+            payload: (".payload", compat_at.saturating_sub(p.payload_at)),
             sbat: len64(&parts.sbat),
             entry,
         };
