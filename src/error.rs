@@ -143,6 +143,15 @@ pub enum Error {
         #[help]
         help: &'static str,
     },
+    /// What a TPM measures of an image cannot be said.
+    #[error("what is measured cannot be said: {why}")]
+    NotMeasured {
+        /// Why not.
+        why: String,
+        /// What to do instead.
+        #[help]
+        help: &'static str,
+    },
     /// A key or a certificate is not what it should be.
     #[error(transparent)]
     #[diagnostic(transparent)]

@@ -28,6 +28,7 @@ pub(crate) mod rpi;
 pub(crate) mod s390;
 pub(crate) mod symvers;
 pub(crate) mod tplink;
+pub(crate) mod tpm;
 pub(crate) mod trx;
 pub mod uimage;
 pub(crate) mod uki;

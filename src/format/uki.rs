@@ -2,6 +2,8 @@
 //!
 //! Source: <https://uapi-group.org/specifications/specs/unified_kernel_image/>, and systemd 257 (src/boot/uki.h).
 
+pub(crate) mod measured;
+
 use super::pe::{Pe, PeSection};
 
 /// The section that makes an EFI application a UKI.
@@ -72,12 +74,16 @@ pub(crate) struct Part<'s> {
     pub profile: Option<usize>,
 }
 
+/// The name without the dot in front, and what a section of this name holds.
+fn role_of(name: &[u8]) -> Option<(&'static str, Role)> {
+    SECTIONS.into_iter().find(|(known, _)| name.strip_prefix(b".") == Some(known.as_bytes()))
+}
+
 /// The sections of a UKI or an addon, in the order of the section table.
 pub(crate) fn sections<'s>(pe: &'s Pe<'_>) -> impl Iterator<Item = Part<'s>> {
     let mut profiles = 0_usize;
     pe.sections.iter().filter_map(move |section| {
-        let (name, role) =
-            *SECTIONS.iter().find(|(name, _)| section.name().strip_prefix(b".") == Some(name.as_bytes()))?;
+        let (name, role) = role_of(section.name())?;
         profiles += usize::from(role == Role::Profile);
         Some(Part { name, role, section, profile: profiles.checked_sub(1) })
     })

@@ -18,6 +18,7 @@ pub fn json_schema(command: &str) -> Option<&'static str> {
         "verify" => include_str!("verify.schema.json"),
         "diff" => include_str!("diff.schema.json"),
         "lint" => include_str!("lint.schema.json"),
+        "measure" => include_str!("measure.schema.json"),
         "doctor" => include_str!("doctor.schema.json"),
         "explain" => include_str!("rules.schema.json"),
         "bench" => include_str!("bench.schema.json"),

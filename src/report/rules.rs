@@ -44,7 +44,7 @@ pub fn rules() -> impl Iterator<Item = &'static Rule> {
         dts::RULES,
     ];
     let making = [payload::search::RULES, kbuild::RULES, assemble::RULES];
-    let looking = [inspect::RULES, lint::RULES, doctor::RULES, RULES];
+    let looking = [inspect::RULES, inspect::MEASURE_RULES, lint::RULES, doctor::RULES, RULES];
     formats
         .into_iter()
         .chain(disk::RULES)

@@ -4,8 +4,11 @@ use super::{Algorithm, CRYPTO, Error, Mechanism, Request, Scheme, Signature, Sig
 use ecdsa::signature::hazmat::{PrehashSigner, PrehashVerifier};
 use p256::ecdsa;
 use pkcs8::der::pem::PemLabel;
-use pkcs8::{DecodePrivateKey, DecodePublicKey, EncryptedPrivateKeyInfo, PrivateKeyInfo, SecretDocument};
-use rsa::pkcs1::{DecodeRsaPrivateKey, DecodeRsaPublicKey};
+use pkcs8::{
+    DecodePrivateKey, DecodePublicKey, EncodePublicKey, EncryptedPrivateKeyInfo, LineEnding, PrivateKeyInfo,
+    SecretDocument,
+};
+use rsa::pkcs1::{DecodeRsaPrivateKey, DecodeRsaPublicKey, EncodeRsaPublicKey};
 use rsa::rand_core::{CryptoRng, RngCore};
 use rsa::traits::{PrivateKeyParts, PublicKeyParts};
 use rsa::{BigUint, Pkcs1v15Sign, Pss, RsaPrivateKey, RsaPublicKey};
@@ -262,6 +265,18 @@ impl PublicKey {
             r_squared: padded(&((BigUint::from(1_u32) << (2 * bits)) % modulus)),
             n0_inverse: inverse.wrapping_neg(),
         })
+    }
+
+    /// An RSA key as `RSAPublicKey` in DER (RFC 8017, A.1.1).
+    pub(crate) fn pkcs1(&self) -> Option<Vec<u8>> {
+        let Public::Rsa(key) = &self.0 else { return None };
+        Some(key.to_pkcs1_der().ok()?.into_vec())
+    }
+
+    /// An RSA key as `SubjectPublicKeyInfo` in PEM, as `openssl rsa -pubout` writes it.
+    pub(crate) fn pem(&self) -> Option<String> {
+        let Public::Rsa(key) = &self.0 else { return None };
+        key.to_public_key_pem(LineEnding::LF).ok()
     }
 
     /// The point of an ECDSA key.

@@ -19,6 +19,7 @@ mod fit_token; // keys on a token and closed keys sign as others do, once for ea
 mod fit_verity; // hash trees of dm-verity are veritysetup's, and damage is named block by block
 mod its; // an image tree source gives mkimage's file byte for byte
 mod its_dtc; // device tree sources compile, or are refused, as by dtc
+mod measure; // a TPM's registers are foretold as systemd-measure does it, and as they were read
 mod mkimage; // uImages are mkimage's byte for byte, and mkimage -l reads them
 mod peers; // U-Boot's own tools by their names: the same text, status and files as the real ones
 mod roundtrip; // what a plan promises, a parser finds: random bzImages, zImages and uImages

@@ -10,6 +10,7 @@ mod fit;
 mod inspect;
 mod lint;
 mod manual;
+mod measure;
 mod peers;
 mod sign;
 mod standalone;
@@ -28,6 +29,7 @@ pub(crate) use fit::Fit;
 pub(crate) use inspect::{Diff, Explain, Extract, Info, Map, Verify, limited};
 pub(crate) use lint::Lint;
 pub(crate) use manual::{Completions, Man};
+pub(crate) use measure::Measure;
 pub(crate) use peers::{Links, Peer};
 pub(crate) use sign::{EfiHash, Key, Pubkey, Required, Sign, Signer};
 pub(crate) use standalone::{BootElf, Carried, Class, Own, OwnArm};
@@ -116,6 +118,7 @@ pub(crate) enum Command {
     Fit(Box<Fit>),
     Sign(Box<Sign>),
     Pubkey(Pubkey),
+    Measure(Box<Measure>),
     #[command(name = "as")]
     Peer(Peer),
     Links(Links),

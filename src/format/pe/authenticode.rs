@@ -98,13 +98,25 @@ impl<'a> Pe<'a> {
     /// # Errors
     /// As [`Pe::signed_ranges`].
     pub(crate) fn digest(&self, hash: Algorithm) -> Result<Vec<u8>, NoDigest> {
+        self.digest_with(hash, self.padding())
+    }
+
+    /// The digest that firmware measures when it starts the program: that of the file as it is.
+    ///
+    /// # Errors
+    /// As [`Pe::signed_ranges`].
+    pub(crate) fn measured_digest(&self, hash: Algorithm) -> Result<Vec<u8>, NoDigest> {
+        self.digest_with(hash, 0)
+    }
+
+    fn digest_with(&self, hash: Algorithm, zeros: usize) -> Result<Vec<u8>, NoDigest> {
         let ranges = self.signed_ranges()?;
         let mut parts = Vec::with_capacity(ranges.len() + 1);
         for range in &ranges {
             parts.push(slice_at(self.bytes(), range).ok_or(NoDigest::Outside)?);
         }
         let padding = [0; 8];
-        parts.extend(padding.get(..self.padding()));
+        parts.extend(padding.get(..zeros));
         Ok(hash.hash_all(&parts))
     }
 

@@ -18,6 +18,7 @@ mod info;
 mod lint;
 mod manual;
 mod map;
+mod measure;
 mod offsets;
 mod peers;
 mod piggy;
@@ -52,6 +53,7 @@ pub(crate) fn run(cli: Cli) -> Result<u8> {
         Command::Man(args) => manual::man(&args),
         Command::Relocs(args) => elf::relocs(&args),
         Command::Strip(args) => elf::strip(&args),
+        Command::Measure(args) => measure::measure(&args),
         Command::Voffset(args) => offsets::voffset(&args),
         Command::Zoffset(args) => offsets::zoffset(&args),
         Command::Piggy(args) => piggy::piggy(&args),
