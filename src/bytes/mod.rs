@@ -236,6 +236,14 @@ pub(crate) fn until_zero(field: &[u8]) -> &[u8] {
     field.split(|byte| *byte == 0).next().unwrap_or(field)
 }
 
+/// How many bytes of `bytes` in front are `value`, compared page by page: there may be gigabytes of them.
+pub(crate) fn run_of(bytes: &[u8], value: u8) -> usize {
+    let page = [value; 4096];
+    let whole = bytes.chunks_exact(page.len()).take_while(|chunk| *chunk == page.as_slice()).count() * page.len();
+    let rest = bytes.get(whole..).unwrap_or_default();
+    whole + rest.iter().position(|byte| *byte != value).unwrap_or(rest.len())
+}
+
 /// A number of things in memory.
 pub(crate) fn count64(count: usize) -> u64 {
     // usize is at most 64 bits on every target Rust has.
@@ -277,6 +285,16 @@ mod tests {
         assert_eq!(Align::PAGE.up(0), Some(0));
         assert_eq!(Align::PAGE.up(1), Some(4096));
         assert_eq!(Align::PAGE.up(u64::MAX), None);
+    }
+
+    #[test]
+    fn runs() {
+        for (len, run) in [(0, 0), (1, 1), (1, 0), (4095, 4095), (4097, 4097), (9000, 8191), (9000, 8192), (9000, 4100)]
+        {
+            let mut bytes = vec![7; len];
+            bytes.iter_mut().skip(run).for_each(|byte| *byte = 8);
+            assert_eq!(run_of(&bytes, 7), run, "{len} {run}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! OpenWrt's image format for its end mark.
 
 use super::avb;
-use crate::bytes::{Cursor, len64, slice};
+use crate::bytes::{Cursor, len64, run_of, slice};
 use std::borrow::Cow;
 
 /// Something that has a name.
@@ -136,7 +136,7 @@ impl Foreign {
         let len = Some(len64(bytes));
         let named = |name: &'static str| Some(Foreign { name: name.into(), len, unchecked: None });
         match bytes.first()? {
-            first @ (0 | 0xff) if bytes.iter().all(|byte| byte == first) => {
+            first @ (0 | 0xff) if run_of(bytes, *first) == bytes.len() => {
                 named(if *first == 0 { "zeros (padding)" } else { "0xff bytes (erased flash or padding)" })
             }
             0 | 0xff if bytes.iter().all(|byte| matches!(byte, 0 | 0xff)) => named("zeros and 0xff bytes (padding)"),

@@ -37,7 +37,7 @@ impl<'a> Export<'a> {
 /// Does a file begin with such a line?
 pub(crate) fn detect(bytes: &[u8]) -> bool {
     const LONGEST: usize = 1024;
-    let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let line = bytes.get(..LONGEST).unwrap_or(bytes).split(|byte| *byte == b'\n').next().unwrap_or_default();
     line.len() < LONGEST && std::str::from_utf8(line).is_ok_and(|line| Export::parse(line).is_some())
 }
 

@@ -6,7 +6,7 @@
 //! makes it panic.
 
 use super::{Child, Content};
-use crate::bytes::{len64, slice};
+use crate::bytes::{count64, len64, run_of, slice};
 use crate::codec::Codec;
 use crate::finding::Finding;
 use crate::format::Format;
@@ -78,8 +78,7 @@ pub(in crate::inspect) fn behind_zeros(bytes: &[u8]) -> Option<Next> {
 /// these are the contents of a compressed segment, in which there are archives alone.
 pub(in crate::inspect) fn next(bytes: &[u8], end: u64, archive: bool, inside: bool) -> Next {
     let rest = slice(bytes, end, len64(bytes).saturating_sub(end)).unwrap_or_default();
-    let zeros = rest.iter().take_while(|byte| **byte == 0).count();
-    let start = end + u64::try_from(zeros).unwrap_or(0);
+    let start = end + count64(run_of(rest, 0));
     let mut next = Next::default();
     if start > end {
         next.regions.push(Region::new("padding", end..start, RegionKind::Padding));

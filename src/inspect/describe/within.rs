@@ -3,7 +3,7 @@
 //! by what each field of theirs may be.
 
 use super::{Child, Context, Described};
-use crate::bytes::{len64, slice, slice_at};
+use crate::bytes::{len64, run_of, slice, slice_at};
 use crate::codec::Codec;
 use crate::format::Format;
 use crate::format::android::{self, BootImage};
@@ -34,6 +34,10 @@ pub(in crate::inspect) struct Within {
 
 /// The images, as many as may become layers, in order; none of them inside of another.
 pub(in crate::inspect) fn images(bytes: &[u8], limits: &Limits, budget: &Budget) -> Vec<Within> {
+    // Each magic number is searched by itself: none of that for a gigabyte of zeros.
+    if bytes.first().is_none_or(|first| run_of(bytes, *first) == bytes.len()) {
+        return Vec::new();
+    }
     let mut magics: Vec<Magic<'_>> = MAGICS.iter().map(|(magic, at, read)| Magic::new(magic, *at, *read)).collect();
     let vendor = limits.uimage_magic.map(u32::to_be_bytes);
     magics.extend(vendor.iter().map(|magic| Magic::new(magic, 0, legacy)));
