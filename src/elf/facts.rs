@@ -34,7 +34,7 @@ pub(crate) fn banner_in(bytes: &[u8]) -> Option<std::ops::Range<usize>> {
     const LONGEST: usize = 1024;
     let mut banners = releases(bytes).filter_map(|(start, _)| {
         let rest = bytes.get(start..)?;
-        let len = rest.iter().take(LONGEST).position(|byte| *byte == b'\n' || *byte == 0)?;
+        let len = memchr::memchr2(b'\n', 0, rest.get(..LONGEST).unwrap_or(rest))?;
         Some((start..start + len, rest.get(..len)?))
     });
     let first = banners.next()?;

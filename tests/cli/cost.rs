@@ -191,6 +191,22 @@ fn zstd_of_runs(len: u64, declared: Option<u32>) -> Vec<u8> {
     out
 }
 
+/// What is the same all along costs a look about what it costs to unpack, whatever readers ask for in it.
+#[test]
+fn long_runs() {
+    let dir = tempdir();
+    for (name, piece) in [("zeros", &b"\0"[..]), ("banners", b"Linux version 6"), ("magics", b"HdrS")] {
+        let data = piece.repeat((48 << 20) / piece.len());
+        let file = put(dir.path(), name, &costly::members(Codec::Gzip, &data, 1));
+        let asked = data.len() as u64;
+        let (_, unpacked) = costs(&file, &[&["decompress", "-o", "/dev/null"]], asked).remove(0);
+        for (command, cost) in costs(&file, &[&["info"], &["verify"], &["map"], &["extract"]], asked) {
+            let most = 6 * unpacked.cpu + Duration::from_secs(1);
+            assert!(cost.cpu < most, "{name}: {command}: {:?}, unpacked in {:?}", cost.cpu, unpacked.cpu);
+        }
+    }
+}
+
 /// A stream that comes to much more than it is, and does not say so, is unpacked as far as a kernel would go, whatever holds
 /// it. One that says it is believed.
 #[test]
