@@ -13,7 +13,8 @@ tests=$(pwd)
 cache=${KIMAGE_CACHE:-$HOME/.cache/kimage}/kernels
 jobs=$(nproc)
 
-# name, source package, suite that has it. The name tells version (* is the package's), CPU and codec.
+# name, source package, suite that has it. The name tells version (* is the package's), CPU and codec; and what an image
+# lacks of which nothing else is kept: what unpacks initial RAM disks, or any use of them.
 trees='
     linux-6.1-x86_64-xz    linux-source-6.1  bookworm
     linux-6.1-i386-lzma    linux-source-6.1  bookworm
@@ -21,12 +22,16 @@ trees='
     linux-5.10-x86_64-gzip linux-source-5.10 bullseye
     linux-6.12-x86_64-lz4  linux-source-6.12 trixie
     linux-*-x86_64-zstd    linux-source      sid
+    without-codecs-6.1-x86_64-gzip linux-source-6.1 bookworm
+    without-initrd-6.1-x86_64-gzip linux-source-6.1 bookworm
 '
 
 # What all of them have on top of `make tinyconfig`: a console, an initial RAM disk, programs, and the configuration
 # inside. ! is off; ? is on where the kernel knows it.
 options() {
-    echo PRINTK TTY BLK_DEV_INITRD BINFMT_ELF BINFMT_SCRIPT PROC_FS SYSFS DEVTMPFS IKCONFIG
+    initrd=BLK_DEV_INITRD
+    case $1 in without-initrd-*) initrd= ;; esac
+    echo PRINTK TTY $initrd BINFMT_ELF BINFMT_SCRIPT PROC_FS SYSFS DEVTMPFS IKCONFIG
     case $1 in
         *-arm-*)
             echo MMU ARCH_MULTIPLATFORM ARCH_MULTI_V7 ARCH_VIRT ARCH_VEXPRESS AEABI VFP NEON THUMB2_KERNEL
@@ -44,6 +49,10 @@ options() {
     case $1 in
         *-6.12-x86_64-*) echo SMP EFI_MIXED ;;
     esac
+    case $1 in
+        without-codecs-*) echo '!RD_GZIP !RD_BZIP2 !RD_LZMA !RD_XZ !RD_LZO !RD_LZ4 !RD_ZSTD' ;;
+        without-initrd-*) echo '!BLK_DEV_INITRD' ;;
+    esac
     echo '!KERNEL_GZIP !KERNEL_XZ'
     echo "KERNEL_$(echo "${1##*-}" | tr '[:lower:]' '[:upper:]')"
 }
@@ -51,6 +60,7 @@ options() {
 # Only what tests read is kept: what the image is put together from, every file on the way, and the result.
 keep() {
     name=$1 source=$2 from=$3 to=$4
+    case $name in without-*) cp "$from/arch/x86/boot/bzImage" "$to"; return ;; esac
     case $name in *-arm-*) boot=arch/arm/boot ;; *) boot=arch/x86/boot ;; esac
     (
         cd "$from"

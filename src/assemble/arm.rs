@@ -2,7 +2,7 @@
 
 use super::payload::flat;
 use super::rules;
-use super::standalone::pack;
+use super::standalone::{pack, unpacker};
 use super::{Assembled, Facts, describe, trees_of_boards};
 use crate::arch::Arch;
 use crate::bytes::{Endian, len64, slice_at};
@@ -129,15 +129,16 @@ fn wrapped<'a>(kernel: Kernel<'_>, request: &ZImageRequest<'a>) -> Result<Assemb
     if kernel.bss_len.is_none() {
         findings.push(guessed(text_offset));
     }
-    let mut packed = pack(&kernel.bytes, request.codec, &request.parameters, Bcj::None)?;
+    let Some(stub) = unpacker(request.codec)?.arm_elf() else {
+        let codec = if request.codec == Codec::Zstd { "zstd on ARM" } else { request.codec.name() };
+        return Err(Error::NoBootStub { codec });
+    };
+    let mut packed = pack(&kernel.bytes, request.codec, &request.parameters, &[Bcj::Arm, Bcj::ArmThumb])?;
     if request.codec == Codec::None {
         // The size table leads to it.
         packed.bytes.extend(size_trailer(len64(&kernel.bytes))?);
         packed.trailer = 4;
     }
-    let Some(stub) = packed.unpacker.arm_elf() else {
-        return Err(Error::NoBootStub { codec: "zstd on ARM" });
-    };
     let word = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
     let flag = |is_set: bool, flag: u32| if is_set { flag } else { 0 };
     let parameters = ArmParameters {

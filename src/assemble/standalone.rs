@@ -202,9 +202,10 @@ fn standalone<'a>(
     findings.splice(0..0, origin.findings.iter().filter(|finding| !of_setup(finding)).cloned());
     findings.extend(origin.left_out(!request.cmdline.is_empty(), !request.initrd.is_empty()));
     drop(payload);
-    let packed = pack(&kernel.bytes, request.codec, &request.parameters, Bcj::X86)?;
     let firmware = firmware(kernel.is_64, request.firmware)?;
-    let stub = BootStub::read(packed.unpacker.elf(firmware != Firmware::Ia32))?;
+    let stub = unpacker(request.codec)?.elf(firmware != Firmware::Ia32);
+    let stub = BootStub::read(stub.ok_or(Error::NoBootStub { codec: request.codec.name() })?)?;
+    let packed = pack(&kernel.bytes, request.codec, &request.parameters, &[Bcj::X86])?;
     let mixed = if firmware == Firmware::Mixed { Some(BootStub::read(MIXED)?) } else { None };
     let setup = match request.setup {
         None => Cow::Owned(builtin_setup()?),
@@ -455,7 +456,6 @@ pub(super) struct Packed {
     pub(super) bytes: Vec<u8>,
     /// Bytes of it that are the size trailer's.
     pub(super) trailer: u64,
-    pub(super) unpacker: Unpacker,
     flags: u64,
     pub(super) heap: u64,
 }
@@ -469,28 +469,39 @@ const XZ_DICTIONARY_MIN: u64 = 4096;
 /// Where the zstd decoder has the literals of a block (`LITERALS` in bootstub/src/codec/zstd.rs), all else in place.
 const ZSTD_WORK: u64 = (128 << 10) + 64;
 
-/// Compresses a kernel so that a boot stub of ours can unpack it, which undoes this branch converter of xz.
-pub(super) fn pack(kernel: &[u8], codec: Codec, options: &CodecParameters, converter: Bcj) -> Result<Packed> {
+/// What unpacks this codec in a boot stub of ours.
+pub(super) fn unpacker(codec: Codec) -> Result<Unpacker> {
+    match codec {
+        Codec::None | Codec::Lz4Legacy => Ok(Unpacker::Lz4),
+        Codec::Gzip => Ok(Unpacker::Gzip),
+        Codec::Zstd => Ok(Unpacker::Zstd),
+        Codec::Xz => Ok(Unpacker::Xz),
+        Codec::Lzma => Ok(Unpacker::Lzma),
+        Codec::Lzo => Ok(Unpacker::Lzo),
+        other => Err(Error::NoBootStub { codec: other.name() }),
+    }
+}
+
+/// Compresses a kernel so that a boot stub of ours can unpack it, which undoes these branch converters of xz.
+pub(super) fn pack(kernel: &[u8], codec: Codec, options: &CodecParameters, converters: &[Bcj]) -> Result<Packed> {
     let mut options = options.clone();
-    let (unpacker, flags, heap) = match codec {
-        Codec::None => (Unpacker::Lz4, parameters::PLAIN, 0),
-        Codec::Lz4Legacy => (Unpacker::Lz4, 0, 0),
-        Codec::Gzip => (Unpacker::Gzip, 0, 0),
+    let (mut flags, mut heap) = (0, 0);
+    match codec {
+        Codec::None => flags = parameters::PLAIN,
         Codec::Zstd => {
             options.level.get_or_insert(ZSTD_LEVEL);
-            (Unpacker::Zstd, 0, ZSTD_WORK)
+            heap = ZSTD_WORK;
         }
+        // It decodes in place.
         Codec::Xz => {
             let all = len64(kernel).next_power_of_two().max(XZ_DICTIONARY_MIN);
             options.dictionary.get_or_insert(XZ_DICTIONARY.min(all));
-            if options.bcj.is_some_and(|bcj| bcj != Bcj::None && bcj != converter) {
+            if options.bcj.is_some_and(|bcj| bcj != Bcj::None && !converters.contains(&bcj)) {
                 return Err(Error::NoBootStub { codec: "xz with the branch converter of another CPU" });
             }
-            // It decodes in place.
-            (Unpacker::Xz, 0, 0)
         }
-        other => return Err(Error::NoBootStub { codec: other.name() }),
-    };
+        _ => {}
+    }
     let mut bytes = Vec::new();
     codec.compress(kernel, &options, &mut bytes)?;
     let mut trailer = 0;
@@ -499,5 +510,5 @@ pub(super) fn pack(kernel: &[u8], codec: Codec, options: &CodecParameters, conve
         bytes.extend(size_trailer(len64(kernel))?);
         trailer = 4;
     }
-    Ok(Packed { bytes, trailer, unpacker, flags, heap })
+    Ok(Packed { bytes, trailer, flags, heap })
 }

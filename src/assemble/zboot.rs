@@ -1,6 +1,6 @@
 //! A kernel to an EFI zboot image around kimage's own EFI program.
 
-use super::standalone::pack;
+use super::standalone::{pack, unpacker};
 use super::{Assembled, Facts, describe, payload, rules};
 use crate::arch::Arch;
 use crate::bytes::{len64, slice};
@@ -19,7 +19,7 @@ use std::borrow::Cow;
 /// What kind of zboot image to make.
 #[derive(Debug, Clone)]
 pub struct ZbootRequest<'a> {
-    /// How to compress the kernel: gzip, xz, LZ4's legacy frame or zstd.
+    /// How to compress the kernel: gzip, xz, LZ4's legacy frame, zstd, LZMA or LZO.
     pub codec: Codec,
     /// What the codec is told; the defaults are those of
     /// [`StandaloneRequest::parameters`](super::StandaloneRequest::parameters).
@@ -55,10 +55,15 @@ pub fn zboot<'a>(image: &[u8], request: &ZbootRequest<'a>) -> Result<Assembled<'
     let mut findings = Vec::new();
     let kernel = unsigned(extract(image, request.max_size, &mut findings)?, &mut findings);
     let (arch, machine, span) = check(&kernel)?;
-    let packed = pack(&kernel, request.codec, &request.parameters, Bcj::X86)?;
-    let Some(program) = EfiProgram::of(arch, packed.unpacker)? else {
+    let converters: &[Bcj] = match arch {
+        Arch::Arm64 => &[Bcj::Arm64],
+        Arch::Riscv => &[Bcj::RiscV],
+        _ => &[],
+    };
+    let Some(program) = EfiProgram::of(arch, unpacker(request.codec)?)? else {
         return Err(Error::wrong_input("IMAGE", "a kernel for a CPU that kimage has no EFI program for", WANT, OTHER));
     };
+    let packed = pack(&kernel, request.codec, &request.parameters, converters)?;
     let payload_size = len64(&packed.bytes);
     let parts = NewZboot {
         machine,

@@ -70,7 +70,7 @@ for option in -Tzboot.ld -pie -zmax-page-size=4096 --build-id=none --gc-sections
 	--no-dynamic-linker --orphan-handling=error -znognustack -znorelro -ztext; do
 	link="$link -Clink-arg=$option"
 done
-for codec in lz4 gzip zstd xz; do
+for codec in lz4 gzip zstd xz lzma lzo; do
 	build zboot-arm64-$codec aarch64-unknown-none zboot $codec $link
 	build zboot-riscv64-$codec riscv64gc-unknown-none-elf zboot $codec $link
 	build zboot-loongarch64-$codec $alone zboot $codec $link

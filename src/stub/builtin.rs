@@ -91,13 +91,18 @@ pub(crate) enum Unpacker {
     Gzip,
     /// zstd.
     Zstd,
-    /// xz, with the x86 branch converter or without.
+    /// xz, with the CPU's branch converter or without.
     Xz,
+    /// LZMA alone.
+    Lzma,
+    /// LZO1X in lzop's container.
+    Lzo,
 }
 
 impl Unpacker {
     /// All of them.
-    pub(crate) const ALL: [Unpacker; 4] = [Unpacker::Lz4, Unpacker::Gzip, Unpacker::Zstd, Unpacker::Xz];
+    pub(crate) const ALL: [Unpacker; 6] =
+        [Unpacker::Lz4, Unpacker::Gzip, Unpacker::Zstd, Unpacker::Xz, Unpacker::Lzma, Unpacker::Lzo];
 
     /// What its codec is called.
     pub(crate) fn name(self) -> &'static str {
@@ -106,12 +111,14 @@ impl Unpacker {
             Unpacker::Gzip => "gzip",
             Unpacker::Zstd => "zstd",
             Unpacker::Xz => "xz",
+            Unpacker::Lzma => "lzma",
+            Unpacker::Lzo => "lzo",
         }
     }
 
-    /// The boot stub, an ELF file, for CPUs of 64 bits or of 32.
-    pub(crate) fn elf(self, is_64: bool) -> &'static [u8] {
-        match (self, is_64) {
+    /// The boot stub, an ELF file, for CPUs of 64 bits or of 32; the last two are zboot images' alone.
+    pub(crate) fn elf(self, is_64: bool) -> Option<&'static [u8]> {
+        Some(match (self, is_64) {
             (Unpacker::Lz4, true) => include_bytes!("builtin/lz4.elf"),
             (Unpacker::Lz4, false) => include_bytes!("builtin/lz4-i486.elf"),
             (Unpacker::Gzip, true) => include_bytes!("builtin/gzip.elf"),
@@ -120,7 +127,8 @@ impl Unpacker {
             (Unpacker::Zstd, false) => include_bytes!("builtin/zstd-i486.elf"),
             (Unpacker::Xz, true) => include_bytes!("builtin/xz.elf"),
             (Unpacker::Xz, false) => include_bytes!("builtin/xz-i486.elf"),
-        }
+            (Unpacker::Lzma | Unpacker::Lzo, _) => return None,
+        })
     }
 
     /// The boot stub for ARM, an ELF file.
@@ -128,7 +136,7 @@ impl Unpacker {
         match self {
             Unpacker::Lz4 => Some(include_bytes!("builtin/arm-lz4.elf")),
             Unpacker::Gzip => Some(include_bytes!("builtin/arm-gzip.elf")),
-            Unpacker::Zstd => None,
+            Unpacker::Zstd | Unpacker::Lzma | Unpacker::Lzo => None,
             Unpacker::Xz => Some(include_bytes!("builtin/arm-xz.elf")),
         }
     }
@@ -209,14 +217,20 @@ impl EfiProgram {
             (Arch::Arm64, Unpacker::Gzip) => include_bytes!("builtin/zboot-arm64-gzip.elf"),
             (Arch::Arm64, Unpacker::Zstd) => include_bytes!("builtin/zboot-arm64-zstd.elf"),
             (Arch::Arm64, Unpacker::Xz) => include_bytes!("builtin/zboot-arm64-xz.elf"),
+            (Arch::Arm64, Unpacker::Lzma) => include_bytes!("builtin/zboot-arm64-lzma.elf"),
+            (Arch::Arm64, Unpacker::Lzo) => include_bytes!("builtin/zboot-arm64-lzo.elf"),
             (Arch::Riscv, Unpacker::Lz4) => include_bytes!("builtin/zboot-riscv64-lz4.elf"),
             (Arch::Riscv, Unpacker::Gzip) => include_bytes!("builtin/zboot-riscv64-gzip.elf"),
             (Arch::Riscv, Unpacker::Zstd) => include_bytes!("builtin/zboot-riscv64-zstd.elf"),
             (Arch::Riscv, Unpacker::Xz) => include_bytes!("builtin/zboot-riscv64-xz.elf"),
+            (Arch::Riscv, Unpacker::Lzma) => include_bytes!("builtin/zboot-riscv64-lzma.elf"),
+            (Arch::Riscv, Unpacker::Lzo) => include_bytes!("builtin/zboot-riscv64-lzo.elf"),
             (Arch::LoongArch, Unpacker::Lz4) => include_bytes!("builtin/zboot-loongarch64-lz4.elf"),
             (Arch::LoongArch, Unpacker::Gzip) => include_bytes!("builtin/zboot-loongarch64-gzip.elf"),
             (Arch::LoongArch, Unpacker::Zstd) => include_bytes!("builtin/zboot-loongarch64-zstd.elf"),
             (Arch::LoongArch, Unpacker::Xz) => include_bytes!("builtin/zboot-loongarch64-xz.elf"),
+            (Arch::LoongArch, Unpacker::Lzma) => include_bytes!("builtin/zboot-loongarch64-lzma.elf"),
+            (Arch::LoongArch, Unpacker::Lzo) => include_bytes!("builtin/zboot-loongarch64-lzo.elf"),
             _ => return Ok(None),
         };
         let mut program = Program::read(file)?;
@@ -292,7 +306,7 @@ mod tests {
     fn all_are_there_and_small() {
         for is_64 in [true, false] {
             for (unpacker, limit) in Unpacker::ALL.into_iter().zip([32, 44, 176, 96]) {
-                let stub = BootStub::read(unpacker.elf(is_64)).unwrap();
+                let stub = BootStub::read(unpacker.elf(is_64).unwrap()).unwrap();
                 assert_eq!(stub.is_64, is_64);
                 assert!(stub.bytes.len() <= limit << 10, "{unpacker:?} has {} bytes", stub.bytes.len());
                 assert!(stub.early_end >= stub.bytes.len() as u64 && stub.memory > stub.early_end);
@@ -303,7 +317,7 @@ mod tests {
     #[test]
     fn efi_programs_are_there_and_small() {
         for arch in [Arch::Arm64, Arch::Riscv, Arch::LoongArch] {
-            for (unpacker, limit) in Unpacker::ALL.into_iter().zip([24, 40, 160, 64]) {
+            for (unpacker, limit) in Unpacker::ALL.into_iter().zip([24, 40, 160, 64, 64, 24]) {
                 let program = EfiProgram::of(arch, unpacker).unwrap().unwrap();
                 assert!(program.bytes.len() <= limit << 10, "{arch:?} {unpacker:?}: {} bytes", program.bytes.len());
                 assert!(program.memory >= program.bytes.len() as u64 && program.entry < program.data_at);

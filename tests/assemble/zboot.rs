@@ -4,23 +4,26 @@
 use crate::files;
 use crate::support::{assert_same, kimage, put, run, run_ok, stderr, stdout, tempdir, tool};
 use kimage::assemble::{ZbootRequest, zboot};
-use kimage::codec::{Codec, Parameters};
+use kimage::codec::{Bcj, Codec, Parameters};
 use kimage::{Error, Result};
 use std::process::Command;
 
 const ARM64: u16 = 0xaa64;
 const RISCV64: u16 = 0x5064;
 const LOONGARCH64: u16 = 0x6264;
-const CODECS: [(Codec, &str, &str); 4] = [
+const CODECS: [(Codec, &str, &str); 6] = [
     (Codec::Gzip, "gzip", "gzip"),
     (Codec::Lz4Legacy, "lz4", "lz4"),
     (Codec::Xz, "xz", "xz-utils"),
     (Codec::Zstd, "zstd", "zstd"),
+    (Codec::Lzma, "lzma", "xz-utils"),
+    (Codec::Lzo, "lzo", "lzop"),
 ];
+
 fn request(codec: Codec) -> ZbootRequest<'static> {
     ZbootRequest {
         codec,
-        parameters: Parameters { level: Some(1), ..Parameters::default() },
+        parameters: Parameters { level: (codec != Codec::Lzo).then_some(1), ..Parameters::default() },
         ..ZbootRequest::default()
     }
 }
@@ -55,7 +58,7 @@ fn others_take_the_kernel_out() {
             // Who takes the file as it is in memory finds the size behind the stream.
             let behind = if codec == Codec::Gzip { at + len - 4 } else { at + len };
             assert_eq!(word(&image, behind), kernel.len(), "{name}");
-            let Some(tool) = tool(name, package) else { continue };
+            let Some(tool) = tool(if name == "lzo" { "lzop" } else { name }, package) else { continue };
             let stream = put(dir.path(), name, &image[at..at + len]);
             let out = run_ok(Command::new(tool).arg("-dc").stdin(std::fs::File::open(stream).unwrap())).stdout;
             assert_same(name, &out, &kernel);
@@ -117,7 +120,7 @@ fn the_other_commands_know_it() {
         let plain = put(dir.path(), "Image", &kernel);
         for (codec, name, _) in CODECS {
             let mut command = kimage();
-            command.current_dir(dir.path()).args(["zboot", "Image", "--level", "1", "--compress", name]);
+            command.current_dir(dir.path()).args(["zboot", "Image", "--compress", name]);
             let said = stderr(&run_ok(&mut command));
             let arch = match machine {
                 ARM64 => "arm64",
@@ -148,7 +151,7 @@ fn the_other_commands_know_it() {
             let mut damaged = std::fs::read(&made).unwrap();
             let middle = word(&damaged, 8) + word(&damaged, 12) / 2;
             damaged[middle] ^= 0x10;
-            if codec != Codec::Lz4Legacy {
+            if !matches!(codec, Codec::Lz4Legacy | Codec::Lzma) {
                 let damaged = put(dir.path(), "damaged", &damaged);
                 assert_eq!(run(kimage().arg("verify").arg(&damaged)).status.code(), Some(1), "{name}");
             }
@@ -216,15 +219,30 @@ fn what_firmware_could_not_start_is_refused() {
             format!("{error} {}", miette::Diagnostic::help(&error).map_or(String::new(), |help| help.to_string()));
         assert!(text.contains(words), "{what}: {text}");
     }
-    for codec in [Codec::None, Codec::Lzma, Codec::Lzo, Codec::Bzip2] {
+    for codec in [Codec::None, Codec::Bzip2, Codec::Lz4Frame] {
         assert!(matches!(made(&whole, &request(codec)), Err(Error::NoBootStub { .. })), "{codec:?}");
+    }
+    let with = |kernel: &[u8], bcj| {
+        let parameters = Parameters { bcj: Some(bcj), ..Parameters::default() };
+        made(kernel, &ZbootRequest { parameters, ..request(Codec::Xz) })
+    };
+    let riscv = files::efi_image(RISCV64);
+    for (kernel, bcj, is_for) in [
+        (&whole, Bcj::Arm64, true),
+        (&whole, Bcj::X86, false),
+        (&whole, Bcj::RiscV, false),
+        (&riscv, Bcj::RiscV, true),
+        (&riscv, Bcj::None, true),
+        (&files::efi_image(LOONGARCH64), Bcj::X86, false),
+    ] {
+        assert_eq!(with(kernel, bcj).is_ok(), is_for, "{bcj:?}");
     }
     let small = ZbootRequest { max_size: 0x1000, ..request(Codec::Gzip) };
     assert!(made(&files::gzip(&whole), &small).is_err());
-    for codec in ["none", "lzma", "lzo"] {
+    for codec in ["none", "bzip2"] {
         let refused = run(kimage().args(["zboot", "Image", "--compress", codec]));
         assert_eq!(refused.status.code(), Some(2), "{codec}");
-        assert!(stderr(&refused).contains("[possible values: zstd, lz4, gzip, xz]"), "{}", stderr(&refused));
+        assert!(stderr(&refused).contains("[possible values: zstd, lz4, gzip, xz, lzma, lzo]"), "{}", stderr(&refused));
     }
 }
 

@@ -2,7 +2,9 @@
 
 use crate::files;
 use crate::machine::{Cpu, Machine, USER_OK, archive_of, each, init, pc, pc_kernel};
-use crate::support::{debian_kernel, image_in, kimage, missing, put, read, run, run_ok, stdout, tempdir, tool, tree};
+use crate::support::{
+    cache, debian_kernel, full, image_in, kimage, missing, put, read, run, run_ok, stdout, tempdir, tool, tree,
+};
 use kimage::codec::Codec;
 use serde_json::Value;
 use std::fs;
@@ -323,5 +325,51 @@ fn root_devices_and_consoles() {
             console.says(&[&words]);
         }
         assert_eq!(rules.is_empty(), foretold(&report).is_empty());
+    });
+}
+
+/// Kernels that were built to unpack nothing, or to look at no initial RAM disk.
+#[test]
+fn kernels_that_unpack_nothing() {
+    let Some(qemu) = tool("qemu-system-x86_64", "qemu-system-x86") else { return };
+    let dir = tempdir();
+    let dir = dir.path();
+    let program = archive_of(&[("init", PROGRAM, &init(Cpu::X86_64))]);
+    let few = [Codec::Gzip, Codec::Xz, Codec::Zstd, Codec::Bzip2, Codec::Lzma, Codec::Lzo, Codec::Lz4Legacy];
+    let count = if full() { few.len() } else { 3 };
+    let packed = few[..count].iter().map(|codec| ("codecs", *codec, &["doctor.initrd_codec", "doctor.init"][..]));
+    let plain = [("codecs", Codec::None, &[][..]), ("initrd", Codec::None, &["doctor.initrd", "doctor.init"])];
+    let cases: Vec<_> = packed.chain(plain).collect();
+    each(&cases, |(without, codec, want)| {
+        let what = format!("without {without}, {}", codec.name());
+        let kernel = cache().join(format!("kernels/without-{without}-6.1-x86_64-gzip/bzImage"));
+        if !kernel.is_file() {
+            missing(&format!("no {} (sh tests/make-kernels.sh makes it)", kernel.display()));
+            return;
+        }
+        let initrd =
+            put(dir, &what, &if *codec == Codec::None { program.clone() } else { files::packed(*codec, &program) });
+        let line = "console=ttyS0 panic=-1 no_timer_check";
+        let (report, rules) = doctor(dir, &kernel, &["--initrd", initrd.to_str().unwrap(), "--cmdline", line]);
+        assert_eq!(rules, *want, "{what}: {report:#}");
+        let foretold = foretold(&report);
+        let mut command = pc(&qemu, "q35", "Nehalem-v1", 1, 256);
+        command.arg("-kernel").arg(&kernel).args(["-append", line]).arg("-initrd").arg(&initrd);
+        let console = Machine::start(&what, &mut command).finish();
+        for words in &foretold {
+            console.says(&[words]);
+        }
+        if want.is_empty() {
+            console.says(&[USER_OK]);
+            return;
+        }
+        console.never_says(USER_OK).says(&["Kernel panic - not syncing"]);
+        let name = codec.name().split(' ').next().unwrap();
+        let not_configured = format!("compression method {name} not configured");
+        assert_eq!(foretold.contains(&not_configured), *without == "codecs", "{what}: {foretold:?}");
+        // What was shown is explained.
+        let log = put(dir, &format!("{what}.log"), console.text().as_bytes());
+        let (report, rules) = doctor(dir, &kernel, &["--log", log.to_str().unwrap()]);
+        assert!(rules.iter().all(|rule| rule == "doctor.log") && !rules.is_empty(), "{what}: {report:#}");
     });
 }

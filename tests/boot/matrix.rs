@@ -49,8 +49,8 @@ struct Way {
 const ARGS: &str = "console=ttyS0 panic=-1 no_timer_check";
 const CODECS: &[&str] = &["none", "lz4", "gzip", "zstd", "xz"];
 
-/// What the boot stub for ARM has.
-const ARM_CODECS: &[&str] = &["none", "lz4", "gzip", "xz"];
+/// What the boot stub for ARM has; behind `+`, a converter of branches.
+const ARM_CODECS: &[&str] = &["none", "lz4", "gzip", "xz", "xz+armthumb", "xz+arm"];
 
 /// What a loader that does not know a bzImage can have: without a codec it is the kernel itself.
 const PACKED: &[&str] = &["lz4", "gzip", "zstd", "xz"];
@@ -160,8 +160,8 @@ const WAYS: &[Way] = &[
     Way {
         name: "zboot arm64",
         kernels: debian_arm64,
-        codecs: &["gzip", "lz4", "zstd", "xz"],
-        make: |job| Some(kimage("zboot", job, &["--level", "1"])),
+        codecs: &["gzip", "lz4", "zstd", "xz", "lzma", "lzo", "xz+arm64"],
+        make: |job| Some(crate::zboot::zboot(job.dir, "image", &job.kernel.vmlinux, job.codec)),
         start: |job, image| {
             let mut command = crate::zboot::uefi()?;
             command.arg("-kernel").arg(image).arg("-initrd").arg(job.ramdisk);
@@ -340,7 +340,9 @@ fn arm() -> Vec<Kernel> {
 
 /// Has kimage make the file of a kernel's ELF file.
 fn kimage(command: &str, job: &Job<'_>, options: &[&str]) -> PathBuf {
-    make(job.dir, "image", command, &[&job.kernel.vmlinux], &[&["--compress", job.codec], options].concat())
+    let (codec, bcj) = job.codec.split_once('+').unwrap_or((job.codec, ""));
+    let bcj: &[&str] = if bcj.is_empty() { &[] } else { &["--bcj", bcj] };
+    make(job.dir, "image", command, &[&job.kernel.vmlinux], &[&["--compress", codec], bcj, options].concat())
 }
 
 /// A PC with 256 MiB and SeaBIOS.

@@ -36,9 +36,12 @@ fn kernel() -> Option<PathBuf> {
     debian_kernel("bookworm-arm64-cloud-arm64")
 }
 
-/// Packed so that it takes the test little time.
-fn zboot(dir: &Path, name: &str, kernel: &Path, codec: &str) -> PathBuf {
-    make(dir, name, "zboot", &[kernel], &["--compress", codec, "--level", "1"])
+/// Packed so that it takes the test little time; behind `+`, with a converter of branches.
+pub(super) fn zboot(dir: &Path, name: &str, kernel: &Path, codec: &str) -> PathBuf {
+    let (codec, bcj) = codec.split_once('+').unwrap_or((codec, ""));
+    let level: &[&str] = if codec == "lzo" { &[] } else { &["--level", "1"] };
+    let bcj: &[&str] = if bcj.is_empty() { &[] } else { &["--bcj", bcj] };
+    make(dir, name, "zboot", &[kernel], &[&["--compress", codec], level, bcj].concat())
 }
 
 /// A file of another CPU's boot loader, as `tests/fetch-debian.sh` keeps it.
@@ -107,7 +110,8 @@ fn by_edk_ii_of_riscv_and_loongarch() {
     for (cpu, kernel) in [(Cpu::Riscv64, "trixie-riscv64-riscv64"), (Cpu::LoongArch64, "sid-loong64-loong64")] {
         let Some(kernel) = debian_kernel(kernel) else { continue };
         let ramdisk = put(dir.path(), &format!("{cpu:?}"), &initrd(cpu));
-        for codec in ["gzip", "lz4", "zstd", "xz"] {
+        let converted = if cpu == Cpu::Riscv64 { &["xz+riscv"][..] } else { &[] };
+        for codec in ["gzip", "lz4", "zstd", "xz", "lzma", "lzo"].iter().chain(converted) {
             let image = zboot(dir.path(), &format!("{cpu:?}.{codec}"), &kernel, codec);
             jobs.push((cpu, image, ramdisk.clone()));
         }

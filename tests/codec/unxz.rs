@@ -86,13 +86,46 @@ fn what_liblzma_packs() {
     }
 }
 
+/// Each converter on code of its CPU, as Debian's kernels have it, and on words that look so, at any place.
+#[test]
+fn the_converters_of_other_cpus() {
+    use kimage::codec::{Bcj, Codec, Parameters};
+    let mut random = crate::support::Random(11);
+    let code: [(Bcj, &[u32]); 4] = [
+        (Bcj::Arm, &[0xeb00_0000, 0xebff_fff0, 0xea00_0001]),
+        (Bcj::ArmThumb, &[0xf801_f003, 0xffff_f7ff, 0xf800_f000, 0xf000_bf00]),
+        (Bcj::Arm64, &[0x9400_0000, 0x97ff_ffff, 0x9000_0001, 0xb0ff_ffe0, 0xf0ef_ffe0, 0x9010_0000]),
+        (
+            Bcj::RiscV,
+            &[0x0000_00ef, 0xfe1f_f2ef, 0x0000_0097, 0x0000_80e7, 0x0000_0117, 0x0001_3117, 0x4000_0517, 0x0005_0513],
+        ),
+    ];
+    for (bcj, words) in code {
+        for round in 0..40 {
+            let mut bytes = Vec::new();
+            while bytes.len() < 3000 {
+                let word = words[random.below(words.len())];
+                // Some with bits of their own, some half a word further.
+                let noise = (random.below(1 << 16) as u32) << 12;
+                bytes.extend((if random.below(2) == 0 { word } else { word ^ noise }).to_le_bytes());
+                bytes.extend(vec![7; 2 * random.below(2) * (round % 2)]);
+            }
+            bytes.truncate(3000 - random.below(9));
+            let mut packed = Vec::new();
+            let parameters = Parameters { bcj: Some(bcj), ..Parameters::default() };
+            Codec::Xz.compress(&bytes, &parameters, &mut packed).unwrap();
+            assert!(unpack(&packed, bytes.len()) == Ok(bytes.clone()), "{bcj:?} {round}");
+        }
+    }
+}
+
 /// What this stub cannot unpack, it does not begin.
 #[test]
 fn other_checks_and_filters() {
     let unknown = Some("it is packed in a way that this stub does not know");
     assert_eq!(unpack(&pack(b"bytes", How { check: Check::Crc64, ..PLAIN }), 5).err(), unknown);
     let mut filters = Filters::new();
-    filters.arm().lzma2(&LzmaOptions::new_preset(3).unwrap());
+    filters.ia64().lzma2(&LzmaOptions::new_preset(3).unwrap());
     let stream = Stream::new_stream_encoder(&filters, Check::Crc32).unwrap();
     let mut packed = Vec::new();
     XzEncoder::new_stream(&b"bytes"[..], stream).read_to_end(&mut packed).unwrap();

@@ -196,7 +196,7 @@ pub(crate) fn stub_cpu(is_64: bool) -> &'static str {
 
 /// The stub of this name if it is `found`, but for what the packer writes into it.
 fn same(found: &[u8], unpacker: Unpacker, is_64: bool, parameters_at: u64) -> Option<BootStub> {
-    let stub = BootStub::read(unpacker.elf(is_64)).ok()?;
+    let stub = BootStub::read(unpacker.elf(is_64)?).ok()?;
     if stub.parameters_at != parameters_at {
         return None;
     }

@@ -175,7 +175,14 @@ pub(crate) const STUB_CODECS: &[Word<Codec>] = &[
 ];
 
 /// What kimage's EFI program unpacks.
-pub(crate) const ZBOOT_CODECS: &[Word<Codec>] = STUB_CODECS.split_at(STUB_CODECS.len() - 1).0;
+pub(crate) const ZBOOT_CODECS: &[Word<Codec>] = &[
+    ("zstd", Codec::Zstd, ""),
+    ("lz4", Codec::Lz4Legacy, ""),
+    ("gzip", Codec::Gzip, ""),
+    ("xz", Codec::Xz, ""),
+    ("lzma", Codec::Lzma, ""),
+    ("lzo", Codec::Lzo, ""),
+];
 
 /// What the boot stub for ARM unpacks.
 pub(crate) const ARM_STUB_CODECS: &[Word<Codec>] =

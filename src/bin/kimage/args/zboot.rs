@@ -28,8 +28,8 @@ pub(crate) struct Zboot {
     pub(crate) output: PathBuf,
     /// How to compress the kernel
     ///
-    /// gzip is the default: everything that takes zboot images apart knows it. The program checks the checksums of gzip, zstd
-    /// and xz; lz4 has none.
+    /// gzip is the default: everything that takes zboot images apart knows it. The program checks the checksums of gzip, zstd,
+    /// xz and lzo; lz4 and lzma have none.
     #[arg(long, value_name = "CODEC", value_parser = one_of(ZBOOT_CODECS), default_value = "gzip")]
     pub(crate) compress: Codec,
     /// The contents of the section .sbat, for images that will be signed for UEFI Secure Boot

@@ -229,7 +229,11 @@ impl Decoder<'_> {
 
     /// One chunk, to `dictionary[from..to]`. `None` when it is damaged.
     fn chunk(&mut self, input: &[u8], dictionary: &mut [u8], from: usize, to: usize) -> Option<()> {
-        let mut bits = Bits::new(input)?;
+        self.run(Bits::new(input)?, dictionary, from, to)?.finish().then_some(())
+    }
+
+    #[inline(always)]
+    fn run<'b>(&mut self, mut bits: Bits<'b>, dictionary: &mut [u8], from: usize, to: usize) -> Option<Bits<'b>> {
         let models = &mut *self.models;
         let [mut last, mut second, mut third, mut fourth] = self.distances;
         let mut state = self.state;
@@ -296,8 +300,39 @@ impl Decoder<'_> {
         }
         self.distances = [last, second, third, fourth];
         self.state = state;
-        bits.finish().then_some(())
+        Some(bits)
     }
+
+    #[allow(dead_code, reason = "of LZMA alone")]
+    /// Is a match next that is as far away as none can be: the mark of the end?
+    fn is_at_end(&mut self, bits: &mut Bits<'_>, at: usize) -> bool {
+        let (state, position, models) = (self.state, at & self.position_mask, &mut *self.models);
+        bits.bit(&mut models.is_match[state & 15][position & 15]) != 0
+            && bits.bit(&mut models.is_repeated[state & 15]) == 0
+            && {
+                let len = bits.length(&mut models.new, position);
+                bits.distance(models, len) as u32 == u32::MAX
+            }
+    }
+}
+
+/// Unpacks one stream of LZMA, which has a mark at its end or not. `None` when it is damaged, or not as long as `output`.
+#[allow(dead_code, reason = "of LZMA alone")]
+pub fn unpack_alone(
+    models: &mut Models,
+    properties: u8,
+    input: &[u8],
+    output: &mut [u8],
+    is_marked: bool,
+) -> Option<()> {
+    let mut decoder =
+        Decoder { models, state: 0, distances: [0; 4], literal_bits: 0, literal_mask: 0, position_mask: 0 };
+    decoder.reset();
+    decoder.set_properties(properties)?;
+    let len = output.len();
+    let mut bits = decoder.run(Bits::new(input)?, output, 0, len)?;
+    (!is_marked || decoder.is_at_end(&mut bits, len)).then_some(())?;
+    bits.finish().then_some(())
 }
 
 /// Copies `len` bytes to `at` from `distance` before it. Other bytes behind them may change, too.

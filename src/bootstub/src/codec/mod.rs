@@ -11,6 +11,12 @@ mod codec;
 #[cfg(feature = "lz4")]
 #[path = "lz4.rs"]
 mod codec;
+#[cfg(feature = "lzma")]
+#[path = "lzma.rs"]
+mod codec;
+#[cfg(feature = "lzo")]
+#[path = "lzo.rs"]
+mod codec;
 #[cfg(feature = "xz")]
 #[path = "xz.rs"]
 mod codec;
@@ -18,5 +24,12 @@ mod codec;
 #[path = "zstd.rs"]
 mod codec;
 
-#[cfg(any(feature = "gzip", feature = "lz4", feature = "xz", feature = "zstd"))]
+#[cfg(any(
+    feature = "gzip",
+    feature = "lz4",
+    feature = "lzma",
+    feature = "lzo",
+    feature = "xz",
+    feature = "zstd"
+))]
 pub use codec::decompress;

@@ -1,6 +1,8 @@
-//! xz: one stream of LZMA2, with the x86 branch converter or without, CRC-32 or none; that is what kimage packs.
+//! xz: one stream of LZMA2, with the CPU's branch converter or without, CRC-32 or none; that is what kimage packs.
 //! (xz-file-format.txt 1.2.)
 
+#[path = "branches.rs"]
+mod branches;
 #[path = "lzma2.rs"]
 mod lzma2;
 #[path = "x86.rs"]
@@ -18,6 +20,10 @@ const HAS_PACKED: u8 = 0x40;
 const HAS_UNPACKED: u8 = 0x80;
 /// Filters.
 const X86: u8 = 0x04;
+const ARM: u8 = 0x07;
+const ARM_THUMB: u8 = 0x08;
+const ARM64: u8 = 0x0a;
+const RISCV: u8 = 0x0b;
 const LZMA2: u8 = 0x21;
 
 const TRUNCATED: &str = "it is truncated";
@@ -48,12 +54,17 @@ pub fn unpack(models: &mut Models, input: &[u8], output: &mut [u8]) -> Result<()
     while rest.first().is_some_and(|len| *len != 0) {
         let before = rest.len();
         let header_len = (usize::from(rest[0]) + 1) * 4 - 4;
-        let x86_start = filters(summed(&mut rest, header_len)?)?;
+        let converter = filters(summed(&mut rest, header_len)?)?;
         let (packed, len) = lzma2::unpack(models, rest, &mut output[done..]).ok_or(DAMAGED)?;
         take(&mut rest, packed)?;
         let block = &mut output[done..done + len];
-        if let Some(start) = x86_start {
-            x86::undo(block, start);
+        match converter {
+            Some((X86, start)) if is_for(X86) => x86::undo(block, start),
+            Some((ARM, start)) if is_for(ARM) => branches::arm(block, start),
+            Some((ARM_THUMB, start)) if is_for(ARM_THUMB) => branches::arm_thumb(block, start),
+            Some((ARM64, start)) if is_for(ARM64) => branches::arm64(block, start),
+            Some((RISCV, start)) if is_for(RISCV) => branches::riscv(block, start),
+            _ => {}
         }
         done += len;
         zeros(take(&mut rest, packed.wrapping_neg() % 4)?)?;
@@ -70,8 +81,19 @@ pub fn unpack(models: &mut Models, input: &[u8], output: &mut [u8]) -> Result<()
     tail(rest, flags, [blocks, sizes as u64, done as u64])
 }
 
-/// Where the x86 branch converter began to count, when there is one before LZMA2.
-fn filters(header: &[u8]) -> Result<Option<u32>, &'static str> {
+/// Does a stub for this CPU undo this branch converter? Tests do all.
+const fn is_for(converter: u8) -> bool {
+    match converter {
+        X86 => cfg!(any(target_arch = "x86", target_arch = "x86_64")),
+        ARM | ARM_THUMB => cfg!(any(target_arch = "arm", test)),
+        ARM64 => cfg!(any(target_arch = "aarch64", test)),
+        RISCV => cfg!(any(target_arch = "riscv64", test)),
+        _ => false,
+    }
+}
+
+/// The branch converter before LZMA2, when there is one, and where it began to count.
+fn filters(header: &[u8]) -> Result<Option<(u8, u32)>, &'static str> {
     let mut rest = header.get(1..).ok_or(DAMAGED)?;
     let flags = take(&mut rest, 1)?[0];
     for size in [HAS_PACKED, HAS_UNPACKED] {
@@ -84,8 +106,10 @@ fn filters(header: &[u8]) -> Result<Option<u32>, &'static str> {
         0 => (),
         1 => {
             start = match take(&mut rest, 2)? {
-                [X86, 0] => Some(0),
-                [X86, 4] => take(&mut rest, 4)?.try_into().ok().map(u32::from_le_bytes),
+                [converter, 0] if is_for(*converter) => Some((*converter, 0)),
+                [converter, 4] if is_for(*converter) => {
+                    take(&mut rest, 4)?.try_into().ok().map(|start| (*converter, u32::from_le_bytes(start)))
+                }
                 _ => return Err(UNKNOWN),
             }
         }
