@@ -13,8 +13,8 @@ tests=$(pwd)
 cache=${KIMAGE_CACHE:-$HOME/.cache/kimage}/kernels
 jobs=$(nproc)
 
-# name, source package, suite that has it. The name tells version (* is the package's), CPU and codec; and what an image
-# lacks of which nothing else is kept: what unpacks initial RAM disks, or any use of them.
+# name, source package, suite that has it. The name tells version (* is the package's), CPU and codec. Of the last ones
+# nothing but the kernel is kept: without what unpacks initial RAM disks, or any use of them; big-endian (BE8).
 trees='
     linux-6.1-x86_64-xz    linux-source-6.1  bookworm
     linux-6.1-i386-lzma    linux-source-6.1  bookworm
@@ -24,6 +24,7 @@ trees='
     linux-*-x86_64-zstd    linux-source      sid
     without-codecs-6.1-x86_64-gzip linux-source-6.1 bookworm
     without-initrd-6.1-x86_64-gzip linux-source-6.1 bookworm
+    big-endian-6.1-arm-gzip linux-source-6.1 bookworm
 '
 
 # What all of them have on top of `make tinyconfig`: a console, an initial RAM disk, programs, and the configuration
@@ -52,6 +53,7 @@ options() {
     case $1 in
         without-codecs-*) echo '!RD_GZIP !RD_BZIP2 !RD_LZMA !RD_XZ !RD_LZO !RD_LZ4 !RD_ZSTD' ;;
         without-initrd-*) echo '!BLK_DEV_INITRD' ;;
+        big-endian-*) echo CPU_BIG_ENDIAN ;;
     esac
     echo '!KERNEL_GZIP !KERNEL_XZ'
     echo "KERNEL_$(echo "${1##*-}" | tr '[:lower:]' '[:upper:]')"
@@ -60,7 +62,10 @@ options() {
 # Only what tests read is kept: what the image is put together from, every file on the way, and the result.
 keep() {
     name=$1 source=$2 from=$3 to=$4
-    case $name in without-*) cp "$from/arch/x86/boot/bzImage" "$to"; return ;; esac
+    case $name in
+        without-*) cp "$from/arch/x86/boot/bzImage" "$to"; return ;;
+        big-endian-*) cp "$from/vmlinux" "$from/arch/arm/boot/zImage" "$to"; return ;;
+    esac
     case $name in *-arm-*) boot=arch/arm/boot ;; *) boot=arch/x86/boot ;; esac
     (
         cd "$from"

@@ -124,6 +124,16 @@ fn all_parts_together_have_a_bound() {
     assert!(!folder.exists());
 }
 
+/// Folders that contain themselves, chains that lead round and round, tables that lie one over the other, huge numbers.
+#[test]
+fn disks() {
+    const LOOKS: &[&[&str]] = &[&["info"], &["verify"]];
+    bounded("entries", 4000, LOOKS, costly::cd_of_entries);
+    bounded("folders", 2000, LOOKS, costly::cd_of_folders);
+    bounded("fats", 1 << 18, LOOKS, costly::fats);
+    bounded("partitions", 2000, LOOKS, costly::partitions);
+}
+
 #[test]
 fn sections_of_elf_and_pe() {
     let archive = costly::archive(20_000);

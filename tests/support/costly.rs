@@ -210,3 +210,131 @@ pub fn elf(count: usize) -> Vec<u8> {
     builder.segment(1, first..first + count, 0x10_0000);
     builder.build()
 }
+
+/// A number in both byte orders, as ISO 9660 has it.
+fn both(value: u32) -> Vec<u8> {
+    [value.to_le_bytes(), value.to_be_bytes()].concat()
+}
+
+/// The record of a file or a folder (ECMA-119, 9.1).
+fn record(name: &[u8], block: u32, size: u32, is_folder: bool) -> Vec<u8> {
+    let mut record =
+        [&[0, 0][..], &both(block), &both(size), &[0; 7], &[2 * u8::from(is_folder), 0, 0, 1, 0, 0, 1]].concat();
+    record.push(name.len() as u8);
+    record.extend(name);
+    record.resize(record.len().next_multiple_of(2), 0);
+    record[0] = record.len() as u8;
+    record
+}
+
+/// A folder: no record goes across the end of a block.
+fn folder(records: impl IntoIterator<Item = Vec<u8>>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for record in records {
+        if bytes.len() % 2048 + record.len() > 2048 {
+            bytes.resize(bytes.len().next_multiple_of(2048), 0);
+        }
+        bytes.extend(record);
+    }
+    bytes.resize(bytes.len().next_multiple_of(2048), 0);
+    bytes
+}
+
+/// A CD whose root folder is at block 18, with these bytes.
+fn cd(root_len: usize, rest: &[u8]) -> Vec<u8> {
+    let mut image = vec![0; 18 * 2048];
+    image.extend(rest);
+    let blocks = image.len() as u32 / 2048;
+    image[16 * 2048..][..8].copy_from_slice(b"\x01CD001\x01\0");
+    image[16 * 2048 + 80..][..8].copy_from_slice(&both(blocks));
+    image[16 * 2048 + 128..][..4].copy_from_slice(&[0, 8, 8, 0]);
+    let root = record(b"\0", 18, root_len as u32, true);
+    image[16 * 2048 + 156..][..root.len()].copy_from_slice(&root);
+    image[17 * 2048..][..7].copy_from_slice(b"\xffCD001\x01");
+    image
+}
+
+/// A CD of `count` entries for boot loaders, which are all the same bytes: many lines that name the last file of as many.
+pub fn cd_of_entries(count: usize) -> Vec<u8> {
+    const LONG: u32 = 64 << 10;
+    let name = |index: usize, end: &str| format!("{index:06}{end}").into_bytes();
+    let text: Vec<u8> = b"initrd /z\n".iter().copied().cycle().take(LONG as usize).collect();
+    let entries_len = folder((0..count).map(|index| record(&name(index, ".CONF"), 0, LONG, false))).len() as u32;
+    let text_at = 18 + 2 + entries_len / 2048;
+    let entries = folder((0..count).map(|index| record(&name(index, ".CONF"), text_at, LONG, false)));
+    let root = folder([record(b"LOADER", 19, 2048, true), record(b"Z", text_at, 4, false)]);
+    let loader = folder([record(b"ENTRIES", 20, entries_len, true)]);
+    cd(root.len(), &[root, loader, entries, text].concat())
+}
+
+/// A CD of `count` folders that each begin a block later and go to the end, so that each contains all those behind it, itself
+/// and the root.
+pub fn cd_of_folders(count: usize) -> Vec<u8> {
+    let name = |index: usize| format!("{index:0200}").into_bytes();
+    let place = |index: usize| (18 + index as u32, (count - index) as u32 * 2048);
+    let block = |index: usize| {
+        let folders = [index, (index + 1) % count, (index + 7) % count, 0].map(place);
+        folder((0..).zip(folders).map(|(number, (at, len))| record(&name(4 * index + number), at, len, true)))
+    };
+    let root: Vec<u8> = (0..count).flat_map(block).collect();
+    cd(root.len(), &root)
+}
+
+/// A disk with FAT32 in each of 16 partitions, which begin a sector after the other and have one table, of `count` entries: a chain
+/// that leads from each cluster to one far from it and never ends; the root folder is such a one, and full of others.
+pub fn fats(count: usize) -> Vec<u8> {
+    const PARTITIONS: u32 = 16;
+    let (first, table_at) = (40, 64);
+    let table_len = (4 * count).next_multiple_of(512);
+    let mut disk = vec![0; table_at as usize * 512];
+    for index in 0..PARTITIONS {
+        let boot = &mut disk[(first + index) as usize * 512..][..512];
+        boot[11..18].copy_from_slice(&[0, 2, 1, (table_at - first - index) as u8, 0, 1, 0]);
+        boot[32..40].copy_from_slice(&[(u32::MAX).to_le_bytes(), (table_len as u32 / 512).to_le_bytes()].concat());
+        boot[44..48].copy_from_slice(&2_u32.to_le_bytes());
+        boot[510..].copy_from_slice(&[0x55, 0xaa]);
+    }
+    let next = |index: usize| 2 + (index + count / 2 + 1) % (count - 2);
+    disk.extend((0..count).flat_map(|index| (next(index) as u32).to_le_bytes()));
+    disk.resize(table_at as usize * 512 + table_len, 0);
+    for index in 0..2000_u32 {
+        let mut entry = [b' '; 32];
+        entry[..8].copy_from_slice(format!("{index:08}").as_bytes());
+        entry[11..].fill(0);
+        entry[11] = 0x10 * (index % 2) as u8;
+        let cluster = 2 + index * 7;
+        entry[20..22].copy_from_slice(&((cluster >> 16) as u16).to_le_bytes());
+        entry[26..28].copy_from_slice(&(cluster as u16).to_le_bytes());
+        entry[28..].fill(0xff);
+        disk.extend(entry);
+    }
+    // The table of partitions (UEFI 2.10, 5.3).
+    let entries: Vec<u8> = (0..PARTITIONS)
+        .flat_map(|index| {
+            let at = u64::from(first + index).to_le_bytes();
+            [&[1; 32][..], &at, &u64::MAX.to_le_bytes()[..4], &[0; 4], &[0; 80]].concat()
+        })
+        .collect();
+    disk[2 * 512..][..entries.len()].copy_from_slice(&entries);
+    let header = &mut disk[512..][..92];
+    header[..16].copy_from_slice(b"EFI PART\0\0\x01\0\x5c\0\0\0");
+    for (at, value) in [(24, 1_u64), (40, 1), (48, u64::MAX - 1), (72, 2)] {
+        header[at..at + 8].copy_from_slice(&value.to_le_bytes());
+    }
+    header[80..88].copy_from_slice(&[PARTITIONS.to_le_bytes(), 128_u32.to_le_bytes()].concat());
+    disk
+}
+
+/// A table of `count` partitions, each of which is the whole disk.
+pub fn partitions(count: usize) -> Vec<u8> {
+    let mut disk = fats(100);
+    let entry = disk[2 * 512..][..128].to_vec();
+    disk.resize(1 << 20, 0);
+    let last = disk.len() as u64 / 512 - 1;
+    let entry = [&entry[..32], &34_u64.to_le_bytes(), &last.to_le_bytes(), &entry[48..]].concat();
+    let at = disk.len() as u64 / 512;
+    disk.extend(entry.repeat(count));
+    disk[512 + 72..][..8].copy_from_slice(&at.to_le_bytes());
+    disk[512 + 80..][..4].copy_from_slice(&(count as u32).to_le_bytes());
+    disk
+}

@@ -356,7 +356,8 @@ impl<'a> Volume<'a> {
             let at = differ.map(|at| self.start + self.table + size + count64(at));
             checks.expect(&COPIES, at, differ.is_none(), "another", "the same as the first");
         }
-        let clusters = (2..self.clusters + 2).take(usize_or_max(MOST_STEPS));
+        // There is no more of the table.
+        let clusters = (2..self.clusters + 2).take(seen.used.len().saturating_mul(64).min(usize_or_max(MOST_STEPS)));
         let lost =
             clusters.filter(|at| !seen.has(*at) && !matches!(self.next(*at), Next::Free | Next::Bad | Next::Wrong));
         let lost = count64(lost.count());

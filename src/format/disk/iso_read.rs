@@ -114,7 +114,7 @@ impl<'a> Volume<'a> {
     pub(crate) fn walk(&self, most: usize, checks: &mut Checks) -> (Vec<Found>, bool) {
         const DEEPEST: usize = 32;
         /// Bytes of all folders, which may lie one over the other.
-        const LARGEST: u64 = 64 << 20;
+        const LARGEST: u64 = 16 << 20;
         let mut read = 0_u64;
         let have = len64(self.bytes);
         checks.expect(&SIZE, PRIMARY * BLOCK + 80, have >= self.len(), format!("{have} bytes"), self.len());

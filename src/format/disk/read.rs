@@ -9,6 +9,7 @@ use crate::format::Format;
 use crate::format::pe::{Pe, removable_name};
 use crate::layout::Region;
 use crate::stub::disk::DiskLoader;
+use std::collections::HashMap;
 use std::ops::Range;
 
 rules! {
@@ -179,18 +180,21 @@ impl<'a> Disk<'a> {
         let volume = *count;
         *count += 1;
         self.are_all &= are_all;
+        let places = (0..).zip(&self.files).map(|(place, file)| (file.found.path.clone(), place));
+        let known: HashMap<String, usize> = places.collect();
+        let mut others = self.files.iter().filter(|file| file.volume != volume).count();
         for mut found in files {
-            let is_same = |other: &OnDisk| other.found.path == found.path && other.found.pieces == found.pieces;
-            let first = self.files.iter_mut().find(|other| is_same(other));
-            if let Some(first) = first {
+            let first = known.get(&found.path).and_then(|place| self.files.get_mut(*place));
+            if let Some(first) = first.filter(|first| first.found.pieces == found.pieces) {
                 // Of a CD that is a FAT, too: firmware knows the latter.
+                others -= usize::from(first.volume != volume);
                 first.volume = volume;
                 continue;
             }
             // What tells is at the front.
             let head = found.pieces.first().and_then(|piece| slice_at(self.bytes, piece)).unwrap_or_default();
             let format = Format::detect(head).filter(|format| *format != Format::Disk);
-            if volume > 0 && self.files.iter().any(|other| other.volume != volume) {
+            if volume > 0 && others > 0 {
                 found.path = format!("{}:{}", volume + 1, found.path);
             }
             self.files.push(OnDisk { found, format, volume });
@@ -219,19 +223,30 @@ impl<'a> Disk<'a> {
             let wanted = format!("one to be called {name}");
             checks.expect(&PROGRAM, at, found == wanted, format!("{found} in {}", file.found.path), wanted);
         }
-        self.hold_entries(&mut checks);
+        self.are_all &= self.hold_entries(&mut checks);
         self.hold_loader(boot, &mut checks);
         self.checks.append(checks);
     }
 
     /// Whether the entries for boot loaders name files of their file system. One that does not is left out by a loader that has
-    /// others.
-    fn hold_entries(&self, checks: &mut Checks) {
+    /// others. False when there is more to read than any loader has.
+    fn hold_entries(&self, checks: &mut Checks) -> bool {
         const LARGEST: u64 = 64 << 10;
+        const MOST_TEXT: u64 = 4 << 20;
+        let mut left = MOST_TEXT;
         let mut found = Vec::new();
-        for file in self.files.iter().filter(|file| file.is_entry() && file.found.size <= LARGEST) {
+        let entries: Vec<_> = self.files.iter().filter(|file| file.is_entry() && file.found.size <= LARGEST).collect();
+        let mut names = HashMap::new();
+        for file in self.files.iter().filter(|_| !entries.is_empty()) {
+            let name = (file.volume, file.plain_path().to_lowercase());
+            names.entry(name).or_insert(file.format.is_some());
+        }
+        for file in entries {
             let Some(data) = self.data(&file.found) else { continue };
-            let wrong = String::from_utf8_lossy(data).lines().find_map(|line| self.wrong_line(line, file.volume));
+            let Some(rest) = left.checked_sub(len64(data)) else { return false };
+            left = rest;
+            let text = String::from_utf8_lossy(data);
+            let wrong = text.lines().find_map(|line| wrong_line(line, file.volume, &names));
             found.push((file, wrong));
         }
         let has_others = found.iter().any(|(_, wrong)| wrong.is_none());
@@ -241,22 +256,7 @@ impl<'a> Disk<'a> {
             let what = format!("{} in {}", wrong.as_deref().unwrap_or_default(), file.found.path);
             checks.expect_as(severity, &ENTRY, at, wrong.is_none(), what, "files of this file system");
         }
-    }
-
-    /// What a line of an entry names that is not there, or no image.
-    fn wrong_line(&self, line: &str, volume: usize) -> Option<String> {
-        let mut words = line.split_whitespace();
-        let (key, path) = (words.next()?, words.next()?);
-        if !matches!(key, "linux" | "initrd" | "efi" | "uki" | "devicetree") {
-            return None;
-        }
-        let wanted = path.replace('\\', "/").trim_start_matches('/').to_lowercase();
-        let mut of_volume = self.files.iter().filter(|file| file.volume == volume);
-        match of_volume.find(|file| file.plain_path().to_lowercase() == wanted) {
-            None => Some(format!("{key} {path}, which is not there")),
-            Some(file) if file.format.is_none() && key != "initrd" => Some(format!("{key} {path}, which is no image")),
-            Some(_) => None,
-        }
+        true
     }
 
     /// Whether the files that our loader for BIOS reads are where it looks.
@@ -272,6 +272,22 @@ impl<'a> Disk<'a> {
             let found = format!("{what} of {} bytes from sector {} on, where no such file is", place.1, place.0);
             checks.expect(&LOADER, at, is_file(place), found, "files of the disk");
         }
+    }
+}
+
+/// What a line of an entry names that is not there, or no image; `names` says of the files of each file system whether they are
+/// some.
+fn wrong_line(line: &str, volume: usize, names: &HashMap<(usize, String), bool>) -> Option<String> {
+    let mut words = line.split_whitespace();
+    let (key, path) = (words.next()?, words.next()?);
+    if !matches!(key, "linux" | "initrd" | "efi" | "uki" | "devicetree") {
+        return None;
+    }
+    let wanted = path.replace('\\', "/").trim_start_matches('/').to_lowercase();
+    match names.get(&(volume, wanted)) {
+        None => Some(format!("{key} {path}, which is not there")),
+        Some(false) if key != "initrd" => Some(format!("{key} {path}, which is no image")),
+        Some(_) => None,
     }
 }
 
