@@ -88,6 +88,7 @@ needs='
     softhsm2-util:softhsm2
     pkcs11-tool:opensc
     swtpm:swtpm
+    /usr/lib/python3/dist-packages/pefile.py:python3-pefile
     script:bsdutils
     groff:groff-base
     zsh:zsh
@@ -139,6 +140,8 @@ if command -v apt-get >/dev/null 2>&1; then
     sh tests/fetch-debian.sh >/dev/null || echo "Some of Debian's kernels could not be fetched" >&2
     # mkimage of other releases.
     sh tests/fetch-mkimage.sh >/dev/null || echo "Some release of mkimage could not be fetched" >&2
+    # ukify, which Debian 12 has not.
+    sh tests/fetch-ukify.sh || echo "ukify could not be fetched" >&2
     # Kernel trees, where nobody has any.
     if [ -z "${KIMAGE_CORPUS:-}" ] && [ ! -d ../shared/corpus ]; then
         sh tests/make-kernels.sh || echo "Some kernel trees could not be made" >&2

@@ -14,6 +14,7 @@ pub(crate) mod payload;
 mod rules;
 mod standalone;
 mod uimage;
+mod uki;
 mod zboot;
 
 pub(crate) use arm::zimage_rewrapped;
@@ -32,10 +33,9 @@ pub use pad::{Padding, pad};
 pub use payload::{Payload, PayloadForm, payload, payload_as_is};
 pub(crate) use rules::RULES;
 pub(crate) use standalone::rewrapped;
-#[allow(unused_imports, reason = "for kimage uki")]
-pub(crate) use standalone::unified_program;
 pub use standalone::{DEFAULT_MAX_MEMORY, Firmware, StandaloneRequest, bzimage_standalone, is_for_standalone_stub};
 pub use uimage::{Derived, UImageRequest, uimage};
+pub use uki::{UkiRequest, uki};
 pub use zboot::{ZbootRequest, zboot};
 
 // What the requests are made of.
@@ -289,6 +289,19 @@ pub enum Facts {
         digest: String,
         /// Signatures that are there now.
         signature_count: usize,
+    },
+    /// Unified kernel image, addon, or profile.
+    Uki {
+        /// What its boot stub calls itself.
+        boot_stub: Option<String>,
+        /// The kernel's release, where it is found.
+        kernel_version: Option<String>,
+        /// Sections that were added to the stub.
+        sections: usize,
+        /// Profiles among them.
+        profiles: usize,
+        /// It has no kernel.
+        addon: bool,
     },
     /// FIT.
     Fit(FitFacts),

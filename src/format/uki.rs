@@ -2,6 +2,8 @@
 //!
 //! Source: <https://uapi-group.org/specifications/specs/unified_kernel_image/>, and systemd 257 (src/boot/uki.h).
 
+pub(crate) mod check;
+pub(crate) mod hwids;
 pub(crate) mod measured;
 
 use super::pe::{Pe, PeSection};
@@ -75,7 +77,7 @@ pub(crate) struct Part<'s> {
 }
 
 /// The name without the dot in front, and what a section of this name holds.
-fn role_of(name: &[u8]) -> Option<(&'static str, Role)> {
+pub(crate) fn role_of(name: &[u8]) -> Option<(&'static str, Role)> {
     SECTIONS.into_iter().find(|(known, _)| name.strip_prefix(b".") == Some(known.as_bytes()))
 }
 

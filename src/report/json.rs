@@ -11,7 +11,7 @@ pub(crate) const SCHEMA: u32 = 1;
 pub fn json_schema(command: &str) -> Option<&'static str> {
     Some(match command {
         "bzimage" | "elf" | "zimage" | "image" | "xipimage" | "bootp" | "cpio" | "disk" | "edit" | "uimage" | "fit"
-        | "sign" | "zboot" => {
+        | "sign" | "uki" | "zboot" => {
             include_str!("build.schema.json")
         }
         "info" | "extract" => include_str!("info.schema.json"),

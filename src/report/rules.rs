@@ -4,7 +4,7 @@ use super::Style;
 use super::style::clean;
 use crate::finding::{Rule, rules};
 use crate::format::{
-    android, boot_elf, bzimage, disk, dts, fdt, fit, image64, pe, trx, uimage, zboot, zimage, zimage_stub,
+    android, boot_elf, bzimage, disk, dts, fdt, fit, image64, pe, trx, uimage, uki, zboot, zimage, zimage_stub,
 };
 use crate::{assemble, doctor, inspect, kbuild, lint, payload};
 use serde::Serialize;
@@ -35,6 +35,7 @@ pub fn rules() -> impl Iterator<Item = &'static Rule> {
         image64::RULES,
         zboot::RULES,
         pe::RULES,
+        uki::check::RULES,
         pe::signed::RULES,
         uimage::RULES,
         fdt::RULES,

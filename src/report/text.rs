@@ -117,6 +117,14 @@ pub fn write_text(report: &Report<'_>, mut out: impl Write) -> io::Result<()> {
             }
         }
         Facts::Efi { .. } => writeln!(out, "The signatures are taken out")?,
+        Facts::Uki { boot_stub, kernel_version, sections, profiles, addon } => {
+            let stub = clean(boot_stub.as_deref().unwrap_or("another stub"));
+            let version =
+                kernel_version.as_deref().map_or(String::new(), |version| format!("Kernel is {}; ", clean(version)));
+            let what = if *addon { "Addon or profile: " } else { version.as_str() };
+            let profiles = if *profiles > 0 { format!(", {profiles} profiles") } else { String::new() };
+            writeln!(out, "{what}{sections} sections{profiles}, behind {stub}")?;
+        }
         Facts::Fit(facts) => fit(facts, &mut out)?,
     }
     if output != STDOUT { writeln!(out, "{} is ready", clean(output)) } else { Ok(()) }

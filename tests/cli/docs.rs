@@ -130,6 +130,8 @@ fn folder() -> tempfile::TempDir {
     put(dir, "Image", &files::efi_image(0xaa64));
     put(dir, "kernel.elf", &kernel);
     put(dir, "uki.efi", &files::uki());
+    put(dir, "linuxx64.efi.stub", &files::stub());
+    put(dir, "ucode", &files::cpio());
     // A program for x86-64.
     let program = support::read(&testdata("tiny/kernel"));
     put(dir, "initrd", &files::cpio_of(&[("init", 0o100_755, &program)]));

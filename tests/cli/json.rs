@@ -28,6 +28,7 @@ const RUNS: &[&[&str]] = &[
     &["elf", "kernel"],
     &["xipimage", "xip"],
     &["zboot", "efi-image"],
+    &["uki", "--linux", "kernel", "-o", "linux.efi"],
     &["cpio", "list", "--compress", "gzip"],
     &["disk", "kernel", "--kind", "gpt", "-o", "disk.img"],
     &["edit", "zImage", "--dtb", "dtb", "-o", "edited"],
@@ -106,7 +107,7 @@ fn every_json_form_is_as_its_schema_says() {
             assert_eq!(run(kimage().args([name, "--schema", "--json"])).status.code(), Some(2), "{name}");
         }
     }
-    assert_eq!(with_json, 21, "{help}");
+    assert_eq!(with_json, 23, "{help}");
 }
 
 /// One finding is the same in every form.

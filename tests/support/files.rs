@@ -279,6 +279,15 @@ pub fn uki() -> Vec<u8> {
     )
 }
 
+/// A boot stub for x86-64 that calls itself systemd's, with room for sections.
+pub fn stub() -> Vec<u8> {
+    let mut stub = pe(&[], &[(".text", b"the stub"), (".sdmagic", b"#### LoaderInfo: systemd-stub 257 ####")]);
+    for (at, value) in [(0x44, 0x8664_u16), (0x58 + 32, 0x200), (0x58 + 36, 0x200)] {
+        stub[at..at + 2].copy_from_slice(&value.to_le_bytes());
+    }
+    stub
+}
+
 pub fn cpio() -> Vec<u8> {
     cpio_of(&[("dev", 0o040_755, b""), ("init", 0o100_755, b"#!/bin/sh\n")])
 }

@@ -15,6 +15,7 @@ mod peers;
 mod sign;
 mod standalone;
 mod system_map;
+mod uki;
 mod vendor;
 mod x86;
 mod zboot;
@@ -34,6 +35,7 @@ pub(crate) use peers::{Links, Peer};
 pub(crate) use sign::{EfiHash, Key, Pubkey, Required, Sign, Signer};
 pub(crate) use standalone::{BootElf, Carried, Class, Own, OwnArm};
 pub(crate) use system_map::{Bootp, SystemMap, Xipimage};
+pub(crate) use uki::{Config as UkiConfig, Parts as UkiParts, Uki};
 pub(crate) use vendor::Vendor;
 pub(crate) use x86::X86Options;
 pub(crate) use zboot::Zboot;
@@ -62,6 +64,7 @@ Examples:
   kimage zimage arch/arm/boot/compressed/vmlinux --append-dtb board.dtb
   kimage image vmlinux -o Image
   kimage zboot Image -o vmlinuz.efi
+  kimage uki --linux vmlinuz --initrd initrd --cmdline 'quiet' -o linux.efi
   kimage uimage zImage -a 0x80008000
   kimage disk bzImage --kind gpt -o disk.img
   kimage compress xz vmlinux.bin --with-size -o vmlinux.bin.xz
@@ -114,6 +117,7 @@ pub(crate) enum Command {
     Zimage(Zimage),
     Image(Image),
     Zboot(Box<Zboot>),
+    Uki(Box<Uki>),
     Uimage(Box<Uimage>),
     Fit(Box<Fit>),
     Sign(Box<Sign>),

@@ -2,6 +2,7 @@
 //!
 //! Offsets are those of the PE specification 8.3 ("COFF File Header", "Optional Header", "Section Table").
 
+pub(crate) mod add;
 pub(crate) mod authenticode;
 mod check;
 mod file;

@@ -34,6 +34,7 @@ use crate::format::foreign::Foreign;
 use crate::format::image64::Image64;
 use crate::format::pe::{DosHeader, E_LFANEW, Pe};
 use crate::format::trx::Trx;
+use crate::format::uki::check as uki;
 use crate::layout::{Region, RegionKind};
 use crate::payload::search::SEARCH_LIMIT;
 
@@ -238,6 +239,9 @@ fn check(opened: &Opened<'_>, layer: &Layer) -> Checks {
             checks.expect(&KERNEL_MAGIC, lost.map(|(_, at)| at), lost.is_none(), found, "the one that it had");
             efi(bytes, false, &mut checks);
             signatures::uki(bytes, &mut checks);
+            if let Ok(pe) = Pe::parse(bytes) {
+                uki::check(&pe, &mut checks);
+            }
         }
         Kind::Known(Format::UImage) => containers::uimage(opened, layer, &mut checks),
         Kind::Known(Format::Fdt) => {

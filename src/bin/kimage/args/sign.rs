@@ -6,7 +6,7 @@ use kimage::assemble::{External, FitLayout};
 use std::path::PathBuf;
 
 /// Who signs.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Signatures")]
 pub(crate) struct Signer {
     /// Fill in the signatures with the keys of this folder: NAME.key (RSA) or NAME.pem (ECDSA), as key-name-hint says

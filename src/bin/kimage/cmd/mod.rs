@@ -27,6 +27,7 @@ mod sign;
 mod sign_efi;
 mod standalone;
 mod system_map;
+mod uki;
 mod verify;
 
 pub(crate) use peers::by_name;
@@ -59,6 +60,7 @@ pub(crate) fn run(cli: Cli) -> Result<u8> {
         Command::Piggy(args) => piggy::piggy(&args),
         Command::SystemMap(args) => system_map::system_map(&args),
         Command::Xipimage(args) => build::xipimage(&args),
+        Command::Uki(args) => uki::uki(&args),
         Command::Zboot(args) => build::zboot(&args),
         Command::Bootp(args) => build::bootp(&args),
         Command::Cpio(args) => cpio::cpio(&args),

@@ -6,6 +6,7 @@ mod check;
 mod dump;
 mod getopt;
 mod mkimage;
+mod ukify;
 
 use crate::args::{Building, Links, Peer, Signer};
 use crate::cmd::common::source_date_epoch;
@@ -23,12 +24,13 @@ use std::path::{Path, PathBuf};
 /// A tool: its name, and what it does with its arguments; gives the exit status.
 type Tool = (&'static str, fn(&Called<'_>, Vec<OsString>) -> Result<u8>);
 
-const TOOLS: [Tool; 5] = [
+const TOOLS: [Tool; 6] = [
     ("mkimage", mkimage::mkimage),
     ("dumpimage", dump::dumpimage),
     ("fit_check_sign", check::fit_check_sign),
     ("fit_info", dump::fit_info),
     ("fdt_add_pubkey", check::fdt_add_pubkey),
+    ("ukify", ukify::ukify),
 ];
 
 /// The environment's word for the release whose text and bytes are wanted; a link has no option for it.
