@@ -80,6 +80,8 @@ needs='
     /usr/lib/grub/x86_64-efi/moddep.lst:grub-efi-amd64-bin
     /usr/share/qemu-efi-aarch64/QEMU_EFI.fd:qemu-efi-aarch64
     openssl:openssl
+    swtpm:swtpm
+    swtpm_setup:swtpm-tools
     sbsign:sbsigntool
     osslsigncode:osslsigncode
     pesign:pesign

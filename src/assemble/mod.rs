@@ -11,6 +11,7 @@ mod fit_auto;
 mod kernel;
 mod pad;
 pub(crate) mod payload;
+mod pcr_signature;
 mod rules;
 mod standalone;
 mod uimage;
@@ -31,6 +32,7 @@ pub use fit_auto::{AutoFitRequest, fit_auto};
 pub(crate) use kernel::packed_release;
 pub use pad::{Padding, pad};
 pub use payload::{Payload, PayloadForm, payload, payload_as_is};
+pub use pcr_signature::{PcrSigning, sign_pcrs};
 pub(crate) use rules::RULES;
 pub(crate) use standalone::rewrapped;
 pub use standalone::{DEFAULT_MAX_MEMORY, Firmware, StandaloneRequest, bzimage_standalone, is_for_standalone_stub};
@@ -45,6 +47,7 @@ pub use crate::format::cpio::CpioFile;
 pub use crate::format::dts::{Error as SourceError, File as SourceFile, Source};
 pub use crate::format::fit::{Algorithm, External, FitLayout, Options as FitOptions, Signing, TreeList};
 pub use crate::format::uimage::{ARCH, COMPRESSION, Name, Names, OS, TYPE};
+pub use crate::format::uki::measured::PcrKey;
 
 use crate::arch::Arch;
 use crate::bytes::{Patch, len64};
@@ -302,6 +305,13 @@ pub enum Facts {
         profiles: usize,
         /// It has no kernel.
         addon: bool,
+    },
+    /// Unified kernel image whose measurement was signed.
+    PcrSignature {
+        /// Policies that are signed: one for each phase, bank and profile.
+        policies: usize,
+        /// Profiles that it has.
+        profiles: usize,
     },
     /// FIT.
     Fit(FitFacts),

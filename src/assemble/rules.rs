@@ -59,6 +59,9 @@ rules! {
     pub(super) KERNEL_VIRTUAL = "kernel.virtual", Warning, "addresses of an ARM kernel's ELF file",
         "U-Boot loads the kernel to the wrong place, unless the RAM begins there",
         "give the address with `request.load`: usually 0x8000 behind the start of the RAM";
+    pub(super) OTHER_PCRPKEY = "uki.pcrpkey", Warning, ".pcrpkey",
+        "who seals a secret to that key cannot open it with these signatures",
+        "sign with the key that belongs to it, or make the image with the other key's (kimage uki --pcrpkey)";
     pub(super) NOT_AS_BEFORE = "pe.not_as_before", Note, "the program without its signatures",
         "it may differ in these bytes from the one that was signed; firmware starts it all the same",
         "take the image as it was built, if each byte counts";

@@ -148,6 +148,11 @@ impl PolicySignatures {
         Ok(())
     }
 
+    /// How many policies are signed.
+    pub(crate) fn count(&self) -> usize {
+        self.0.iter().map(|(_, entries)| entries.len()).sum()
+    }
+
     /// JSON as ukify writes it.
     pub(crate) fn text(&self) -> String {
         let mut text = "{".to_owned();

@@ -125,6 +125,10 @@ pub fn write_text(report: &Report<'_>, mut out: impl Write) -> io::Result<()> {
             let profiles = if *profiles > 0 { format!(", {profiles} profiles") } else { String::new() };
             writeln!(out, "{what}{sections} sections{profiles}, behind {stub}")?;
         }
+        Facts::PcrSignature { policies, profiles } => {
+            let profiles = if *profiles > 1 { format!(" of {profiles} profiles") } else { String::new() };
+            writeln!(out, "{policies} policies of PCR 11 are signed{profiles}")?;
+        }
         Facts::Fit(facts) => fit(facts, &mut out)?,
     }
     if output != STDOUT { writeln!(out, "{} is ready", clean(output)) } else { Ok(()) }

@@ -69,6 +69,7 @@ const PROVOKED_BY_TEXT: &[(&str, &str)] = &[
     ("codec.trailer", "the_command_reports_what_follows_the_stream"),
     ("codec.trailing", "the_command_reports_what_follows_the_stream"),
     ("output.owner", "owner_and_permissions_of_the_old_file"),
+    ("uki.pcrpkey", "values_that_are_signed"),
 ];
 
 /// A rule that no test names may never fire, or fire at what is whole. Those of `verify` and of the builders are held to files with

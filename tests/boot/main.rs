@@ -13,6 +13,7 @@ mod lint; // what `lint` finds does not boot on a real U-Boot, what it proposes 
 mod lint_uboot; // legacy headers and U-Boot's place in memory are judged as a real U-Boot does
 mod loaders; // bzImage, zImage and uImage reach user space by SeaBIOS, QEMU's loaders and U-Boot
 mod matrix; // kernels × loaders × codecs of docs/loaders.md reach user space
+mod measure; // a software TPM holds what `measure` foretold
 mod modules; // the kernel says of modules what `verify --kernel` says of them
 mod rebuilt; // kernels wrapped again with another payload boot on SeaBIOS and OVMF
 mod rom; // loaders of our own: coreboot's table, Linux' 32-bit and 64-bit boot protocols

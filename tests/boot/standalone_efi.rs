@@ -26,7 +26,7 @@ pub(super) fn installed(file: &str, package: &str) -> bool {
 }
 
 /// A PC, still without firmware.
-fn pc(machine: &str) -> Option<Command> {
+pub(super) fn pc(machine: &str) -> Option<Command> {
     Some(machine::pc(&tool("qemu-system-x86_64", "qemu-system-x86")?, machine, "Nehalem-v1", 1, 256))
 }
 

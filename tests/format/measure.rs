@@ -1,12 +1,13 @@
 //! What a TPM's registers come to, beside systemd-measure, and by values that were read in OVMF with a TPM.
 
-use crate::authenticode::{program, word};
+use crate::authenticode::{keys, program, word};
 use crate::files;
-use crate::support::{kimage, missing, put, read, run, run_ok, stderr, stdout, tempdir};
+use crate::support::{kimage, missing, put, read, run, run_ok, stderr, stdout, tempdir, tool};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+use std::net::TcpListener;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 
 const MEASURE: &str = "/usr/lib/systemd/systemd-measure";
 const STUB: &str = "/usr/lib/systemd/boot/efi/linuxx64.efi.stub";
@@ -315,4 +316,161 @@ fn programs_that_are_started() {
     refused(&kernel, &["--pcr", "11"], "no unified kernel image");
     let text = put(dir.path(), "text", b"no program");
     refused(&kernel, &["--loader", text.to_str().unwrap()], "text:");
+}
+
+/// The contents of a section.
+fn section<'f>(file: &'f [u8], name: &str) -> Vec<&'f [u8]> {
+    let pe = word(file, 0x3c);
+    let table = pe + 24 + usize::from(file[pe + 20]);
+    let all = (0..usize::from(file[pe + 6])).map(|index| table + 40 * index);
+    let is_it = |at: &usize| file[*at..at + 8].split(|byte| *byte == 0).next().unwrap() == name.as_bytes();
+    all.filter(is_it).map(|at| &file[word(file, at + 20)..][..word(file, at + 8)]).collect()
+}
+
+/// A software TPM at a port, which ends with it.
+struct Tpm(Child, u16);
+
+impl Tpm {
+    fn start(dir: &Path) -> Option<Tpm> {
+        let (swtpm, setup) = (tool("swtpm", "swtpm")?, tool("swtpm_setup", "swtpm-tools")?);
+        run_ok(Command::new(setup).args(["--tpm2", "--pcr-banks", "sha1,sha256,sha384,sha512", "--tpmstate"]).arg(dir));
+        let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        // systemd takes the port behind it for control.
+        let port =
+            std::iter::repeat_with(free).find(|port| TcpListener::bind(("127.0.0.1", port + 1)).is_ok()).unwrap();
+        let mut command = Command::new(swtpm);
+        command.args(["socket", "--tpm2", "--server", &format!("type=tcp,port={port}"), "--ctrl"]);
+        command.arg(format!("type=tcp,port={}", port + 1)).args([
+            "--flags",
+            "not-need-init,startup-clear",
+            "--tpmstate",
+        ]);
+        command.arg(format!("dir={}", dir.display())).stdout(Stdio::null()).stderr(Stdio::null());
+        let tpm = Tpm(command.spawn().unwrap(), port);
+        for _ in 0..100 {
+            if run(Command::new("sh").args(["-c", &format!("ss -ltn | grep -q :{port}\\ ")])).status.success() {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        Some(tpm)
+    }
+}
+
+impl Drop for Tpm {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// `.pcrsig` is what systemd-measure signs, `.pcrpkey` what openssl writes; verify holds both to the image.
+#[test]
+fn values_that_are_signed() {
+    let (Some(keys), Some(openssl)) = (keys(), tool("openssl", "openssl")) else { return };
+    if !Path::new(STUB).exists() {
+        missing(STUB);
+        return;
+    }
+    let dir = tempdir();
+    let parts: [(&str, &[u8]); 4] =
+        [(".osrel", b"ID=tiny\n"), (".cmdline", b"quiet"), (".linux", &program(true, 0)), (".initrd", b"the disk")];
+    let plain = put(dir.path(), "uki.efi", &with_sections(&read(Path::new(STUB)), &parts));
+    let key = keys.join("db.key");
+    let sign = |from: &Path, to: &str, options: &[&str]| {
+        let to = dir.path().join(to);
+        run_ok(kimage().args(["measure", "-q", "--sign"]).arg(&key).arg(from).args(options).arg("-o").arg(&to));
+        to
+    };
+    let signed = sign(&plain, "signed.efi", &[]);
+    let file = read(&signed);
+    let pem = run_ok(Command::new(&openssl).args(["rsa", "-pubout", "-in"]).arg(&key)).stdout;
+    assert_eq!(section(&file, ".pcrpkey"), [&pem[..]]);
+    for (name, contents) in parts {
+        assert_eq!(section(&file, name), [contents], "{name}");
+    }
+    let again = sign(&signed, "again.efi", &[]);
+    assert!(read(&again) == file, "the same bytes each time");
+    let json: Value = serde_json::from_slice(section(&file, ".pcrsig")[0]).unwrap();
+    for bank in ["sha1", "sha256", "sha384", "sha512"] {
+        assert_eq!(json[bank].as_array().unwrap().len(), 4, "{bank}");
+    }
+
+    // One policy by arithmetic of the test: TPM2_PolicyPCR of register 11 of the bank of SHA-256.
+    let value = value(&signed, &["--phase", "enter-initrd"]);
+    let bytes: Vec<u8> = (0..32).map(|at| u8::from_str_radix(&value[2 * at..2 * at + 2], 16).unwrap()).collect();
+    let selection = [0, 0, 1, 0x7f, 0, 0, 0, 1, 0, 0x0b, 3, 0, 8, 0];
+    let policy = Sha256::digest([&[0; 32][..], &selection, &Sha256::digest(&bytes)].concat());
+    assert_eq!(json["sha256"][0]["pol"], hex(&policy));
+
+    let verdict = |file: &Path| {
+        let output = run(kimage().arg("verify").arg("--json").arg(file));
+        let found: Value = serde_json::from_str(&stdout(&output)).unwrap();
+        let of = |one: &Value| one["rule"].as_str().unwrap().to_owned();
+        let rules: Vec<String> = found["files"][0]["findings"].as_array().unwrap().iter().map(of).collect();
+        let mut rules: Vec<_> = rules.into_iter().filter(|rule| rule.starts_with("uki.pcr")).collect();
+        rules.dedup();
+        (rules, output.status.success())
+    };
+    assert_eq!(verdict(&signed), (vec![], true));
+    let changed = |from: &[u8], to: &[u8]| {
+        let at = file.windows(from.len()).position(|found| found == from).unwrap();
+        let mut file = file.clone();
+        file[at..at + to.len()].copy_from_slice(to);
+        verdict(&put(dir.path(), "changed.efi", &file))
+    };
+    let says =
+        |rules: &[&str], is_good: bool| (rules.iter().map(|rule| (*rule).to_owned()).collect::<Vec<_>>(), is_good);
+    assert_eq!(changed(b"quiet", b"debug"), says(&["uki.pcr_policy", "uki.pcrsig"], true));
+    let signature = json["sha384"][2]["sig"].as_str().unwrap();
+    let wrong = if signature.starts_with('A') { b"B" } else { b"A" };
+    assert_eq!(changed(signature.as_bytes(), wrong), says(&["uki.pcr_signature"], false));
+    assert_eq!(changed(b"{\"sha1\"", b"[\"sha1\""), says(&["uki.pcr_signature"], false));
+    // Of another phase it is not known whether it comes.
+    let phase = sign(&plain, "phase.efi", &["--phase", "enter-initrd", "--phase", "enter-initrd:other"]);
+    assert_eq!(verdict(&phase), says(&["uki.pcrsig"], true));
+    // A second key: its signatures stand beside those of the first; the image's own key stays.
+    let other = keys.join("other.key");
+    let two = dir.path().join("two.efi");
+    let mut command = kimage();
+    command.args(["measure", "--bank", "sha256"]).arg(&signed).arg("--sign").arg(&key).arg("--sign").arg(&other);
+    let output = run_ok(command.arg("-o").arg(&two));
+    assert!(!stderr(&output).contains("warning"), "{}", stderr(&output));
+    let json: Value = serde_json::from_slice(section(&read(&two), ".pcrsig")[0]).unwrap();
+    assert_eq!((json["sha256"].as_array().unwrap().len(), json.get("sha1")), (8, None));
+    assert_eq!(verdict(&two), says(&["uki.pcrsig"], true));
+    let output = run_ok(kimage().arg("measure").arg(&signed).arg("--sign").arg(&other).arg("-o").arg(&two));
+    assert!(stderr(&output).contains("the key in .pcrpkey is none of those that sign"), "{}", stderr(&output));
+
+    // What cannot be signed.
+    let refused = |key: &str, file: &Path, words: &str| {
+        let output = run(kimage().arg("measure").arg(file).arg("--sign").arg(keys.join(key)).arg("-o").arg(&two));
+        assert!(!output.status.success() && stderr(&output).contains(words), "{}", stderr(&output));
+    };
+    refused("ec256.key", &plain, "not RSA");
+    refused("none.key", &plain, "none.key");
+    let secure = dir.path().join("secure.efi");
+    crate::authenticode::sign(&signed, "db", &secure, &[]);
+    assert_eq!(verdict(&secure), (vec![], true));
+    refused("db.key", &secure, "signed for Secure Boot");
+    refused("db.key", &put(dir.path(), "program.efi", &program(true, 0)), "no unified kernel image");
+
+    if !Path::new(MEASURE).exists() {
+        missing(MEASURE);
+        return;
+    }
+    // systemd-measure 252 wants a TPM, and signs the other banks with another hash than systemd checks.
+    let state = tempdir();
+    let Some(tpm) = Tpm::start(state.path()) else { return };
+    let public = put(dir.path(), "public.pem", &pem);
+    let mut peer = Command::new(MEASURE);
+    peer.args(["sign", "--bank=sha256", "--json=short"])
+        .arg(format!("--tpm2-device=swtpm:host=127.0.0.1,port={}", tpm.1));
+    for (name, contents) in parts.iter().chain([&(".pcrpkey", &pem[..])]) {
+        peer.arg(format!("--{}={}", &name[1..], put(dir.path(), name, contents).display()));
+    }
+    peer.arg(format!("--private-key={}", key.display())).arg(format!("--public-key={}", public.display()));
+    let wanted: Value = serde_json::from_str(&stdout(&run_ok(&mut peer))).unwrap();
+    let json: Value = serde_json::from_slice(section(&file, ".pcrsig")[0]).unwrap();
+    assert_eq!(json["sha256"], wanted["sha256"]);
 }

@@ -92,6 +92,15 @@ impl<'o> Keys<'o> {
         Ok(key)
     }
 
+    /// The public key of the one private key that is given.
+    pub(crate) fn own_public(&self) -> Result<PublicKey, Error> {
+        match self.given("").map(|path| (path, uri(path))) {
+            Some((_, Some(uri))) => self.tokens.public(uri, ""),
+            Some((path, None)) => Ok(self.private(path)?.public()),
+            None => Err(Error::NotFound { name: "key".into(), why: "none is given".into() }),
+        }
+    }
+
     /// The public key of that name, for signatures that are made elsewhere.
     pub(crate) fn public(&self, name: &str) -> Result<PublicKey, Error> {
         let folder = self.options.keys.as_deref().unwrap_or(Path::new(""));

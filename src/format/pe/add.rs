@@ -37,6 +37,13 @@ impl<'a> AddedSection<'a> {
         self.pieces.iter().map(of_piece).fold(0, u64::saturating_add)
     }
 
+    /// The contents as they will stand in the file, one behind the other.
+    pub(crate) fn parts(&self) -> Vec<&[u8]> {
+        let align = self.piece_alignment();
+        let zeros = |len: u64| slice(&[0; 4], 0, len.next_multiple_of(align) - len).unwrap_or_default();
+        self.pieces.iter().flat_map(|piece| [&**piece, zeros(len64(piece))]).collect()
+    }
+
     fn piece_alignment(&self) -> u64 {
         if self.pieces.len() > 1 { 4 } else { 1 }
     }

@@ -3,9 +3,9 @@
 //! Source: systemd 252 to 262 (src/fundamental/uki.c, earlier tpm-pcr.c; src/boot/stub.c, measure.c), read and run.
 
 use super::super::pe::Pe;
-use super::super::tpm::{Event, PerBank};
+use super::super::tpm::{Event, PerBank, PolicySignatures};
 use crate::bytes::{slice, until_zero};
-use crate::sign::Algorithm;
+use crate::sign::{Algorithm, PublicKey, Signer};
 use memchr::memmem;
 
 /// The register of the image's own sections.
@@ -324,6 +324,58 @@ impl<'s> Hashes<'s> {
         self.made.push((key, made.clone()));
         made
     }
+}
+
+/// A key that signs what the register comes to.
+#[derive(Clone, Copy)]
+pub struct PcrKey<'k> {
+    /// Has the key, which is RSA.
+    pub signer: &'k dyn Signer,
+    /// The public key that belongs to it.
+    pub public: &'k PublicKey,
+    /// Up to which phases: words with colons between them; none for systemd's four.
+    pub phases: &'k [&'k str],
+}
+
+impl std::fmt::Debug for PcrKey<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PcrKey").field("public", self.public).field("phases", &self.phases).finish_non_exhaustive()
+    }
+}
+
+/// What stands in `.pcrsig` of a boot, and how many policies are signed there: JSON as ukify writes it. Where device trees wait for their
+/// hardware, it is signed for each of them, as ukify does.
+///
+/// # Errors
+/// [`crate::sign::Error`] of what signs.
+pub(crate) fn signatures<'s>(
+    boot: &Boot<'s, '_>,
+    order: &[&str],
+    keys: &[PcrKey<'_>],
+    hashes: &mut Hashes<'s>,
+) -> Result<PolicySignatures, crate::sign::Error> {
+    let mut made = PolicySignatures::default();
+    let trees: Vec<_> = match boot.tree_count() {
+        0 => vec![None],
+        count => (0..count).map(Some).collect(),
+    };
+    for tree in trees {
+        let (register, _) = boot.measure(order, tree, hashes);
+        for key in keys {
+            let phases: &[&str] = if key.phases.is_empty() { &PHASES } else { key.phases };
+            for phase in phases {
+                made.sign(IMAGE_PCR, &after(&register, hashes.banks, phase), (key.signer, key.public))?;
+            }
+        }
+    }
+    Ok(made)
+}
+
+/// The register after these phases.
+pub(crate) fn after(register: &PerBank, banks: &[Algorithm], phases: &str) -> PerBank {
+    let mut register = register.clone();
+    words(phases).for_each(|word| register.extend(&PerBank::hash(banks, &[word.as_bytes()], 0)));
+    register
 }
 
 /// The words of a path of phases: `enter-initrd:leave-initrd`.

@@ -11,7 +11,11 @@ use crate::format::foreign::{AVB, Foreign, MODULE_MARK, is_signed_module};
 use crate::format::module::Module;
 use crate::format::pe::Pe;
 use crate::format::tplink::TpLink;
-use crate::format::uki::{self, Role};
+use crate::format::tpm;
+use crate::format::uki::{self, Role, measured};
+use crate::sign::{Algorithm, PublicKey, Scheme};
+use base64ct::{Base64, Encoding};
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 rules! {
@@ -50,8 +54,15 @@ rules! {
         "nobody looked whether it is that of these bytes",
         "check it with the tool that made it";
     PCRSIG = "uki.pcrsig", Note, ".pcrsig",
-        "nobody looked whether these values come out when the image is booted: systemd-measure calculates them",
-        "compare them with what systemd-measure calculates";
+        "nobody looked whether these values come out when the image is booted, or who signed them",
+        "compare them with what kimage measure says";
+    PCR_SIGNATURE = "uki.pcr_signature", Error, "signature of a PCR value",
+        "systemd cannot open what is sealed to it",
+        "sign the image again (kimage measure --sign)";
+    PCR_POLICY = "uki.pcr_policy", Warning, "PCR values that are signed",
+        "unless other phases than systemd's were signed, the image was changed afterwards: systemd cannot open what is sealed to \
+         them",
+        "sign the image again (kimage measure --sign)";
 }
 
 const MODULE_SIGNATURES: &str = "signatures of kernel modules";
@@ -210,9 +221,124 @@ pub(super) fn data(file: &[u8], bytes: &[u8], checks: &mut Checks) {
 /// The signatures of the values that a UKI should measure to.
 pub(super) fn uki(bytes: &[u8], checks: &mut Checks) {
     let Ok(pe) = Pe::parse(bytes) else { return };
-    let mut sections = uki::sections(&pe).filter(|part| part.role == Role::PcrSignature && part.section.raw_size > 0);
-    if let Some(first) = sections.next() {
-        let found = format!("signatures of expected PCR values in {} sections, not checked", sections.count() + 1);
-        checks.not_checked(&PCRSIG, u64::from(first.section.raw_at), found, "signatures of PCR values");
+    let Some(first) = uki::sections(&pe).find(|part| part.role == Role::PcrSignature && part.section.raw_size > 0)
+    else {
+        return;
+    };
+    let at = u64::from(first.section.raw_at);
+    let unknown = |checks: &mut Checks, why: &str| checks.not_checked(&PCRSIG, at, why, PCR_SIGNATURES);
+    let sections = match measured::sections(&pe) {
+        Ok(sections) => sections,
+        Err(why) => return unknown(checks, &why),
+    };
+    let stub = measured::Stub::of(&pe);
+    let Some(order) = stub.order(&sections) else {
+        return unknown(
+            checks,
+            "signatures of PCR values, not checked: in which order this stub measures is not known",
+        );
+    };
+    for number in 0..measured::profile_count(&sections).max(1) {
+        let Some(boot) = measured::Boot::new(&sections, number) else { continue };
+        let Some(signed) = boot.section(".pcrsig") else { continue };
+        pcr_signatures(&boot, &order, &signed.contents.concat(), at, checks);
     }
+}
+
+const PCR_SIGNATURES: &str = "signatures of PCR values";
+
+/// An entry of `.pcrsig`.
+#[derive(serde::Deserialize)]
+struct PcrEntry {
+    pcrs: Vec<u32>,
+    pkfp: String,
+    pol: String,
+    sig: String,
+}
+
+/// The signatures for a boot.
+fn pcr_signatures(boot: &measured::Boot<'_, '_>, order: &[&str], text: &[u8], at: u64, checks: &mut Checks) {
+    /// Each is a key's work, and no image has so many.
+    const MOST: usize = 4096;
+    const MORE_PHASES: [&str; 3] = [
+        "",
+        "enter-initrd:leave-initrd:sysinit:ready:shutdown",
+        "enter-initrd:leave-initrd:sysinit:ready:shutdown:final",
+    ];
+    let text = text.trim_ascii_end();
+    let text = text.strip_suffix(b"\0").unwrap_or(text);
+    let entries: BTreeMap<String, Vec<PcrEntry>> = match serde_json::from_slice(text) {
+        Ok(entries) => entries,
+        Err(error) => {
+            checks.expect(&PCR_SIGNATURE, at, false, error, "JSON as systemd-measure writes it");
+            return;
+        }
+    };
+    let key = boot.section(".pcrpkey").map(|section| section.contents.concat());
+    let key = key.and_then(|text| PublicKey::from_pem(&text).ok());
+    let fingerprint = key.as_ref().and_then(PublicKey::pkcs1).map(|key| hex(&Algorithm::Sha256.hash(&key)));
+    let named = |name: &str| tpm::BANKS.into_iter().map(|(bank, _)| bank).find(|bank| bank.name() == name);
+    let banks: Vec<_> = entries.keys().filter_map(|name| named(name)).collect();
+    let mut hashes = measured::Hashes::new(&banks);
+    let mut known = Vec::new();
+    for tree in std::iter::once(None).chain((0..boot.tree_count()).map(Some)) {
+        let (register, _) = boot.measure(order, tree, &mut hashes);
+        for phases in measured::PHASES.into_iter().chain(MORE_PHASES) {
+            let values = measured::after(&register, &banks, phases);
+            let policies =
+                values.0.iter().map(|(bank, value)| (*bank, hex(&tpm::policy(*bank, measured::IMAGE_PCR, value))));
+            known.extend(policies);
+        }
+    }
+    let (mut unknown, mut others) = (0, 0);
+    let all: usize = entries.values().map(Vec::len).sum();
+    for (name, entries) in &entries {
+        let Some(bank) = named(name).filter(|_| all <= MOST) else {
+            unknown += entries.len();
+            continue;
+        };
+        let of_image = |entry: &&PcrEntry| entry.pcrs == [measured::IMAGE_PCR];
+        let is_known = |entry: &&PcrEntry| known.iter().any(|(one, policy)| *one == bank && *policy == entry.pol);
+        let ours: Vec<_> = entries.iter().filter(of_image).collect();
+        let found = ours.iter().filter(|entry| is_known(entry)).count();
+        if !ours.is_empty() {
+            let what =
+                format!("none of the {} of {name} is what the image comes to after a phase of systemd", ours.len());
+            checks.expect(&PCR_POLICY, at, found > 0, what, "those of this image");
+        }
+        unknown += entries.len() - found;
+        for entry in entries {
+            if Some(&entry.pkfp) != fingerprint.as_ref() {
+                others += 1;
+                continue;
+            }
+            let Some(key) = &key else { continue };
+            let is_good = (|| {
+                let (policy, value) = (unhex(&entry.pol)?, Base64::decode_vec(&entry.sig).ok()?);
+                // systemd 252 hashes by the bank's algorithm.
+                let is_by = |hash: Algorithm| {
+                    Scheme::of(hash, key).is_ok_and(|scheme| key.verify(scheme, &hash.hash(&policy), &value))
+                };
+                Some(is_by(Algorithm::Sha256) || is_by(bank))
+            })();
+            let wrong = format!("one of {name} that does not hold");
+            checks.expect(&PCR_SIGNATURE, at, is_good == Some(true), wrong, "one by the key in .pcrpkey");
+        }
+    }
+    if unknown > 0 {
+        let found = format!(
+            "{unknown} of {all} signatures are for other values than those after systemd's phases, not checked"
+        );
+        checks.not_checked(&PCRSIG, at, found, PCR_SIGNATURES);
+    }
+    if others > 0 {
+        let found = format!("{others} of {all} signatures are by other keys than that in .pcrpkey, not checked");
+        checks.not_checked(&PCRSIG, at, found, PCR_SIGNATURES);
+    }
+}
+
+/// The bytes of a hexadecimal text.
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    let pairs = text.as_bytes().chunks(2);
+    pairs.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
 }

@@ -20,6 +20,7 @@ Examples:
   kimage measure linux.efi --bank sha256 --phase enter-initrd --explain
   kimage measure linux.efi --pcr 4 --loader shimx64.efi --loader systemd-bootx64.efi
   kimage measure linux.efi --pcr 12 --cmdline '@1 quiet' --addon debug.addon.efi --credential root.cred
+  kimage measure linux.efi --sign pcr.key -o signed.efi          then: kimage sign signed.efi --key db.key --cert db.pem
   kimage measure linux.efi --json | jq -r '.sha256[] | select(.phase == \"enter-initrd\").hash'")]
 pub(crate) struct Measure {
     /// The unified kernel image, or another EFI program
@@ -48,13 +49,40 @@ pub(crate) struct Measure {
     pub(crate) explain: bool,
     #[command(flatten)]
     pub(crate) outside: Outside,
+    #[command(flatten)]
+    pub(crate) signing: Signing,
     /// Print one JSON document
     #[arg(long)]
     pub(crate) json: bool,
 }
 
+/// Signatures of what register 11 comes to.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Signatures")]
+pub(crate) struct Signing {
+    /// Sign what register 11 comes to with this key, and put that into the image: .pcrsig and .pcrpkey, as ukify does (repeatable)
+    ///
+    /// RSA; a PEM file, or pkcs11:URI for a key on a token. systemd unseals secrets that are bound to such signatures. An image
+    /// that is signed for Secure Boot is refused: that signature comes last.
+    #[arg(long, value_name = "KEY", conflicts_with_all = ["json", "explain", "pcr", "profile", "secure_boot", "outside"])]
+    pub(crate) sign: Vec<PathBuf>,
+    /// The passphrase of encrypted keys is the first line of this file; without it, the terminal is asked
+    #[arg(long, value_name = "FILE", requires = "sign")]
+    pub(crate) pass_file: Option<PathBuf>,
+    /// Where to write [default: over the image]
+    #[arg(short, long, value_name = "FILE", requires = "sign")]
+    pub(crate) output: Option<PathBuf>,
+    /// Write the file and its folder through to the disk before reporting success
+    #[arg(long, requires = "sign")]
+    pub(crate) sync: bool,
+    /// Say nothing but errors
+    #[arg(short, long, requires = "sign")]
+    pub(crate) quiet: bool,
+}
+
 /// What the stub takes besides the image.
 #[derive(Debug, Args)]
+#[group(id = "outside")]
 #[command(next_help_heading = "From outside of the image")]
 pub(crate) struct Outside {
     /// The command line that the boot loader gives; `@N` in front chooses a profile

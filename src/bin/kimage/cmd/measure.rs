@@ -1,10 +1,12 @@
 //! `measure`: files to the values of a TPM's registers.
 
-use super::common::{at_input, one_stdin, open_all, refs};
-use crate::args::Measure;
+use super::common::{at_input, finish, one_stdin, open_all, refs};
+use crate::args::{Building, Key, Measure, Signer};
 use crate::input::Input;
+use crate::keys::Keys;
 use crate::{message, screen};
-use anyhow::Result;
+use anyhow::{Context, Result};
+use kimage::assemble::{PcrKey, PcrSigning, sign_pcrs};
 use kimage::inspect::{MeasureRequest, Measurement, measure as foretell};
 use kimage::report::write_json;
 use serde::Serialize;
@@ -22,6 +24,9 @@ fn named(inputs: &[Input]) -> Vec<(&str, &[u8])> {
 }
 
 pub(crate) fn measure(args: &Measure) -> Result<()> {
+    if !args.signing.sign.is_empty() {
+        return sign(args);
+    }
     let outside = &args.outside;
     one_stdin([&args.file].into_iter().chain(&outside.loader));
     let input = Input::open(&args.file)?;
@@ -66,4 +71,28 @@ pub(crate) fn measure(args: &Measure) -> Result<()> {
     screen::print(|out| out.write_all(measurement.to_string().as_bytes()))?;
     measurement.findings.iter().for_each(message::finding);
     Ok(())
+}
+
+/// Signs what register 11 comes to.
+fn sign(args: &Measure) -> Result<()> {
+    let input = Input::open(&args.file)?;
+    let signing = &args.signing;
+    let one = |file: &std::path::PathBuf| Signer {
+        key: vec![Key { name: None, file: file.clone() }],
+        pass_file: signing.pass_file.clone(),
+        ..Signer::default()
+    };
+    let options: Vec<_> = signing.sign.iter().map(one).collect();
+    let signers = options.iter().map(Keys::new).collect::<Result<Vec<_>>>()?;
+    let named =
+        |(keys, path): (&Keys<'_>, &std::path::PathBuf)| keys.own_public().with_context(|| path.display().to_string());
+    let public = signers.iter().zip(&signing.sign).map(named).collect::<Result<Vec<_>>>()?;
+    let phases: Vec<_> = args.phase.iter().map(String::as_str).collect();
+    let pair = |(signer, public)| PcrKey { signer, public, phases: &phases };
+    let keys: Vec<_> = signers.iter().map(|keys| keys as _).zip(&public).map(pair).collect();
+    let request = PcrSigning { banks: &args.bank, stub_version: args.stub_version, keys: &keys };
+    let assembled = message::busy("hashing", || sign_pcrs(&input, &request)).with_context(|| input.name())?;
+    let output = signing.output.as_deref().unwrap_or(&args.file);
+    let building = Building { json: false, sync: signing.sync, quiet: signing.quiet, plan: false, terse: false };
+    finish("measure", output, &building, &assembled)
 }

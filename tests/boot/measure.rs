@@ -1,0 +1,133 @@
+//! A software TPM's registers hold what `kimage measure` foretold, when the image has come up to its kernel.
+
+use crate::standalone_efi::{disk, installed, pc, program};
+use crate::machine::{Console, Machine};
+use crate::support::{self, full, kimage, put, read, run_ok, tempdir, tool};
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+const STUB: &str = "/usr/lib/systemd/boot/efi/linuxx64.efi.stub";
+const CODE: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
+const VARIABLES: &str = "/usr/share/OVMF/OVMF_VARS_4M.fd";
+
+/// A software TPM, which ends with it.
+struct Tpm(Child);
+
+impl Tpm {
+    /// A machine's, at this socket.
+    fn of(command: &mut Command, dir: &Path, name: &str) -> Option<Tpm> {
+        let (state, socket) = (dir.join(format!("{name}.tpm")), dir.join(format!("{name}.sock")));
+        fs::create_dir(&state).unwrap();
+        let mut swtpm = Command::new(tool("swtpm", "swtpm")?);
+        swtpm.args(["socket", "--tpm2", "--flags", "startup-clear", "--tpmstate"]).arg(format!("dir={}", state.display()));
+        swtpm.arg("--ctrl").arg(format!("type=unixio,path={}", socket.display()));
+        let tpm = Tpm(swtpm.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+        for _ in 0..200 {
+            if socket.exists() {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        command.arg("-chardev").arg(format!("socket,id=tpm,path={}", socket.display()));
+        command.args(["-tpmdev", "emulator,id=tpm0,chardev=tpm", "-device", "tpm-tis,tpmdev=tpm0"]);
+        Some(tpm)
+    }
+}
+
+impl Drop for Tpm {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The program that says what the registers hold, which a stub takes for a kernel.
+fn kernel(dir: &Path) -> Option<Vec<u8>> {
+    let cc = tool("cc", "gcc")?;
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/boot/registers.c");
+    let flat = dir.join("registers");
+    let mut command = Command::new(cc);
+    command.args(["-Os", "-ffreestanding", "-fPIC", "-fno-stack-protector", "-mno-red-zone", "-fno-toplevel-reorder"]);
+    command.args(["-fno-asynchronous-unwind-tables", "-fcf-protection=none", "-nostdlib", "-static", "-Wl,-N,-Ttext=0"]);
+    run_ok(command.args(["-Wl,--oformat=binary,--build-id=none", "-o"]).arg(&flat).arg(source));
+    let mut code = read(&flat);
+    code.resize(code.len().next_multiple_of(0x1000), 0);
+    let mut kernel = program(0x8664, &code);
+    // MajorImageVersion: a kernel whose stub is to be started as a program.
+    kernel[0x58 + 44] = 1;
+    Some(kernel)
+}
+
+/// What kimage says of one register of a bank.
+fn foretold(image: &Path, pcr: &str, bank: &str, options: &[String]) -> String {
+    let mut command = kimage();
+    command.arg("measure").arg(image).args(["--phase", ":", "--pcr", pcr, "--bank", bank]).args(options);
+    let text = support::stdout(&run_ok(&mut command));
+    text.lines().find_map(|line| line.strip_prefix(&format!("{pcr}:{bank}="))).unwrap().to_owned()
+}
+
+fn holds(console: &Console, image: &Path, options: &[String]) {
+    for bank in ["sha1", "sha256"] {
+        for (pcr, shown) in [("4", "04"), ("11", "0b"), ("12", "0c"), ("13", "0d")] {
+            let wanted = format!("pcr {shown} {bank} {}", foretold(image, pcr, bank, options));
+            console.says(&[&wanted]);
+        }
+    }
+}
+
+/// systemd's stub: an image of an odd length, started by the firmware, with credentials and an extension beside it; and by the
+/// firmware's shell with a command line.
+#[test]
+fn registers_of_systemds_stub() {
+    if !installed(STUB, "systemd-boot-efi") || !installed(CODE, "ovmf") || pc("q35").is_none() {
+        return;
+    }
+    let dir = tempdir();
+    let Some(kernel) = kernel(dir.path()) else { return };
+    let parts = [("linux", &kernel[..]), ("osrel", b"ID=tiny\n"), ("cmdline", b"quiet"), ("initrd", b"the disk")];
+    let mut command = kimage();
+    command.args(["uki", "-q", "--stub", STUB, "--uname", "6.1.0-tiny", "-o"]).arg(dir.path().join("whole.efi"));
+    for (name, contents) in parts {
+        let file = put(dir.path(), name, contents);
+        match name {
+            "osrel" => command.arg("--os-release").arg(format!("@{}", file.display())),
+            "cmdline" => command.arg("--cmdline").arg(format!("@{}", file.display())),
+            name => command.arg(format!("--{name}")).arg(file),
+        };
+    }
+    run_ok(&mut command);
+    let image = put(dir.path(), "image.efi", &[&read(&dir.path().join("whole.efi"))[..], b"odd"].concat());
+    let beside = [("a.cred", "credential"), ("b.cred", "credential"), ("x.raw", "sysext")];
+    let mut options = Vec::new();
+    let mut files = Vec::new();
+    for (name, option) in beside {
+        let file = put(dir.path(), name, name.as_bytes());
+        options.extend([format!("--{option}"), file.to_str().unwrap().to_owned()]);
+        files.push((name, file));
+    }
+    let script = put(dir.path(), "startup.nsh", b"fs0:\\image.efi from outside\r\n");
+    let ways = [("firmware", "EFI/BOOT/BOOTX64.EFI"), ("shell", "image.efi")];
+    for (way, place) in if full() { &ways[..] } else { &ways[..1] } {
+        let folder = format!("/{place}.extra.d");
+        let mut on_disk: Vec<(String, &Path)> = vec![(format!("/{place}"), &image)];
+        on_disk.extend(files.iter().map(|(name, file)| (format!("{folder}/{name}"), file.as_path())));
+        if *way == "shell" {
+            on_disk.push(("/startup.nsh".to_owned(), &script));
+            // The shell is started first: what it is, is the firmware's affair.
+            options.extend(["--cmdline".to_owned(), "from outside".to_owned()]);
+        }
+        let on_disk: Vec<_> = on_disk.iter().map(|(place, file)| (place.as_str(), *file)).collect();
+        let Some(disk) = disk(dir.path(), &format!("{way}.img"), &on_disk) else { return };
+        let variables = dir.path().join(format!("{way}.fd"));
+        fs::copy(VARIABLES, &variables).unwrap();
+        let mut command = pc("q35").unwrap();
+        command.arg("-drive").arg(format!("if=pflash,unit=0,format=raw,readonly=on,file={CODE}"));
+        command.arg("-drive").arg(format!("if=pflash,unit=1,format=raw,file={}", variables.display()));
+        command.arg("-drive").arg(format!("file={},format=raw", disk.display()));
+        let Some(_tpm) = Tpm::of(&mut command, dir.path(), way) else { return };
+        let console = Machine::start(way, &mut command).finish();
+        console.says(&["that is all"]);
+        holds(&console, &image, &options);
+    }
+}
