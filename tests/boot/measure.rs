@@ -1,7 +1,7 @@
 //! A software TPM's registers hold what `kimage measure` foretold, when the image has come up to its kernel.
 
-use crate::standalone_efi::{disk, installed, pc, program};
 use crate::machine::{Console, Machine};
+use crate::standalone_efi::{disk, installed, pc, program};
 use crate::support::{self, full, kimage, put, read, run_ok, tempdir, tool};
 use std::fs;
 use std::path::Path;
@@ -20,7 +20,9 @@ impl Tpm {
         let (state, socket) = (dir.join(format!("{name}.tpm")), dir.join(format!("{name}.sock")));
         fs::create_dir(&state).unwrap();
         let mut swtpm = Command::new(tool("swtpm", "swtpm")?);
-        swtpm.args(["socket", "--tpm2", "--flags", "startup-clear", "--tpmstate"]).arg(format!("dir={}", state.display()));
+        swtpm
+            .args(["socket", "--tpm2", "--flags", "startup-clear", "--tpmstate"])
+            .arg(format!("dir={}", state.display()));
         swtpm.arg("--ctrl").arg(format!("type=unixio,path={}", socket.display()));
         let tpm = Tpm(swtpm.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
         for _ in 0..200 {
@@ -49,7 +51,13 @@ fn kernel(dir: &Path) -> Option<Vec<u8>> {
     let flat = dir.join("registers");
     let mut command = Command::new(cc);
     command.args(["-Os", "-ffreestanding", "-fPIC", "-fno-stack-protector", "-mno-red-zone", "-fno-toplevel-reorder"]);
-    command.args(["-fno-asynchronous-unwind-tables", "-fcf-protection=none", "-nostdlib", "-static", "-Wl,-N,-Ttext=0"]);
+    command.args([
+        "-fno-asynchronous-unwind-tables",
+        "-fcf-protection=none",
+        "-nostdlib",
+        "-static",
+        "-Wl,-N,-Ttext=0",
+    ]);
     run_ok(command.args(["-Wl,--oformat=binary,--build-id=none", "-o"]).arg(&flat).arg(source));
     let mut code = read(&flat);
     code.resize(code.len().next_multiple_of(0x1000), 0);
@@ -67,9 +75,9 @@ fn foretold(image: &Path, pcr: &str, bank: &str, options: &[String]) -> String {
     text.lines().find_map(|line| line.strip_prefix(&format!("{pcr}:{bank}="))).unwrap().to_owned()
 }
 
-fn holds(console: &Console, image: &Path, options: &[String]) {
+fn holds(console: &Console, image: &Path, options: &[String], registers: &[(&str, &str)]) {
     for bank in ["sha1", "sha256"] {
-        for (pcr, shown) in [("4", "04"), ("11", "0b"), ("12", "0c"), ("13", "0d")] {
+        for (pcr, shown) in registers {
             let wanted = format!("pcr {shown} {bank} {}", foretold(image, pcr, bank, options));
             console.says(&[&wanted]);
         }
@@ -114,7 +122,6 @@ fn registers_of_systemds_stub() {
         on_disk.extend(files.iter().map(|(name, file)| (format!("{folder}/{name}"), file.as_path())));
         if *way == "shell" {
             on_disk.push(("/startup.nsh".to_owned(), &script));
-            // The shell is started first: what it is, is the firmware's affair.
             options.extend(["--cmdline".to_owned(), "from outside".to_owned()]);
         }
         let on_disk: Vec<_> = on_disk.iter().map(|(place, file)| (place.as_str(), *file)).collect();
@@ -124,10 +131,14 @@ fn registers_of_systemds_stub() {
         let mut command = pc("q35").unwrap();
         command.arg("-drive").arg(format!("if=pflash,unit=0,format=raw,readonly=on,file={CODE}"));
         command.arg("-drive").arg(format!("if=pflash,unit=1,format=raw,file={}", variables.display()));
-        command.arg("-drive").arg(format!("file={},format=raw", disk.display()));
+        // First of all: an attempt to boot from elsewhere is measured, too.
+        command.arg("-drive").arg(format!("file={},format=raw,if=none,id=disk", disk.display()));
+        command.args(["-device", "virtio-blk-pci,drive=disk,bootindex=0"]);
         let Some(_tpm) = Tpm::of(&mut command, dir.path(), way) else { return };
         let console = Machine::start(way, &mut command).finish();
         console.says(&["that is all"]);
-        holds(&console, &image, &options);
+        // Before its shell the firmware tries the disk, which is measured, too.
+        let registers = [("11", "0b"), ("12", "0c"), ("13", "0d"), ("4", "04")];
+        holds(&console, &image, &options, if *way == "shell" { &registers[..3] } else { &registers });
     }
 }
