@@ -42,7 +42,7 @@ pub fn sign_pcrs<'a>(image: &'a [u8], signing: &PcrSigning<'_>) -> Result<Assemb
     }
     if pe.certificate_range().is_some() {
         let why = "it is signed for Secure Boot, which each change breaks";
-        return Err(refused(why, "take that signature out (kimage sign --remove), and sign for Secure Boot last"));
+        return Err(refused(why, "take that signature out, and sign for Secure Boot last"));
     }
     // What was added to the stub is taken off, and put there again with what is new between it.
     let first = pe.sections.iter().position(|one| role_of(one.name()).is_some()).unwrap_or(0);

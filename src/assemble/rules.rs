@@ -61,7 +61,7 @@ rules! {
         "give the address with `request.load`: usually 0x8000 behind the start of the RAM";
     pub(super) OTHER_PCRPKEY = "uki.pcrpkey", Warning, ".pcrpkey",
         "who seals a secret to that key cannot open it with these signatures",
-        "sign with the key that belongs to it, or make the image with the other key's (kimage uki --pcrpkey)";
+        "sign with the key that belongs to it, or make the image with the public key that belongs to yours";
     pub(super) NOT_AS_BEFORE = "pe.not_as_before", Note, "the program without its signatures",
         "it may differ in these bytes from the one that was signed; firmware starts it all the same",
         "take the image as it was built, if each byte counts";

@@ -16,10 +16,10 @@ struct Tpm(Child);
 
 impl Tpm {
     /// A machine's, at this socket.
-    fn of(command: &mut Command, dir: &Path, name: &str) -> Option<Tpm> {
+    fn of(swtpm: &Path, command: &mut Command, dir: &Path, name: &str) -> Tpm {
         let (state, socket) = (dir.join(format!("{name}.tpm")), dir.join(format!("{name}.sock")));
         fs::create_dir(&state).unwrap();
-        let mut swtpm = Command::new(tool("swtpm", "swtpm")?);
+        let mut swtpm = Command::new(swtpm);
         swtpm
             .args(["socket", "--tpm2", "--flags", "startup-clear", "--tpmstate"])
             .arg(format!("dir={}", state.display()));
@@ -33,7 +33,7 @@ impl Tpm {
         }
         command.arg("-chardev").arg(format!("socket,id=tpm,path={}", socket.display()));
         command.args(["-tpmdev", "emulator,id=tpm0,chardev=tpm", "-device", "tpm-tis,tpmdev=tpm0"]);
-        Some(tpm)
+        tpm
     }
 }
 
@@ -91,6 +91,7 @@ fn registers_of_systemds_stub() {
     if !installed(STUB, "systemd-boot-efi") || !installed(CODE, "ovmf") || pc("q35").is_none() {
         return;
     }
+    let Some(swtpm) = tool("swtpm", "swtpm") else { return };
     let dir = tempdir();
     let Some(kernel) = kernel(dir.path()) else { return };
     let parts = [("linux", &kernel[..]), ("osrel", b"ID=tiny\n"), ("cmdline", b"quiet"), ("initrd", b"the disk")];
@@ -134,7 +135,7 @@ fn registers_of_systemds_stub() {
         // First of all: an attempt to boot from elsewhere is measured, too.
         command.arg("-drive").arg(format!("file={},format=raw,if=none,id=disk", disk.display()));
         command.args(["-device", "virtio-blk-pci,drive=disk,bootindex=0"]);
-        let Some(_tpm) = Tpm::of(&mut command, dir.path(), way) else { return };
+        let _tpm = Tpm::of(&swtpm, &mut command, dir.path(), way);
         let console = Machine::start(way, &mut command).finish();
         console.says(&["that is all"]);
         // Before its shell the firmware tries the disk, which is measured, too.

@@ -58,11 +58,11 @@ rules! {
         "compare them with what kimage measure says";
     PCR_SIGNATURE = "uki.pcr_signature", Error, "signature of a PCR value",
         "systemd cannot open what is sealed to it",
-        "sign the image again (kimage measure --sign)";
+        "sign the values again, as the image is now";
     PCR_POLICY = "uki.pcr_policy", Warning, "PCR values that are signed",
         "unless other phases than systemd's were signed, the image was changed afterwards: systemd cannot open what is sealed to \
          them",
-        "sign the image again (kimage measure --sign)";
+        "sign the values again, as the image is now";
 }
 
 const MODULE_SIGNATURES: &str = "signatures of kernel modules";
