@@ -17,7 +17,7 @@ const PROFILE: &str = ".profile";
 const DTBAUTO: &str = ".dtbauto";
 
 /// How the register's values are signed.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct PcrSigning<'k> {
     /// The banks: SHA-1, SHA-256, SHA-384, SHA-512; none for all of them.
     pub banks: &'k [Algorithm],

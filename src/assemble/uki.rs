@@ -2,6 +2,7 @@
 //!
 //! Order and bytes are those of systemd's ukify 257.
 
+use super::pcr_signature::{PcrSigning, with_signatures};
 use super::standalone::unified_program;
 use super::{Assembled, DEFAULT_MAX_MEMORY, Facts, describe, kernel};
 use crate::bytes::{FieldError, len64, until_zero};
@@ -40,8 +41,10 @@ pub struct UkiRequest<'a> {
     pub dtbs_auto: Vec<&'a [u8]>,
     /// `.hwids`: descriptions of devices, JSON objects with `name`, `compatible` and `hwids`.
     pub hwids: Vec<&'a [u8]>,
-    /// `.pcrpkey`, the public key of PCR signatures.
+    /// `.pcrpkey`, the public key of PCR signatures; by default that of the one key of [`UkiRequest::pcr_signing`].
     pub pcr_key: &'a [u8],
+    /// What register 11 comes to is signed by these keys: `.pcrsig`, of each profile.
+    pub pcr_signing: PcrSigning<'a>,
     /// Lines for `.sbat`, with the first line of such a section; none for one that names the UKI specification.
     pub sbat: Vec<&'a [u8]>,
     /// Further sections: names and contents.
@@ -74,6 +77,7 @@ impl Default for UkiRequest<'_> {
             dtbs_auto: Vec::new(),
             hwids: Vec::new(),
             pcr_key: &[],
+            pcr_signing: PcrSigning::default(),
             sbat: Vec::new(),
             sections: Vec::new(),
             profile: &[],
@@ -178,8 +182,11 @@ pub fn uki<'a>(request: &UkiRequest<'a>) -> Result<Assembled<'a>> {
         }
         (None, None) => return Err(refused("stub", "none is given".into(), WITHOUT_STUB)),
     };
-    let count = sections.len() + usize::from(is_own);
     let profiles = sections.iter().filter(|section| section.name == ".profile").count();
+    if !request.pcr_signing.keys.is_empty() {
+        with_signatures(&stub, &mut sections, &request.pcr_signing)?;
+    }
+    let count = sections.len() + usize::from(is_own);
     let plan = with_sections(stub, &sections, clear).map_err(|error| match error {
         NotAdded::Field(error) => Error::input("STUB", error),
         NotAdded::Layout(error) => error.into(),

@@ -32,6 +32,7 @@ const RUNS: &[&[&str]] = &[
     &["cpio", "list", "--compress", "gzip"],
     &["disk", "kernel", "--kind", "gpt", "-o", "disk.img"],
     &["edit", "zImage", "--dtb", "dtb", "-o", "edited"],
+    &["measure", "uki", "--stub-version", "252", "--explain", "--cmdline", "quiet"],
     &["lint", "zImage", "--board", "qemu-arm-virt"],
     &["lint", "zImage", "--board", "qemu-malta"],
     &["doctor", "kernel", "--cmdline", "root=UUID=0", "--target", "raspberry-pi"],

@@ -442,6 +442,20 @@ fn values_that_are_signed() {
     let output = run_ok(kimage().arg("measure").arg(&signed).arg("--sign").arg(&other).arg("-o").arg(&two));
     assert!(stderr(&output).contains("the key in .pcrpkey is none of those that sign"), "{}", stderr(&output));
 
+    // The same while the image is made: as ukify, whose layout tests/format/uki.rs compares.
+    let made = dir.path().join("made.efi");
+    let mut command = kimage();
+    command.args(["uki", "-q", "--stub", STUB, "--cmdline", "quiet", "--os-release", "ID=tiny", "--linux"]);
+    command.arg(put(dir.path(), "kernel.efi", &program(true, 0))).arg("--pcr-private-key").arg(&key);
+    command.args(["--pcr-banks", "sha256,sha1", "--phases", "enter-initrd enter-initrd:leave-initrd"]);
+    run_ok(command.arg("--pcr-public-key").arg(put(dir.path(), "pub.pem", &pem)).arg("-o").arg(&made));
+    assert_eq!((section(&read(&made), ".pcrpkey"), verdict(&made).0), (vec![&pem[..]], vec![]));
+    let json: Value = serde_json::from_slice(section(&read(&made), ".pcrsig")[0]).unwrap();
+    assert_eq!(json["sha1"].as_array().unwrap().len(), 2);
+    let phases = ["--phase", "enter-initrd", "--phase", "enter-initrd:leave-initrd", "--bank", "sha256,sha1"];
+    let again = sign(&made, "again.efi", &phases);
+    assert!(read(&again) == read(&made), "signed afterwards, it has the same bytes");
+
     // What cannot be signed.
     let refused = |key: &str, file: &Path, words: &str| {
         let output = run(kimage().arg("measure").arg(file).arg("--sign").arg(keys.join(key)).arg("-o").arg(&two));

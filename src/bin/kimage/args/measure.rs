@@ -111,7 +111,7 @@ pub(crate) struct Outside {
     pub(crate) confext: Vec<PathBuf>,
 }
 
-fn bank(text: &str) -> Result<Algorithm, String> {
+pub(super) fn bank(text: &str) -> Result<Algorithm, String> {
     let banks = [Algorithm::Sha1, Algorithm::Sha256, Algorithm::Sha384, Algorithm::Sha512];
     let bank = banks.into_iter().find(|bank| bank.name() == text.to_ascii_lowercase());
     bank.ok_or_else(|| "wanted sha1, sha256, sha384 or sha512".to_owned())

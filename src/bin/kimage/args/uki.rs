@@ -23,6 +23,7 @@ Examples:
   kimage uki --stub addonx64.efi.stub --cmdline debug -o debug.addon.efi                  an addon
   kimage uki --stub linuxx64.efi.stub --profile 'ID=rescue' --cmdline single -o rescue.efi
   kimage uki --linux vmlinuz --cmdline quiet --join-profile rescue.efi -o linux.efi
+  kimage uki --linux vmlinuz --stub linuxx64.efi.stub --pcr-private-key pcr.key -o linux.efi     what a TPM measures is signed
   kimage uki --config uki.conf -o linux.efi")]
 pub(crate) struct Uki {
     #[command(flatten)]
@@ -81,6 +82,19 @@ pub(crate) struct Parts {
     /// The public key of PCR signatures [.pcrpkey]
     #[arg(long, value_name = "FILE")]
     pub(crate) pcrpkey: Option<PathBuf>,
+    /// Sign what a TPM's register 11 comes to with this private key [.pcrsig]; its public key is .pcrpkey by default (repeatable)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) pcr_private_key: Vec<PathBuf>,
+    /// The public key that belongs to it (repeatable, in the same order)
+    #[arg(long, value_name = "FILE", requires = "pcr_private_key")]
+    pub(crate) pcr_public_key: Vec<PathBuf>,
+    /// The phases that it signs for, each words with colons between them, blanks between the phases (repeatable, in the same order)
+    /// [default: systemd's four]
+    #[arg(long, value_name = "PHASES", requires = "pcr_private_key")]
+    pub(crate) phases: Vec<String>,
+    /// The banks that are signed: sha1, sha256, sha384, sha512 [default: all of them]
+    #[arg(long, value_name = "HASH", value_delimiter = ',', value_parser = super::measure::bank)]
+    pub(crate) pcr_banks: Vec<kimage::assemble::Algorithm>,
     /// A further section (repeatable)
     #[arg(long, value_name = "NAME:TEXT|@FILE")]
     pub(crate) section: Vec<String>,
@@ -109,6 +123,9 @@ pub(crate) struct Parts {
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
 }
+
+/// The sections of a configuration file with a key for PCR signatures.
+const PCR_SIGNATURE: &str = "PCRSignature:";
 
 /// What a configuration file says, and the words that it has for nothing here.
 pub(crate) struct Config {
@@ -165,6 +182,17 @@ impl Config {
                 ("UKI", "Uname") => parts.uname = Some(value),
                 ("UKI", "SBAT") => parts.sbat = vec![value],
                 ("UKI", "PCRPKey") => parts.pcrpkey = path(),
+                ("UKI", "PCRBanks") => {
+                    let banks = value.split([',', ' ']).filter(|word| !word.is_empty()).map(super::measure::bank);
+                    parts.pcr_banks = banks.collect::<Result<_, _>>()?;
+                }
+                (section, "PCRPrivateKey") if section.starts_with(PCR_SIGNATURE) => {
+                    parts.pcr_private_key.push(value.into())
+                }
+                (section, "PCRPublicKey") if section.starts_with(PCR_SIGNATURE) => {
+                    parts.pcr_public_key.push(value.into())
+                }
+                (section, "Phases") if section.starts_with(PCR_SIGNATURE) => parts.phases.push(value),
                 ("UKI", "Profile") => parts.profile = Some(value),
                 ("UKI", "Stub") => parts.stub = path(),
                 ("UKI", "SecureBootPrivateKey") => parts.secureboot_private_key = path(),
@@ -203,6 +231,10 @@ impl Parts {
             microcode: self.microcode.or(file.microcode),
             sbat: if self.sbat.is_empty() { file.sbat } else { self.sbat },
             pcrpkey: self.pcrpkey.or(file.pcrpkey),
+            pcr_private_key: both(file.pcr_private_key, self.pcr_private_key),
+            pcr_public_key: both(file.pcr_public_key, self.pcr_public_key),
+            phases: [file.phases, self.phases].concat(),
+            pcr_banks: if self.pcr_banks.is_empty() { file.pcr_banks } else { self.pcr_banks },
             section: self.section,
             profile: self.profile.or(file.profile),
             join_profile: self.join_profile,

@@ -7,7 +7,8 @@ use crate::keys::{Keys, read};
 use crate::message;
 use anyhow::{Context, Result, anyhow, bail};
 use clap::error::ErrorKind;
-use kimage::assemble::{self, Algorithm, EfiSigning, UkiRequest, sign_efi};
+use kimage::assemble::{self, Algorithm, EfiSigning, PcrKey, PcrSigning, UkiRequest, sign_efi};
+use kimage::sign::PublicKey;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
@@ -175,8 +176,37 @@ pub(super) fn make(command: &'static str, parts: UkiParts, base: UkiRequest<'_>,
         _ => None,
     };
     let kernel = signed_kernel.as_ref().map(|(bytes, _)| &**bytes).or(linux.as_deref());
+    let pcr_options: Vec<_> = parts
+        .pcr_private_key
+        .iter()
+        .map(|file| Signer { key: vec![Key { name: None, file: file.clone() }], ..Signer::default() })
+        .collect();
+    let pcr_signers = pcr_options.iter().map(Keys::new).collect::<Result<Vec<_>>>()?;
+    let mut pcr_public = Vec::new();
+    for (index, (signer, path)) in pcr_signers.iter().zip(&parts.pcr_private_key).enumerate() {
+        let public = signer.own_public().with_context(|| path.display().to_string())?;
+        if let Some(given) = parts.pcr_public_key.get(index) {
+            let key = PublicKey::from_pem(&read(given)?).with_context(|| given.display().to_string())?;
+            if key != public {
+                bail!("{}: is not the public key of {}", given.display(), path.display());
+            }
+        }
+        pcr_public.push(public);
+    }
+    let phases: Vec<Vec<&str>> = parts.phases.iter().map(|phases| phases.split_whitespace().collect()).collect();
+    let pcr_keys: Vec<_> = pcr_signers
+        .iter()
+        .zip(&pcr_public)
+        .enumerate()
+        .map(|(index, (signer, public))| PcrKey {
+            signer,
+            public,
+            phases: phases.get(index).map_or(&[], Vec::as_slice),
+        })
+        .collect();
     let request = UkiRequest {
         stub: stub.as_deref(),
+        pcr_signing: PcrSigning { banks: &parts.pcr_banks, stub_version: None, keys: &pcr_keys },
         linux: kernel,
         initrds: all(&initrds),
         ucode: ucode.as_deref().unwrap_or_default(),
