@@ -99,6 +99,26 @@ pub(crate) fn copy(bytes: &[u8], to: &File, at: u64) -> io::Result<Option<usize>
     }
 }
 
+/// Gives back the memory of `bytes`, if they are part of a mapped file: whoever has written a large piece needs it no more, and it
+/// comes from the file again if somebody looks.
+#[allow(unsafe_code, reason = "as for the map itself")]
+pub(crate) fn written(bytes: &[u8]) {
+    const PAGE: usize = self::PAGE as usize;
+    let (start, end) = (bytes.as_ptr() as usize, bytes.as_ptr() as usize + bytes.len());
+    let is_mapped = |source: &Arc<Source>| start >= source.at.start && end <= source.at.end;
+    let Ok(sources) = SOURCES.lock() else { return };
+    // Whole pages.
+    let skipped = start.next_multiple_of(PAGE) - start;
+    if !sources.iter().any(is_mapped) || bytes.len() < skipped + PAGE {
+        return;
+    }
+    let len = (bytes.len() - skipped) / PAGE * PAGE;
+    let from = bytes.as_ptr().wrapping_add(skipped).cast_mut().cast();
+    // SAFETY: these pages are of a private, read-only map of a file, which `bytes` keeps: no page of it was changed, and one that
+    // was dropped is filled from the file as it was the first time. Failing does no harm.
+    let _ = unsafe { rustix::mm::madvise(from, len, rustix::mm::Advice::LinuxDontNeed) };
+}
+
 impl Source {
     fn is_unchanged(&self) -> Result<()> {
         let now = self.file.metadata().with_context(|| format!("{}: cannot be looked at", self.name))?;

@@ -135,6 +135,9 @@ const BY_KERNEL: usize = 64 << 10;
 /// Bytes copied by the kernel in one go, for the bar.
 const KERNEL_TURN: usize = 64 << 20;
 
+/// Of a larger piece, what was written is given back: what a file takes in memory does not follow its parts.
+const LARGE: usize = 8 << 20;
+
 /// A writer under a progress bar.
 struct Watched<'f> {
     to: &'f File,
@@ -160,6 +163,9 @@ impl Write for Watched<'_> {
         let turn = bytes.get(..left).unwrap_or(bytes);
         touch(turn);
         let count = self.to.write(turn)?;
+        if bytes.len() >= LARGE {
+            input::written(bytes.get(..count).unwrap_or_default());
+        }
         self.bar.advance(count as u64);
         Ok(count)
     }
