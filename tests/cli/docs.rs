@@ -285,3 +285,35 @@ fn the_search_sees() {
         &[&["kimage a b", "kimage c d"], &["kimage h i"], &["kimage info x"], &["kimage info y"], &["kimage e f | g"]];
     assert_eq!(found, want);
 }
+
+/// docs/formats.md names a proof for each claim: its files are there, and the published kernels of its table, too.
+#[test]
+fn the_proofs_of_formats_are_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(root.join("docs/formats.md")).unwrap();
+    let files = page.split('`').filter(|word| word.starts_with("tests/") && !word.contains(' '));
+    let mut count = 0;
+    for file in files {
+        let path = root.join(file);
+        assert!(path.exists() || path.with_extension("rs").exists(), "docs/formats.md: no {file}");
+        count += 1;
+    }
+    assert!(count > 80, "{count}");
+    let wild = fs::read_to_string(root.join("testdata/wild.toml")).unwrap();
+    let releases: Vec<&str> = wild.lines().filter_map(|line| line.strip_prefix("release = \"")).collect();
+    let (_, table) = page.split_once("| kernels | info, verify |").unwrap();
+    let mut published = 0;
+    for row in table.split("\n\n").next().unwrap().lines().skip(2) {
+        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+        assert!(cells.len() == 5 && cells.iter().all(|cell| !cell.is_empty()), "{row}");
+        for group in cells[1..].iter().flat_map(|cell| cell.split(';')) {
+            let Some(numbers) = group.trim().strip_prefix('W') else { continue };
+            let digits = numbers.split(|c: char| !c.is_ascii_digit() && c != '.').filter(|word| word.contains('.'));
+            for number in digits {
+                assert!(releases.iter().any(|release| release.starts_with(number)), "{number}: {row}");
+                published += 1;
+            }
+        }
+    }
+    assert!(published > 30, "{published}");
+}

@@ -1,6 +1,7 @@
 //! The LZO decoder of zboot images, on the host: it unpacks what `lzop` and kimage pack, and stops at damage.
 
 #![allow(unsafe_code, unreachable_pub, clippy::incompatible_msrv, reason = "the stub's own files")]
+#![allow(clippy::duplicate_mod, reason = "each decoder has its parts")]
 
 #[allow(dead_code, reason = "the stub's way in")]
 #[path = "../../src/bootstub/src/codec/lzo.rs"]

@@ -1,6 +1,7 @@
 //! The xz decoder of the boot stub, on the host: it unpacks what liblzma packs, and stops at damage.
 
 #![allow(unsafe_code, unreachable_pub, clippy::incompatible_msrv, reason = "the stub's own files")]
+#![allow(clippy::match_like_matches_macro, clippy::duplicate_mod, reason = "the stub's own files")]
 
 #[allow(dead_code, reason = "the stub's way in")]
 #[path = "../../src/bootstub/src/codec/xz.rs"]

@@ -1,7 +1,9 @@
 //! Debian's own kernels, of four releases and six CPUs: recognised, taken apart as the codecs' own commands take them
 //! apart, symbol tables rebuilt, and booted. `tests/fetch-debian.sh` fetches them into a cache.
 
-use crate::support::{self, assert_same, debian, image_in, kimage, missing, read, run, run_ok, stdout, tempdir, tool};
+use crate::support::{
+    self, assert_same, debian, full, image_in, kimage, missing, read, run, run_ok, stdout, tempdir, tool,
+};
 use object::{Object, ObjectSegment, ObjectSymbol};
 use serde_json::Value;
 use std::fs;
@@ -210,6 +212,37 @@ fn symbols_lead_to_what_they_name() {
             let output = run_ok(Command::new(readelf).args(["-SsW"]).arg(&path));
             assert!(output.stderr.is_empty(), "{}: {}", kernel.name, support::stderr(&output));
         }
+    }
+}
+
+/// The same of flat kernels, of which the ELF file is made: the banner's symbol leads to the banner.
+#[test]
+fn symbols_of_flat_kernels_lead_to_what_they_name() {
+    let dir = tempdir();
+    let mut seen = std::collections::HashSet::from(["amd64", "i386"]);
+    // Each CPU's oldest one, unless there is time.
+    for kernel in kernels() {
+        if !seen.insert(kernel.cpu()) && (!full() || matches!(kernel.cpu(), "amd64" | "i386")) {
+            continue;
+        }
+        let path = dir.path().join("vmlinux");
+        run_ok(kimage().arg("extract").arg(&kernel.image).args(["vmlinux", "--symbols", "-o"]).arg(&path));
+        let bytes = read(&path);
+        let elf = object::File::parse(&*bytes).unwrap();
+        let all: std::collections::HashMap<&str, u64> =
+            elf.symbols().filter_map(|symbol| Some((symbol.name().ok()?, symbol.address()))).collect();
+        assert!(all.len() > 10_000, "{}: {} symbols", kernel.name, all.len());
+        assert!(all.contains_key("start_kernel") && all.contains_key("kallsyms_lookup_name"), "{}", kernel.name);
+        let config = fs::read_to_string(&kernel.config).unwrap();
+        if config.contains("CONFIG_KALLSYMS_ALL=y") {
+            let banner = all["linux_banner"];
+            let data = elf.segments().find_map(|segment| segment.data_range(banner, 14).ok()?);
+            assert_eq!(data, Some(&b"Linux version "[..]), "{}", kernel.name);
+        }
+        // All code is in the file.
+        let is_there =
+            |name: &str| elf.segments().any(|segment| matches!(segment.data_range(all[name], 4), Ok(Some(_))));
+        assert!(["_stext", "start_kernel", "kallsyms_lookup_name"].into_iter().all(is_there), "{}", kernel.name);
     }
 }
 
