@@ -113,6 +113,11 @@ pub mod internals {
     use crate::kbuild::LinkCommand;
     pub use crate::kbuild::offsets::{OffsetLine, offsets};
 
+    /// The program that a unified kernel image with kimage's own boot stub begins with.
+    pub fn unified_program(kernel: &[u8], codec: Codec) -> crate::error::Result<Vec<u8>> {
+        Ok(crate::assemble::unified_program(kernel, codec, &Parameters::default(), &[])?.plan.bytes())
+    }
+
     /// What [`dts::Source`] means, with the bytes of its files.
     pub fn resolved<'a>(source: &dts::Source, files: &[&'a [u8]]) -> Result<dts::Resolved<'a>, dts::Error> {
         source.tree(files)

@@ -202,7 +202,8 @@ fn standalone<'a>(
     findings.extend(origin.left_out(!request.cmdline.is_empty(), !request.initrd.is_empty()));
     drop(payload);
     let firmware = firmware(kernel.is_64, request.firmware)?;
-    let stub = unpacker(request.codec)?.elf(firmware != Firmware::Ia32);
+    let unpacker = unpacker(request.codec)?;
+    let stub = if is_unified { unpacker.unified_elf() } else { unpacker.elf(firmware != Firmware::Ia32) };
     let stub = BootStub::read(stub.ok_or(Error::NoBootStub { codec: request.codec.name() })?)?;
     let packed = pack(&kernel.bytes, request.codec, &request.parameters, &[Bcj::X86])?;
     let mixed = if firmware == Firmware::Mixed { Some(BootStub::read(MIXED)?) } else { None };
@@ -221,7 +222,6 @@ fn standalone<'a>(
         (parameters::KASLR, has_relocs && request.kaslr),
         (parameters::CMDLINE_OVERRIDES, request.cmdline_overrides),
         (parameters::FIVE_LEVELS, knows_five_levels),
-        (parameters::SECTIONS, is_unified),
     ] {
         flags |= if is_set { flag } else { 0 };
     }

@@ -61,6 +61,9 @@ for codec in lz4 gzip zstd xz; do
 	build $codec $pc stub $codec $pie
 	build $codec-i486 $pc32 stub $codec $pie -Clink-arg=--entry=startup_32
 done
+for codec in lz4 zstd; do
+	build unified-$codec $pc stub $codec,unified $pie
+done
 build mixed-i486 $pc32 mixed mixed $pie -Clink-arg=--entry=startup_32
 build loaders $pc32 loaders "" -Crelocation-model=pie -Clink-arg=-Tloaders.ld -Clink-arg=-pie
 

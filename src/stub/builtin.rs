@@ -131,6 +131,15 @@ impl Unpacker {
         })
     }
 
+    /// The boot stub of unified kernel images, an ELF file for CPUs of 64 bits.
+    pub(crate) fn unified_elf(self) -> Option<&'static [u8]> {
+        match self {
+            Unpacker::Lz4 => Some(include_bytes!("builtin/unified-lz4.elf")),
+            Unpacker::Zstd => Some(include_bytes!("builtin/unified-zstd.elf")),
+            Unpacker::Gzip | Unpacker::Xz | Unpacker::Lzma | Unpacker::Lzo => None,
+        }
+    }
+
     /// The boot stub for ARM, an ELF file.
     pub(crate) fn arm_elf(self) -> Option<&'static [u8]> {
         match self {
@@ -311,6 +320,17 @@ mod tests {
                 assert!(stub.bytes.len() <= limit << 10, "{unpacker:?} has {} bytes", stub.bytes.len());
                 assert!(stub.early_end >= stub.bytes.len() as u64 && stub.memory > stub.early_end);
             }
+        }
+    }
+
+    #[test]
+    fn those_of_unified_images_are_there_and_small() {
+        for unpacker in Unpacker::ALL {
+            let Some(file) = unpacker.unified_elf() else { continue };
+            let stub = BootStub::read(file).unwrap();
+            let plain = BootStub::read(unpacker.elf(true).unwrap()).unwrap();
+            let more = stub.bytes.len() - plain.bytes.len();
+            assert!(stub.is_64 && stub.efi_pe_entry.is_some() && more <= 16 << 10, "{unpacker:?}: {more} bytes more");
         }
     }
 

@@ -81,20 +81,54 @@ const fn low_byte(value: u32) -> u8 {
 pub fn file_path(path: &[u8], out: &mut [u16]) -> Option<()> {
     let mut places = out.iter_mut();
     let mut bytes = path.iter();
-    while let Some(first) = bytes.next() {
-        let mut found = u16::from(if *first == b'/' { b'\\' } else { *first });
-        if *first >= 0x80 {
-            let more = first.leading_ones().checked_sub(1).filter(|more| matches!(more, 1 | 2))?;
-            found &= 0x3f >> more;
-            for _ in 0..more {
-                let byte = bytes.next().filter(|byte| **byte & 0xc0 == 0x80)?;
-                found = found << 6 | u16::from(*byte & 0x3f);
-            }
-        }
-        *places.next()? = found;
+    while let Some(found) = character(&mut bytes) {
+        let [low, high, 0, _] = found?.to_le_bytes() else { return None };
+        *places.next()? = u16::from_le_bytes(if [low, high] == [b'/', 0] { [b'\\', 0] } else { [low, high] });
     }
     *places.next()? = 0;
     Some(())
+}
+
+/// The next character of UTF-8; `Some(None)` where it is none.
+fn character(bytes: &mut core::slice::Iter<'_, u8>) -> Option<Option<u32>> {
+    let first = *bytes.next()?;
+    if first < 0x80 {
+        return Some(Some(first.into()));
+    }
+    let Some(more @ 1..=3) = first.leading_ones().checked_sub(1) else { return Some(None) };
+    let mut found = u32::from(first) & 0x3f >> more;
+    for _ in 0..more {
+        match bytes.clone().next() {
+            Some(byte) if byte & 0xc0 == 0x80 => found = found << 6 | u32::from(byte & 0x3f),
+            _ => return Some(None),
+        }
+        bytes.next();
+    }
+    Some(Some(found))
+}
+
+/// Writes UTF-8 as UTF-16 with a zero at its end, as much as there is room for. Returns how many units, the zero included.
+pub fn utf16(text: &[u8], out: &mut [u16]) -> usize {
+    let mut len: usize = 0;
+    let mut bytes = text.iter();
+    while let Some(found) = character(&mut bytes) {
+        let found = found.filter(|found| *found <= 0x10_ffff).unwrap_or(0xfffd);
+        let half = |value: u32| u16::from_le_bytes([low_byte(value), low_byte(value >> 8)]);
+        let units = match found.checked_sub(0x1_0000) {
+            None => [half(found), 0],
+            Some(above) => [half(0xd800 | above >> 10), half(0xdc00 | above & 0x3ff)],
+        };
+        let count = if found < 0x1_0000 { 1 } else { 2 };
+        // One is left for the zero.
+        let Some(places) = out.get_mut(len..).filter(|free| free.len() > count) else { break };
+        places.iter_mut().zip(units).take(count).for_each(|(to, from)| *to = from);
+        len += count;
+    }
+    if let Some(end) = out.get_mut(len) {
+        *end = 0;
+        len += 1;
+    }
+    len
 }
 
 fn number<const N: usize>(log: &[u8], at: usize) -> Option<usize> {
@@ -155,6 +189,27 @@ mod tests {
         assert_eq!(convert(&text, 7), ("a".to_owned(), false));
         assert_eq!(convert(&[0x61, 0xd800, 0x62, 0x0a, 0x63], 9), ("a\u{fffd}b".to_owned(), true));
         assert_eq!(convert(&[], 0), (String::new(), true));
+    }
+
+    #[test]
+    fn texts_as_utf_16() {
+        let text = "a/\u{e4}\u{20ac}\u{1f600}z";
+        let want: Vec<u16> = text.encode_utf16().chain([0]).collect();
+        for room in 0..12 {
+            let mut out = [7; 12];
+            let len = utf16(text.as_bytes(), &mut out[..room]);
+            assert!(len <= room && out[len..].iter().all(|unit| *unit == 7));
+            match room {
+                0 => {}
+                // A pair is not cut.
+                5 => assert_eq!((&out[..4], out[4]), (&want[..4], 0)),
+                1..8 => assert_eq!((&out[..len - 1], out[len - 1]), (&want[..len - 1], 0)),
+                _ => assert_eq!(out[..len], want),
+            }
+        }
+        let mut out = [7; 12];
+        assert_eq!(utf16(b"a\xffb\xc3", &mut out), 5);
+        assert_eq!(out[..5], [0x61, 0xfffd, 0x62, 0xfffd, 0]);
     }
 
     #[test]

@@ -23,6 +23,8 @@ pub(crate) mod load;
 pub(crate) mod memory;
 #[allow(dead_code, unreachable_pub, reason = "shared with the boot stub")]
 pub(crate) mod parameters;
+#[allow(dead_code, unreachable_pub, reason = "shared with the boot stub")]
+pub(crate) mod sections;
 
 use crate::arch::Arch;
 use crate::bytes::PhysAddr;

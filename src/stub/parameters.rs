@@ -23,8 +23,6 @@ pub const PLAIN: u64 = 1 << 4;
 pub const CMDLINE_OVERRIDES: u64 = 1 << 5;
 /// The kernel can take over when the CPU has five levels of page tables on.
 pub const FIVE_LEVELS: u64 = 1 << 6;
-/// The program is a unified kernel image: what belongs to the kernel stands in sections of its own.
-pub const SECTIONS: u64 = 1 << 7;
 
 /// What the packer tells the boot stub. All numbers are bytes; `…_at` counts from the first byte of the stub, in the
 /// file and in the memory that the loader put it into.

@@ -21,8 +21,8 @@ const FACTS: &[(&[&str], &[&str])] = &[
     (&["const XLF_", "flags.get() & 0x", "flags.get() & 1", "flags & 0b"], &["format/bzimage/raw.rs"]),
     (&["131_072", "131072"], &["format/bzimage/init_size.rs", "bootstub/"]),
     // PE: its magic numbers, and where the fields of its headers are. A codec looks for executables below it.
-    (&["0x4550", "0x5a4d", "b\"PE\\0\\0\"", "b\"MZ\"", "0x10b", "u16 = 0x20b"], &["format/pe/"]),
-    (&["optional + ", "optional_at() + ", "pe.at + ", "self.at + 0x"], &["format/pe/"]),
+    (&["0x4550", "0x5a4d", "b\"PE\\0\\0\"", "b\"MZ\"", "0x10b", "u16 = 0x20b"], &["format/pe/", "stub/sections.rs"]),
+    (&["optional + ", "optional_at() + ", "pe.at + ", "self.at + 0x"], &["format/pe/", "stub/sections.rs"]),
     // ARM's zImage: magic number, marks, the tag of the size table, TEXT_OFFSET before the table had it.
     (&["0x016f_2818", "0x18, 0x28, 0x6f, 0x01", "0x0403_0201", "0x4545_4545", "0x5a53_4c4b"], &["format/zimage.rs"]),
     // The Image of arm64 and RISC-V, and zboot.

@@ -5,16 +5,16 @@
 
 use crate::machine::{self, Console, Cpu, Machine, USER_OK, each, initrd, x86_cpu};
 use crate::support::{self, Tree, full, kimage, missing, put, run, run_ok, tempdir, testdata, tool, x86_trees};
+use crate::unified::Tpm;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 const CODECS: [&str; 5] = ["lz4", "gzip", "zstd", "xz", "none"];
 /// A busy host lets too few of the timer's ticks through for Linux to believe in it: no_timer_check.
-const ARGS: &str = "console=ttyS0 earlyprintk=ttyS0 panic=-1 no_timer_check";
+pub(super) const ARGS: &str = "console=ttyS0 earlyprintk=ttyS0 panic=-1 no_timer_check";
 /// What a kernel says that can call the firmware.
-const EFI: &str = "efi: EFI v2.";
+pub(super) const EFI: &str = "efi: EFI v2.";
 const FIRMWARE: &str = "/usr/share/ovmf/OVMF.fd";
 
 pub(super) fn installed(file: &str, package: &str) -> bool {
@@ -31,13 +31,13 @@ pub(super) fn pc(machine: &str) -> Option<Command> {
 }
 
 /// A PC with UEFI firmware.
-fn uefi() -> Option<Command> {
+pub(super) fn uefi() -> Option<Command> {
     let mut command = installed(FIRMWARE, "ovmf").then(|| pc("q35"))??;
     command.args(["-bios", FIRMWARE]);
     Some(command)
 }
 
-fn drive(command: &mut Command, disk: &Path) {
+pub(super) fn drive(command: &mut Command, disk: &Path) {
     command.arg("-drive").arg(format!("file={},format=raw", disk.display()));
 }
 
@@ -69,18 +69,18 @@ pub(super) fn disk(dir: &Path, name: &str, files: &[(&str, &Path)]) -> Option<Pa
 }
 
 /// A 64-bit kernel of the corpus.
-fn a_tree() -> Option<&'static Tree> {
+pub(super) fn a_tree() -> Option<&'static Tree> {
     support::tree("6.1-x86_64")
 }
 
 /// Bytes that no two files share, and their sum as the tiny kernel prints it.
-fn noise(seed: u32, len: usize) -> (Vec<u8>, u64) {
+pub(super) fn noise(seed: u32, len: usize) -> (Vec<u8>, u64) {
     let bytes = support::noise(len, seed.into());
     let sum = bytes.iter().map(|byte| u64::from(*byte)).sum();
     (bytes, sum)
 }
 
-fn tiny_says(console: &Console, cmdline: &str, len: usize, sum: u64) {
+pub(super) fn tiny_says(console: &Console, cmdline: &str, len: usize, sum: u64) {
     console.says(&[
         "tiny: data: good\n",
         "tiny: boot parameters: good\n",
@@ -339,39 +339,16 @@ fn by_grub() {
 fn chance_and_measurements() {
     let Some(_) = uefi() else { return };
     let Some(tree) = a_tree() else { return };
-    let Some(swtpm) = tool("swtpm", "swtpm") else { return };
     let dir = tempdir();
     let image = make(dir.path(), "image", &tree.unstripped(), &["--compress", "lz4"]);
     let mut offsets = Vec::new();
     for round in 0..2 {
-        let state = dir.path().join(format!("tpm{round}"));
-        fs::create_dir(&state).unwrap();
-        let socket = state.join("socket");
-        let mut tpm = Command::new(&swtpm)
-            .args(["socket", "--tpm2", "--terminate", "--tpmstate"])
-            .arg(format!("dir={}", state.display()))
-            .arg("--ctrl")
-            .arg(format!("type=unixio,path={}", socket.display()))
-            .spawn()
-            .unwrap();
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while !socket.exists() && Instant::now() < deadline {
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        let Some(tpm) = Tpm::start(&dir.path().join(format!("tpm{round}"))) else { return };
         let mut command = uefi().unwrap();
-        command.arg("-chardev").arg(format!("socket,id=c,path={}", socket.display()));
-        command.args([
-            "-tpmdev",
-            "emulator,id=t,chardev=c",
-            "-device",
-            "tpm-tis,tpmdev=t",
-            "-device",
-            "virtio-rng-pci",
-        ]);
+        tpm.plug(&mut command);
+        command.args(["-device", "virtio-rng-pci"]);
         command.arg("-kernel").arg(&image).args(["-append", ARGS]);
         let console = Machine::start("TPM", &mut command).finish();
-        let _ = tpm.kill();
-        tpm.wait().unwrap();
         console.says(&["RNG=0x", "TPMEventLog=0x", "TPMFinalLog=0x", "ACPI 2.0=0x"]);
         // There is no program to run: the panic says where the kernel was.
         offsets.push(console.line("Kernel Offset: ").to_owned());
@@ -380,18 +357,47 @@ fn chance_and_measurements() {
     assert_ne!(offsets[..2], offsets[2..], "no chance at all");
 }
 
+const VARIABLES: &str = "/usr/share/OVMF/OVMF_VARS_4M.snakeoil.fd";
+pub(super) const CERTIFICATE: &str = "/usr/share/ovmf/PkKek-1-snakeoil.pem";
+
+/// The key that the firmware below trusts, without its password.
+pub(super) fn trusted_key(dir: &Path) -> Option<PathBuf> {
+    if !installed(VARIABLES, "ovmf") || !installed(CERTIFICATE, "ovmf") {
+        return None;
+    }
+    let key = dir.join("key");
+    let mut command = Command::new(tool("openssl", "openssl")?);
+    command.args(["rsa", "-in", "/usr/share/ovmf/PkKek-1-snakeoil.key", "-passin", "pass:snakeoil", "-out"]);
+    run_ok(command.arg(&key));
+    Some(key)
+}
+
+/// A PC whose firmware has Secure Boot on, and this disk.
+pub(super) fn secure(dir: &Path, what: &str, disk: &Path) -> Option<Command> {
+    const CODE: &str = "/usr/share/OVMF/OVMF_CODE_4M.secboot.fd";
+    let mut command = installed(CODE, "ovmf").then(|| pc("q35,smm=on"))??;
+    let variables = dir.join(format!("{what}.fd"));
+    fs::copy(VARIABLES, &variables).unwrap();
+    command.args(["-global", "driver=cfi.pflash01,property=secure,value=on", "-drive"]);
+    command.arg(format!("if=pflash,unit=0,format=raw,readonly=on,file={CODE}")).arg("-drive");
+    command.arg(format!("if=pflash,unit=1,format=raw,file={}", variables.display()));
+    drive(&mut command, disk);
+    Some(command)
+}
+
+/// Signs an EFI program.
+pub(super) fn sign(program: &Path, key: &Path, certificate: &Path, to: &Path) -> String {
+    let mut command = kimage();
+    command.arg("sign").arg(program).arg("--key").arg(key).arg("--cert").arg(certificate).arg("-o").arg(to);
+    support::stderr(&run_ok(&mut command))
+}
+
 /// Firmware that starts only what is signed, by whom it trusts; `verify` says the same.
 #[test]
 fn under_secure_boot() {
-    const CODE: &str = "/usr/share/OVMF/OVMF_CODE_4M.secboot.fd";
-    const VARIABLES: &str = "/usr/share/OVMF/OVMF_VARS_4M.snakeoil.fd";
-    const CERTIFICATE: &str = "/usr/share/ovmf/PkKek-1-snakeoil.pem";
-    if !installed(CODE, "ovmf") || !installed(VARIABLES, "ovmf") || !installed(CERTIFICATE, "ovmf") {
-        return;
-    }
-    let Some(openssl) = tool("openssl", "openssl") else { return };
-    let (Some(tree), Some(_)) = (a_tree(), pc("q35")) else { return };
     let dir = tempdir();
+    let Some(key) = trusted_key(dir.path()) else { return };
+    let Some(tree) = a_tree() else { return };
     let ramdisk = put(dir.path(), "ramdisk", &initrd(Cpu::X86_64));
     let sbat =
         put(dir.path(), "sbat", b"sbat,1,SBAT Version,sbat,1,https://github.com/rhboot/shim/blob/main/SBAT.md\n");
@@ -402,14 +408,9 @@ fn under_secure_boot() {
         ["--compress", "gzip"],
     ];
     let image = make(dir.path(), "image", &tree.unstripped(), &built_in.concat());
-    let (key, signed) = (dir.path().join("key"), dir.path().join("signed"));
-    let mut command = Command::new(openssl);
-    command.args(["rsa", "-in", "/usr/share/ovmf/PkKek-1-snakeoil.key", "-passin", "pass:snakeoil", "-out"]);
-    run_ok(command.arg(&key));
+    let signed = dir.path().join("signed");
     let sign = |key: &Path, certificate: &Path, to: &Path| {
-        let mut command = kimage();
-        command.arg("sign").arg(&image).arg("--key").arg(key).arg("--cert").arg(certificate).arg("-o").arg(to);
-        let said = support::stderr(&run_ok(&mut command));
+        let said = sign(&image, key, certificate, to);
         assert!(!said.contains("warning"), "{said}");
     };
     sign(&key, Path::new(CERTIFICATE), &signed);
@@ -436,13 +437,7 @@ fn under_secure_boot() {
         let Some(disk) = disk(dir.path(), &format!("{what}.img"), &[("/EFI/BOOT/BOOTX64.EFI", image)]) else {
             return;
         };
-        let variables = dir.path().join(format!("{what}.fd"));
-        fs::copy(VARIABLES, &variables).unwrap();
-        let mut command = pc("q35,smm=on").unwrap();
-        command.args(["-global", "driver=cfi.pflash01,property=secure,value=on", "-drive"]);
-        command.arg(format!("if=pflash,unit=0,format=raw,readonly=on,file={CODE}")).arg("-drive");
-        command.arg(format!("if=pflash,unit=1,format=raw,file={}", variables.display()));
-        drive(&mut command, &disk);
+        let Some(mut command) = secure(dir.path(), what, &disk) else { return };
         let mut machine = Machine::start(what, &mut command);
         match *what {
             "signed" => drop(machine.finish().says(&["Secure boot enabled", EFI, USER_OK])),

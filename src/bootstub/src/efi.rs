@@ -8,6 +8,8 @@
 mod firmware;
 mod initrd;
 mod tables;
+#[cfg(feature = "unified")]
+mod unified;
 
 use uefi_raw::protocol::loaded_image::LoadedImageProtocol;
 use uefi_raw::table::boot::{MemoryDescriptor, MemoryType};
@@ -18,7 +20,9 @@ use crate::boot_params::{BootParams, E820_MAX, at};
 use crate::cmdline;
 use crate::console::Part::{Hex, Text};
 use crate::console::line;
-use crate::efi_text::{e820_type, load_options};
+use crate::efi_text::e820_type;
+#[cfg(not(feature = "unified"))]
+use crate::efi_text::load_options;
 use crate::memory::{Choice, PAGE, Span};
 use crate::paging::{Tables, five_levels};
 use crate::parameters::{BITS32, CMDLINE_OVERRIDES, FIVE_LEVELS, Parameters, RELOCATABLE};
@@ -86,16 +90,22 @@ fn start(firmware: Firmware, given: Option<*mut u8>) -> Outcome<Never> {
     let image = unsafe { &*image.ok_or(Status::INVALID_PARAMETER)? };
     // A 32-bit kernel reaches what a 32-bit loader would give it.
     let last = if p.has(BITS32) || cfg!(target_arch = "x86") { u64::from(u32::MAX) } else { u64::MAX };
+    #[cfg(feature = "unified")]
+    let mut unified = None;
     let (page, params, text) = match given {
         None => {
             let len = PAGE + CMDLINE_MAX as u64;
             let page = firmware.pages(len, last).map_err(failed("memory for boot parameters"))?;
             let params = boot_params(page);
-            let text = command_line(image, unsafe { bytes_mut(page + PAGE, CMDLINE_MAX as u64) });
-            params.set_cmdline_at(text.as_ptr() as u64);
-            let options = Span::new(image.load_options as u64, image.load_options_size.into());
-            tables::measure(firmware, (&raw const tables::LOAD_OPTIONS).cast(), options);
-            (page, params, text)
+            params.set_cmdline_at(page + PAGE);
+            #[cfg(feature = "unified")]
+            {
+                let room = unsafe { &mut *((page + PAGE) as *mut [u8; CMDLINE_MAX]) };
+                unified = Some(unified::Unified::open(firmware, image, room)?);
+            }
+            #[cfg(not(feature = "unified"))]
+            outside(firmware, image, page + PAGE);
+            (page, params, params.cmdline(CMDLINE_MAX))
         }
         Some(page) => {
             let params = unsafe { BootParams::new(page) };
@@ -112,9 +122,23 @@ fn start(firmware: Firmware, given: Option<*mut u8>) -> Outcome<Never> {
         is_given || p.initrd_len != 0 || cmdline::has(built_in, b"noinitrd") || cmdline::has(loader, b"noinitrd");
     if !has_own {
         let low = u64::from(params.u32(at::INITRD_ADDR_MAX));
-        if let Some(disk) = initrd::load(firmware, image, [built_in, loader], [low, last.max(low)])? {
+        let last = [low, last.max(low)];
+        // What an image of its own has is instead of files by name.
+        #[cfg(feature = "unified")]
+        let offered_alone = unified.as_ref().is_some_and(unified::Unified::has_initrd);
+        #[cfg(not(feature = "unified"))]
+        let offered_alone = false;
+        let disk = match offered_alone {
+            true => initrd::offered(firmware, last)?,
+            false => initrd::load(firmware, image, [built_in, loader], last)?,
+        };
+        if let Some(disk) = disk {
             params.set_ramdisk(disk);
             tables::measure(firmware, (&raw const tables::INITRD).cast(), disk);
+        }
+        #[cfg(feature = "unified")]
+        if let Some(disk) = unified.map_or(Ok(None), |unified| unified.initrd(firmware, disk, last))? {
+            params.set_ramdisk(disk);
         }
     }
     tables::screen(firmware, params);
@@ -145,17 +169,20 @@ fn boot_params(page: u64) -> BootParams {
     params
 }
 
-/// The load options as a C string, without its zero.
-fn command_line(image: &LoadedImageProtocol, room: &'static mut [u8]) -> &'static [u8] {
+/// The load options as a C string at `at`, where there is room for [`CMDLINE_MAX`] bytes; measures them.
+#[cfg(not(feature = "unified"))]
+fn outside(firmware: Firmware, image: &LoadedImageProtocol, at: u64) {
+    let room = unsafe { bytes_mut(at, CMDLINE_MAX as u64) };
     let options = image.load_options.cast::<u16>();
     let count = if options.is_null() { 0 } else { image.load_options_size as usize / 2 };
     let units = (0..count).map(|index| unsafe { options.add(index).read_unaligned() });
-    room.fill(0);
     let (len, is_whole) = load_options(units, &mut room[..CMDLINE_MAX - 1]);
     if !is_whole {
         line(&[Text("the command line is too long: its end is left out")]);
     }
-    &room[..len]
+    room[len..].fill(0);
+    let options = Span::new(image.load_options as u64, image.load_options_size.into());
+    tables::measure(firmware, (&raw const tables::LOAD_OPTIONS).cast(), options);
 }
 
 /// Decides where the kernel goes, and takes that memory.

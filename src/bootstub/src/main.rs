@@ -11,6 +11,7 @@
 
 #[path = "../../stub/cmdline.rs"]
 mod cmdline;
+#[cfg_attr(not(feature = "unified"), allow(dead_code, reason = "for unified kernel images"))]
 #[path = "../../stub/efi.rs"]
 mod efi_text;
 #[path = "../../stub/load.rs"]
@@ -21,6 +22,9 @@ mod memory;
 #[allow(dead_code, reason = "the packer's half")]
 #[path = "../../stub/parameters.rs"]
 mod parameters;
+#[cfg(feature = "unified")]
+#[path = "../../stub/sections.rs"]
+mod sections;
 
 mod boot_params;
 mod console;

@@ -36,6 +36,8 @@ pub(super) struct EfiSizes {
     pub payload: (&'static str, u64),
     /// `.sbat`, without the padding; 0 for none.
     pub sbat: u64,
+    /// `.sdmagic`, by which systemd's tools know a stub's name; 0 for none.
+    pub magic: u64,
     /// Where the firmware enters, from the stub's first byte.
     pub entry: u64,
 }
@@ -72,6 +74,7 @@ pub(super) fn write_header(out: &mut FieldWriter, pe_at: u64, layout: &EfiSizes)
         section(".data32", (mixed_data, mixed_data), WRITE),
         section(layout.payload.0, (layout.payload.1, layout.payload.1.next_multiple_of(FILE_ALIGNMENT)), 0),
         section(".compat", (compat, compat), DISCARDABLE),
+        section(".sdmagic", (layout.magic, layout.magic.next_multiple_of(FILE_ALIGNMENT)), 0),
         section(".sbat", (layout.sbat, layout.sbat.next_multiple_of(FILE_ALIGNMENT)), 0),
     ];
     let entry = layout.setup.saturating_add(layout.entry);

@@ -133,6 +133,9 @@ pub(super) fn plan<'a>(given: &Setup<'_>, parts: Standalone<'a, '_>, crc: bool) 
     Ok(Built { plan, patches, kernel_version, details })
 }
 
+/// How the stub of unified images is called, where systemd's tools look for it (`SD_MAGIC`).
+const NAME: &[u8] = concat!("#### LoaderInfo: kimage ", env!("CARGO_PKG_VERSION"), " ####\0").as_bytes();
+
 /// The program of a unified kernel image: a page of headers, in which there is room for some 90 sections, the stub, the kernel.
 /// In memory all stands as it does of a bzImage that firmware has loaded.
 fn program<'a>(
@@ -151,6 +154,7 @@ fn program<'a>(
         mixed: None,
         payload: (".linux", len64(&payload)),
         sbat: len64(sbat),
+        magic: len64(NAME),
         entry: stub.efi_pe_entry.unwrap_or(0),
     };
     let mut headers = FieldWriter::new(vec![0; layout::usize_or_max(efi::PAGE)]);
@@ -160,6 +164,7 @@ fn program<'a>(
         ("headers", Cow::Owned(headers.finish().0), RegionKind::Header),
         ("stub", Cow::Owned(head), RegionKind::Code),
         ("linux", payload, RegionKind::Payload),
+        ("name", Cow::Borrowed(NAME), RegionKind::Data),
         ("sbat", Cow::Owned(sbat.to_vec()), RegionKind::Data),
     ] {
         let start = reserver.at();
@@ -281,6 +286,7 @@ fn setup(
             mixed: mixed.map(|mixed| [mixed.data_at, mixed.memory.saturating_sub(mixed.data_at)]),
             payload: (".payload", compat_at.saturating_sub(p.payload_at)),
             sbat: len64(&parts.sbat),
+            magic: 0,
             entry,
         };
         efi::write_header(&mut out, pe_at, &layout)?;

@@ -6,6 +6,7 @@ use super::super::pe::Pe;
 use super::super::tpm::{Event, PerBank, PolicySignatures};
 use crate::bytes::{slice, until_zero};
 use crate::sign::{Algorithm, PublicKey, Signer};
+use crate::stub::sections::MEASURED;
 use memchr::memmem;
 
 /// The register of the image's own sections.
@@ -85,6 +86,11 @@ impl Stub {
         Stub { name, release, table: table(pe).unwrap_or_default() }
     }
 
+    /// Is it kimage's own?
+    fn is_ours(&self) -> bool {
+        self.name.as_deref().is_some_and(|name| name.starts_with("kimage "))
+    }
+
     /// One of that release, whatever is in the file.
     pub(crate) fn of_release(release: u32) -> Stub {
         Stub { name: Some(format!("systemd-stub {release}")), release: Some(release), table: Vec::new() }
@@ -93,6 +99,9 @@ impl Stub {
     /// The names of the sections that it measures, those of this image alone, in its order; `None` where that is not known.
     pub(crate) fn order(&self, sections: &[Section<'_>]) -> Option<Vec<&str>> {
         let is_there = |name: &&str| *name != PCRSIG && sections.iter().any(|one| one.name == *name);
+        if self.is_ours() {
+            return Some(MEASURED.into_iter().filter(is_there).collect());
+        }
         if !self.table.is_empty() {
             return Some(self.table.iter().map(String::as_str).filter(is_there).collect());
         }
@@ -105,12 +114,14 @@ impl Stub {
 
     /// Is a profile chosen by `@N` in front of the command line?
     pub(crate) fn knows_profiles(&self) -> bool {
-        self.table.iter().any(|name| name == PROFILE) || self.release.is_some_and(|release| release >= 257)
+        self.is_ours()
+            || self.table.iter().any(|name| name == PROFILE)
+            || self.release.is_some_and(|release| release >= 257)
     }
 
     /// Does the firmware start, and so measure, the kernel as a program of its own? From 258 on the stub does that itself.
     pub(crate) fn has_kernel_loaded(&self) -> Option<bool> {
-        self.release.map(|release| release < 258)
+        if self.is_ours() { Some(false) } else { self.release.map(|release| release < 258) }
     }
 }
 

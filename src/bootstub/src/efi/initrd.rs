@@ -34,19 +34,20 @@ pub fn load(
     texts: [&[u8]; 2],
     last: [u64; 2],
 ) -> Outcome<Option<Span>> {
-    if let Some(offered) = offered(firmware, last)? {
-        return Ok(Some(offered));
+    match offered(firmware, last)? {
+        None => named(firmware, image, texts, last),
+        offered => Ok(offered),
     }
-    named(firmware, image, texts, last)
 }
 
 /// Low memory if there is some, or what the kernel can take.
-fn allocate(firmware: Firmware, len: u64, last: [u64; 2]) -> Outcome<u64> {
+pub fn allocate(firmware: Firmware, len: u64, last: [u64; 2]) -> Outcome<u64> {
     let place = firmware.pages(len, last[0]).or_else(|_| firmware.pages(len, last[1]));
     place.map_err(|status| complain("not enough RAM for the initrd", b"", status))
 }
 
-fn offered(firmware: Firmware, last: [u64; 2]) -> Outcome<Option<Span>> {
+/// What the boot loader has; `None` when there is none.
+pub fn offered(firmware: Firmware, last: [u64; 2]) -> Outcome<Option<Span>> {
     let (mut path, mut handle) = (MEDIA.as_ptr().cast::<DevicePathProtocol>(), null_mut());
     let locate = firmware.services().locate_device_path;
     if unsafe { locate(&LoadFile2Protocol::GUID, &mut path, &mut handle) } != Status::SUCCESS {
@@ -99,12 +100,15 @@ fn named(firmware: Firmware, image: &LoadedImageProtocol, texts: [&[u8]; 2], las
 }
 
 fn root(firmware: Firmware, image: &LoadedImageProtocol) -> Outcome<*mut FileProtocolV1> {
-    let system = firmware.protocol::<SimpleFileSystemProtocol>(image.device_handle, &SimpleFileSystemProtocol::GUID);
+    volume(firmware, image).ok_or_else(|| complain("initrd=: the image's file system", b"", Status::UNSUPPORTED))
+}
+
+/// The root of the file system that the image came from.
+pub fn volume(firmware: Firmware, image: &LoadedImageProtocol) -> Option<*mut FileProtocolV1> {
+    let system = firmware.protocol::<SimpleFileSystemProtocol>(image.device_handle, &SimpleFileSystemProtocol::GUID)?;
     let mut root = null_mut();
-    match system.map_or(Status::UNSUPPORTED, |system| unsafe { ((*system).open_volume)(system, &mut root) }) {
-        Status::SUCCESS => Ok(root),
-        status => Err(complain("initrd=: the image's file system", b"", status)),
-    }
+    let status = unsafe { ((*system).open_volume)(system, &mut root) };
+    (status == Status::SUCCESS).then_some(root)
 }
 
 /// An open file.

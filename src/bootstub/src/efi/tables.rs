@@ -86,6 +86,12 @@ fn variable(firmware: Firmware, name: &[u8], vendor: &Guid) -> Option<(u8, Varia
     (status == Status::SUCCESS && len == 1).then_some((value, attributes))
 }
 
+/// Is this variable 1?
+#[cfg(feature = "unified")]
+pub fn is_on(firmware: Firmware, name: &[u8], vendor: &Guid) -> bool {
+    variable(firmware, name, vendor).is_some_and(|(value, _)| value == 1)
+}
+
 /// `secure_boot`: on or off (`enum efi_secureboot_mode`).
 pub fn secure_boot(firmware: Firmware, params: BootParams) {
     const DISABLED: u8 = 2;
@@ -158,6 +164,7 @@ pub struct Event<const LEN: usize> {
 }
 
 /// What Linux's own EFI entry measures, as it measures it (drivers/firmware/efi/libstub/efi-stub-helper.c).
+#[cfg(not(feature = "unified"))]
 pub static LOAD_OPTIONS: Event<26> = event(0x8f3b_22ed, *b"LOADED_IMAGE::LoadOptions\0");
 pub static INITRD: Event<13> = event(0x8f3b_22ec, *b"Linux initrd\0");
 
@@ -168,13 +175,13 @@ const fn event<const LEN: usize>(tag: u32, text: [u8; LEN]) -> Event<LEN> {
     Event { len, header_len: 14, version: 1, pcr: 9, kind: TAGGED, tag, text_len: LEN as u32, text }
 }
 
-/// Lets the TPM, if there is one, measure what has come from outside of the image.
-pub fn measure(firmware: Firmware, event: *const c_void, data: Span) {
-    if let Some(tpm) = firmware.locate::<Tcg2Protocol>(&Tcg2Protocol::GUID) {
-        let flags = Tcg2HashLogExtendEventFlags::empty();
-        // Whoever relies on it sees that it is missing.
-        let _ = unsafe { ((*tpm).hash_log_extend_event)(tpm, flags, data.start, data.end - data.start, event) };
-    }
+/// Lets the TPM, if there is one, measure what has come from outside of the image. True when it has: who relies on it sees that
+/// it is missing.
+pub fn measure(firmware: Firmware, event: *const c_void, data: Span) -> bool {
+    let Some(tpm) = firmware.locate::<Tcg2Protocol>(&Tcg2Protocol::GUID) else { return false };
+    let flags = Tcg2HashLogExtendEventFlags::empty();
+    let status = unsafe { ((*tpm).hash_log_extend_event)(tpm, flags, data.start, data.end - data.start, event) };
+    status == Status::SUCCESS
 }
 
 /// The log of what the firmware has measured is gone with boot services: a copy of it, for the kernel
