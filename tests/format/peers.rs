@@ -240,7 +240,7 @@ fn auto(dice: &mut Dice, newer: bool) -> Vec<Line> {
     text += dice.pick(&["", " -n name", " -n a~longer~name~of~more~than~thirty-two~bytes"]);
     text += dice.pick(&["", " -b plain.dtb", " -b plain.dtb -b sub.d/board.dtb", " -b rd.bin -b kernel.bin -b junk"]);
     // Two images of one name, else.
-    text += if kind == "ramdisk" { "" } else { dice.pick(&["", " -i rd.bin"]) };
+    text += dice.pick(&["", " -i rd.bin"]);
     text += &format!(" {}", placing(dice));
     if keys().is_some() && dice.one_in(3) {
         text += " -g dev -o sha256,rsa2048 -k KEYS";

@@ -15,7 +15,8 @@ use crate::layout::{self, Plan, Reserver};
 use crate::sign;
 use miette::Diagnostic;
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet, VecDeque};
 
 /// What signing a configuration adds to its node (tools/image-host.c, `fit_config_process_sig`).
 const SIGNED_PROPERTIES: [&str; 6] =
@@ -257,13 +258,13 @@ pub fn plan_again<'a>(
     let compiled = Compiled::new(&root, &mut strings, reservations, blob)?;
     let mut taking_in = Edits::new(compiled.size);
     let external = |image: &super::Image<'_, 'a>| !matches!(image.placement(), Ok(Some(Placement::Embedded(_)) | None));
-    let data: HashMap<&str, &'a [u8]> =
-        fit.images().filter(external).filter_map(|image| Some((image.name(), image.data()?))).collect();
-    for image in root.child_mut("images").into_iter().flat_map(|images| &mut images.children) {
-        let Some(data) = data.get(&*image.name) else { continue };
-        let before = compiled.places.get(&key(&["", "images", &image.name])).cloned().unwrap_or_default();
+    let data = fit.images().map(|image| image.data().filter(|_| external(&image)));
+    let images = root.child_mut("images").into_iter().flat_map(|images| &mut images.children);
+    for (image, data) in images.zip(data) {
+        let Some(data) = data else { continue };
+        let before = compiled.places.next(&["", "images", &image.name]);
         let mut place = before.clone();
-        let mut property = Property::bytes("data", *data);
+        let mut property = Property::bytes("data", data);
         taking_in.set(&mut place, &mut property, &mut strings, &compiled.blob)?;
         image.set(property);
         for name in options.layout.forgotten_places() {
@@ -375,7 +376,7 @@ fn filled<'a>(
     };
     // What mkimage's edits leave in the free space comes from the tree with its data in it.
     let mut edits = Edits::new(flat.size());
-    let mut places = places(&flat, |path| matches!(path, ["", "images", _]));
+    let places = Places::of(&flat, |path| matches!(path, ["", "images", _]));
     drop(flat);
     let mut data: Vec<Placed<'a>> = Vec::new();
     // Where the image before begins, its length, and the alignment of the last.
@@ -399,7 +400,7 @@ fn filled<'a>(
             Some(position) => ("data-position", position.saturating_add(at)),
             None => ("data-offset", at),
         };
-        let before = places.remove(&key(&["", "images", &image.name])).unwrap_or_default();
+        let before = places.next(&["", "images", &image.name]);
         let mut place = before.clone();
         edits.delete(&mut place, "data");
         for (name, value) in [(name, narrow(offset)?), ("data-size", narrow(len)?)] {
@@ -636,7 +637,7 @@ struct Compiled<'a> {
     blob: Plan<'a>,
     /// Bytes of the blob without what stands behind it.
     size: u64,
-    places: HashMap<String, Place>,
+    places: Places,
     /// `last_comp_version`, where it is not dtc's.
     compatible: Option<u32>,
 }
@@ -646,7 +647,7 @@ impl<'a> Compiled<'a> {
     fn new(root: &Node<'a>, strings: &mut Strings, reservations: &[Reservation], old: &[u8]) -> Result<Self, Error> {
         strings.insert_all(root)?;
         let flat = Flat::new(root, strings.clone())?.with_reservations(reservations)?;
-        let mut places = places(&flat, |path| match path {
+        let places = Places::of(&flat, |path| match path {
             [_] | ["", "images", _] => true,
             ["", "images", _, child] => {
                 child.starts_with("hash") || child.starts_with(SIGNATURE) || [CIPHER, VERITY].contains(child)
@@ -654,7 +655,8 @@ impl<'a> Compiled<'a> {
             ["", "configurations", _, child] => child.starts_with(SIGNATURE),
             _ => false,
         });
-        places.entry(key(&[""])).or_insert_with(|| Place::empty(flat.root_properties_at()));
+        let root = || VecDeque::from([Place::empty(flat.root_properties_at())]);
+        places.0.borrow_mut().entry(key(&[""])).or_insert_with(root);
         let size = flat.size();
         let free = slice(old, size, len64(old).saturating_sub(size)).unwrap_or(&[]);
         Ok(Compiled { blob: flat.plan_over(len64(old), free.to_vec())?, size, places, compatible: None })
@@ -668,7 +670,7 @@ impl<'a> Compiled<'a> {
         (path, node): (&[&str], &mut Node<'a>),
         properties: impl IntoIterator<Item = Property<'a>>,
     ) -> Result<(), Error> {
-        let before = self.places.get(&key(path)).cloned().unwrap_or_default();
+        let before = self.places.next(path);
         let mut place = before.clone();
         for mut property in properties {
             edits.set(&mut place, &mut property, strings, &self.blob)?;
@@ -684,16 +686,35 @@ fn key(path: &[&str]) -> String {
     path.join("/")
 }
 
-/// Where the properties of the nodes are whose path `wanted` takes, and that have any.
-fn places(flat: &Flat<'_, '_>, wanted: impl Fn(&[&str]) -> bool) -> HashMap<String, Place> {
-    let mut places: HashMap<String, Place> = HashMap::new();
-    flat.each_property(&mut |path, property, at| {
-        if wanted(path) {
-            let place = places.entry(key(path)).or_insert_with(|| Place::empty(at.start));
-            place.properties.push((property.name.to_string(), at.end - at.start));
-        }
-    });
-    places
+/// Where the properties of nodes are that have any, by the path; nodes of one path, which `mkimage -f auto` makes of a RAM disk and
+/// another one, in their order.
+struct Places(RefCell<HashMap<String, VecDeque<Place>>>);
+
+impl Places {
+    /// Of the nodes whose path `wanted` takes.
+    fn of(flat: &Flat<'_, '_>, wanted: impl Fn(&[&str]) -> bool) -> Places {
+        let mut places: HashMap<String, VecDeque<Place>> = HashMap::new();
+        let mut end = None;
+        flat.each_property(&mut |path, property, at| {
+            if wanted(path) {
+                let all = places.entry(key(path)).or_default();
+                // The properties of a node have nothing between them.
+                if end != Some(at.start) || all.is_empty() {
+                    all.push_back(Place::empty(at.start));
+                }
+                if let Some(place) = all.back_mut() {
+                    place.properties.push((property.name.to_string(), at.end - at.start));
+                }
+                end = Some(at.end);
+            }
+        });
+        Places(RefCell::new(places))
+    }
+
+    /// The next node of that path: each is edited once.
+    fn next(&self, path: &[&str]) -> Place {
+        self.0.borrow_mut().get_mut(&key(path)).and_then(VecDeque::pop_front).unwrap_or_default()
+    }
 }
 
 /// The hash that a node asks for; the error is its algorithm.
