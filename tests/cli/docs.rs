@@ -178,6 +178,9 @@ fn folder() -> tempfile::TempDir {
     shell(dir, "kimage fit secret.its --keys keys --quiet -o secret.itb").unwrap();
     fs::copy(dir.join("old/bzImage"), dir.join("bzImage")).unwrap();
     shell(dir, "kimage sign vmlinuz --key db.key --cert db.pem --quiet -o vmlinuz.signed").unwrap();
+    put(dir, "pcr.key", &support::read(&testdata("keys/dev.key")));
+    shell(dir, "kimage uki --linux vmlinuz --stub linuxx64.efi.stub --os-release '' --quiet -o linux.efi").unwrap();
+    fs::copy(dir.join("linux.efi"), dir.join("other.efi")).unwrap();
     std::os::unix::fs::symlink(testdata(""), dir.join("testdata")).unwrap();
     shell(dir, "kimage uimage --empty -A mips -T filesystem --quiet -o fake").unwrap();
     temp
