@@ -53,7 +53,7 @@ pub struct UkiRequest<'a> {
     pub profile: &'a [u8],
     /// Images of further profiles, whose sections are put behind all others.
     pub join_profiles: Vec<&'a [u8]>,
-    /// kimage's own stub: how the kernel is compressed.
+    /// kimage's own stub: how the kernel is compressed, LZ4's legacy frame or zstd.
     pub codec: Codec,
     /// What the codec is told.
     pub parameters: Parameters,
@@ -82,7 +82,7 @@ impl Default for UkiRequest<'_> {
             sections: Vec::new(),
             profile: &[],
             join_profiles: Vec::new(),
-            codec: own.codec,
+            codec: Codec::Zstd,
             parameters: own.parameters,
             force: false,
         }

@@ -20,8 +20,8 @@ mod rom; // loaders of our own: coreboot's table, Linux' 32-bit and 64-bit boot 
 mod standalone; // images around the built-in stub start: every codec, by QEMU, GRUB and kexec
 mod standalone32; // 32-bit kernels start on CPUs of 32 bits and from 32-bit UEFI firmware
 mod standalone_efi; // the same from UEFI firmware: disk, shell, GRUB, Secure Boot
-mod unified; // unified kernel images around the built-in stub: sections, addons, Secure Boot, a TPM's registers
 mod uki; // unified kernel images around systemd's stub start from UEFI firmware
+mod unified; // unified kernel images around the built-in stub: sections, addons, Secure Boot, a TPM's registers
 mod zboot; // zboot images of arm64 and RISC-V start: EDK II, GRUB, systemd-boot, U-Boot, Secure Boot
 mod zimage_stub; // zImages around the built-in stub start: HYP mode, U-Boot, tags, ARMv5 and ARMv6, big-endian, Debian's kernel
 

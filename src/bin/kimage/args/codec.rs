@@ -184,6 +184,9 @@ pub(crate) const ZBOOT_CODECS: &[Word<Codec>] = &[
     ("lzo", Codec::Lzo, ""),
 ];
 
+/// What the boot stub of unified kernel images unpacks.
+pub(crate) const UKI_CODECS: &[Word<Codec>] = &[("zstd", Codec::Zstd, ""), ("lz4", Codec::Lz4Legacy, "")];
+
 /// What the boot stub for ARM unpacks.
 pub(crate) const ARM_STUB_CODECS: &[Word<Codec>] =
     &[("lz4", Codec::Lz4Legacy, ""), ("gzip", Codec::Gzip, ""), ("xz", Codec::Xz, ""), ("none", Codec::None, "")];

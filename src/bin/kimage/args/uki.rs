@@ -1,7 +1,7 @@
 //! The command line of `kimage uki`, and the configuration file that gives the same.
 
 use super::Building;
-use super::codec::CodecOptions;
+use super::codec::{CodecOptions, UKI_CODECS, one_of};
 use clap::Args;
 use kimage::codec::Codec;
 use std::path::PathBuf;
@@ -28,8 +28,8 @@ Examples:
 pub(crate) struct Uki {
     #[command(flatten)]
     pub(crate) parts: Parts,
-    /// How kimage's own stub has the kernel compressed
-    #[arg(long, value_name = "CODEC", value_parser = super::codec::one_of(super::codec::ZBOOT_CODECS), conflicts_with = "stub")]
+    /// How kimage's own stub has the kernel compressed [default: zstd]
+    #[arg(long, value_name = "CODEC", value_parser = one_of(UKI_CODECS), conflicts_with = "stub")]
     pub(crate) compress: Option<Codec>,
     /// Make it though the stub cannot start the kernel
     #[arg(long)]
