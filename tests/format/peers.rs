@@ -343,7 +343,9 @@ const WRONG: &[&str] = &[
     "dumpimage -p x -T kernel -o part junk",
 ];
 
-/// As the build systems of distributions call it; the words that they fill in are filled in here.
+/// As the build systems of distributions call it; the words that they fill in are filled in here. Read in 2026-11 in their public
+/// sources: OpenWrt's include/image-commands.mk, Buildroot's cpio.mk, linux.mk and xvisor.mk, Yocto's oe_mkimage, fitimage_assemble and
+/// concat_dtb. The others are written as their projects document them. OpenWrt's `-M` is its own patch: no release of U-Boot's has it.
 const CALLS: &[(&str, &[&str])] = &[
     (
         "Linux, scripts/Makefile.lib (cmd_uimage)",
@@ -384,6 +386,10 @@ const CALLS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "OpenWrt, include/image-commands.mk (Build/append-uImage-fakehdr)",
+        &["mkimage -A mips -O linux -T filesystem -C none -n OpenWrt~fake~filesystem -d empty -s out"],
+    ),
+    (
         "OpenWrt, target/linux/apm821xx (create-uImage-dtb, append-rootfshdr)",
         &[
             "mkimage -A ppc -O linux -T kernel -C none -n PPC~OpenWrt~Linux-5.15.150 -d sub.d/board.dtb out",
@@ -406,6 +412,12 @@ const CALLS: &[(&str, &[&str])] = &[
             "mkimage -D -I~dts~-O~dtb~-p~2000 -f signed.its out",
             "mkimage -D -I~dts~-O~dtb~-p~2000 -F -k KEYS -K control.dtb -r out",
             "mkimage -F -k KEYS -r out",
+        ],
+    ),
+    (
+        "Yocto, meta/classes-recipe/uboot-sign.bbclass (concat_dtb)",
+        &[
+            "mkimage -D -I~dts~-O~dtb~-p~2000 -f auto -k KEYS -o sha256,rsa2048 -g dev -K control.dtb -d /dev/null -r out",
         ],
     ),
     (
