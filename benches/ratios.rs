@@ -50,6 +50,10 @@ fn act(args: &[OsString]) -> io::Result<()> {
             support::corpus();
             Ok(())
         }
+        (Some("hash"), [file, out]) => {
+            let hash = kimage::assemble::Algorithm::Sha256.hash(&fs::read(file)?);
+            fs::write(out, hash)
+        }
         (Some("plain"), [out, len, inputs @ ..]) => {
             let len = len.to_str().and_then(|len| len.parse().ok()).ok_or_else(wrong)?;
             plain(out, len, inputs)
@@ -170,6 +174,8 @@ impl Bench {
         ratios += &self.bzimages()?;
         ratios += &self.uimage()?;
         ratios += &self.fit()?;
+        ratios += &self.sign_efi()?;
+        ratios += &self.sign_fit()?;
         ratios += &self.debug_kernels()?;
         ratios += &self.extracts()?;
         if self.smoke {
@@ -321,6 +327,115 @@ impl Bench {
         let goals = [goal(Metric::Wall, "cp", 1.2)];
         let ratios = self.case(CASE, &mut contenders, 30, Memory::OutputAndMiB(8), &goals)?;
         fs::remove_file(data)?;
+        Ok(ratios)
+    }
+
+    /// Reads a file and hashes it: what a signature of it costs at least.
+    fn hash(&self, dir: &Path, file: &Path) -> io::Result<Contender> {
+        let args = words([AS.as_ref(), "hash".as_ref(), file.as_ref(), "out".as_ref()]);
+        Ok(Contender::new("hash", dir, &self.me, &args)?.uncompared())
+    }
+
+    /// An EFI program signed for Secure Boot.
+    fn sign_efi(&self) -> io::Result<String> {
+        const CASE: &str = "sign EFI 60 MB";
+        if !self.wants(CASE) {
+            return Ok(String::new());
+        }
+        let (dir, program) = (self.dir.path().join("sign-efi"), self.dir.path().join("program.efi"));
+        let size: u32 = if self.smoke { 1 << 20 } else { 60 << 20 };
+        // One section behind 1 KiB of headers (PE32+, x86-64).
+        let mut head = vec![0; 0x400];
+        let mut put = |at: usize, bytes: &[u8]| head[at..at + bytes.len()].copy_from_slice(bytes);
+        put(0, b"MZ");
+        put(0x3c, &[0x40]);
+        put(0x40, b"PE\0\0\x64\x86\x01");
+        put(0x54, &[0xa0, 0, 6, 2, 0x0b, 2]);
+        for (at, value) in
+            [(16, 0x1000), (20, 0x1000), (32, 0x1000), (36, 0x200), (56, size + 0x1000), (60, 0x400), (68, 10)]
+        {
+            put(0x58 + at, &u32::to_le_bytes(value));
+        }
+        put(0x58 + 108, &[6]);
+        put(0xf8, b".text");
+        for (at, value) in [(8, size), (12, 0x1000), (16, size), (20, 0x400), (36, 0x6000_0020)] {
+            put(0xf8 + at, &u32::to_le_bytes(value));
+        }
+        let mut file = create(&program)?;
+        file.write_all(&head)?;
+        generate::noise(2, u64::from(size), |block| file.write_all(block))?;
+        file.flush()?;
+        let (key, certificate) = (support::testdata("keys/dev.key"), support::testdata("keys/dev.pem"));
+        let options = ["--key".as_ref(), key.as_os_str(), "--cert".as_ref(), certificate.as_ref()];
+        let args = ["sign".as_ref(), program.as_os_str(), "-o".as_ref(), "out".as_ref()].into_iter().chain(options);
+        let kimage = Contender::new("kimage", &dir, Path::new(support::kimage_path()), &words(args))?.uncompared();
+        let mut contenders = vec![kimage, self.hash(&dir, &program)?];
+        if let Some(tool) = support::tool("sbsign", "sbsigntool") {
+            let output = ["--output".as_ref(), "out".as_ref(), program.as_os_str()];
+            contenders
+                .push(Contender::new("sbsign", &dir, &tool, &words(options.into_iter().chain(output)))?.uncompared());
+        }
+        let goals = [goal(Metric::Wall, "sbsign", 1.0)];
+        let ratios = self.case(CASE, &mut contenders, 18, Memory::InputAndOutput(size.into()), &goals)?;
+        fs::remove_file(program)?;
+        Ok(ratios)
+    }
+
+    /// A FIT that is built and signed, and one that is verified.
+    fn sign_fit(&self) -> io::Result<String> {
+        const CASES: [&str; 2] = ["fit signed 30 MB", "verify FIT 30 MB"];
+        if !CASES.into_iter().any(|case| self.wants(case)) {
+            return Ok(String::new());
+        }
+        let folder = self.dir.path().join("fit-source");
+        fs::create_dir_all(folder.join("keys"))?;
+        let (data, source, signed) = (folder.join("Image"), folder.join("image.its"), folder.join("signed.itb"));
+        let size = if self.smoke { 1 << 20 } else { 30_000_000 };
+        let mut file = create(&data)?;
+        generate::noise(3, size, |block| file.write_all(block))?;
+        file.flush()?;
+        let text = format!(
+            "/dts-v1/;\n/ {{ description = \"bench\"; images {{ kernel {{ description = \"k\"; data = /incbin/(\"{}\");\n\
+             type = \"kernel\"; arch = \"arm64\"; os = \"linux\"; compression = \"none\"; load = <0x80000>; entry = <0x80000>;\n\
+             hash {{ algo = \"sha256\"; }}; }}; }}; configurations {{ default = \"c\"; c {{ description = \"c\"; kernel = \"kernel\";\n\
+             signature {{ algo = \"sha256,rsa2048\"; key-name-hint = \"dev\"; sign-images = \"kernel\"; }}; }}; }}; }};\n",
+            data.display()
+        );
+        fs::write(&source, text)?;
+        fs::copy(support::testdata("keys/dev.key"), folder.join("keys/dev.key"))?;
+        let keys = folder.join("keys");
+        let kimage = Path::new(support::kimage_path());
+        support::run_ok(support::kimage().arg("fit").arg(&source).arg("--keys").arg(&keys).arg("-o").arg(&signed));
+        let mut ratios = String::new();
+        if self.wants(CASES[0]) {
+            let dir = self.dir.path().join("fit-signed");
+            let args =
+                ["fit".as_ref(), source.as_os_str(), "--keys".as_ref(), keys.as_ref(), "-o".as_ref(), "out".as_ref()];
+            let mut contenders = vec![Contender::new("kimage", &dir, kimage, &words(args))?.uncompared()];
+            if let Some(tool) = support::tool("mkimage", "u-boot-tools") {
+                let args = ["-f".as_ref(), source.as_os_str(), "-k".as_ref(), keys.as_ref(), "out".as_ref()];
+                // Its FIT has the time of day in it.
+                contenders.push(Contender::new("mkimage", &dir, &tool, &words(args))?.uncompared());
+            }
+            if let Some(tool) = support::tool("cp", "coreutils") {
+                let args = words([data.as_os_str(), "out".as_ref()]);
+                contenders.push(Contender::new("cp", &dir, &tool, &args)?.uncompared());
+            }
+            contenders.push(self.hash(&dir, &data)?);
+            let goals = [goal(Metric::Wall, "mkimage", 1.0 / 3.0), goal(Metric::Wall, "cp", 1.1)];
+            ratios += &self.case(CASES[0], &mut contenders, 18, Memory::InputAndOutput(size), &goals)?;
+        }
+        if self.wants(CASES[1]) {
+            let dir = self.dir.path().join("fit-verified");
+            let key = support::testdata("keys/dev.pem");
+            // What it says is the output: none of the others says the same.
+            let line = ["-c".as_ref(), "\"$@\" >out".as_ref(), "sh".as_ref(), kimage.as_os_str(), "verify".as_ref()];
+            let line = line.into_iter().chain([signed.as_os_str(), "--key".as_ref(), key.as_ref()]);
+            let ours = Contender::new("kimage", &dir, Path::new("/bin/sh"), &words(line))?.uncompared();
+            let mut contenders = vec![ours, self.hash(&dir, &signed)?];
+            ratios += &self.case(CASES[1], &mut contenders, 18, Memory::InputAndOutput(size), &[])?;
+        }
+        fs::remove_dir_all(folder)?;
         Ok(ratios)
     }
 

@@ -35,6 +35,8 @@ pub use payload::{Payload, PayloadForm, payload, payload_as_is};
 pub use pcr_signature::{PcrSigning, sign_pcrs};
 pub(crate) use rules::RULES;
 pub(crate) use standalone::rewrapped;
+#[cfg(feature = "internals")]
+pub(crate) use standalone::unified_program;
 pub use standalone::{DEFAULT_MAX_MEMORY, Firmware, StandaloneRequest, bzimage_standalone, is_for_standalone_stub};
 pub use uimage::{Derived, UImageRequest, uimage};
 pub use uki::{UkiRequest, uki};

@@ -163,7 +163,7 @@ pub fn bzimage_standalone<'a>(vmlinux: &'a [u8], request: &StandaloneRequest<'a>
 ///
 /// # Errors
 /// As [`bzimage_standalone`].
-pub(super) fn unified_program<'a>(
+pub(crate) fn unified_program<'a>(
     kernel: &'a [u8],
     codec: Codec,
     parameters: &CodecParameters,
