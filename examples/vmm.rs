@@ -5,7 +5,7 @@
 //! A monitor without firmware wants the ELF file itself: its segments go to their physical addresses and the CPU begins at
 //! the entry point. What the file is need not be known: kimage takes it apart layer by layer until the kernel is there.
 
-use kimage::elf::{Elf, PT_LOAD};
+use kimage::elf::Elf;
 use kimage::inspect::{Limits, open};
 use std::error::Error;
 use std::process::ExitCode;
@@ -33,7 +33,7 @@ pub fn load(file: &[u8], size: usize) -> Result<Guest, Box<dyn Error>> {
     let elf = Elf::parse(vmlinux)?;
 
     let mut memory = vec![0; size];
-    for segment in elf.segments().iter().filter(|segment| segment.kind == PT_LOAD) {
+    for segment in elf.segments().iter().filter(|segment| segment.kind == object::elf::PT_LOAD.0) {
         let from = usize::try_from(segment.offset)?..usize::try_from(segment.offset + segment.filesz)?;
         let to = usize::try_from(segment.paddr)?..usize::try_from(segment.paddr + segment.filesz)?;
         // The rest of p_memsz is zero already.

@@ -44,7 +44,7 @@ impl Default for ZImageRequest<'_> {
             text_offset: None,
             load_address: None,
             dtbs: Vec::new(),
-            max_size: super::DEFAULT_MAX_MEMORY,
+            max_size: super::DEFAULT_MAX_SIZE,
         }
     }
 }
@@ -63,8 +63,8 @@ const USUAL_OFFSET: u64 = 0x8000;
 /// What is taken for a BSS that nothing tells of.
 const GUESS: u64 = 1 << 20;
 
-/// True when `input` is what [`zimage_standalone`] takes and [`zimage`](super::zimage()) does not: the kernel itself.
-pub fn is_arm_kernel(input: &[u8]) -> bool {
+/// Is this the kernel itself, and no decompressor?
+pub(super) fn is_kernel(input: &[u8]) -> bool {
     match Format::detect(input) {
         Some(Format::Elf) => Elf::parse(input).is_ok_and(|elf| matches!(Stub::arm(elf), Err(StubError::Kernel { .. }))),
         None => elf::release_in(input).is_some(),

@@ -19,7 +19,7 @@ mod uki;
 mod zboot;
 
 pub(crate) use arm::zimage_rewrapped;
-pub use arm::{ZImageRequest, is_arm_kernel, zimage_standalone};
+pub use arm::{ZImageRequest, zimage_standalone};
 pub use boot_elf::{ElfRequest, boot_elf};
 pub use disk::{DiskFile, DiskKind, DiskRequest, disk};
 pub use efi_signature::{EfiSigning, sign_efi, unsign_efi};
@@ -37,7 +37,7 @@ pub(crate) use rules::RULES;
 pub(crate) use standalone::rewrapped;
 #[cfg(feature = "internals")]
 pub(crate) use standalone::unified_program;
-pub use standalone::{DEFAULT_MAX_MEMORY, Firmware, StandaloneRequest, bzimage_standalone, is_for_standalone_stub};
+pub use standalone::{Firmware, StandaloneRequest, bzimage_standalone, is_for_standalone_stub};
 pub use uimage::{Derived, UImageRequest, uimage};
 pub use uki::{UkiRequest, uki};
 pub use zboot::{ZbootRequest, zboot};
@@ -326,7 +326,7 @@ pub struct X86Request<'a> {
     pub bootsect: Option<&'a [u8]>,
     /// `setup.bin` or `setup.elf`; before Linux 2.6.23 `setup`.
     pub setup: &'a [u8],
-    /// The symbols of a flat decompressor: names without `ZO_`, and values, as `zoffset.h` has them.
+    /// The symbols of a flat decompressor, which has none itself: names without `ZO_`, and values, as `zoffset.h` has them.
     pub zoffset: &'a [(String, u64)],
     /// Whether to write the CRC.
     pub crc: CrcChoice,
@@ -409,8 +409,8 @@ fn planned<'a>(parts: Parts<'a, '_>) -> Result<Assembled<'a>> {
     Ok(Assembled { patches, ..Assembled::new(plan, facts) })
 }
 
-/// Is `vmlinux` no linked decompressor, but what objcopy may have made of one? [`X86Request::zoffset`] has its symbols then.
-pub fn is_flat(vmlinux: &[u8]) -> bool {
+/// Is `vmlinux` no linked decompressor, but what objcopy may have made of one?
+fn is_flat(vmlinux: &[u8]) -> bool {
     Format::detect(vmlinux).is_none() && holds_kernel(vmlinux)
 }
 

@@ -2,9 +2,10 @@
 
 use super::rules;
 use super::{Assembled, describe, is_setup_alone};
+use crate::arch::Arch;
 use crate::bytes::{FieldError, Problem, len64, printable, slice};
 use crate::codec::{Bcj, Codec, Parameters as CodecParameters, size_trailer};
-use crate::elf::{self, Elf, RelocOptions};
+use crate::elf::{self, DEFAULT_MAX_SIZE, Elf, RelocOptions};
 use crate::error::{Error, Result};
 use crate::finding::Finding;
 use crate::format::Format;
@@ -70,9 +71,6 @@ pub struct StandaloneRequest<'a> {
     pub setup_only: bool,
 }
 
-/// Unless said otherwise, images need no more memory than this to start.
-pub const DEFAULT_MAX_MEMORY: u64 = 1 << 30;
-
 impl Default for StandaloneRequest<'_> {
     fn default() -> Self {
         StandaloneRequest {
@@ -84,7 +82,7 @@ impl Default for StandaloneRequest<'_> {
             cmdline: &[],
             cmdline_overrides: false,
             initrd: Vec::new(),
-            max_memory: DEFAULT_MAX_MEMORY,
+            max_memory: DEFAULT_MAX_SIZE,
             efi: true,
             firmware: None,
             sbat: &[],
@@ -123,9 +121,11 @@ impl Origin {
     }
 }
 
-/// True when `vmlinux` is what [`bzimage_standalone`] takes and [`bzimage`](super::bzimage()) does not: the kernel itself, or an image.
-pub fn is_for_standalone_stub(vmlinux: &[u8]) -> bool {
+/// True when `vmlinux` is what [`bzimage_standalone`] takes and [`bzimage`](super::bzimage()) does not: the kernel itself, or an
+/// image. For [`Arch::Arm`] the same of [`zimage_standalone`](super::zimage_standalone()) and [`zimage`](super::zimage()).
+pub fn is_for_standalone_stub(vmlinux: &[u8], arch: Arch) -> bool {
     match Format::detect(vmlinux) {
+        _ if arch == Arch::Arm => super::arm::is_kernel(vmlinux),
         Some(Format::BzImage) => BzImage::parse(vmlinux).is_ok(),
         Some(Format::Elf) if image_in(vmlinux).is_some() => true,
         Some(Format::Elf) => {

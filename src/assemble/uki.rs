@@ -4,7 +4,7 @@
 
 use super::pcr_signature::{PcrSigning, with_signatures};
 use super::standalone::unified_program;
-use super::{Assembled, DEFAULT_MAX_MEMORY, Facts, describe, kernel};
+use super::{Assembled, DEFAULT_MAX_SIZE, Facts, describe, kernel};
 use crate::bytes::{FieldError, len64, until_zero};
 use crate::codec::{Codec, Parameters};
 use crate::error::{Error, Result};
@@ -232,7 +232,7 @@ fn kernel_for<'a>(stub: Option<&[u8]>, linux: &'a [u8], findings: &mut Vec<Findi
     let linux: Cow<'a, [u8]> = match Format::detect(linux) {
         Some(Format::Compressed(codec)) => {
             let mut kernel = Vec::new();
-            codec.decompress(linux, DEFAULT_MAX_MEMORY, &mut kernel)?;
+            codec.decompress(linux, DEFAULT_MAX_SIZE, &mut kernel)?;
             kernel.into()
         }
         _ => linux.into(),

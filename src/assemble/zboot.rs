@@ -34,7 +34,7 @@ impl Default for ZbootRequest<'_> {
     /// gzip, which everything that unpacks zboot images knows.
     fn default() -> Self {
         let (codec, parameters) = (Codec::Gzip, CodecParameters::default());
-        ZbootRequest { codec, parameters, sbat: &[], max_size: super::DEFAULT_MAX_MEMORY }
+        ZbootRequest { codec, parameters, sbat: &[], max_size: super::DEFAULT_MAX_SIZE }
     }
 }
 

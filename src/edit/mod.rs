@@ -60,13 +60,13 @@ pub struct EditRequest<'a> {
 /// # Example
 ///
 /// ```
-/// use kimage::assemble::{DEFAULT_MAX_MEMORY, StandaloneRequest, bzimage_standalone};
+/// use kimage::assemble::{DEFAULT_MAX_SIZE, StandaloneRequest, bzimage_standalone};
 /// use kimage::edit::{EditRequest, edit};
 ///
 /// let kernel = include_bytes!("../../testdata/tiny/kernel");
 /// let mut image = Vec::new();
 /// bzimage_standalone(kernel, &StandaloneRequest::default())?.emit(&mut image)?;
-/// let max_memory = DEFAULT_MAX_MEMORY;
+/// let max_memory = DEFAULT_MAX_SIZE;
 /// let changed = edit(&image, &EditRequest { cmdline: Some(b"quiet"), max_memory, ..EditRequest::default() })?;
 /// assert_eq!(changed.steps[0].file, "cmdline");
 /// # Ok::<(), kimage::Error>(())

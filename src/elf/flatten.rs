@@ -11,7 +11,8 @@ use crate::bytes::PhysAddr;
 use crate::layout::{Plan, RegionKind, Reserver};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Default of [`FlatOptions::max_size`]: 1 GiB.
+/// Bytes that a flat image, a kernel that is unpacked, or the memory that an image needs to start has at most, unless more is asked
+/// for: 1 GiB.
 pub const DEFAULT_MAX_SIZE: u64 = 1 << 30;
 
 /// Zeros between the sections of a kernel, all together; real ones have less than two MiB. What asks for more gets it only

@@ -63,7 +63,7 @@ pub(crate) const SHT_NOBITS: u32 = object::elf::SHT_NOBITS.0;
 /// `SHF_ALLOC`: the section is part of the running program.
 pub(crate) const SHF_ALLOC: u64 = object::elf::SHF_ALLOC.0;
 /// `PT_LOAD`.
-pub const PT_LOAD: u32 = object::elf::PT_LOAD.0;
+pub(crate) const PT_LOAD: u32 = object::elf::PT_LOAD.0;
 
 /// The result of this module.
 pub type Result<T> = std::result::Result<T, Error>;

@@ -112,11 +112,18 @@ fn run_size(vmlinux: &Elf<'_>) -> Option<u64> {
 }
 
 impl<'a> Piggy<'a> {
-    /// Reads the size from the last four bytes, as mkpiggy does.
+    /// Reads the size from the last four bytes, as mkpiggy does, and from the banner of the kernel inside whose build it is; where
+    /// there is none, that of a new one.
     ///
     /// # Errors
     /// [`Error::Field`] when there are fewer.
     pub fn new(data: &'a [u8]) -> Result<Self> {
+        let release = Codec::detect(data).and_then(|codec| packed_release(codec, data));
+        Ok(Piggy::of_a_new_one(data)?.of_release(release.as_deref()))
+    }
+
+    /// As the build of a new kernel makes it.
+    pub(super) fn of_a_new_one(data: &'a [u8]) -> Result<Self> {
         let have = len64(data);
         let at = have.checked_sub(4).ok_or_else(|| {
             FieldError::truncated("output_len", 0, 4, have).with_help(
@@ -132,13 +139,6 @@ impl<'a> Piggy<'a> {
     #[must_use]
     pub(crate) fn of_release(self, release: Option<&str>) -> Self {
         Piggy { age: release.and_then(numbers).unwrap_or(self.age), ..self }
-    }
-
-    /// As the build of the kernel inside makes it, whose banner tells the release.
-    #[must_use]
-    pub fn of_its_age(self) -> Self {
-        let release = Codec::detect(self.data).and_then(|codec| packed_release(codec, self.data));
-        self.of_release(release.as_deref())
     }
 
     /// As the build of the kernel `vmlinux`, an ELF file, makes it.

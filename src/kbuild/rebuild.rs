@@ -200,7 +200,7 @@ impl<'a> Rebuild<'a> {
                 format!("the payload holds another kernel than VMLINUX: unpacked, they differ from offset {at:#x} on");
             return Err(refuse(message, "give the compressed file that was made of this vmlinux"));
         }
-        let trailer = Piggy::new(payload)?.output_len();
+        let trailer = Piggy::of_a_new_one(payload)?.output_len();
         if u64::from(trailer) != len64(kernel) {
             let message = format!("the payload's last four bytes say {trailer} bytes, it unpacks to {}", kernel.len());
             return Err(refuse(
@@ -217,7 +217,7 @@ impl<'a> Rebuild<'a> {
     /// [`Error::Field`] when it is too short.
     pub(super) fn piggy_of<'p>(&self, payload: &'p [u8]) -> Result<Piggy<'p>> {
         let has_run_size = |text| memchr::memmem::find(text, b"z_run_size").is_some();
-        Ok(Piggy::new(payload)?.of(&self.vmlinux, self.folder.piggy_s.is_some_and(has_run_size)))
+        Ok(Piggy::of_a_new_one(payload)?.of(&self.vmlinux, self.folder.piggy_s.is_some_and(has_run_size)))
     }
 
     /// `piggy.o`, ready for the link.

@@ -3,7 +3,7 @@
 use super::codec::{CODECS, CodecOptions, one_of};
 use super::{Building, Source, size};
 use clap::Args;
-use kimage::assemble::DEFAULT_MAX_MEMORY;
+use kimage::assemble::DEFAULT_MAX_SIZE;
 use kimage::codec::Codec;
 use std::path::PathBuf;
 
@@ -50,7 +50,7 @@ pub(crate) struct Edit {
     #[command(flatten)]
     pub(crate) codec: CodecOptions,
     /// Refuse an image around kimage's boot stub that needs more memory to start (K, M and G count in 1024s)
-    #[arg(long, value_name = "SIZE", value_parser = size, default_value_t = DEFAULT_MAX_MEMORY)]
+    #[arg(long, value_name = "SIZE", value_parser = size, default_value_t = DEFAULT_MAX_SIZE)]
     pub(crate) max_memory: u64,
     /// Stop after this many decompressed bytes in all (K, M and G count in 1024s)
     #[arg(long, value_name = "SIZE", value_parser = size)]

@@ -4,7 +4,7 @@ use super::codec::{ARM_STUB_CODECS, CodecOptions, STUB_CODECS, Word, one_of};
 use super::vendor::hex32;
 use super::{Building, size};
 use clap::{Args, ValueEnum};
-use kimage::assemble::{DEFAULT_MAX_MEMORY, Firmware};
+use kimage::assemble::{DEFAULT_MAX_SIZE, Firmware};
 use kimage::codec::Codec;
 use std::path::PathBuf;
 
@@ -40,7 +40,7 @@ pub(crate) struct Carried {
     #[arg(long, value_name = "FILE")]
     pub(crate) relocs: Option<PathBuf>,
     /// Refuse a kernel that needs more memory to start (K, M and G count in 1024s)
-    #[arg(long, value_name = "SIZE", value_parser = size, default_value_t = DEFAULT_MAX_MEMORY)]
+    #[arg(long, value_name = "SIZE", value_parser = size, default_value_t = DEFAULT_MAX_SIZE)]
     pub(crate) max_memory: u64,
 }
 

@@ -3,7 +3,7 @@
 use super::codec::{CodecOptions, ZBOOT_CODECS, one_of};
 use super::{Building, size};
 use clap::Args;
-use kimage::assemble::DEFAULT_MAX_MEMORY;
+use kimage::assemble::DEFAULT_MAX_SIZE;
 use kimage::codec::Codec;
 use std::path::PathBuf;
 
@@ -36,7 +36,7 @@ pub(crate) struct Zboot {
     #[arg(long, value_name = "FILE")]
     pub(crate) sbat: Option<PathBuf>,
     /// Refuse a larger kernel (K, M and G count in 1024s)
-    #[arg(long, value_name = "SIZE", value_parser = size, default_value_t = DEFAULT_MAX_MEMORY)]
+    #[arg(long, value_name = "SIZE", value_parser = size, default_value_t = DEFAULT_MAX_SIZE)]
     pub(crate) max_size: u64,
     #[command(flatten)]
     pub(crate) codec: CodecOptions,

@@ -10,10 +10,12 @@ use crate::input::Input;
 use crate::message;
 use anyhow::{Context, Result};
 use clap::error::ErrorKind;
+use kimage::arch::Arch;
 use kimage::assemble::{
     self, Assembled, BootpRequest, CrcChoice, FlagList, FlatOptions, Padding, RemoveList, UImageRequest, X86Request,
     ZbootRequest,
 };
+use kimage::elf::Elf;
 use kimage::kbuild::{self, Built};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -48,7 +50,7 @@ pub(crate) fn bzimage(args: &Bzimage) -> Result<()> {
     let vmlinux = Input::open(&args.vmlinux)?;
     // A decompressor is told from the kernel in it by content; with a setup and none of the options that only kimage's
     // own stub has, an input that is neither is to be named as what the kernel's build would have there.
-    if parts.setup.is_empty() || own.asked_for().is_some() || assemble::is_for_standalone_stub(&vmlinux) {
+    if parts.setup.is_empty() || own.asked_for().is_some() || assemble::is_for_standalone_stub(&vmlinux, Arch::X86_64) {
         let [.., setup] = &parts.setup[..] else { return standalone::bzimage(args, &vmlinux, None) };
         let others = [("BOOTSECT", parts.setup.len() > 1), ("--root-dev", parts.root_dev.is_some())];
         if let Some((given, _)) = others.into_iter().find(|(_, given)| *given) {
@@ -74,8 +76,7 @@ fn x86_image(
     let files = open_all(&parts.setup)?;
     let ([bootsect @ .., setup], Some(setup_path)) = (&files[..], parts.setup.last()) else { return Ok(()) };
     // The kernel's build has both in one folder.
-    let beside =
-        || Some(setup_path.with_file_name("zoffset.h")).filter(|path| assemble::is_flat(vmlinux) && path.is_file());
+    let beside = || Some(setup_path.with_file_name("zoffset.h")).filter(|path| !Elf::detect(vmlinux) && path.is_file());
     let zoffset = parts.zoffset.clone().or_else(beside).as_deref().map(Input::open).transpose()?;
     let symbols = zoffset.as_ref().map(|file| kbuild::zoffsets(file).context(file.name())).transpose()?;
     let request = X86Request {
@@ -103,7 +104,7 @@ pub(crate) fn zimage(args: &Zimage) -> Result<()> {
         return finish_rebuilt("zimage", &args.output, &args.building, assembled, &rebuilt, &args.folder);
     }
     let vmlinux = Input::open(&args.vmlinux)?;
-    if args.x86.setup.is_empty() && (args.own.is_asked_for() || assemble::is_arm_kernel(&vmlinux)) {
+    if args.x86.setup.is_empty() && (args.own.is_asked_for() || assemble::is_for_standalone_stub(&vmlinux, Arch::Arm)) {
         return standalone::zimage(args, &vmlinux, &dtbs);
     }
     only_with_folder(&args.folder, false);

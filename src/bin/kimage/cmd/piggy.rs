@@ -16,7 +16,7 @@ use std::path::Path;
 pub(crate) fn piggy(args: &Args) -> Result<()> {
     one_stdin(args.like.iter().chain(&args.vmlinux).chain([&args.file]));
     let input = Input::open(&args.file)?;
-    let mut piggy = Piggy::new(&input).with_context(|| input.name())?.of_its_age();
+    let mut piggy = Piggy::new(&input).with_context(|| input.name())?;
     if let Some(path) = &args.vmlinux {
         let vmlinux = Input::open(path)?;
         piggy = piggy.of_kernel(&vmlinux).with_context(|| vmlinux.name())?;
