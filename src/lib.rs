@@ -111,7 +111,7 @@ pub mod internals {
     pub use crate::format::uimage::{Header, UImage, kind};
     pub use crate::format::{bzimage, dts, fdt, fit, image64, pe, uimage, wrapper, zimage};
     use crate::kbuild::LinkCommand;
-    pub use crate::kbuild::offsets::{OffsetLine, offsets};
+    pub use crate::kbuild::offsets::{OffsetHeader, OffsetLine, VOFFSET, ZOFFSET, offsets};
 
     /// The program that a unified kernel image with kimage's own boot stub begins with.
     pub fn unified_program(kernel: &[u8], codec: Codec) -> crate::error::Result<Vec<u8>> {
@@ -150,6 +150,10 @@ pub mod internals {
         out: &mut dyn std::io::Write,
     ) -> crate::codec::Result<Inflated> {
         codec.decompress_one(bytes, limit, out)
+    }
+
+    pub fn fits(codec: Codec, bytes: &[u8]) -> bool {
+        codec.fits(bytes)
     }
 
     pub fn parameters_of(codec: Codec, bytes: &[u8]) -> crate::codec::Result<Parameters> {

@@ -153,7 +153,7 @@ impl Codec {
 
     /// Can `bytes` be such a stream, when whoever hands them out says so? For LZMA, whose header proves little, any
     /// dictionary and any size will do then, as long as the data decodes (up to 64 KiB of it).
-    pub fn fits(self, bytes: &[u8]) -> bool {
+    pub(crate) fn fits(self, bytes: &[u8]) -> bool {
         Codec::detect(bytes) == Some(self) || self == Codec::Lzma && lzma::decodes(bytes)
     }
 

@@ -190,11 +190,23 @@ pub fn offsets(elf: &Elf<'_>, header: OffsetHeader, only: Option<&[String]>) -> 
     Ok(lines)
 }
 
-/// The text of the header for the ELF file `bytes`, as [`offsets`].
+/// The text of `voffset.h` for `vmlinux`, the kernel's own ELF file: with the symbols `only`, or those that its build has.
 ///
 /// # Errors
-/// As [`offsets`], and [`Error::NoSymbols`] when one of `only` is missing, or all of the header's own set.
-pub fn offset_header(bytes: &[u8], header: OffsetHeader, only: Option<&[String]>) -> Result<String> {
+/// [`Error::Elf`] for a file that is none, and [`Error::NoSymbols`] when one of `only` is missing, or all of the header's own set.
+pub fn voffset_header(vmlinux: &[u8], only: Option<&[String]>) -> Result<String> {
+    offset_header(vmlinux, VOFFSET, only)
+}
+
+/// The same of `zoffset.h` for `arch/x86/boot/compressed/vmlinux`.
+///
+/// # Errors
+/// As [`voffset_header`].
+pub fn zoffset_header(vmlinux: &[u8], only: Option<&[String]>) -> Result<String> {
+    offset_header(vmlinux, ZOFFSET, only)
+}
+
+fn offset_header(bytes: &[u8], header: OffsetHeader, only: Option<&[String]>) -> Result<String> {
     let lines = offsets(&Elf::parse(bytes)?, header, only)?;
     let is_missing = |name: &&String| lines.iter().all(|line| line.name != **name);
     let names: Vec<String> = only.unwrap_or_default().iter().filter(is_missing).cloned().collect();

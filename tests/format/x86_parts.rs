@@ -7,7 +7,7 @@ use crate::machine;
 use crate::support::{self, assert_same, kimage, make, missing, put, read, run, run_ok, stderr, tempdir, tool};
 use crate::x86_ages::{half, speaking_kernel, tool_outputs, word};
 use kimage::assemble::{X86Request, x86_image};
-use kimage::kbuild::{ZOFFSET, offset_header, zoffsets};
+use kimage::kbuild::{zoffset_header, zoffsets};
 use std::fs;
 use std::io::Write;
 use std::path::Path;
@@ -36,7 +36,7 @@ fn images_of_every_generation_come_out_as_their_builders_wrote_them() {
         let root_dev = if command.contains(" hi ") { (260, 300) } else { root_dev };
         let symbols = file("zoffset.h").map_or_else(Vec::new, |text| zoffsets(text).unwrap());
         if let Some(want) = file("zoffset.h") {
-            let found = offset_header(file("vmlinux").unwrap(), ZOFFSET, None).unwrap();
+            let found = zoffset_header(file("vmlinux").unwrap(), None).unwrap();
             assert_eq!(found.as_bytes(), want, "{folder}");
         }
         for vmlinux in ["vmlinux", "vmlinux.bin"] {

@@ -32,7 +32,7 @@ use kimage::internals::uimage;
 use kimage::internals::zimage::{self, ZImage};
 use kimage::internals::{BzImage, Setup};
 use kimage::internals::{Header, UImage, kind};
-use kimage::kbuild::{VOFFSET, ZOFFSET};
+use kimage::internals::{VOFFSET, ZOFFSET};
 use kimage::layout::Plan;
 use proptest::collection::vec;
 use proptest::prelude::*;

@@ -62,9 +62,9 @@ fn what_is_none() {
     zeros[3] = 0x80;
     zeros[5] = 77;
     assert_eq!(Codec::detect(&zeros), None);
-    assert!(!Codec::Lzma.fits(&zeros));
+    assert!(!kimage::internals::fits(Codec::Lzma, &zeros));
     let kernel = flat_kernel(50_000);
-    assert!(!Codec::Lzma.fits(&kernel));
+    assert!(!kimage::internals::fits(Codec::Lzma, &kernel));
     assert_eq!(broken(&uimage(&kernel, 3), Severity::Error), ["uimage.comp"]);
     // A damaged stream is not called good.
     let mut stream = openwrt(&kernel, of(1, 2, 2));
