@@ -37,7 +37,7 @@ pub(crate) use rules::RULES;
 pub(crate) use standalone::rewrapped;
 #[cfg(feature = "internals")]
 pub(crate) use standalone::unified_program;
-pub use standalone::{Firmware, StandaloneRequest, bzimage_standalone, is_for_standalone_stub};
+pub use standalone::{Firmware, StandaloneRequest, bzimage_standalone};
 pub use uimage::{Derived, UImageRequest, uimage};
 pub use uki::{UkiRequest, uki};
 pub use zboot::{ZbootRequest, zboot};
@@ -409,8 +409,14 @@ fn planned<'a>(parts: Parts<'a, '_>) -> Result<Assembled<'a>> {
     Ok(Assembled { patches, ..Assembled::new(plan, facts) })
 }
 
-/// Is `vmlinux` no linked decompressor, but what objcopy may have made of one?
-fn is_flat(vmlinux: &[u8]) -> bool {
+/// True when `kernel` is what [`bzimage_standalone`] takes and [`bzimage`] does not: the kernel itself, or an image. For
+/// [`Arch::Arm`] the same of [`zimage_standalone`] and [`zimage`].
+pub fn is_for_standalone_stub(kernel: &[u8], arch: Arch) -> bool {
+    if arch == Arch::Arm { arm::is_kernel(kernel) } else { standalone::is_kernel(kernel) }
+}
+
+/// Is `vmlinux` no linked decompressor, but what objcopy may have made of one? [`X86Request::zoffset`] has its symbols then.
+pub fn is_flat(vmlinux: &[u8]) -> bool {
     Format::detect(vmlinux).is_none() && holds_kernel(vmlinux)
 }
 

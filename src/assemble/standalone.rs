@@ -2,7 +2,6 @@
 
 use super::rules;
 use super::{Assembled, describe, is_setup_alone};
-use crate::arch::Arch;
 use crate::bytes::{FieldError, Problem, len64, printable, slice};
 use crate::codec::{Bcj, Codec, Parameters as CodecParameters, size_trailer};
 use crate::elf::{self, DEFAULT_MAX_SIZE, Elf, RelocOptions};
@@ -121,11 +120,9 @@ impl Origin {
     }
 }
 
-/// True when `vmlinux` is what [`bzimage_standalone`] takes and [`bzimage`](super::bzimage()) does not: the kernel itself, or an
-/// image. For [`Arch::Arm`] the same of [`zimage_standalone`](super::zimage_standalone()) and [`zimage`](super::zimage()).
-pub fn is_for_standalone_stub(vmlinux: &[u8], arch: Arch) -> bool {
+/// Is this the kernel itself, or an image, and no decompressor?
+pub(super) fn is_kernel(vmlinux: &[u8]) -> bool {
     match Format::detect(vmlinux) {
-        _ if arch == Arch::Arm => super::arm::is_kernel(vmlinux),
         Some(Format::BzImage) => BzImage::parse(vmlinux).is_ok(),
         Some(Format::Elf) if image_in(vmlinux).is_some() => true,
         Some(Format::Elf) => {

@@ -454,7 +454,7 @@ impl Decided {
                 format!("type {name} is not one of U-Boot's legacy images: mkimage gives it a header of its own"),
             );
         }
-        if plans.iter().any(Plan::is_empty) && !request.empty {
+        if plans.iter().any(|plan| plan.len() == 0) && !request.empty {
             self.add(&uimage::rules::EMPTY, "the data is empty");
         }
         if let Some(error) = cut_off(facts.format, first) {

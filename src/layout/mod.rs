@@ -119,15 +119,11 @@ pub struct Plan<'a> {
     regions: Vec<Region>,
 }
 
+#[allow(clippy::len_without_is_empty, reason = "an image has bytes")]
 impl<'a> Plan<'a> {
     /// Length of the image in bytes.
     pub fn len(&self) -> u64 {
         self.pieces.last().map_or(0, |piece| piece.at.end)
-    }
-
-    /// True for an image without bytes.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 
     /// The regions, in file order.

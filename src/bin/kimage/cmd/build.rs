@@ -15,7 +15,6 @@ use kimage::assemble::{
     self, Assembled, BootpRequest, CrcChoice, FlagList, FlatOptions, Padding, RemoveList, UImageRequest, X86Request,
     ZbootRequest,
 };
-use kimage::elf::Elf;
 use kimage::kbuild::{self, Built};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -76,7 +75,8 @@ fn x86_image(
     let files = open_all(&parts.setup)?;
     let ([bootsect @ .., setup], Some(setup_path)) = (&files[..], parts.setup.last()) else { return Ok(()) };
     // The kernel's build has both in one folder.
-    let beside = || Some(setup_path.with_file_name("zoffset.h")).filter(|path| !Elf::detect(vmlinux) && path.is_file());
+    let beside =
+        || Some(setup_path.with_file_name("zoffset.h")).filter(|path| assemble::is_flat(vmlinux) && path.is_file());
     let zoffset = parts.zoffset.clone().or_else(beside).as_deref().map(Input::open).transpose()?;
     let symbols = zoffset.as_ref().map(|file| kbuild::zoffsets(file).context(file.name())).transpose()?;
     let request = X86Request {
