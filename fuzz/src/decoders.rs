@@ -1,4 +1,4 @@
-//! The boot stub's own decoders beside the codecs that pack for them. A separate program: without the library there are few
+//! The boot stub's own decoders beside the codecs that pack for them, and what it reads of loaders and firmware. A separate program: without the library there are few
 //! counters to clear and to look at after each run, which here are short.
 //!
 //! What comes out ends where memory ends, or begins where it begins: a byte more is a crash.
@@ -8,6 +8,7 @@
 mod crc32;
 #[path = "../../src/bootstub/src/codec/gzip.rs"]
 mod gzip;
+mod loader;
 #[path = "../../src/bootstub/src/codec/lz4.rs"]
 mod lz4;
 #[path = "../../src/bootstub/src/codec/lzma2.rs"]
@@ -381,8 +382,15 @@ fn unxz(bytes: &[u8]) {
 static TARGET: OnceLock<fn(&[u8])> = OnceLock::new();
 
 fn initialize() {
-    const ALL: [(&str, fn(&[u8])); 5] =
-        [("unxz", unxz), ("lzma2", lzma2), ("ungzip", ungzip), ("unlz4", unlz4), ("unzstd", unzstd)];
+    const ALL: [(&str, fn(&[u8])); 7] = [
+        ("unxz", unxz),
+        ("lzma2", lzma2),
+        ("ungzip", ungzip),
+        ("unlz4", unlz4),
+        ("unzstd", unzstd),
+        ("places", loader::places),
+        ("told", loader::told),
+    ];
     let wanted = std::env::var("TARGET").unwrap_or_default();
     let target = ALL.iter().find(|(name, _)| *name == wanted);
     let _ = TARGET.set(target.unwrap_or_else(|| panic!("TARGET: known are {}", ALL.map(|(name, _)| name).join(" "))).1);

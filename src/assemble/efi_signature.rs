@@ -4,7 +4,7 @@ use super::{Assembled, Facts, rules};
 use crate::bytes::{FieldError, FieldWriter, hex, len64, slice};
 use crate::error::{Error, Result};
 use crate::format::Format;
-use crate::format::bzimage::BzImage;
+use crate::format::bzimage::{BzImage, StandaloneImage};
 use crate::format::pe::Pe;
 use crate::format::pe::authenticode::{ALIGNMENT, ENTRY_HEADER, INDIRECT_DATA, entry, indirect_data};
 use crate::format::pe::signed::{self, checksum};
@@ -93,6 +93,8 @@ pub fn sign_efi<'a>(image: &'a [u8], signing: &EfiSigning<'_>) -> Result<Assembl
     if !pe.is_hashed_in_order() {
         findings.push(signed::DIGEST_ORDER.finding("bytes lie between the sections, or these in another order"));
     }
+    // Signing says that this is what shall run.
+    findings.extend(BzImage::parse(image).ok().and_then(|image| StandaloneImage::find(&image)?.open_cmdline(&image)));
     let (end, old) = match &table {
         Some(range) => (range.start, slice(image, range.start, range.end - range.start).unwrap_or_default()),
         None => (pe.certificate_range().map_or(len64(image), |range| range.start), &[][..]),

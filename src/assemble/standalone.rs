@@ -11,7 +11,7 @@ use crate::format::Format;
 use crate::format::boot_elf::image_in;
 use crate::format::bzimage::{
     BzImage, CrcChoice, Decompressor, FLAT_64_BIT_ALIGN, Inherited, KernelInfo, NO_RELEASE, Parts, Standalone,
-    StandaloneImage, XLF_5LEVEL_ENABLED, builtin_setup, flat_64_bit_address,
+    StandaloneImage, XLF_5LEVEL_ENABLED, builtin_setup, flat_64_bit_address, payload_sum,
 };
 use crate::payload::flat::{self, Entry};
 use crate::payload::kernel::{LaidOutKernel, kernel};
@@ -97,6 +97,8 @@ struct Origin {
     align: Option<u64>,
     is_movable: Option<bool>,
     knows_five_levels: Option<bool>,
+    /// It asks firmware to overwrite the memory at the next start (`CONFIG_RESET_ATTACK_MITIGATION`).
+    overwrites_memory: bool,
     version: Option<String>,
     setup_type_max: u32,
     /// The relocation table in the payload of an image of ours, which knows; empty for none.
@@ -219,9 +221,18 @@ fn standalone<'a>(
         (parameters::KASLR, has_relocs && request.kaslr),
         (parameters::CMDLINE_OVERRIDES, request.cmdline_overrides),
         (parameters::FIVE_LEVELS, knows_five_levels),
+        (parameters::MEMORY_OVERWRITE, origin.overwrites_memory),
     ] {
         flags |= if is_set { flag } else { 0 };
     }
+    // The format has no sum of what it packs.
+    let sum = match request.codec {
+        Codec::Lz4Legacy => {
+            slice(&packed.bytes, 0, len64(&packed.bytes).saturating_sub(packed.trailer)).map(payload_sum)
+        }
+        _ => None,
+    };
+    flags |= if sum.is_some() { parameters::SUMMED } else { 0 };
     if request.kaslr && !has_relocs {
         let message = "there is no relocation table: the kernel's addresses will not be chosen at random";
         findings.push(rules::NO_RELOCS.finding(message));
@@ -244,6 +255,7 @@ fn standalone<'a>(
             span: kernel.span,
             virt_offset: kernel.virt_offset,
             heap_len: packed.heap,
+            payload_sum: sum.unwrap_or_default(),
             ..Parameters::default()
         },
         cmdline: Cow::Borrowed(request.cmdline),
@@ -271,6 +283,16 @@ pub(super) fn loadable(vmlinux: &[u8], max_memory: u64) -> Result<(LaidOutKernel
     let elf = Elf::parse(&payload).map_err(|error| Error::input("VMLINUX", error))?;
     origin.findings.extend(origin.left_out(false, false).collect::<Vec<_>>());
     Ok((kernel(&elf, None, max_memory).map_err(Error::Kernel)?, origin.findings))
+}
+
+/// Does the image ask firmware to overwrite the memory at the next start? One of ours knows; the kernel's own EFI stub then has the name of
+/// the variable, in UTF-16 (drivers/firmware/efi/libstub/tpm.c).
+fn overwrites_memory(image: &BzImage<'_>, ours: Option<&StandaloneImage>) -> bool {
+    if let Some(ours) = ours {
+        return ours.parameters.has(parameters::MEMORY_OVERWRITE);
+    }
+    let name: Vec<u8> = "MemoryOverwriteRequestControl".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    memchr::memmem::find(image.bytes(), &name).is_some()
 }
 
 /// The firmware, and with it the boot stub, for a kernel of 64 or 32 bits.
@@ -312,6 +334,7 @@ fn extract_kernel<'a>(
                 built_in: built_in.unwrap_or_default(),
                 align: Some(align).filter(|align| align.is_power_of_two() && *align >= 4096),
                 is_movable: Some(header.relocatable_kernel != 0),
+                overwrites_memory: overwrites_memory(&image, ours.as_ref()),
                 knows_five_levels: Some(image.setup().xloadflag(XLF_5LEVEL_ENABLED).unwrap_or(false)),
                 version: image.setup().kernel_version().map(str::to_owned),
                 setup_type_max: image.kernel_info().filter(KernelInfo::is_one).map_or(0, |info| info.setup_type_max),

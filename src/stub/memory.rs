@@ -144,6 +144,9 @@ pub fn protocol_address(parameters: &Parameters, load: u64) -> Option<u64> {
     Some(align_up(load, parameters.align)?.max(parameters.load_min))
 }
 
+/// Tells all that there is, one after the other: however many there are, they need no room.
+pub type Walk<'a, T> = &'a dyn Fn(&mut dyn FnMut(T));
+
 /// The kernel's address by the boot protocol, when there is memory and nothing in the way.
 ///
 /// `usable` are the memory map's ranges that may be used, in any order; they may touch or overlap. `taken` is what must
@@ -151,7 +154,12 @@ pub fn protocol_address(parameters: &Parameters, load: u64) -> Option<u64> {
 ///
 /// # Errors
 /// [`Refusal`].
-pub fn check_place(parameters: &Parameters, load: u64, usable: &[Span], taken: &[Taken]) -> Result<u64, Refusal> {
+pub fn check_place(
+    parameters: &Parameters,
+    load: u64,
+    usable: Walk<'_, Span>,
+    taken: Walk<'_, Taken>,
+) -> Result<u64, Refusal> {
     let at = protocol_address(parameters, load).ok_or(Refusal::Overflow)?;
     let need = Span::new(at, parameters.init_size);
     if at.checked_add(parameters.init_size).is_none() || parameters.init_size == 0 {
@@ -166,19 +174,27 @@ pub fn check_place(parameters: &Parameters, load: u64, usable: &[Span], taken: &
     if let Some(missing) = first_missing(need, usable) {
         return Err(Refusal::NotEnoughRam { need, missing });
     }
-    match taken.iter().find(|taken| taken.span.overlaps(&need)) {
-        Some(what) => Err(Refusal::InTheWay { need, what: *what }),
-        None => Ok(at),
-    }
+    let mut hit = None;
+    taken(&mut |taken| {
+        if hit.is_none() && taken.span.overlaps(&need) {
+            hit = Some(taken);
+        }
+    });
+    hit.map_or(Ok(at), |what| Err(Refusal::InTheWay { need, what }))
 }
 
 /// The first byte of `need` that is in none of the ranges.
-fn first_missing(need: Span, ranges: &[Span]) -> Option<u64> {
+fn first_missing(need: Span, ranges: Walk<'_, Span>) -> Option<u64> {
     let mut at = need.start;
     while at < need.end {
-        match ranges.iter().find(|range| range.start <= at && at < range.end) {
-            Some(range) => at = range.end,
-            None => return Some(at),
+        let before = at;
+        ranges(&mut |range| {
+            if range.start <= at && at < range.end {
+                at = range.end;
+            }
+        });
+        if at == before {
+            return Some(at);
         }
     }
     None
@@ -305,8 +321,10 @@ mod tests {
     fn memory_and_what_is_in_the_way() {
         let p = parameters();
         let check = |usable: &[Span], taken: &[Span]| {
-            let taken: Vec<_> = taken.iter().map(|span| Taken { name: "x", span: *span }).collect();
-            check_place(&p, MIB, usable, &taken)
+            let usable = |see: &mut dyn FnMut(Span)| usable.iter().copied().for_each(see);
+            let taken =
+                |see: &mut dyn FnMut(Taken)| taken.iter().for_each(|span| see(Taken { name: "x", span: *span }));
+            check_place(&p, MIB, &usable, &taken)
         };
         assert_eq!(check(&[span(1, 36)], &[]), Ok(16 * MIB));
         assert_eq!(check(&[span(30, 40), span(0, 20), span(20, 30)], &[span(36, 40), span(0, 16)]), Ok(16 * MIB));

@@ -23,6 +23,10 @@ pub const PLAIN: u64 = 1 << 4;
 pub const CMDLINE_OVERRIDES: u64 = 1 << 5;
 /// The kernel can take over when the CPU has five levels of page tables on.
 pub const FIVE_LEVELS: u64 = 1 << 6;
+/// [`Parameters::payload_sum`] is there: the payload has no sum of its own.
+pub const SUMMED: u64 = 1 << 7;
+/// Firmware is asked to overwrite the memory at the next start, as a kernel with `CONFIG_RESET_ATTACK_MITIGATION` asks it.
+pub const MEMORY_OVERWRITE: u64 = 1 << 8;
 
 /// What the packer tells the boot stub. All numbers are bytes; `…_at` counts from the first byte of the stub, in the
 /// file and in the memory that the loader put it into.
@@ -66,6 +70,8 @@ pub struct Parameters {
     pub initrd_len: u64,
     /// The stub in memory, stack and page tables included; the stub knows, others do not.
     pub stub_len: u64,
+    /// XXH64 of the payload, without the size trailer; with the flag [`SUMMED`] alone.
+    pub payload_sum: u64,
 }
 
 impl Parameters {
@@ -92,7 +98,7 @@ impl Parameters {
             self.initrd_at,
             self.initrd_len,
             self.stub_len,
-            0,
+            self.payload_sum,
             0,
             0,
             0,
@@ -108,7 +114,7 @@ impl Parameters {
         #[rustfmt::skip]
         let [
             flags, payload_at, payload_len, unpacked_len, elf_len, load_min, align, span, virt_offset, run_at,
-            initrd_to, init_size, heap_len, file_len, cmdline_at, cmdline_len, initrd_at, initrd_len, stub_len, ..
+            initrd_to, init_size, heap_len, file_len, cmdline_at, cmdline_len, initrd_at, initrd_len, stub_len, payload_sum, ..
         ] = rest;
         Some(Parameters {
             flags,
@@ -130,6 +136,7 @@ impl Parameters {
             initrd_at,
             initrd_len,
             stub_len,
+            payload_sum,
         })
     }
 
@@ -146,7 +153,7 @@ mod tests {
     #[test]
     fn words_and_back() {
         let mut words = [0; WORDS];
-        for (value, word) in (100..).zip(words.iter_mut().take(20)) {
+        for (value, word) in (100..).zip(words.iter_mut().take(21)) {
             *word = value;
         }
         assert_eq!(Parameters::from_words(&words), None);

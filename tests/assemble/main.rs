@@ -8,6 +8,7 @@ mod hostile; // damaged input gives an error that names field and offset, in bou
 mod link; // kbuild's link command is read without a shell and run around a piggy.o of ours
 mod piggy; // piggy.S and piggy.o are those of mkpiggy and the assembler
 mod pipelines; // the examples for build engines run; depfiles are whole; the same inputs give the same bytes anywhere
+mod places; // the boot stub puts a kernel where memory is and nothing that must be kept, whatever a boot loader says
 mod provoked; // what is asked for breaks each rule of builders by one change
 mod rebuild; // from vmlinux to the image, every file on the way is that of the kernel's build
 mod rewrap; // an image around the built-in stub, wrapped again, is the same; damage to it is found

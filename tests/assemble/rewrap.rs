@@ -1,7 +1,12 @@
 //! Images around kimage's own boot stub, read again: wrapped once more they are the same, `verify` finds nothing wrong with
 //! them and finds what is, `info` names them, and other tools get the kernel out.
 
-use crate::simulated::parameters::RELOCS;
+// The boot stub's own; kimage has another's.
+#[path = "../../src/bootstub/src/codec/xxh64.rs"]
+#[allow(unreachable_pub, clippy::incompatible_msrv, reason = "the stub's own file")]
+mod sum;
+
+use crate::simulated::parameters::{RELOCS, SUMMED};
 use crate::simulated::{payload, told};
 use crate::support::{self, Tree, kimage, put, read, run, run_ok, stderr, stdout, tempdir, testdata, tool};
 use kimage::assemble::{StandaloneRequest, bzimage_standalone};
@@ -45,6 +50,31 @@ fn broken(image: &[u8]) -> Vec<(Severity, &'static str, String)> {
 
 fn x86_trees() -> impl Iterator<Item = &'static Tree> {
     support::x86_trees().into_iter()
+}
+
+/// LZ4 has no sum of what it packs: the parameters have one, to which `verify` holds the payload as the boot stub does. Images from
+/// before there was one are as good as ever.
+#[test]
+fn lz4s_payload_has_a_sum() {
+    let image = pack(&read(&testdata("tiny/kernel")), &request(Codec::Lz4Legacy));
+    let (parameters, at) = told(&image);
+    let range = payload(&image);
+    assert!(parameters.has(SUMMED) && parameters.payload_sum == sum::xxh64(&image[range.clone()]));
+    assert_eq!(broken(&image), []);
+    let mut changed = image.clone();
+    // A literal: it unpacks as well as before.
+    let text = b"hello from 64 bits";
+    let place = range.start + image[range.clone()].windows(text.len()).position(|found| found == text).unwrap();
+    changed[place] ^= 0x20;
+    assert_eq!(broken(&changed).iter().map(|found| found.1).collect::<Vec<_>>(), ["bzimage.stub_payload_sum"]);
+    let mut old = changed;
+    let flags = parameters.flags & !SUMMED;
+    old[at + 8..at + 16].copy_from_slice(&flags.to_le_bytes());
+    assert_eq!(broken(&old), []);
+    for codec in [Codec::Gzip, Codec::Zstd, Codec::Xz, Codec::None] {
+        let image = pack(&read(&testdata("tiny/kernel")), &request(codec));
+        assert!(!told(&image).0.has(SUMMED), "{codec:?}");
+    }
 }
 
 /// The kernel with its relocations, the kernel without, and its own image, where there are such.

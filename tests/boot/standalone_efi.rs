@@ -407,7 +407,8 @@ fn under_secure_boot() {
         ["--sbat", sbat.to_str().unwrap()],
         ["--compress", "gzip"],
     ];
-    let image = make(dir.path(), "image", &tree.unstripped(), &built_in.concat());
+    let image =
+        make(dir.path(), "image", &tree.unstripped(), &[&built_in.concat()[..], &["--cmdline-override"]].concat());
     let signed = dir.path().join("signed");
     let sign = |key: &Path, certificate: &Path, to: &Path| {
         let said = sign(&image, key, certificate, to);

@@ -2,7 +2,7 @@
 
 use crate::files;
 use crate::support::{
-    self, assert_same, debian_kernel, kimage, missing, put, read, run, run_ok, stderr, stdout, tempdir, tool,
+    self, assert_same, debian_kernel, kimage, missing, put, read, run, run_ok, stderr, stdout, tempdir, testdata, tool,
 };
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -559,5 +559,29 @@ fn tables_that_are_wrong() {
             let (rules, ..) = verdict(&write("changed", &changed), &[]);
             assert!(!rules.is_empty(), "{at:#x}");
         }
+    }
+}
+
+/// A built-in command line that the boot loader's still comes behind is told of when it is signed, and of what is signed; not when it is
+/// the whole one, nor when there is none.
+#[test]
+fn a_command_line_that_is_not_all() {
+    let Some(keys) = keys() else { return };
+    let dir = tempdir();
+    let path = |name: &str| dir.path().join(name);
+    let jobs: [(&[&str], bool); 3] =
+        [(&["--cmdline", "quiet"], true), (&["--cmdline", "quiet", "--cmdline-override"], false), (&[], false)];
+    for (options, is_open) in jobs {
+        let mut command = kimage();
+        command.arg("bzimage").arg(testdata("tiny/kernel")).args(options).arg("-o").arg(path("image"));
+        run_ok(&mut command);
+        let rules = |file: &str| verdict(&path(file), &[]).0;
+        assert!(!rules("image").contains(&"bzimage.open_cmdline".to_owned()));
+        let mut command = kimage();
+        command.arg("sign").arg(path("image")).arg("--key").arg(keys.join("db.key"));
+        let said = stderr(&run_ok(command.arg("--cert").arg(keys.join("db.pem")).arg("-o").arg(path("signed"))));
+        assert_eq!(said.contains("`quiet` is in front of what the boot loader says"), is_open, "{options:?}: {said}");
+        assert_eq!(said.contains("--cmdline-override"), is_open, "{options:?}: {said}");
+        assert_eq!(rules("signed").contains(&"bzimage.open_cmdline".to_owned()), is_open, "{options:?}");
     }
 }

@@ -1,13 +1,17 @@
 //! The boot parameters ("zero page"): arch/x86/include/uapi/asm/bootparam.h, Documentation/arch/x86/zero-page.rst.
 
-use crate::memory::{PAGE, Span};
+use super::memory::{PAGE, Span};
 
 /// Room for entries in boot_params itself.
 pub const E820_MAX: usize = 128;
 const E820_USABLE: u32 = 1;
 const SETUP_E820_EXT: u32 = 1;
+/// What is meant stands elsewhere: `struct setup_indirect` says where.
+const SETUP_INDIRECT: u32 = 1 << 31;
 /// A list of setup_data that is longer is a circle.
 const SETUP_DATA_MAX: usize = 256;
+/// The next one's address, type, length.
+pub const NODE_HEADER: u64 = 16;
 
 /// `loadflags`: the kernel's addresses were chosen at random.
 pub const KASLR_FLAG: u8 = 1 << 1;
@@ -170,19 +174,43 @@ impl BootParams {
         matches!(&self.u32(at::EFI_LOADER_SIGNATURE).to_le_bytes(), b"EL32" | b"EL64")
     }
 
-    /// The nodes of setup_data: address, type and length of each.
-    pub fn setup_data(self, see: &mut dyn FnMut(u64, u32, u32)) {
+    /// The nodes of setup_data: address, type and length of each. False when the list has no end.
+    pub fn setup_data(self, see: &mut dyn FnMut(u64, u32, u32)) -> bool {
+        self.nodes(&mut |node, header| {
+            if let Some((kind, len)) = header {
+                see(node, kind, len);
+            }
+        })
+    }
+
+    /// The same; each is told of before it is read, too, for it may have to be mapped.
+    pub fn nodes(self, see: &mut dyn FnMut(u64, Option<(u32, u32)>)) -> bool {
         let mut next = self.u64(at::SETUP_DATA);
         for _ in 0..SETUP_DATA_MAX {
             if next == 0 {
-                return;
+                return true;
             }
+            see(next, None);
             let node = next as *const u8;
             let (kind, len) =
                 unsafe { (node.add(8).cast::<u32>().read_unaligned(), node.add(12).cast::<u32>().read_unaligned()) };
-            see(next, kind, len);
+            see(next, Some((kind, len)));
             next = unsafe { node.cast::<u64>().read_unaligned() };
         }
+        next == 0
+    }
+
+    /// The memory that setup_data is in: each node, and what it means elsewhere. False when the list has no end.
+    pub fn setup_data_spans(self, see: &mut dyn FnMut(Span)) -> bool {
+        self.setup_data(&mut |node, kind, len| {
+            see(Span::new(node, NODE_HEADER + u64::from(len)));
+            if kind == SETUP_INDIRECT && len >= 24 {
+                // Type, nothing, length, address.
+                let indirect = (node as *const u8).wrapping_add(NODE_HEADER as usize).cast::<u64>();
+                let [len, at] = [1, 2].map(|index| unsafe { indirect.wrapping_add(index).read_unaligned() });
+                see(Span::new(at, len));
+            }
+        })
     }
 
     /// All ranges of the memory map, and whether each may be used.
@@ -199,7 +227,7 @@ impl BootParams {
         table(self.page as u64 + at::E820_TABLE as u64, count, see);
         self.setup_data(&mut |node, kind, len| {
             if kind == SETUP_E820_EXT {
-                table(node + 16, len as usize / 20, see);
+                table(node.wrapping_add(NODE_HEADER), len as usize / 20, see);
             }
         });
     }

@@ -19,16 +19,16 @@ use uefi_raw::{Handle, Status};
 use crate::boot_params::{BootParams, E820_MAX, at};
 use crate::cmdline;
 use crate::console::Part::{Hex, Text};
-use crate::console::line;
+use crate::console::{halt, line};
 use crate::efi_text::e820_type;
 #[cfg(not(feature = "unified"))]
 use crate::efi_text::load_options;
 use crate::memory::{Choice, PAGE, Span};
 use crate::paging::{Tables, five_levels};
-use crate::parameters::{BITS32, CMDLINE_OVERRIDES, FIVE_LEVELS, Parameters, RELOCATABLE};
+use crate::parameters::{BITS32, CMDLINE_OVERRIDES, FIVE_LEVELS, MEMORY_OVERWRITE, Parameters, RELOCATABLE};
 use crate::place::{self, Decision, Wishes};
 use crate::random::Random;
-use crate::shared::{CMDLINE_MAX, base, bytes_mut, memory_len, read_parameters};
+use crate::shared::{CMDLINE_MAX, base, bytes_mut, code, memory_len, read_parameters};
 use firmware::{Firmware, Map, Outcome, complain};
 
 /// `type_of_loader` of a kernel that is its own EFI loader.
@@ -76,6 +76,7 @@ enum Never {}
 #[cfg_attr(not(feature = "mixed"), inline(always))]
 fn start(firmware: Firmware, given: Option<*mut u8>) -> Outcome<Never> {
     let p = read_parameters();
+    firmware.protect(code(base()), memory_len());
     let failed = |what| move |status| complain(what, b"", status);
     #[cfg(feature = "mixed")]
     if !has_long_mode() {
@@ -112,8 +113,19 @@ fn start(firmware: Firmware, given: Option<*mut u8>) -> Outcome<Never> {
             (page as u64, params, params.cmdline(CMDLINE_MAX))
         }
     };
-    let loader = if p.has(CMDLINE_OVERRIDES) { &[] } else { text };
+    tables::secure_boot(firmware, params);
+    // What is built in was signed, what comes from outside was not.
+    let is_closed = p.cmdline_len != 0 && params.u8(at::SECURE_BOOT) == tables::SECURE_BOOT_ON;
+    if is_closed && !text.is_empty() && !p.has(CMDLINE_OVERRIDES) {
+        line(&[Text("Secure Boot: the boot loader's command line is left out, for there is one in the image")]);
+        params.set_cmdline_at(0);
+    }
+    let loader = if is_closed || p.has(CMDLINE_OVERRIDES) { &[] } else { text };
     let parts = crate::parts(&p);
+    if !crate::is_whole(&p, parts) {
+        line(&[Text(crate::DAMAGED)]);
+        return Err(Status::LOAD_ERROR);
+    }
     let built_in: &[u8] = unsafe { bytes_mut(parts + p.cmdline_at, p.cmdline_len) };
 
     let decision = place(firmware, &p, &Wishes::read(&p, built_in, loader), params)?;
@@ -142,7 +154,6 @@ fn start(firmware: Firmware, given: Option<*mut u8>) -> Outcome<Never> {
         }
     }
     tables::screen(firmware, params);
-    tables::secure_boot(firmware, params);
     tables::acpi(firmware, params);
     // A kernel without the log starts, too.
     let _ = tables::tpm_log(firmware);
@@ -151,6 +162,12 @@ fn start(firmware: Firmware, given: Option<*mut u8>) -> Outcome<Never> {
     let mut pages = Tables::new();
     place::map_inputs(&mut pages, params, Span::new(decision.at, p.init_size));
     pages.map(base(), memory_len());
+    // This code goes on to that one.
+    pages.code(code(base()));
+    pages.code(code(run));
+    if p.has(MEMORY_OVERWRITE) {
+        tables::overwrite_memory(firmware);
+    }
     exit(firmware, params).map_err(failed("the end of boot services"))?;
     unsafe { pages.leave(run, page) }
 }
@@ -187,13 +204,15 @@ fn outside(firmware: Firmware, image: &LoadedImageProtocol, at: u64) {
 
 /// Decides where the kernel goes, and takes that memory.
 fn place(firmware: Firmware, p: &Parameters, wishes: &Wishes, params: BootParams) -> Outcome<Decision> {
-    let mut chance = Random::new(&tables::random(firmware));
+    let seed = tables::random(firmware);
     let mut map = E820::allocate(firmware)?;
     map.memory.again(firmware)?;
     // Only what is free right now.
     map.tell(params, &|entry| {
         (entry.ty == MemoryType::CONVENTIONAL).then(|| e820_type(entry.ty.0, entry.att.bits()))?
-    });
+    })?;
+    // Not every firmware has random numbers: then they are what RDRAND, clocks, and this map make them.
+    let mut chance = Random::new([&seed, params.bytes()]);
     let free = place::usable(params);
     let free = free.get();
     map.free(firmware, params);
@@ -225,6 +244,8 @@ struct E820 {
     memory: Map,
     /// What is too much for the page, an entry of setup_data.
     more: *mut u8,
+    /// How many entries there is room for in it.
+    room: usize,
 }
 
 impl E820 {
@@ -233,8 +254,9 @@ impl E820 {
 
     fn allocate(firmware: Firmware) -> Outcome<E820> {
         let memory = Map::allocate(firmware)?;
-        let more = firmware.pool(MemoryType::LOADER_DATA, Self::NODE + memory.room() * Self::ENTRY)?;
-        Ok(E820 { memory, more: more.as_mut_ptr() })
+        let room = memory.room();
+        let more = firmware.pool(MemoryType::LOADER_DATA, Self::NODE + room * Self::ENTRY)?;
+        Ok(E820 { memory, more: more.as_mut_ptr(), room })
     }
 
     fn free(self, firmware: Firmware, params: BootParams) {
@@ -244,23 +266,24 @@ impl E820 {
     }
 
     /// Writes the boot parameters' map; `kind` says what an entry is, if it is to be told of at all.
-    fn tell(&self, params: BootParams, kind: &dyn Fn(&MemoryDescriptor) -> Option<u32>) {
+    fn tell(&self, params: BootParams, kind: &dyn Fn(&MemoryDescriptor) -> Option<u32>) -> Outcome<()> {
         let mut count: usize = 0;
         let mut before = (0, 0);
         let mut place = core::ptr::null_mut::<u8>();
         for entry in self.memory.entries() {
             let Some(kind) = kind(entry) else { continue };
-            let len = entry.page_count * PAGE;
-            let end = entry.phys_start + len;
+            let Span { start, end } = Span::new(entry.phys_start, entry.page_count.saturating_mul(PAGE));
+            let len = end - start;
             unsafe {
                 if count != 0 && before == (entry.phys_start, kind) {
                     let known = place.add(8).cast::<u64>();
                     known.write_unaligned(known.read_unaligned() + len);
                 } else {
-                    // There is room for as many as the firmware's map can have.
+                    // There is room for as many as the firmware's map can have, if entries are as long as they were.
                     place = match count.checked_sub(E820_MAX) {
                         None => params.entry(count),
-                        Some(index) => self.more.add(Self::NODE + index * Self::ENTRY),
+                        Some(index) if index < self.room => self.more.add(Self::NODE + index * Self::ENTRY),
+                        Some(_) => return Err(Status::BUFFER_TOO_SMALL),
                     };
                     place.cast::<u64>().write_unaligned(entry.phys_start);
                     place.add(8).cast::<u64>().write_unaligned(len);
@@ -280,6 +303,7 @@ impl E820 {
             }
             params.set_u64(at::SETUP_DATA, self.more as u64);
         }
+        Ok(())
     }
 }
 
@@ -297,7 +321,10 @@ fn exit(firmware: Firmware, params: BootParams) -> Outcome<()> {
         }
     }
     crate::console::init(params);
-    map.tell(params, &|entry| e820_type(entry.ty.0, entry.att.bits()));
+    // The firmware is gone: nobody is left to be told.
+    if map.tell(params, &|entry| e820_type(entry.ty.0, entry.att.bits())).is_err() {
+        halt(&[Text("the firmware's memory map has more entries than it had")]);
+    }
     let (table, memory) = (firmware.table as u64, map.memory.at());
     for (at, value) in [
         (at::EFI_LOADER_SIGNATURE, SIGNATURE),

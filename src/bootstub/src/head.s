@@ -9,7 +9,7 @@
  * Then: moved, in the copy, which clears its memory and calls Rust's unpack().
  * Out:  into the kernel, in 64 or 32 bits.
  */
-	.set	PAGES, 16
+	.set	PAGES, 20
 
 	.section .head.text, "ax", @progbits
 	.code32
@@ -54,7 +54,7 @@ startup_32:			/* ESI: boot_params; paging off, CS and DS flat */
 	decl	%ecx
 	jnz	2b
 	leal	0x2000(%ebx), %edi
-	movl	$0x183, %eax		/* present, writable, 2 MiB, global */
+	movl	$0x83, %eax		/* present, writable, 2 MiB */
 	movl	$2048, %ecx
 3:	movl	%eax, (%edi)
 	addl	$0x200000, %eax
@@ -97,11 +97,11 @@ load_gdt:
 	pushq	%rax
 	lretq
 
-/* The compiler uses SSE; EM off, MP on, FXSR and its exceptions on. */
+/* The compiler uses SSE; EM off, MP on, FXSR and its exceptions on. WP on: what is read-only is so for us, too. */
 enable_sse:
 	movq	%cr0, %rax
 	andl	$0xfffffff3, %eax
-	orl	$2, %eax
+	orl	$0x10002, %eax
 	movq	%rax, %cr0
 	movq	%cr4, %rax
 	orl	$0x600, %eax
@@ -243,11 +243,11 @@ leave_64:
 	.code32
 1:	flat_segments %eax
 	movl	%cr0, %eax
-	andl	$0x7fffffff, %eax	/* PG */
+	andl	$0x7ffeffff, %eax	/* PG, WP */
 	movl	%eax, %cr0
 	movl	$0xc0000080, %ecx
 	rdmsr
-	btrl	$8, %eax		/* EFER.LME */
+	andl	$0xfffff6ff, %eax	/* EFER.LME, NXE */
 	wrmsr
 	xorl	%eax, %eax
 	movl	%eax, %cr4

@@ -36,6 +36,9 @@ mod paging;
 mod place;
 mod random;
 mod shared;
+#[cfg(feature = "lz4")]
+#[path = "codec/xxh64.rs"]
+mod xxh64;
 
 use boot_params::{BootParams, KASLR_FLAG, at};
 use console::Part::{Hex, Text};
@@ -45,7 +48,7 @@ use memory::{STEP, Span, align_up};
 #[cfg(target_arch = "x86_64")]
 use parameters::BITS32;
 use parameters::{CMDLINE_OVERRIDES, PLAIN, Parameters};
-use shared::{CMDLINE_MAX, base, bytes_mut, memory_len, read_parameters};
+use shared::{CMDLINE_MAX, base, bytes_mut, code, memory_len, read_parameters};
 
 /// Cargo is to know that it is used.
 const _: &str = include_str!("../stub.ld");
@@ -79,12 +82,20 @@ extern "C" fn prepare(page: *mut u8, load: usize, own_tables: usize) -> usize {
     console::init(params);
     let p = read_parameters();
     // A loader maps what the protocol promises, and its own tables may lie where the kernel goes.
-    let mut tables = if own_tables != 0 { paging::Tables::of_head() } else { paging::Tables::new() };
+    let mut tables = if own_tables != 0 { paging::Tables::of_head(code(base())) } else { paging::Tables::new() };
     place::map_inputs(&mut tables, params, Span::new(load, p.file_len));
+    tables.code(code(base()));
     tables.load();
+    if !is_whole(&p, load) {
+        halt(&[Text(DAMAGED)]);
+    }
     let decision = place::decide(&p, params, load);
     tables.map(decision.at, p.init_size);
-    unsafe { copy(&p, &decision, load) as usize }
+    let run = unsafe { copy(&p, &decision, load) };
+    // The way there.
+    tables.code(code(run));
+    tables.load();
+    run as usize
 }
 
 /// For EFI's way in: in the file the payload stands where the uninitialised data is in memory.
@@ -93,6 +104,19 @@ fn parts(_: &Parameters) -> u64 {
         static _early_end: u8;
     }
     base() + memory_len() - ((&raw const _early_end) as u64 - base())
+}
+
+/// What is said of a payload whose sum is wrong.
+const DAMAGED: &str = "the kernel cannot be unpacked: its checksum is wrong";
+
+/// Is the payload as it was packed? Of those that have no sum themselves, the packer has told one.
+fn is_whole(p: &Parameters, parts: u64) -> bool {
+    #[cfg(feature = "lz4")]
+    if p.has(parameters::SUMMED) {
+        return xxh64::xxh64(unsafe { bytes_mut(parts + p.payload_at, p.payload_len) }) == p.payload_sum;
+    }
+    let _ = (p, parts);
+    true
 }
 
 /// Copies the stub, what it unpacks and the built-in RAM disk to behind the kernel's place. Returns where the copy of the
@@ -162,6 +186,7 @@ extern "C" fn unpack(page: *mut u8, run: usize) -> Entry {
     let mut tables = paging::Tables::new();
     place::map_inputs(&mut tables, params, Span::new(at, p.init_size));
     tables.map(payload_at, p.payload_len);
+    tables.code(code(run));
     tables.load();
 
     let behind = payload_to(run);
@@ -192,6 +217,12 @@ extern "C" fn unpack(page: *mut u8, run: usize) -> Entry {
     pass_built_in(&p, params, cmdline_at, at);
     if verbose {
         console::line(&[Text("kernel at "), Hex(at), Text(", moved by "), Hex(delta)]);
+    }
+    #[cfg(target_arch = "x86_64")]
+    if !p.has(BITS32) {
+        // Until it has tables of its own, which segments it executes and writes is its own affair.
+        tables.map_kernel(at, p.init_size);
+        tables.load();
     }
     #[cfg(target_arch = "x86_64")]
     return Entry { at: at + entry as u64, in_32_bits: u64::from(p.has(BITS32)) };

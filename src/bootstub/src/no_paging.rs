@@ -1,5 +1,7 @@
 //! In place of page tables, for CPUs of 32 bits: paging is off, and all memory that they reach is where its address says.
 
+use crate::memory::Span;
+
 /// Nothing to be mapped.
 pub struct Tables;
 
@@ -13,11 +15,13 @@ impl Tables {
         Tables
     }
 
-    pub fn of_head() -> Tables {
+    pub fn of_head(_code: Span) -> Tables {
         Tables
     }
 
     pub fn map(&mut self, _start: u64, _len: u64) {}
+
+    pub fn code(&mut self, _code: Span) {}
 
     pub fn load(&self) {}
 

@@ -1,12 +1,20 @@
-//! Page tables that map memory to itself, in pages of 2 MiB.
+//! Page tables that map memory to itself, in pages of 2 MiB: what may be written is not executed, where the CPU can tell, and what is
+//! executed is not written. The stub's own code has pages of 4 KiB for that.
 
 use core::arch::asm;
+use core::arch::x86_64::__cpuid;
+
+use crate::console::Part::{Hex, Text};
+use crate::memory::{PAGE, Span};
 
 const LARGE: u64 = 1 << 21;
+const PRESENT: u64 = 0b1;
 const PRESENT_WRITABLE: u64 = 0b11;
 const TABLE: usize = 512;
-/// Present, writable, 2 MiB, global.
-const LARGE_PAGE: u64 = 0x183;
+/// In an entry for 2 MiB: it is no table.
+const IS_LARGE: u64 = 1 << 7;
+const LARGE_PAGE: u64 = PRESENT_WRITABLE | IS_LARGE;
+const NO_EXECUTE: u64 = 1 << 63;
 const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
 
 unsafe extern "C" {
@@ -20,6 +28,13 @@ pub struct Tables {
     next: *mut [u64; TABLE],
     end: *mut [u64; TABLE],
     levels: u32,
+    /// What keeps a page from being executed; 0 on a CPU that cannot.
+    no_execute: u64,
+}
+
+/// [`NO_EXECUTE`], where the CPU knows it.
+fn no_execute() -> u64 {
+    if __cpuid(0x8000_0001).edx & 1 << 20 != 0 { NO_EXECUTE } else { 0 }
 }
 
 /// Has the CPU five levels of page tables on? Nothing in 64-bit mode can change that.
@@ -35,17 +50,24 @@ impl Tables {
     pub fn new() -> Tables {
         let first = core::ptr::addr_of_mut!(pages).cast::<[u64; TABLE]>();
         let end = core::ptr::addr_of_mut!(pages_end).cast::<[u64; TABLE]>();
-        let mut tables = Tables { root: first, next: first, end, levels: if five_levels() { 5 } else { 4 } };
+        let levels = if five_levels() { 5 } else { 4 };
+        let mut tables = Tables { root: first, next: first, end, levels, no_execute: no_execute() };
         tables.root = tables.take();
         tables.map(0, 4 << 30);
         tables
     }
 
-    /// Those that head.s made for 0 to 4 GiB, in use.
-    pub fn of_head() -> Tables {
+    /// Those that head.s made for 0 to 4 GiB, in use by `code`.
+    pub fn of_head(code: Span) -> Tables {
         let first = core::ptr::addr_of_mut!(pages).cast::<[u64; TABLE]>();
         let end = core::ptr::addr_of_mut!(pages_end).cast::<[u64; TABLE]>();
-        Tables { root: first, next: first.wrapping_add(6), end, levels: 4 }
+        let mut tables =
+            Tables { root: first, next: first.wrapping_add(6), end, levels: 4, no_execute: no_execute() };
+        // They are in use: what runs now comes first.
+        tables.enable();
+        tables.code(code);
+        tables.map(0, 4 << 30);
+        tables
     }
 
     fn take(&mut self) -> *mut [u64; TABLE] {
@@ -58,27 +80,31 @@ impl Tables {
         table
     }
 
-    /// Maps at least `len` bytes at `start` to themselves.
+    /// Maps at least `len` bytes at `start` to themselves, for data.
     pub fn map(&mut self, start: u64, len: u64) {
+        self.fill(start, len, LARGE_PAGE | self.no_execute, false);
+    }
+
+    /// Maps at least `len` bytes at `start` to themselves, for whatever the kernel does there.
+    pub fn map_kernel(&mut self, start: u64, len: u64) {
+        self.fill(start, len, LARGE_PAGE, true);
+    }
+
+    /// What is in pages of 4 KiB stays as it is, unless it is `all`.
+    fn fill(&mut self, start: u64, len: u64, flags: u64, all: bool) {
         let end = start.saturating_add(len);
+        if end > 1 << (11 + 9 * self.levels) {
+            crate::console::halt(&[Text("no page table reaches "), Hex(end)]);
+        }
         let mut at = start & !(LARGE - 1);
         while at < end {
-            let mut table = self.root;
-            for level in (3..=self.levels).rev() {
-                let index = (at >> (12 + 9 * (level - 1))) as usize % TABLE;
-                let entry = unsafe { (*table)[index] };
-                table = if entry & 1 != 0 {
-                    (entry & ADDRESS) as *mut [u64; TABLE]
-                } else {
-                    let fresh = self.take();
-                    unsafe { (*table)[index] = fresh as u64 | PRESENT_WRITABLE };
-                    fresh
-                };
-            }
+            let table = self.table(at);
             // To the end of this table.
             let first = (at >> 21) as usize % TABLE;
             for entry in unsafe { &mut (&mut (*table))[first..] } {
-                *entry = at | LARGE_PAGE;
+                if all || *entry & PRESENT == 0 || *entry & IS_LARGE != 0 {
+                    *entry = at | flags;
+                }
                 match at.checked_add(LARGE) {
                     Some(next) if next < end => at = next,
                     _ => return,
@@ -87,8 +113,59 @@ impl Tables {
         }
     }
 
+    /// The table with the entry for the 2 MiB around `at`.
+    fn table(&mut self, at: u64) -> *mut [u64; TABLE] {
+        let mut table = self.root;
+        for level in (3..=self.levels).rev() {
+            let index = (at >> (12 + 9 * (level - 1))) as usize % TABLE;
+            let entry = unsafe { (*table)[index] };
+            table = if entry & PRESENT != 0 {
+                (entry & ADDRESS) as *mut [u64; TABLE]
+            } else {
+                let fresh = self.take();
+                unsafe { (*table)[index] = fresh as u64 | PRESENT_WRITABLE };
+                fresh
+            };
+        }
+        table
+    }
+
+    /// The stub's code, which is mapped already: executed, and not written.
+    pub fn code(&mut self, code: Span) {
+        let mut page = code.start & !(PAGE - 1);
+        while page < code.end {
+            let table = self.table(page);
+            let entry = unsafe { &mut (&mut (*table))[(page >> 21) as usize % TABLE] };
+            if *entry & IS_LARGE != 0 {
+                let fresh = self.take();
+                for (at, small) in (page & !(LARGE - 1)..).step_by(PAGE as usize).zip(unsafe { &mut *fresh }) {
+                    *small = at | PRESENT_WRITABLE | self.no_execute;
+                }
+                *entry = fresh as u64 | PRESENT_WRITABLE;
+            }
+            let small = (*entry & ADDRESS) as *mut [u64; TABLE];
+            // Where a loader has put the image to no page's beginning, code and data share one.
+            let is_alone = code.start <= page && page + PAGE <= code.end;
+            let flags = if is_alone { PRESENT } else { PRESENT_WRITABLE };
+            unsafe { (*small)[(page >> 12) as usize % TABLE] = page | flags };
+            page += PAGE;
+        }
+    }
+
+    /// Has the CPU obey the entries' highest bit, which is reserved else.
+    fn enable(&self) {
+        if self.no_execute != 0 {
+            // EFER.NXE.
+            unsafe {
+                asm!("rdmsr", "or eax, 0x800", "wrmsr", in("ecx") 0xc000_0080_u32, out("eax") _, out("edx") _,
+                     options(nostack))
+            }
+        }
+    }
+
     /// Puts them to use.
     pub fn load(&self) {
+        self.enable();
         unsafe { asm!("mov cr3, {}", in(reg) self.root as u64, options(nostack, preserves_flags)) }
     }
 
@@ -102,6 +179,7 @@ impl Tables {
         }
         /// Pages that are global outlive their tables; shadow stacks know nothing of our jumps.
         const PGE_CET: u64 = 1 << 7 | 1 << 23;
+        self.enable();
         unsafe {
             asm!(
                 "cli",

@@ -1,14 +1,14 @@
 //! Where the kernel goes: by the boot protocol, or by chance.
 
-use crate::CMDLINE_MAX;
-use crate::boot_params::BootParams;
-use crate::cmdline;
-use crate::console::Part::{Hex, Text};
-use crate::console::halt;
-use crate::memory::{Choice, PAGE, Refusal, Span, Taken, check_place};
-use crate::paging::Tables;
-use crate::parameters::{BITS32, CMDLINE_OVERRIDES, KASLR, Parameters, RELOCATABLE, RELOCS};
-use crate::random::Random;
+use super::CMDLINE_MAX;
+use super::boot_params::{BootParams, NODE_HEADER};
+use super::cmdline;
+use super::console::Part::{Hex, Text};
+use super::console::halt;
+use super::memory::{Choice, PAGE, Refusal, Span, Taken, check_place};
+use super::paging::Tables;
+use super::parameters::{BITS32, CMDLINE_OVERRIDES, KASLR, Parameters, RELOCATABLE, RELOCS};
+use super::random::Random;
 
 /// The part of the virtual address space that a 64-bit Linux kernel may be in, from `__START_KERNEL_map`
 /// (`KERNEL_IMAGE_SIZE` of a kernel that can be randomised).
@@ -34,7 +34,9 @@ pub fn map_inputs(tables: &mut Tables, params: BootParams, own: Span) {
     let page = params.span();
     tables.map(page.start, PAGE);
     tables.map(params.cmdline_at(), CMDLINE_MAX as u64);
-    params.setup_data(&mut |node, _, len| tables.map(node, 16 + u64::from(len)));
+    params.nodes(&mut |node, header| {
+        tables.map(node, NODE_HEADER + header.map_or(0, |(_, len)| u64::from(len)));
+    });
 }
 
 /// A list with room for so many.
@@ -83,21 +85,21 @@ pub fn usable(params: BootParams) -> List<Span, 160> {
     list
 }
 
-/// Everything that must survive the stub.
+/// Everything that must survive the stub. False when not all of it can be known.
 #[inline(never)]
-fn taken(params: BootParams) -> List<Taken, 160> {
-    let mut list = List::new(Taken { name: "", span: EMPTY });
+pub fn taken(params: BootParams, see: &mut dyn FnMut(Taken)) -> bool {
     let mut push = |name, span: Span| {
         if span.start < span.end {
-            list.push(Taken { name, span });
+            see(Taken { name, span });
         }
     };
     push("the initrd", params.ramdisk());
     push("the boot parameters", params.span());
     let cmdline = params.cmdline(CMDLINE_MAX);
-    push("the command line", Span::new(cmdline.as_ptr() as u64, cmdline.len() as u64));
-    params.setup_data(&mut |node, _, len| push("the setup data", Span::new(node, 16 + u64::from(len))));
-    list
+    // With the zero at its end.
+    let len = if params.cmdline_at() == 0 { 0 } else { cmdline.len() as u64 + 1 };
+    push("the command line", Span::new(params.cmdline_at(), len));
+    params.setup_data_spans(&mut |span| push("the setup data", span))
 }
 
 /// What the command line says about the place.
@@ -154,7 +156,7 @@ pub fn choose(
 
 /// Decides; does not return when there is no place.
 pub fn decide(p: &Parameters, params: BootParams, load: u64) -> Decision {
-    let built_in = unsafe { crate::bytes_mut(load + p.cmdline_at, p.cmdline_len) };
+    let built_in = unsafe { super::bytes_mut(load + p.cmdline_at, p.cmdline_len) };
     let loader = if p.has(CMDLINE_OVERRIDES) { &[] } else { params.cmdline(CMDLINE_MAX) };
     let wishes = Wishes::read(p, built_in, loader);
     // EFI's own map knows more.
@@ -163,7 +165,7 @@ pub fn decide(p: &Parameters, params: BootParams, load: u64) -> Decision {
     let decision = choose(
         p,
         &wishes,
-        &mut Random::new(seed),
+        &mut Random::new([seed, &[]]),
         &mut |chance| if plain_map { by_chance(p, params, load, wishes.limit, chance) } else { None },
         &mut || Some(by_protocol(p, params, load)),
     );
@@ -187,23 +189,38 @@ fn by_chance(p: &Parameters, params: BootParams, load: u64, limit: Option<u64>, 
     }
     let choice = anywhere(p, limit);
     let usable = usable(params);
-    let mut taken = taken(params);
+    let mut list = List::<Taken, 160>::new(Taken { name: "", span: EMPTY });
+    let is_all = taken(params, &mut |one| list.push(one));
     // Not on the file itself either: it is copied forwards. Nor where the map contradicts itself.
-    taken.push(Taken { name: "this image", span: Span::new(load, p.file_len) });
+    list.push(Taken { name: "this image", span: Span::new(load, p.file_len) });
     params.memory_map(&mut |span, usable| {
         if !usable {
-            taken.push(Taken { name: "reserved memory", span });
+            list.push(Taken { name: "reserved memory", span });
         }
     });
-    let count = choice.count(usable.get(), taken.get());
-    if taken.full || count == 0 {
+    let count = choice.count(usable.get(), list.get());
+    if list.full || !is_all || count == 0 {
         return None;
     }
-    choice.nth(chance.below(count), usable.get(), taken.get())
+    choice.nth(chance.below(count), usable.get(), list.get())
 }
 
 fn by_protocol(p: &Parameters, params: BootParams, load: u64) -> u64 {
-    match check_place(p, load, usable(params).get(), taken(params).get()) {
+    // All of them, however many there are.
+    let usable = |see: &mut dyn FnMut(Span)| {
+        params.memory_map(&mut |span, usable| {
+            if usable {
+                see(span);
+            }
+        });
+    };
+    if !taken(params, &mut |_| {}) {
+        halt(&[Text("the list of the setup data has no end")]);
+    }
+    let taken = |see: &mut dyn FnMut(Taken)| {
+        taken(params, see);
+    };
+    match check_place(p, load, &usable, &taken) {
         Ok(at) => at,
         Err(Refusal::NotEnoughRam { need, missing }) => halt(&[
             Text("not enough RAM: the kernel needs "),

@@ -29,13 +29,15 @@ fn features() -> (u32, u32) {
     (found.edx, found.ecx)
 }
 
-/// The time stamp counter, or the count of the PC's timer.
+/// The time stamp counter; without one the timer has to do.
 #[cfg(target_arch = "x86")]
 fn time() -> u64 {
     const TSC: u32 = 1 << 4;
-    if features().0 & TSC != 0 {
-        return unsafe { _rdtsc() };
-    }
+    if features().0 & TSC != 0 { unsafe { _rdtsc() } } else { 0 }
+}
+
+/// The count of the PC's timer, which goes by a clock of its own; and how long ports took to tell.
+fn timer() -> u64 {
     let (low, high): (u8, u8);
     unsafe {
         // Latches the count of the first channel.
@@ -43,7 +45,7 @@ fn time() -> u64 {
         core::arch::asm!("in al, 0x40", out("al") low, options(nostack, preserves_flags));
         core::arch::asm!("in al, 0x40", out("al") high, options(nostack, preserves_flags));
     }
-    u64::from(u16::from_le_bytes([low, high]))
+    u64::from(u16::from_le_bytes([low, high])) ^ time().rotate_left(32)
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -79,13 +81,15 @@ fn mix(mut value: u64) -> u64 {
     value ^ value >> 31
 }
 
-/// A generator that begins with everything there is: RDRAND, the time stamp counter, the boot parameters.
+/// A generator that begins with everything there is, as Linux's own decompressor does: RDRAND, the time stamp counter, the timer
+/// of the PC where there is no RDRAND, and the seeds: the boot parameters, with the memory map in them, and what EFI has.
 pub struct Random(u64);
 
 impl Random {
-    pub fn new(seed: &[u8]) -> Self {
+    /// Of the seeds, whole words count.
+    pub fn new(seeds: [&[u8]; 2]) -> Self {
         let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-        for chunk in seed.chunks_exact(8) {
+        for chunk in seeds.into_iter().flat_map(|seed| seed.chunks_exact(8)) {
             let word = u64::from_le_bytes(chunk.try_into().unwrap_or_default());
             state = mix(state.rotate_left(7) ^ word);
         }
@@ -94,7 +98,7 @@ impl Random {
 
     pub fn next(&mut self) -> u64 {
         self.0 = mix(self.0 ^ time());
-        self.0 = mix(self.0.wrapping_add(0x9e37_79b9_7f4a_7c15) ^ rdrand().unwrap_or(0));
+        self.0 = mix(self.0.wrapping_add(0x9e37_79b9_7f4a_7c15) ^ rdrand().unwrap_or_else(timer));
         self.0
     }
 

@@ -2,6 +2,7 @@
 
 use crate::console::Part::Text;
 use crate::console::halt;
+use crate::memory::Span;
 use crate::parameters::{self, Parameters};
 
 unsafe extern "C" {
@@ -22,6 +23,14 @@ pub fn read_parameters() -> Parameters {
 /// From the stub's first byte in memory to behind its last.
 pub fn memory_len() -> u64 {
     (&raw const _end) as u64 - base()
+}
+
+/// The code of the stub that is, or is going to be, at `base`.
+pub fn code(base: u64) -> Span {
+    unsafe extern "C" {
+        static _data: u8;
+    }
+    Span::new(base, (&raw const _data) as u64 - self::base())
 }
 
 pub fn base() -> u64 {

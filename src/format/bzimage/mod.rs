@@ -35,7 +35,7 @@ pub(crate) use raw::{
 pub use relink::{Offsets, follow_link};
 pub(crate) use scan::{FLAT_64_BIT_ALIGN, flat_64_bit_address};
 pub(crate) use standalone::{builtin_setup, joined};
-pub(crate) use standalone_image::{NO_RELEASE, STANDALONE_RULES, StandaloneImage, stub_cpu};
+pub(crate) use standalone_image::{NO_RELEASE, STANDALONE_RULES, StandaloneImage, payload_sum, stub_cpu};
 
 /// Plans the image.
 ///

@@ -5,14 +5,15 @@
 use super::kernel_info;
 use super::parse::BzImage;
 use super::raw::{BOOT_PARAMS_HEADER_END, HEADER_AT, XLF_KERNEL_64, offset_of};
-use crate::bytes::{Cursor, len64, slice};
-use crate::finding::{Checks, rules};
+use crate::bytes::{Cursor, len64, printable, slice};
+use crate::finding::{Checks, Finding, Hex, rules};
 use crate::format::footprint::{Footprint, Stage};
+use crate::format::pe::Pe;
 use crate::layout::{RegionKind, usize_or_max};
 use crate::stub::builtin::{BootStub, MIXED, Unpacker};
 use crate::stub::load;
 use crate::stub::memory::{self, Layout, Sizes, align_up};
-use crate::stub::parameters::{self, Parameters, RELOCATABLE};
+use crate::stub::parameters::{self, CMDLINE_OVERRIDES, Parameters, RELOCATABLE, SUMMED};
 
 rules! {
     /// Rules of images around our own boot stub.
@@ -33,6 +34,12 @@ rules! {
     KERNEL = "bzimage.stub_kernel", Error, "the kernel, put into place as the boot stub does it",
         "the boot stub stops with this message instead of starting the kernel",
         "make the image again with kimage bzimage from a kernel that is whole";
+    SUM = "bzimage.stub_payload_sum", Error, "XXH64 of the payload, as the boot stub's parameters have it",
+        "the payload is damaged: the boot stub stops with a message instead of starting the kernel",
+        "make the image again with kimage bzimage from a kernel that is whole";
+    OPEN = "bzimage.open_cmdline", Warning, "built-in command line of a signed image",
+        "the boot loader's command line is added to what was signed, unless Secure Boot is on: it may say init=/bin/sh",
+        "make the image again with --cmdline-override, then sign it";
     STUB = "bzimage.stub", Note, "code of the boot stub",
         "another version of kimage made the image, or the code is damaged",
         "make the image again with this kimage to be sure";
@@ -114,6 +121,14 @@ impl StandaloneImage {
         let trailer = places.checked_sub(p.payload_len);
         let found = format!("a payload of {:#x} bytes in a place of {places:#x}", p.payload_len);
         checks.expect(&PLACES, self.at, matches!(trailer, Some(0 | 4)), found, "0 or 4 bytes between the two");
+        let payload = slice(image.bytes(), image.system_range().0.saturating_add(p.payload_at), p.payload_len);
+        if let Some(payload) = payload.filter(|_| p.has(SUMMED)) {
+            let sum = payload_sum(payload);
+            checks.expect(&SUM, self.at, sum == p.payload_sum, Hex(sum), format!("{:#x}", p.payload_sum));
+        }
+        if Pe::find(image.bytes()).is_some_and(|pe| pe.certificate_range().is_some()) {
+            checks.append(Vec::from_iter(self.open_cmdline(image)).into());
+        }
         let ends = [p.cmdline_at.checked_add(p.cmdline_len), p.initrd_at.checked_add(p.initrd_len)];
         let kept = matches!(ends, [Some(cmdline), Some(disk)] if cmdline <= p.initrd_at && disk <= p.file_len);
         let found = format!("command line at {:#x}, RAM disk at {:#x}", p.cmdline_at, p.initrd_at);
@@ -182,11 +197,25 @@ impl StandaloneImage {
         stub_cpu(self.is_64)
     }
 
+    /// What is to be said of a built-in command line when the image is signed: it is not the whole one.
+    pub(crate) fn open_cmdline(&self, image: &BzImage<'_>) -> Option<Finding> {
+        let text = self.cmdline(image);
+        let is_open = !text.is_empty() && !self.parameters.has(CMDLINE_OVERRIDES);
+        let message =
+            || format!("`{}` is in front of what the boot loader says", printable(&String::from_utf8_lossy(text)));
+        is_open.then(|| OPEN.finding(message()))
+    }
+
     /// The command line that is built in; empty for none.
     pub(crate) fn cmdline<'i>(&self, image: &BzImage<'i>) -> &'i [u8] {
         let at = image.system_range().0.saturating_add(self.parameters.cmdline_at);
         slice(image.bytes(), at, self.parameters.cmdline_len).unwrap_or_default()
     }
+}
+
+/// The sum that the boot stub holds a payload to that has none of its own.
+pub(crate) fn payload_sum(payload: &[u8]) -> u64 {
+    twox_hash::XxHash64::oneshot(0, payload)
 }
 
 /// The CPUs that a boot stub of ours is for.

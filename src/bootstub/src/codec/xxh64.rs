@@ -1,4 +1,4 @@
-//! XXH64 with seed 0 (xxhash_spec.md 0.2.0), for zstd's checksums.
+//! XXH64 with seed 0 (xxhash_spec.md 0.2.0), for zstd's checksums, and for payloads that have none of their own.
 
 const PRIMES: [u64; 5] =
     [0x9e37_79b1_85eb_ca87, 0xc2b2_ae3d_27d4_eb4f, 0x1656_67b1_9e37_79f9, 0x85eb_ca77_c2b2_ae63, 0x27d4_eb2f_1656_67c5];

@@ -2,13 +2,14 @@
 
 use core::ffi::c_void;
 use core::ptr::{null, null_mut};
-use uefi_raw::table::boot::{AllocateType, BootServices, MemoryDescriptor, MemoryType};
+use uefi_raw::protocol::memory_protection::MemoryAttributeProtocol;
+use uefi_raw::table::boot::{AllocateType, BootServices, MemoryAttribute, MemoryDescriptor, MemoryType};
 use uefi_raw::table::system::SystemTable;
 use uefi_raw::{Guid, Handle, Status};
 
 use crate::console::Part::{Bytes, Hex, Text};
 use crate::console::line;
-use crate::memory::PAGE;
+use crate::memory::{PAGE, Span};
 
 /// What a function gives; who fails has said why, when the user must know.
 pub type Outcome<T> = Result<T, Status>;
@@ -40,6 +41,26 @@ impl Firmware {
         unsafe { &*self.table().boot_services }
     }
 
+    /// Has firmware that knows how keep `code`, at the beginning of our `len` bytes, from being written, and the others from being
+    /// executed: the sections ask for it, but not all that loads images obeys.
+    #[allow(dead_code, reason = "zboot's sections are few")]
+    pub fn protect(self, code: Span, len: u64) {
+        const READ_ONLY: MemoryAttribute = MemoryAttribute::READ_ONLY;
+        const NOT_EXECUTED: MemoryAttribute = MemoryAttribute::EXECUTE_PROTECT;
+        let Some(memory) = self.locate::<MemoryAttributeProtocol>(&MemoryAttributeProtocol::GUID) else { return };
+        let (start, end) = (code.start, code.start + len);
+        // What it refuses stays as the firmware wants it.
+        let _ = unsafe {
+            let (set, clear) = ((*memory).set_memory_attributes, (*memory).clear_memory_attributes);
+            [
+                clear(memory, start, code.end - start, NOT_EXECUTED),
+                set(memory, start, code.end - start, READ_ONLY),
+                clear(memory, code.end, end - code.end, READ_ONLY),
+                set(memory, code.end, end - code.end, NOT_EXECUTED),
+            ]
+        };
+    }
+
     /// What a handle can do.
     pub fn protocol<T>(self, handle: Handle, guid: &Guid) -> Option<*mut T> {
         let mut found = null_mut();
@@ -68,6 +89,9 @@ impl Firmware {
     /// A configuration table.
     pub fn configuration(self, guid: &Guid) -> Option<*mut u8> {
         let table = self.table();
+        if table.configuration_table.is_null() {
+            return None;
+        }
         let tables = unsafe {
             core::slice::from_raw_parts(table.configuration_table, table.number_of_configuration_table_entries)
         };
@@ -137,7 +161,10 @@ impl Map {
         self.len = self.memory.len();
         let memory = self.memory.as_mut_ptr().cast();
         let get = firmware.services().get_memory_map;
-        check(unsafe { get(&mut self.len, memory, &mut self.key, &mut self.entry, &mut self.version) })
+        check(unsafe { get(&mut self.len, memory, &mut self.key, &mut self.entry, &mut self.version) })?;
+        // Entries are read where they begin, and there may be more behind what is known of them.
+        let is_sound = self.entry >= size_of::<MemoryDescriptor>() && self.entry % 8 == 0;
+        check(if is_sound && self.len <= self.memory.len() { Status::SUCCESS } else { Status::INCOMPATIBLE_VERSION })
     }
 
     pub fn free(self, firmware: Firmware) {

@@ -82,10 +82,9 @@ fn named(firmware: Firmware, image: &LoadedImageProtocol, texts: [&[u8]; 2], las
             for path in values(text, b"initrd=") {
                 let file = File::open(root(firmware, image)?, path)?;
                 let start = align_up(to, ARCHIVE).unwrap_or(to);
-                to = match is_read {
-                    false => start + file.len()?,
-                    true => start + file.read_to(start, place.end)?,
-                };
+                let len = if is_read { file.read_to(start, place.end)? } else { file.len()? };
+                let too_long = || complain(INITRD, path, Status::BAD_BUFFER_SIZE);
+                to = start.checked_add(len).ok_or_else(too_long)?;
             }
         }
         if to == 0 {
@@ -156,9 +155,11 @@ impl<'p> File<'p> {
     fn read_to(&self, start: u64, end: u64) -> Outcome<u64> {
         let mut at = start;
         loop {
-            let mut len = (end - at).min(READ_MAX) as usize;
+            // A file that has grown since takes the place of the one behind it, and no other.
+            let asked = end.saturating_sub(at).min(READ_MAX) as usize;
+            let mut len = asked;
             match unsafe { ((*self.file).read)(self.file, &mut len, at as *mut _) } {
-                Status::SUCCESS if len == 0 => return Ok(at - start),
+                Status::SUCCESS if len == 0 || len > asked => return Ok(at - start),
                 Status::SUCCESS => at += len as u64,
                 status => return Err(complain(INITRD, self.path, status)),
             }

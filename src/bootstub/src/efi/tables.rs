@@ -92,10 +92,12 @@ pub fn is_on(firmware: Firmware, name: &[u8], vendor: &Guid) -> bool {
     variable(firmware, name, vendor).is_some_and(|(value, _)| value == 1)
 }
 
+/// `efi_secureboot_mode_enabled`
+pub const SECURE_BOOT_ON: u8 = 3;
+
 /// `secure_boot`: on or off (`enum efi_secureboot_mode`).
 pub fn secure_boot(firmware: Firmware, params: BootParams) {
     const DISABLED: u8 = 2;
-    const ENABLED: u8 = 3;
     let global = &VariableVendor::GLOBAL_VARIABLE.0;
     let is_on = |name, vendor| variable(firmware, name, vendor).map(|(value, attributes)| (value == 1, attributes));
     let mut state = DISABLED;
@@ -103,9 +105,30 @@ pub fn secure_boot(firmware: Firmware, params: BootParams) {
         // The owner has told shim not to look: only boot services can write that variable.
         let told = is_on(b"MokSBState", &SHIM);
         let off = matches!(told, Some((true, how)) if !how.contains(VariableAttributes::RUNTIME_ACCESS));
-        state = if off { DISABLED } else { ENABLED };
+        state = if off { DISABLED } else { SECURE_BOOT_ON };
     }
     params.set_u8(at::SECURE_BOOT, state);
+}
+
+/// Asks firmware that knows how to overwrite all memory at the next start, whoever starts then
+/// (drivers/firmware/efi/libstub/tpm.c; TCG PC Client Platform Reset Attack Mitigation 1.10, 6).
+pub fn overwrite_memory(firmware: Firmware) {
+    const NAME: &[u8] = b"MemoryOverwriteRequestControl";
+    static VENDOR: Guid = guid!("e20939be-32d4-41be-a150-897f85d49829");
+    let mut name = [0; NAME.len() + 1];
+    name.iter_mut().zip(NAME).for_each(|(to, from)| *to = u16::from(*from));
+    let runtime = unsafe { &*firmware.table().runtime_services };
+    let (mut attributes, mut len, value) = (VariableAttributes::empty(), 0, 1_u8);
+    let found = unsafe {
+        (runtime.get_variable)(name.as_ptr(), &VENDOR, &mut attributes, &mut len, core::ptr::null_mut())
+    };
+    if found != Status::NOT_FOUND {
+        let how = VariableAttributes::NON_VOLATILE
+            | VariableAttributes::BOOTSERVICE_ACCESS
+            | VariableAttributes::RUNTIME_ACCESS;
+        // The kernel starts without it, too.
+        let _ = unsafe { (runtime.set_variable)(name.as_ptr(), &VENDOR, how, 1, &value) };
+    }
 }
 
 /// Where ACPI's tables begin.

@@ -1,0 +1,61 @@
+//! What the boot stub reads of boot loader and firmware: boot parameters, and the texts and logs of EFI.
+
+#[path = "../../src/stub/efi.rs"]
+mod efi_text;
+#[allow(dead_code)]
+#[path = "../../tests/support/loader_side.rs"]
+mod loader_side;
+
+use loader_side::{Arena, any_place, cmdline};
+
+/// Any boot parameters, and any image: the kernel goes where memory is and nothing that must be kept, or is refused for a reason.
+pub fn places(bytes: &[u8]) {
+    const LEN: usize = 64 << 10;
+    const AT: usize = 1 << 30;
+    thread_local! {
+        static MEMORY: *mut u8 = unsafe {
+            let both = libc::PROT_READ | libc::PROT_WRITE;
+            let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE;
+            let start = libc::mmap(AT as *mut _, LEN, both, flags, -1, 0);
+            assert!(start as usize == AT);
+            start.cast()
+        };
+    }
+    // Where a kernel may go, too.
+    let mut arena = MEMORY.with(|memory| unsafe { Arena::new(*memory, LEN) });
+    any_place(&mut arena, bytes);
+}
+
+/// Load options, paths, command lines and event logs, beside Rust's own library.
+pub fn told(bytes: &[u8]) {
+    let Some(([room, kind], bytes)) = bytes.split_first_chunk::<2>() else { return };
+    let units = || bytes.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]]));
+    let mut out = vec![0xaa; usize::from(*room) * 4];
+    let (len, is_whole) = efi_text::load_options(units(), &mut out);
+    let first: Vec<u16> = units().take_while(|unit| !matches!(unit, 0 | 0x0a | 0x0d)).collect();
+    let theirs = String::from_utf16_lossy(&first);
+    assert!(theirs.as_bytes().starts_with(&out[..len]) && is_whole == (theirs.len() <= out.len()));
+    assert!(!is_whole || len == theirs.len());
+    let mut path = vec![0; usize::from(*room)];
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        let wide: Vec<u16> = text.replace('/', "\\").encode_utf16().chain([0]).collect();
+        let fits = wide.len() <= path.len() && text.chars().all(|one| u32::from(one) < 0x1_0000);
+        assert_eq!(efi_text::file_path(bytes, &mut path).is_some(), fits);
+        assert!(!fits || path[..wide.len()] == wide);
+    } else {
+        let _ = efi_text::file_path(bytes, &mut path);
+    }
+    let (header, log) = bytes.split_at(bytes.len().min(usize::from(*kind)));
+    let mut at = 0;
+    while let Some(len) = efi_text::event_len(header, log, at).filter(|len| at + len <= log.len()) {
+        assert!(len >= 16);
+        at += len;
+    }
+    let _ = (efi_text::first_event_len(log), efi_text::e820_type(u32::from(*kind), u64::from(*room) << 16));
+    for name in [&b"mem="[..], b"memmap=", b"initrd="] {
+        for value in cmdline::values(bytes, name) {
+            assert!(cmdline::has(bytes, &[name, value].concat()));
+            let _ = cmdline::size(value);
+        }
+    }
+}
