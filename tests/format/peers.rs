@@ -343,9 +343,10 @@ const WRONG: &[&str] = &[
     "dumpimage -p x -T kernel -o part junk",
 ];
 
-/// As the build systems of distributions call it; the words that they fill in are filled in here. Read in 2026-11 in their public
-/// sources: OpenWrt's include/image-commands.mk, Buildroot's cpio.mk, linux.mk and xvisor.mk, Yocto's oe_mkimage, fitimage_assemble and
-/// concat_dtb. The others are written as their projects document them. OpenWrt's `-M` is its own patch: no release of U-Boot's has it.
+/// As the build systems of distributions call it; the words that they fill in are filled in here. OpenWrt's include/image-commands.mk
+/// was read at commit 00012f20c5f2. Of Buildroot's ramdisk, appended tree and Xvisor, and of Yocto's oe_mkimage, fitImage and concat_dtb,
+/// copies of the commands were read whose files and releases the search did not name. The others are from memory. OpenWrt's `-M` is not
+/// known to the mkimages compared here.
 const CALLS: &[(&str, &[&str])] = &[
     (
         "Linux, scripts/Makefile.lib (cmd_uimage)",
