@@ -126,7 +126,7 @@ fn registers_of_systemds_stub() {
             options.extend(["--cmdline".to_owned(), "from outside".to_owned()]);
         }
         let on_disk: Vec<_> = on_disk.iter().map(|(place, file)| (place.as_str(), *file)).collect();
-        let Some(disk) = disk(dir.path(), &format!("{way}.img"), &on_disk) else { return };
+        let Some(disk) = disk(dir.path(), &format!("{way}.img"), &on_disk) else { return }; // no gap: disk() says so
         let variables = dir.path().join(format!("{way}.fd"));
         fs::copy(VARIABLES, &variables).unwrap();
         let mut command = pc("q35").unwrap();

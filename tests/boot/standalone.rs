@@ -264,8 +264,11 @@ fn a_damaged_payload() {
     let dir = tempdir();
     let mut jobs = Vec::new();
     // From the start of the payload, or from its end.
-    for (codec, at) in [("lz4", 4), ("gzip", 300), ("gzip", -8), ("zstd", 300), ("zstd", -1), ("xz", 300), ("xz", -1)] {
-        let image = make(dir.path(), codec, &[&testdata("tiny/kernel")], &["--compress", codec]);
+    let places = [("gzip", 300), ("gzip", -8), ("zstd", 300), ("zstd", -1), ("xz", 300), ("xz", -1)];
+    for (codec, at) in [("lz4", 4), ("lz4", 300), ("none", 300)].into_iter().chain(places) {
+        // What has no sum itself, where no decoder could see it.
+        let options = if at == 300 { &["--compress", codec, "--payload-sum"][..] } else { &["--compress", codec] };
+        let image = make(dir.path(), codec, &[&testdata("tiny/kernel")], options);
         let mut bytes = read(&image);
         let payload = simulated::payload(&bytes);
         let place = if at < 0 { payload.end } else { payload.start }.checked_add_signed(at).unwrap();

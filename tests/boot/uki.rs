@@ -24,7 +24,7 @@ fn by_systemds_stub() {
     let kernel = tree.path("arch/x86/boot/bzImage");
     run_ok(kimage().current_dir(dir.path()).args(["uki", "--cmdline", cmdline, "--linux"]).arg(&kernel).args(made));
     let image = dir.path().join("x.efi");
-    let Some(disk) = disk(dir.path(), "disk", &[("/EFI/BOOT/BOOTX64.EFI", &image as &Path)]) else { return };
+    let Some(disk) = disk(dir.path(), "disk", &[("/EFI/BOOT/BOOTX64.EFI", &image as &Path)]) else { return }; // no gap: disk() says so
     qemu.args(["-bios", FIRMWARE, "-drive"]).arg(format!("file={},format=raw", disk.display()));
     let console = Machine::start("systemd's stub", &mut qemu).finish();
     console.says(&["of.image=1", USER_OK]);

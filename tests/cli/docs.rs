@@ -310,7 +310,7 @@ fn the_proofs_of_formats_are_there() {
         let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
         assert!(cells.len() == 5 && cells.iter().all(|cell| !cell.is_empty()), "{row}");
         for group in cells[1..].iter().flat_map(|cell| cell.split(';')) {
-            let Some(numbers) = group.trim().strip_prefix('W') else { continue };
+            let Some(numbers) = group.trim().strip_prefix('W') else { continue }; // no gap: not of wild/
             let digits = numbers.split(|c: char| !c.is_ascii_digit() && c != '.').filter(|word| word.contains('.'));
             for number in digits {
                 assert!(releases.iter().any(|release| release.starts_with(number)), "{number}: {row}");

@@ -114,7 +114,8 @@ fn as_systemd_measure() {
             let text = peer(&[]);
             let mut wanted: Vec<_> = text.lines().collect();
             // systemd-measure sorts its phases.
-            (lines.sort_unstable(), wanted.sort_unstable());
+            lines.sort_unstable();
+            wanted.sort_unstable();
             assert_eq!(lines, wanted, "set {index}, {options:?}");
             let wanted: Value = serde_json::from_str(&peer(&["--json=short"])).unwrap();
             let found = measured(&file, options);

@@ -1,6 +1,6 @@
 //! What the boot stub decides by what a boot loader says, on the host: its own files, with a CPU and a console that do nothing.
 
-#![allow(unsafe_code, dead_code, unreachable_pub, reason = "the stub's own files")]
+#![allow(unsafe_code, dead_code, unreachable_pub, clippy::duplicate_mod, reason = "the stub's own files")]
 
 #[path = "../../src/bootstub/src/boot_params.rs"]
 pub mod boot_params;

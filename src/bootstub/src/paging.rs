@@ -98,16 +98,27 @@ impl Tables {
         }
         let mut at = start & !(LARGE - 1);
         while at < end {
+            let before = self.next;
             let table = self.table(at);
-            // To the end of this table.
+            let is_fresh = all || self.next != before;
+            // To the end of this table. There are thousands of entries: the loops do no more than they must.
             let first = (at >> 21) as usize % TABLE;
-            for entry in unsafe { &mut (&mut (*table))[first..] } {
-                if all || *entry & PRESENT == 0 || *entry & IS_LARGE != 0 {
-                    *entry = at | flags;
+            let count = (end - at).div_ceil(LARGE).min((TABLE - first) as u64) as usize;
+            let mut value = at | flags;
+            at += count as u64 * LARGE;
+            // No further than the table: see `count`.
+            let entries = unsafe { core::slice::from_raw_parts_mut(table.cast::<u64>().add(first), count) };
+            if is_fresh {
+                for entry in entries {
+                    *entry = value;
+                    value += LARGE;
                 }
-                match at.checked_add(LARGE) {
-                    Some(next) if next < end => at = next,
-                    _ => return,
+            } else {
+                for entry in entries {
+                    if *entry & (PRESENT | IS_LARGE) != PRESENT {
+                        *entry = value;
+                    }
+                    value += LARGE;
                 }
             }
         }

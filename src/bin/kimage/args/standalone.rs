@@ -25,6 +25,11 @@ pub(crate) struct Carried {
     /// Do not add what the boot loader says
     #[arg(long, requires = "cmdline")]
     pub(crate) cmdline_override: bool,
+    /// Have the boot stub check the payload also with lz4 and none, which have no sum themselves
+    ///
+    /// lz4 takes about a quarter longer with it. gzip, xz and zstd are checked anyway.
+    #[arg(long)]
+    pub(crate) payload_sum: bool,
     /// Build in this RAM disk (repeatable: one behind the other)
     ///
     /// A kernel takes one RAM disk: that of the boot loader is then not used.
@@ -78,6 +83,7 @@ impl Own {
             (carried.compress.is_some(), "--compress"),
             (carried.cmdline.is_some(), "--cmdline"),
             (!carried.initrd.is_empty(), "--initrd"),
+            (carried.payload_sum, "--payload-sum"),
             (carried.no_kaslr, "--no-kaslr"),
             (carried.relocs.is_some(), "--relocs"),
             (self.setup_only, "--setup-only"),

@@ -32,6 +32,7 @@ impl Files {
             kaslr: !carried.no_kaslr,
             cmdline: carried.cmdline.as_ref().map_or(&[], |text| text.as_bytes()),
             cmdline_overrides: carried.cmdline_override,
+            payload_sum: carried.payload_sum,
             initrd: self.initrd.iter().map(|disk| &**disk).collect(),
             max_memory: carried.max_memory,
             ..default

@@ -53,7 +53,10 @@ pub(super) fn ukify(called: &Called<'_>, arguments: Vec<OsString>) -> Result<u8>
     let parsed = Ukify::try_parse_from(std::iter::once(OsString::from(called.name)).chain(arguments));
     let mut asked = match parsed {
         Ok(asked) => asked,
-        Err(error) if !error.use_stderr() => return Ok(called.usage("by kimage: see kimage uki --help", USAGE).min(0)),
+        Err(error) if !error.use_stderr() => {
+            called.usage("by kimage: see kimage uki --help", USAGE);
+            return Ok(0);
+        }
         Err(error) => {
             called.usage(error.to_string().lines().next().unwrap_or_default(), USAGE);
             return Ok(2);
