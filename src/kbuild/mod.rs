@@ -1,7 +1,7 @@
 //! Module 9: the kernel's own build (kbuild), from the finished vmlinux on: what it compresses, wraps, links and hands from
 //! link to link, done with a finished build folder as the kernel's Makefiles do it.
 //!
-//! [`build`] is the whole way. Its parts are commands of their own: [`Piggy`] (mkpiggy and the assembler), [`offset_header`]
+//! [`build`] is the whole way. Its parts are commands of their own: [`Piggy`] (mkpiggy and the assembler), [`voffset_header`]
 //! (`zoffset.h`, `voffset.h`); [`LinkCommand`] and [`tree`] read what the build folder keeps.
 
 mod build;

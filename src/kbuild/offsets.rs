@@ -193,7 +193,8 @@ pub fn offsets(elf: &Elf<'_>, header: OffsetHeader, only: Option<&[String]>) -> 
 /// The text of `voffset.h` for `vmlinux`, the kernel's own ELF file: with the symbols `only`, or those that its build has.
 ///
 /// # Errors
-/// [`Error::Elf`] for a file that is none, and [`Error::NoSymbols`] when one of `only` is missing, or all of the header's own set.
+/// Those of [`Elf::parse`] for a file that is none, and [`Error::NoSymbols`] when one of `only` is missing, or all of the header's
+/// own set.
 pub fn voffset_header(vmlinux: &[u8], only: Option<&[String]>) -> Result<String> {
     offset_header(vmlinux, VOFFSET, only)
 }
