@@ -581,7 +581,7 @@ fn a_command_line_that_is_not_all() {
         command.arg("sign").arg(path("image")).arg("--key").arg(keys.join("db.key"));
         let said = stderr(&run_ok(command.arg("--cert").arg(keys.join("db.pem")).arg("-o").arg(path("signed"))));
         assert_eq!(said.contains("`quiet` is in front of what the boot loader says"), is_open, "{options:?}: {said}");
-        assert_eq!(said.contains("--cmdline-override"), is_open, "{options:?}: {said}");
+        assert_eq!(said.contains("cmdline_override"), is_open, "{options:?}: {said}");
         assert_eq!(rules("signed").contains(&"bzimage.open_cmdline".to_owned()), is_open, "{options:?}");
     }
 }
