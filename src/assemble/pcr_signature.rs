@@ -8,13 +8,8 @@ use crate::format::pe::write::CODE;
 use crate::format::pe::{Pe, PeSection};
 use crate::format::tpm::BANKS;
 use crate::format::uki::measured::{Boot, Hashes, PcrKey, Section, Stub, profile_count, sections, signatures};
-use crate::format::uki::{LINUX, role_of};
+use crate::format::uki::{DTBAUTO, LINUX, PCRPKEY, PCRSIG, PROFILE, role_of};
 use crate::sign::{Algorithm, PublicKey};
-
-const PCRSIG: &str = ".pcrsig";
-const PCRPKEY: &str = ".pcrpkey";
-const PROFILE: &str = ".profile";
-const DTBAUTO: &str = ".dtbauto";
 
 /// How the register's values are signed.
 #[derive(Debug, Clone, Copy, Default)]
@@ -75,11 +70,7 @@ pub fn sign_pcrs<'a>(image: &'a [u8], signing: &PcrSigning<'_>) -> Result<Assemb
             findings.push(rules::OTHER_PCRPKEY.finding("the key in .pcrpkey is none of those that sign"));
         }
     }
-    let plan = with_sections(program.into(), &added, 0).map_err(|error| match error {
-        NotAdded::Field(error) => Error::input("FILE", error),
-        NotAdded::Layout(error) => error.into(),
-        NotAdded::Refused { why, help } => refused(why, help),
-    })?;
+    let plan = with_sections(program.into(), &added, 0).map_err(|error| not_added(error, "FILE", refused))?;
     let facts = Facts::PcrSignature { policies: signed.policies, profiles: signed.profiles };
     Ok(Assembled { findings, ..Assembled::new(plan, facts) })
 }
@@ -155,6 +146,19 @@ fn without(pe: &Pe<'_>, count: usize, end: u64) -> Result<Vec<u8>> {
         }
     }
     Ok(out.finish().0)
+}
+
+/// Why sections were not added to `which`.
+pub(super) fn not_added(
+    error: NotAdded,
+    which: &'static str,
+    refused: impl FnOnce(String, &'static str) -> Error,
+) -> Error {
+    match error {
+        NotAdded::Field(error) => Error::input(which, error),
+        NotAdded::Layout(error) => error.into(),
+        NotAdded::Refused { why, help } => refused(why, help),
+    }
 }
 
 fn refused(why: impl Into<String>, help: &'static str) -> Error {

@@ -2,7 +2,7 @@
 
 use super::rules;
 use super::{Assembled, describe, is_setup_alone};
-use crate::bytes::{FieldError, Problem, len64, printable, slice};
+use crate::bytes::{FieldError, Problem, len64, printable, slice, utf16};
 use crate::codec::{Bcj, Codec, Parameters as CodecParameters, size_trailer};
 use crate::elf::{self, DEFAULT_MAX_SIZE, Elf, RelocOptions};
 use crate::error::{Error, Result};
@@ -295,8 +295,7 @@ fn overwrites_memory(image: &BzImage<'_>, ours: Option<&StandaloneImage>) -> boo
     if let Some(ours) = ours {
         return ours.parameters.has(parameters::MEMORY_OVERWRITE);
     }
-    let name: Vec<u8> = "MemoryOverwriteRequestControl".encode_utf16().flat_map(u16::to_le_bytes).collect();
-    memchr::memmem::find(image.bytes(), &name).is_some()
+    memchr::memmem::find(image.bytes(), &utf16("MemoryOverwriteRequestControl")).is_some()
 }
 
 /// The firmware, and with it the boot stub, for a kernel of 64 or 32 bits.

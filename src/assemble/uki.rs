@@ -2,7 +2,7 @@
 //!
 //! Order and bytes are those of systemd's ukify 257.
 
-use super::pcr_signature::{PcrSigning, with_signatures};
+use super::pcr_signature::{PcrSigning, not_added, with_signatures};
 use super::standalone::unified_program;
 use super::{Assembled, DEFAULT_MAX_SIZE, Facts, describe, kernel};
 use crate::bytes::{FieldError, len64, until_zero};
@@ -10,10 +10,10 @@ use crate::codec::{Codec, Parameters};
 use crate::error::{Error, Result};
 use crate::finding::{Finding, Severity};
 use crate::format::Format;
-use crate::format::pe::add::{AddedSection, NAME_LEN, NotAdded, with_sections};
+use crate::format::pe::add::{AddedSection, NAME_LEN, with_sections};
 use crate::format::pe::{NX_COMPAT, Pe};
 use crate::format::uki::measured::Stub;
-use crate::format::uki::{self, Role, check, hwids};
+use crate::format::uki::{self, DTBAUTO, EFIFW, PCRPKEY, PROFILE, Role, check, hwids};
 use std::borrow::Cow;
 
 /// What a unified kernel image is made of; what is not given, or empty, has no section.
@@ -121,12 +121,12 @@ pub fn uki<'a>(request: &UkiRequest<'a>) -> Result<Assembled<'a>> {
         }
     };
     if !is_joined {
-        add(".profile", default_profile.into());
+        add(PROFILE, default_profile.into());
     }
     add(".osrel", request.os_release.into());
     add(".cmdline", request.cmdline.into());
     add(".dtb", request.dtb.into());
-    request.dtbs_auto.iter().for_each(|dtb| add(".dtbauto", (*dtb).into()));
+    request.dtbs_auto.iter().for_each(|dtb| add(DTBAUTO, (*dtb).into()));
     if !request.hwids.is_empty() {
         let table = hwids::table(&request.hwids)
             .map_err(|(index, error)| part("HWIDS", index, Error::input("HWIDS", error)))?;
@@ -135,7 +135,7 @@ pub fn uki<'a>(request: &UkiRequest<'a>) -> Result<Assembled<'a>> {
     let uname = request.uname.map(Cow::Borrowed).or_else(|| release.clone().map(|release| release.into_bytes().into()));
     add(".uname", uname.unwrap_or_default());
     add(".splash", request.splash.into());
-    add(".pcrpkey", request.pcr_key.into());
+    add(PCRPKEY, request.pcr_key.into());
     let inner = linux.as_deref().and_then(Pe::find);
     let clear = if inner.as_ref().is_some_and(|pe| pe.value("DllCharacteristics") & u64::from(NX_COMPAT) == 0) {
         NX_COMPAT
@@ -166,7 +166,7 @@ pub fn uki<'a>(request: &UkiRequest<'a>) -> Result<Assembled<'a>> {
         add(".sbat", sbat.clone().into());
     }
     if is_joined {
-        add(".profile", default_profile.into());
+        add(PROFILE, default_profile.into());
     }
     for (index, profile) in request.join_profiles.iter().enumerate() {
         sections.extend(sections_of_profile(profile, request).map_err(|error| self::part("PROFILE", index, error))?);
@@ -182,16 +182,13 @@ pub fn uki<'a>(request: &UkiRequest<'a>) -> Result<Assembled<'a>> {
         }
         (None, None) => return Err(refused("stub", "none is given".into(), WITHOUT_STUB)),
     };
-    let profiles = sections.iter().filter(|section| section.name == ".profile").count();
+    let profiles = sections.iter().filter(|section| section.name == PROFILE).count();
     if !request.pcr_signing.keys.is_empty() {
         with_signatures(&stub, &mut sections, &request.pcr_signing)?;
     }
     let count = sections.len() + usize::from(is_own);
-    let plan = with_sections(stub, &sections, clear).map_err(|error| match error {
-        NotAdded::Field(error) => Error::input("STUB", error),
-        NotAdded::Layout(error) => error.into(),
-        NotAdded::Refused { why, help } => refused("stub", why, help),
-    })?;
+    let plan = with_sections(stub, &sections, clear)
+        .map_err(|error| not_added(error, "STUB", |why, help| refused("stub", why, help)))?;
     if !request.force && findings.iter().any(|finding| finding.severity == Severity::Error) {
         findings.retain(|finding| finding.severity == Severity::Error);
         return Err(Error::Contradiction { findings });
@@ -287,10 +284,10 @@ fn check_name(name: &str) -> Result<()> {
 fn check_repeated(sections: &[AddedSection<'_>]) -> Result<()> {
     let mut names: Vec<&str> = Vec::new();
     for section in sections {
-        if section.name == ".profile" {
+        if section.name == PROFILE {
             names.clear();
         }
-        if names.contains(&&*section.name) && section.name != ".dtbauto" && section.name != ".efifw" {
+        if names.contains(&&*section.name) && section.name != DTBAUTO && section.name != EFIFW {
             let why = format!("{} is there twice", section.name);
             return Err(refused("section", why, "leave one out: the stub takes the first of each profile"));
         }
@@ -323,8 +320,8 @@ fn sections_of_profile<'a>(profile: &'a [u8], request: &UkiRequest<'a>) -> Resul
         };
         found.push(AddedSection { is_code: name == ".linux", ..AddedSection::new(name, contents) });
     }
-    let count = found.iter().filter(|section| section.name == ".profile").count();
-    let found_what = match (found.first().map(|first| first.name == ".profile"), count) {
+    let count = found.iter().filter(|section| section.name == PROFILE).count();
+    let found_what = match (found.first().map(|first| first.name == PROFILE), count) {
         (Some(true), 1) => return Ok(found),
         (None, _) => "a program without sections of a profile",
         (Some(false), _) => "a program whose first section for the kernel is not .profile",

@@ -324,7 +324,6 @@ pub(crate) fn plan<'a>(files: Vec<CpioFile<'a>>, mtime: u32) -> Result<Plan<'a>,
                 return Err(Error::Trailer);
             }
             let name_size = fits("c_namesize", len64(name) + 1, MAX_NAME)?;
-            // Inode, mode, user, group, links, time, size, device of the file system, of the node, length of the name, sum.
             #[rustfmt::skip]
             let fields = [inode, mode, owner.0, owner.1, links, mtime, size, 3, 1, device.0, device.1, name_size, 0];
             out.bytes(header(fields, name))?;
@@ -339,8 +338,9 @@ pub(crate) fn plan<'a>(files: Vec<CpioFile<'a>>, mtime: u32) -> Result<Plan<'a>,
     Ok(out.finish())
 }
 
-/// A header and the name behind it.
-fn header(fields: [u32; 13], name: &[u8]) -> Vec<u8> {
+/// A header and the name behind it: inode, mode, user, group, links, time, size, the file system's device, the node's, length of
+/// the name, sum.
+pub(super) fn header(fields: [u32; 13], name: &[u8]) -> Vec<u8> {
     let mut out = b"070701".to_vec();
     fields.iter().for_each(|field| out.extend(format!("{field:08X}").bytes()));
     out.extend_from_slice(name);

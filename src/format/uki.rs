@@ -10,6 +10,14 @@ use super::pe::{Pe, PeSection};
 
 /// The section that makes an EFI application a UKI.
 pub(crate) const LINUX: &[u8] = b".linux";
+/// Signatures of the PCR values to come, and the key that made them; the first is never measured.
+pub(crate) const PCRSIG: &str = ".pcrsig";
+pub(crate) const PCRPKEY: &str = ".pcrpkey";
+/// Where a group of sections begins.
+pub(crate) const PROFILE: &str = ".profile";
+/// Sections of which the stub takes the one that fits the hardware.
+pub(crate) const DTBAUTO: &str = ".dtbauto";
+pub(crate) const EFIFW: &str = ".efifw";
 
 /// What a section of a UKI, or of an addon to one, holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

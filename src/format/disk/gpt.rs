@@ -3,7 +3,7 @@
 //! Source: UEFI specification 2.10, section 5.2 (MBR) and 5.3 (GPT).
 
 use super::{BOOT_MARK, SECTOR, low32, put};
-use crate::bytes::{Cursor, count64, len64, slice};
+use crate::bytes::{Cursor, count64, len64, slice, utf16};
 use crate::finding::{Checks, rules};
 use crate::layout::usize_or_max;
 use std::ops::Range;
@@ -74,8 +74,7 @@ pub(crate) fn tables(partitions: &[Partition], id: &Guid, sectors: u64) -> (Vec<
         put(&mut entries, at + 16, &partition.id);
         put(&mut entries, at + 32, &partition.first.to_le_bytes());
         put(&mut entries, at + 40, &partition.last.to_le_bytes());
-        let name: Vec<u8> = partition.name.encode_utf16().flat_map(u16::to_le_bytes).collect();
-        put(&mut entries, at + 56, &name);
+        put(&mut entries, at + 56, &utf16(partition.name));
     }
     let last = sectors.saturating_sub(1);
     let header = |here: u64, there: u64, table: u64| {

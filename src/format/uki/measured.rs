@@ -2,22 +2,18 @@
 //!
 //! Source: systemd 252 to 262 (src/fundamental/uki.c, earlier tpm-pcr.c; src/boot/stub.c, measure.c), read and run.
 
+use super::super::cpio::{HEADER_LEN, TRAILER, header};
 use super::super::pe::Pe;
 use super::super::tpm::{Event, PerBank, PolicySignatures};
-use crate::bytes::{slice, until_zero};
+use super::{DTBAUTO, EFIFW, PCRSIG, PROFILE};
+use crate::bytes::{self, slice, until_zero};
+use crate::layout::usize_or_max;
 use crate::sign::{Algorithm, PublicKey, Signer};
 use crate::stub::sections::MEASURED;
 use memchr::memmem;
 
 /// The register of the image's own sections.
 pub(crate) const IMAGE_PCR: u32 = 11;
-/// What is never measured: it signs the value.
-const PCRSIG: &str = ".pcrsig";
-/// Where a group of sections begins.
-const PROFILE: &str = ".profile";
-/// Sections of which the stub takes the one that fits the hardware.
-const DTBAUTO: &str = ".dtbauto";
-const EFIFW: &str = ".efifw";
 
 /// The phases that systemd extends the register by, up to each of them: what systemd-measure takes.
 pub(crate) const PHASES: [&str; 4] = [
@@ -399,17 +395,13 @@ pub(crate) fn archive(prefix: &str, folder_mode: u32, file_mode: u32, files: &[(
     const FOLDER: u32 = 0o40000;
     const FILE: u32 = 0o100_000;
     let mut out = Vec::new();
-    let mut put = |name: &str, mode: u32, inode: usize, data: &[u8]| {
-        // Only the length of the last name, 11 with its NUL, is in capital letters.
-        let len = name.len() + 1;
-        let len = if name == "TRAILER!!!" { format!("{len:08X}") } else { format!("{len:08x}") };
-        let head = format!(
-            "070701{inode:08x}{mode:08x}{0:08x}{0:08x}{1:08x}{0:08x}{2:08x}{0:08x}{0:08x}{0:08x}{0:08x}{len}{0:08x}",
-            0,
-            1,
-            data.len()
-        );
-        out.extend(head.bytes().chain(name.bytes()).chain([0]));
+    let mut put = |name: &str, mode: u32, inode: u32, data: &[u8]| {
+        let [data_len, name_len] = [data.len(), name.len() + 1].map(|len| u32::try_from(len).unwrap_or(u32::MAX));
+        let mut head = header([inode, mode, 0, 0, 1, 0, data_len, 0, 0, 0, 0, name_len, 0], name.as_bytes());
+        // Only the header of the last has capital letters.
+        let digits = head.iter_mut().take(if name.as_bytes() == TRAILER { 0 } else { usize_or_max(HEADER_LEN) });
+        digits.for_each(|digit| digit.make_ascii_lowercase());
+        out.extend(head);
         out.resize(out.len().next_multiple_of(4), 0);
         out.extend(data);
         out.resize(out.len().next_multiple_of(4), 0);
@@ -434,7 +426,7 @@ pub(crate) fn archive(prefix: &str, folder_mode: u32, file_mode: u32, files: &[(
 
 /// UTF-16 with a NUL, as firmware has texts.
 pub(crate) fn utf16(text: &str) -> Vec<u8> {
-    text.encode_utf16().chain([0]).flat_map(u16::to_le_bytes).collect()
+    [bytes::utf16(text), vec![0; 2]].concat()
 }
 
 #[cfg(test)]

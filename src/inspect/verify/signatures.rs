@@ -240,7 +240,7 @@ pub(super) fn uki(bytes: &[u8], checks: &mut Checks) {
     };
     for number in 0..measured::profile_count(&sections).max(1) {
         let Some(boot) = measured::Boot::new(&sections, number) else { continue };
-        let Some(signed) = boot.section(".pcrsig") else { continue };
+        let Some(signed) = boot.section(uki::PCRSIG) else { continue };
         pcr_signatures(&boot, &order, &signed.contents.concat(), at, checks);
     }
 }
@@ -274,7 +274,7 @@ fn pcr_signatures(boot: &measured::Boot<'_, '_>, order: &[&str], text: &[u8], at
             return;
         }
     };
-    let key = boot.section(".pcrpkey").map(|section| section.contents.concat());
+    let key = boot.section(uki::PCRPKEY).map(|section| section.contents.concat());
     let key = key.and_then(|text| PublicKey::from_pem(&text).ok());
     let fingerprint = key.as_ref().and_then(PublicKey::pkcs1).map(|key| hex(&Algorithm::Sha256.hash(&key)));
     let named = |name: &str| tpm::BANKS.into_iter().map(|(bank, _)| bank).find(|bank| bank.name() == name);
