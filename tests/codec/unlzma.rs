@@ -8,6 +8,7 @@
 mod codec;
 
 use super::unxz::program;
+use crate::support::{read, testdata};
 use codec::Models;
 use kimage::codec::{Codec, Parameters};
 use liblzma::bufread::XzDecoder;
@@ -45,7 +46,7 @@ fn what_lzma_packs() {
 /// Any changed bit, any byte that is missing: LZMA has no checksum, but what comes out is at least what liblzma makes of it.
 #[test]
 fn damage() {
-    let bytes = &program()[64 << 10..][..500];
+    let bytes = &read(&testdata("tiny/kernel"))[0x1000..][..500];
     let packed = pack(bytes);
     let mut taken = 0;
     for bit in 0..packed.len() * 8 {

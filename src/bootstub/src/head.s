@@ -55,12 +55,15 @@ startup_32:			/* ESI: boot_params; paging off, CS and DS flat */
 	jnz	2b
 	leal	0x2000(%ebx), %edi
 	movl	$0x83, %eax		/* present, writable, 2 MiB */
-	movl	$2048, %ecx
+	movl	$1024, %ecx
 	xorl	%edx, %edx		/* who comes here again without a reset finds NX there */
 3:	movl	%eax, (%edi)
 	movl	%edx, 4(%edi)
 	addl	$0x200000, %eax
-	addl	$8, %edi
+	movl	%eax, 8(%edi)
+	movl	%edx, 12(%edi)
+	addl	$0x200000, %eax
+	addl	$16, %edi
 	decl	%ecx
 	jnz	3b
 

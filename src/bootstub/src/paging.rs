@@ -30,6 +30,35 @@ pub struct Tables {
     levels: u32,
     /// What keeps a page from being executed; 0 on a CPU that cannot.
     no_execute: u64,
+    /// Tables with an entry that is for pages of 4 KiB; more than there is room for: any may be one.
+    small: [*mut [u64; TABLE]; 4],
+    small_count: usize,
+}
+
+const NONE: Tables = Tables {
+    root: core::ptr::null_mut(),
+    next: core::ptr::null_mut(),
+    end: core::ptr::null_mut(),
+    levels: 0,
+    no_execute: 0,
+    small: [core::ptr::null_mut(); 4],
+    small_count: 0,
+};
+
+/// Writes entries in a row, `step` bytes of memory each: two a turn.
+fn write(entries: &mut [u64], value: u64, step: u64) {
+    let pairs = entries.len() / 2;
+    if entries.len() % 2 == 1 {
+        entries[2 * pairs] = value + 2 * pairs as u64 * step;
+    }
+    if pairs > 0 {
+        unsafe {
+            asm!("2:", "mov [{at}], {value}", "add {value}, {step}", "mov [{at} + 8], {value}", "add {value}, {step}",
+                 "add {at}, 16", "cmp {at}, {end}", "jb 2b",
+                 at = inout(reg) entries.as_mut_ptr() => _, value = inout(reg) value => _, step = in(reg) step,
+                 end = in(reg) entries.as_mut_ptr().add(2 * pairs), options(nostack))
+        }
+    }
 }
 
 /// [`NO_EXECUTE`], where the CPU knows it.
@@ -51,7 +80,7 @@ impl Tables {
         let first = core::ptr::addr_of_mut!(pages).cast::<[u64; TABLE]>();
         let end = core::ptr::addr_of_mut!(pages_end).cast::<[u64; TABLE]>();
         let levels = if five_levels() { 5 } else { 4 };
-        let mut tables = Tables { root: first, next: first, end, levels, no_execute: no_execute() };
+        let mut tables = Tables { root: first, next: first, end, levels, no_execute: no_execute(), ..NONE };
         tables.root = tables.take();
         tables.map(0, 4 << 30);
         tables
@@ -62,7 +91,7 @@ impl Tables {
         let first = core::ptr::addr_of_mut!(pages).cast::<[u64; TABLE]>();
         let end = core::ptr::addr_of_mut!(pages_end).cast::<[u64; TABLE]>();
         let mut tables =
-            Tables { root: first, next: first.wrapping_add(6), end, levels: 4, no_execute: no_execute() };
+            Tables { root: first, next: first.wrapping_add(6), end, levels: 4, no_execute: no_execute(), ..NONE };
         // They are in use: what runs now comes first.
         tables.enable();
         tables.code(code);
@@ -98,9 +127,7 @@ impl Tables {
         }
         let mut at = start & !(LARGE - 1);
         while at < end {
-            let before = self.next;
             let table = self.table(at);
-            let is_fresh = all || self.next != before;
             // To the end of this table. There are thousands of entries: the loops do no more than they must.
             let first = (at >> 21) as usize % TABLE;
             let count = (end - at).div_ceil(LARGE).min((TABLE - first) as u64) as usize;
@@ -108,18 +135,15 @@ impl Tables {
             at += count as u64 * LARGE;
             // No further than the table: see `count`.
             let entries = unsafe { core::slice::from_raw_parts_mut(table.cast::<u64>().add(first), count) };
-            if is_fresh {
-                for entry in entries {
+            if all || !self.has_small(table) {
+                write(entries, value, LARGE);
+                continue;
+            }
+            for entry in entries {
+                if *entry & (PRESENT | IS_LARGE) != PRESENT {
                     *entry = value;
-                    value += LARGE;
                 }
-            } else {
-                for entry in entries {
-                    if *entry & (PRESENT | IS_LARGE) != PRESENT {
-                        *entry = value;
-                    }
-                    value += LARGE;
-                }
+                value += LARGE;
             }
         }
     }
@@ -141,6 +165,11 @@ impl Tables {
         table
     }
 
+    /// Has the table an entry for pages of 4 KiB?
+    fn has_small(&self, table: *mut [u64; TABLE]) -> bool {
+        self.small.get(..self.small_count).is_none_or(|small| small.contains(&table))
+    }
+
     /// The stub's code, which is mapped already: executed, and not written.
     pub fn code(&mut self, code: Span) {
         let mut page = code.start & !(PAGE - 1);
@@ -149,10 +178,12 @@ impl Tables {
             let entry = unsafe { &mut (&mut (*table))[(page >> 21) as usize % TABLE] };
             if *entry & IS_LARGE != 0 {
                 let fresh = self.take();
-                for (at, small) in (page & !(LARGE - 1)..).step_by(PAGE as usize).zip(unsafe { &mut *fresh }) {
-                    *small = at | PRESENT_WRITABLE | self.no_execute;
-                }
+                write(unsafe { &mut *fresh }, page & !(LARGE - 1) | PRESENT_WRITABLE | self.no_execute, PAGE);
                 *entry = fresh as u64 | PRESENT_WRITABLE;
+                if let Some(free) = self.small.get_mut(self.small_count) {
+                    *free = table;
+                }
+                self.small_count += 1;
             }
             let small = (*entry & ADDRESS) as *mut [u64; TABLE];
             // Where a loader has put the image to no page's beginning, code and data share one.
