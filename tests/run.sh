@@ -142,6 +142,8 @@ if command -v apt-get >/dev/null 2>&1; then
     sh tests/fetch-debian.sh >/dev/null || echo "Some of Debian's kernels could not be fetched" >&2
     # mkimage of other releases.
     sh tests/fetch-mkimage.sh >/dev/null || echo "Some release of mkimage could not be fetched" >&2
+    # fit_check_sign and the like, which no package has.
+    sh tests/fetch-uboot-tools.sh >/dev/null || echo "U-Boot's tools of some release could not be built" >&2
     # ukify, which Debian 12 has not.
     sh tests/fetch-ukify.sh || echo "ukify could not be fetched" >&2
     # Kernel trees, where nobody has any.
