@@ -76,6 +76,7 @@ needs='
     mformat:mtools
     fsck.vfat:dosfstools
     sgdisk:gdisk
+    fdisk:fdisk
     mkfs.ext4:e2fsprogs
     /usr/lib/grub/x86_64-efi/moddep.lst:grub-efi-amd64-bin
     /usr/share/qemu-efi-aarch64/QEMU_EFI.fd:qemu-efi-aarch64

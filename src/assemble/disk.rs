@@ -66,11 +66,13 @@ pub struct DiskRequest<'a> {
     pub size: Option<u64>,
     /// The time of its files, in seconds since 1970.
     pub time: u32,
+    /// Bytes of a sector of the disk that [`DiskKind::Esp`] and [`DiskKind::Gpt`] are for: 512, or 4096, from which no BIOS starts.
+    pub sector_size: u32,
 }
 
-/// Where partitions of disks begin, in sectors: at 1 MiB.
-const ALIGNMENT: u64 = 2048;
-/// Where the loader is on such a disk.
+/// Where partitions of disks begin, in bytes.
+const ALIGNMENT: u64 = 1 << 20;
+/// Where the loader is on such a disk, in sectors of 512 bytes; the bytes in front of it are a unit in which tools count.
 const LOADER_AT: u64 = 64;
 /// Room for what firmware writes.
 const FREE: u64 = 1 << 20;
@@ -93,12 +95,20 @@ const FLOPPY_NAMES: [&str; 3] = [FLOPPY_LOADER, "VMLINUZ", "INITRD"];
 /// # Ok::<(), kimage::Error>(())
 /// ```
 pub fn disk<'a>(images: &[DiskFile<'a>], request: &DiskRequest<'a>) -> Result<Assembled<'a>> {
+    let is_large = match (request.sector_size, request.kind) {
+        (512, _) => false,
+        (4096, DiskKind::Esp | DiskKind::Gpt) => true,
+        (size, _) => return Err(Error::SectorSize { size }.into()),
+    };
     let mut steps = Vec::new();
     let images = images.iter().map(|image| prepared(image, request, &mut steps)).collect::<Result<Vec<_>>>()?;
     let mut disk = Contents { efi: Vec::new(), files: Vec::new(), bios: None };
     match request.kind {
         DiskKind::Floppy144 => disk.floppy(images, request)?,
         _ => disk.efi(images, request)?,
+    }
+    if is_large {
+        disk.bios = None;
     }
     let entries = disk.files.len() + request.add.len();
     disk.files.extend(request.add.iter().map(|file| one(&file.name, file.data)));
@@ -115,7 +125,16 @@ pub fn disk<'a>(images: &[DiskFile<'a>], request: &DiskRequest<'a>) -> Result<As
 /// A disk of this kind, with nothing but kernels.
 impl From<DiskKind> for DiskRequest<'_> {
     fn from(kind: DiskKind) -> Self {
-        DiskRequest { kind, initrd: Vec::new(), cmdline: &[], loader: Vec::new(), add: Vec::new(), size: None, time: 0 }
+        DiskRequest {
+            kind,
+            initrd: Vec::new(),
+            cmdline: &[],
+            loader: Vec::new(),
+            add: Vec::new(),
+            size: None,
+            time: 0,
+            sector_size: 512,
+        }
     }
 }
 
@@ -380,15 +399,20 @@ impl<'a> Contents<'a> {
     fn plan(mut self, request: &DiskRequest<'_>) -> Result<Plan<'a>> {
         let tree = Tree::of(self.files.iter().map(|file| &*file.path))?;
         let kind = request.kind;
-        let behind = if kind == DiskKind::Gpt { ALIGNMENT + gpt::TABLE + LOADER_AT } else { 0 };
+        let sector = u64::from(request.sector_size);
+        // Tools like partitions to end where a 32-KiB block does; a CD is full to its last block.
+        let unit = if kind == DiskKind::Gpt { LOADER_AT * SECTOR / sector } else { 1 };
+        let alignment = ALIGNMENT / sector;
+        let behind = if kind == DiskKind::Gpt { alignment + gpt::table(sector) + unit } else { 0 };
         let shape = match (kind, request.size) {
             (DiskKind::Floppy144, _) => Shape::FLOPPY,
             (DiskKind::Esp | DiskKind::Gpt, Some(size)) => {
-                let inside = (size / SECTOR).saturating_sub(behind);
-                Shape::of_size(inside, &self.files, &tree).map_err(|error| error.around(behind, size))?
+                let inside = (size / sector).saturating_sub(behind);
+                Shape::of_size(inside, &self.files, &tree, sector)
+                    .map_err(|error| error.around(behind * sector, size))?
             }
-            (DiskKind::Esp | DiskKind::Gpt, None) => Shape::for_files(&self.files, &tree, FREE)?,
-            _ => Shape::for_files(&self.files, &tree, 0)?,
+            (DiskKind::Esp | DiskKind::Gpt, None) => Shape::for_files(&self.files, &tree, FREE, sector)?,
+            _ => Shape::for_files(&self.files, &tree, 0, sector)?,
         };
         let layout = Layout::new(shape, &self.files, &tree)?;
         let hash = self.hash();
@@ -403,8 +427,6 @@ impl<'a> Contents<'a> {
             let boot = boot.as_deref().unwrap_or(options.boot);
             return Ok(fat::plan(&layout, self.files, &tree, &fat::Options { boot, ..options })?);
         }
-        // Tools like partitions to end where a 32-KiB block does; a CD is full to its last block.
-        let unit = if kind == DiskKind::Gpt { LOADER_AT } else { 1 };
         let esp = |first: u64| Partition {
             kind: gpt::EFI_SYSTEM,
             id: id(b"EFI"),
@@ -415,24 +437,24 @@ impl<'a> Contents<'a> {
         if kind == DiskKind::Gpt {
             let sectors = request
                 .size
-                .map_or((ALIGNMENT + shape.total).next_multiple_of(unit) + gpt::TABLE, |size| size / SECTOR);
-            self.place(&layout, ALIGNMENT * SECTOR);
+                .map_or((alignment + shape.total).next_multiple_of(unit) + gpt::table(sector), |size| size / sector);
+            self.place(&layout, ALIGNMENT);
             let (boot, loader) = self.boot_code(LOADER_AT);
-            let mut partitions = vec![esp(ALIGNMENT)];
+            let mut partitions = vec![esp(alignment)];
             if !loader.is_empty() {
                 let last = LOADER_AT + (len64(&loader) / SECTOR).next_multiple_of(unit) - 1;
                 let (kind, name) = (gpt::BIOS_BOOT, "BIOS boot partition");
                 partitions.push(Partition { kind, id: id(b"BIOS"), name, first: LOADER_AT, last });
             }
-            let (front, back) = gpt::tables(&partitions, &id(b"disk"), sectors);
+            let (front, back) = gpt::tables(&partitions, &id(b"disk"), sectors, sector);
             let mut out = Reserver::new();
-            partition_table(&mut out, &boot, front, sectors)?;
+            partition_table(&mut out, gpt::protective(&boot, sectors, sector), front)?;
             out.fill_to("partition table", LOADER_AT * SECTOR, 0)?;
             add(&mut out, "BIOS boot partition", loader, RegionKind::Code)?;
-            out.fill_to("loader", ALIGNMENT * SECTOR, 0)?;
-            let options = fat::Options { hidden: ALIGNMENT, ..options };
+            out.fill_to("loader", ALIGNMENT, 0)?;
+            let options = fat::Options { hidden: alignment, ..options };
             append(&mut out, fat::plan(&layout, self.files, &tree, &options)?)?;
-            out.fill_to("file system", (sectors - gpt::TABLE) * SECTOR, 0)?;
+            out.fill_to("file system", (sectors - gpt::table(sector)) * sector, 0)?;
             add(&mut out, "backup partition table", back, RegionKind::Header)?;
             return Ok(out.finish());
         }
@@ -457,7 +479,7 @@ impl<'a> Contents<'a> {
         let (boot, loader) = self.boot_code((boot_at + BLOCK) / SECTOR);
         let fat_end = fat_at + layout.shape.total * SECTOR;
         let is_hybrid = request.kind == DiskKind::Hybrid;
-        let table = if is_hybrid { gpt::TABLE * SECTOR } else { 0 };
+        let table = if is_hybrid { gpt::table(SECTOR) * SECTOR } else { 0 };
         let len = (fat_end + table).next_multiple_of(BLOCK);
         let at = |index| {
             let at = layout.file(index);
@@ -471,9 +493,9 @@ impl<'a> Contents<'a> {
             ..blank
         };
         let mut out = Reserver::new();
-        let (front, back) = gpt::tables(&[esp(fat_at / SECTOR)], id, len / SECTOR);
+        let (front, back) = gpt::tables(&[esp(fat_at / SECTOR)], id, len / SECTOR, SECTOR);
         if is_hybrid {
-            partition_table(&mut out, &boot, front, len / SECTOR)?;
+            partition_table(&mut out, gpt::protective(&boot, len / SECTOR, SECTOR), front)?;
         }
         out.fill_to("partition table", iso::SYSTEM_AREA * BLOCK, 0)?;
         add(&mut out, "ISO 9660", disc.front(), RegionKind::Header)?;
@@ -513,8 +535,8 @@ fn add<'a>(out: &mut Reserver<'a>, name: &'static str, bytes: Vec<u8>, kind: Reg
     Ok(())
 }
 
-fn partition_table(out: &mut Reserver<'_>, boot: &[u8], front: Vec<u8>, sectors: u64) -> Result<()> {
-    add(out, "master boot record", gpt::protective(boot, sectors), RegionKind::Code)?;
+fn partition_table(out: &mut Reserver<'_>, record: Vec<u8>, front: Vec<u8>) -> Result<()> {
+    add(out, "master boot record", record, RegionKind::Code)?;
     add(out, "partition table", front, RegionKind::Header)
 }
 

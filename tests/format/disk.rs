@@ -81,6 +81,102 @@ fn others_read_them() {
             same_files(&files.join("docs"), &out, kind);
         }
     }
+    // By Joliet's names, as Windows reads a CD.
+    let cd = disk(dir.path(), "joliet", &["--kind", "iso", "--add", files.to_str().unwrap()]);
+    let out = dir.path().join("joliet.files");
+    let mut command = Command::new(xorriso);
+    command.args(["-read_fs", "norock", "-osirrox", "on", "-indev"]).arg(&cd).args(["-extract", "/docs"]).arg(&out);
+    let output = run_ok(&mut command);
+    assert!(!stderr(&output).contains("FAILURE") && !stderr(&output).contains("SORRY"), "{}", stderr(&output));
+    same_files(&files.join("docs"), &out, "Joliet");
+}
+
+/// Joliet has names of 64 characters: longer ones lose what is in front of their ends, and stay different.
+#[test]
+fn long_names_of_joliet() {
+    let Some(xorriso) = tool("xorriso", "xorriso") else { return };
+    let dir = tempdir();
+    let folder = dir.path().join("files");
+    fs::create_dir(&folder).unwrap();
+    let long = "a name that is long and of which the ends are not the same ".repeat(2);
+    let names = ["one.text", "two.text", "three; four.text", "\u{1f5bf}.x"].map(|end| {
+        let most = 100_usize.saturating_sub(end.len());
+        if end.starts_with('\u{1f5bf}') { end.to_owned() } else { format!("{}{end}", &long[..most]) }
+    });
+    for name in &names {
+        fs::write(folder.join(name), name).unwrap();
+    }
+    let cd = disk(dir.path(), "cd", &["--kind", "iso", "--add", folder.to_str().unwrap()]);
+    let listed = |how: &str| {
+        let mut command = Command::new(&xorriso);
+        command.env("LC_ALL", "C.UTF-8").args(["-read_fs", how, "-indev"]).arg(&cd).args(["-find", "/", "-type", "f"]);
+        let mut names: Vec<String> =
+            stdout(&run_ok(&mut command)).lines().map(|line| line.trim_matches(['\'', '/']).to_owned()).collect();
+        names.retain(|name| !name.contains("EFI"));
+        names.sort();
+        names
+    };
+    let mut want = names.to_vec();
+    want.sort();
+    assert_eq!(listed("any"), want);
+    let start = &long[..59];
+    let mut want = vec![format!("{start}.text"), "\u{1f5bf}.x".to_owned()];
+    want.extend(["~1", "~2"].map(|tail| format!("{}{tail}.text", &start[..57])));
+    want.sort();
+    assert_eq!(listed("norock"), want);
+}
+
+/// Sectors of 4 KiB, as fdisk, fsck.vfat and mtools read them; no BIOS starts from them.
+#[test]
+fn large_sectors() {
+    let tools = [("fsck.vfat", "dosfstools"), ("mcopy", "mtools"), ("fdisk", "fdisk")];
+    let [Some(fsck), Some(mcopy), Some(fdisk)] = tools.map(|(name, package)| tool(name, package)) else { return };
+    let dir = tempdir();
+    let files = folder(dir.path());
+    let sizes = [("esp", None, 0), ("gpt", None, 1 << 20), ("gpt", Some("300M"), 1 << 20), ("esp", Some("1000M"), 0)];
+    for (kind, size, at) in sizes {
+        let mut options = vec!["--kind", kind, "--sector-size", "4096", "--add", files.to_str().unwrap()];
+        options.extend(size.iter().flat_map(|size| ["--size", size]));
+        let disk = disk(dir.path(), "disk", &options);
+        let bytes = read(&disk);
+        let fat = put(dir.path(), "fat", &bytes[at..]);
+        assert_eq!(&bytes[at + 11..at + 13], &4096_u16.to_le_bytes());
+        let said = stdout(&run_ok(Command::new(&fsck).arg("-nv").arg(&fat)));
+        assert!(
+            said.contains("4096 bytes per logical sector") && said.contains("Checking for unused"),
+            "{kind}: {said}"
+        );
+        let out = dir.path().join(format!("{kind}.{size:?}"));
+        fs::create_dir(&out).unwrap();
+        run_ok(
+            Command::new(&mcopy).args(["-s", "-n", "-i"]).arg(&fat).arg("::docs").arg(&out).env("LC_ALL", "C.UTF-8"),
+        );
+        same_files(&files.join("docs"), &out.join("docs"), kind);
+        if kind == "gpt" {
+            let output = run_ok(Command::new(&fdisk).args(["-b", "4096", "-l"]).arg(&disk).env("LC_ALL", "C"));
+            let said = stdout(&output);
+            assert!(stderr(&output).is_empty(), "{}", stderr(&output));
+            let row = said.lines().find(|line| line.ends_with("EFI System")).unwrap_or_else(|| panic!("{said}"));
+            assert!(row.split_whitespace().nth(1) == Some("256") && said.contains("Disklabel type: gpt"), "{said}");
+        }
+        let verify = run_ok(kimage().arg("verify").arg(&disk));
+        assert!(stdout(&verify).contains(": good"), "{kind}: {}", stdout(&verify));
+        let out = run_ok(kimage().arg("extract").arg(&disk).arg("/docs/Deep er/x/LAST.TXT"));
+        assert_same(kind, &out.stdout, &noise(70_000, 9));
+    }
+    let json = run_ok(
+        kimage()
+            .args(["disk", "--kind", "gpt", "--sector-size", "4096", "--json", "-o"])
+            .arg(dir.path().join("disk"))
+            .arg(testdata("tiny/kernel")),
+    );
+    let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!((&json["image"]["bios"], &json["image"]["efi"][0]), (&false.into(), &"BOOTX64.EFI".into()));
+    for options in [&["--kind", "iso", "--sector-size", "4096"][..], &["--kind", "gpt", "--sector-size", "1024"]] {
+        let output =
+            run(kimage().arg("disk").args(options).arg("-o").arg(dir.path().join("out")).arg(testdata("tiny/kernel")));
+        assert_eq!(output.status.code(), Some(2), "{options:?}");
+    }
 }
 
 fn same_files(want: &Path, got: &Path, what: &str) {
@@ -233,12 +329,17 @@ fn refused() {
 fn too_small() {
     let dir = tempdir();
     let tiny = testdata("tiny/kernel");
-    let with = |kind: &str, size: &str| {
+    let with = |kind: &str, size: &str, sector: &str| {
         let mut command = kimage();
-        command.arg("disk").arg(&tiny).args(["--kind", kind, "--size", size, "-o"]).arg(dir.path().join("disk"));
+        command
+            .arg("disk")
+            .arg(&tiny)
+            .args(["--kind", kind, "--size", size, "--sector-size", sector, "-o"])
+            .arg(dir.path().join("disk"));
         run(&mut command)
     };
-    for kind in ["esp", "gpt"] {
+    for (kind, sector) in [("esp", "512"), ("gpt", "512"), ("esp", "4096"), ("gpt", "4096")] {
+        let with = |kind: &str, size: &str| with(kind, size, sector);
         for size in ["0", "1K", "100K"] {
             let said = stderr(&with(kind, size));
             let need: u64 = said.split("needs ").nth(1).unwrap().split_whitespace().next().unwrap().parse().unwrap();

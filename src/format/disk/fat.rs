@@ -87,6 +87,8 @@ impl Bits {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Shape {
     pub bits: Bits,
+    /// Bytes of a sector.
+    pub sector: u64,
     pub reserved: u64,
     /// Of each of the two tables.
     pub table: u64,
@@ -98,23 +100,29 @@ pub(crate) struct Shape {
     heads: u16,
 }
 
-/// Clusters of disks, from the smallest on: the kind of table, and sectors. All begin where a CD's sector does.
+/// Clusters of disks, from the smallest on: the kind of table, and bytes. All begin where a CD's sector does.
 const CHOICES: [(Bits, u64); 9] = [
-    (Bits::Twelve, 4),
-    (Bits::Sixteen, 4),
-    (Bits::Twelve, 8),
-    (Bits::Sixteen, 8),
-    (Bits::Sixteen, 16),
-    (Bits::ThirtyTwo, 8),
-    (Bits::ThirtyTwo, 16),
-    (Bits::ThirtyTwo, 32),
-    (Bits::ThirtyTwo, 64),
+    (Bits::Twelve, 2 << 10),
+    (Bits::Sixteen, 2 << 10),
+    (Bits::Twelve, 4 << 10),
+    (Bits::Sixteen, 4 << 10),
+    (Bits::Sixteen, 8 << 10),
+    (Bits::ThirtyTwo, 4 << 10),
+    (Bits::ThirtyTwo, 8 << 10),
+    (Bits::ThirtyTwo, 16 << 10),
+    (Bits::ThirtyTwo, 32 << 10),
 ];
+
+/// Those of a disk with sectors of so many bytes; clusters in sectors.
+fn choices(sector: u64) -> impl Iterator<Item = (Bits, u64)> {
+    CHOICES.into_iter().filter_map(move |(bits, size)| (size >= sector).then_some((bits, size / sector)))
+}
 
 impl Shape {
     /// A floppy of 1.44 MB, as all systems format it.
     pub(crate) const FLOPPY: Shape = Shape {
         bits: Bits::Twelve,
+        sector: SECTOR,
         reserved: 1,
         table: 9,
         root_entries: 224,
@@ -125,65 +133,64 @@ impl Shape {
         heads: 2,
     };
 
-    /// The smallest disk with room for `files` and `free` bytes more.
+    /// The smallest disk with room for `files` and `free` bytes more, with sectors of so many bytes.
     ///
     /// # Errors
     /// [`Error::Full`] when there is none.
-    pub(crate) fn for_files(files: &[File<'_>], tree: &Tree, free: u64) -> Result<Shape, Error> {
+    pub(crate) fn for_files(files: &[File<'_>], tree: &Tree, free: u64, sector: u64) -> Result<Shape, Error> {
         let mut need = 0;
-        for (bits, cluster) in CHOICES {
-            let clusters = Self::need(files, tree, bits, cluster) + free.div_ceil(cluster * SECTOR);
-            need = clusters * cluster * SECTOR;
+        for (bits, cluster) in choices(sector) {
+            let clusters = Self::need(files, tree, bits, cluster * sector) + free.div_ceil(cluster * sector);
+            need = clusters * cluster * sector;
             let (least, most) = bits.clusters();
             if clusters <= most {
-                let shape = Shape::with(bits, cluster, clusters.max(least));
+                let shape = Shape::with(bits, sector, cluster, clusters.max(least));
                 if shape.total <= u32::MAX.into() {
                     return Ok(shape);
                 }
             }
         }
-        Err(Error::Full { what: "largest FAT", need, have: u64::from(u32::MAX) * SECTOR, help: "" })
+        Err(Error::Full { what: "largest FAT", need, have: u64::from(u32::MAX) * sector, help: "" })
     }
 
-    /// A disk of so many sectors, with room for `files`.
+    /// A disk of so many sectors of so many bytes, with room for `files`.
     ///
     /// # Errors
     /// [`Error::Full`] when they do not fit.
-    pub(crate) fn of_size(total: u64, files: &[File<'_>], tree: &Tree) -> Result<Shape, Error> {
+    pub(crate) fn of_size(total: u64, files: &[File<'_>], tree: &Tree, sector: u64) -> Result<Shape, Error> {
         let total = total.min(u32::MAX.into());
         let of = |total: u64| {
-            let shapes = CHOICES.into_iter().map(|(bits, cluster)| {
+            let shapes = choices(sector).map(|(bits, cluster)| {
                 // The tables for more clusters than there will be.
-                (bits, Shape { total, ..Shape::with(bits, cluster, total / cluster) })
+                (bits, Shape { total, ..Shape::with(bits, sector, cluster, total / cluster) })
             });
             let is_one = |(bits, shape): &(Bits, Shape)| {
                 let (least, most) = bits.clusters();
                 (least..=most).contains(&shape.clusters())
             };
             let (bits, shape) = shapes.into_iter().find(is_one)?;
-            (Self::need(files, tree, bits, shape.cluster) <= shape.clusters()).then_some(shape)
+            (Self::need(files, tree, bits, shape.size()) <= shape.clusters()).then_some(shape)
         };
         if let Some(shape) = of(total) {
             return Ok(shape);
         }
         // Its tables may need a sector or two more than those of the smallest.
-        let least = Self::for_files(files, tree, 0)?.total;
+        let least = Self::for_files(files, tree, 0, sector)?.total;
         let need = (least..=u32::MAX.into()).find(|total| of(*total).is_some()).unwrap_or(least);
-        Err(Error::Small { need: need * SECTOR, have: total * SECTOR })
+        Err(Error::Small { need: need * sector, have: total * sector })
     }
 
-    fn with(bits: Bits, cluster: u64, clusters: u64) -> Shape {
-        let table = ((clusters + 2) * bits.count()).div_ceil(8 * SECTOR);
+    fn with(bits: Bits, sector: u64, cluster: u64, clusters: u64) -> Shape {
+        let table = ((clusters + 2) * bits.count()).div_ceil(8 * sector);
         let (least, root_entries) = if bits == Bits::ThirtyTwo { (32, 0) } else { (1, 512) };
-        let behind = 2 * table + root_entries * ENTRY / SECTOR;
+        let behind = 2 * table + root_entries * ENTRY / sector;
         let reserved = (least + behind).next_multiple_of(cluster) - behind;
         let total = reserved + behind + clusters * cluster;
-        Shape { bits, reserved, table, root_entries, cluster, total, media: 0xf8, track: 63, heads: 255 }
+        Shape { bits, sector, reserved, table, root_entries, cluster, total, media: 0xf8, track: 63, heads: 255 }
     }
 
-    /// Clusters that files and folders take, but for those of a root folder outside of them.
-    fn need(files: &[File<'_>], tree: &Tree, bits: Bits, cluster: u64) -> u64 {
-        let size = cluster * SECTOR;
+    /// Clusters of `size` bytes that files and folders take, but for those of a root folder outside of them.
+    fn need(files: &[File<'_>], tree: &Tree, bits: Bits, size: u64) -> u64 {
         let files: u64 = files.iter().map(|file| file.len().div_ceil(size)).sum();
         let is_inside = |index: &usize| *index > 0 || bits == Bits::ThirtyTwo;
         let folders = (0..tree.folders.len()).filter(is_inside);
@@ -192,7 +199,7 @@ impl Shape {
 
     /// The sector at which the clusters begin.
     pub(crate) fn data(&self) -> u64 {
-        self.reserved + 2 * self.table + self.root_entries * ENTRY / SECTOR
+        self.reserved + 2 * self.table + self.root_entries * ENTRY / self.sector
     }
 
     fn clusters(&self) -> u64 {
@@ -201,7 +208,7 @@ impl Shape {
 
     /// Bytes of a cluster.
     fn size(&self) -> u64 {
-        self.cluster * SECTOR
+        self.cluster * self.sector
     }
 }
 
@@ -338,7 +345,7 @@ impl Layout {
     /// Where a file is, in bytes from the start of the file system.
     pub(crate) fn file(&self, index: usize) -> Range<u64> {
         let first = self.files.get(index).map_or(2, |clusters| clusters.start);
-        let start = (self.shape.data() + (first - 2) * self.shape.cluster) * SECTOR;
+        let start = (self.shape.data() + (first - 2) * self.shape.cluster) * self.shape.sector;
         start..start + self.lengths.get(index).copied().unwrap_or_default()
     }
 }
@@ -370,11 +377,11 @@ pub(crate) fn plan<'a>(
     let mut out = Reserver::new();
     out.bytes(reserved(layout, options))?;
     out.region("boot sector", 0, RegionKind::Code);
-    out.fill_to("boot sector", shape.reserved * SECTOR, 0)?;
+    out.fill_to("boot sector", shape.reserved * shape.sector, 0)?;
     for name in ["FAT[0]", "FAT[1]"] {
         let start = out.at();
         out.bytes(table(layout))?;
-        out.fill_to("table", start + shape.table * SECTOR, 0)?;
+        out.fill_to("table", start + shape.table * shape.sector, 0)?;
         out.region(name, start, RegionKind::Header);
     }
     for (index, clusters) in layout.folders.iter().enumerate() {
@@ -392,11 +399,11 @@ pub(crate) fn plan<'a>(
             out.bytes(piece)?;
         }
         out.region(file.path, start, RegionKind::Data);
-        let end = out.at() - shape.data() * SECTOR;
+        let end = out.at() - shape.data() * shape.sector;
         out.fill(end.next_multiple_of(shape.size()) - end, 0)?;
     }
     let start = out.at();
-    out.fill_to("file system", shape.total * SECTOR, 0)?;
+    out.fill_to("file system", shape.total * shape.sector, 0)?;
     out.region("free clusters", start, RegionKind::Padding);
     Ok(out.finish())
 }
@@ -405,7 +412,7 @@ pub(crate) fn plan<'a>(
 fn reserved(layout: &Layout, options: &Options<'_>) -> Vec<u8> {
     let shape = layout.shape;
     let mut sector = options.boot.to_vec();
-    sector.resize(crate::layout::usize_or_max(SECTOR), 0);
+    sector.resize(crate::layout::usize_or_max(shape.sector), 0);
     let is_32 = shape.bits == Bits::ThirtyTwo;
     let (total_16, total_32) = if shape.total < 0x1_0000 && !is_32 { (shape.total, 0) } else { (0, shape.total) };
     let (table_16, table_32) = if is_32 { (0, shape.table) } else { (shape.table, 0) };
@@ -417,7 +424,7 @@ fn reserved(layout: &Layout, options: &Options<'_>) -> Vec<u8> {
         let bytes = value.to_le_bytes();
         put(&mut sector, offset_of(FIELDS, name), bytes.get(..crate::layout::usize_or_max(width)).unwrap_or_default());
     };
-    set("BPB_BytsPerSec", SECTOR);
+    set("BPB_BytsPerSec", shape.sector);
     set("BPB_SecPerClus", shape.cluster);
     set("BPB_RsvdSecCnt", shape.reserved);
     set("BPB_NumFATs", 2);
@@ -445,7 +452,7 @@ fn reserved(layout: &Layout, options: &Options<'_>) -> Vec<u8> {
     if !is_32 {
         return sector;
     }
-    let mut info = vec![0; crate::layout::usize_or_max(SECTOR)];
+    let mut info = vec![0; crate::layout::usize_or_max(shape.sector)];
     let free = shape.clusters() - (layout.free - 2);
     put(&mut info, 0, b"RRaA");
     put(&mut info, 484, b"rrAa");
@@ -453,9 +460,9 @@ fn reserved(layout: &Layout, options: &Options<'_>) -> Vec<u8> {
     put(&mut info, 492, &low32(layout.free).to_le_bytes());
     put(&mut info, at, mark);
     let boot = [sector, info].concat();
-    let mut all = vec![0; crate::layout::usize_or_max(8 * SECTOR)];
+    let mut all = vec![0; crate::layout::usize_or_max(8 * shape.sector)];
     put(&mut all, 0, &boot);
-    put(&mut all, BACKUP * SECTOR, &boot);
+    put(&mut all, BACKUP * shape.sector, &boot);
     all
 }
 

@@ -8,10 +8,12 @@ use crate::finding::{Checks, rules};
 use crate::layout::usize_or_max;
 use std::ops::Range;
 
-/// Sectors of the header and the entries.
-pub(crate) const TABLE: u64 = 1 + ENTRIES * ENTRY / SECTOR;
-/// Sectors in front of the first partition: the master boot record and the table.
-pub(crate) const FRONT: u64 = 1 + TABLE;
+/// Sectors, of so many bytes, of the header and the entries.
+pub(crate) const fn table(sector: u64) -> u64 {
+    1 + ENTRIES * ENTRY / sector
+}
+/// Bytes that a sector may have.
+const SECTORS: [u64; 2] = [SECTOR, 4096];
 const ENTRIES: u64 = 128;
 const ENTRY: u64 = 128;
 const HEADER: u64 = 92;
@@ -51,10 +53,10 @@ pub(crate) fn id_of(hash: &[u8]) -> Guid {
     id
 }
 
-/// The master boot record that protects a disk of so many sectors, with the code of `boot`.
-pub(crate) fn protective(boot: &[u8], sectors: u64) -> Vec<u8> {
+/// The sector with the master boot record that protects a disk of so many, of `size` bytes, with the code of `boot`.
+pub(crate) fn protective(boot: &[u8], sectors: u64, size: u64) -> Vec<u8> {
     let mut sector = boot.to_vec();
-    sector.resize(usize_or_max(SECTOR), 0);
+    sector.resize(usize_or_max(size), 0);
     let mut entries = [0; 64];
     let size = low32((sectors - 1).min(u32::MAX.into())).to_le_bytes();
     put(&mut entries, 0, &[0, 0x00, 0x02, 0x00, PROTECTIVE_KIND, 0xff, 0xff, 0xff, 1, 0, 0, 0]);
@@ -65,8 +67,8 @@ pub(crate) fn protective(boot: &[u8], sectors: u64) -> Vec<u8> {
     sector
 }
 
-/// The table behind the master boot record, and that at the end of a disk of so many sectors.
-pub(crate) fn tables(partitions: &[Partition], id: &Guid, sectors: u64) -> (Vec<u8>, Vec<u8>) {
+/// The table behind the master boot record, and that at the end of a disk of so many sectors of `size` bytes.
+pub(crate) fn tables(partitions: &[Partition], id: &Guid, sectors: u64, size: u64) -> (Vec<u8>, Vec<u8>) {
     let mut entries = vec![0; usize_or_max(ENTRIES * ENTRY)];
     for (index, partition) in (0..).zip(partitions) {
         let at = index * ENTRY;
@@ -76,13 +78,13 @@ pub(crate) fn tables(partitions: &[Partition], id: &Guid, sectors: u64) -> (Vec<
         put(&mut entries, at + 40, &partition.last.to_le_bytes());
         put(&mut entries, at + 56, &utf16(partition.name));
     }
-    let last = sectors.saturating_sub(1);
+    let (last, len) = (sectors.saturating_sub(1), table(size));
     let header = |here: u64, there: u64, table: u64| {
-        let mut header = vec![0; usize_or_max(SECTOR)];
+        let mut header = vec![0; usize_or_max(size)];
         put(&mut header, 0, b"EFI PART");
         put(&mut header, 8, &0x0001_0000_u32.to_le_bytes());
         put(&mut header, 12, &low32(HEADER).to_le_bytes());
-        for (at, value) in [(24, here), (32, there), (40, FRONT), (48, last - TABLE), (72, table)] {
+        for (at, value) in [(24, here), (32, there), (40, 1 + len), (48, last - len), (72, table)] {
             put(&mut header, at, &value.to_le_bytes());
         }
         put(&mut header, 56, id);
@@ -94,7 +96,7 @@ pub(crate) fn tables(partitions: &[Partition], id: &Guid, sectors: u64) -> (Vec<
         header
     };
     let front = [header(1, last, 2), entries.clone()].concat();
-    let back = header(last, 1, last - (TABLE - 1));
+    let back = header(last, 1, last - (len - 1));
     (front, [entries, back].concat())
 }
 
@@ -133,6 +135,8 @@ pub(crate) struct Entry {
 
 /// A header that has its mark, and its entries.
 struct Header<'a> {
+    /// Bytes of a sector.
+    sector: u64,
     other: u64,
     usable: Range<u64>,
     has_crc: bool,
@@ -144,28 +148,30 @@ struct Header<'a> {
 }
 
 impl<'a> Header<'a> {
-    fn read(bytes: &'a [u8], sector: u64) -> Option<Header<'a>> {
+    /// That in this sector, of `size` bytes.
+    fn read(bytes: &'a [u8], sector: u64, size: u64) -> Option<Header<'a>> {
         const MOST: u64 = 1 << 20;
-        let at = sector.checked_mul(SECTOR)?;
+        let at = sector.checked_mul(size)?;
         let header = slice(bytes, at, SECTOR).filter(|header| header.starts_with(b"EFI PART"))?;
         let cursor = Cursor::little(header);
         let (word, long) = (|at| cursor.u32("header", at).ok(), |at| cursor.u64("header", at).ok());
         let len = u64::from(word(12)?);
-        let (count, size) = (u64::from(word(80)?), u64::from(word(84)?));
+        let (count, entry) = (u64::from(word(80)?), u64::from(word(84)?));
         // Other versions of the table have no other mark.
-        if word(8)? != 0x0001_0000 || !(HEADER..=SECTOR).contains(&len) || size < ENTRY {
+        if word(8)? != 0x0001_0000 || !(HEADER..=SECTOR).contains(&len) || entry < ENTRY {
             return None;
         }
         let mut own = slice(header, 0, len)?.to_vec();
         put(&mut own, 16, &[0; 4]);
-        let table = long(72)?.checked_mul(SECTOR)?;
-        let entries = count.checked_mul(size).filter(|len| *len <= MOST).and_then(|len| slice(bytes, table, len));
+        let table = long(72)?.checked_mul(size)?;
+        let entries = count.checked_mul(entry).filter(|len| *len <= MOST).and_then(|len| slice(bytes, table, len));
         Some(Header {
+            sector: size,
             other: long(32)?,
             usable: long(40)?..long(48)?.saturating_add(1),
             has_crc: word(16)? == crc32fast::hash(&own) && long(24)? == sector,
             table,
-            size,
+            size: entry,
             entries,
             has_entries_crc: entries.is_some_and(|entries| word(88) == Some(crc32fast::hash(entries))),
         })
@@ -174,16 +180,32 @@ impl<'a> Header<'a> {
 
 /// Is there a partition table, at the beginning or at the end?
 pub(crate) fn detect(bytes: &[u8]) -> bool {
-    let last = (len64(bytes) / SECTOR).saturating_sub(1);
-    Header::read(bytes, 1).is_some() || last > 1 && Header::read(bytes, last).is_some_and(|header| header.has_crc)
+    sector_size(bytes).is_some()
+}
+
+/// Bytes of a sector of a disk with a partition table.
+pub(crate) fn sector_size(bytes: &[u8]) -> Option<u64> {
+    let at_end = |size: u64| {
+        let last = (len64(bytes) / size).saturating_sub(1);
+        last > 1 && Header::read(bytes, last, size).is_some_and(|header| header.has_crc)
+    };
+    // A table that knows its own place tells most.
+    let is_whole = |size: u64| Header::read(bytes, 1, size).is_some_and(|header| header.has_crc);
+    let is_there = |size: u64| Header::read(bytes, 1, size).is_some();
+    SECTORS
+        .into_iter()
+        .find(|size| is_whole(*size))
+        .or_else(|| SECTORS.into_iter().find(|size| is_there(*size)))
+        .or_else(|| SECTORS.into_iter().find(|size| at_end(*size)))
 }
 
 /// The partitions of a disk with a table, whose claims are held to each other.
 pub(crate) fn read(bytes: &[u8], checks: &mut Checks) -> Vec<Entry> {
-    let sectors = len64(bytes) / SECTOR;
-    let first = Header::read(bytes, 1);
+    let size = sector_size(bytes).unwrap_or(SECTOR);
+    let sectors = len64(bytes) / size;
+    let first = Header::read(bytes, 1, size);
     let last = first.as_ref().map_or(sectors.saturating_sub(1), |header| header.other);
-    let second = Header::read(bytes, last).filter(|_| last > 1);
+    let second = Header::read(bytes, last, size).filter(|_| last > 1);
     let is_right =
         |header: &Option<Header<'_>>| header.as_ref().is_some_and(|header| header.has_crc && header.has_entries_crc);
     let is_protected = slice(bytes, BOOT_MARK.0, 2) == Some(BOOT_MARK.1)
@@ -198,11 +220,11 @@ pub(crate) fn read(bytes: &[u8], checks: &mut Checks) -> Vec<Entry> {
         "one partition of type 0xee from sector 1 on",
     );
     let has_crc = first.as_ref().is_some_and(|header| header.has_crc);
-    checks.expect(&HEADER_CRC, SECTOR, has_crc, "another sum, place or mark", "those of its bytes");
+    checks.expect(&HEADER_CRC, size, has_crc, "another sum, place or mark", "those of its bytes");
     if let Some(header) = first.as_ref().filter(|header| header.has_crc) {
         checks.expect(&ENTRIES_CRC, header.table, header.has_entries_crc, "another sum", "that of the entries");
         let wanted = format!("{} at least", last.saturating_add(1));
-        checks.expect(&LAST, SECTOR + 32, last < sectors, format!("{sectors} sectors"), wanted);
+        checks.expect(&LAST, size + 32, last < sectors, format!("{sectors} sectors"), wanted);
         let found = match &second {
             None => "none",
             Some(second) if !(second.has_crc && second.has_entries_crc) => "a damaged one",
@@ -210,7 +232,7 @@ pub(crate) fn read(bytes: &[u8], checks: &mut Checks) -> Vec<Entry> {
             Some(_) => "",
         };
         if last < sectors {
-            checks.expect(&BACKUP, last * SECTOR, found.is_empty(), found, "one like the first");
+            checks.expect(&BACKUP, last * size, found.is_empty(), found, "one like the first");
         }
     }
     let header = if is_right(&first) { first } else { second.filter(|second| second.has_crc).or(first) };
@@ -227,7 +249,7 @@ pub(crate) fn read(bytes: &[u8], checks: &mut Checks) -> Vec<Entry> {
         let units = entry.get(56..128).unwrap_or_default().chunks_exact(2);
         let units = units.map(|unit| unit.iter().rev().fold(0, |all, byte| all << 8 | u16::from(*byte)));
         let name = String::from_utf16_lossy(&units.take_while(|unit| *unit != 0).collect::<Vec<u16>>());
-        let at = start.saturating_mul(SECTOR)..end.saturating_mul(SECTOR);
+        let at = start.saturating_mul(header.sector)..end.saturating_mul(header.sector);
         let is_inside = start < end && header.usable.start <= start && end <= header.usable.end;
         let shares = found.iter().any(|other: &Entry| other.at.start < at.end && at.start < other.at.end);
         let place = header.table + count64(index) * header.size;
@@ -291,7 +313,7 @@ mod tests {
     #[test]
     fn both_tables_have_their_checksums() {
         let partition = Partition { kind: EFI_SYSTEM, id: id_of(&[7; 32]), name: "EFI", first: 34, last: 99 };
-        let (front, back) = tables(&[partition], &id_of(&[1; 32]), 200);
+        let (front, back) = tables(&[partition], &id_of(&[1; 32]), 200, 512);
         assert_eq!((front.len(), back.len()), (33 * 512, 33 * 512));
         for header in [&front[..512], &back[32 * 512..]] {
             let mut without = header[..92].to_vec();

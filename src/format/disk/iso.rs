@@ -1,7 +1,7 @@
-//! ISO 9660 with Rock Ridge names, and El Torito: a CD that PCs and UEFI firmware start from.
+//! ISO 9660 with Rock Ridge names and Joliet's, and El Torito: a CD that PCs and UEFI firmware start from.
 //!
-//! Source: ECMA-119; IEEE P1282 (Rock Ridge) and P1281 (SUSP); Phoenix and IBM, "El Torito" 1.0; UEFI specification 2.10,
-//! section 13.3.2.
+//! Source: ECMA-119; IEEE P1282 (Rock Ridge) and P1281 (SUSP); Microsoft, "Joliet Specification" 1; Phoenix and IBM, "El Torito"
+//! 1.0; UEFI specification 2.10, section 13.3.2.
 
 use super::{BLOCK, Entry, Folder, SECTOR, Tree, low8, low16, low32, put};
 use crate::bytes::{count64, len64, utc_fields};
@@ -12,7 +12,10 @@ use std::ops::Range;
 /// Blocks in front of the descriptors, free for other systems.
 pub(crate) const SYSTEM_AREA: u64 = 16;
 pub(super) const PRIMARY: u64 = SYSTEM_AREA;
-const CATALOG: u64 = PRIMARY + 3;
+/// El Torito has a fixed place for its descriptor, and the others come before that of the end.
+const BOOT_RECORD: u64 = PRIMARY + 1;
+const JOLIET: u64 = PRIMARY + 2;
+const CATALOG: u64 = PRIMARY + 4;
 /// The platforms of El Torito.
 pub(super) const X86: u8 = 0;
 pub(super) const EFI: u8 = 0xef;
@@ -49,47 +52,69 @@ fn blocks(len: u64) -> u64 {
     len.div_ceil(BLOCK)
 }
 
+/// The folders once, by names of one kind.
+struct Names {
+    /// Of each folder, the names of its entries, as a record has them, but for a file's version.
+    entries: Vec<Vec<Vec<u8>>>,
+    /// Joliet's; else those that every system knows, with Rock Ridge's beside them.
+    are_joliet: bool,
+    /// The folders in the order of the path table: level by level, each by the number of its parent, then by name.
+    order: Vec<usize>,
+    /// Block of the path table whose numbers are little-endian; the other is behind it.
+    table: u64,
+    /// Bytes of a path table.
+    table_len: u64,
+    /// Where each folder is.
+    places: Vec<Range<u64>>,
+}
+
 impl Disc<'_> {
     /// What stands behind the system area: descriptors, boot catalog, path tables and folders. Its length depends on the names
     /// alone.
     pub(crate) fn front(&self) -> Vec<u8> {
-        let names: Vec<Vec<String>> = self.tree.folders.iter().map(names).collect();
-        // In the order of the path table: level by level, each by the number of its parent, then by name.
-        let order = self.order(&names);
-        let table = |places: &[Range<u64>], is_big| self.path_table(&order, &names, places, is_big);
-        let no_places = vec![0..0; self.tree.folders.len()];
-        let table_len = len64(&table(&no_places, false));
-        let tables = CATALOG + 1;
-        let mut next = tables + 2 * blocks(table_len);
-        let mut places = no_places.clone();
-        for index in &order {
-            let len = len64(&self.folder(*index, &names, &no_places)).next_multiple_of(BLOCK);
-            let place = next * BLOCK..next * BLOCK + len;
-            next += blocks(len);
-            if let Some(to) = places.get_mut(*index) {
-                *to = place;
-            }
-        }
+        let mut next = CATALOG + 1;
+        let [plain, joliet] = [false, true].map(|are_joliet| self.names(are_joliet, &mut next));
         let mut out = vec![0; usize_or_max((next - SYSTEM_AREA) * BLOCK)];
         let mut set = |block: u64, bytes: &[u8]| put(&mut out, (block - SYSTEM_AREA) * BLOCK, bytes);
-        set(PRIMARY, &self.primary(tables, table_len, &places));
-        set(PRIMARY + 1, &boot_record());
-        set(PRIMARY + 2, b"\xffCD001\x01");
+        set(PRIMARY, &self.descriptor(&plain));
+        set(BOOT_RECORD, &boot_record());
+        set(JOLIET, &self.descriptor(&joliet));
+        set(JOLIET + 1, b"\xffCD001\x01");
         set(CATALOG, &self.catalog());
-        set(tables, &table(&places, false));
-        set(tables + blocks(table_len), &table(&places, true));
-        for (index, place) in places.iter().enumerate() {
-            set(place.start / BLOCK, &self.folder(index, &names, &places));
+        for names in [&plain, &joliet] {
+            set(names.table, &self.path_table(names, false));
+            set(names.table + blocks(names.table_len), &self.path_table(names, true));
+            for (index, place) in names.places.iter().enumerate() {
+                set(place.start / BLOCK, &self.folder(index, names));
+            }
         }
         out
     }
 
-    fn order(&self, names: &[Vec<String>]) -> Vec<usize> {
+    /// Names of this kind, with tables and folders from the block `next` on.
+    fn names(&self, are_joliet: bool, next: &mut u64) -> Names {
+        let entries = self.tree.folders.iter().map(if are_joliet { joliet_names } else { plain_names }).collect();
+        let places = vec![0..0; self.tree.folders.len()];
+        let mut names = Names { entries, are_joliet, order: Vec::new(), table: *next, table_len: 0, places };
+        names.order = self.order(&names.entries);
+        names.table_len = len64(&self.path_table(&names, false));
+        *next += 2 * blocks(names.table_len);
+        for index in names.order.clone() {
+            let len = len64(&self.folder(index, &names)).next_multiple_of(BLOCK);
+            if let Some(to) = names.places.get_mut(index) {
+                *to = *next * BLOCK..*next * BLOCK + len;
+            }
+            *next += blocks(len);
+        }
+        names
+    }
+
+    fn order(&self, names: &[Vec<Vec<u8>>]) -> Vec<usize> {
         let mut order = vec![0];
         let mut at = 0;
         while let Some(folder) = order.get(at).and_then(|index| self.tree.folders.get(*index)) {
             let own = order.get(at).and_then(|index| names.get(*index)).map_or(&[][..], Vec::as_slice);
-            let mut inner: Vec<(&String, usize)> = own
+            let mut inner: Vec<(&Vec<u8>, usize)> = own
                 .iter()
                 .zip(&folder.entries)
                 .filter_map(|(name, (_, entry))| match entry {
@@ -105,45 +130,46 @@ impl Disc<'_> {
     }
 
     /// The name of a folder in its parent.
-    fn name<'n>(&self, index: usize, names: &'n [Vec<String>]) -> &'n str {
+    fn name<'n>(&self, index: usize, names: &'n Names) -> &'n [u8] {
         let parent = self.tree.folders.get(index).map_or(0, |folder| folder.parent);
         let entries = self.tree.folders.get(parent).map_or(&[][..], |folder| &folder.entries);
         let place = entries.iter().position(|(_, entry)| *entry == Entry::Folder(index) && index != 0);
-        place.and_then(|place| names.get(parent)?.get(place)).map_or("\0", String::as_str)
+        place.and_then(|place| names.entries.get(parent)?.get(place)).map_or(b"\0", Vec::as_slice)
     }
 
-    fn path_table(&self, order: &[usize], names: &[Vec<String>], places: &[Range<u64>], is_big: bool) -> Vec<u8> {
+    fn path_table(&self, names: &Names, is_big: bool) -> Vec<u8> {
         let mut out = Vec::new();
-        for index in order {
+        for index in &names.order {
             let name = self.name(*index, names);
             let parent = self.tree.folders.get(*index).map_or(0, |folder| folder.parent);
-            let number = order.iter().position(|folder| *folder == parent).map_or(1, |at| count64(at) + 1);
-            let block = low32(places.get(*index).map_or(0, |place| place.start / BLOCK));
-            out.extend([low8(len64(name.as_bytes())), 0]);
+            let number = names.order.iter().position(|folder| *folder == parent).map_or(1, |at| count64(at) + 1);
+            let block = low32(names.places.get(*index).map_or(0, |place| place.start / BLOCK));
+            out.extend([low8(len64(name)), 0]);
             out.extend(if is_big { block.to_be_bytes() } else { block.to_le_bytes() });
             let number = low16(number);
             out.extend(if is_big { number.to_be_bytes() } else { number.to_le_bytes() });
-            out.extend(name.as_bytes());
+            out.extend(name);
             out.extend(vec![0; name.len() % 2]);
         }
         out
     }
 
-    fn folder(&self, index: usize, names: &[Vec<String>], places: &[Range<u64>]) -> Vec<u8> {
+    fn folder(&self, index: usize, names: &Names) -> Vec<u8> {
         let Some(folder) = self.tree.folders.get(index) else { return Vec::new() };
-        let place = |index: usize| places.get(index).cloned().unwrap_or(0..0);
-        let mut use_area = Vec::new();
-        if index == 0 {
+        let place = |index: usize| names.places.get(index).cloned().unwrap_or(0..0);
+        // Rock Ridge's words.
+        let area = |own: &dyn Fn() -> Vec<u8>| if names.are_joliet { Vec::new() } else { own() };
+        let first = area(&|| {
             // SUSP is in use; by which extension.
-            use_area.extend(b"SP\x07\x01\xbe\xef\x00");
-            use_area.extend(b"ER\x12\x01\x0a\x00\x00\x01RRIP_1991A");
-        }
-        use_area.extend(mode(true));
+            let head: &[u8] =
+                if index == 0 { b"SP\x07\x01\xbe\xef\x00ER\x12\x01\x0a\x00\x00\x01RRIP_1991A" } else { &[] };
+            [head, &mode(true)].concat()
+        });
         let mut records = vec![
-            self.record(b"\0", &place(index), true, &use_area),
-            self.record(b"\x01", &place(folder.parent), true, &mode(true)),
+            self.record(b"\0", &place(index), true, &first),
+            self.record(b"\x01", &place(folder.parent), true, &area(&|| mode(true))),
         ];
-        let own = names.get(index).map_or(&[][..], Vec::as_slice);
+        let own = names.entries.get(index).map_or(&[][..], Vec::as_slice);
         let mut entries: Vec<_> = own.iter().zip(&folder.entries).collect();
         entries.sort_by_key(|(name, _)| *name);
         for (iso, (name, entry)) in entries {
@@ -151,11 +177,17 @@ impl Disc<'_> {
                 Entry::Folder(inner) => (place(*inner), true),
                 Entry::File(file) => (self.files.get(*file).cloned().unwrap_or(0..0), false),
             };
-            let mut area = mode(is_folder);
-            area.extend([b'N', b'M', low8(len64(name.as_bytes()) + 5), 1, 0]);
-            area.extend(name.as_bytes());
-            let iso = if is_folder { iso.clone() } else { format!("{iso};1") };
-            records.push(self.record(iso.as_bytes(), &at, is_folder, &area));
+            let area = area(&|| {
+                let head = [b'N', b'M', low8(len64(name.as_bytes()) + 5), 1, 0];
+                [&mode(is_folder)[..], &head, name.as_bytes()].concat()
+            });
+            // Its version, by which nothing is sorted.
+            let version: &[u8] = match (is_folder, names.are_joliet) {
+                (true, _) => b"",
+                (false, false) => b";1",
+                (false, true) => b"\0;\x001",
+            };
+            records.push(self.record(&[iso, version].concat(), &at, is_folder, &area));
         }
         // None goes across the end of a block.
         let mut out: Vec<u8> = Vec::new();
@@ -190,20 +222,33 @@ impl Disc<'_> {
         [low8(year - 1900), low8(month), low8(day), low8(hour), low8(minute), low8(second), 0]
     }
 
-    fn primary(&self, tables: u64, table_len: u64, places: &[Range<u64>]) -> Vec<u8> {
+    /// The descriptor of the CD by names of this kind.
+    fn descriptor(&self, names: &Names) -> Vec<u8> {
         let mut out = vec![0; usize_or_max(BLOCK)];
-        let padded = |text: &str, len: usize| format!("{text:len$.len$}").into_bytes();
-        put(&mut out, 0, b"\x01CD001\x01");
+        let padded = |text: &str, len: usize| match names.are_joliet {
+            false => format!("{text:len$.len$}").into_bytes(),
+            // An odd length leaves a byte over.
+            true => [text.encode_utf16().collect::<Vec<u16>>(), vec![u16::from(b' '); len / 2 - text.len()]]
+                .concat()
+                .into_iter()
+                .flat_map(u16::to_be_bytes)
+                .collect(),
+        };
+        put(&mut out, 0, if names.are_joliet { b"\x02CD001\x01" } else { b"\x01CD001\x01" });
+        if names.are_joliet {
+            // UCS-2, level 3.
+            put(&mut out, 88, b"%/E");
+        }
         put(&mut out, 8, &padded("", 32));
         put(&mut out, 40, &padded("KIMAGE", 32));
         put(&mut out, 80, &both32(self.len / BLOCK));
         put(&mut out, 120, &both16(1));
         put(&mut out, 124, &both16(1));
         put(&mut out, 128, &both16(BLOCK));
-        put(&mut out, 132, &both32(table_len));
-        put(&mut out, 140, &low32(tables).to_le_bytes());
-        put(&mut out, 148, &low32(tables + blocks(table_len)).to_be_bytes());
-        let root = places.first().cloned().unwrap_or(0..0);
+        put(&mut out, 132, &both32(names.table_len));
+        put(&mut out, 140, &low32(names.table).to_le_bytes());
+        put(&mut out, 148, &low32(names.table + blocks(names.table_len)).to_be_bytes());
+        let root = names.places.first().cloned().unwrap_or(0..0);
         put(&mut out, 156, &self.record(b"\0", &root, true, &[]));
         for (at, len) in [(190, 128), (318, 128), (446, 128), (574, 128), (702, 37), (739, 37), (776, 37)] {
             put(&mut out, at, &padded("", len));
@@ -270,7 +315,7 @@ fn mode(is_folder: bool) -> Vec<u8> {
 }
 
 /// Names of the few characters that ISO 9660 has, no two of a folder the same.
-fn names(folder: &Folder) -> Vec<String> {
+fn plain_names(folder: &Folder) -> Vec<Vec<u8>> {
     const LONGEST: usize = 27;
     let mut taken = BTreeSet::new();
     let clean = |text: &str, len: usize| -> String {
@@ -292,7 +337,38 @@ fn names(folder: &Folder) -> Vec<String> {
             let name = format!("{}{tail}{dot}{extension}", clean(base, room));
             taken.insert(name.clone()).then_some(name)
         });
-        names.push(made.unwrap_or_default());
+        names.push(made.unwrap_or_default().into_bytes());
+    }
+    names
+}
+
+/// Names as they are, in UTF-16; of long ones the beginning and the extension, no two of a folder the same.
+fn joliet_names(folder: &Folder) -> Vec<Vec<u8>> {
+    /// UTF-16 units, without the version.
+    const LONGEST: usize = 64;
+    let units = |text: &str| text.encode_utf16().count();
+    let mut taken = BTreeSet::new();
+    let mut names = Vec::new();
+    for (name, _) in &folder.entries {
+        // The only character that Joliet has not and a FAT has.
+        let name = name.replace(';', "_");
+        let (base, extension) = match name.rsplit_once('.') {
+            Some((base, extension)) if units(extension) <= 12 => (base, format!(".{extension}")),
+            _ => (&*name, String::new()),
+        };
+        let made = (0_usize..).find_map(|number| {
+            let tail = if number == 0 { String::new() } else { format!("~{number}") };
+            let mut room = LONGEST.saturating_sub(units(&extension) + units(&tail));
+            let fits = |one: &char| {
+                let rest = room.checked_sub(one.len_utf16());
+                room = rest.unwrap_or(0);
+                rest.is_some()
+            };
+            let name = format!("{}{tail}{extension}", base.chars().take_while(fits).collect::<String>());
+            // Who reads it may not tell `a` from `A`.
+            taken.insert(name.to_uppercase()).then_some(name)
+        });
+        names.push(made.unwrap_or_default().encode_utf16().flat_map(u16::to_be_bytes).collect());
     }
     names
 }

@@ -1,4 +1,4 @@
-//! ISO 9660 with Rock Ridge names and El Torito, read: where the files and the boot images are.
+//! ISO 9660 with Rock Ridge names and Joliet's, and El Torito, read: where the files and the boot images are.
 //!
 //! Source: as [`super::iso`].
 
@@ -20,6 +20,9 @@ rules! {
     ORDERS = "iso.byte_orders", Warning, "numbers in both byte orders",
         "they are not the same: one of them was changed, and which counts depends on the machine",
         "copy the image again, whole";
+    JOLIET = "iso.joliet", Warning, "files by Joliet's names",
+        "Windows, which goes by these, finds another file than who goes by ISO 9660's, as Linux does",
+        "copy the image again, whole";
     CATALOG = "iso.boot_catalog", Error, "boot catalog",
         "neither a BIOS nor UEFI firmware starts from the CD",
         "copy the image again, whole";
@@ -32,7 +35,11 @@ rules! {
 #[derive(Debug)]
 pub(crate) struct Volume<'a> {
     bytes: &'a [u8],
-    primary: &'a [u8],
+    /// The descriptor of one set of folders, and where it is.
+    descriptor: &'a [u8],
+    at: u64,
+    /// Are its names Joliet's?
+    is_joliet: bool,
 }
 
 /// What the firmware would start.
@@ -102,12 +109,41 @@ impl<'a> Volume<'a> {
     pub(crate) fn read(bytes: &'a [u8]) -> Option<Volume<'a>> {
         let primary = slice(bytes, PRIMARY * BLOCK, BLOCK).filter(|block| block.starts_with(b"\x01CD001\x01"))?;
         // Sectors of other sizes are not in use.
-        (slice(primary, 128, 2)? == [0, 8]).then_some(Volume { bytes, primary })
+        let is_one = slice(primary, 128, 2)? == [0, 8];
+        is_one.then_some(Volume { bytes, descriptor: primary, at: PRIMARY * BLOCK, is_joliet: false })
+    }
+
+    /// The same CD by Joliet's names, if it has them.
+    fn joliet(&self) -> Option<Volume<'a>> {
+        /// No CD has more descriptors.
+        const MOST: u64 = 32;
+        let blocks = (1..MOST).map(|index| self.at + index * BLOCK);
+        let descriptors = blocks.map_while(|at| Some((at, slice(self.bytes, at, BLOCK)?)));
+        let is_descriptor =
+            |(_, block): &(u64, &[u8])| block.get(1..6) == Some(b"CD001") && block.first() != Some(&0xff);
+        let is_joliet = |(_, block): &(u64, &[u8])| {
+            block.starts_with(&[2]) && matches!(slice(block, 88, 3), Some(b"%/@" | b"%/C" | b"%/E"))
+        };
+        let (at, descriptor) = descriptors.take_while(is_descriptor).find(is_joliet)?;
+        Some(Volume { bytes: self.bytes, descriptor, at, is_joliet: true })
+    }
+
+    /// Holds what it is by Joliet's names, if it has them, to its files by the others.
+    pub(crate) fn hold_joliet(&self, files: &[Found], most: usize, checks: &mut Checks) {
+        let Some(joliet) = self.joliet() else { return };
+        let (found, _) = joliet.walk(most, checks);
+        let known: BTreeSet<(u64, u64)> = files.iter().map(place_of).collect();
+        let mut wrong = Broken::default();
+        for file in &found {
+            let is_known = known.contains(&place_of(file));
+            wrong.add_all((!is_known).then(|| (joliet.at, format!("{}, which is no file by the others", file.path))));
+        }
+        wrong.check(&JOLIET, "files that are there by the others, too", checks);
     }
 
     /// Bytes of it.
     pub(crate) fn len(&self) -> u64 {
-        both(self.primary, 80).map_or(0, |(blocks, _)| blocks.saturating_mul(BLOCK))
+        both(self.descriptor, 80).map_or(0, |(blocks, _)| blocks.saturating_mul(BLOCK))
     }
 
     /// The files, up to `most`, and whether those are all.
@@ -117,12 +153,11 @@ impl<'a> Volume<'a> {
         const LARGEST: u64 = 16 << 20;
         let mut read = 0_u64;
         let have = len64(self.bytes);
-        checks.expect(&SIZE, PRIMARY * BLOCK + 80, have >= self.len(), format!("{have} bytes"), self.len());
+        checks.expect(&SIZE, self.at + 80, have >= self.len(), format!("{have} bytes"), self.len());
         let (mut found, mut wrong, mut orders) = (Vec::<Found>::new(), Broken::default(), Broken::default());
-        let descriptor = PRIMARY * BLOCK;
-        let sizes = both(self.primary, 80).is_some_and(|(_, agrees)| agrees);
-        orders.add_all((!sizes).then(|| (descriptor + 80, "two sizes of the CD".to_owned())));
-        let root = super::rest(self.primary, 156).and_then(Record::read);
+        let sizes = both(self.descriptor, 80).is_some_and(|(_, agrees)| agrees);
+        orders.add_all((!sizes).then(|| (self.at + 80, "two sizes of the CD".to_owned())));
+        let root = super::rest(self.descriptor, 156).and_then(Record::read);
         let mut folders: Vec<(String, Range<u64>, usize)> =
             root.map(|root| (String::new(), root.at, 0)).into_iter().collect();
         let (mut seen, mut skip, mut are_all) = (BTreeSet::new(), None, true);
@@ -144,7 +179,7 @@ impl<'a> Volume<'a> {
                 };
                 if let [0 | 1] = record.name {
                     // The root says whether SUSP is in use, and how many bytes of others stand in front of it.
-                    if skip.is_none() {
+                    if skip.is_none() && !self.is_joliet {
                         skip = Some(match record.area {
                             [b'S', b'P', 7, 1, 0xbe, 0xef, skip, ..] => Some(*skip),
                             _ => None,
@@ -153,11 +188,8 @@ impl<'a> Volume<'a> {
                     continue;
                 }
                 let ridge = skip.flatten().map(|skip| self.rock_ridge(record.area, skip)).unwrap_or_default();
-                let plain = record.name.split(|byte| *byte == b';').next().unwrap_or_default();
-                let plain = plain.strip_suffix(b".").unwrap_or(plain);
-                let name = if ridge.name.is_empty() { plain } else { &ridge.name };
-                let name = String::from_utf8_lossy(name);
-                let path = if path.is_empty() { name.into_owned() } else { format!("{path}/{name}") };
+                let name = self.name(record.name, &ridge);
+                let path = if path.is_empty() { name } else { format!("{path}/{name}") };
                 if path.len() > LONGEST_PATH || folders.len() > MOST_FOLDERS {
                     are_all = false;
                     continue;
@@ -196,6 +228,19 @@ impl<'a> Volume<'a> {
         wrong.check(&RECORD, "one of bytes on the CD", checks);
         orders.check(&ORDERS, "the same twice", checks);
         (found, are_all)
+    }
+
+    fn name(&self, own: &[u8], ridge: &RockRidge) -> String {
+        let text = if self.is_joliet {
+            let units = own.chunks_exact(2).map(|unit| unit.iter().fold(0, |all, byte| all << 8 | u16::from(*byte)));
+            String::from_utf16_lossy(&units.collect::<Vec<_>>())
+        } else if ridge.name.is_empty() {
+            String::from_utf8_lossy(own).into_owned()
+        } else {
+            return String::from_utf8_lossy(&ridge.name).into_owned();
+        };
+        let plain = text.split(';').next().unwrap_or_default();
+        plain.strip_suffix('.').unwrap_or(plain).to_owned()
     }
 
     fn rock_ridge(&self, area: &'a [u8], skip: u8) -> RockRidge {
@@ -260,6 +305,11 @@ impl<'a> Volume<'a> {
         }
         found
     }
+}
+
+/// Where a file begins, and its size; of an empty one the place says nothing.
+fn place_of(file: &Found) -> (u64, u64) {
+    (file.pieces.first().map_or(0, |piece| piece.start), file.size)
 }
 
 /// The records of a folder, with where they stand: none goes across the end of a block.

@@ -16,7 +16,7 @@ use miette::Diagnostic;
 use std::borrow::Cow;
 use std::ops::Range;
 
-/// Bytes of a sector, in which all of a disk but a CD's own structures is counted.
+/// Bytes of a sector, in which all of a disk but a CD's own structures is counted; some disks have larger ones.
 pub(crate) const SECTOR: u64 = 512;
 /// Bytes of a CD's sector.
 pub(crate) const BLOCK: u64 = 2048;
@@ -50,6 +50,13 @@ pub enum Error {
         need: u64,
         /// Bytes that it is to have.
         have: u64,
+    },
+    /// No disk of this kind has such sectors.
+    #[error("sectors of {size} bytes: kimage makes no such disk")]
+    #[diagnostic(help("`request.sector_size` is 512, or 4096 of a GUID partition table or an EFI system partition"))]
+    SectorSize {
+        /// Bytes of one.
+        size: u32,
     },
     /// A file that the file system cannot have.
     #[error("{path}: {why}")]
@@ -107,10 +114,10 @@ pub enum Error {
 }
 
 impl Error {
-    /// The same of a disk of `have` bytes that has so many sectors around its file system.
-    pub(crate) fn around(self, sectors: u64, have: u64) -> Error {
+    /// The same of a disk of `have` bytes that has so many more around its file system.
+    pub(crate) fn around(self, more: u64, have: u64) -> Error {
         match self {
-            Error::Small { need, .. } => Error::Small { need: need.saturating_add(sectors * SECTOR), have },
+            Error::Small { need, .. } => Error::Small { need: need.saturating_add(more), have },
             other => other,
         }
     }

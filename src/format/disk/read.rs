@@ -134,6 +134,9 @@ impl<'a> Disk<'a> {
         let mut count = 0;
         if let Some(cd) = &cd {
             let (files, are_all) = cd.walk(MOST, &mut disk.checks);
+            if are_all && files.iter().all(|file| file.is_whole) {
+                cd.hold_joliet(&files, MOST, &mut disk.checks);
+            }
             disk.add(files, are_all, &mut count);
         }
         for volume in &volumes {

@@ -212,6 +212,16 @@ fn partition_table() {
     let parameters = find(bytes, b"KIMGDISK") + 8;
     whole.gives(&[(parameters, &[bytes[parameters] ^ 1])], "disk.bios_loader");
     whole.gives(&[(parameters + 4, &[bytes[parameters + 4] ^ 1])], "disk.bios_loader");
+    // Sectors of 4 KiB: the same claims, elsewhere.
+    let large = Whole::of(made(DiskKind::Gpt, |request| request.sector_size = 4096));
+    assert_eq!(large.found, Rules::new());
+    let (bytes, last) = (&large.bytes, large.bytes.len() - 4096);
+    large.gives(&[(450, &[0x0c])], "gpt.protective_mbr");
+    large.gives(&[(4096 + 56, &[bytes[4096 + 56] ^ 1])], "gpt.header_crc32");
+    large.gives(&[(8192 + 16, &[bytes[8192 + 16] ^ 1])], "gpt.entries_crc32");
+    large.gives(&[(last + 56, &[bytes[last + 56] ^ 1])], "gpt.backup");
+    breaks("gpt.alternate_lba", bytes, &bytes[..last]);
+    let bytes = &whole.bytes;
     // The table at the end alone is one, too; and no file system is none that firmware starts from.
     let mut second = bytes.clone();
     second[512..1024].fill(0);
@@ -223,13 +233,18 @@ fn partition_table() {
 fn cd() {
     let whole = Whole::of(made(DiskKind::Iso, |_| {}));
     let bytes = &whole.bytes;
-    let blocks = word(bytes, 0x8050, 4) as u32 + 1;
-    let both = [blocks.to_le_bytes(), blocks.to_be_bytes()].concat();
-    whole.gives(&[(0x8050, &both)], "iso.volume_space_size");
+    let both = |value: u32| [value.to_le_bytes(), value.to_be_bytes()].concat();
+    whole.gives(&[(0x8050, &both(word(bytes, 0x8050, 4) as u32 + 1))], "iso.volume_space_size");
     let record = find(bytes, b"BOOTX64.EFI;1") - 33;
     whole.gives(&[(record + 2, &[0xff, 0xff, 0xff, 0, 0, 0xff, 0xff, 0xff])], "iso.record");
     whole.gives(&[(record + 9, &[bytes[record + 9] ^ 1])], "iso.byte_orders");
-    let catalog = 19 * 2048;
+    let name: Vec<u8> = "BOOTX64.EFI;1".encode_utf16().flat_map(u16::to_be_bytes).collect();
+    let joliet = find(bytes, &name) - 33;
+    let [block, size] = [2, 10].map(|at| word(bytes, joliet + at, 4) as u32);
+    whole.gives(&[(joliet + 2, &both(block - 1))], "iso.joliet");
+    whole.gives(&[(joliet + 10, &both(size - 1))], "iso.joliet");
+    whole.gives(&[(joliet + 9, &[bytes[joliet + 9] ^ 1])], "iso.byte_orders");
+    let catalog = 20 * 2048;
     whole.gives(&[(catalog + 4, b"X")], "iso.boot_catalog");
     whole.gives(&[(catalog + 96 + 8, &[0xff, 0xff, 0xff, 0])], "iso.boot_image");
 }

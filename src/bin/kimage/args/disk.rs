@@ -25,6 +25,7 @@ Examples:
   kimage disk vmlinux --initrd initrd.cpio --cmdline 'console=ttyS0' --kind hybrid -o boot.iso
   kimage disk bzImage --initrd rootfs.cpio.xz --kind floppy144 -o floppy.img
   kimage disk Image --loader /usr/lib/systemd/boot/efi/systemd-bootaa64.efi --initrd initrd --cmdline quiet --kind esp -o esp.img
+  kimage disk bzImage --kind gpt --sector-size 4096 -o nvme.img
   kimage disk bzImage Image --kind esp --size 64M --add README.TXT=notes.txt -o both.img
   qemu-system-x86_64 -drive format=raw,file=disk.img       (by SeaBIOS; with -bios OVMF.fd by UEFI)")]
 pub(crate) struct Disk {
@@ -52,11 +53,18 @@ pub(crate) struct Disk {
     /// Size of the disk (K, M and G count in 1024s) [default: as large as needed]
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub(crate) size: Option<u64>,
+    /// Bytes of a sector of the disk that it is written to: 512, or 4096 as some SSDs and UFS have it, from which UEFI alone starts
+    #[arg(long, value_name = "BYTES", default_value = "512", value_parser = sector_size)]
+    pub(crate) sector_size: u32,
     /// Time of the files in seconds since 1970 [default: SOURCE_DATE_EPOCH, else 0; a FAT has none before 1980]
     #[arg(long, value_name = "SECONDS")]
     pub(crate) time: Option<u32>,
     #[command(flatten)]
     pub(crate) building: Building,
+}
+
+fn sector_size(text: &str) -> Result<u32, String> {
+    text.parse().ok().filter(|size| matches!(size, 512 | 4096)).ok_or_else(|| "wanted 512 or 4096".to_owned())
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -21,6 +21,12 @@ pub(crate) fn disk(args: &Disk) -> Result<()> {
             "--size is for --kind esp and gpt: the others have the size of what is in them",
         );
     }
+    if args.sector_size != 512 && !matches!(args.kind, DiskSort::Esp | DiskSort::Gpt) {
+        message::usage(
+            ErrorKind::ArgumentConflict,
+            "--sector-size is for --kind esp and gpt: a CD and a floppy have one size",
+        );
+    }
     let (images, initrd, loaders) = (open_all(&args.images)?, open_all(&args.initrd)?, open_all(&args.loader)?);
     let inputs = added.iter().map(|(_, path)| Input::open(path)).collect::<Result<Vec<_>>>()?;
     let add = added.iter().zip(&inputs).map(|((name, _), input)| DiskFile { name: name.clone(), data: input });
@@ -32,6 +38,7 @@ pub(crate) fn disk(args: &Disk) -> Result<()> {
         loader: loaders.iter().map(|loader| &**loader).collect(),
         add: add.collect(),
         size: args.size,
+        sector_size: args.sector_size,
         time: args.time.map_or_else(source_date_epoch, Ok)?,
         ..DiskRequest::from(assemble::DiskKind::from(args.kind))
     };
