@@ -78,6 +78,27 @@ fn the_tiny_kernel() {
     });
 }
 
+/// Disks with sectors of 4 KiB, as UEFI firmware sees them.
+#[test]
+fn large_sectors() {
+    let (Some(_), Some(firmware)) = (pc(256), firmware()) else { return };
+    let dir = tempdir();
+    let large = ["--sector-size", "4096", "--cmdline", "kimage=1 word"];
+    let jobs = [
+        ("gpt", "nvme,serial=1,drive=d,logical_block_size=4096,physical_block_size=4096"),
+        ("gpt", "virtio-blk-pci,drive=d,logical_block_size=4096,physical_block_size=4096"),
+        ("esp", "virtio-blk-pci,drive=d,logical_block_size=4096,physical_block_size=4096"),
+    ];
+    each(&jobs, |(kind, device)| {
+        let disk = disk(dir.path(), &format!("{kind}.{}", &device[..4]), &[&["--kind", kind], &large[..]].concat());
+        let mut command = pc(256).unwrap();
+        command.args(["-bios", firmware, "-drive", &format!("file={},format=raw,if=none,id=d", disk.display())]);
+        command.args(["-device", device]);
+        let console = Machine::start(device, &mut command).finish();
+        console.says(&["tiny: command line: kimage=1 word\n", "TINY-BOOT-OK\n"]);
+    });
+}
+
 /// Too little memory, a kernel that is no longer where it was, a disk that ends too early: each has its words.
 #[test]
 fn what_cannot_be_started_says_so() {

@@ -378,6 +378,7 @@ fn every_way_to_user_space() {
         let console = Machine::start(&what, &mut command).finish();
         console.says(&[&format!("Linux version {} ", kernel.release), USER_OK]).never_says("Kernel panic");
         console.says(way.says);
+        println!("{what}");
     });
 }
 
@@ -390,22 +391,50 @@ fn elf_files_that_cannot_be_started_say_why() {
     let ramdisk = put(dir.path(), "cpio", &initrd(kernel.cpu));
     let job = Job { kernel: &kernel, codec: "lz4", dir: dir.path(), ramdisk: &ramdisk };
     let image = kimage("elf", &job, &[]);
-    let direct = |cpu: &str, megabytes: usize| {
+    const SHORT: &str = "kimage: not enough RAM";
+    const OLD: &str = "kimage: this kernel needs a 64-bit (x86-64) CPU";
+    let direct = |image: &Path, cpu: &str, megabytes: usize| {
         let mut command = machine::pc(&qemu, "pc", cpu, 1, megabytes);
-        command.arg("-kernel").arg(&image).args(["-append", ARGS]);
-        command
+        command.arg("-kernel").arg(image).args(["-append", ARGS]);
+        Some(command)
     };
-    let short = direct("Nehalem-v1", 20);
-    let old = direct("pentium3", 128);
-    let nothing = rom::machine(dir.path(), Protocol::Nothing, &image, &ramdisk, "");
-    for (command, says) in [
-        (Some(short), "kimage: not enough RAM for this kernel"),
-        (Some(old), "kimage: this kernel needs a 64-bit (x86-64) CPU"),
-        (nothing, "kimage: the loader left no memory map: neither PVH's, Multiboot's nor Linux' (EAX "),
-    ] {
+    let by_pvh = without_multiboot(&put(dir.path(), "pvh", &read(&image)));
+    // Another file of the flash chip for each.
+    let by_rom = |name: &str, protocol, megabytes, cpu: &str| {
+        let dir = dir.path().join(name);
+        fs::create_dir(&dir).unwrap();
+        let mut command = rom::machine_told(&dir, protocol, megabytes, &image, &ramdisk, ARGS)?;
+        command.args(["-cpu", cpu]);
+        Some(command)
+    };
+    let with_modules = |modules: &[&Path]| {
+        let mut command = direct(&image, "Nehalem-v1", 64)?;
+        let paths: Vec<&str> = modules.iter().map(|module| module.to_str().unwrap()).collect();
+        command.args(["-initrd", &paths.join(",")]);
+        Some(command)
+    };
+    let large = put(dir.path(), "large", &vec![0x55; 12 << 20]);
+    let small = put(dir.path(), "small", b"one");
+    let jobs = [
+        ("Multiboot", direct(&image, "Nehalem-v1", 20), SHORT),
+        ("Multiboot", direct(&image, "pentium3", 128), OLD),
+        ("PVH", direct(&by_pvh, "Nehalem-v1", 20), SHORT),
+        ("PVH", direct(&by_pvh, "pentium3", 128), OLD),
+        ("coreboot", by_rom("coreboot", Protocol::Coreboot, 20, "Nehalem-v1"), SHORT),
+        ("coreboot", by_rom("coreboot.old", Protocol::Coreboot, 256, "pentium3"), OLD),
+        ("Linux, 32 bits", by_rom("linux.old", Protocol::Linux32, 256, "pentium3"), OLD),
+        (
+            "no loader",
+            by_rom("nothing", Protocol::Nothing, 256, "Nehalem-v1"),
+            "kimage: the loader left no memory map: neither PVH's, Multiboot's nor Linux' (EAX ",
+        ),
+        ("modules", with_modules(&[&*large; 3]), "kimage: no room to put the RAM disks together: 0x2400000 bytes"),
+        ("modules", with_modules(&[&*small; 65]), "kimage: the loader passes too many modules"),
+    ];
+    for (what, command, says) in jobs {
         // no gap: who made the machine says so
         let Some(mut command) = command else { continue };
-        Machine::start(says, &mut command).wait_for(says);
+        Machine::start(&format!("{what}: {says}"), &mut command).wait_for(says);
     }
 }
 

@@ -34,10 +34,22 @@ const RAMDISK: u64 = 0xf00_0000;
 
 /// A PC of 256 MiB with this chip, the ELF file, and a RAM disk for Linux' protocols.
 pub(crate) fn machine(dir: &Path, protocol: Protocol, elf: &Path, ramdisk: &Path, cmdline: &str) -> Option<Command> {
+    machine_told(dir, protocol, MEMORY >> 20, elf, ramdisk, cmdline)
+}
+
+/// The same, whose memory map has so many MiB.
+pub(crate) fn machine_told(
+    dir: &Path,
+    protocol: Protocol,
+    megabytes: u64,
+    elf: &Path,
+    ramdisk: &Path,
+    cmdline: &str,
+) -> Option<Command> {
     let qemu = tool("qemu-system-x86_64", "qemu-system-x86")?;
     let entry = stdout(&run_ok(kimage().args(["info", "--field", "entry"]).arg(elf)));
     let entry = u32::from_str_radix(entry.trim().trim_start_matches("0x"), 16).unwrap();
-    let chip = put(dir, "chip", &chip(protocol, entry, read(ramdisk).len(), cmdline));
+    let chip = put(dir, "chip", &chip(protocol, megabytes << 20, entry, read(ramdisk).len(), cmdline));
     let mut command = machine::pc(&qemu, "pc", "Nehalem-v1", 1, (MEMORY >> 20) as usize);
     command.arg("-bios").arg(chip).arg("-device").arg(format!("loader,file={}", elf.display()));
     if matches!(protocol, Protocol::Linux32 | Protocol::Linux64) {
@@ -50,14 +62,14 @@ fn put_at(bytes: &mut [u8], at: usize, value: &[u8]) {
     bytes[at..at + value.len()].copy_from_slice(value);
 }
 
-fn chip(protocol: Protocol, entry: u32, ramdisk: usize, cmdline: &str) -> Vec<u8> {
+fn chip(protocol: Protocol, memory: u64, entry: u32, ramdisk: usize, cmdline: &str) -> Vec<u8> {
     let mut chip = vec![0; LEN];
-    put_at(&mut chip, 0, &parameters(ramdisk));
+    put_at(&mut chip, 0, &parameters(memory, ramdisk));
     put_at(&mut chip, (CMDLINE - PARAMETERS) as usize, cmdline.as_bytes());
     put_at(&mut chip, (TABLES - PARAMETERS) as usize, &page_tables());
     if matches!(protocol, Protocol::Coreboot | Protocol::CorebootScreen) {
         // At 0xf0000; the one at 0x500 only leads there.
-        put_at(&mut chip, 0x1_0000, &table(&coreboot_records(protocol)));
+        put_at(&mut chip, 0x1_0000, &table(&coreboot_records(protocol, memory)));
         let forward = table(&[0x11_u32, 16, 0xf_0000, 0].map(u32::to_le_bytes).concat());
         put_at(&mut chip, 0x1_ff88, &forward);
     }
@@ -115,7 +127,7 @@ fn chip(protocol: Protocol, entry: u32, ramdisk: usize, cmdline: &str) -> Vec<u8
 }
 
 /// Boot parameters as a VMM fills them in: three ranges of memory, command line, RAM disk.
-fn parameters(ramdisk: usize) -> Vec<u8> {
+fn parameters(memory: u64, ramdisk: usize) -> Vec<u8> {
     let mut page = vec![0; 4096];
     put_at(&mut page, 0x1fe, &0xaa55_u16.to_le_bytes());
     put_at(&mut page, 0x202, b"HdrS\x0c\x02");
@@ -124,7 +136,7 @@ fn parameters(ramdisk: usize) -> Vec<u8> {
         put_at(&mut page, at, &value.to_le_bytes());
     }
     put_at(&mut page, 0x230, &0x100_0000_u32.to_le_bytes());
-    let map = memory_map();
+    let map = memory_map(memory);
     page[0x1e8] = map.len() as u8;
     for (index, (start, len, kind)) in map.iter().enumerate() {
         put_at(&mut page, 0x2d0 + index * 20, &entry(*start, *len, *kind));
@@ -132,8 +144,8 @@ fn parameters(ramdisk: usize) -> Vec<u8> {
     page
 }
 
-fn memory_map() -> [(u64, u64, u32); 3] {
-    [(0, 0xa_0000, 1), (0xf_0000, 0x1_0000, 2), (1 << 20, MEMORY - (1 << 20), 1)]
+fn memory_map(memory: u64) -> [(u64, u64, u32); 3] {
+    [(0, 0xa_0000, 1), (0xf_0000, 0x1_0000, 2), (1 << 20, memory - (1 << 20), 1)]
 }
 
 fn entry(start: u64, len: u64, kind: u32) -> Vec<u8> {
@@ -174,8 +186,8 @@ fn table(records: &[u8]) -> Vec<u8> {
 }
 
 /// The memory map; coreboot's own tables have a type of their own.
-fn coreboot_records(protocol: Protocol) -> Vec<u8> {
-    let map = [(0, 0x1000, 16), (0x1000, 0x9_f000, 1), (0xf_0000, 0x1_0000, 2), (1 << 20, MEMORY - (1 << 20), 1)];
+fn coreboot_records(protocol: Protocol, memory: u64) -> Vec<u8> {
+    let map = [(0, 0x1000, 16), (0x1000, 0x9_f000, 1), (0xf_0000, 0x1_0000, 2), (1 << 20, memory - (1 << 20), 1)];
     let entries: Vec<u8> = map.iter().flat_map(|(start, len, kind)| entry(*start, *len, *kind)).collect();
     let record =
         |tag: u32, data: &[u8]| [&tag.to_le_bytes()[..], &(8 + data.len() as u32).to_le_bytes(), data].concat();

@@ -63,6 +63,26 @@ fn by_u_boot() {
     }
 }
 
+/// A kernel of Thumb-2 code, whose branches xz converts as they are (CONFIG_THUMB2_KERNEL): smaller than without, or by the
+/// converter for ARM code, and back to the kernel that it was.
+#[test]
+fn a_thumb_2_kernel_with_its_converter() {
+    let Some(program) = tool("qemu-system-arm", "qemu-system-arm") else { return };
+    let Some(tree) = crate::support::tree("arm-gzip") else { return };
+    let (kernel, banner, cpu) = vmlinux(tree);
+    assert!(String::from_utf8(tree.read(".config")).unwrap().contains("CONFIG_THUMB2_KERNEL=y\n"), "{}", tree.name);
+    let dir = tempdir();
+    let packed = |bcj: &str| make(dir.path(), bcj, "zimage", &[&kernel], &["--compress", "xz", "--bcj", bcj]);
+    let image = packed("armthumb");
+    for other in ["none", "arm"] {
+        assert!(read(&image).len() < read(&packed(other)).len(), "{other}");
+    }
+    let ramdisk = put(dir.path(), "cpio", &initrd(cpu));
+    let mut command = qemu(&program, "virt");
+    command.args(["-m", "128", "-append", ARGS]).arg("-kernel").arg(&image).arg("-initrd").arg(&ramdisk);
+    Machine::start("armthumb", &mut command).finish().says(&[&banner, USER_OK]);
+}
+
 /// The board passes tags, as boards without a device tree do; what they say of memory, command line and RAM disk reaches the
 /// kernel by the appended tree.
 #[test]

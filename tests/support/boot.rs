@@ -5,8 +5,10 @@
 use super::support::{Tree, make, missing, read, run_ok, tempdir, tool, tree};
 use kimage::internals::fdt::{Dtb, Flat, Node, Property, Strings};
 use std::io::{Read, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -212,18 +214,27 @@ impl Console {
     }
 }
 
-/// Runs the same for each job, as many at a time as machines may run. All of them run; the first failure is passed on.
+/// Runs the same for each job: as many at a time as machines may run, and as many more that make their files meanwhile. All of
+/// them run; the first failure is passed on.
 pub fn each<T: Sync>(jobs: &[T], run: impl Fn(&T) + Sync) {
+    let (next, failed) = (AtomicUsize::new(0), Mutex::new(None));
     std::thread::scope(|scope| {
         // They bear the test's name, for what they say to be missing.
         let name = std::thread::current().name().unwrap_or("each").to_owned();
-        let named = || std::thread::Builder::new().name(name.clone());
-        let threads: Vec<_> = jobs.iter().map(|job| named().spawn_scoped(scope, || run(job)).unwrap()).collect();
-        let failed = threads.into_iter().filter_map(|thread| thread.join().err()).collect::<Vec<_>>();
-        if let Some(first) = failed.into_iter().next() {
-            std::panic::resume_unwind(first);
+        for _ in 0..jobs.len().min(2 * MACHINES) {
+            let work = || {
+                while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    if let Err(why) = catch_unwind(AssertUnwindSafe(|| run(job))) {
+                        failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(why);
+                    }
+                }
+            };
+            std::thread::Builder::new().name(name.clone()).spawn_scoped(scope, work).unwrap();
         }
     });
+    if let Some(why) = failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        resume_unwind(why);
+    }
 }
 
 /// Debian's U-Boot for a QEMU board, or a loud word and `None`.
