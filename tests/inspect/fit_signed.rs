@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A FIT of kernel, device tree and RAM disk with a signature of its configuration.
-const SOURCE: &str = r#"/dts-v1/; / { description = "t"; #address-cells = <1>; images {
+pub(super) const SOURCE: &str = r#"/dts-v1/; / { description = "t"; #address-cells = <1>; images {
  kernel { description = "k"; data = /incbin/("kernel"); type = "kernel"; arch = "arm"; os = "linux"; compression = "none";
   load = <0x40008000>; entry = <0x40008000>; hash-1 { algo = "sha256"; }; };
  fdt-1 { description = "d"; data = /incbin/("tree"); type = "flat_dt"; arch = "arm"; compression = "none"; hash-1 { algo = "sha256"; }; };
@@ -15,15 +15,15 @@ const SOURCE: &str = r#"/dts-v1/; / { description = "t"; #address-cells = <1>; i
  }; configurations { default = "conf-1"; conf-1 { kernel = "kernel"; fdt = "fdt-1"; ramdisk = "rd";
   signature-1 { algo = "sha256,rsa2048"; key-name-hint = "dev"; sign-images = "kernel", "fdt", "ramdisk"; }; }; }; };"#;
 
-const SIGNATURE: &str = "/configurations/conf-1/signature-1";
+pub(super) const SIGNATURE: &str = "/configurations/conf-1/signature-1";
 
 /// The forger's kernel.
-const EVIL: [u8; 500] = [1; 500];
+pub(super) const EVIL: [u8; 500] = [1; 500];
 
-struct Folder(tempfile::TempDir);
+pub(super) struct Folder(tempfile::TempDir);
 
 impl Folder {
-    fn new() -> Folder {
+    pub(super) fn new() -> Folder {
         let dir = tempdir();
         put(dir.path(), "kernel", &[0; 500]);
         put(dir.path(), "ramdisk", b"ramdisk.");
@@ -36,22 +36,27 @@ impl Folder {
         Folder(dir)
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(super) fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 
     /// Signs a source, and gives the FIT; the key is in `ctl.dtb`, required as it is said.
-    fn signed(&self, source: &str, options: &[&str]) -> Vec<u8> {
+    pub(super) fn signed(&self, source: &str, options: &[&str]) -> Vec<u8> {
+        self.signed_with(source, &[&["--key", "dev.key"], options].concat())
+    }
+
+    /// The same with the keys that the options name.
+    pub(super) fn signed_with(&self, source: &str, options: &[&str]) -> Vec<u8> {
         fs::write(self.path("x.its"), source).unwrap();
         fs::copy(self.path("tree"), self.path("ctl.dtb")).unwrap();
         let mut command = kimage();
-        command.current_dir(self.0.path()).args(["fit", "x.its", "--quiet", "-o", "x.itb", "--key", "dev.key"]);
+        command.current_dir(self.0.path()).args(["fit", "x.its", "--quiet", "-o", "x.itb"]);
         run_ok(command.args(["--control-dtb", "ctl.dtb"]).args(options));
         read(&self.path("x.itb"))
     }
 
     /// What `verify` says of a FIT with these keys.
-    fn verify(&self, fit: &[u8], keys: &[&str]) -> (bool, String) {
+    pub(super) fn verify(&self, fit: &[u8], keys: &[&str]) -> (bool, String) {
         put(self.0.path(), "a.itb", fit);
         let output = run(kimage().current_dir(self.0.path()).args(["verify", "a.itb"]).args(keys));
         (output.status.success(), stdout(&output))
@@ -71,7 +76,7 @@ impl Folder {
 }
 
 /// The value of a property, by its place in the blob.
-fn value(fit: &[u8], path: &str, name: &str) -> std::ops::Range<usize> {
+pub(super) fn value(fit: &[u8], path: &str, name: &str) -> std::ops::Range<usize> {
     let tree = Dtb::parse_at(fit, 0).unwrap().tree().unwrap();
     let property =
         tree.find(path).unwrap_or_else(|| panic!("{path}")).property(name).unwrap_or_else(|| panic!("{name}"));
@@ -80,19 +85,19 @@ fn value(fit: &[u8], path: &str, name: &str) -> std::ops::Range<usize> {
 }
 
 /// The same with another value of the same length.
-fn with(fit: &[u8], path: &str, name: &str, new: &[u8]) -> Vec<u8> {
+pub(super) fn with(fit: &[u8], path: &str, name: &str, new: &[u8]) -> Vec<u8> {
     let (mut fit, at) = (fit.to_vec(), value(fit, path, name));
     assert_eq!(at.len(), new.len(), "{path} {name}");
     fit[at].copy_from_slice(new);
     fit
 }
 
-fn word(fit: &[u8], at: usize) -> usize {
+pub(super) fn word(fit: &[u8], at: usize) -> usize {
     u32::from_be_bytes(fit[at..at + 4].try_into().unwrap()) as usize
 }
 
 /// The same with these bytes at a place of the structure block; a part of them may be taken out.
-fn spliced(fit: &[u8], at: std::ops::Range<usize>, new: &[u8]) -> Vec<u8> {
+pub(super) fn spliced(fit: &[u8], at: std::ops::Range<usize>, new: &[u8]) -> Vec<u8> {
     let (old_len, mut out) = (at.len(), fit.to_vec());
     out.splice(at, new.iter().copied());
     for field in [4, 12, 36] {
@@ -103,7 +108,7 @@ fn spliced(fit: &[u8], at: std::ops::Range<usize>, new: &[u8]) -> Vec<u8> {
 }
 
 /// The tokens of a node, from its first to behind its last.
-fn span(fit: &[u8], path: &str) -> std::ops::Range<usize> {
+pub(super) fn span(fit: &[u8], path: &str) -> std::ops::Range<usize> {
     let wanted: Vec<&str> = if path == "/" { vec![""] } else { path.split('/').collect() };
     let (mut at, mut here, mut start) = (word(fit, 8), Vec::new(), 0);
     loop {
@@ -130,7 +135,7 @@ fn span(fit: &[u8], path: &str) -> std::ops::Range<usize> {
 }
 
 /// Tokens of a node under another name of the same padded length.
-fn renamed(node: &[u8], old: &str, new: &str) -> Vec<u8> {
+pub(super) fn renamed(node: &[u8], old: &str, new: &str) -> Vec<u8> {
     let padded = |name: &str| {
         let mut bytes = name.as_bytes().to_vec();
         bytes.resize((name.len() + 1).next_multiple_of(4), 0);
@@ -139,7 +144,7 @@ fn renamed(node: &[u8], old: &str, new: &str) -> Vec<u8> {
     [&node[..4], &padded(new), &node[4 + padded(old).len()..]].concat()
 }
 
-fn sha256(data: &[u8]) -> Vec<u8> {
+pub(super) fn sha256(data: &[u8]) -> Vec<u8> {
     let dir = tempdir();
     put(dir.path(), "data", data);
     let text = "/dts-v1/; / { description = \"x\"; images { i { data = /incbin/(\"data\"); hash { algo = \"sha256\"; }; }; }; };";

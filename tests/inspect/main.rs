@@ -5,6 +5,7 @@ mod debian; // Debian's kernels of four releases and six CPUs come apart as the 
 mod diff; // the reason for a difference is found, not only its consequences
 mod doctor; // what a configuration, a target or a log tells `doctor`
 mod examples; // a VMM and a build step, the two users of the library in examples/
+mod fit_attacks; // each known attack on a signed FIT is refused by its name, beside U-Boot's own fit_check_sign
 mod fit_signed; // forged and changed FITs are refused by a control device tree's keys, whole ones are not
 mod golden; // what `info` prints of one small file of each format, word for word
 mod hostile; // damaged files of every format: no panic, bounded memory, nothing outside of the file

@@ -119,6 +119,26 @@ pub fn tree(traits: &str) -> Option<&'static Tree> {
     trees(traits, has_all).first().copied()
 }
 
+/// A tool of U-Boot's that is in no package, with its release (2025, 1): of the two that tests/fetch-uboot-tools.sh built, those that
+/// have it.
+pub fn uboot_tools(tool: &str) -> Vec<(PathBuf, (u32, u32))> {
+    let mut all = Vec::new();
+    for name in ["2023.01", "newest"] {
+        let folder = cache().join("uboot-tools").join(name);
+        let (path, mkimage) = (folder.join(tool), folder.join("mkimage"));
+        // fdt_add_pubkey came with 2023.04.
+        let is_younger = tool == "fdt_add_pubkey" && name == "2023.01" && mkimage.is_file();
+        if path.is_file() && mkimage.is_file() {
+            let said = String::from_utf8(run_ok(Command::new(mkimage).arg("-V")).stdout).unwrap();
+            let mut numbers = said.split(|it: char| !it.is_ascii_digit()).filter_map(|number| number.parse().ok());
+            all.push((path, (numbers.next().unwrap(), numbers.next().unwrap())));
+        } else if !is_younger {
+            missing(&format!("no {}: sh tests/fetch-uboot-tools.sh", path.display()));
+        }
+    }
+    all
+}
+
 /// The cache of Debian's kernels; with KIMAGE_REQUIRE_ALL=1 it is filled first.
 pub fn debian() -> &'static Path {
     static CACHE: OnceLock<PathBuf> = OnceLock::new();
