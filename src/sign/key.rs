@@ -219,6 +219,19 @@ impl PublicKey {
         PublicKey(spki(der).map_err(none)?).checked()
     }
 
+    /// The curves of ECDSA keys, as OpenSSL and control device trees call them.
+    pub(crate) const CURVES: [&str; 2] = [P256, P384];
+
+    /// The size of an RSA key by its modulus, big-endian.
+    pub(crate) fn rsa_bits(modulus: &[u8]) -> usize {
+        BigUint::from_bytes_be(modulus).bits()
+    }
+
+    /// Is that a size of U-Boot's algorithms?
+    pub(crate) fn is_rsa_size(bits: usize) -> bool {
+        CRYPTO.into_iter().any(|(name, len)| name.starts_with("rsa") && len * 8 == bits)
+    }
+
     /// Of the point that a control device tree has.
     pub(crate) fn ecdsa(curve: &str, x: &[u8], y: &[u8]) -> Result<Self, Error> {
         let key = PublicKey::try_from(&*[&[4], x, y].concat())?;

@@ -23,6 +23,7 @@ mod measure; // a TPM's registers are foretold as systemd-measure does it, and a
 mod mkimage; // uImages are mkimage's byte for byte, and mkimage -l reads them
 mod peers; // U-Boot's own tools by their names: the same text, status and files as the real ones
 mod roundtrip; // what a plan promises, a parser finds: random bzImages, zImages and uImages
+mod uboot_tools; // fit_info and fdt_add_pubkey are U-Boot's; keys of ECDSA are mkimage's, and keys that are not known are said to be so
 mod uki; // unified kernel images are ukify's byte for byte, and what a stub would not start is refused or found
 mod vendor; // vendors' containers around kernels, written by each format's description
 mod x86_ages; // x86 images of every age are held to what their own age promises

@@ -95,8 +95,18 @@ rules! {
         "U-Boot demands no signature: it boots what anybody made",
         "put the key in with required = \"conf\" (`request.required` conf)";
     pub(crate) CONTROL_KEY = "fit.control_key", Error, "key in a control device tree",
-        "U-Boot does not use the key, and boots what is not signed with it",
+        "no signature holds with the key: where it is required, U-Boot boots nothing; where it is not, U-Boot boots what is not signed",
         "put the key in again: kimage pubkey";
+    pub(crate) KEY_UNSUPPORTED = "fit.key_unsupported", Error, "key in a control device tree",
+        "nobody looked whether U-Boot with this key takes the FIT: one that does not know the algorithm either takes none, where the key \
+         is required",
+        "give the board a key of rsa2048, rsa3072, rsa4096, ecdsa256 or ecdsa384 (kimage pubkey), or check with U-Boot's fit_check_sign";
+    pub(crate) BOOTS_UNSIGNED = "fit.boots_unsigned", Error, "configuration that boots unsigned",
+        "U-Boot boots it as anybody made or changed it: a signature that it has is not asked for",
+        "put the key in with required = \"conf\" (`request.required` conf)";
+    pub(crate) IMAGE_ALONE = "fit.image_alone", Note, "images that are named by themselves",
+        "who can type or change U-Boot's commands boots an image that nobody signed: bootm ADDRESS:IMAGE checks no configuration",
+        "demand signatures of the images, too (`request.required` conf,image), or boot by a command that nobody can change";
     pub(crate) WEAK_HASH = "fit.weak_hash", Error, "hash of a signed image",
         "the signature stands for the hash alone, and other data of the same hash can be made",
         "add a hash with algo = \"sha256\", and sign again";

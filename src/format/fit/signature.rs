@@ -144,23 +144,64 @@ fn entry(algo: &str, hint: &str, key: &PublicKey, required: Option<&str>) -> Ent
 pub(crate) struct ControlKey<'a> {
     /// The name of its node.
     pub(crate) name: &'a str,
-    pub(crate) key: Result<PublicKey, sign::Error>,
+    pub(crate) key: Result<PublicKey, NoControlKey>,
     pub(crate) algo: Option<&'a str>,
     pub(crate) required: Option<&'a str>,
+}
+
+/// Why a key of a control device tree cannot be used.
+pub(crate) enum NoControlKey {
+    /// It is none, for U-Boot neither.
+    Damaged(String),
+    /// It may be one: kimage does not check signatures with such a key.
+    Unsupported(String),
+}
+
+/// The key in a node: of its own properties, and what `algo` says that it is for.
+fn control_key(node: NodeRef<'_, '_>, algo: Option<&str>) -> Result<PublicKey, NoControlKey> {
+    use NoControlKey::{Damaged, Unsupported};
+    let bytes = |name: &str| node.property(name).map(|it| it.value).unwrap_or_default();
+    let damaged = |error: sign::Error| Damaged(error.to_string());
+    let scheme = algo.map(|algo| Scheme::parse(algo, None));
+    if let Some(Err(_)) = scheme {
+        return Err(Unsupported(format!("its algo is {:?}, which kimage does not know", algo.unwrap_or_default())));
+    }
+    let key = match node.property("ecdsa,curve") {
+        Some(curve) => {
+            let curve = curve.string().unwrap_or_default();
+            if !PublicKey::CURVES.contains(&curve) {
+                let known = PublicKey::CURVES.join(" and ");
+                return Err(Unsupported(format!("its curve is {curve:?}; kimage checks {known}")));
+            }
+            PublicKey::ecdsa(curve, bytes("ecdsa,x-point"), bytes("ecdsa,y-point")).map_err(damaged)?
+        }
+        None if bytes("rsa,modulus").is_empty() => {
+            return Err(Unsupported("it has neither rsa,modulus nor ecdsa,curve".to_owned()));
+        }
+        None => {
+            let (modulus, exponent) = (bytes("rsa,modulus"), node.property("rsa,exponent"));
+            let bits = PublicKey::rsa_bits(modulus);
+            if !PublicKey::is_rsa_size(bits) {
+                let why = format!("it is an RSA key of {bits} bits; kimage checks those of 2048, 3072 and 4096");
+                return Err(Unsupported(why));
+            }
+            PublicKey::try_from((modulus, exponent.map_or(&[1, 0, 1][..], |it| it.value))).map_err(damaged)?
+        }
+    };
+    if let Some(Ok(scheme)) = scheme {
+        let other = |_| Damaged(format!("its algo is {scheme}, but it is a key of {}", key.name()));
+        scheme.check(key.name()).map_err(other)?;
+    }
+    Ok(key)
 }
 
 /// The keys of a control device tree, and its `required-mode`.
 pub(crate) fn control_keys<'a>(tree: &Tree<'a>) -> Result<(Vec<ControlKey<'a>>, Option<&'a str>), FieldError> {
     let Some(all) = root_of(tree)?.child(SIGNATURE) else { return Ok((Vec::new(), None)) };
     let key = |node: NodeRef<'_, 'a>| {
-        let bytes = |name: &str| node.property(name).map(|it| it.value).unwrap_or_default();
         let text = |name: &str| node.property(name).and_then(|it| it.string());
-        let exponent = node.property("rsa,exponent").map_or(&[1, 0, 1][..], |it| it.value);
-        let key = match text("ecdsa,curve") {
-            Some(curve) => PublicKey::ecdsa(curve, bytes("ecdsa,x-point"), bytes("ecdsa,y-point")),
-            None => PublicKey::try_from((bytes("rsa,modulus"), exponent)),
-        };
-        ControlKey { name: node.name(), key, algo: text("algo"), required: text("required") }
+        let algo = text("algo");
+        ControlKey { name: node.name(), key: control_key(node, algo), algo, required: text("required") }
     };
     let mode = all.property("required-mode").and_then(|it| it.string());
     Ok((all.children().map(key).collect(), mode))

@@ -14,7 +14,7 @@ use crate::format::Format;
 use crate::format::fdt::NodeRef;
 use crate::format::fit::cipher::CIPHER;
 use crate::format::fit::control;
-use crate::format::fit::signature::{self, ControlKey, SIGNATURE};
+use crate::format::fit::signature::{self, ControlKey, NoControlKey, SIGNATURE};
 use crate::format::fit::{Configuration, Fit, compression_fits, rules};
 use crate::inspect::{Kind, LayerId, Limits, Opened, open};
 use crate::sign::{Algorithm, PublicKey, Scheme, Secrets};
@@ -27,6 +27,10 @@ pub struct Trust {
     /// One good signature of those that are demanded is enough (`required-mode`).
     any: bool,
     findings: Vec<Finding>,
+    /// The keys are those of a control device tree, which may leave things unsigned.
+    is_control: bool,
+    /// A key that cannot be used here demands signatures of configurations.
+    has_other: bool,
     /// Whom UEFI firmware trusts, in place of U-Boot.
     firmware: Option<Firmware>,
 }
@@ -50,10 +54,21 @@ enum Demand {
 }
 
 impl Trust {
+    fn empty() -> Trust {
+        Trust {
+            keys: Vec::new(),
+            any: false,
+            findings: Vec::new(),
+            is_control: false,
+            has_other: false,
+            firmware: None,
+        }
+    }
+
     /// Every configuration is to be signed with this key.
     pub fn of_key(name: &str, key: PublicKey) -> Trust {
         let key = Trusted { name: name.to_owned(), key, algo: None, demand: Demand::Either };
-        Trust { keys: vec![key], any: false, findings: Vec::new(), firmware: None }
+        Trust { keys: vec![key], ..Trust::empty() }
     }
 
     /// What a U-Boot with this control device tree demands.
@@ -62,9 +77,10 @@ impl Trust {
     /// A [`FieldError`] when it is no device tree, nor U-Boot with one at its end.
     pub fn of_control(dtb: &[u8]) -> Result<Trust, FieldError> {
         let tree = control::tree_in(dtb)?;
-        let mut trust = Trust { keys: Vec::new(), any: false, findings: Vec::new(), firmware: None };
+        let mut trust = Trust { is_control: true, ..Trust::empty() };
         let (found, mode) = signature::control_keys(&tree)?;
         trust.any = mode == Some("any");
+        let (mut demanded, mut unsupported) = (false, Vec::new());
         for ControlKey { name, key, algo, required } in found {
             let mut useless = |why: String| {
                 trust
@@ -82,15 +98,40 @@ impl Trust {
             if algo.is_none() {
                 useless("it has no algo".to_owned());
             }
+            demanded |= demand != Demand::Nothing;
             match key {
                 Ok(key) => {
                     let algo = algo.map(str::to_owned);
                     trust.keys.push(Trusted { name: name.to_owned(), key, algo, demand });
                 }
-                Err(error) => useless(error.to_string()),
+                Err(NoControlKey::Damaged(why)) => {
+                    useless(why);
+                    trust.has_other |= demand == Demand::Configurations;
+                }
+                Err(NoControlKey::Unsupported(why)) => {
+                    trust.has_other |= demand == Demand::Configurations;
+                    let demands = match demand {
+                        Demand::Configurations => "it demands a signature of each configuration, which was not checked",
+                        Demand::Images => "it demands a signature of each image, which was not checked",
+                        _ => "it demands nothing",
+                    };
+                    unsupported.push((demand, format!("key {name} of the control device tree: {why}; {demands}")));
+                }
             }
         }
-        if trust.keys.iter().all(|key| key.demand == Demand::Nothing) {
+        let has_one = trust.keys.iter().any(|key| key.demand == Demand::Configurations);
+        for (demand, message) in unsupported {
+            let finding = rules::KEY_UNSUPPORTED.finding(message);
+            trust.findings.push(match demand {
+                // What demands nothing refuses nothing.
+                Demand::Nothing => finding.with_severity(Severity::Note),
+                Demand::Configurations if trust.any && has_one => finding
+                    .with_severity(Severity::Warning)
+                    .not_checked("signatures with keys that kimage does not know"),
+                _ => finding.not_checked("signatures with keys that kimage does not know"),
+            });
+        }
+        if !demanded {
             let message = "no key of the control device tree is required";
             trust.findings.push(rules::NOT_REQUIRED.finding(message));
         }
@@ -102,7 +143,7 @@ impl Trust {
     /// # Errors
     /// An [`Error::Part`] for a file that is none of those it may be: `VARS`, `CERT` or `DBX`.
     pub fn of_firmware(request: &FirmwareRequest<'_>) -> Result<Trust, Error> {
-        Ok(Trust { keys: Vec::new(), any: false, findings: Vec::new(), firmware: Some(Firmware::new(request)?) })
+        Ok(Trust { firmware: Some(Firmware::new(request)?), ..Trust::empty() })
     }
 }
 
@@ -202,6 +243,15 @@ impl Check<'_> {
         for configuration in fit.configurations() {
             self.configuration(fit, configuration);
         }
+        let demands_images = self.trust.keys.iter().any(|key| key.demand == Demand::Images);
+        let images: Vec<&str> = fit.images().map(|image| image.name()).collect();
+        if self.trust.is_control && !demands_images && !images.is_empty() {
+            let message = format!(
+                "by themselves (bootm ADDRESS:IMAGE) boot unsigned, as no key is required for images: {}",
+                images.join(", ")
+            );
+            self.findings.push(rules::IMAGE_ALONE.finding(message));
+        }
         if fit.configurations().next().is_none() {
             self.findings.push(rules::UNSIGNED.finding("there is no configuration that could be signed"));
         }
@@ -242,6 +292,16 @@ impl Check<'_> {
                     found.push(rule.finding(message).with_severity(severity).at(at));
                 }
             }
+        }
+        if wanted == 0 && trust.is_control && !trust.has_other {
+            let held = |key: &&Trusted| held(fit, configuration.node(), key, Some(configuration.node())).is_ok();
+            let signed: Vec<&str> = trust.keys.iter().filter(held).map(|key| &*key.name).collect();
+            let signed = match &*signed {
+                [] => String::new(),
+                keys => format!("; its signature with {} holds, but is not asked for", keys.join(", ")),
+            };
+            let message = format!("configuration {name} boots unsigned: no key is required for it{signed}");
+            found.push(rules::BOOTS_UNSIGNED.finding(message).at(at));
         }
         if trust.any && good == 0 && wanted > 0 {
             found.iter_mut().for_each(|finding| finding.severity = Severity::Error);

@@ -108,10 +108,18 @@ pub(super) fn fit_info(called: &Called<'_>, arguments: Vec<OsString>) -> Result<
     let (Some(file), Some(node), Some(property)) = (value('f'), value('n'), value('p')) else {
         return Ok(called.usage("give the file, the node and the property", INFO_USAGE));
     };
-    let input = open(file)?;
     let (node_text, property_text) = (node.to_string_lossy(), property.to_string_lossy());
-    let found = property_at(&input, &node_text, &property_text)
-        .map_err(|error| anyhow::Error::new(error).context(input.name()))?;
+    let found = open(file).and_then(|input| {
+        property_at(&input, &node_text, &property_text).map_err(|error| anyhow::Error::new(error).context(input.name()))
+    });
+    let found = match found {
+        Ok(found) => found,
+        Err(error) => {
+            print(format!("Could not open {}\n", file.to_string_lossy()).as_bytes())?;
+            message::error(&error);
+            return Ok(1);
+        }
+    };
     match found {
         None => {
             print(format!("{node_text} not found.").as_bytes())?;
