@@ -47,11 +47,15 @@ for generation in 5 6 7; do
 	objcopy -O binary "$tmp/setup-$generation.elf" "$tmp/setup-$generation.bin"
 done
 
-# --- kernel ----------------------------------------------------------------
-preprocess kernel.S
-(cd "$tmp" && as --64 -o kernel.o in.s)
-ld -m elf_x86_64 -static --build-id=none -z noexecstack -z max-page-size=4096 \
-	-T kernel.ld -o "$tmp/kernel" "$tmp/kernel.o"
+# --- kernel, tpm-kernel ----------------------------------------------------
+for name in kernel tpm-kernel; do
+	tpm=
+	[ $name = kernel ] || tpm=-DTPM
+	preprocess kernel.S $tpm
+	(cd "$tmp" && as --64 -o kernel.o in.s)
+	ld -m elf_x86_64 -static --build-id=none -z noexecstack -z max-page-size=4096 \
+		-T kernel.ld -o "$tmp/$name" "$tmp/kernel.o"
+done
 
 # --- arm-vmlinux -----------------------------------------------------------
 if [ -z "${NO_ARM-}" ]; then
@@ -66,6 +70,7 @@ if [ -z "${NO_ARM-}" ]; then
 fi
 
 install -m 644 "$tmp/kernel" kernel
+install -m 644 "$tmp/tpm-kernel" tpm-kernel
 install -m 644 "$tmp/vmlinux" vmlinux
 install -m 644 "$tmp/setup-6.elf" setup.elf
 install -m 644 "$tmp/setup-6.bin" setup.bin

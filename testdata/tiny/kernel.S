@@ -6,8 +6,24 @@
  * and switches the machine off.
  *
  * Linked for physical addresses from 2 MiB on; the virtual ones are higher.
+ *
+ * With -DTPM it also says what a TPM's register 11 holds (SHA-256), as
+ * `kimage measure` writes it. The TPM's interface is that of the TCG PC
+ * Client Platform TPM Profile, 6.5.2: FIFO registers of locality 0.
  */
 #define COM1		0x3f8
+#ifdef TPM
+#define TPM_ACCESS	0xfed40000	/* one byte */
+#define TPM_STS		0xfed40018	/* four */
+#define TPM_FIFO	0xfed40024	/* one at a time */
+#define ACTIVE		0x20		/* of TPM_ACCESS */
+#define REQUEST_USE	0x02
+#define COMMAND_READY	0x40		/* of TPM_STS */
+#define TPM_GO		0x20
+#define DATA_AVAIL	0x10
+/* Header, counter, selection of one bank, count of values, length of the one */
+#define ANSWER_HEAD	(10 + 4 + 10 + 4 + 2)
+#endif
 
 /* boot_params */
 #define ORIG_X		0x00
@@ -124,7 +140,11 @@ _start:
 	jnz	1b
 	call	put_dec
 	call	newline
-2:	leaq	msg_done(%rip), %rsi
+2:
+#ifdef TPM
+	call	tpm
+#endif
+	leaq	msg_done(%rip), %rsi
 	call	puts
 
 /* QEMU's ACPI power button; where there is none, a fault without handlers. */
@@ -137,6 +157,58 @@ _start:
 	lidt	no_idt(%rip)
 	ud2
 
+#ifdef TPM
+tpm:
+	movl	$TPM_ACCESS, %edi
+	cmpb	$0xff, (%rdi)
+	je	tpm_none
+	movb	$REQUEST_USE, (%rdi)
+	movb	$ACTIVE, %al
+	call	tpm_wait
+	movl	$TPM_STS, %edi
+	movl	$COMMAND_READY, (%rdi)
+	movb	$COMMAND_READY, %al
+	call	tpm_wait
+	leaq	pcr_read(%rip), %rsi
+	movl	$(pcr_read_end - pcr_read), %ecx
+	movl	$TPM_FIFO, %ebx
+1:	lodsb
+	movb	%al, (%rbx)
+	loop	1b
+	movl	$TPM_GO, (%rdi)
+	movb	$DATA_AVAIL, %al
+	call	tpm_wait
+	movl	$ANSWER_HEAD, %ecx
+1:	movb	(%rbx), %al
+	loop	1b
+	cmpb	$32, %al		/* else it has no such bank */
+	jne	tpm_none
+	leaq	msg_pcr(%rip), %rsi
+	call	puts
+	movl	$32, %ecx
+1:	movzbl	(%rbx), %edx
+	rorl	$4, %edx
+	call	hex_digit
+	roll	$4, %edx
+	call	hex_digit
+	loop	1b
+	jmp	newline
+
+tpm_wait:				/* for AL in (RDI); not for ever */
+	movl	$0x1000000, %ecx
+1:	testb	%al, (%rdi)
+	jnz	2f
+	pause
+	loop	1b
+	popq	%rax
+	jmp	tpm_none
+2:	ret
+
+tpm_none:
+	leaq	msg_no_tpm(%rip), %rsi
+	jmp	puts
+
+#endif
 /* The functions below keep all registers but flags. */
 
 newline:
@@ -310,6 +382,15 @@ msg_sum:	.asciz	", sum of bytes "
 msg_good:	.asciz	"good\n"
 msg_bad:	.asciz	"BAD\n"
 msg_done:	.asciz	"TINY-BOOT-OK\n"
+#ifdef TPM
+msg_pcr:	.asciz	"11:sha256="
+msg_no_tpm:	.asciz	"tiny: no TPM\n"
+pcr_read:	.byte	0x80, 1, 0, 0, 0, 20	/* TPM2_PCR_Read, no sessions */
+		.byte	0, 0, 1, 0x7e
+		.byte	0, 0, 0, 1, 0, 0xb, 3	/* of SHA-256 ... */
+		.byte	0, 8, 0			/* ... the register 11 */
+pcr_read_end:
+#endif
 msg_newline:	.asciz	"\n"
 no_idt:		.word	0
 		.quad	0
