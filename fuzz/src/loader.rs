@@ -1,6 +1,6 @@
 //! What the boot stub reads of boot loader and firmware: boot parameters, and the texts and logs of EFI.
 
-#[path = "../../src/stub/efi.rs"]
+#[path = "../../src/stub/efi_text.rs"]
 mod efi_text;
 #[allow(dead_code)]
 #[path = "../../tests/support/loader_side.rs"]

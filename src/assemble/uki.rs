@@ -172,6 +172,12 @@ pub fn uki<'a>(request: &UkiRequest<'a>) -> Result<Assembled<'a>> {
         sections.extend(sections_of_profile(profile, request).map_err(|error| self::part("PROFILE", index, error))?);
     }
     check_repeated(&sections)?;
+    if let Some(section) =
+        sections.iter().find(|one| is_own && request.linux.is_some() && check::is_passed_over(one.name.as_bytes()))
+    {
+        let why = format!("kimage's own stub takes no {}: no kernel for a PC reads it", section.name);
+        return Err(refused("section", why, "leave it out, or give a stub of systemd's (`request.stub`)"));
+    }
 
     let (stub, name) = match (request.stub, request.linux) {
         (Some(stub), _) => (Cow::Borrowed(stub), stub_name(stub)),

@@ -6,10 +6,11 @@ use crate::finding::{Finding, rules};
 use crate::format::pe::Pe;
 use crate::format::tpm::{BANKS, Event, PerBank};
 use crate::format::uki::measured::{
-    Boot, Hashes, IMAGE_PCR, PHASES, Section, Stub, archive, profile_count, sections, utf16, words,
+    Boot, Hashes, IMAGE_PCR, PHASES, Section, Stub, archive, profile_count, sections as sections_of, utf16, words,
 };
 use crate::format::uki::{self, LINUX};
 use crate::sign::Algorithm;
+use crate::stub::sections;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -174,7 +175,7 @@ pub fn measure(file: &[u8], request: &MeasureRequest<'_>) -> Result<Measurement>
         work.programs(&pe, None)?;
         return Ok(work.measurement);
     }
-    let sections = sections(&pe).map_err(|why| not_known(why, "make the image again"))?;
+    let sections = sections_of(&pe).map_err(|why| not_known(why, "make the image again"))?;
     let (chosen, cmdline) = chosen(request, &work.stub)?;
     let profiles = match chosen.or(request.profile) {
         Some(number) => number..number + 1,
@@ -358,14 +359,12 @@ impl Work<'_, '_> {
             }
         }
         let request = self.request;
-        self.archive(".extra/credentials", (0o500, 0o400), ".cred", "Credentials initrd", request.credentials)?;
-        let name = "Global credentials initrd";
-        self.archive(".extra/global_credentials", (0o500, 0o400), ".cred", name, request.global_credentials)?;
+        self.archive(&sections::CREDENTIALS, request.credentials)?;
+        self.archive(&sections::GLOBAL_CREDENTIALS, request.global_credentials)?;
         if !request.confexts.is_empty() {
             self.needs(257, "configuration extensions")?;
         }
-        let name = "Configuration extension initrd";
-        self.archive(".extra/confext", (0o555, 0o444), ".confext.raw", name, request.confexts)?;
+        self.archive(&sections::CONFEXTS, request.confexts)?;
         for addon in addons.iter().rev() {
             if let Some(ucode) = addon.ucode {
                 self.extend_by("EV_EVENT_TAG", &addon.name, "the addon's microcode", ucode);
@@ -384,14 +383,14 @@ impl Work<'_, '_> {
     fn extensions(&mut self, boot: &Boot<'_, '_>) -> Result<()> {
         self.begin(13, boot.profile);
         let sysexts = self.request.sysexts;
-        self.archive(".extra/sysext", (0o555, 0o444), ".raw", "System extension initrd", sysexts)?;
+        self.archive(&sections::SYSEXTS, sysexts)?;
         self.put(None);
         Ok(())
     }
 
     /// What stubs before that release do otherwise.
     fn needs(&self, release: u32, what: &str) -> Result<()> {
-        if self.stub.release.is_some_and(|own| own >= release) {
+        if self.stub.is_ours() || self.stub.release.is_some_and(|own| own >= release) {
             return Ok(());
         }
         let stub = self.stub.name.as_deref().unwrap_or("this stub");
@@ -399,24 +398,17 @@ impl Work<'_, '_> {
     }
 
     /// Files that the stub packs into an archive, and measures that.
-    fn archive(
-        &mut self,
-        folder: &str,
-        (folder_mode, file_mode): (u32, u32),
-        ending: &str,
-        event: &str,
-        files: &[Named<'_>],
-    ) -> Result<()> {
+    fn archive(&mut self, kind: &sections::Beside, files: &[Named<'_>]) -> Result<()> {
         if files.is_empty() {
             return Ok(());
         }
         self.needs(252, "them")?;
-        if let Some((name, _)) = files.iter().find(|(name, _)| !name.ends_with(ending)) {
-            let why = format!("the stub takes files whose names end with {ending}, which {name} does not");
+        if let Some((name, _)) = files.iter().find(|(name, _)| !name.ends_with(kind.ending)) {
+            let why = format!("the stub takes files whose names end with {}, which {name} does not", kind.ending);
             return Err(not_known(why, "give the files by the names that they have on the boot partition"));
         }
-        let archive = archive(folder, folder_mode, file_mode, files);
-        self.extend_by("EV_IPL", event, "the archive that the stub makes", &archive);
+        let archive = archive(kind.path, kind.modes.0, kind.modes.1, files);
+        self.extend_by("EV_IPL", kind.event, "the archive that the stub makes", &archive);
         Ok(())
     }
 
@@ -444,7 +436,7 @@ impl Work<'_, '_> {
                 };
                 let own = boot.section(".uname").and_then(|section| section.contents.first());
                 let is_other = own.zip(text(".uname")).is_some_and(|(own, its)| *own != its);
-                let why = match (uki::is_addon(&pe), name.ends_with(".addon.efi")) {
+                let why = match (uki::is_addon(&pe), name.ends_with(sections::ADDON)) {
                     (false, _) => Some("it holds a kernel, or nothing for one"),
                     (_, false) => Some("its name does not end with .addon.efi"),
                     _ if is_other => Some("its .uname is that of another kernel"),
@@ -454,13 +446,17 @@ impl Work<'_, '_> {
                     self.finding(ADDON.finding(format!("{name} does not count: {why}")));
                     continue;
                 }
+                let is_ours = self.stub.is_ours();
+                if let Some(section) = sections::NOT_TAKEN.iter().find(|one| is_ours && text(one).is_some()) {
+                    self.finding(ADDON.finding(format!("{section} of {name} does not count: the stub takes none")));
+                }
                 let cmdline = text(".cmdline").map(|line| {
                     String::from_utf8_lossy(line).trim_matches(|c: char| c.is_whitespace() || c == '\0').to_owned()
                 });
                 counting.push(Addon {
                     name: (*name).to_owned(),
                     cmdline: cmdline.filter(|line| !line.is_empty()),
-                    dtb: text(".dtb"),
+                    dtb: text(".dtb").filter(|_| !is_ours),
                     ucode: text(".ucode"),
                     initrd: text(".initrd"),
                 });

@@ -13,10 +13,8 @@ pub(crate) mod builtin;
 #[allow(dead_code, unreachable_pub, reason = "shared with the boot stub")]
 pub(crate) mod cmdline;
 pub(crate) mod disk;
-// The boot stub's alone; here for its tests.
-#[cfg(test)]
-#[allow(unreachable_pub, reason = "shared with the boot stub")]
-mod efi;
+#[allow(dead_code, unreachable_pub, reason = "shared with the boot stub")]
+pub(crate) mod efi_text;
 #[allow(dead_code, unreachable_pub, reason = "shared with the boot stub")]
 pub(crate) mod load;
 #[allow(dead_code, unreachable_pub, reason = "shared with the boot stub")]

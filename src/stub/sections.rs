@@ -5,8 +5,13 @@
 //!
 //! Source: <https://uapi-group.org/specifications/specs/unified_kernel_image/>, systemd-stub(7), and the PE specification.
 
-/// The sections that are measured into PCR 11, in this order, each where it is there: systemd-stub's since version 257.
-/// `.dtbauto` and `.efifw` are not: nothing on a PC takes any of them.
+use super::efi_text::number;
+
+/// Sections that nothing takes: no kernel for a PC reads a device tree that its firmware has, nor is there firmware in an image.
+pub const NOT_TAKEN: [&str; 4] = [".dtb", ".dtbauto", ".hwids", ".efifw"];
+
+/// The sections that are measured into PCR 11, in this order, each where it is there: systemd-stub's since version 257, but for
+/// those that it measures where they fit the hardware.
 pub const MEASURED: [&str; 12] = [
     ".linux", ".osrel", ".cmdline", ".initrd", ".ucode", ".splash", ".dtb", ".uname", ".sbat", ".pcrpkey", ".profile",
     ".hwids",
@@ -19,11 +24,6 @@ pub const EXTRA: [(&str, &str); 4] = [
     (".osrel", ".extra/os-release"),
     (".profile", ".extra/profile"),
 ];
-
-fn number<const N: usize>(bytes: &[u8], at: usize) -> Option<usize> {
-    let bytes = bytes.get(at..at.checked_add(N)?)?;
-    usize::try_from(bytes.iter().rev().fold(0_u64, |value, byte| value << 8 | u64::from(*byte))).ok()
-}
 
 /// The sections of a program in memory.
 #[derive(Clone, Copy)]
@@ -113,38 +113,178 @@ pub fn tidy(text: &[u8], out: &mut [u8]) -> (usize, bool) {
     (len, len == text.len())
 }
 
-/// Makes a cpio archive with one file, whose name is a folder's and its own, and hands it out piece by piece: as systemd-stub
-/// makes it, by which user space looks for it.
-pub fn archive(path: &str, contents: &[u8], put: &mut dyn FnMut(&[u8])) {
-    const FOLDER: u32 = 0o40555;
-    const FILE: u32 = 0o100444;
-    let folder = path.split('/').next().unwrap_or_default();
-    let nothing: &[u8] = &[];
-    for (inode, mode, name, data) in
-        [(1, FOLDER, folder, nothing), (2, FILE, path, contents), (0, 0, "TRAILER!!!", nothing)]
-    {
-        let len = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-        let name_len = len(name.as_bytes()) + 1;
-        put(b"070701");
-        for field in [inode, mode, 0, 0, 1, 0, len(data), 0, 0, 0, 0, name_len, 0] {
-            let mut digits = [b'0'; 8];
-            let mut rest = field;
-            for digit in digits.iter_mut().rev() {
-                let [value, ..] = (rest & 15).to_le_bytes();
-                // The one number in capitals.
-                let letters = if mode == 0 { b'A' } else { b'a' };
-                *digit = if value < 10 { b'0' + value } else { letters + value - 10 };
-                rest >>= 4;
-            }
-            put(&digits);
-        }
-        let zeros = |len: usize| b"\0\0\0\0".get(..len.wrapping_neg() % 4).unwrap_or_default();
-        put(name.as_bytes());
-        put(b"\0");
-        put(zeros(110 + name.len() + 1));
-        put(data);
-        put(zeros(data.len()));
+/// Files beside an image on its disk that reach user space in an archive of their own: what systemd-stub takes them for, and how
+/// it measures the archive.
+#[derive(Debug, Clone, Copy)]
+pub struct Beside {
+    /// The folder of the disk that they lie in; `None` for the image's own, `NAME.efi.extra.d`.
+    pub folder: Option<&'static str>,
+    /// How their names end, and how not.
+    pub ending: &'static str,
+    pub but: Option<&'static str>,
+    /// Their folder in the archive, its mode and theirs.
+    pub path: &'static str,
+    pub modes: (u32, u32),
+    /// The register, and the event's description.
+    pub pcr: u32,
+    pub event: &'static str,
+}
+
+/// Credentials of the image.
+pub const CREDENTIALS: Beside = Beside {
+    folder: None,
+    ending: ".cred",
+    but: None,
+    path: ".extra/credentials",
+    modes: (0o500, 0o400),
+    pcr: 12,
+    event: "Credentials initrd",
+};
+
+/// Credentials for all images of the disk.
+pub const GLOBAL_CREDENTIALS: Beside = Beside {
+    folder: Some(r"\loader\credentials"),
+    path: ".extra/global_credentials",
+    event: "Global credentials initrd",
+    ..CREDENTIALS
+};
+
+/// System extensions.
+pub const SYSEXTS: Beside = Beside {
+    folder: None,
+    ending: ".raw",
+    but: Some(CONFEXTS.ending),
+    path: ".extra/sysext",
+    modes: (0o555, 0o444),
+    pcr: 13,
+    event: "System extension initrd",
+};
+
+/// Configuration extensions.
+pub const CONFEXTS: Beside = Beside {
+    folder: None,
+    ending: ".confext.raw",
+    but: None,
+    path: ".extra/confext",
+    modes: (0o555, 0o444),
+    pcr: 12,
+    event: "Configuration extension initrd",
+};
+
+/// In the order that they are measured and unpacked in.
+pub const BESIDE: [Beside; 4] = [CREDENTIALS, GLOBAL_CREDENTIALS, SYSEXTS, CONFEXTS];
+
+/// How the name of an addon ends.
+pub const ADDON: &str = ".addon.efi";
+
+impl Beside {
+    /// Is a file of this name one of them? Others than ASCII are not, nor is what Linux has no name for.
+    pub fn takes(&self, name: &[u16]) -> bool {
+        const NAME_MAX: usize = 255;
+        name.len() <= NAME_MAX
+            && name.iter().all(|unit| *unit < 0x80)
+            && ends_with(name, self.ending)
+            && !self.but.is_some_and(|but| ends_with(name, but))
     }
+}
+
+/// Does a name of a file system that knows no capitals end so?
+pub fn ends_with(name: &[u16], ending: &str) -> bool {
+    let start = name.len().checked_sub(ending.len());
+    start.and_then(|start| name.get(start..)).is_some_and(|end| {
+        end.iter()
+            .zip(ending.bytes())
+            .all(|(unit, want)| u8::try_from(*unit).is_ok_and(|byte| byte.eq_ignore_ascii_case(&want)))
+    })
+}
+
+/// Where a boot counter stands in the name of a file at the end of a path: `+3-1` of `\EFI\Linux\a+3-1.efi`, by which a boot loader
+/// counts its tries. What belongs to the image has a name without it.
+pub fn counter(path: &[u16]) -> Option<core::ops::Range<usize>> {
+    let is = |wanted: u8| move |unit: &u16| *unit == u16::from(wanted);
+    let name = path.iter().rposition(is(b'\\')).map_or(0, |at| at + 1);
+    let start = name + path.get(name..)?.iter().position(is(b'+'))?;
+    let digits = |at: usize| {
+        let rest = path.get(at..).unwrap_or_default();
+        at + rest.iter().take_while(|unit| matches!(**unit, 0x30..=0x39)).count()
+    };
+    let mut end = digits(start + 1);
+    if end == start + 1 {
+        return None;
+    }
+    if path.get(end).is_some_and(is(b'-')) {
+        let behind = digits(end + 1);
+        if behind == end + 1 {
+            return None;
+        }
+        end = behind;
+    }
+    path.get(end).is_none_or(is(b'.')).then_some(start..end)
+}
+
+const FOLDER: u32 = 0o40000;
+const FILE: u32 = 0o100_000;
+
+/// Hands out what stands in front of an entry's contents in a cpio archive, piece by piece; the name has pieces, too. As systemd-stub
+/// makes it, by which user space looks for it.
+fn head(inode: u32, mode: u32, name: &[&[u8]], len: usize, put: &mut dyn FnMut(&[u8])) {
+    let number = |len: usize| u32::try_from(len).unwrap_or(u32::MAX);
+    let name_len = name.iter().map(|piece| piece.len()).sum::<usize>() + 1;
+    put(b"070701");
+    for field in [inode, mode, 0, 0, 1, 0, number(len), 0, 0, 0, 0, number(name_len), 0] {
+        let mut digits = [b'0'; 8];
+        let mut rest = field;
+        for digit in digits.iter_mut().rev() {
+            let [value, ..] = (rest & 15).to_le_bytes();
+            // The one number in capitals.
+            let letters = if mode == 0 { b'A' } else { b'a' };
+            *digit = if value < 10 { b'0' + value } else { letters + value - 10 };
+            rest >>= 4;
+        }
+        put(&digits);
+    }
+    name.iter().for_each(|piece| put(piece));
+    put(b"\0");
+    put(filling(110 + name_len));
+}
+
+/// The zeros behind so many bytes of an archive.
+pub fn filling(len: usize) -> &'static [u8] {
+    b"\0\0\0\0".get(..len.wrapping_neg() % 4).unwrap_or_default()
+}
+
+/// Begins an archive with a folder, and those that it lies in. Returns the number of the entry to come.
+pub fn folders(path: &str, mode: u32, put: &mut dyn FnMut(&[u8])) -> u32 {
+    let mut inode = 0;
+    for (at, byte) in path.bytes().chain([b'/']).enumerate() {
+        if byte == b'/' {
+            inode += 1;
+            let mode = FOLDER | if at == path.len() { mode } else { 0o555 };
+            head(inode, mode, &[path.as_bytes().get(..at).unwrap_or_default()], 0, put);
+        }
+    }
+    inode + 1
+}
+
+/// What stands in front of a file's contents; [`filling`] stands behind them.
+pub fn file(inode: u32, mode: u32, path: [&[u8]; 2], len: usize, put: &mut dyn FnMut(&[u8])) {
+    let [folder, name] = path;
+    head(inode, FILE | mode, &[folder, b"/", name], len, put);
+}
+
+/// Ends an archive.
+pub fn trailer(put: &mut dyn FnMut(&[u8])) {
+    head(0, 0, &[b"TRAILER!!!"], 0, put);
+}
+
+/// Hands out a cpio archive with one file, whose name is a folder's and its own, piece by piece.
+pub fn archive(path: &str, contents: &[u8], put: &mut dyn FnMut(&[u8])) {
+    let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+    let inode = folders(folder, 0o555, put);
+    file(inode, 0o444, [folder.as_bytes(), name.as_bytes()], contents.len(), put);
+    put(contents);
+    put(filling(contents.len()));
+    trailer(put);
 }
 
 #[cfg(test)]
@@ -240,6 +380,43 @@ mod tests {
             let (len, is_all) = tidy(text, &mut out);
             assert_eq!((&out[..len], is_all), (want, text.len() < 10));
         }
+    }
+
+    fn wide(text: &str) -> Vec<u16> {
+        text.encode_utf16().collect()
+    }
+
+    #[test]
+    fn a_boot_counter_is_no_part_of_the_name() {
+        for (path, want) in [
+            (r"\EFI\Linux\a+3-1.efi", r"\EFI\Linux\a.efi"),
+            ("a+12.efi", "a.efi"),
+            ("a+3", "a"),
+            (r"\x+1\a.efi", r"\x+1\a.efi"),
+            ("a+.efi", "a+.efi"),
+            ("a+3-.efi", "a+3-.efi"),
+            ("a+3b.efi", "a+3b.efi"),
+            ("a+b+3.efi", "a+b+3.efi"),
+            ("", ""),
+        ] {
+            let mut name = wide(path);
+            if let Some(range) = counter(&name) {
+                name.drain(range);
+            }
+            assert_eq!(String::from_utf16(&name).unwrap(), want, "{path}");
+        }
+    }
+
+    #[test]
+    fn files_beside_an_image() {
+        let takes = |kind: Beside, name: &str| kind.takes(&wide(name));
+        assert!(takes(CREDENTIALS, "a.cred") && takes(CREDENTIALS, "A.CRED") && takes(CREDENTIALS, ".cred"));
+        assert!(takes(SYSEXTS, "a.raw") && takes(SYSEXTS, "a.sysext.raw") && takes(CONFEXTS, "a.confext.raw"));
+        assert!(!takes(SYSEXTS, "a.confext.RAW") && !takes(CREDENTIALS, "a.raw") && !takes(CREDENTIALS, "cred"));
+        assert!(!takes(CREDENTIALS, "\u{e4}.cred"));
+        let long = |len: usize| "a".repeat(len - 5) + ".cred";
+        assert!(takes(CREDENTIALS, &long(255)) && !takes(CREDENTIALS, &long(256)));
+        assert!(ends_with(&wide("x.Addon.EFI"), ADDON) && !ends_with(&wide("addon.efi"), ADDON));
     }
 
     /// As systemd-stub 252 and 261 make it, byte for byte.

@@ -2,7 +2,9 @@
 
 use crate::authenticode::{keys, program, verdict, word};
 use crate::files;
-use crate::support::{assert_same, cache, kimage, missing, noise, put, read, run, run_ok, stderr, stdout, tempdir};
+use crate::support::{
+    assert_same, cache, kimage, missing, noise, put, read, run, run_ok, stderr, stdout, tempdir, testdata,
+};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -273,4 +275,37 @@ fn what_a_stub_would_not_start_is_found() {
     let profiles = [osrel, sbat, (".linux", &arm[..]), (".cmdline", b"a"), (".profile", b"ID=x\n"), (".cmdline", b"b")];
     let (rules, _, text) = verdict(&put(dir.path(), "x.efi", &image(&profiles)), &[]);
     assert!(!rules.iter().any(|rule| rule.starts_with("uki.")), "{text}");
+}
+
+/// What kimage's own stub passes over is refused where an image is made, whichever way it comes in, and found in one that has it.
+#[test]
+fn kimages_own_stub_takes_no_device_tree() {
+    let dir = tempdir();
+    let kernel = testdata("tiny/kernel");
+    let kernel = kernel.to_str().unwrap();
+    put(dir.path(), "a.dtb", &files::dtb());
+    put(
+        dir.path(),
+        "id.json",
+        br#"{"name": "a", "compatible": "b", "hwids": ["5dc05bf4-01f6-4089-b464-a08c47ea9296"]}"#,
+    );
+    let cases = [
+        ("--dtb=a.dtb", ".dtb"),
+        ("--dtbauto=a.dtb", ".dtbauto"),
+        ("--hwids=id.json", ".hwids"),
+        ("--section=.efifw:x", ".efifw"),
+    ];
+    for (option, section) in cases {
+        let output = run(&mut uki(dir.path(), &["--linux", kernel, "--os-release=", option, "-o", "x.efi"]));
+        let said = stderr(&output);
+        assert!(!output.status.success() && said.contains(&format!("takes no {section}:")), "{option}: {said}");
+    }
+    let own = (".sdmagic", &b"#### LoaderInfo: kimage 0.1.0 ####"[..]);
+    let program = |more: &[(&str, &[u8])]| files::pe(&[], &[&[(".text", &b"the stub"[..]), own], more].concat());
+    let rest = [(".osrel", &b"ID=x\n"[..]), (".sbat", b"sbat,1,SBAT Version,sbat,1,x\n"), (".linux", b"packed")];
+    for (name, is_found) in [(".dtb", true), (".hwids", true), (".ucode", false)] {
+        let file = put(dir.path(), "x.efi", &program(&[&rest[..], &[(name, b"x")]].concat()));
+        let (rules, _, text) = verdict(&file, &[]);
+        assert_eq!(rules.iter().any(|rule| rule == "uki.not_taken"), is_found, "{name}: {text}");
+    }
 }

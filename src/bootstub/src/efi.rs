@@ -5,6 +5,9 @@
 //!
 //! The PE file has the stub's uninitialised data in its place, before the payload: `.bss` may be used here.
 
+#[cfg(feature = "unified")]
+mod beside;
+mod files;
 mod firmware;
 mod initrd;
 mod tables;
@@ -149,7 +152,7 @@ fn start(firmware: Firmware, given: Option<*mut u8>) -> Outcome<Never> {
             tables::measure(firmware, (&raw const tables::INITRD).cast(), disk);
         }
         #[cfg(feature = "unified")]
-        if let Some(disk) = unified.map_or(Ok(None), |unified| unified.initrd(firmware, disk, last))? {
+        if let Some(disk) = unified.as_ref().map_or(Ok(None), |unified| unified.initrd(firmware, disk, last))? {
             params.set_ramdisk(disk);
         }
     }

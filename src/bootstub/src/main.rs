@@ -12,7 +12,7 @@
 #[path = "../../stub/cmdline.rs"]
 mod cmdline;
 #[cfg_attr(not(feature = "unified"), allow(dead_code, reason = "for unified kernel images"))]
-#[path = "../../stub/efi.rs"]
+#[path = "../../stub/efi_text.rs"]
 mod efi_text;
 #[path = "../../stub/load.rs"]
 mod load;

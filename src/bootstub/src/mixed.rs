@@ -6,7 +6,7 @@
 
 #[path = "../../stub/cmdline.rs"]
 mod cmdline;
-#[path = "../../stub/efi.rs"]
+#[path = "../../stub/efi_text.rs"]
 mod efi_text;
 #[path = "../../stub/memory.rs"]
 mod memory;

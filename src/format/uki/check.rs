@@ -3,11 +3,12 @@
 //! Source: the UKI specification; systemd 252 to 257 (src/boot/efi/stub.c, linux.c), shim's SBAT.md.
 
 use super::measured::Stub;
-use super::{LINUX, Role, sections};
+use super::{LINUX, Role, sections as parts};
 use crate::bytes::len64;
 use crate::finding::{Checks, Finding, rules};
 use crate::format::Format;
 use crate::format::pe::{NX_COMPAT, Pe, machine_name};
+use crate::stub::sections;
 
 rules! {
     /// What is looked at.
@@ -25,6 +26,9 @@ rules! {
     REPEATED = "uki.repeated", Warning, "sections of the same name",
         "the stub takes the first of each profile, and passes over the others",
         "leave one out; RAM disks go into one section, one behind the other";
+    NOT_TAKEN = "uki.not_taken", Warning, "section that the stub does not take",
+        "kimage's own boot stub passes over device trees and firmware: no kernel for a PC reads one there",
+        "leave it out, or make the image with a stub of systemd's";
     PROFILE = "uki.profile", Warning, ".profile",
         "who chooses a profile does not find it by its name",
         "write a line ID=NAME into it, as the UKI specification has it";
@@ -50,6 +54,11 @@ pub(crate) fn cannot_start(machine: u64, kernel: &[u8]) -> Option<Finding> {
         .then(|| MACHINE.finding(format!("the stub is for {}, the kernel for {}", names[0], names[1])))
 }
 
+/// Is it a section that kimage's own stub passes over?
+pub(crate) fn is_passed_over(name: &[u8]) -> bool {
+    sections::NOT_TAKEN.iter().any(|one| one.as_bytes() == name)
+}
+
 /// Holds an image to these rules.
 pub(crate) fn check(pe: &Pe<'_>, checks: &mut Checks) {
     let table = pe.place("NumberOfSections");
@@ -58,7 +67,7 @@ pub(crate) fn check(pe: &Pe<'_>, checks: &mut Checks) {
     let has_kernel = pe.section(LINUX).is_some();
     let mut names: Vec<&str> = Vec::new();
     let mut has_any = false;
-    for part in sections(pe) {
+    for part in parts(pe) {
         has_any = true;
         if part.role == Role::Profile {
             names.clear();
@@ -76,6 +85,9 @@ pub(crate) fn check(pe: &Pe<'_>, checks: &mut Checks) {
             "one of each name in a profile",
         );
         names.push(part.name);
+        let is_taken = !stub.is_ours() || !is_passed_over(part.section.name());
+        let found = format!(".{}, behind kimage's own stub", part.name);
+        checks.expect(&NOT_TAKEN, part.section.at, is_taken, found, "sections that the stub takes");
         if part.role != Role::Linux {
             continue;
         }
@@ -100,7 +112,7 @@ pub(crate) fn check(pe: &Pe<'_>, checks: &mut Checks) {
     if starts_programs && has_any {
         checks.expect(&MISSING, table, has_kernel, "none, behind a stub that starts one", "a kernel");
     }
-    let is_profile = !has_kernel && sections(pe).next().is_some_and(|first| first.role == Role::Profile);
+    let is_profile = !has_kernel && parts(pe).next().is_some_and(|first| first.role == Role::Profile);
     if !has_any || is_profile {
         return;
     }

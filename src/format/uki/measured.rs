@@ -83,7 +83,7 @@ impl Stub {
     }
 
     /// Is it kimage's own?
-    fn is_ours(&self) -> bool {
+    pub(crate) fn is_ours(&self) -> bool {
         self.name.as_deref().is_some_and(|name| name.starts_with("kimage "))
     }
 

@@ -86,7 +86,7 @@ impl Firmware {
         }
     }
 
-    /// A configuration table.
+    /// A configuration table; none where firmware has a null for it.
     pub fn configuration(self, guid: &Guid) -> Option<*mut u8> {
         let table = self.table();
         if table.configuration_table.is_null() {
@@ -95,7 +95,8 @@ impl Firmware {
         let tables = unsafe {
             core::slice::from_raw_parts(table.configuration_table, table.number_of_configuration_table_entries)
         };
-        tables.iter().find(|entry| entry.vendor_guid == *guid).map(|entry| entry.vendor_table.cast())
+        let found = tables.iter().find(|entry| entry.vendor_guid == *guid)?;
+        (!found.vendor_table.is_null()).then_some(found.vendor_table.cast())
     }
 
     pub fn install(self, guid: &'static Guid, table: *mut u8) -> Outcome<()> {

@@ -2,11 +2,11 @@
 
 use core::ptr::null_mut;
 use uefi_raw::protocol::device_path::DevicePathProtocol;
-use uefi_raw::protocol::file_system::{FileAttribute, FileMode, FileProtocolV1, SimpleFileSystemProtocol};
 use uefi_raw::protocol::loaded_image::LoadedImageProtocol;
 use uefi_raw::protocol::media::LoadFile2Protocol;
 use uefi_raw::{Boolean, Status};
 
+use super::files::File;
 use super::firmware::{Firmware, Outcome, complain};
 use crate::cmdline::values;
 use crate::memory::{Span, align_up};
@@ -22,8 +22,6 @@ static MEDIA: [u8; 24] = [
 const INITRD: &str = "initrd=";
 /// Characters of a path.
 const PATH_MAX: usize = 512;
-/// Some firmware cannot read more at once.
-const READ_MAX: u64 = 1 << 20;
 /// Archives begin at multiples of this.
 const ARCHIVE: u64 = 4;
 
@@ -80,11 +78,16 @@ fn named(firmware: Firmware, image: &LoadedImageProtocol, texts: [&[u8]; 2], las
         let mut to = place.start;
         for text in texts {
             for path in values(text, b"initrd=") {
-                let file = File::open(root(firmware, image)?, path)?;
+                let failed = |status| complain(INITRD, path, status);
+                let file = open(firmware, image, path)?;
                 let start = align_up(to, ARCHIVE).unwrap_or(to);
-                let len = if is_read { file.read_to(start, place.end)? } else { file.len()? };
-                let too_long = || complain(INITRD, path, Status::BAD_BUFFER_SIZE);
-                to = start.checked_add(len).ok_or_else(too_long)?;
+                let end = start.checked_add(file.len().map_err(failed)?);
+                // One that has grown since takes the place of none.
+                let fits = end.filter(|end| !is_read || *end <= place.end);
+                to = fits.ok_or_else(|| failed(Status::BAD_BUFFER_SIZE))?;
+                if is_read {
+                    file.read_all(start, to).map_err(failed)?;
+                }
             }
         }
         if to == 0 {
@@ -98,71 +101,13 @@ fn named(firmware: Firmware, image: &LoadedImageProtocol, texts: [&[u8]; 2], las
     Ok(Some(place))
 }
 
-fn root(firmware: Firmware, image: &LoadedImageProtocol) -> Outcome<*mut FileProtocolV1> {
-    volume(firmware, image).ok_or_else(|| complain("initrd=: the image's file system", b"", Status::UNSUPPORTED))
-}
-
-/// The root of the file system that the image came from.
-pub fn volume(firmware: Firmware, image: &LoadedImageProtocol) -> Option<*mut FileProtocolV1> {
-    let system = firmware.protocol::<SimpleFileSystemProtocol>(image.device_handle, &SimpleFileSystemProtocol::GUID)?;
-    let mut root = null_mut();
-    let status = unsafe { ((*system).open_volume)(system, &mut root) };
-    (status == Status::SUCCESS).then_some(root)
-}
-
-/// An open file.
-struct File<'p> {
-    file: *mut FileProtocolV1,
-    path: &'p [u8],
-}
-
-impl Drop for File<'_> {
-    fn drop(&mut self) {
-        // Closing never fails, says the specification.
-        let _ = unsafe { ((*self.file).close)(self.file) };
-    }
-}
-
-impl<'p> File<'p> {
-    fn open(root: *mut FileProtocolV1, path: &'p [u8]) -> Outcome<File<'p>> {
-        let mut name = [0; PATH_MAX];
-        let mut file = null_mut();
-        let status = match crate::efi_text::file_path(path, &mut name) {
-            Some(()) => unsafe {
-                ((*root).open)(root, &mut file, name.as_ptr(), FileMode::READ, FileAttribute::empty())
-            },
-            None => Status::INVALID_PARAMETER,
-        };
-        match status {
-            Status::SUCCESS => Ok(File { file, path }),
-            status => Err(complain(INITRD, path, status)),
-        }
-    }
-
-    fn len(&self) -> Outcome<u64> {
-        const TO_THE_END: u64 = u64::MAX;
-        let mut len = 0;
-        let status = unsafe {
-            match ((*self.file).set_position)(self.file, TO_THE_END) {
-                Status::SUCCESS => ((*self.file).get_position)(self.file, &mut len),
-                status => status,
-            }
-        };
-        if status == Status::SUCCESS { Ok(len) } else { Err(complain(INITRD, self.path, status)) }
-    }
-
-    /// Reads all of it to `start`, and nothing behind `end`.
-    fn read_to(&self, start: u64, end: u64) -> Outcome<u64> {
-        let mut at = start;
-        loop {
-            // A file that has grown since takes the place of the one behind it, and no other.
-            let asked = end.saturating_sub(at).min(READ_MAX) as usize;
-            let mut len = asked;
-            match unsafe { ((*self.file).read)(self.file, &mut len, at as *mut _) } {
-                Status::SUCCESS if len == 0 || len > asked => return Ok(at - start),
-                Status::SUCCESS => at += len as u64,
-                status => return Err(complain(INITRD, self.path, status)),
-            }
-        }
-    }
+fn open(firmware: Firmware, image: &LoadedImageProtocol, path: &[u8]) -> Outcome<File> {
+    let mut name = [0; PATH_MAX];
+    let root = File::root(firmware, image)
+        .ok_or_else(|| complain("initrd=: the image's file system", b"", Status::UNSUPPORTED))?;
+    let file = match crate::efi_text::file_path(path, &mut name) {
+        Some(()) => root.open(&name),
+        None => Err(Status::INVALID_PARAMETER),
+    };
+    file.map_err(|status| complain(INITRD, path, status))
 }

@@ -254,7 +254,7 @@ fn last_event(log: &[u8], at: usize, format: Tcg2EventLogBitmap) -> Option<usize
 /// Events that were logged since somebody asked for the log stand in a table that the kernel reads; those are in our
 /// copy, too. How many bytes.
 fn final_len(firmware: Firmware, header: &[u8]) -> usize {
-    let Some(table) = firmware.configuration(&TPM_FINAL_LOG).filter(|table| !table.is_null()) else { return 0 };
+    let Some(table) = firmware.configuration(&TPM_FINAL_LOG) else { return 0 };
     let count = unsafe { table.cast::<u64>().add(1).read() };
     let log = unsafe { log_at(table as u64 + 16) };
     let mut end = 0;

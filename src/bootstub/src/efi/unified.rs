@@ -1,41 +1,44 @@
 //! A unified kernel image: command line, RAM disk and others are sections of this program. What systemd-stub does with them
 //! (systemd-stub(7); src/boot/stub.c and measure.c of systemd 257 to 261), as far as a PC and this stub have a use for it:
-//! profiles, addons with a command line, measurement, what user space asks for in variables and in `/.extra`.
+//! profiles, addons, credentials and extensions, measurement, what user space asks for in variables and in `/.extra`.
 
 use core::ffi::c_void;
-use core::ptr::{null, null_mut};
+use core::ptr::null_mut;
 use uefi_raw::protocol::device_path::DevicePathProtocol;
-use uefi_raw::protocol::file_system::{FileAttribute, FileInfo, FileMode, FileProtocolV1};
 use uefi_raw::protocol::loaded_image::LoadedImageProtocol;
 use uefi_raw::protocol::shell_params::ShellParametersProtocol;
 use uefi_raw::table::boot::MemoryType;
 use uefi_raw::table::runtime::{VariableAttributes, VariableVendor};
-use uefi_raw::{Boolean, Guid, Status, guid};
+use uefi_raw::{Guid, Status, guid};
 
-use super::firmware::{Firmware, Outcome, check, complain};
-use super::initrd::{allocate, volume};
+use super::beside::{Addons, MOST, Names, archive as archive_beside};
+use super::firmware::{Firmware, Outcome, complain};
+use super::initrd::allocate;
 use super::tables::{is_on, measure};
 use crate::CMDLINE_MAX;
-use crate::console::Part::{Hex, Text};
+use crate::console::Part::{Bytes, Hex, Text};
 use crate::console::line;
 use crate::efi_text::{load_options, utf16};
 use crate::memory::{Span, align_up};
-use crate::sections::{EXTRA, MEASURED, Sections, archive, choice, tidy};
+use crate::sections::{BESIDE, EXTRA, MEASURED, NOT_TAKEN, Sections, archive, choice, counter, tidy};
 
 /// The vendor of systemd's variables.
 static LOADER: Guid = guid!("4a67b082-0a4c-41cf-b6c7-440b29bb8c4f");
-/// PCRs of what is inside, and of what comes from outside.
+/// PCRs of what is inside, of what comes from outside, and of system extensions.
 const KERNEL_IMAGE: u32 = 11;
 const KERNEL_CONFIG: u32 = 12;
+const EXTENSIONS: u32 = 13;
 const EV_EVENT_TAG: u32 = 6;
 const EV_IPL: u32 = 13;
-/// `UKI_PROFILE_EVENT_TAG_ID`
+/// `UKI_PROFILE_EVENT_TAG_ID`, `UCODE_ADDON_EVENT_TAG_ID`, `INITRD_ADDON_EVENT_TAG_ID`
 const PROFILE_TAG: u32 = 0x13ae_d6db;
-/// Measures itself and takes command lines of addons and profiles, and says what it was started from
+const UCODE_TAG: u32 = 0xdac0_8e1a;
+const INITRD_TAG: u32 = 0x49df_fe0f;
+/// Says what it was started from, measures itself, takes credentials and extensions of both kinds, words of addons, and profiles
 /// (`EFI_STUB_FEATURE_…`).
-const FEATURES: u64 = 1 | 1 << 3 | 1 << 5 | 1 << 9 | 1 << 10;
+const FEATURES: u64 = 1 | 1 << 1 | 1 << 2 | 1 << 3 | 1 << 5 | 1 << 8 | 1 << 9 | 1 << 10;
 /// Characters of a path.
-const PATH_MAX: usize = 512;
+pub const PATH_MAX: usize = 512;
 /// RAM disks begin at multiples of this.
 const ARCHIVE: u64 = 4;
 
@@ -49,11 +52,7 @@ struct Room {
     /// This program's path, as UTF-16.
     path: [u16; PATH_MAX],
     folder: [u16; PATH_MAX],
-    /// The names of an addon and of the one before it.
-    name: [u16; PATH_MAX],
-    before: [u16; PATH_MAX],
-    /// An entry of a folder.
-    entry: [u64; (size_of::<FileInfo>() + 2 * PATH_MAX) / 8 + 1],
+    names: Names,
     device_path: [u8; 4096],
 }
 
@@ -61,6 +60,10 @@ struct Room {
 pub struct Unified {
     sections: Sections<'static>,
     profile: usize,
+    /// Archives of what lies beside it.
+    beside: [Option<Span>; BESIDE.len()],
+    /// Addons with RAM disks or microcode.
+    addons: [Option<&'static LoadedImageProtocol>; MOST],
 }
 
 impl Unified {
@@ -81,7 +84,12 @@ impl Unified {
             line(&[Text("there is no profile "), Hex(profile as u64)]);
             return Err(Status::NOT_FOUND);
         }
-        let unified = Unified { sections, profile };
+        let mut unified = Unified { sections, profile, beside: [None; _], addons: [None; _] };
+        for name in NOT_TAKEN {
+            if sections.find(name, profile).is_some() {
+                line(&[Text("nothing takes the section "), Bytes(name.as_bytes())]);
+            }
+        }
         let mut tpm = Tpm { firmware, event: &mut room.event, wide: &mut room.wide, is_configured: false };
         let is_measured = unified.measure(&mut tpm);
         if profile != 0 {
@@ -101,41 +109,80 @@ impl Unified {
             _ if len != 0 => tpm.text(None, &out[..len]),
             _ => {}
         }
-        let path_len = path(image, &mut room.path);
+        let start = len;
         let mut addons = Addons {
             firmware,
             image,
             ours: sections.find(".uname", profile),
-            name: &mut room.name,
-            before: &mut room.before,
-            entry: &mut room.entry,
+            names: &mut room.names,
             device_path: &mut room.device_path,
-            start: len,
             len,
             is_whole,
             out,
+            kept: unified.addons,
+            count: 0,
         };
         let global = utf16(br"\loader\addons", &mut room.folder);
         addons.of_folder(&room.folder[..global]);
-        if path_len != 0 {
-            let (own, rest) = room.folder.split_at_mut(path_len.min(PATH_MAX));
-            own.copy_from_slice(&room.path[..own.len()]);
-            let behind = utf16(b".extra.d", rest);
-            addons.of_folder(&room.folder[..path_len + behind]);
+        // Its own folder has the name that it has without a boot counter.
+        let path_len = path(image, &mut room.path);
+        let own = match path_len {
+            0 => 0,
+            _ => {
+                let path = &room.path[..path_len];
+                let cut = counter(path).unwrap_or(path_len..path_len);
+                let parts = path[..cut.start].iter().chain(&path[cut.end..]);
+                room.folder.iter_mut().zip(parts).for_each(|(to, from)| *to = *from);
+                let len = path_len - cut.len();
+                len + utf16(b".extra.d", &mut room.folder[len..])
+            }
+        };
+        if own != 0 {
+            addons.of_folder(&room.folder[..own]);
         }
-        let (start, end) = (addons.start, addons.len);
+        let end = addons.len;
         if !addons.is_whole {
             line(&[Text("the command line is too long: its end is left out")]);
         }
+        unified.addons = addons.kept;
         if start != end {
             // Without the blank in front, where there is something before it.
             tpm.text(None, &out[start + usize::from(start != 0)..end]);
         }
         // One zero is left at the end.
         out[end..].fill(0);
-        let is_configured = tpm.is_configured;
+
+        let mut extensions = [false; 2];
+        for (kind, made) in BESIDE.iter().zip(&mut unified.beside) {
+            let mut global = [0; 32];
+            let folder = match kind.folder {
+                Some(folder) => {
+                    let len = utf16(folder.as_bytes(), &mut global);
+                    &global[..len]
+                }
+                None if own == 0 => continue,
+                None => &room.folder[..own],
+            };
+            *made = archive_beside(firmware, image, &mut room.names, folder, kind);
+            if let Some(span) = *made {
+                let len = utf16(kind.event.as_bytes(), tpm.wide);
+                let is_measured = tpm.event(kind.pcr, None, len, bytes(span));
+                match (kind.pcr, kind.folder, kind.modes) {
+                    (KERNEL_CONFIG, _, (0o500, _)) => tpm.is_configured |= is_measured,
+                    (KERNEL_CONFIG, ..) => extensions[1] |= is_measured,
+                    _ => extensions[0] |= is_measured,
+                }
+            }
+        }
+        for addon in unified.addons.iter().rev().flatten() {
+            tpm.addon(addon, ".ucode", UCODE_TAG);
+        }
+        for addon in unified.addons.iter().flatten() {
+            tpm.addon(addon, ".initrd", INITRD_TAG);
+        }
+        let measured = [is_measured, tpm.is_configured, extensions[0], extensions[1]];
         room.path[path_len.min(PATH_MAX - 1)] = 0;
-        tell(firmware, image, &room.path[..path_len + 1], profile, [is_measured, is_configured]);
+        tell(firmware, image, &room.path[..path_len + 1], profile, measured);
         firmware.free(memory.as_mut_ptr());
         Ok(unified)
     }
@@ -162,15 +209,18 @@ impl Unified {
         self.sections.find(".initrd", self.profile).is_some()
     }
 
-    /// Microcode, what the boot loader has offered, the image's RAM disk and what user space is to find in it: one behind
-    /// the other.
+    /// Microcode, what the boot loader has offered, the image's RAM disk and what user space is to find in it, RAM disks of addons: one
+    /// behind the other.
     pub fn initrd(&self, firmware: Firmware, offered: Option<Span>, last: [u64; 2]) -> Outcome<Option<Span>> {
         let find = |name| self.sections.find(name, self.profile).unwrap_or_default();
-        let offered_bytes: &[u8] =
-            offered.map_or(&[], |span| unsafe { crate::bytes_mut(span.start, span.end - span.start) });
+        let offered_bytes = offered.map_or(&[][..], bytes);
         let pieces = [find(".ucode"), offered_bytes, find(".initrd")];
         let each = &mut |put: &mut dyn FnMut(&[u8], bool)| {
-            for piece in pieces {
+            // Of microcode the kernel takes the first that fits; of other files the last counts.
+            for addon in self.addons.iter().rev().flatten() {
+                put(of_addon(addon, ".ucode"), true);
+            }
+            for piece in pieces.into_iter().chain(self.beside.iter().flatten().map(|span| bytes(*span))) {
                 put(piece, true);
             }
             for (name, file) in EXTRA {
@@ -178,6 +228,9 @@ impl Unified {
                 if !contents.is_empty() {
                     archive(file, contents, &mut |piece| put(piece, false));
                 }
+            }
+            for addon in self.addons.iter().flatten() {
+                put(of_addon(addon, ".initrd"), true);
             }
         };
         let mut len: u64 = 0;
@@ -204,8 +257,18 @@ impl Unified {
     }
 }
 
+/// Memory as bytes.
+fn bytes(span: Span) -> &'static [u8] {
+    unsafe { crate::bytes_mut(span.start, span.end - span.start) }
+}
+
+/// What a section of an addon holds.
+fn of_addon(addon: &LoadedImageProtocol, name: &str) -> &'static [u8] {
+    sections(addon).and_then(|sections| sections.find(name, 0)).unwrap_or_default()
+}
+
 /// The sections of a program in memory.
-fn sections(image: &LoadedImageProtocol) -> Option<Sections<'static>> {
+pub fn sections(image: &LoadedImageProtocol) -> Option<Sections<'static>> {
     Sections::of(unsafe { crate::bytes_mut(image.image_base as u64, image.image_size) })
 }
 
@@ -261,8 +324,21 @@ impl Tpm<'_> {
     fn text(&mut self, tag: Option<u32>, text: &[u8]) {
         let len = utf16(text, self.wide);
         let data = Span::new(self.wide.as_ptr() as u64, 2 * len as u64);
-        let data = unsafe { crate::bytes_mut(data.start, data.end - data.start) };
+        let data = bytes(data);
         self.is_configured |= self.event(KERNEL_CONFIG, tag, len, data);
+    }
+
+    /// A section of an addon, described by the addon's name.
+    fn addon(&mut self, addon: &LoadedImageProtocol, section: &str, tag: u32) {
+        let data = of_addon(addon, section);
+        if !data.is_empty() {
+            let mut whole = [0; PATH_MAX];
+            let len = path(addon, &mut whole);
+            let name = whole[..len].rsplit(|unit| *unit == u16::from(b'\\')).next().unwrap_or_default();
+            let units = name.iter().copied().chain([0]);
+            self.wide.iter_mut().zip(units).for_each(|(to, from)| *to = from);
+            self.is_configured |= self.event(KERNEL_CONFIG, Some(tag), name.len() + 1, data);
+        }
     }
 
     /// Measures `data` as an event whose description is the first `len` units of the text.
@@ -284,7 +360,7 @@ impl Tpm<'_> {
 }
 
 /// The nodes of a device path, without its end: kind, kind within that, bytes behind the header.
-fn nodes(path: *const DevicePathProtocol) -> impl Iterator<Item = (u8, u8, &'static [u8])> {
+pub fn nodes(path: *const DevicePathProtocol) -> impl Iterator<Item = (u8, u8, &'static [u8])> {
     /// A path that is longer is none.
     const MOST: usize = 64;
     const END: u8 = 0x7f;
@@ -301,9 +377,9 @@ fn nodes(path: *const DevicePathProtocol) -> impl Iterator<Item = (u8, u8, &'sta
     })
 }
 
-const MEDIA: u8 = 4;
+pub const MEDIA: u8 = 4;
 const MEDIA_HARD_DRIVE: u8 = 1;
-const MEDIA_FILE_PATH: u8 = 4;
+pub const MEDIA_FILE_PATH: u8 = 4;
 
 /// The path that the image was loaded from, without a zero at its end; 0 when there is none, or it is too long.
 fn path(image: &LoadedImageProtocol, out: &mut [u16; PATH_MAX]) -> usize {
@@ -324,152 +400,6 @@ fn path(image: &LoadedImageProtocol, out: &mut [u16; PATH_MAX]) -> usize {
     len
 }
 
-/// Takes the command lines of addons.
-struct Addons<'r> {
-    firmware: Firmware,
-    image: &'r LoadedImageProtocol,
-    /// The kernel's release: an addon for another is left out.
-    ours: Option<&'static [u8]>,
-    name: &'r mut [u16; PATH_MAX],
-    before: &'r mut [u16; PATH_MAX],
-    entry: &'r mut [u64; (size_of::<FileInfo>() + 2 * PATH_MAX) / 8 + 1],
-    device_path: &'r mut [u8; 4096],
-    /// Where the addons' part of the command line begins, and how long all is.
-    start: usize,
-    len: usize,
-    is_whole: bool,
-    out: &'r mut [u8; CMDLINE_MAX],
-}
-
-impl Addons<'_> {
-    /// Those in a folder of the disk that the image came from, sorted by name. `folder`: with its zero.
-    fn of_folder(&mut self, folder: &[u16]) {
-        let Some(root) = volume(self.firmware, self.image) else { return };
-        let mut open = null_mut();
-        let status =
-            unsafe { ((*root).open)(root, &mut open, folder.as_ptr(), FileMode::READ, FileAttribute::empty()) };
-        if status != Status::SUCCESS {
-            return;
-        }
-        self.before.fill(0);
-        while self.next(open) {
-            if let Err(status) = self.take(&folder[..folder.len() - 1]) {
-                let mut name = [b' '; 64];
-                // To be read by people.
-                name.iter_mut().zip(self.name.iter()).for_each(|(to, from)| *to = *from as u8);
-                let len = self.name.iter().take(64).take_while(|unit| **unit != 0).count();
-                let _ = complain("this addon is left out: ", &name[..len], status);
-            }
-            *self.before = *self.name;
-        }
-        let _ = unsafe { ((*open).close)(open) };
-    }
-
-    /// The name of the next addon behind the one before, by reading the whole folder: nothing is to be kept of it.
-    fn next(&mut self, folder: *mut FileProtocolV1) -> bool {
-        const NAME_AT: usize = 80;
-        const SUFFIX: &[u8] = b".addon.efi";
-        let mut is_found = false;
-        if unsafe { ((*folder).set_position)(folder, 0) } != Status::SUCCESS {
-            return false;
-        }
-        loop {
-            let mut len = size_of_val(self.entry);
-            match unsafe { ((*folder).read)(folder, &mut len, self.entry.as_mut_ptr().cast()) } {
-                Status::SUCCESS if len > NAME_AT => {}
-                _ => return is_found,
-            }
-            // A folder's attribute, and the name up to its zero.
-            let entry = self.entry.as_ptr().cast::<u8>();
-            let attributes = unsafe { entry.add(NAME_AT - 8).cast::<u64>().read() };
-            let units = (len.min(size_of_val(self.entry)) - NAME_AT) / 2;
-            let name = unsafe { core::slice::from_raw_parts(entry.add(NAME_AT).cast::<u16>(), units) };
-            let name = name.split(|unit| *unit == 0).next().unwrap_or_default();
-            let end = name.len().checked_sub(SUFFIX.len()).map(|start| &name[start..]);
-            let is_one = end.is_some_and(|end| {
-                end.iter().zip(SUFFIX).all(|(unit, want)| {
-                    let lower = if matches!(*unit, 0x41..=0x5a) { unit | 0x20 } else { *unit };
-                    lower == u16::from(*want)
-                })
-            });
-            if attributes & FileAttribute::DIRECTORY.bits() != 0 || !is_one || name.len() >= PATH_MAX {
-                continue;
-            }
-            let text = |name: &[u16; PATH_MAX]| name.iter().position(|unit| *unit == 0).unwrap_or(PATH_MAX);
-            let (best, last) = (text(self.name), text(self.before));
-            if name > &self.before[..last] && (!is_found || name < &self.name[..best]) {
-                self.name.fill(0);
-                self.name[..name.len()].copy_from_slice(name);
-                is_found = true;
-            }
-        }
-    }
-
-    /// Lets the firmware load the addon, as it does programs: under Secure Boot only what it trusts.
-    fn take(&mut self, folder: &[u16]) -> Outcome<()> {
-        let firmware = self.firmware;
-        let path = self.device_path_of(folder).ok_or(Status::BUFFER_TOO_SMALL)?;
-        let services = firmware.services();
-        let mut handle = null_mut();
-        let status =
-            unsafe { (services.load_image)(Boolean::FALSE, firmware.image, path, null(), 0, &mut handle) };
-        let taken = check(status).and_then(|()| self.add(handle));
-        if !handle.is_null() {
-            // What was taken of it was copied.
-            let _ = unsafe { (services.unload_image)(handle) };
-        }
-        taken
-    }
-
-    fn add(&mut self, handle: uefi_raw::Handle) -> Outcome<()> {
-        let image = self.firmware.protocol::<LoadedImageProtocol>(handle, &LoadedImageProtocol::GUID);
-        let sections = image.and_then(|image| sections(unsafe { &*image })).ok_or(Status::LOAD_ERROR)?;
-        let find = |name| sections.find(name, 0);
-        if let (Some(ours), Some(theirs)) = (self.ours, find(".uname")) {
-            let text = |text: &'static [u8]| text.split(|byte| *byte == 0).next();
-            if text(ours) != text(theirs) {
-                return Err(Status::INCOMPATIBLE_VERSION);
-            }
-        }
-        let text = find(".cmdline").ok_or(Status::NOT_FOUND)?;
-        let mut at = self.len;
-        if at != 0 && at < CMDLINE_MAX - 1 {
-            self.out[at] = b' ';
-            at += 1;
-        }
-        let (len, is_whole) = tidy(text, &mut self.out[at..CMDLINE_MAX - 1]);
-        self.is_whole &= is_whole;
-        if len != 0 {
-            self.len = at + len;
-        }
-        Ok(())
-    }
-
-    /// The device's path, and behind it folder and name.
-    fn device_path_of(&mut self, folder: &[u16]) -> Option<*const DevicePathProtocol> {
-        let device =
-            self.firmware.protocol::<DevicePathProtocol>(self.image.device_handle, &DevicePathProtocol::GUID)?;
-        let mut len = 0;
-        let mut put = |bytes: &[u8]| {
-            self.device_path.get_mut(len..len + bytes.len())?.copy_from_slice(bytes);
-            len += bytes.len();
-            Some(())
-        };
-        let head = |kind, sub, len: usize| Some([kind, sub, len as u8, u8::try_from(len >> 8).ok()?]);
-        for (kind, sub, data) in nodes(device) {
-            put(&head(kind, sub, data.len() + 4)?)?;
-            put(data)?;
-        }
-        let name_len = self.name.iter().position(|unit| *unit == 0)?;
-        put(&head(MEDIA, MEDIA_FILE_PATH, 4 + 2 * (folder.len() + 1 + name_len + 1))?)?;
-        for unit in folder.iter().chain(&[u16::from(b'\\')]).chain(&self.name[..=name_len]) {
-            put(&unit.to_le_bytes())?;
-        }
-        put(&[0x7f, 0xff, 4, 0])?;
-        Some(self.device_path.as_ptr().cast())
-    }
-}
-
 /// A number's digits.
 fn decimal(mut number: usize, digits: &mut [u8; 20]) -> &[u8] {
     let mut start = digits.len();
@@ -484,7 +414,7 @@ fn decimal(mut number: usize, digits: &mut [u8; 20]) -> &[u8] {
 }
 
 /// Tells user space, in variables, what started it from where, and what was measured.
-fn tell(firmware: Firmware, image: &LoadedImageProtocol, path: &[u16], profile: usize, measured: [bool; 2]) {
+fn tell(firmware: Firmware, image: &LoadedImageProtocol, path: &[u16], profile: usize, measured: [bool; 4]) {
     let runtime = unsafe { &*firmware.table().runtime_services };
     let how = VariableAttributes::BOOTSERVICE_ACCESS | VariableAttributes::RUNTIME_ACCESS;
     let mut name_buffer = [0; 32];
@@ -505,6 +435,8 @@ fn tell(firmware: Firmware, image: &LoadedImageProtocol, path: &[u16], profile: 
     for (name, pcr, is_measured) in [
         ("StubPcrKernelImage", KERNEL_IMAGE, measured[0]),
         ("StubPcrKernelParameters", KERNEL_CONFIG, measured[1]),
+        ("StubPcrInitRDSysExts", EXTENSIONS, measured[2]),
+        ("StubPcrInitRDConfExts", KERNEL_CONFIG, measured[3]),
     ] {
         if is_measured {
             text(&mut set, name, decimal(pcr as usize, &mut digits));
@@ -524,12 +456,41 @@ fn tell(firmware: Firmware, image: &LoadedImageProtocol, path: &[u16], profile: 
             set("LoaderImageIdentifier", bytes);
         }
     }
+    let table = firmware.table();
+    let vendor = table.firmware_vendor.cast::<u16>();
+    for (name, vendor, revision) in [
+        ("LoaderFirmwareInfo", vendor, table.firmware_revision),
+        ("LoaderFirmwareType", UEFI.as_ptr(), table.header.revision.0),
+    ] {
+        if !vendor.is_null() && is_first(name) {
+            let mut text = [0; 96];
+            let len = 2 * versioned(vendor, revision, &mut text);
+            set(name, unsafe { core::slice::from_raw_parts(text.as_ptr().cast(), len) });
+        }
+    }
     if let Some(partition) = partition(firmware, image) {
         text(&mut set, "StubDevicePartUUID", &partition);
         if is_first("LoaderDevicePartUUID") {
             text(&mut set, "LoaderDevicePartUUID", &partition);
         }
     }
+}
+
+/// What firmware is called that says no more.
+static UEFI: [u16; 5] = [0x55, 0x45, 0x46, 0x49, 0];
+
+/// Writes a name, and the version behind it as two numbers, the second of which has at least two digits: `EDK II 1.00`. Returns how many
+/// units, the zero included.
+fn versioned(name: *const u16, version: u32, out: &mut [u16; 96]) -> usize {
+    const NAME_MAX: usize = 64;
+    let name = (0..NAME_MAX).map(|index| unsafe { name.add(index).read() }).take_while(|unit| *unit != 0);
+    let (mut major, mut minor) = ([0; 20], [0; 20]);
+    let major = decimal((version >> 16) as usize, &mut major);
+    let minor = decimal((version & 0xffff) as usize, &mut minor);
+    let zero: &[u8] = if minor.len() < 2 { b"0" } else { b"" };
+    let digits = [b" ", major, b".", zero, minor, b"\0"].into_iter().flatten().map(|byte| u16::from(*byte));
+    let places = out.iter_mut().zip(name.chain(digits)).map(|(to, from)| *to = from);
+    places.count()
 }
 
 /// The UUID of the partition that the image came from, of a disk with a GPT.
@@ -545,7 +506,7 @@ fn partition(firmware: Firmware, image: &LoadedImageProtocol) -> Option<[u8; 36]
     for index in ORDER {
         let byte = uuid[index];
         for digit in [byte >> 4, byte & 15] {
-            *places.next()?.1 = if digit < 10 { b'0' + digit } else { b'a' + digit - 10 };
+            *places.next()?.1 = if digit < 10 { b'0' + digit } else { b'A' + digit - 10 };
         }
     }
     Some(text)

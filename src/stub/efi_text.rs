@@ -1,4 +1,4 @@
-//! What the boot stub makes of what EFI says: kinds of memory, load options, event logs.
+//! What the boot stub makes of what EFI says: kinds of memory, load options, paths, event logs.
 //!
 //! `core` alone: the boot stub compiles this file too. It trusts no length that firmware says.
 
@@ -131,8 +131,9 @@ pub fn utf16(text: &[u8], out: &mut [u16]) -> usize {
     len
 }
 
-fn number<const N: usize>(log: &[u8], at: usize) -> Option<usize> {
-    let bytes = log.get(at..at.checked_add(N)?)?;
+/// A little-endian number of `N` bytes; `None` when they are not all there.
+pub fn number<const N: usize>(bytes: &[u8], at: usize) -> Option<usize> {
+    let bytes = bytes.get(at..at.checked_add(N)?)?;
     usize::try_from(bytes.iter().rev().fold(0_u64, |value, byte| value << 8 | u64::from(*byte))).ok()
 }
 
