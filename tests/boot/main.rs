@@ -5,6 +5,7 @@ mod counted; // an image around the built-in stub executes no more instructions 
 mod disk; // disks, CDs and floppies are started by SeaBIOS and UEFI firmware, or say why they are not
 mod doctor; // the console shows what `doctor` foretold of planted faults, and it finds none in what boots
 mod edit; // edited kernels reach the program of the RAM disk that they were given
+mod firmware; // hostile and strict UEFI firmware: files that grow, null tables, memory attributes, memory to be overwritten
 mod fit; // each configuration of a FIT boots, a changed byte is refused
 mod fit_bootm; // `verify`, `fit` and `lint` find what U-Boot's bootm refuses of a FIT
 mod initrd; // a running kernel unpacks what `verify` calls good of a chain of RAM disks, and no more
@@ -20,6 +21,7 @@ mod rom; // loaders of our own: coreboot's table, Linux' 32-bit and 64-bit boot 
 mod standalone; // images around the built-in stub start: every codec, by QEMU, GRUB and kexec
 mod standalone32; // 32-bit kernels start on CPUs of 32 bits and from 32-bit UEFI firmware
 mod standalone_efi; // the same from UEFI firmware: disk, shell, GRUB, Secure Boot
+mod told; // kimage's boot stub and systemd's tell the kernel, user space and the TPM the same
 mod uki; // unified kernel images around systemd's stub start from UEFI firmware
 mod unified; // unified kernel images around the built-in stub: sections, addons, Secure Boot, a TPM's registers
 mod zboot; // zboot images of arm64 and RISC-V start: EDK II, GRUB, systemd-boot, U-Boot, Secure Boot
