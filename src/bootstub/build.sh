@@ -15,7 +15,7 @@ mkdir -p "$out"
 out=$(cd "$out" && pwd)
 CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-target}/bootstub
 # A caller's own flags would change the bytes.
-unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS CARGO_BUILD_TARGET CARGO_BUILD_RUSTFLAGS RUSTC_WRAPPER
+unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS CARGO_BUILD_TARGET CARGO_BUILD_RUSTFLAGS RUSTC_WRAPPER CARGO_INCREMENTAL
 export CARGO_TARGET_DIR
 # No places of the source in the files: those of the standard library and of other crates are this machine's, and nobody is
 # told of them.
