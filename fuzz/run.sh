@@ -11,7 +11,7 @@
 # dict/TARGET.dict has words that an input may need.
 set -eu
 cd "$(dirname "$0")"
-all='inspect lint elf images dts fit uimage codecs pack texts standalone unxz lzma2 ungzip unlz4 unzstd places told'
+all='inspect lint elf images dts fit uimage codecs pack texts standalone unxz lzma2 ungzip unlz4 unzstd unlzma unlzo places told'
 seconds=${1:-10}
 [ $# -eq 0 ] || shift
 [ $# -gt 0 ] || set -- $all

@@ -11,6 +11,12 @@ mod gzip;
 mod loader;
 #[path = "../../src/bootstub/src/codec/lz4.rs"]
 mod lz4;
+#[allow(dead_code)]
+#[path = "../../src/bootstub/src/codec/lzma.rs"]
+mod lzma;
+#[allow(dead_code)]
+#[path = "../../src/bootstub/src/codec/lzo.rs"]
+mod lzo;
 #[path = "../../src/bootstub/src/codec/lzma2.rs"]
 mod of_stub;
 #[allow(dead_code)]
@@ -34,6 +40,7 @@ const HEAP: usize = (128 << 10) + 31;
 thread_local! {
     static MODELS: RefCell<of_stub::Models> = const { RefCell::new(of_stub::Models::ZERO) };
     static XZ: RefCell<xz::Models> = const { RefCell::new(xz::Models::ZERO) };
+    static LZMA: RefCell<lzma::Models> = const { RefCell::new(lzma::Models::ZERO) };
     static ROOM: (Fenced, Fenced, Fenced) = (Fenced::new(), Fenced::new(), Fenced::new());
 }
 
@@ -379,15 +386,127 @@ fn unxz(bytes: &[u8]) {
     }
 }
 
+/// LZMA alone, as it stands or behind a header with these properties and, where one is given, this length.
+fn unlzma(bytes: &[u8]) {
+    /// More than what may come out.
+    const DICTIONARY: [u8; 4] = (1_u32 << 16).to_le_bytes();
+    const LEN_AT: usize = 1 + DICTIONARY.len();
+    let Some((&how, mut data)) = bytes.split_first() else { return };
+    let mut packed = Vec::new();
+    if how & 0x80 != 0 {
+        let mut properties = 0x5d;
+        if how & 0x40 != 0 {
+            let Some((byte, rest)) = data.split_first() else { return };
+            (properties, data) = (*byte, rest);
+        }
+        let mut len = u64::MAX;
+        if how & 0x20 != 0 {
+            let Some((bytes, rest)) = data.split_first_chunk() else { return };
+            (len, data) = (u16::from_be_bytes(*bytes).into(), rest);
+        }
+        packed.push(properties);
+        packed.extend(DICTIONARY);
+        packed.extend(len.to_le_bytes());
+    }
+    packed.extend(data);
+    // The stub has no use for the dictionary's size: it keeps all.
+    if let Some(dictionary) = packed.get_mut(1..LEN_AT) {
+        dictionary.copy_from_slice(&DICTIONARY);
+    }
+    let by_liblzma = |packed: &[u8]| {
+        let made = theirs(Stream::new_lzma_decoder(u64::MAX).unwrap(), packed, MOST);
+        made.filter(|(taken, _)| *taken == packed.len()).map(|(_, made)| made)
+    };
+    let by_stub: Decoder = |packed, output, _| LZMA.with_borrow_mut(|models| lzma::unpack(models, packed, output));
+    let theirs = by_liblzma(&packed);
+    let Some(len) = packed.get_mut(LEN_AT..LEN_AT + 8) else { return both(by_stub, &packed, None, how) };
+    if len == [0xff; 8] {
+        return both(by_stub, &packed, theirs.as_deref(), how);
+    }
+    // liblzma takes a mark of the end that the length had made needless, and the stub does not.
+    let made = theirs.as_ref().map(|made| ours(by_stub, &packed, made.len()));
+    if !matches!(made, Some(Err(_))) {
+        return both(by_stub, &packed, theirs.as_deref(), how);
+    }
+    packed[LEN_AT..LEN_AT + 8].fill(0xff);
+    both(by_stub, &packed, theirs.as_deref(), how);
+}
+
+/// lzop's container around LZO data, all else as it should be; or a file as it stands, only that nothing breaks.
+fn unlzo(bytes: &[u8]) {
+    /// Where the header begins, of which a sum is behind it.
+    const HEADER_AT: usize = 9;
+    fn sum(bytes: &[u8]) -> [u8; 4] {
+        let (mut a, mut b) = (1_u32, 0_u32);
+        for byte in bytes {
+            a = (a + u32::from(*byte)) % 65521;
+            b = (b + a) % 65521;
+        }
+        (b << 16 | a).to_be_bytes()
+    }
+    let Some((&how, mut data)) = bytes.split_first() else { return };
+    if how & 0x80 == 0 {
+        let _ = ours(|packed, output, _| lzo::unpack(packed, output), data, usize::from(how) << 5);
+        return;
+    }
+    let mut packed = b"\x89LZO\0\r\n\x1a\n\x10\x40\x20\xa0\x09\x40\x03\x09\x03\0\0\x0d".to_vec();
+    packed.resize(packed.len() + 12, 0);
+    packed.push(how & 3);
+    packed.extend(&b"abc"[..usize::from(how & 3)]);
+    packed.extend(sum(&packed[HEADER_AT..]));
+    // What all blocks make; `None` when one of them is damaged.
+    let mut theirs = Some(Vec::new());
+    let mut sum_at = None;
+    while let Some((len, rest)) = data.split_first_chunk() {
+        let (block, rest) = rest.split_at(rest.len().min(u16::from_be_bytes(*len).into()));
+        data = rest;
+        let mut made = vec![0; MOST];
+        let result = lzokay::decompress::decompress(block, &mut made);
+        // How long the mark at the end says that it is, which it is not, matters to it, and not to the stub.
+        if result == Err(lzokay::Error::Error) {
+            return;
+        }
+        let len = result.unwrap_or(usize::from(how));
+        made.truncate(len);
+        // What did not shrink stands there as it is.
+        let stored = if result.is_ok() && block.len() >= len { &made[..] } else { block };
+        let is_good = result.is_ok() || block.len() == len;
+        let plain = if result.is_ok() { &made[..] } else { block };
+        if len == 0 {
+            // A block without bytes is the end.
+            return;
+        }
+        packed.extend((len as u32).to_be_bytes());
+        packed.extend((stored.len() as u32).to_be_bytes());
+        sum_at = Some(packed.len());
+        packed.extend(sum(plain));
+        packed.extend(stored);
+        theirs = theirs.filter(|_| is_good);
+        if let Some(theirs) = &mut theirs {
+            theirs.extend(plain);
+        }
+    }
+    packed.extend([0; 4]);
+    let theirs = theirs.filter(|made| made.len() <= MOST);
+    let by_stub: Decoder = |packed, output, _| lzo::unpack(packed, output);
+    both(by_stub, &packed, theirs.as_deref(), how);
+    if let (Some(at), Some(made)) = (sum_at, theirs) {
+        packed[at + usize::from(how >> 2 & 3)] ^= 1 << (how >> 4 & 7);
+        assert!(ours(by_stub, &packed, made.len()).is_err(), "the sum is wrong");
+    }
+}
+
 static TARGET: OnceLock<fn(&[u8])> = OnceLock::new();
 
 fn initialize() {
-    const ALL: [(&str, fn(&[u8])); 7] = [
+    const ALL: [(&str, fn(&[u8])); 9] = [
         ("unxz", unxz),
         ("lzma2", lzma2),
         ("ungzip", ungzip),
         ("unlz4", unlz4),
         ("unzstd", unzstd),
+        ("unlzma", unlzma),
+        ("unlzo", unlzo),
         ("places", loader::places),
         ("told", loader::told),
     ];

@@ -96,6 +96,35 @@ fn of(target: &str) -> Vec<Vec<u8>> {
             let data: Vec<_> = files.iter().map(|file| file[6..].to_vec()).collect();
             [chosen(&[&[0], &[20]], &files), chosen(&[&[0x80]], &data)].concat()
         }
+        "unlzma" => {
+            let files: Vec<_> =
+                streams().into_iter().filter(|stream| Codec::detect(stream) == Some(Codec::Lzma)).collect();
+            let data: Vec<_> = files.iter().map(|file| file[13..].to_vec()).collect();
+            let properties: Vec<_> = files.iter().map(|file| [&file[..1], &file[13..]].concat()).collect();
+            // A first chunk of LZMA2 is LZMA without a mark, of a length that is known.
+            let known: Vec<_> = lzma2(&streams())
+                .iter()
+                .filter(|chunk| chunk[0] == 0xe0)
+                .map(|chunk| {
+                    let len = u16::from_be_bytes([chunk[1], chunk[2]]).wrapping_add(1).to_be_bytes();
+                    let packed = usize::from(u16::from_be_bytes([chunk[3], chunk[4]])) + 1;
+                    [&chunk[5..6], &len, &chunk[6..6 + packed]].concat()
+                })
+                .collect();
+            let made = chosen(&[&[0x80]], &data);
+            [chosen(&[&[0]], &files), made, chosen(&[&[0xc0]], &properties), chosen(&[&[0xe0]], &known)].concat()
+        }
+        "unlzo" => {
+            let files = packed_by(Codec::Lzo);
+            let block = |file: &Vec<u8>| {
+                let len = u32::from_be_bytes(*file.get(42..)?.first_chunk()?) as usize;
+                let data = file.get(50..50 + len)?;
+                Some([&(len as u16).to_be_bytes(), data].concat())
+            };
+            let blocks: Vec<_> = files.iter().filter_map(block).collect();
+            [chosen(&[&[2], &[20]], &files), chosen(&[&[0x80], &[0xb7]], &[&blocks[..], &[blocks.concat()]].concat())]
+                .concat()
+        }
         _ => Vec::new(),
     }
 }
