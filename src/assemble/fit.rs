@@ -9,7 +9,8 @@ use crate::finding::{Finding, Severity};
 use crate::format::Format;
 use crate::format::dts::Source;
 use crate::format::fdt::{Dtb, Node, Property, Reservation, Tree};
-use crate::format::fit::cipher::{CIPHER, PLAIN_SIZE};
+use crate::format::fit::cipher::{CIPHER, ControlKeys, PLAIN_SIZE};
+use crate::format::fit::control;
 use crate::format::fit::verity::VERITY;
 use crate::format::fit::{self, Algorithm, BootView, External, Fit, FitLayout, Options, TreeList};
 use crate::format::uimage::{ARCH, OS, OS_LINUX, arch_word, comp_word};
@@ -206,9 +207,14 @@ pub fn fit_again<'a>(bytes: &'a [u8], options: &Options<'_>, touch: bool, force:
 
 /// A FIT with the data of its encrypted images decrypted, hashes made anew, and without signatures; `None` where no image is encrypted.
 ///
+/// The keys are those of `control`, a control device tree, where it is given.
+///
 /// # Errors
-/// [`Error::Fit`] for a key that is not to be had; [`Error::Contradiction`] where it does not decrypt an image.
-pub fn decrypt_fit(bytes: &[u8], secrets: &Secrets<'_>) -> Result<Option<Vec<u8>>> {
+/// [`Error::Fit`] for a key that is not to be had; [`Error::Input`] for a `CONTROL_DTB` that is none; [`Error::Contradiction`] where an
+/// image is not decrypted.
+pub fn decrypt_fit(bytes: &[u8], secrets: &Secrets<'_>, control: Option<&[u8]>) -> Result<Option<Vec<u8>>> {
+    let keys = control.map(|control| ControlKeys::of(&control::tree_in(control)?)).transpose();
+    let keys = keys.map_err(|error| Error::input("CONTROL_DTB", error))?;
     let Some(fit) = Some(bytes).filter(|bytes| Fit::detect(bytes)).and_then(|bytes| Fit::parse(bytes).ok()) else {
         return Ok(None);
     };
@@ -217,7 +223,15 @@ pub fn decrypt_fit(bytes: &[u8], secrets: &Secrets<'_>) -> Result<Option<Vec<u8>
     for image in fit.encrypted() {
         let path = format!("/images/{}", image.name());
         found = true;
-        match image.decrypted(secrets).map_err(|source| fit::Error::Sign { path: path.clone(), source })? {
+        let plain = match &keys {
+            Some(keys) => image.decrypted_by(keys),
+            None => {
+                let plain = image.decrypted(secrets);
+                let plain = plain.map_err(|source| fit::Error::Sign { path: path.clone(), source })?;
+                plain.map_err(|why| fit::rules::DECRYPTED.finding(format!("{path}: {why}")).at(image.node().at().0))
+            }
+        };
+        match plain {
             Ok(plain) => {
                 let images = root.child_mut("images");
                 if let Some(node) = images.and_then(|images| images.child_mut(image.name())) {
@@ -226,7 +240,7 @@ pub fn decrypt_fit(bytes: &[u8], secrets: &Secrets<'_>) -> Result<Option<Vec<u8>
                     node.children.retain(|child| &*child.name != CIPHER);
                 }
             }
-            Err(why) => findings.push(fit::rules::DECRYPTED.finding(format!("{path}: {why}")).at(image.node().at().0)),
+            Err(finding) => findings.push(finding),
         }
     }
     if !findings.is_empty() {

@@ -271,6 +271,10 @@ impl<'a> Opened<'a> {
         }
     }
 
+    pub(super) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
     /// How much may still be decompressed.
     pub(super) fn left(&self) -> u64 {
         self.limits.size.saturating_sub(self.spent)

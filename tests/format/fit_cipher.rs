@@ -4,6 +4,7 @@
 use super::fit_sign::{folder, keys, mkimages, same, signature, source};
 use crate::support::{assert_same, full, kimage, put, read, run, run_ok, stderr, stdout, tool};
 use kimage::internals::Fit;
+use kimage::internals::fdt::{Dtb, Flat, Node, Property, Strings};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -236,4 +237,120 @@ fn wrong_keys_and_damage() {
     run_ok(Command::new(mkimage).current_dir(dir).args(["-f", "x.its", "x.itb"]));
     let said = run(kimage().current_dir(dir).args(["verify", "x.itb"]));
     assert!(said.status.success() && stdout(&said).contains("fit.not_encrypted"), "{}", stdout(&said));
+}
+
+/// A control device tree, with its group of keys for ciphers changed.
+fn control(dir: &Path, from: &str, to: &str, change: impl Fn(&mut Node<'_>)) {
+    let bytes = read(&dir.join(from));
+    let tree = Dtb::parse_at(&bytes, 0).unwrap().tree().unwrap();
+    let mut root = Node::from(tree.root());
+    change(&mut root);
+    let mut out = Vec::new();
+    Flat::new(&root, Strings::default()).unwrap().plan(0).unwrap().emit(&mut out).unwrap();
+    put(dir, to, &out);
+}
+
+/// With a control device tree, its keys decrypt as in U-Boot (boot::fit_cipher has it do so): those that mkimage put there, in a tree or in
+/// an overlay. What it lacks, and what does not decrypt, is an error.
+#[test]
+fn decrypted_with_the_keys_of_a_control_tree() {
+    let Some(keys) = keys() else { return }; // no gap: keys() says so
+    let dir = folder();
+    let dir = dir.path();
+    let keys_dir = keys.to_str().unwrap();
+    let kernel = read(&dir.join("kernel.bin"));
+    let signed = signature("sha256,rsa2048", "dev", "sign-images = \"kernel\", \"fdt\";");
+    let at = |node: &str| node.replace("kernel.bin", "packed").replacen("\"none\"", "\"gzip\"", 1);
+    put(dir, "packed", &run_ok(kimage().current_dir(dir).args(["compress", "gzip", "kernel.bin"])).stdout);
+    let verify = |control: &str, more: &[&str]| {
+        let mut command = kimage();
+        let output = run(command.current_dir(dir).args(["verify", "x.itb", "--control-dtb", control]).args(more));
+        (output.status.success(), stdout(&output) + &stderr(&output))
+    };
+    let extract =
+        |control: &str| run(kimage().current_dir(dir).args(["extract", "x.itb", "kernel", "--control-dtb", control]));
+    for (iv, is_overlay) in [(IV, false), ("", false), (IV, true)] {
+        fs::copy(dir.join("ctl-plain.dtb"), dir.join("ctl.dtb")).unwrap();
+        let mut options = vec!["--keys", keys_dir, "--required", "conf", "--control-dtb", "ctl.dtb"];
+        if is_overlay {
+            fs::remove_file(dir.join("ctl.dtb")).unwrap();
+            options.push("--as-overlay");
+        }
+        fit(dir, &at(&source(&cipher("aes192", iv), &signed, "")), &options).unwrap();
+        let (good, said) = verify("ctl.dtb", &[]);
+        assert!(good && said.contains("[fit.signed]") && !said.contains("encrypted"), "{said}");
+        let unpacked = run_ok(Command::new("gzip").current_dir(dir).args(["-dc", "packed"])).stdout;
+        assert_same("packed", &unpacked, &kernel);
+        assert_same(iv, &extract("ctl.dtb").stdout, &read(&dir.join("packed")));
+    }
+    // mkimage's own control device tree.
+    for mkimage in mkimages() {
+        fs::write(dir.join("x.its"), at(&source(&cipher("aes192", IV), &signed, ""))).unwrap();
+        fs::copy(dir.join("ctl-plain.dtb"), dir.join("ctl.dtb")).unwrap();
+        let mut command = Command::new(mkimage);
+        run_ok(command.current_dir(dir).args(["-f", "x.its", "-k", keys_dir, "-K", "ctl.dtb", "-r", "x.itb"]));
+        assert!(verify("ctl.dtb", &[]).0);
+        assert_same("mkimage's", &extract("ctl.dtb").stdout, &read(&dir.join("packed")));
+    }
+    fit(
+        dir,
+        &at(&source(&cipher("aes192", IV), &signed, "")),
+        &["--keys", keys_dir, "--required", "conf", "--control-dtb", "ctl.dtb"],
+    )
+    .unwrap();
+    const NAME: &str = "key-aes192-aes192-iv-1";
+    let entry = |root: &mut Node<'_>, name: &'static str, bytes: Option<Vec<u8>>| {
+        let group = root.children.iter_mut().find(|child| child.name == "cipher").unwrap();
+        let node = group.children.iter_mut().find(|child| child.name == NAME).unwrap();
+        node.properties.retain(|it| it.name != name);
+        bytes.into_iter().for_each(|bytes| node.properties.push(Property::bytes(name, bytes)));
+    };
+    let mut wrong = read(&keys.join("aes192.bin"));
+    wrong[5] ^= 0x40;
+    control(dir, "ctl.dtb", "no-group.dtb", |root| root.children.retain(|child| child.name != "cipher"));
+    control(dir, "ctl.dtb", "no-key.dtb", |root| entry(root, "key", None));
+    control(dir, "ctl.dtb", "no-iv.dtb", |root| entry(root, "iv", None));
+    control(dir, "ctl.dtb", "wrong-key.dtb", |root| entry(root, "key", Some(wrong.clone())));
+    control(dir, "ctl.dtb", "short-key.dtb", |root| entry(root, "key", Some(wrong[1..].to_vec())));
+    control(dir, "ctl.dtb", "short-iv.dtb", |root| entry(root, "iv", Some(vec![1; 15])));
+    // Of the first block alone: no padding tells that.
+    control(dir, "ctl.dtb", "wrong-iv.dtb", |root| entry(root, "iv", Some(vec![1; 16])));
+    for (file, rule, words) in [
+        ("no-group.dtb", "fit.cipher_key", "has no node /cipher/key-aes192-aes192-iv-1"),
+        ("ctl-plain.dtb", "fit.cipher_key", "has no node /cipher/key-aes192-aes192-iv-1"),
+        ("no-key.dtb", "fit.cipher_key", "has no key in /cipher/key-aes192-aes192-iv-1"),
+        ("no-iv.dtb", "fit.cipher_key", "has no iv in /cipher/key-aes192-aes192-iv-1"),
+        ("wrong-key.dtb", "fit.decrypted", "image kernel: the key aes192 does not decrypt it"),
+        ("short-key.dtb", "fit.decrypted", "key has 23 bytes, wanted 24"),
+        ("short-iv.dtb", "fit.decrypted", "iv has 15 bytes, wanted 16"),
+        ("wrong-iv.dtb", "fit.compression", "is something else when it is decrypted"),
+    ] {
+        let (good, said) = verify(file, &[]);
+        let is_named = said.contains(&format!("[{rule}]")) && said.contains(words);
+        assert!(!good && is_named && !said.contains("encrypted, and was not checked"), "{file}: {said}");
+        // Files that are right do not make the device tree right.
+        let (good, said) = verify(file, &["--keys", keys_dir]);
+        assert!(!good && said.contains(words), "{file}: {said}");
+        let output = extract(file);
+        let is_refused = !output.status.success() && output.stdout.is_empty() && stderr(&output).contains(words);
+        assert!(is_refused || file == "wrong-iv.dtb", "{file}: {}", stderr(&output));
+    }
+    // Both look, and say a thing once.
+    let (good, said) = verify("ctl.dtb", &["--keys", keys_dir]);
+    assert!(good && !said.contains("encrypted"), "{said}");
+    let output = extract("kernel.bin");
+    assert!(!output.status.success() && stderr(&output).contains("kernel.bin: "), "{}", stderr(&output));
+    // An iv of its own comes before the one that the hint names, which mkimage encrypts with.
+    let both = cipher("aes192", &format!("{IV} iv = [00 01 02 03 04 05 06 07 08 09 0a 0b 0c 0d 0e 0f];"));
+    fit(dir, &at(&source(&both, &signed, "")), &["--keys", keys_dir, "--control-dtb", "ctl.dtb"]).unwrap();
+    let (good, said) = verify("ctl.dtb", &[]);
+    assert!(!good && said.contains("[fit.compression]"), "{said}");
+    // U-Boot that decrypts refuses what asks for it and was not encrypted.
+    let text = at(&source(&cipher("aes192", IV), "", ""));
+    fs::write(dir.join("x.its"), text).unwrap();
+    let Some(mkimage) = mkimages().into_iter().next() else { return }; // no gap: mkimages() says so
+    run_ok(Command::new(mkimage).current_dir(dir).args(["-f", "x.its", "x.itb"]));
+    let (good, said) = verify("ctl.dtb", &[]);
+    assert!(!good && said.contains("error: /images/kernel/cipher: the data is not encrypted"), "{said}");
+    assert!(!verify("no-group.dtb", &[]).1.contains("error: /images/kernel/cipher"));
 }

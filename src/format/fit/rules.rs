@@ -123,6 +123,9 @@ rules! {
     pub(crate) NOT_ENCRYPTED = "fit.not_encrypted", Warning, "cipher",
         "the data stands there in plain text: U-Boot that decrypts refuses the image (\"Can't get unciphered data size\")",
         "encrypt it: kimage fit with the folder of the keys (`request.keys` DIR)";
+    pub(crate) CIPHER_KEY = "fit.cipher_key", Error, "key of an encrypted image in the control device tree",
+        "U-Boot that decrypts refuses the image (\"Can't found cipher node offset\"), any other starts the encrypted bytes",
+        "make the FIT with this control device tree: kimage fit with `request.keys` DIR and `request.control_dtb` DTB";
     pub(crate) DECRYPTED = "fit.decrypted", Error, "encrypted data of an image",
         "U-Boot decrypts it to something else than was encrypted",
         "give the key that it was encrypted with; if this is the one, the data is damaged: copy it again";

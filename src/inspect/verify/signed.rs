@@ -9,13 +9,13 @@ use super::{LayerFinding, Verified};
 use crate::bytes::FieldError;
 use crate::codec::Codec;
 use crate::error::Error;
-use crate::finding::{Finding, Severity};
+use crate::finding::{Finding, Rule, Severity};
 use crate::format::Format;
 use crate::format::fdt::NodeRef;
-use crate::format::fit::cipher::CIPHER;
+use crate::format::fit::cipher::{CIPHER, ControlKeys};
 use crate::format::fit::control;
 use crate::format::fit::signature::{self, ControlKey, NoControlKey, SIGNATURE};
-use crate::format::fit::{Configuration, Fit, compression_fits, rules};
+use crate::format::fit::{Configuration, Fit, Image, compression_fits, rules};
 use crate::inspect::{Kind, LayerId, Limits, Opened, open};
 use crate::sign::{Algorithm, PublicKey, Scheme, Secrets};
 use std::collections::HashSet;
@@ -31,6 +31,8 @@ pub struct Trust {
     is_control: bool,
     /// A key that cannot be used here demands signatures of configurations.
     has_other: bool,
+    /// What U-Boot decrypts images with.
+    ciphers: Option<ControlKeys>,
     /// Whom UEFI firmware trusts, in place of U-Boot.
     firmware: Option<Firmware>,
 }
@@ -61,6 +63,7 @@ impl Trust {
             findings: Vec::new(),
             is_control: false,
             has_other: false,
+            ciphers: None,
             firmware: None,
         }
     }
@@ -71,13 +74,13 @@ impl Trust {
         Trust { keys: vec![key], ..Trust::empty() }
     }
 
-    /// What a U-Boot with this control device tree demands.
+    /// What a U-Boot with this control device tree demands, and can decrypt.
     ///
     /// # Errors
     /// A [`FieldError`] when it is no device tree, nor U-Boot with one at its end.
     pub fn of_control(dtb: &[u8]) -> Result<Trust, FieldError> {
         let tree = control::tree_in(dtb)?;
-        let mut trust = Trust { is_control: true, ..Trust::empty() };
+        let mut trust = Trust { is_control: true, ciphers: Some(ControlKeys::of(&tree)?), ..Trust::empty() };
         let (found, mode) = signature::control_keys(&tree)?;
         trust.any = mode == Some("any");
         let (mut demanded, mut unsupported) = (false, Vec::new());
@@ -148,7 +151,7 @@ impl Trust {
 }
 
 /// Holds the FIT in `opened` to the keys, or the EFI program to what firmware trusts, and says so in `verified`, which [`super::verify`] made of it: what was not checked there
-/// is checked now.
+/// is checked now. Encrypted images are decrypted with the keys of the control device tree.
 pub fn signed(opened: &Opened<'_>, trust: &Trust, verified: &mut Verified) {
     if let Some(firmware) = &trust.firmware {
         return authenticode::check(opened, firmware, verified);
@@ -164,12 +167,30 @@ pub fn signed(opened: &Opened<'_>, trust: &Trust, verified: &mut Verified) {
         }
     }
     let Check { findings, done, .. } = check;
+    verified.checks += 1;
+    replace(verified, &rules::SIGNATURE, &done, findings);
+    if let (Some(fit), Some(keys)) = (&fit, &trust.ciphers) {
+        let mut contents = Contents { limits: opened.limits(), checks: 0, done: HashSet::new(), findings: Vec::new() };
+        fit.encrypted().for_each(|image| contents.check(image, image.decrypted_by(keys)));
+        contents.say(verified);
+        // Which U-Boot it is that decrypts is known here.
+        let plain = |found: &&mut LayerFinding| found.finding.rule == rules::NOT_ENCRYPTED.id && !keys.is_empty();
+        verified.findings.iter_mut().filter(plain).for_each(|found| found.finding.severity = Severity::Error);
+    }
+}
+
+/// Puts `findings` of the file itself in the place of those of a rule that say that nobody looked at these nodes.
+fn replace(verified: &mut Verified, unchecked: &Rule, done: &HashSet<u64>, findings: Vec<Finding>) {
     verified.findings.retain(|found| {
         let is_done = found.finding.offset.is_some_and(|at| done.contains(&at));
-        !(is_done && found.layer == LayerId(0) && found.finding.rule == rules::SIGNATURE.id)
+        !(is_done && found.layer == LayerId(0) && found.finding.rule == unchecked.id)
     });
-    verified.checks += 1;
-    verified.findings.extend(findings.into_iter().map(|finding| LayerFinding { layer: LayerId(0), finding }));
+    for finding in findings.into_iter().map(|finding| LayerFinding { layer: LayerId(0), finding }) {
+        // Two may have looked: keys in files, and a control device tree.
+        if !verified.findings.contains(&finding) {
+            verified.findings.push(finding);
+        }
+    }
 }
 
 /// Decrypts the encrypted images of the FIT in `opened` and checks what is in them, as far as `limits` allow, and says so in
@@ -185,40 +206,55 @@ pub fn decrypted(
 ) -> Result<(), crate::sign::Error> {
     let Some(layer) = opened.layers().first() else { return Ok(()) };
     let Ok(fit) = Fit::parse(opened.bytes(layer)) else { return Ok(()) };
-    let mut done = HashSet::new();
-    let mut findings = Vec::new();
+    let mut contents = Contents { limits, checks: 0, done: HashSet::new(), findings: Vec::new() };
     for image in fit.encrypted() {
+        let plain = image
+            .decrypted(secrets)?
+            .map_err(|why| rules::DECRYPTED.finding(format!("image {}: {why}", image.name())).at(image.node().at().0));
+        contents.check(image, plain);
+    }
+    contents.say(verified);
+    Ok(())
+}
+
+/// What is in encrypted images.
+struct Contents<'l> {
+    limits: &'l Limits,
+    checks: u64,
+    /// Where the nodes of the ciphers are that were looked at.
+    done: HashSet<u64>,
+    findings: Vec<Finding>,
+}
+
+impl Contents<'_> {
+    /// Looks at what an image was decrypted to, or notes why it was not.
+    fn check(&mut self, image: Image<'_, '_>, plain: Result<Vec<u8>, Finding>) {
         let name = image.name();
-        verified.checks += 1;
-        done.extend(image.node().child(CIPHER).map(|node| node.at().0));
-        let plain = match image.decrypted(secrets)? {
+        self.checks += 1;
+        self.done.extend(image.node().child(CIPHER).map(|node| node.at().0));
+        let plain = match plain {
             Ok(plain) => plain,
-            Err(why) => {
-                let finding = rules::DECRYPTED.finding(format!("image {name}: {why}"));
-                findings.push(finding.at(image.node().at().0));
-                continue;
-            }
+            Err(finding) => return self.findings.push(finding),
         };
         let word = image.text("compression").unwrap_or("");
         if compression_fits(word, Codec::detect(&plain)) == Some(false) {
             let message = format!("image {name} says compression {word}, but is something else when it is decrypted");
-            findings.push(rules::COMPRESSION.finding(message).at(image.node().at().0));
+            self.findings.push(rules::COMPRESSION.finding(message).at(image.node().at().0));
         }
         // What has no header is data, of which nothing is known.
-        let Ok(inner) = open(&plain, limits) else { continue };
+        let Ok(inner) = open(&plain, self.limits) else { return };
         let found = super::verify(&inner);
-        verified.checks += found.checks;
-        findings.extend(found.findings.into_iter().map(|LayerFinding { layer, finding }| {
+        self.checks += found.checks;
+        self.findings.extend(found.findings.into_iter().map(|LayerFinding { layer, finding }| {
             let message = format!("image {name}, decrypted, {}: {}", inner.path(layer), finding.message);
             Finding { message, offset: None, ..finding }
         }));
     }
-    verified.findings.retain(|found| {
-        let is_done = found.finding.offset.is_some_and(|at| done.contains(&at));
-        !(is_done && found.layer == LayerId(0) && found.finding.rule == rules::CIPHER.id)
-    });
-    verified.findings.extend(findings.into_iter().map(|finding| LayerFinding { layer: LayerId(0), finding }));
-    Ok(())
+
+    fn say(self, verified: &mut Verified) {
+        verified.checks += self.checks;
+        replace(verified, &rules::CIPHER, &self.done, self.findings);
+    }
 }
 
 struct Check<'t> {

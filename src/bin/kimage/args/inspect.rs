@@ -97,6 +97,7 @@ Examples:
   kimage extract /boot/vmlinuz config | grep VIRTIO
   kimage extract zImage 'dtb[0]' -o board.dtb
   kimage extract secret.itb --keys keys kernel -o Image     decrypted
+  kimage extract secret.itb --control-dtb u-boot.dtb kernel -o Image
   kimage extract disk.img /EFI/BOOT/BOOTX64.EFI -o kernel.efi
   kimage extract uImage --all parts/")]
 pub(crate) struct Extract {
@@ -117,6 +118,9 @@ pub(crate) struct Extract {
     /// Decrypt the encrypted images of a FIT with the keys of this folder (NAME.bin): the parts are those of the FIT in plain text
     #[arg(short = 'k', long, value_name = "DIR")]
     pub(crate) keys: Option<PathBuf>,
+    /// The same with the keys of this control device tree, which U-Boot decrypts with
+    #[arg(long, value_name = "DTB", conflicts_with = "keys")]
+    pub(crate) control_dtb: Option<PathBuf>,
     /// List the parts as JSON
     #[arg(long, conflicts_with_all = ["part", "all"])]
     pub(crate) json: bool,
@@ -154,7 +158,8 @@ pub(crate) struct Verify {
     /// Is the kernel in each file exactly the one in this? The kernel's own vmlinux, or another image
     #[arg(long, value_name = "FILE")]
     pub(crate) against: Option<PathBuf>,
-    /// Would the U-Boot with this control device tree take the FIT? Says for each configuration what is signed, and with which key
+    /// Would the U-Boot with this control device tree take the FIT? Says for each configuration what is signed, and with which key;
+    /// decrypts encrypted images with the keys there, and checks what is in them
     #[arg(long, value_name = "DTB", conflicts_with = "key")]
     pub(crate) control_dtb: Option<PathBuf>,
     /// Is every configuration of the FIT signed with this key? A PEM file: public key or certificate

@@ -20,9 +20,16 @@ const INITCALLS: &str = "initcalls";
 
 pub(crate) fn extract(args: &Extract) -> Result<()> {
     let input = Input::open(&args.file)?;
-    let plain = match &args.keys {
-        Some(folder) => decrypt_fit(&input, &secrets(Some(folder))).with_context(|| input.name())?,
-        None => None,
+    let control = args.control_dtb.as_deref().map(Input::open).transpose()?;
+    let plain = match (&args.keys, &control) {
+        (None, None) => None,
+        (folder, control) => {
+            let control = control.as_ref();
+            decrypt_fit(&input, &secrets(folder.as_deref()), control.map(|input| &**input)).map_err(|error| {
+                let of = if error.which().is_some_and(|(which, _)| which == "CONTROL_DTB") { control } else { None };
+                anyhow::Error::new(error).context(of.unwrap_or(&input).name())
+            })?
+        }
     };
     let bytes = plain.as_deref().unwrap_or(&input);
     // What is asked for is unpacked.
