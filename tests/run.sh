@@ -90,6 +90,7 @@ needs='
     cert-to-efi-sig-list:efitools
     softhsm2-util:softhsm2
     pkcs11-tool:opensc
+    /usr/lib/x86_64-linux-gnu/engines-3/pkcs11.so:libengine-pkcs11-openssl
     swtpm:swtpm
     /usr/lib/python3/dist-packages/pefile.py:python3-pefile
     script:bsdutils

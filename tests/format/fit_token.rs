@@ -2,82 +2,23 @@
 
 use crate::fit_sign::{folder, keys, signature, source};
 use crate::support::{assert_same, kimage, missing, put, read, run, run_ok, stderr, tempdir, tool};
+use crate::token::{Token, signed};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
-/// A token called `fit` with the keys of [`keys`], and what the modules are called.
-struct Token {
-    dir: tempfile::TempDir,
-    module: PathBuf,
-    spy: PathBuf,
-}
-
-fn first(paths: &[&str], package: &str) -> Option<PathBuf> {
-    let found = paths.iter().map(PathBuf::from).find(|path| path.exists());
-    if found.is_none() {
-        missing(&format!("{}: package {package}", paths[0]));
-    }
-    found
-}
-
-impl Token {
-    fn new() -> Option<Token> {
-        let (keys, util) = (keys()?, tool("softhsm2-util", "softhsm2")?);
-        let module = ["/usr/lib/softhsm/libsofthsm2.so", "/usr/lib64/softhsm/libsofthsm2.so"];
-        let spy = ["x86_64-linux-gnu/pkcs11-spy.so", "aarch64-linux-gnu/pkcs11-spy.so", "pkcs11-spy.so"];
-        let spy = spy.map(|path| format!("/usr/lib/{path}"));
-        let (module, spy) = (first(&module, "softhsm2")?, first(&spy.each_ref().map(String::as_str), "opensc")?);
-        let dir = tempdir();
-        let token = Token { dir, module, spy };
-        fs::create_dir(token.dir.path().join("tokens")).unwrap();
-        let text =
-            format!("directories.tokendir = {}/tokens\nobjectstore.backend = file\n", token.dir.path().display());
-        fs::write(token.dir.path().join("conf"), text).unwrap();
-        let init = |label: &str| {
-            let mut command = token.command(&util);
-            run_ok(command.args(["--init-token", "--free", "--label", label, "--pin", "1234", "--so-pin", "12345678"]));
-        };
-        init("fit");
-        init("other");
-        let openssl = tool("openssl", "openssl")?;
-        for (id, name) in [("a1", "dev.key"), ("a2", "r4096.key"), ("a3", "e256.pem"), ("a4", "e384.pem")] {
-            let pkcs8 = token.dir.path().join(name);
-            let mut command = Command::new(&openssl);
-            run_ok(command.args(["pkcs8", "-topk8", "-nocrypt", "-in"]).arg(keys.join(name)).arg("-out").arg(&pkcs8));
-            let label = name.split('.').next().unwrap();
-            let mut command = token.command(&util);
-            command.args(["--token", "fit", "--pin", "1234", "--label", label, "--id", id, "--import"]);
-            run_ok(command.arg(&pkcs8));
-        }
-        Some(token)
-    }
-
-    fn command(&self, program: &Path) -> Command {
-        let mut command = Command::new(program);
-        command.env("SOFTHSM2_CONF", self.dir.path().join("conf"));
-        command
-    }
-
-    /// kimage in `dir`, with the spy that writes to `log`.
-    fn kimage(&self, dir: &Path) -> Command {
-        let mut command = kimage();
-        command.current_dir(dir).env("SOFTHSM2_CONF", self.dir.path().join("conf"));
-        command.env("PKCS11SPY", &self.module).env("PKCS11SPY_OUTPUT", dir.join("log"));
-        command
-    }
-}
-
-/// How often the token was asked to sign.
-fn signed(log: &Path) -> usize {
-    fs::read_to_string(log).unwrap().lines().filter(|line| line.ends_with(": C_SignInit")).count()
+/// A token with the keys of [`keys`].
+fn token() -> Option<Token> {
+    let keys = keys()?;
+    let all = [("a1", "dev.key"), ("a2", "r4096.key"), ("a3", "e256.pem"), ("a4", "e384.pem")];
+    Token::new(&all.map(|(id, name)| (id, keys.join(name))))
 }
 
 /// RSA by PKCS#1 v1.5: the bytes that the same keys make as files, image and control device tree, each signature once; PSS and ECDSA
 /// hold.
 #[test]
 fn keys_on_a_token() {
-    let Some(token) = Token::new() else { return };
+    let Some(token) = token() else { return };
     let keys = keys().unwrap();
     let dir = folder();
     let dir = dir.path();
@@ -220,10 +161,122 @@ fn passphrases() {
     }
 }
 
+/// A key that wants the PIN again for each signature gets it, and signs as the same key in a file.
+#[test]
+fn a_pin_for_each_signature() {
+    let Some(token) = token() else { return };
+    let keys = keys().unwrap();
+    if !token.add_closed("b1", "prod", &keys.join("prod.key")) {
+        return; // no gap: add_closed() says so
+    }
+    let dir = folder();
+    let dir = dir.path();
+    put(dir, "pin", b"1234\n");
+    let own = signature("sha256,rsa2048", "prod", "");
+    let text = source(&own, &own, &format!("conf-2 {{ kernel = \"kernel\"; {own} }};"));
+    fs::write(dir.join("x.its"), text).unwrap();
+    let fit = |name: &str, keys: &str, more: &[&str]| {
+        let mut command = token.kimage(dir);
+        command.args(["fit", "x.its", "-q", "-o", name, "--keys", keys]).args(more);
+        command
+    };
+    run_ok(&mut fit("file.itb", keys.to_str().unwrap(), &[]));
+    let uri = format!("pkcs11:token=fit?module-path={}", token.spy.display());
+    run_ok(&mut fit("token.itb", &uri, &["--pass-file", "pin"]));
+    assert_same("a PIN for each", &read(&dir.join("token.itb")), &read(&dir.join("file.itb")));
+    let log = fs::read_to_string(dir.join("log")).unwrap();
+    let entered = |user: &str| log.matches(&format!("[in] userType = {user}")).count();
+    assert_eq!((signed(&dir.join("log")), entered("CKU_USER"), entered("CKU_CONTEXT_SPECIFIC")), (3, 1, 3), "{log}");
+    // Asked on the terminal, once more than there are signatures.
+    let Some(script) = tool("script", "bsdutils") else { return };
+    let typed = |pins: &str| {
+        let mut shell = token.kimage(dir);
+        let kimage = shell.get_program().to_owned();
+        let environment = shell.get_envs().filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned())));
+        let environment: Vec<_> = environment.collect();
+        shell = std::process::Command::new("sh");
+        shell.current_dir(dir).envs(environment).env("KIMAGE", kimage).env("URI", &uri);
+        let line = "\"$KIMAGE\" fit x.its -q -o typed.itb --keys \"$URI\"";
+        let _ = fs::remove_file(dir.join("typed.itb"));
+        run(shell.args(["-c", &format!("printf '{pins}' | {} -qec '{line}' typed.log", script.display())]))
+    };
+    let output = typed("1234\\n1234\\n1234\\n1234\\n");
+    assert!(output.status.success(), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("PIN of the token fit, for this signature: "));
+    assert_same("typed", &read(&dir.join("typed.itb")), &read(&dir.join("file.itb")));
+    let output = typed("1234\\n1234\\n4321\\n1234\\n");
+    assert!(!output.status.success() && !dir.join("typed.itb").exists(), "{output:?}");
+}
+
+/// Called as mkimage with `-N pkcs11`: FIT and control device tree are mkimage's, by OpenSSL's engine and by the same keys in files.
+#[test]
+fn called_as_mkimage() {
+    let (Some(token), Some(mkimage)) = (token(), tool("mkimage", "u-boot-tools")) else { return };
+    let keys = keys().unwrap();
+    let dir = folder();
+    let dir = dir.path();
+    let own = signature("sha256,rsa2048", "dev", "sign-images = \"kernel\", \"fdt\";");
+    let second = "signature-2 { algo = \"sha512,rsa4096\"; key-name-hint = \"r4096\"; };";
+    fs::write(dir.join("x.its"), source(&own, &format!("{own} {second}"), "")).unwrap();
+    let line = |mut command: Command, name: &str, keys: &[&str], pin: Option<&str>| {
+        let control = format!("{name}.dtb");
+        fs::copy(dir.join("ctl-plain.dtb"), dir.join(&control)).unwrap();
+        command.current_dir(dir).env("SOURCE_DATE_EPOCH", "1700000000").env("PKCS11_MODULE_PATH", &token.module);
+        command.envs(pin.map(|pin| ("MKIMAGE_SIGN_PIN", pin)));
+        run(command.args(["-f", "x.its"]).args(keys).args(["-K", &control, "-r", name]))
+    };
+    let ours = |name: &str, keys: &[&str], pin: Option<&str>| {
+        let mut command = token.kimage(dir);
+        command.args(["as", "mkimage"]);
+        line(command, name, keys, pin)
+    };
+    let same = |what: &str, one: &str, other: &str| {
+        assert_same(what, &read(&dir.join(one)), &read(&dir.join(other)));
+        assert_same(what, &read(&dir.join(format!("{one}.dtb"))), &read(&dir.join(format!("{other}.dtb"))));
+    };
+    let by_files = line(Command::new(&mkimage), "files.itb", &["-k", keys.to_str().unwrap()], None);
+    assert!(by_files.status.success(), "{by_files:?}");
+    for folder in ["token=fit", "pkcs11:token=fit"] {
+        let output = ours("ours.itb", &["-N", "pkcs11", "-k", folder], Some("1234"));
+        assert!(output.status.success(), "{output:?}");
+        same(folder, "ours.itb", "files.itb");
+    }
+    // The real one's engine.
+    let engines = ["/usr/lib/x86_64-linux-gnu/engines-3/pkcs11.so", "/usr/lib/aarch64-linux-gnu/engines-3/pkcs11.so"];
+    if engines.iter().any(|path| Path::new(path).exists()) {
+        let output = line(token.command(&mkimage), "theirs.itb", &["-N", "pkcs11", "-k", "token=fit"], Some("1234"));
+        assert!(output.status.success(), "{output:?}");
+        same("by its engine", "ours.itb", "theirs.itb");
+        let mine = ours("ours.itb", &["-N", "pkcs11", "-k", "token=fit"], Some("1234"));
+        let said =
+            |output: &std::process::Output| String::from_utf8_lossy(&output.stdout).replace("theirs.itb", "ours.itb");
+        let without = |text: String| -> String {
+            text.lines()
+                .filter(|line| !line.starts_with("Failed to add verification data"))
+                .map(|line| format!("{line}\n"))
+                .collect()
+        };
+        assert_eq!(without(said(&mine)), without(said(&output)));
+    } else {
+        missing(&format!("{}: package libengine-pkcs11-openssl", engines[0]));
+    }
+    for (keys, pin, words) in [
+        (&["-N", "pkcs11", "-k", "token=fit"][..], Some("4321"), "does not take the PIN"),
+        (&["-N", "pkcs11", "-k", "token=nobody"], Some("1234"), "no token that the key's URI names"),
+        (&["-N", "pkcs11", "-k", "token=other"], Some("1234"), "has no private key called"),
+        (&["-N", "pkcs11", "-k", "token=fit;colour=red"], Some("1234"), "known are token"),
+    ] {
+        let _ = fs::remove_file(dir.join("none.itb"));
+        let output = ours("none.itb", keys, pin);
+        assert!(!output.status.success() && stderr(&output).contains(words), "{keys:?}: {}", stderr(&output));
+        assert!(!dir.join("none.itb").exists(), "{keys:?}");
+    }
+}
+
 /// An EFI program signed on the token has the bytes of one signed with the same key in a file; the token is asked once.
 #[test]
 fn an_efi_program() {
-    let Some(token) = Token::new() else { return };
+    let Some(token) = token() else { return };
     let keys = keys().unwrap();
     let dir = tempdir();
     let dir = dir.path();

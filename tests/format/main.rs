@@ -39,3 +39,5 @@ mod machine;
 mod simulated;
 #[path = "../support/mod.rs"]
 mod support;
+#[path = "../support/token.rs"]
+mod token;

@@ -12,6 +12,7 @@ use cryptoki::object::{Attribute, AttributeType, ObjectClass, ObjectHandle};
 use cryptoki::session::{Session, UserType};
 use cryptoki::slot::TokenInfo;
 use cryptoki::types::RawAuthPin;
+use cryptoki_sys::{CK_ULONG, CKR_OK};
 use kimage::assemble::Algorithm;
 use kimage::sign::{self, Error, PublicKey, Request, Signature};
 use std::cell::RefCell;
@@ -98,6 +99,31 @@ impl Uri {
     }
 }
 
+/// The signature that has begun in this session: cryptoki begins a new one each time, for which no PIN was entered.
+#[allow(unsafe_code, reason = "cryptoki has no C_Sign without C_SignInit")]
+fn sign_begun(module: &Path, session: &Session, data: &[u8]) -> Result<Vec<u8>, String> {
+    // More than any key's has.
+    let mut value = vec![0; 4096];
+    let mut len = CK_ULONG::try_from(value.len()).unwrap_or(0);
+    let data_len = CK_ULONG::try_from(data.len()).unwrap_or(0);
+    // SAFETY: the module is loaded already, and stays so while the session is open; what is loaded again is the same. Its list of functions
+    // is its own and has what the standard says. Both buffers outlive the call, with their lengths beside them; C_Sign reads the first.
+    let code = unsafe {
+        let library = cryptoki_sys::Pkcs11::new(module).map_err(|error| error.to_string())?;
+        let mut list = std::ptr::null_mut();
+        let listed = if library.C_GetFunctionList.is_ok() { library.C_GetFunctionList(&mut list) } else { CKR_OK };
+        let Some(sign) = list.as_ref().filter(|_| listed == CKR_OK).and_then(|list| list.C_Sign) else {
+            return Err("the module has no C_Sign".to_owned());
+        };
+        sign(session.handle(), data.as_ptr().cast_mut(), data_len, value.as_mut_ptr(), &mut len)
+    };
+    if code != CKR_OK {
+        return Err(format!("C_Sign says {code:#x}"));
+    }
+    value.truncate(usize::try_from(len).unwrap_or(0));
+    Ok(value)
+}
+
 /// The tokens that are open.
 #[derive(Debug, Default)]
 pub(crate) struct Tokens {
@@ -107,6 +133,7 @@ pub(crate) struct Tokens {
 
 #[derive(Debug)]
 struct Open {
+    module: PathBuf,
     session: Session,
     info: TokenInfo,
 }
@@ -168,7 +195,7 @@ impl Tokens {
             return Ok(open.clone());
         }
         let session = module.open_ro_session(*slot).map_err(failed)?;
-        let open = Rc::new(Open { session, info: info.clone() });
+        let open = Rc::new(Open { module: path, session, info: info.clone() });
         self.open.borrow_mut().insert(key, open.clone());
         Ok(open)
     }
@@ -195,7 +222,14 @@ impl Tokens {
             sign::Mechanism::Ecdsa => Mechanism::Ecdsa,
         };
         let what = format!("the token {} does not sign", open.info.label());
-        let value = open.session.sign(&mechanism, key, &request.input()).map_err(|cause| refused(&what, &cause))?;
+        let refused = |cause| refused(&what, &cause);
+        let value = if open.asks_each_time(key) {
+            open.session.sign_init(&mechanism, key).map_err(refused)?;
+            open.enter_pin(&uri, pin, UserType::ContextSpecific)?;
+            sign_begun(&open.module, &open.session, &request.input()).or_else(|why| fail(format!("{what}: {why}")))?
+        } else {
+            open.session.sign(&mechanism, key, &request.input()).map_err(refused)?
+        };
         request.answered(&value, public)
     }
 
@@ -216,17 +250,28 @@ impl Open {
         if is_in || !self.info.login_required() {
             return Ok(());
         }
+        self.enter_pin(uri, given, UserType::User)
+    }
+
+    /// Does the key want the PIN for each signature again?
+    fn asks_each_time(&self, key: ObjectHandle) -> bool {
+        self.attributes(key, &[AttributeType::AlwaysAuthenticate]).contains(&Attribute::AlwaysAuthenticate(true))
+    }
+
+    /// Enters the PIN: for all that is asked of the token, or for the signature that has begun.
+    fn enter_pin(&self, uri: &Uri, given: Option<&[u8]>, user: UserType) -> Result<(), Error> {
         let name = self.info.label();
         let in_file = uri.pin_file.as_deref().map(first_line).transpose();
         let in_file = in_file.map_err(|error| Error::Token(format!("{error:#}")))?;
         let done = match uri.pin.clone().or(in_file).or(given.map(<[u8]>::to_vec)) {
             // The reader has keys of its own.
-            None if self.info.protected_authentication_path() => self.session.login(UserType::User, None),
+            None if self.info.protected_authentication_path() => self.session.login(user, None),
             pin => {
-                let Some(pin) = pin.or_else(|| typed(&format!("PIN of the token {name}: "))) else {
+                let what = if matches!(user, UserType::ContextSpecific) { ", for this signature" } else { "" };
+                let Some(pin) = pin.or_else(|| typed(&format!("PIN of the token {name}{what}: "))) else {
                     return fail(format!("the token {name} wants a PIN: give it with --pass-file"));
                 };
-                self.session.login_with_raw(UserType::User, &RawAuthPin::new(Box::new(pin)))
+                self.session.login_with_raw(user, &RawAuthPin::new(Box::new(pin)))
             }
         };
         match done {

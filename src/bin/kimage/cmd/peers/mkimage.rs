@@ -408,6 +408,7 @@ fn signer(asked: &Asked) -> Vec<OsString> {
     match (&asked.keys, &asked.key) {
         (Some(folder), _) if asked.token => options.push(option("keys", &token(folder))),
         (Some(folder), _) => options.push(option("keys", folder)),
+        (None, Some(key)) if asked.token => options.push(option("key", &token(key))),
         // With a folder in it, so that no = is taken for the end of a name.
         (None, Some(key)) if !key.as_bytes().iter().any(|byte| b"/:".contains(byte)) => {
             options.push(option("key", Path::new(".").join(key).as_os_str()));
