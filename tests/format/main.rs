@@ -14,6 +14,7 @@ mod fit_cipher; // encrypted images are mkimage's and openssl's, and no key mean
 mod fit_control; // keys go behind U-Boot and into overlays
 mod fit_deferred; // what is signed elsewhere is put in, and nothing else
 mod fit_external; // FITs have the bytes of every release of mkimage
+mod fit_firmware; // BL31 and a TEE beside mkimage, and signed as a whole
 mod fit_sign; // signed FITs and control device trees are those of mkimage, by keys of every form
 mod fit_token; // keys on a token and closed keys sign as others do, once for each signature
 mod fit_verity; // hash trees of dm-verity are veritysetup's, and damage is named block by block
