@@ -150,6 +150,8 @@ if command -v apt-get >/dev/null 2>&1; then
     sh tests/fetch-ukify.sh || echo "ukify could not be fetched" >&2
     # The newest boot stub of systemd's, and UEFI firmware that keeps data from being executed.
     sh tests/fetch-sid.sh || echo "Debian unstable's boot stub and firmware could not be fetched" >&2
+    # A U-Boot that decrypts, which Debian's is not.
+    sh tests/make-uboot.sh >/dev/null || echo "The U-Boot that decrypts could not be made" >&2
     # Kernel trees, where nobody has any.
     if [ -z "${KIMAGE_CORPUS:-}" ] && [ ! -d ../shared/corpus ]; then
         sh tests/make-kernels.sh || echo "Some kernel trees could not be made" >&2

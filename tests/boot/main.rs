@@ -8,6 +8,8 @@ mod edit; // edited kernels reach the program of the RAM disk that they were giv
 mod firmware; // hostile and strict UEFI firmware: files that grow, null tables, memory attributes, memory to be overwritten
 mod fit; // each configuration of a FIT boots, a changed byte is refused
 mod fit_bootm; // `verify`, `fit` and `lint` find what U-Boot's bootm refuses of a FIT
+mod fit_cipher; // a U-Boot that decrypts starts what kimage encrypted, by the right key alone
+mod fit_signed; // U-Boot of two CPUs takes every algorithm, several keys, a token's, and refuses what was changed
 mod initrd; // a running kernel unpacks what `verify` calls good of a chain of RAM disks, and no more
 mod kallsyms; // `extract --symbols` gives the symbols of the running kernel
 mod lint; // what `lint` finds does not boot on a real U-Boot, what it proposes does
@@ -39,3 +41,5 @@ mod machine;
 mod simulated;
 #[path = "../support/mod.rs"]
 mod support;
+#[path = "../support/token.rs"]
+mod token;

@@ -2,7 +2,7 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its share")]
 
-use super::support::{Tree, make, missing, read, run_ok, tempdir, tool, tree};
+use super::support::{Tree, cache, make, missing, read, run_ok, tempdir, tool, tree};
 use kimage::internals::fdt::{Dtb, Flat, Node, Property, Strings};
 use std::io::{Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -292,6 +292,18 @@ impl Board {
     pub fn riscv64(megabytes: usize) -> Option<Board> {
         let qemu = tool("qemu-system-riscv64", "qemu-system-misc")?;
         Board::new(qemu, &["-m", &megabytes.to_string(), "-kernel"], "qemu-riscv64_smode/u-boot.bin")
+    }
+
+    /// Of ARM, with the U-Boot that tests/make-uboot.sh makes: it decrypts, and knows PSS.
+    pub fn decrypting() -> Option<Board> {
+        let rom = cache().join("u-boot/qemu_arm/u-boot.bin");
+        if !rom.is_file() {
+            missing(&format!("no {} (sh tests/make-uboot.sh makes it)", rom.display()));
+            return None;
+        }
+        let qemu = tool("qemu-system-arm", "qemu-system-arm")?;
+        let options = ["-m", "256", "-bios"].map(str::to_owned);
+        Some(Board { qemu, options: options.into_iter().chain([rom.display().to_string()]).collect() })
     }
 
     fn new(qemu: PathBuf, options: &[&str], rom: &str) -> Option<Board> {
