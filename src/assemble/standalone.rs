@@ -53,8 +53,8 @@ pub struct StandaloneRequest<'a> {
     pub cmdline: &'a [u8],
     /// What the boot loader says is not added to it.
     pub cmdline_overrides: bool,
-    /// Write a sum of a payload that has none itself, LZ4's or one that is not compressed: the boot stub checks it before it
-    /// unpacks, which takes LZ4 a quarter more instructions.
+    /// Write a sum of a payload that is not compressed, too: the boot stub checks it, and takes several times as long. LZ4's, which has
+    /// none itself either, always has one.
     pub payload_sum: bool,
     /// RAM disks to build in.
     pub initrd: Vec<&'a [u8]>,
@@ -231,7 +231,7 @@ fn standalone<'a>(
     }
     // These formats have no sum of what they pack.
     let sum = match request.codec {
-        Codec::Lz4Legacy | Codec::None if request.payload_sum => {
+        Codec::Lz4Legacy | Codec::None if request.codec != Codec::None || request.payload_sum => {
             slice(&packed.bytes, 0, len64(&packed.bytes).saturating_sub(packed.trailer)).map(payload_sum)
         }
         _ => None,

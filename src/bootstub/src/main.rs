@@ -36,9 +36,6 @@ mod paging;
 mod place;
 mod random;
 mod shared;
-#[cfg(feature = "lz4")]
-#[path = "codec/xxh64.rs"]
-mod xxh64;
 
 use boot_params::{BootParams, KASLR_FLAG, at};
 use console::Part::{Hex, Text};
@@ -113,7 +110,7 @@ const DAMAGED: &str = "the kernel cannot be unpacked: its checksum is wrong";
 fn is_whole(p: &Parameters, parts: u64) -> bool {
     #[cfg(feature = "lz4")]
     if p.has(parameters::SUMMED) {
-        return xxh64::xxh64(unsafe { bytes_mut(parts + p.payload_at, p.payload_len) }) == p.payload_sum;
+        return codec::xxh64::xxh64(unsafe { bytes_mut(parts + p.payload_at, p.payload_len) }) == p.payload_sum;
     }
     let _ = (p, parts);
     true

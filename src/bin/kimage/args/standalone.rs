@@ -16,7 +16,8 @@ pub(crate) struct Carried {
     ///
     /// gzip is the default: of a distribution's kernel it makes a sixth more than zstd does at level 19, in a tenth of
     /// the time, and it starts as fast. lz4 is quickest both ways and largest, xz smallest and slowest; none is for media
-    /// that are compressed themselves. The boot stub checks the checksums of gzip, zstd and xz; lz4 has none.
+    /// that are compressed themselves. The boot stub checks the checksums of gzip, zstd and xz, and one that is written beside
+    /// lz4, which has none; of none with --payload-sum alone.
     #[arg(long, value_name = "CODEC", value_parser = one_of(STUB_CODECS))]
     pub(crate) compress: Option<Codec>,
     /// Build in this command line; what the boot loader says is added behind it
@@ -25,9 +26,9 @@ pub(crate) struct Carried {
     /// Do not add what the boot loader says
     #[arg(long, requires = "cmdline")]
     pub(crate) cmdline_override: bool,
-    /// Have the boot stub check the payload also with lz4 and none, which have no sum themselves
+    /// Have the boot stub check a kernel that is not compressed, too
     ///
-    /// lz4 takes about a quarter longer with it. gzip, xz and zstd are checked anyway.
+    /// Compressed ones are checked anyway. Without, the kernel is just copied, which takes a fraction of the time.
     #[arg(long)]
     pub(crate) payload_sum: bool,
     /// Build in this RAM disk (repeatable: one behind the other)

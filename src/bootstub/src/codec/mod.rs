@@ -5,6 +5,11 @@
 #[cfg(any(feature = "gzip", feature = "xz"))]
 #[path = "crc32.rs"]
 pub mod crc32;
+/// For payloads that have no sum of their own.
+#[cfg(feature = "lz4")]
+#[path = "xxh64.rs"]
+pub mod xxh64;
+
 #[cfg(feature = "gzip")]
 #[path = "gzip.rs"]
 mod codec;
