@@ -195,6 +195,7 @@ fn images() -> Vec<Vec<u8>> {
         hash: Algorithm::Sha256,
         replace: false,
         checksum: true,
+        sbat: None,
     };
     let program = files::pe(&[], &[(".text", &[0x90; 64]), (".sbat", b"sbat,1,\ntest,1\n")]);
     all.push(emitted(&sign_efi(&program, &signing).unwrap().plan));

@@ -1,13 +1,15 @@
 //! Authenticode signatures put into an EFI program, and taken out of it.
 
+use super::pcr_signature::not_added;
 use super::{Assembled, Facts, rules};
 use crate::bytes::{FieldError, FieldWriter, hex, len64, slice};
 use crate::error::{Error, Result};
 use crate::format::Format;
 use crate::format::bzimage::{BzImage, StandaloneImage};
-use crate::format::pe::Pe;
+use crate::format::pe::add::{AddedSection, part, with_sections};
 use crate::format::pe::authenticode::{ALIGNMENT, ENTRY_HEADER, INDIRECT_DATA, entry, indirect_data};
 use crate::format::pe::signed::{self, checksum};
+use crate::format::pe::{Pe, sbat};
 use crate::layout::{RegionKind, Reserver};
 use crate::sign::certificate::Certificate;
 use crate::sign::pkcs7::NewSignedData;
@@ -30,6 +32,8 @@ pub struct EfiSigning<'k> {
     pub replace: bool,
     /// Write `CheckSum` where the image has none (0), too.
     pub checksum: bool,
+    /// The text of a section `.sbat` for an image that has none, by which shim refuses old versions.
+    pub sbat: Option<&'k [u8]>,
 }
 
 impl std::fmt::Debug for EfiSigning<'_> {
@@ -44,7 +48,10 @@ impl std::fmt::Debug for EfiSigning<'_> {
 /// # Errors
 /// [`Error::NotSigned`] when the image cannot be signed, or the certificate is of another key; [`Error::Key`] of what signs.
 pub fn sign_efi<'a>(image: &'a [u8], signing: &EfiSigning<'_>) -> Result<Assembled<'a>> {
-    let pe = program(image)?;
+    let has_sum = signing.checksum || program(image)?.value("CheckSum") != 0;
+    let with_text = signing.sbat.map(|text| with_sbat(image, text, signing.replace)).transpose()?.flatten();
+    let image: Cow<'a, [u8]> = with_text.map_or(Cow::Borrowed(image), Cow::Owned);
+    let pe = program(&image)?;
     let table = table(&pe)?.filter(|_| !signing.replace);
     let mut certificates = Vec::new();
     for (index, file) in std::iter::once(&signing.certificate).chain(signing.others).enumerate() {
@@ -94,18 +101,56 @@ pub fn sign_efi<'a>(image: &'a [u8], signing: &EfiSigning<'_>) -> Result<Assembl
         findings.push(signed::DIGEST_ORDER.finding("bytes lie between the sections, or these in another order"));
     }
     // Signing says that this is what shall run.
-    findings.extend(BzImage::parse(image).ok().and_then(|image| StandaloneImage::find(&image)?.open_cmdline(&image)));
+    findings.extend(BzImage::parse(&image).ok().and_then(|image| StandaloneImage::find(&image)?.open_cmdline(&image)));
     let (end, old) = match &table {
-        Some(range) => (range.start, slice(image, range.start, range.end - range.start).unwrap_or_default()),
-        None => (pe.certificate_range().map_or(len64(image), |range| range.start), &[][..]),
+        Some(range) => (range.start, part(&image, range.clone())),
+        None => (pe.certificate_range().map_or(len64(&image), |range| range.start), Cow::default()),
     };
     let signature_count = if table.is_some() { pe.certificates().len() + 1 } else { 1 };
     let signer = unique.first().map(Certificate::name);
     let facts = Facts::Efi { signer, algorithm: scheme.to_string(), digest: hex(&digest), signature_count };
-    let has_sum = signing.checksum || pe.value("CheckSum") != 0;
-    let body = slice(image, 0, end).unwrap_or_default();
-    let signed = put_together(&pe, body, vec![old.into(), new.into()], has_sum, facts)?;
+    let signed = put_together(&pe, (&image, end), vec![old, new.into()], has_sum, facts)?;
     Ok(Assembled { findings, ..signed })
+}
+
+/// The image with a section `.sbat` behind all others; `None` when it has one with this text already.
+fn with_sbat(image: &[u8], text: &[u8], replace: bool) -> Result<Option<Vec<u8>>> {
+    if let Some(why) = sbat::fault(text) {
+        let help = "begin it with: sbat,1,SBAT Version,sbat,1,https://github.com/rhboot/shim/blob/main/SBAT.md, and give a line for each \
+                    component: NAME,GENERATION,VENDOR,PACKAGE,VERSION,URL";
+        return Err(not_signed(format!("shim would refuse the text for .sbat: {why}"), help));
+    }
+    let pe = program(image)?;
+    if let Some(there) = pe.sbat() {
+        if there == crate::bytes::until_zero(text) {
+            return Ok(None);
+        }
+        // Lines that are left out would take back what the components' makers can revoke.
+        let names: Vec<_> = sbat::generations(there).into_iter().map(|(name, it)| format!("{name},{it}")).collect();
+        let why = format!("it has a section .sbat already ({})", names.join(" "));
+        return Err(not_signed(
+            why,
+            "sign it as it is, or give the lines where the image is made: kimage uki, bzimage, zboot",
+        ));
+    }
+    let unsigned = match table(&pe)? {
+        None => Cow::Borrowed(image),
+        Some(_) if replace => Cow::Owned(unsign_efi(image)?.plan.bytes()),
+        Some(_) => {
+            let why = "it is signed, and a section more would break the signatures that are there";
+            return Err(not_signed(why.into(), "sign in place of them (`request.replace`)"));
+        }
+    };
+    let sections = [AddedSection::new(".sbat", text)];
+    let refused = |why: String, _| {
+        not_signed(
+            format!("a section .sbat cannot be added: {why}"),
+            "give the lines where the image is made: kimage uki, bzimage, zboot",
+        )
+    };
+    with_sections(unsigned, &sections, 0)
+        .map(|plan| Some(plan.bytes()))
+        .map_err(|error| not_added(error, "IMAGE", refused))
 }
 
 /// An EFI program without its signatures: as it was before it was signed, as far as that can be known. Findings say what cannot.
@@ -124,7 +169,8 @@ pub fn unsign_efi(image: &[u8]) -> Result<Assembled<'_>> {
     let end = bzimage.or(sections.chain(pe.symbols_end()).max()).unwrap_or(0).max(pe.value("SizeOfHeaders"));
     let zeros = |from: u64| slice(image, from, range.start.checked_sub(from)?).filter(|it| it.iter().all(|b| *b == 0));
     let is_padding = zeros(end).is_some_and(|zeros| len64(zeros) < ALIGNMENT);
-    let body = slice(image, 0, if is_padding { end } else { range.start }).unwrap_or_default();
+    let end = if is_padding { end } else { range.start };
+    let body = slice(image, 0, end).unwrap_or_default();
     let last = body.iter().rev().take(7).take_while(|byte| **byte == 0).count();
     if !is_padding && last > 0 {
         let message = format!(
@@ -141,7 +187,7 @@ pub fn unsign_efi(image: &[u8]) -> Result<Assembled<'_>> {
         findings.push(rules::NOT_AS_BEFORE.finding(message).at(pe.place("CheckSum")));
     }
     let facts = Facts::Efi { signer: None, algorithm: String::new(), digest: String::new(), signature_count: 0 };
-    Ok(Assembled { findings, ..put_together(&pe, body, Vec::new(), sum, facts)? })
+    Ok(Assembled { findings, ..put_together(&pe, (&Cow::Borrowed(image), end), Vec::new(), sum, facts)? })
 }
 
 /// What is to be done with anything that cannot be signed as it is.
@@ -182,10 +228,10 @@ fn padded(len: u64) -> u64 {
     len.next_multiple_of(ALIGNMENT)
 }
 
-/// The image with these entries in its certificate table, and no others; with `CheckSum`, or 0 there.
+/// The image up to `end` with these entries in its certificate table, and no others; with `CheckSum`, or 0 there.
 fn put_together<'a>(
-    pe: &Pe<'a>,
-    body: &'a [u8],
+    pe: &Pe<'_>,
+    (image, end): (&Cow<'a, [u8]>, u64),
     entries: Vec<Cow<'a, [u8]>>,
     has_sum: bool,
     facts: Facts,
@@ -193,7 +239,8 @@ fn put_together<'a>(
     let fail = |error: FieldError| Error::input("IMAGE", error);
     let fields = pe.signed_fields();
     let split = fields.iter().map(|field| field.end).max().unwrap_or(0);
-    let rest = slice(body, split, len64(body).saturating_sub(split)).unwrap_or_default();
+    let rest = part(image, split..end.max(split));
+    let body = slice(image, 0, end).unwrap_or_default();
     let size: u64 = entries.iter().map(|one| len64(one)).sum();
     let (start, padding) = match size {
         0 => (0, 0),
@@ -206,7 +253,7 @@ fn put_together<'a>(
     let at = pe.place("CheckSum");
     let zeros = [0; 8];
     let zeros = zeros.get(..usize::try_from(padding).unwrap_or(0)).unwrap_or_default();
-    let mut parts = vec![header.bytes(), rest, zeros];
+    let mut parts = vec![header.bytes(), &*rest, zeros];
     parts.extend(entries.iter().map(|one| &**one));
     let sum = if has_sum { checksum(&parts, at) } else { 0 };
     header.narrow("CheckSum", at, sum).map_err(fail)?;

@@ -513,6 +513,64 @@ fn refused() {
 }
 
 /// What is wrong with a certificate table is said, each in its own words.
+/// `--sbat`: others find the section and hold the signature good, shim's revocations count; what has such a section keeps it.
+#[test]
+fn a_section_sbat() {
+    let (Some(keys), Some(objcopy)) = (keys(), tool("objcopy", "binutils")) else { return };
+    const LINES: &str =
+        "sbat,1,SBAT Version,sbat,1,https://github.com/rhboot/shim/blob/main/SBAT.md\nmine,2,Me,mine,2.0,none\n";
+    let dir = tempdir();
+    let text = put(dir.path(), "sbat.csv", LINES.as_bytes());
+    let level = put(dir.path(), "level", b"sbat,1\nmine,3\n");
+    let certificate = keys.join("db.pem");
+    for (name, plain) in
+        [("64", program(true, 0)), ("32", program(false, 0)), ("behind", [&program(true, 0)[..], &[7; 9]].concat())]
+    {
+        let (plain, to) = (put(dir.path(), name, &plain), dir.path().join(format!("{name}.signed")));
+        let signed = sign(&plain, "db", &to, &["--sbat", text.to_str().unwrap()]);
+        assert_same("the text instead of the file", &sign(&plain, "db", &to, &["--sbat", LINES]), &signed);
+        let dumped = dir.path().join("dumped");
+        run_ok(
+            Command::new(&objcopy)
+                .arg("--dump-section")
+                .arg(format!(".sbat={}", dumped.display()))
+                .arg(&to)
+                .arg(dir.path().join("copy")),
+        );
+        // What objcopy gives is the section as it is in the file, filled up.
+        let dumped = read(&dumped);
+        assert!(dumped.starts_with(LINES.as_bytes()) && dumped[LINES.len()..].iter().all(|byte| *byte == 0), "{name}");
+        if let Some(sbverify) = tool("sbverify", "sbsigntool") {
+            run_ok(Command::new(sbverify).arg("--cert").arg(&certificate).arg(&to));
+        }
+        run_ok(kimage().arg("verify").arg(&to).arg("--cert").arg(&certificate));
+        let revoked =
+            run(kimage().arg("verify").arg(&to).arg("--cert").arg(&certificate).arg("--sbat-level").arg(&level));
+        assert!(!revoked.status.success() && stdout(&revoked).contains("[pe.sbat_revoked]"), "{}", stdout(&revoked));
+        // The same lines once more: the section stays, and the second signature stands behind the first.
+        let twice = sign(&to, "other", &dir.path().join("twice"), &["--sbat", LINES]);
+        assert!(twice.len() > signed.len() && twice[0x200..].starts_with(&signed[0x200..]), "{name}");
+        let refused = |file: &Path, given: &str, words: &str| {
+            let mut command = kimage();
+            command.arg("sign").arg(file).arg("--key").arg(keys.join("db.key")).arg("--cert").arg(&certificate);
+            let output = run(command.args(["--sbat", given, "-o"]).arg(dir.path().join("never")));
+            let said = stderr(&output);
+            assert!(!output.status.success() && said.contains(words), "{said}");
+        };
+        refused(&to, &LINES.replace("mine,2", "mine,3"), "it has a section .sbat already (sbat,1 mine,2)");
+        refused(&plain, "sbat,1,a,b,c,d\nmine,2,Me\n", "line 2 has 3 values, wanted 6");
+        refused(&plain, &LINES.replace("mine,2", "mine,0"), "line 2 has no generation");
+        refused(&plain, "@/dev/null", "its first line");
+        let once = sign(&plain, "other", &dir.path().join("once"), &[]);
+        let once = put(dir.path(), "once", &once);
+        refused(&once, LINES, "sign in place of them (--replace)");
+        let replaced = sign(&once, "db", &dir.path().join("replaced"), &["--sbat", LINES, "--replace"]);
+        if name != "behind" {
+            assert_same("in place of another signature", &replaced, &signed);
+        }
+    }
+}
+
 #[test]
 fn tables_that_are_wrong() {
     let Some(_) = keys() else { return };
@@ -581,7 +639,7 @@ fn a_command_line_that_is_not_all() {
         command.arg("sign").arg(path("image")).arg("--key").arg(keys.join("db.key"));
         let said = stderr(&run_ok(command.arg("--cert").arg(keys.join("db.pem")).arg("-o").arg(path("signed"))));
         assert_eq!(said.contains("`quiet` is in front of what the boot loader says"), is_open, "{options:?}: {said}");
-        assert_eq!(said.contains("cmdline_override"), is_open, "{options:?}: {said}");
+        assert_eq!(said.contains("(--cmdline-override)"), is_open, "{options:?}: {said}");
         assert_eq!(rules("signed").contains(&"bzimage.open_cmdline".to_owned()), is_open, "{options:?}");
     }
 }

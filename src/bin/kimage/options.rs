@@ -25,6 +25,7 @@ const OTHER: &[(&str, &str)] = &[
     ("name", "-n"),
     ("xip", "-x"),
     ("external", "-E"),
+    ("cmdline_overrides", "--cmdline-override"),
     ("position", "-p"),
 ];
 

@@ -39,7 +39,7 @@ rules! {
         "make the image again with kimage bzimage from a kernel that is whole";
     OPEN = "bzimage.open_cmdline", Warning, "built-in command line of a signed image",
         "the boot loader's command line is added to what was signed, unless Secure Boot is on: it may say init=/bin/sh",
-        "make the image again with a command line that is the whole (cmdline_override), then sign it";
+        "make the image again with a command line that is the whole (`request.cmdline_overrides`), then sign it";
     STUB = "bzimage.stub", Note, "code of the boot stub",
         "another version of kimage made the image, or the code is damaged",
         "make the image again with this kimage to be sure";

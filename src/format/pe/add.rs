@@ -127,7 +127,7 @@ fn aligned<'a>(mut file: Cow<'a, [u8]>, alignment: u64) -> Result<Cow<'a, [u8]>,
 const OTHER_STUB: &str = "give a stub as systemd or its package has it (linuxx64.efi.stub), unsigned and whole";
 
 /// A part of the file that is there already.
-fn part<'a>(file: &Cow<'a, [u8]>, at: Range<u64>) -> Cow<'a, [u8]> {
+pub(crate) fn part<'a>(file: &Cow<'a, [u8]>, at: Range<u64>) -> Cow<'a, [u8]> {
     match file {
         Cow::Borrowed(bytes) => slice(bytes, at.start, at.end - at.start).unwrap_or_default().into(),
         Cow::Owned(bytes) => slice(bytes, at.start, at.end - at.start).unwrap_or_default().to_vec().into(),

@@ -15,6 +15,28 @@ pub(crate) fn generations(text: &[u8]) -> Vec<(String, u64)> {
     text.lines().filter_map(line).collect()
 }
 
+/// The values of a line: component, generation, vendor, package, version, URL (shim's `struct sbat_section_entry`).
+const COLUMNS: usize = 6;
+
+/// Why shim refuses a program with this text in `.sbat` (its `parse_sbat_section`), or takes it for none.
+pub(crate) fn fault(text: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(until_zero(text));
+    if !text.starts_with("sbat,") {
+        return Some("its first line is not that of SBAT itself (sbat,1,...)".into());
+    }
+    for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.is_empty()) {
+        let values: Vec<&str> = line.split(',').take(COLUMNS).collect();
+        let why = match values.get(1).map(|generation| generation.parse::<u16>()) {
+            _ if values.len() < COLUMNS => format!("has {} values, wanted {COLUMNS}", values.len()),
+            _ if values.iter().any(|value| value.is_empty()) => "has an empty value".into(),
+            Some(Ok(1..)) => continue,
+            _ => "has no generation from 1 on as its second value".into(),
+        };
+        return Some(format!("line {} {why}", index + 1));
+    }
+    None
+}
+
 impl<'a> Pe<'a> {
     /// The text of the section `.sbat`.
     pub(crate) fn sbat(&self) -> Option<&'a [u8]> {

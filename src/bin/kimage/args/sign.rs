@@ -86,6 +86,7 @@ pub(crate) enum Required {
 #[command(after_help = "\
 Examples:
   kimage sign vmlinuz --key db.key --cert db.pem -o vmlinuz.signed
+  kimage sign grubx64.efi --key db.key --cert db.pem --sbat sbat.csv -o grub.signed
   kimage sign vmlinuz.signed --remove                    as it was before, in place
   kimage sign image.itb --keys keys                      in place
   kimage sign image.itb --keys keys -o signed.itb
@@ -151,6 +152,9 @@ pub(crate) struct EfiOptions {
     /// Write the sum of all bytes (CheckSum), which no firmware looks at, also where the program has none
     #[arg(long, requires = "cert")]
     pub(crate) checksum: bool,
+    /// Add a section .sbat with these lines first, where the program has none: what shim refuses old versions by
+    #[arg(long, value_name = "FILE|TEXT", requires = "cert")]
+    pub(crate) sbat: Option<String>,
     /// Take all signatures out: the program as it was before, as far as that can be known
     #[arg(long, conflicts_with_all = ["cert", "keys", "key", "prepare", "attach"])]
     pub(crate) remove: bool,

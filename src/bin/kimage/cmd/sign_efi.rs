@@ -2,6 +2,7 @@
 
 use super::common::{finish, warn};
 use super::deferred::{self, Attached, Deferred};
+use super::uki::Text;
 use crate::args::{EfiHash, Key, Sign};
 use crate::input::Input;
 use crate::keys::{Keys, read};
@@ -18,6 +19,8 @@ struct Choices {
     hash: String,
     replace: bool,
     checksum: bool,
+    #[serde(default)]
+    sbat: Option<String>,
 }
 
 /// Options that mean something for FITs alone.
@@ -59,8 +62,15 @@ pub(crate) fn sign(args: &Sign) -> Result<()> {
         Some(EfiHash::Sha512) => Algorithm::Sha512,
     };
     let (replace, checksum) = (args.efi.replace, args.efi.checksum);
+    // Every such text begins with its own name.
+    let open = |given: &str| match given.starts_with("sbat,") || given.starts_with('@') {
+        true => Text::open(given),
+        false => Text::open(&format!("@{given}")),
+    };
+    let sbat = args.efi.sbat.as_deref().map(open).transpose()?;
+    let sbat = sbat.as_ref().map(Text::bytes);
     let signed = |signer: &dyn Signer| {
-        let signing = EfiSigning { signer, certificate: &certificate, others: &others, hash, replace, checksum };
+        let signing = EfiSigning { signer, certificate: &certificate, others: &others, hash, replace, checksum, sbat };
         sign_efi(&input, &signing).map_err(|error| {
             let file = match error.which() {
                 Some((_, index @ 1..)) => args.efi.add_cert.get(index - 1),
@@ -71,7 +81,8 @@ pub(crate) fn sign(args: &Sign) -> Result<()> {
             anyhow::Error::new(error).context(name)
         })
     };
-    let choices = Choices { hash: hash.name().to_owned(), replace, checksum };
+    let text = sbat.map(|text| String::from_utf8_lossy(text).into_owned());
+    let choices = Choices { hash: hash.name().to_owned(), replace, checksum, sbat: text };
     if let Some(folder) = &args.prepare {
         let later = Deferred::default();
         let assembled = signed(&later)?;
@@ -89,7 +100,7 @@ pub(crate) fn sign(args: &Sign) -> Result<()> {
         Some(folder) => {
             let attached = Attached::<Choices>::open(folder, &input, &keys)?;
             if attached.manifest.options != choices {
-                let message = "--hash, --replace and --checksum are to be those of --prepare";
+                let message = "--hash, --replace, --checksum and --sbat are to be those of --prepare";
                 message::usage(ErrorKind::ArgumentConflict, message);
             }
             put(signed(&attached)?)

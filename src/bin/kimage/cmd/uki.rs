@@ -37,20 +37,20 @@ pub(super) fn configured(parts: &UkiParts) -> Result<UkiParts> {
 }
 
 /// A text, or the file that is named behind `@`; a text of the command line may have white space that means nothing.
-enum Text {
+pub(super) enum Text {
     Given(String),
     File(Input),
 }
 
 impl Text {
-    fn open(text: &str) -> Result<Text> {
+    pub(super) fn open(text: &str) -> Result<Text> {
         match text.strip_prefix('@') {
             Some(path) => Ok(Text::File(Input::open(Path::new(path))?)),
             None => Ok(Text::Given(text.to_owned())),
         }
     }
 
-    fn bytes(&self) -> &[u8] {
+    pub(super) fn bytes(&self) -> &[u8] {
         match self {
             Text::Given(text) => text.as_bytes(),
             Text::File(input) => input,
@@ -158,6 +158,7 @@ pub(super) fn make(command: &'static str, parts: UkiParts, base: UkiRequest<'_>,
             hash: Algorithm::Sha256,
             replace: false,
             checksum: false,
+            sbat: None,
         };
         let signed = sign_efi(image, &signing).map_err(|error| {
             let name = if matches!(error.which(), Some(("CERT", _))) { path.display().to_string() } else { what };
@@ -244,8 +245,15 @@ pub(super) fn make(command: &'static str, parts: UkiParts, base: UkiRequest<'_>,
     let mut unsigned = Vec::new();
     assembled.emit(&mut unsigned)?;
     let (Some((_, path, certificate)), Some(keys)) = (&signing, &keys) else { return Ok(()) };
-    let signing =
-        EfiSigning { signer: keys, certificate, others: &[], hash: Algorithm::Sha256, replace: false, checksum: false };
+    let signing = EfiSigning {
+        signer: keys,
+        certificate,
+        others: &[],
+        hash: Algorithm::Sha256,
+        replace: false,
+        checksum: false,
+        sbat: None,
+    };
     let mut signed = sign_efi(&unsigned, &signing).with_context(|| path.display().to_string())?;
     signed.findings.extend(assembled.findings);
     finish("uki", &output, building, &signed)
