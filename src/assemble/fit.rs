@@ -228,7 +228,9 @@ pub fn decrypt_fit(bytes: &[u8], secrets: &Secrets<'_>, control: Option<&[u8]>) 
             None => {
                 let plain = image.decrypted(secrets);
                 let plain = plain.map_err(|source| fit::Error::Sign { path: path.clone(), source })?;
-                plain.map_err(|why| fit::rules::DECRYPTED.finding(format!("{path}: {why}")).at(image.node().at().0))
+                plain.map_err(|why| {
+                    Box::new(fit::rules::DECRYPTED.finding(format!("{path}: {why}")).at(image.node().at().0))
+                })
             }
         };
         match plain {
@@ -240,7 +242,7 @@ pub fn decrypt_fit(bytes: &[u8], secrets: &Secrets<'_>, control: Option<&[u8]>) 
                     node.children.retain(|child| &*child.name != CIPHER);
                 }
             }
-            Err(finding) => findings.push(finding),
+            Err(finding) => findings.push(*finding),
         }
     }
     if !findings.is_empty() {

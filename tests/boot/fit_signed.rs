@@ -90,7 +90,7 @@ fn held(board: &Board, control: &Path, taken: &[(PathBuf, String)], refused: &[P
     let (mut machine, addresses) = start(&board.with_tree(control), "signed", &fits);
     machine.ask("setenv fdt_high");
     for (number, (image, at)) in fits.iter().zip(addresses).enumerate() {
-        let what = image.file_name().unwrap().display();
+        let what = image.display();
         let said = machine.ask(&format!("bootm start {at:#x}#conf-1"));
         // What it says of the kernel, and then of the device tree.
         let loads =
@@ -178,7 +178,7 @@ fn several_keys_tokens_and_changes() {
     let with = |control: &'static str, more: &[&'static str]| [&required[..], &[control], more].concat();
     let signed = fit(dir, "both.itb", &both, &with("all.dtb", &[]));
     let half = fit(dir, "half.itb", &source("arm", &one, &one), &["--keys", "."]);
-    held(&board, &all, &[(signed.clone(), "sha256,rsa2048:second+".into())], &[half.clone()]);
+    held(&board, &all, &[(signed.clone(), "sha256,rsa2048:second+".into())], std::slice::from_ref(&half));
 
     // One of them is enough.
     let path = control(&board, dir, "any.dtb", any());

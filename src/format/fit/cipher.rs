@@ -148,16 +148,16 @@ impl<'a> Image<'_, 'a> {
     /// Its data, decrypted as by a U-Boot that has these keys: the finding says why it is not.
     ///
     /// Stricter than U-Boot, which looks at no lengths and no padding.
-    pub(crate) fn decrypted_by(&self, keys: &ControlKeys) -> Result<Vec<u8>, Finding> {
+    pub(crate) fn decrypted_by(&self, keys: &ControlKeys) -> Result<Vec<u8>, Box<Finding>> {
         let at = self.node().at().0;
-        let wrong = |why: &str| rules::DECRYPTED.finding(format!("image {}: {why}", self.name())).at(at);
+        let wrong = |why: &str| Box::new(rules::DECRYPTED.finding(format!("image {}: {why}", self.name())).at(at));
         let node = self.node().child(CIPHER).ok_or_else(|| wrong("it has no node cipher"))?;
         let found = names(|name| Some(node.property(name)?.string()?.to_owned()));
         let (cipher, hint, iv) = found.map_err(|error| wrong(&error.to_string()))?;
         let name = entry_name(cipher, &hint, if let Iv::Named(name) = &iv { Some(name) } else { None });
         let lacks = |what: &str| {
             let message = format!("image {}: the control device tree has no {what}", self.name());
-            rules::CIPHER_KEY.finding(message).at(node.at().0)
+            Box::new(rules::CIPHER_KEY.finding(message).at(node.at().0))
         };
         let [key, named] = keys.0.get(&name).ok_or_else(|| lacks(&format!("node /{CIPHER}/{name}")))?;
         let key = key.as_deref().ok_or_else(|| lacks(&format!("key in /{CIPHER}/{name}")))?;

@@ -208,9 +208,9 @@ pub fn decrypted(
     let Ok(fit) = Fit::parse(opened.bytes(layer)) else { return Ok(()) };
     let mut contents = Contents { limits, checks: 0, done: HashSet::new(), findings: Vec::new() };
     for image in fit.encrypted() {
-        let plain = image
-            .decrypted(secrets)?
-            .map_err(|why| rules::DECRYPTED.finding(format!("image {}: {why}", image.name())).at(image.node().at().0));
+        let plain = image.decrypted(secrets)?.map_err(|why| {
+            Box::new(rules::DECRYPTED.finding(format!("image {}: {why}", image.name())).at(image.node().at().0))
+        });
         contents.check(image, plain);
     }
     contents.say(verified);
@@ -228,13 +228,13 @@ struct Contents<'l> {
 
 impl Contents<'_> {
     /// Looks at what an image was decrypted to, or notes why it was not.
-    fn check(&mut self, image: Image<'_, '_>, plain: Result<Vec<u8>, Finding>) {
+    fn check(&mut self, image: Image<'_, '_>, plain: Result<Vec<u8>, Box<Finding>>) {
         let name = image.name();
         self.checks += 1;
         self.done.extend(image.node().child(CIPHER).map(|node| node.at().0));
         let plain = match plain {
             Ok(plain) => plain,
-            Err(finding) => return self.findings.push(finding),
+            Err(finding) => return self.findings.push(*finding),
         };
         let word = image.text("compression").unwrap_or("");
         if compression_fits(word, Codec::detect(&plain)) == Some(false) {
