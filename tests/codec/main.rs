@@ -2,6 +2,7 @@
 
 mod oracles; // each reads what the other wrote; same bytes where promised; hostile streams fail in bounded memory
 mod told; // a stream tells codec and parameters; damaged headers say where
+mod unlz4; // the boot stubs' LZ4 decoder unpacks what lz4 packs, any sequences as liblz4, and stops at damage; its sum
 mod unlzma; // zboot's LZMA decoder unpacks what liblzma packs and stops at damage
 mod unlzo; // zboot's LZO decoder unpacks what lzop packs and stops at damage
 mod unxz; // the boot stub's xz decoder unpacks what liblzma packs and stops at damage
