@@ -191,11 +191,25 @@ fn block(mut rest: &[u8]) -> Option<Vec<u8>> {
         let from =
             made.len().checked_sub(usize::from(u16::from_le_bytes(*offset))).filter(|from| *from < made.len())?;
         let len = long(&mut rest, token & 15)? + 4;
-        if made.len() + len > MOST {
+        if made.len() + len > MOST_OF_LZ4 {
             return None;
         }
         (from..from + len).for_each(|at| made.push(made[at]));
     }
+}
+
+/// More than any offset can be, and [`MOST`] behind it.
+const MOST_OF_LZ4: usize = (65 << 10) + MOST;
+
+/// Sequences that make more than any offset can be: the loop for most of a kernel begins behind them.
+fn far() -> Vec<u8> {
+    let literals = (0..300_u32).map(|at| (at.wrapping_mul(0x9e37_79b1) >> 24) as u8);
+    let mut far = vec![0xff, 255, 30];
+    far.extend(literals);
+    far.extend(300_u16.to_le_bytes());
+    far.extend([255; 256]);
+    far.push(0);
+    far
 }
 
 /// One block in its frame. The lz4 library refuses more, for its encoder ends each block in a certain way, and takes an offset
@@ -206,12 +220,16 @@ fn unlz4(bytes: &[u8]) {
         let _ = ours(lz4::decompress, data, usize::from(how) << 5);
         return;
     }
+    let (data, most) = match how & 0x40 {
+        0 => (data.to_vec(), usize::from(how)),
+        _ => ([&far(), data].concat(), MOST_OF_LZ4),
+    };
     let mut packed = b"\x02\x21\x4c\x18".to_vec();
     packed.extend((data.len() as u32).to_le_bytes());
-    packed.extend(data);
-    let plain = block(data).filter(|made| made.len() <= MOST);
-    let theirs = ::lz4::block::decompress(data, Some(MOST as i32)).ok();
-    let made = ours(lz4::decompress, &packed, plain.as_ref().map_or(usize::from(how), Vec::len));
+    packed.extend(&data);
+    let plain = block(&data).filter(|made| made.len() <= MOST_OF_LZ4);
+    let theirs = ::lz4::block::decompress(&data, Some(MOST_OF_LZ4 as i32)).ok();
+    let made = ours(lz4::decompress, &packed, plain.as_ref().map_or(most, Vec::len));
     if let (Some(theirs), Some(plain)) = (theirs.filter(|made| !made.is_empty()), &plain) {
         assert!(*plain == theirs && made.as_ref() == Ok(plain), "{made:?}");
     }

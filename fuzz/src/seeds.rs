@@ -89,7 +89,7 @@ fn of(target: &str) -> Vec<Vec<u8>> {
         "unlz4" => {
             let files = packed_by(Codec::Lz4Legacy);
             let data: Vec<_> = files.iter().filter_map(|file| file.get(8..).map(<[u8]>::to_vec)).collect();
-            [chosen(&[&[1], &[2]], &files), chosen(&[&[0x80]], &data)].concat()
+            [chosen(&[&[1], &[2]], &files), chosen(&[&[0x80], &[0xc0]], &data)].concat()
         }
         "unzstd" => {
             let files = packed_by(Codec::Zstd);
