@@ -19,6 +19,8 @@ const LAST: usize = 0xff;
 const FAR: usize = 0xffff;
 /// What is copied at once.
 const PIECE: usize = 16;
+/// Can pieces be copied at once? Else [`up_to_16`] goes byte by byte.
+const HAS_PIECES: bool = !cfg!(any(target_arch = "arm", target_arch = "riscv64"));
 /// Longer matches are left to what begins slowly and is quick then.
 const SHORT: usize = 256;
 /// What a run writes at once.
@@ -86,7 +88,7 @@ fn block(input: &[u8], output: &mut [u8]) -> Option<usize> {
 #[inline(always)]
 unsafe fn copy_match(at: *mut u8, offset: usize, len: usize, room: usize) {
     unsafe {
-        if offset >= PIECE && len <= SHORT && room >= SHORT {
+        if HAS_PIECES && offset >= PIECE && len <= SHORT && room >= SHORT {
             // A little too much: what is behind comes later.
             let from = at.sub(offset);
             up_to_16(at, from, len.min(PIECE));
@@ -96,7 +98,7 @@ unsafe fn copy_match(at: *mut u8, offset: usize, len: usize, room: usize) {
                 up_to_16(at.add(done), from.add(done), (len - done).min(PIECE));
                 done += PIECE;
             }
-        } else if offset == 1 && len >= TURN {
+        } else if HAS_PIECES && offset == 1 && len >= TURN {
             run(at, len);
         } else {
             repeat(at, offset, len);
