@@ -88,6 +88,10 @@ needs='
     pesign:pesign
     certutil:libnss3-tools
     cert-to-efi-sig-list:efitools
+    /usr/lib/x86_64-linux-gnu/libtss2-esys.so.0:libtss2-esys-3.0.2-0
+    /usr/lib/x86_64-linux-gnu/libtss2-rc.so.0:libtss2-rc0
+    /usr/lib/x86_64-linux-gnu/libtss2-mu.so.0:libtss2-mu0
+    /usr/lib/x86_64-linux-gnu/libtss2-tcti-swtpm.so.0:libtss2-tcti-swtpm0
     softhsm2-util:softhsm2
     pkcs11-tool:opensc
     /usr/lib/x86_64-linux-gnu/engines-3/pkcs11.so:libengine-pkcs11-openssl

@@ -8,6 +8,8 @@ use crate::support::{
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+/// Debian's, which has what ukify imports; another one may be the first on PATH.
+const PYTHON: &str = "/usr/bin/python3";
 const STUB_252: &str = "/usr/lib/systemd/boot/efi/linuxx64.efi.stub";
 
 /// ukify of tests/fetch-ukify.sh, and a stub of the same release.
@@ -115,7 +117,9 @@ fn bytes_are_ukifys() {
     }
     for (name, words) in cases {
         let (theirs, ours) = (format!("{name}.ukify"), format!("{name}.efi"));
-        run_ok(Command::new(&ukify).current_dir(dir.path()).arg("build").args(&words).args(["-o", &theirs]));
+        run_ok(
+            Command::new(PYTHON).arg(&ukify).current_dir(dir.path()).arg("build").args(&words).args(["-o", &theirs]),
+        );
         run_ok(kimage().current_dir(dir.path()).args(["as", "ukify", "build"]).args(&words).args(["-o", &ours]));
         assert_same(name, &read(&dir.path().join(&ours)), &read(&dir.path().join(theirs)));
         run_ok(uki(dir.path(), &words).args(["-o", "again.efi"]));
