@@ -124,7 +124,7 @@ impl Listing<'_> {
         time.map_or_else(|| "unavailable".to_owned(), |time| (self.time)(time))
     }
 
-    fn fit_image(&self, fit: &Fit<'_>, node: NodeRef<'_, '_>, out: &mut Lines) {
+    pub(super) fn fit_image(&self, fit: &Fit<'_>, node: NodeRef<'_, '_>, out: &mut Lines) {
         let id = |names: Names, property: &str| {
             let word = node.property(property).map(|it| String::from_utf8_lossy(until_zero(it.value)));
             word.map(|word| names.id(&word).unwrap_or(u8::MAX))
@@ -276,7 +276,7 @@ fn no_data(node: NodeRef<'_, '_>) -> FieldError {
 }
 
 /// A number's name, or what is said of one that has none.
-fn long((names, id): (Names, u8)) -> &'static str {
+pub(super) fn long((names, id): (Names, u8)) -> &'static str {
     let unknown = match names.field {
         "arch" => "Unknown Architecture",
         "os" => "Unknown OS",
@@ -306,14 +306,14 @@ fn shown(address: Option<u64>) -> String {
 }
 
 #[derive(Debug, Default)]
-struct Lines(Vec<u8>);
+pub(super) struct Lines(pub(super) Vec<u8>);
 
 impl Lines {
-    fn bytes(&mut self, bytes: &[u8]) {
+    pub(super) fn bytes(&mut self, bytes: &[u8]) {
         self.0.extend_from_slice(bytes);
     }
 
-    fn line(&mut self, line: std::fmt::Arguments<'_>) {
+    pub(super) fn line(&mut self, line: std::fmt::Arguments<'_>) {
         self.bytes(line.to_string().as_bytes());
         self.bytes(b"\n");
     }

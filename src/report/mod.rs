@@ -1,6 +1,7 @@
 //! Layer 10: reports. One model, one writer a form.
 
 mod bench;
+mod check_sign;
 mod diff;
 mod finding;
 mod info;

@@ -10,6 +10,7 @@ mod fdt; // device trees are dtc's byte for byte; absurd ones are refused
 mod fdt_versions; // blobs of every version, order and padding are read as dtc reads them
 mod fit; // FITs are those of mkimage, and mkimage's are read whole
 mod fit_boards; // generator nodes make what a source with every node written by hand makes
+mod fit_check_sign; // fit_check_sign has the text and the status of the real ones, but where it would take what kimage does not
 mod fit_cipher; // encrypted images are mkimage's and openssl's, and no key means no image
 mod fit_control; // keys go behind U-Boot and into overlays
 mod fit_deferred; // what is signed elsewhere is put in, and nothing else

@@ -7,13 +7,18 @@
 //! |---------|------------------------|
 //! | 2023.04 | names the checks of `-f auto` without numbers, knows `auto-conf` (`fit_add_hash_or_sign`) |
 //! | 2024.01 | clears the bytes between a tree and its aligned end, where data is behind the tree (`fit_extract_data`, commit 0cf1a136d86); takes the offset or position out where data is taken in again (`fit_import_data`, 4860ee9b09e) |
+//! | 2024.04 | says of what fit_check_sign would load where to (boot/image.c, `print_decomp_msg`) |
 //! | 2024.10 | signs a script unasked, too (`fit_config_get_image_list`, 6074f6e8578) |
+//! | 2025.01 | takes no notice of a word for padding that it does not know, until no key holds (boot/image-fit-sig.c, `fit_image_setup_verify`) |
+//! | 2025.04 | says of what fit_check_sign would load for which phase, and unpacks no device tree there (boot/image-fit.c, `fit_image_load`) |
 //! | 2025.10 | makes room for 128 bytes a hash and 1024 a signature at once, then in steps of 1024 (`fit_estimate_hash_sig_size`, 7d4eacb0e68) |
 //! | 2026.01 | takes the size out, too, where data is taken in again (b3ab77345e3) |
 //! | 2026.01 | names the main image of `-f auto` as a loadable where there is no device tree, too (`fit_write_configs`) |
 //! | 2026.04 | says 16 as the last compatible version of a tree of `-f auto`, and not 2 (libfdt's `fdt_finish`) |
 //! | 2026.04 | lists `compatible` of configurations (boot/image-fit.c, `fit_conf_print`) |
 //! | 2026.04 | aligns device trees behind the tree to 8 where no alignment is asked for (`fit_extract_data`) |
+//! | 2026.04 | checks what a signature has to cover, not what it says that it covers (boot/image-fit-sig.c, `fit_config_check_sig`) |
+//! | 2026.07 | names the configuration alone of which no signature holds (boot/image-fit-sig.c, `fit_config_verify_key`) |
 //! | 2026.10 | makes hash trees, and room for 256 bytes of each (`fit_image_process_verity`) |
 //! | 2026.10 | lists `default` wherever the node /configurations is (`fit_print_contents`), and hash trees (`fit_image_print_dm_verity`) |
 
@@ -145,6 +150,32 @@ impl FitLayout {
     /// `mkimage -l` looks for `default` in /configurations, and not in what follows /images; and shows hash trees.
     pub(crate) fn lists_all(self) -> bool {
         self.release >= (2026, 10)
+    }
+
+    /// fit_check_sign says where to it would load an image.
+    pub(crate) fn says_where_to(self) -> bool {
+        self.release >= (2024, 4)
+    }
+
+    /// fit_check_sign refuses a signature whose padding it does not know before it looks at the keys.
+    pub(crate) fn knows_padding_first(self) -> bool {
+        self.release < (2025, 1)
+    }
+
+    /// fit_check_sign says for which phase an image is that it would load, takes images of type tfa-bl31 in any role, and does not
+    /// unpack device trees.
+    pub(crate) fn says_phase(self) -> bool {
+        self.release >= (2025, 4)
+    }
+
+    /// What a signature covers is made of the configuration, and not read from `hashed-nodes`.
+    pub(crate) fn rebuilds_coverage(self) -> bool {
+        self.release >= (2026, 4)
+    }
+
+    /// fit_check_sign names the configuration alone of which no signature holds.
+    pub(crate) fn names_configuration_alone(self) -> bool {
+        self.release >= (2026, 7)
     }
 
     /// The properties that go when data is taken back into the tree.

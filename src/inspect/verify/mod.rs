@@ -17,6 +17,7 @@ mod x86;
 pub use against::against;
 pub use authenticode::FirmwareRequest;
 pub use module::fits;
+pub(crate) use signed::holds;
 pub use signed::{Trust, decrypted, signed};
 
 use super::rules::{DAMAGED, LIMIT, STREAM_DAMAGED};

@@ -368,7 +368,7 @@ impl Check<'_> {
 }
 
 /// Why no signature holds.
-struct Fault {
+pub(crate) struct Fault {
     why: String,
     /// One would, did the configuration name less.
     left_out: bool,
@@ -415,7 +415,7 @@ fn held(
 ) -> Result<String, Fault> {
     let mut fault = Fault::from("it has no signature".to_owned());
     for signature in node.children().filter(|child| child.name().starts_with(SIGNATURE)) {
-        match holds(fit, signature, key, configuration) {
+        match holds(fit, signature, (&key.key, key.algo.as_deref()), configuration) {
             Ok(how) => return Ok(how),
             Err(found) if !fault.left_out => fault = found,
             Err(_) => {}
@@ -424,10 +424,11 @@ fn held(
     Err(fault)
 }
 
-fn holds(
+/// Does this signature hold with the key, of the configuration it is in, or of an image?
+pub(crate) fn holds(
     fit: &Fit<'_>,
     signature: NodeRef<'_, '_>,
-    key: &Trusted,
+    (key, key_algo): (&PublicKey, Option<&str>),
     configuration: Option<NodeRef<'_, '_>>,
 ) -> Result<String, Fault> {
     let name = signature.name();
@@ -435,11 +436,11 @@ fn holds(
     let algo = text("algo").ok_or_else(|| format!("{name} has no algo"))?;
     let padding = signature.property("padding").map(|it| it.string().unwrap_or_default());
     let scheme = Scheme::parse(algo, padding).map_err(|error| format!("{name}: {error}"))?;
-    if let Some(wanted) = key.algo.as_deref().filter(|wanted| *wanted != algo) {
+    if let Some(wanted) = key_algo.filter(|wanted| *wanted != algo) {
         return Err(format!("{name} has the algorithm {algo}, the key is for {wanted}").into());
     }
     let value = signature.property("value").ok_or_else(|| format!("{name} has no value"))?.value;
-    let is_of = |parts: &[&[u8]]| key.key.verify(scheme, &scheme.hash.hash_all(parts), value);
+    let is_of = |parts: &[&[u8]]| key.verify(scheme, &scheme.hash.hash_all(parts), value);
     let Some(configuration) = configuration else {
         let image = signature.parent().and_then(|image| fit.images().find(|it| it.node().at() == image.at()));
         let data = image.and_then(|image| image.data()).ok_or_else(|| "it has no data".to_owned())?;

@@ -1,6 +1,6 @@
 //! fit_check_sign and fdt_add_pubkey: the keys of a control device tree.
 
-use super::{Called, getopt, open};
+use super::{Called, getopt, open, print};
 use crate::keys::public_in;
 use crate::output::Output;
 use crate::{message, screen};
@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use kimage::assemble::add_public_key;
 use kimage::inspect::verify::{Trust, signed, verify};
 use kimage::inspect::{Limits, open as open_image};
-use kimage::report::write_verify_text;
+use kimage::report::{Style, write_verify_text};
 use std::ffi::OsString;
 use std::path::Path;
 
@@ -29,18 +29,18 @@ pub(super) fn fit_check_sign(called: &Called<'_>, arguments: Vec<OsString>) -> R
     let (fit, control) = (open(file)?, open(keys)?);
     let trust = Trust::of_control(&control).with_context(|| control.name())?;
     let opened = open_image(&fit, &Limits::default()).with_context(|| fit.name())?;
-    if let Some(name) = value('c').map(|name| name.to_string_lossy()) {
-        let path = format!("/configurations/{name}");
-        let found = kimage::report::property_at(&fit, &path, "").with_context(|| fit.name())?;
-        if found.is_none() {
-            return Ok(called.refuse(&format!("there is no configuration {name}")));
-        }
-    }
     let mut verified = verify(&opened);
     signed(&opened, &trust, &mut verified);
-    screen::print(|out| write_verify_text(&fit.name(), &opened, &verified, screen::style(), out))?;
-    let is_good = verified.is_good();
-    message::line(if is_good { "Signature check OK" } else { "Signature check bad" });
+    let configuration = value('c').map(|name| name.to_string_lossy());
+    let checked = called.listing().check_sign(&opened, &control, configuration.as_deref(), &verified);
+    let (text, is_good) = checked.with_context(|| fit.name())?;
+    print(&text)?;
+    // What kimage alone has to say.
+    let mut said = Vec::new();
+    let style = Style { colour: screen::colour_on_stderr() };
+    write_verify_text(&fit.name(), &opened, &verified, style, &mut said)?;
+    screen::print_error(&String::from_utf8_lossy(&said));
+    message::line(if is_good { "Signature check OK" } else { "Signature check bad (error 1)" });
     Ok(u8::from(!is_good))
 }
 
