@@ -1,8 +1,9 @@
 #!/bin/sh
 # Builds the kernel trees that tests compare with, from Debian's kernel source packages:
 #
-#     sh tests/make-kernels.sh
+#     sh tests/make-kernels.sh [--full]
 #
+# One generation for each CPU; --full (or KIMAGE_FULL=1) adds the older and newer ones, and big-endian.
 # KIMAGE_CACHE (default: ~/.cache/kimage) comes to hold kernels/NAME for each, with the files of a finished build that the
 # tests read, at their places in the tree. What is there is used again, until this script asks for another configuration or
 # apt's lists on this machine know another version of the package. Needs apt, a C compiler and what a kernel's build
@@ -13,19 +14,24 @@ tests=$(pwd)
 cache=${KIMAGE_CACHE:-$HOME/.cache/kimage}/kernels
 jobs=$(nproc)
 
-# name, source package, suite that has it. The name tells version (* is the package's), CPU and codec. Of the last ones
-# nothing but the kernel is kept: without what unpacks initial RAM disks, or any use of them; big-endian (BE8).
+# name, source package, suite that has it. The name tells version (* is the package's), CPU and codec. Of those whose names do
+# not begin with linux nothing but the kernel is kept: without what unpacks initial RAM disks, or any use of them; big-endian
+# (BE8). Neighbours that differ in some options are built by the same objects.
 trees='
     linux-6.1-x86_64-xz    linux-source-6.1  bookworm
+    without-codecs-6.1-x86_64-gzip linux-source-6.1 bookworm
+    without-initrd-6.1-x86_64-gzip linux-source-6.1 bookworm
     linux-6.1-i386-lzma    linux-source-6.1  bookworm
     linux-6.1-arm-gzip     linux-source-6.1  bookworm
+'
+if [ "${1:-}" = --full ] || [ -n "${KIMAGE_FULL:-}" ]; then
+    trees=$trees'
+    big-endian-6.1-arm-gzip linux-source-6.1 bookworm
     linux-5.10-x86_64-gzip linux-source-5.10 bullseye
     linux-6.12-x86_64-lz4  linux-source-6.12 trixie
     linux-*-x86_64-zstd    linux-source      sid
-    without-codecs-6.1-x86_64-gzip linux-source-6.1 bookworm
-    without-initrd-6.1-x86_64-gzip linux-source-6.1 bookworm
-    big-endian-6.1-arm-gzip linux-source-6.1 bookworm
 '
+fi
 
 # What all of them have on top of `make tinyconfig`: a console, an initial RAM disk, programs, and the configuration
 # inside. ! is off; ? is on where the kernel knows it.
@@ -88,7 +94,7 @@ keep() {
     done
 }
 
-# build NAME SOURCE OUTPUT: configures and builds one kernel.
+# build NAME SOURCE OUTPUT: configures and builds one kernel; objects that are there already and fit are not built again.
 build() {
     name=$1 source=$2 out=$3
     prefix=
@@ -104,7 +110,7 @@ build() {
     esac
     # Nothing of this machine goes in, and nobody's environment.
     set -- -C "$source" O="$out" KBUILD_BUILD_USER=kimage KBUILD_BUILD_HOST=tests \
-        KBUILD_BUILD_TIMESTAMP='Thu Jan  1 12:34:56 UTC 2026' "$@"
+        KBUILD_BUILD_TIMESTAMP='Thu Jan  1 12:34:56 UTC 2026' KBUILD_BUILD_VERSION=1 "$@"
     make -s "$@" tinyconfig >"$out/log" 2>&1
     for option in $(options "$name"); do
         option=${option#\?}
@@ -171,7 +177,7 @@ sources() {
     esac
     series=${package#linux-source-}
     if [ ! -d "$work/$package" ]; then
-        rm -rf "$work"/linux-source-*
+        rm -rf "$work"/linux-source-* "$work"/build-*
         mkdir "$work/new"
         echo "Fetching $package"
         # Of this machine's own apt, which may have the security updates, or of the suite.
@@ -204,13 +210,14 @@ make_tree() {
     sources "$2" "$3" || return 1
     name=$(echo "$pattern" | sed "s/\*/$series/")
     echo "Building $name of $version"
-    rm -rf "$work/build" "$work/tree"
+    case $name in *-i386-*) objects=$work/build-i386 ;; *-arm-*) objects=$work/build-arm ;; *) objects=$work/build-x86_64 ;; esac
+    rm -rf "$work/tree"
     mkdir "$work/tree"
-    if ! build "$name" "$source" "$work/build"; then
-        tail -n 20 "$work/build/log" >&2
+    if ! build "$name" "$source" "$objects"; then
+        tail -n 20 "$objects/log" >&2
         return 1
     fi
-    keep "$name" "$source" "$work/build" "$work/tree" || return 1
+    keep "$name" "$source" "$objects" "$work/tree" || return 1
     keep_files
     echo "$2 $version $(recipe "$pattern")" >"$work/tree/made-from"
     for old in "$cache"/$pattern; do rm -rf "$old"; done
@@ -231,7 +238,7 @@ if [ "$missing" = 0 ] && [ -f "$cache/gen_init_cpio.c" ]; then
     exit 0
 fi
 echo "Making $missing kernel trees in $cache, of$packages:"
-echo "120 to 165 MB to fetch of each package, 1 to 2 minutes a tree on 2 CPUs, 2.5 GB of disk meanwhile, 12 to 40 MB kept of each."
+echo "120 to 165 MB to fetch of each package, 2 to 6 minutes a tree on 2 CPUs, 2.5 GB of disk meanwhile, 2 to 40 MB kept of each."
 
 mkdir -p "$cache"
 # Who runs it at the same time finds it done.

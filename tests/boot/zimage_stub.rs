@@ -4,7 +4,8 @@
 use crate::elf_builder::{Builder, PT_LOAD, SHF_ALLOC, SHF_EXECINSTR, SHT_PROGBITS};
 use crate::machine::{Board, Cpu, Machine, USER_OK, initrd, qemu};
 use crate::support::{
-    Tree, arm_trees, cache, debian_kernel, full, kimage, make, missing, put, read, run, run_ok, stderr, tempdir, tool,
+    FULL_MAKES, Tree, arm_trees, cache, debian_kernel, full, kimage, make, missing, put, read, run, run_ok, stderr,
+    tempdir, tool,
 };
 use kimage::internals::elf::release_in;
 use std::path::{Path, PathBuf};
@@ -264,7 +265,7 @@ fn linux_big_endian() {
     let Some(program) = tool("qemu-system-arm", "qemu-system-arm") else { return };
     let folder = cache().join("kernels/big-endian-6.1-arm-gzip");
     if !folder.is_dir() {
-        return missing(&format!("no {} (sh tests/make-kernels.sh makes it)", folder.display()));
+        return missing(&format!("no {} ({FULL_MAKES})", folder.display()));
     }
     let dir = tempdir();
     let ramdisk = put(dir.path(), "cpio", &initrd(Cpu::ArmBe8));

@@ -92,9 +92,12 @@ fn the_first_cause() {
 /// Two kernels of the corpus: what their configurations and System.maps have.
 #[test]
 fn options_and_symbols_are_those_of_the_trees() {
-    let trees: Vec<&Tree> = support::x86_trees();
+    let trees: Vec<&Tree> = support::trees("x86-64", |tree| tree.name.contains("x86_64"));
     let [one, other, ..] = trees.as_slice() else {
-        return support::missing("two x86 kernel trees to compare (sh tests/make-kernels.sh, or KIMAGE_CORPUS)");
+        return support::missing(&format!(
+            "two x86-64 kernel trees to compare ({}, or KIMAGE_CORPUS)",
+            support::FULL_MAKES
+        ));
     };
     let (left, right) = (one.read("arch/x86/boot/bzImage"), other.read("arch/x86/boot/bzImage"));
     let found = compare(&left, &right);
