@@ -196,6 +196,10 @@ fn it_says_the_same() {
         let words = ["-f", "x.itb", "-k", "ctl.dtb"].into_iter().chain(case.options.split_whitespace());
         let words: Vec<&str> = words.collect();
         for (tool, release) in &tools {
+            // From then on it does not look at the list, which kimage wants to see.
+            if case.what == "no list" && *release >= (2026, 4) {
+                continue;
+            }
             let (ours, theirs) = both(tool, dir, &words);
             if (text(&ours), ours.status.code()) != (text(&theirs), theirs.status.code()) {
                 wrong.push(format!(
@@ -240,7 +244,7 @@ fn where_they_differ() {
             assert!(!stdout(&ours).contains("OK"), "{}: {}", case.what, stdout(&ours));
         }
     }
-    // It looks for the private key of an ECDSA signature, in no folder; of what is not there it crashes.
+    // Older ones look for the private key of an ECDSA signature, in no folder; of what is not there it crashes.
     make(dir, keys, &case("ECDSA", source("", &signature("sha256,ecdsa256", "e256", ""), ""), &[]));
     let mut command = kimage();
     command.current_dir(dir).args([
@@ -254,11 +258,14 @@ fn where_they_differ() {
         "conf",
     ]);
     run_ok(command.arg("--key-dir").arg(keys).args(["--key-name", "e256"]));
-    for (tool, _) in &tools {
+    for (tool, release) in &tools {
         let (ours, theirs) = both(tool, dir, &["-f", "x.itb", "-k", "ctl.dtb"]);
         assert!(ours.status.success() && stdout(&ours).contains("... sha256,ecdsa256:e256+ \nVerified OK"), "{ours:?}");
-        assert_eq!(theirs.status.code(), Some(1), "{theirs:?}");
-        assert!(stdout(&theirs).contains("sha256,ecdsa256:e256- \n error!"), "{theirs:?}");
+        if theirs.status.success() {
+            assert_eq!(text(&ours), text(&theirs));
+        } else {
+            assert!(stdout(&theirs).contains("sha256,ecdsa256:e256- \n error!"), "{theirs:?}");
+        }
         for words in [&["-f", "x.itb", "-k", "ctl.dtb", "-c", "none"][..], &["-f", "fdt.bin", "-k", "ctl.dtb"]] {
             let (ours, theirs) = both(tool, dir, words);
             assert_eq!(theirs.status.code(), None, "{words:?}: {theirs:?}");
@@ -274,6 +281,11 @@ fn where_they_differ() {
             &["-f", "x.itb", "-k", "kernel.bin"],
         ] {
             let (ours, theirs) = both(tool, dir, words);
+            // From then on it checks hashes alone.
+            if !words.contains(&"-k") && *release >= (2025, 7) {
+                assert_eq!(ours.status.code(), Some(1), "{words:?}: {}", stderr(&ours));
+                continue;
+            }
             assert_eq!(ours.status.code(), theirs.status.code(), "{words:?}: {}", stderr(&ours));
             assert_eq!(stdout(&ours), stdout(&theirs), "{words:?}: {}", stderr(&ours));
         }
