@@ -427,7 +427,7 @@ pub(super) fn assembled<'a>(
         .flat_map(|images| &images.children)
         .map(|image| image.property("data").map_or(0, |data| crate::bytes::len64(&data.value)))
         .collect();
-    let boot: Vec<Finding> = view.bootm(None).into_iter().chain(view.matching()).collect();
+    let boot: Vec<Finding> = view.bootm(None).into_iter().chain(view.matching()).chain(view.unmatched()).collect();
     let built = build(root)?;
     if !force && findings.iter().any(|finding| finding.severity == Severity::Error) {
         findings.retain(|finding| finding.severity == Severity::Error);

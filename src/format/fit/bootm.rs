@@ -3,7 +3,7 @@
 //! Source: U-Boot's boot/image-fit.c (`fit_image_load`, `fit_conf_find_compat`) and boot/bootm.c (`bootm_find_os`), 2023.01, each
 //! line also seen on that U-Boot in QEMU. What another boot loader reads (SPL: `firmware` and `loadables`) is not held to it.
 
-use super::cipher::PLAIN_SIZE;
+use super::cipher::{CIPHER, PLAIN_SIZE};
 use super::{Configuration, Fit, rules};
 use crate::bytes::spaced_hex;
 use crate::codec::Codec;
@@ -23,6 +23,8 @@ struct View<'v> {
     values: HashMap<&'v str, &'v [u8]>,
     /// The data of an image, in the tree or behind it, that is not encrypted.
     data: Option<&'v [u8]>,
+    /// It is encrypted, or is to be.
+    has_cipher: bool,
 }
 
 /// A tree as far as `bootm` looks at it.
@@ -44,14 +46,16 @@ impl<'v> View<'v> {
     fn of_ref(node: NodeRef<'v, 'v>, data: Option<&'v [u8]>) -> Self {
         // The first property of a name counts.
         let values = node.properties().iter().rev().map(|property| (property.name, property.value)).collect();
-        View { name: node.name(), at: Some(node.at().0), values, data }.plain()
+        let has_cipher = node.child(CIPHER).is_some();
+        View { name: node.name(), at: Some(node.at().0), values, data, has_cipher }.plain()
     }
 
     /// Of a node that is being made, with its data in it.
     fn of_node(node: &'v Node<'_>) -> Self {
         let values = node.properties.iter().rev().map(|property| (&*property.name, &*property.value));
         let values: HashMap<&str, &[u8]> = values.collect();
-        View { name: &node.name, at: None, data: values.get("data").copied(), values }.plain()
+        let has_cipher = node.child(CIPHER).is_some();
+        View { name: &node.name, at: None, data: values.get("data").copied(), values, has_cipher }.plain()
     }
 
     /// Without data that tells nothing.
@@ -201,6 +205,33 @@ impl<'v> BootView<'v> {
             }
         }
         findings
+    }
+
+    /// Configurations that U-Boot would not find by its board's `compatible` (CONFIG_FIT_BEST_MATCH): they have none of their own,
+    /// and it does not look into a device tree that is compressed or encrypted.
+    pub(crate) fn unmatched(&self) -> Option<Finding> {
+        let images = self.by_name();
+        let unread = |configuration: &View<'v>| {
+            let tree = images.get(bare(configuration.text("fdt")?)).copied()?;
+            let codec = tree.text("compression").and_then(|word| COMPRESSION.id(word));
+            let why = match codec {
+                _ if tree.has_cipher => "is encrypted",
+                Some(COMP_NONE) => return None,
+                Some(_) => "is compressed",
+                None => "has no known `compression`",
+            };
+            let is_asked = configuration.list("compatible").is_empty() && configuration.text("kernel").is_some();
+            is_asked.then_some((tree.name, why))
+        };
+        let mut found = self.configurations.iter().filter_map(|one| Some((one, unread(one)?)));
+        let (configuration, (tree, why)) = found.next()?;
+        let others = match found.count() {
+            0 => String::new(),
+            count => format!("; {count} more are so"),
+        };
+        let name = configuration.name;
+        let message = format!("configuration {name} has no compatible, and its device tree {tree} {why}{others}");
+        Some(placed(rules::COMPATIBLE_UNREAD.finding(message), configuration.at))
     }
 
     /// How U-Boot chooses a configuration by the board's `compatible` (CONFIG_FIT_BEST_MATCH), where that is not what is meant.

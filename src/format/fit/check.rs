@@ -68,6 +68,7 @@ impl Fit<'_> {
         findings.extend(view.missing());
         findings.extend(view.bootm(None));
         findings.extend(view.matching());
+        findings.extend(view.unmatched());
         findings.extend(self.check_signatures());
         findings.into()
     }

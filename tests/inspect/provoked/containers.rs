@@ -127,6 +127,20 @@ fn fits() {
             set(&mut parts.configuration, Property::string("compatible", "other,board"));
         }),
     );
+    // What U-Boot does not look into to choose by its board, unless the configuration says itself for which it is.
+    let packed = |parts: &mut Parts<'_>| {
+        parts.tree.children.clear();
+        set(&mut parts.tree, Property::bytes("data", files::gzip(&files::dtb())));
+        set(&mut parts.tree, Property::string("compression", "gzip"));
+    };
+    breaks("fit.compatible_unread", &whole, &fit(packed));
+    let named = fit(|parts| {
+        packed(parts);
+        set(&mut parts.configuration, Property::string("compatible", "a,board"));
+    });
+    assert_eq!(rules(&named), super::Rules::new());
+    let encrypted = fit(|parts| parts.tree.children.push(Node::new("cipher").with(Property::string("algo", "aes128"))));
+    assert!(rules(&encrypted).contains("fit.compatible_unread"));
     breaks(
         "fit.compression",
         &whole,
