@@ -351,3 +351,54 @@ fn keys_and_what_is_demanded_of_them() {
     // What is no FIT has no signature.
     folder.refused("no FIT", &read(&folder.path("tree")), "fit.unsigned");
 }
+
+/// What a finding is about: the node or property, by its place, and what stands there.
+#[test]
+fn the_place_of_what_is_wrong() {
+    let folder = Folder::new();
+    let good = folder.signed(SOURCE, &["--required", "conf"]);
+    let tree_place = |fit: &[u8], path: &str, property: &str| {
+        let tree = Dtb::parse_at(fit, 0).unwrap().tree().unwrap();
+        let node = tree.find(path).unwrap();
+        let place = node.property(property).map(|property| property.at.0);
+        place.unwrap_or_else(|| span(fit, path).start as u64)
+    };
+    let says = |fit: &[u8], path: &str, property: &str, values: Option<(&str, &str)>| {
+        put(&folder.path(""), "a.itb", fit);
+        let mut command = kimage();
+        command.current_dir(folder.path("")).args(["verify", "a.itb", "--control-dtb", "ctl.dtb", "--json"]);
+        let said: serde_json::Value = serde_json::from_str(&stdout(&run(&mut command))).unwrap();
+        let found = said["files"][0]["findings"].as_array().unwrap();
+        let is_it = |found: &&serde_json::Value| {
+            found["rule"] == "fit.unsigned" && found["message"].as_str().unwrap().contains(", key key-dev: ")
+        };
+        let found = found.iter().find(is_it).unwrap_or_else(|| panic!("{said:#}"));
+        assert_eq!(found["offset"], tree_place(fit, path, property), "{path} {property}: {found:#}");
+        let of = |name: &str| found[name].as_str().map(str::to_owned);
+        let values = values.map(|(is, wanted)| (is.to_owned(), wanted.to_owned()));
+        assert_eq!(of("found").zip(of("wanted")), values, "{path} {property}: {found:#}");
+    };
+    let mut bit = good.clone();
+    bit[value(&good, SIGNATURE, "value").start] ^= 1;
+    says(&bit, SIGNATURE, "value", None);
+    let other = with(&good, SIGNATURE, "algo", b"sha384,rsa2048\0");
+    says(&other, SIGNATURE, "algo", Some(("sha384,rsa2048", "sha256,rsa2048")));
+    let unknown = with(&good, SIGNATURE, "algo", b"sha256,rsa2049\0");
+    says(&unknown, SIGNATURE, "algo", None);
+    let mut start = good.clone();
+    start[value(&good, SIGNATURE, "hashed-strings").start + 3] = 4;
+    says(&start, SIGNATURE, "hashed-strings", Some(("4", "0")));
+    // Partly signed: the other configuration, and a signature by another key behind the one that is meant.
+    let partly = SOURCE.replace("}; }; }; };", "}; }; conf-2 { kernel = \"kernel\"; }; }; };");
+    let partly = folder.signed(&partly, &["--required", "conf"]);
+    says(&partly, "/configurations/conf-2", "", Some(("none", "a node signature")));
+    let two = "}; signature-2 { algo = \"sha256,rsa2048\"; key-name-hint = \"aaa\"; }; }; }; };";
+    let two = folder.signed_with(
+        &SOURCE.replace("}; }; }; };", two),
+        &["--key", "dev=dev.key", "--key", "aaa=dev.key", "--required", "conf"],
+    );
+    let mut bit = two.clone();
+    bit[value(&two, SIGNATURE, "value").start] ^= 1;
+    bit[value(&two, &SIGNATURE.replace("-1/signature-1", "-1/signature-2"), "value").start] ^= 1;
+    says(&bit, SIGNATURE, "value", None);
+}

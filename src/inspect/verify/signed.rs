@@ -289,7 +289,9 @@ impl Check<'_> {
             self.findings.push(rules::IMAGE_ALONE.finding(message));
         }
         if fit.configurations().next().is_none() {
-            self.findings.push(rules::UNSIGNED.finding("there is no configuration that could be signed"));
+            let root = fit.tree().root();
+            let at = root.child("configurations").unwrap_or(root).at().0;
+            self.findings.push(rules::UNSIGNED.finding("there is no configuration that could be signed").at(at));
         }
     }
 
@@ -317,7 +319,7 @@ impl Check<'_> {
                     let message = format!("configuration {name}: signed with {}: {how}", key.name);
                     found.push(rules::SIGNED.finding(message).at(at));
                 }
-                Err(Fault { why, left_out }) => {
+                Err(Fault { why, left_out, place, values }) => {
                     if key.demand != Demand::Images {
                         self.done.extend(configuration.node().children().map(|node| node.at().0));
                     }
@@ -325,7 +327,9 @@ impl Check<'_> {
                     let message = format!("configuration {name}, key {}: {why}", key.name);
                     let enough = trust.any && key.demand == Demand::Configurations;
                     let severity = if enough { Severity::Note } else { Severity::Error };
-                    found.push(rule.finding(message).with_severity(severity).at(at));
+                    let finding = rule.finding(message).with_severity(severity).at(place.unwrap_or(at));
+                    let (is, wanted) = values.unzip();
+                    found.push(Finding { found: is, wanted, ..finding });
                 }
             }
         }
@@ -372,11 +376,25 @@ pub(crate) struct Fault {
     why: String,
     /// One would, did the configuration name less.
     left_out: bool,
+    /// The file offset of the property or the node that it is about.
+    place: Option<u64>,
+    /// What stands there, and what should.
+    values: Option<(String, String)>,
 }
 
-impl From<String> for Fault {
-    fn from(why: String) -> Fault {
-        Fault { why, left_out: false }
+impl Fault {
+    fn new(why: impl Into<String>) -> Fault {
+        Fault { why: why.into(), left_out: false, place: None, values: None }
+    }
+
+    /// About a property, or the node where it is missing.
+    fn of(self, node: NodeRef<'_, '_>, property: &str) -> Fault {
+        let place = node.property(property).map_or(node.at(), |property| property.at);
+        Fault { place: Some(place.0), ..self }
+    }
+
+    fn with(self, found: impl ToString, wanted: impl ToString) -> Fault {
+        Fault { values: Some((found.to_string(), wanted.to_string())), ..self }
     }
 }
 
@@ -395,10 +413,11 @@ fn self_or_images(
 /// All images are signed with the key.
 fn all_images(fit: &Fit<'_>, key: &Trusted, images: &[NodeRef<'_, '_>]) -> Result<String, Fault> {
     for image in images {
-        held(fit, *image, key, None).map_err(|fault| Fault::from(format!("image {}: {}", image.name(), fault.why)))?;
+        held(fit, *image, key, None)
+            .map_err(|fault| Fault { why: format!("image {}: {}", image.name(), fault.why), ..fault })?;
     }
     match images {
-        [] => Err("it names no image".to_owned().into()),
+        [] => Err(Fault::new("it names no image")),
         _ => {
             let names: Vec<&str> = images.iter().map(|image| image.name()).collect();
             Ok(format!("covers the data of {}; not their addresses and types, nor the configuration", names.join(", ")))
@@ -413,12 +432,19 @@ fn held(
     key: &Trusted,
     configuration: Option<NodeRef<'_, '_>>,
 ) -> Result<String, Fault> {
-    let mut fault = Fault::from("it has no signature".to_owned());
+    let mut fault = Fault::new("it has no signature").of(node, SIGNATURE).with("none", "a node signature");
+    let mut is_best = false;
     for signature in node.children().filter(|child| child.name().starts_with(SIGNATURE)) {
-        match holds(fit, signature, (&key.key, key.algo.as_deref()), configuration) {
+        let found = match holds(fit, signature, (&key.key, key.algo.as_deref()), configuration) {
             Ok(how) => return Ok(how),
-            Err(found) if !fault.left_out => fault = found,
-            Err(_) => {}
+            Err(found) => found,
+        };
+        // That which says to be made with this key tells more than another.
+        let hint = signature.property("key-name-hint").and_then(|it| it.string());
+        let is_of_key = hint.is_some_and(|hint| key.name.strip_prefix("key-").unwrap_or(&key.name) == hint);
+        if found.left_out || !is_best {
+            is_best = found.left_out || is_of_key;
+            fault = found;
         }
     }
     Err(fault)
@@ -432,31 +458,45 @@ pub(crate) fn holds(
     configuration: Option<NodeRef<'_, '_>>,
 ) -> Result<String, Fault> {
     let name = signature.name();
+    let about = |property: &str, why: String| Fault::new(format!("{name} {why}")).of(signature, property);
+    let lacks = |property: &str| about(property, format!("has no {property}")).with("none", format!("a {property}"));
     let text = |property: &str| signature.property(property).and_then(|it| it.string());
-    let algo = text("algo").ok_or_else(|| format!("{name} has no algo"))?;
+    let algo = text("algo").ok_or_else(|| lacks("algo"))?;
     let padding = signature.property("padding").map(|it| it.string().unwrap_or_default());
-    let scheme = Scheme::parse(algo, padding).map_err(|error| format!("{name}: {error}"))?;
+    let unknown = if Scheme::parse(algo, None).is_err() { "algo" } else { "padding" };
+    let scheme =
+        Scheme::parse(algo, padding).map_err(|error| Fault::new(format!("{name}: {error}")).of(signature, unknown))?;
     if let Some(wanted) = key_algo.filter(|wanted| *wanted != algo) {
-        return Err(format!("{name} has the algorithm {algo}, the key is for {wanted}").into());
+        let fault = about("algo", format!("has the algorithm {algo}, the key is for {wanted}"));
+        return Err(fault.with(algo, wanted));
     }
-    let value = signature.property("value").ok_or_else(|| format!("{name} has no value"))?.value;
+    let value = signature.property("value").ok_or_else(|| lacks("value"))?.value;
+    let wrong = || about("value", "does not hold".to_owned());
     let is_of = |parts: &[&[u8]]| key.verify(scheme, &scheme.hash.hash_all(parts), value);
     let Some(configuration) = configuration else {
         let image = signature.parent().and_then(|image| fit.images().find(|it| it.node().at() == image.at()));
-        let data = image.and_then(|image| image.data()).ok_or_else(|| "it has no data".to_owned())?;
-        return if is_of(&[data]) { Ok(algo.to_owned()) } else { Err(format!("{name} does not hold").into()) };
+        let data = image.and_then(|image| image.data()).ok_or_else(|| Fault::new("it has no data"))?;
+        return if is_of(&[data]) { Ok(algo.to_owned()) } else { Err(wrong()) };
     };
-    let nodes = signature::to_be_covered(configuration).map_err(|image| format!("{image} has no hash"))?;
+    let images = signature::named(configuration);
+    let nodes = signature::to_be_covered(configuration).map_err(|path| {
+        let image = images.iter().copied().find(|image| image.path() == path).unwrap_or(configuration);
+        Fault::new(format!("{path} has no hash")).of(image, "hash").with("none", "a node hash")
+    })?;
     let strings = signature.property("hashed-strings").map(|it| it.value).unwrap_or_default();
+    let of_strings =
+        |why: String| Fault::new(format!("hashed-strings of {name} {why}")).of(signature, "hashed-strings");
     let (start, names) = match *strings {
         [a, b, c, d, e, f, g, h] => (u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h])),
-        _ => return Err(format!("hashed-strings of {name} has {} bytes, wanted 8", strings.len()).into()),
+        _ => return Err(of_strings(format!("has {} bytes, wanted 8", strings.len())).with(strings.len(), 8)),
     };
     if start != 0 {
-        return Err(format!("hashed-strings of {name} begins at {start}, wanted 0").into());
+        return Err(of_strings(format!("begins at {start}, wanted 0")).with(start, 0));
     }
-    let covers = |nodes| signature::covered_bytes(fit.dtb(), nodes, names.into()).map_err(|error| error.to_string());
-    let images = signature::named(configuration);
+    let covers = |nodes| {
+        signature::covered_bytes(fit.dtb(), nodes, names.into())
+            .map_err(|error| Fault::new(error.to_string()).of(signature, "hashed-strings"))
+    };
     if is_of(&covers(&nodes)?) {
         let names: Vec<&str> = images.iter().map(|image| image.name()).collect();
         return Ok(format!("{algo}, covers the configuration with {}", names.join(", ")));
@@ -467,8 +507,8 @@ pub(crate) fn holds(
     if said.contains(&configuration.path()) && is_of(&covers(&said)?) {
         let left_out = images.iter().filter(|image| !said.contains(&image.path())).map(|image| image.name());
         let left_out: Vec<&str> = left_out.collect();
-        let why = format!("{name} holds, but does not cover {}", left_out.join(", "));
-        return Err(Fault { why, left_out: true });
+        let why = format!("holds, but does not cover {}", left_out.join(", "));
+        return Err(Fault { left_out: true, ..about("hashed-nodes", why) });
     }
-    Err(format!("{name} does not hold").into())
+    Err(wrong())
 }
