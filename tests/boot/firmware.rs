@@ -4,7 +4,8 @@
 use crate::machine::Machine;
 use crate::measure::kernel;
 use crate::standalone_efi::{disk, drive, pc, program, uefi};
-use crate::support::{self, cache, kimage, missing, put, run_ok, tempdir, testdata};
+use crate::support::{self, cache, debian_kernel, kimage, missing, put, read, run_ok, tempdir, testdata};
+use crate::unified::Tpm;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -102,4 +103,52 @@ fn strict_firmware() {
     let Some(disk) = disk(dir.path(), "disk", &[("/EFI/BOOT/BOOTX64.EFI", &unified)]) else { return };
     drive(&mut command, &disk);
     Machine::start("unified", &mut command).finish().says(&["tiny: command line: built in\n", "TINY-BOOT-OK\n"]);
+}
+
+/// The value of a variable of the firmware's, as it stands in the flash; the last of them counts.
+fn variable(flash: &[u8], name: &str) -> Option<u8> {
+    // EDK2's header: 0x55aa, state (0x3f: it counts), attributes, counter, time, key, lengths of name and data, vendor; then both.
+    const HEADER: usize = 60;
+    let wide: Vec<u8> = name.encode_utf16().chain([0]).flat_map(u16::to_le_bytes).collect();
+    let places = (HEADER..flash.len() - wide.len() - 1).filter(|at| flash[*at..].starts_with(&wide));
+    let counts = places.filter(|at| flash[at - HEADER..].starts_with(&[0xaa, 0x55, 0x3f]));
+    counts.map(|at| flash[at + wide.len()]).last()
+}
+
+/// Debian's kernel asks firmware to overwrite the memory at the next start, and so does the stub in its place; the firmware's flash shows it.
+#[test]
+fn memory_is_overwritten_at_the_next_start() {
+    const NAME: &str = "MemoryOverwriteRequestControl";
+    let folder = cache().join("sid/usr/share/OVMF");
+    let code = folder.join("OVMF_CODE_4M.secboot.fd");
+    if !code.is_file() {
+        // That of Debian 12 does not know the variable; that without SMM lets nobody write it.
+        return missing("no firmware that can overwrite memory (sh tests/fetch-sid.sh)");
+    }
+    // no gap: it says so
+    let Some(linux) = debian_kernel("bookworm-amd64-cloud-amd64") else { return };
+    let wide: Vec<u8> = NAME.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    assert!(read(&linux).windows(wide.len()).any(|found| found == wide), "a kernel that does not ask");
+    let dir = tempdir();
+    let asks =
+        support::make(dir.path(), "asks", "bzimage", &[&linux], &["--cmdline", "console=ttyS0 earlyprintk=ttyS0"]);
+    let does_not = image(dir.path(), "none", "built in");
+    for (what, image, words) in [("asks", asks, "Linux version "), ("does not", does_not, "TINY-BOOT-OK")] {
+        // no gap: it says so
+        let Some(mut command) = pc("q35,smm=on") else { return };
+        // no gap: it says so
+        let Some(tpm) = Tpm::start(&dir.path().join(format!("{what}.tpm"))) else { return };
+        tpm.plug(&mut command);
+        let variables = dir.path().join(format!("{what}.fd"));
+        fs::copy(folder.join("OVMF_VARS_4M.fd"), &variables).unwrap();
+        command.args(["-global", "driver=cfi.pflash01,property=secure,value=on"]);
+        command.arg("-drive").arg(format!("if=pflash,unit=0,format=raw,readonly=on,file={}", code.display()));
+        command.arg("-drive").arg(format!("if=pflash,unit=1,format=raw,file={}", variables.display()));
+        // no gap: it says so
+        let Some(disk) = disk(dir.path(), &format!("{what}.img"), &[("/EFI/BOOT/BOOTX64.EFI", &image)]) else { return };
+        drive(&mut command, &disk);
+        Machine::start(what, &mut command).wait_for(words);
+        // Bit 0: overwrite.
+        assert_eq!(variable(&read(&variables), NAME).map(|value| value & 1), Some(u8::from(what == "asks")), "{what}");
+    }
 }

@@ -5,7 +5,7 @@ mod counted; // an image around the built-in stub executes no more instructions 
 mod disk; // disks, CDs and floppies are started by SeaBIOS and UEFI firmware, or say why they are not
 mod doctor; // the console shows what `doctor` foretold of planted faults, and it finds none in what boots
 mod edit; // edited kernels reach the program of the RAM disk that they were given
-mod firmware; // hostile and strict UEFI firmware: files that grow, null tables, memory attributes, strict NX
+mod firmware; // hostile and strict UEFI firmware: files that grow, null tables, memory attributes, strict NX, memory to be overwritten
 mod fit; // each configuration of a FIT boots, a changed byte is refused
 mod fit_bootm; // `verify`, `fit` and `lint` find what U-Boot's bootm refuses of a FIT
 mod fit_cipher; // a U-Boot that decrypts starts what kimage encrypted, by the right key alone

@@ -182,7 +182,7 @@ fn registers_of_newer_stubs() {
         let mark = b"LoaderInfo: systemd-stub ";
         let at = bytes.windows(mark.len()).position(|found| found == mark).unwrap() + mark.len();
         let digits = bytes[at..].iter().take_while(|byte| byte.is_ascii_digit()).count();
-        let release = str::from_utf8(&bytes[at..at + digits]).unwrap();
+        let release = std::str::from_utf8(&bytes[at..at + digits]).unwrap();
         if !(257..=262).contains(&release.parse::<u32>().unwrap()) {
             missing(&format!("the order of systemd-stub {release} is not in kimage's table"));
             continue;
