@@ -1,6 +1,6 @@
 //! What a TPM's registers come to when an EFI program is started: foretold from the files alone.
 
-use crate::bytes::{FieldError, hex};
+use crate::bytes::{FieldError, hex, len64, printable, slice};
 use crate::error::{Error, Result};
 use crate::finding::{Finding, rules};
 use crate::format::pe::Pe;
@@ -10,7 +10,7 @@ use crate::format::uki::measured::{
 };
 use crate::format::uki::{self, LINUX};
 use crate::sign::Algorithm;
-use crate::stub::sections;
+use crate::stub::{cmdline, sections};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -24,6 +24,9 @@ rules! {
     ADDON = "measure.addon", Warning, "addon of an image",
         "the stub leaves it out: it is not measured",
         "make it for this image: without a kernel, and with its .uname or none";
+    INITRD = "measure.initrd", Warning, "RAM disk from outside",
+        "the stub loads none when the command line has `noinitrd`: it is not measured",
+        "leave it out, or take the word off the command line";
     FIRMWARE = "measure.efifw", Warning, ".efifw",
         "whether the stub measures it depends on the machine; the values are those without it",
         "read the register on the machine that it is for";
@@ -37,7 +40,7 @@ type Named<'r> = (&'r str, &'r [u8]);
 pub struct MeasureRequest<'r> {
     /// The banks: SHA-1, SHA-256, SHA-384, SHA-512; none for all of them.
     pub banks: &'r [Algorithm],
-    /// The registers, 4, 11, 12 or 13; none for those that something is said about.
+    /// The registers, 4, 9, 11, 12 or 13; none for those that something is said about.
     pub pcrs: &'r [u32],
     /// The release of systemd whose stub it is, whatever the file says.
     pub stub_version: Option<u32>,
@@ -51,6 +54,8 @@ pub struct MeasureRequest<'r> {
     pub cmdline: Option<&'r str>,
     /// The EFI programs that start one the other and at last this one, in this order.
     pub loaders: &'r [&'r [u8]],
+    /// The RAM disk that the boot loader offers, or the files that `initrd=` names, in their order.
+    pub initrds: &'r [&'r [u8]],
     /// `NAME.efi.extra.d/*.addon.efi`.
     pub addons: &'r [Named<'r>],
     /// `/loader/addons/*.addon.efi`.
@@ -141,9 +146,9 @@ pub fn measure(file: &[u8], request: &MeasureRequest<'_>) -> Result<Measurement>
     if let Some(bank) = banks.iter().find(|bank| !all.contains(bank)) {
         return Err(not_known(format!("a TPM has no bank of {}", bank.name()), "take sha1, sha256, sha384 or sha512"));
     }
-    if let Some(pcr) = request.pcrs.iter().find(|pcr| !matches!(pcr, 4 | 11..=13)) {
+    if let Some(pcr) = request.pcrs.iter().find(|pcr| !matches!(**pcr, 4 | INITRD_PCR | 11..=13)) {
         let why = format!("register {pcr} is not the affair of a program's boot");
-        return Err(not_known(why, "ask for 4, 11, 12 or 13"));
+        return Err(not_known(why, "ask for 4, 9, 11, 12 or 13"));
     }
     let is_uki = pe.section(LINUX).is_some();
     let mut work = Work {
@@ -167,6 +172,7 @@ pub fn measure(file: &[u8], request: &MeasureRequest<'_>) -> Result<Measurement>
         if request.pcrs.iter().any(|pcr| *pcr != 4)
             || of_stub
             || !request.sysexts.is_empty()
+            || !request.initrds.is_empty()
             || request.cmdline.is_some()
         {
             let why = "it is no unified kernel image: what it measures of itself is its own affair";
@@ -194,6 +200,9 @@ pub fn measure(file: &[u8], request: &MeasureRequest<'_>) -> Result<Measurement>
         if wants(4, !request.loaders.is_empty()) {
             work.programs(&pe, Some(&boot))?;
         }
+        if wants(INITRD_PCR, !request.initrds.is_empty()) {
+            work.initrd(&boot, cmdline)?;
+        }
         if wants(IMAGE_PCR, true) {
             work.image(&sections, &boot, &mut hashes)?;
         }
@@ -207,6 +216,8 @@ pub fn measure(file: &[u8], request: &MeasureRequest<'_>) -> Result<Measurement>
     Ok(work.measurement)
 }
 
+/// The register of RAM disks that are none of the image's own, as the kernel's EFI stub has it.
+const INITRD_PCR: u32 = 9;
 const SAY_RELEASE: &str = "say which stub it is (`request.stub_version`), or read the register on the machine";
 
 fn not_known(why: String, help: &'static str) -> Error {
@@ -292,6 +303,57 @@ impl Work<'_, '_> {
                 let kernel = Pe::parse(kernel).map_err(of_kernel)?;
                 self.extend(APPLICATION, ".linux", STARTED, digests(&kernel, self.banks)?);
             }
+        }
+        self.put(None);
+        Ok(())
+    }
+
+    /// Register 9: the RAM disk from outside, as kimage's own stub takes it.
+    fn initrd(&mut self, boot: &Boot<'_, '_>, given: Option<&str>) -> Result<()> {
+        /// The stub lays each file at a multiple of this.
+        const ALIGN: u64 = 4;
+        const PADDING: &[u8] = &[0; 3];
+        if !self.stub.is_ours() {
+            let why = "register 9: with this stub the kernel measures the RAM disk that it is given, by its own rules";
+            return Err(not_known(
+                why.into(),
+                "leave register 9 and the RAM disks out, or read the register on the machine",
+            ));
+        }
+        self.begin(INITRD_PCR, boot.profile);
+        let own = boot.section(".cmdline").and_then(|section| section.contents.first()).copied();
+        let given = given.filter(|_| own.is_none() || !self.request.secure_boot).map(str::as_bytes);
+        let mut line = given.or(own).unwrap_or_default().to_vec();
+        for addon in self.addons(boot)? {
+            line.push(b' ');
+            line.extend(addon.cmdline.as_deref().unwrap_or_default().as_bytes());
+        }
+        // The image's own takes the place of files by name.
+        let mut names = cmdline::values(&line, b"initrd=").filter(|_| boot.section(".initrd").is_none());
+        let is_refused = cmdline::has(&line, b"noinitrd");
+        let name = names.next().map(String::from_utf8_lossy);
+        if let Some(name) = name.filter(|_| !is_refused && self.request.initrds.is_empty()) {
+            let why = format!("register 9: the command line has initrd={}, a file that is not given", printable(&name));
+            return Err(not_known(
+                why,
+                "give what it names (`request.initrds`), or what the boot loader offers instead",
+            ));
+        }
+        if is_refused && !self.request.initrds.is_empty() {
+            self.finding(INITRD.finding("the command line has noinitrd"));
+        }
+        let mut parts: Vec<&[u8]> = Vec::new();
+        let mut len = 0_u64;
+        for disk in self.request.initrds.iter().filter(|_| !is_refused) {
+            let padding = len.next_multiple_of(ALIGN) - len;
+            parts.extend(slice(PADDING, 0, padding));
+            parts.push(disk);
+            len += padding + len64(disk);
+        }
+        // Nothing is measured of no bytes.
+        if len != 0 {
+            let digests = PerBank::hash(self.banks, &parts, 0);
+            self.extend("EV_EVENT_TAG", "Linux initrd", "the RAM disk from outside", digests);
         }
         self.put(None);
         Ok(())

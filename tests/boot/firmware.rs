@@ -4,8 +4,8 @@
 use crate::machine::Machine;
 use crate::measure::kernel;
 use crate::standalone_efi::{disk, drive, pc, program, uefi};
-use crate::support::{self, cache, debian_kernel, kimage, missing, put, read, run_ok, tempdir, testdata};
-use crate::unified::Tpm;
+use crate::support::{self, cache, debian_kernel, kimage, missing, put, read, run_ok, stdout, tempdir, testdata};
+use crate::unified::{Tpm, extended};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -73,7 +73,7 @@ fn memory_attributes() {
 }
 
 /// The newest firmware that Debian has, in the form that keeps what is written from being executed, and has memory attributes: it does as it
-/// is asked, and starts our images.
+/// is asked, and starts our images; a TPM measures the RAM disks that the command line names.
 #[test]
 fn strict_firmware() {
     let folder = cache().join("sid/usr/share/OVMF");
@@ -95,14 +95,33 @@ fn strict_firmware() {
     let Some(pc) = strict("attributes") else { return };
     attributes(pc, "firmware");
     let unified = dir.path().join("unified");
+    let line = r"built in initrd=\first initrd=\second";
     let mut command = kimage();
-    command.args(["uki", "-q", "--os-release=", "--cmdline", "built in", "--linux"]).arg(testdata("tiny/kernel"));
+    command.args(["uki", "-q", "--os-release=", "--cmdline", line, "--linux"]).arg(testdata("tiny/kernel"));
     run_ok(command.arg("-o").arg(&unified));
     let mut command = strict("unified").unwrap();
     // no gap: it says so
-    let Some(disk) = disk(dir.path(), "disk", &[("/EFI/BOOT/BOOTX64.EFI", &unified)]) else { return };
+    let Some(tpm) = Tpm::start(&dir.path().join("tpm")) else { return };
+    tpm.plug(&mut command);
+    let disks = ["first", "second"].map(|name| put(dir.path(), name, name.as_bytes()));
+    let files: [(&str, &Path); 3] =
+        [("/EFI/BOOT/BOOTX64.EFI", &unified), ("/first", &disks[0]), ("/second", &disks[1])];
+    // no gap: it says so
+    let Some(disk) = disk(dir.path(), "disk", &files) else { return };
     drive(&mut command, &disk);
-    Machine::start("unified", &mut command).finish().says(&["tiny: command line: built in\n", "TINY-BOOT-OK\n"]);
+    let mut machine = Machine::start("unified", command.arg("-no-shutdown"));
+    let said = machine.wait_for("TINY-BOOT-OK\n");
+    drop(machine);
+    assert!(said.contains(&format!("tiny: command line: {line}\n")) && said.contains(", size 14, "), "{said}");
+    // What the files are joined to is measured, and foretold.
+    // no gap: it says so
+    let Some([register]) = tpm.registers([9]) else { return };
+    assert_eq!(register, extended(&[b"first\0\0\0second".to_vec()]));
+    let mut command = kimage();
+    command.arg("measure").arg(&unified).args(["--pcr", "9", "--bank", "sha256"]);
+    command.arg("--initrd").arg(&disks[0]).arg("--initrd").arg(&disks[1]);
+    let foretold = stdout(&run_ok(&mut command));
+    assert!(foretold.contains(&format!("9:sha256={register}\n")), "{register}: {foretold}");
 }
 
 /// The value of a variable of the firmware's, as it stands in the flash; the last of them counts.

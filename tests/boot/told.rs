@@ -143,7 +143,7 @@ fn the_same_as_by_systemds_stub() {
         }
         let foretold = stdout(&run_ok(command.args(["--pcr", "11", "--pcr", "12", "--pcr", "13"])));
         // no gap: it says so
-        let Some(registers) = tpm.registers() else { return };
+        let Some(registers) = tpm.registers([11, 12, 13]) else { return };
         for (number, value) in [11, 12, 13].into_iter().zip(registers) {
             let line = format!("{number}:sha256={value}");
             assert!(foretold.contains(&line), "{name}: {line}, but {foretold}{text}");

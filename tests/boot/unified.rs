@@ -38,8 +38,8 @@ impl Tpm {
         command.args(["-tpmdev", "emulator,id=t,chardev=c", "-device", "tpm-tis,tpmdev=t"]);
     }
 
-    /// The SHA-256 values of the registers 11, 12 and 13, when no machine has it any more; `None` without Python.
-    pub(super) fn registers(&self) -> Option<[String; 3]> {
+    /// The SHA-256 values of these registers, when no machine has it any more; `None` without Python.
+    pub(super) fn registers<const COUNT: usize>(&self, numbers: [u32; COUNT]) -> Option<[String; COUNT]> {
         // CMD_SET_DATAFD hands over one end of a pair of sockets; then TPM2_PCR_Read of one register of one bank.
         const SCRIPT: &str = "
 import socket, sys
@@ -48,14 +48,17 @@ control.connect(sys.argv[1])
 ours, theirs = socket.socketpair()
 socket.send_fds(control, [bytes.fromhex('00000010')], [theirs.fileno()])
 assert control.recv(4) == bytes(4)
-for bits in '000800', '001000', '002000':
-    ours.sendall(bytes.fromhex('8001000000140000017e00000001000b03' + bits))
+for number in sys.argv[2:]:
+    bits = (1 << int(number)).to_bytes(3, 'little')
+    ours.sendall(bytes.fromhex('8001000000140000017e00000001000b03') + bits)
     answer = ours.recv(4096)
     assert answer[6:10] == bytes(4), answer
     print(answer[30:62].hex())
 ";
         let mut command = Command::new(tool("python3", "python3")?);
-        let said = stdout(&run_ok(command.args(["-c", SCRIPT]).arg(self.dir.join("control"))));
+        let said = stdout(&run_ok(
+            command.args(["-c", SCRIPT]).arg(self.dir.join("control")).args(numbers.map(|number| number.to_string())),
+        ));
         let lines: Vec<String> = said.lines().map(str::to_owned).collect();
         Some(lines.try_into().unwrap())
     }
@@ -73,7 +76,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// The value of a register that was extended by the digests of all of these.
-fn extended(events: &[Vec<u8>]) -> String {
+pub(super) fn extended(events: &[Vec<u8>]) -> String {
     let extend = |value: Vec<u8>, data: &Vec<u8>| {
         Sha256::new().chain_update(value).chain_update(Sha256::digest(data)).finalize().to_vec()
     };
@@ -142,6 +145,8 @@ fn a_profile_with_a_tpm() {
     let dir = tempdir();
     let Some(tpm) = Tpm::start(&dir.path().join("tpm")) else { return };
     let (disk, _) = noise(11, 1_001);
+    let (offered, _) = noise(12, 703);
+    let offered_file = put(dir.path(), "offered", &offered);
     let base = tiny(Codec::Zstd);
     let image = with(
         base.clone(),
@@ -160,7 +165,7 @@ fn a_profile_with_a_tpm() {
     );
     let image = put(dir.path(), "uki.efi", &image);
     let mut whole = b"microcode\0\0\0".to_vec();
-    whole.extend([&disk[..], &[0; 3]].concat());
+    whole.extend([&offered[..], &[0], &disk[..], &[0; 3]].concat());
     for (name, contents) in [
         ("tpm2-pcr-signature.json", &b"{}"[..]),
         ("tpm2-pcr-public-key.pem", b"key"),
@@ -173,8 +178,14 @@ fn a_profile_with_a_tpm() {
 
     let mut command = uefi().unwrap();
     tpm.plug(&mut command);
+    // The firmware's shell offers a RAM disk by LoadFile2.
+    let script = put(dir.path(), "startup.nsh", b"fs0:\r\ninitrd \\offered\r\nuki.efi @1  from outside \r\n");
+    let files: [(&str, &Path); 3] = [("/startup.nsh", &script), ("/uki.efi", &image), ("/offered", &offered_file)];
+    // no gap: it says so
+    let Some(disk_file) = self::disk(dir.path(), "disk.img", &files) else { return };
+    drive(&mut command, &disk_file);
     // The machine stays, and the TPM with it.
-    command.arg("-no-shutdown").arg("-kernel").arg(&image).args(["-append", "@1  from outside "]);
+    command.arg("-no-shutdown");
     let mut machine = Machine::start("profile", &mut command);
     let said = machine.wait_for("TINY-BOOT-OK\n");
     drop(machine);
@@ -205,11 +216,16 @@ fn a_profile_with_a_tpm() {
         events.push([name.as_bytes(), b"\0"].concat());
         events.push(contents.to_vec());
     }
-    let Some([image_register, outside_register, _]) = tpm.registers() else { return };
+    let Some([disk_register, image_register, outside_register]) = tpm.registers([9, 11, 12]) else { return };
+    assert_eq!(disk_register, extended(&[offered]), "PCR 9");
     assert_eq!(image_register, extended(&events), "PCR 11");
     assert_eq!(outside_register, extended(&[wide("1"), wide("from outside")]), "PCR 12");
-    let foretold = stdout(&run_ok(kimage().arg("measure").arg(&image).args(["--bank", "sha256", "--phase", ""])));
-    assert!(foretold.contains(&image_register), "{image_register}: {foretold}");
+    let mut command = kimage();
+    command.arg("measure").arg(&image).args(["--bank", "sha256", "--phase", "", "--initrd"]).arg(&offered_file);
+    let foretold = stdout(&run_ok(command.args(["--cmdline", "@1 from outside"])));
+    for (number, value) in [(9, disk_register), (11, image_register), (12, outside_register)] {
+        assert!(foretold.contains(&format!("\n{number}:sha256={value}\n")), "{number}, {value}: {foretold}");
+    }
 }
 
 /// The only program of a disk, with addons for all images and for this one: Linux gets all of their words, and its RAM disk.

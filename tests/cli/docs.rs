@@ -181,6 +181,7 @@ fn folder() -> tempfile::TempDir {
     put(dir, "pcr.key", &support::read(&testdata("keys/dev.key")));
     shell(dir, "kimage uki --linux vmlinuz --stub linuxx64.efi.stub --os-release '' --quiet -o linux.efi").unwrap();
     fs::copy(dir.join("linux.efi"), dir.join("other.efi")).unwrap();
+    shell(dir, "kimage uki --linux vmlinuz --os-release '' --quiet -o own.efi").unwrap();
     std::os::unix::fs::symlink(testdata(""), dir.join("testdata")).unwrap();
     shell(dir, "kimage uimage --empty -A mips -T filesystem --quiet -o fake").unwrap();
     temp

@@ -2,7 +2,7 @@
 
 use crate::authenticode::{keys, program, word};
 use crate::files;
-use crate::support::{kimage, missing, put, read, run, run_ok, stderr, stdout, tempdir, tool};
+use crate::support::{kimage, missing, put, read, run, run_ok, stderr, stdout, tempdir, testdata, tool};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::net::TcpListener;
@@ -282,6 +282,51 @@ fn from_outside() {
     refused(&uki, &["--addon", &x], "x.raw");
     refused(dir.path(), &[], "folder");
     refused(&file("empty", b""), &[], "ends too early");
+}
+
+/// Register 9 of kimage's own stub, for a RAM disk from outside: what files are joined to, where the stub takes them. (That boots measure so:
+/// tests/boot/unified.rs and firmware.rs.) Of other stubs nothing is said.
+#[test]
+fn ram_disks_from_outside() {
+    let dir = tempdir();
+    let make = |name: &str, cmdline: &str, more: &[&str]| {
+        let to = dir.path().join(name);
+        let mut command = kimage();
+        command.args(["uki", "-q", "--os-release=", "--compress", "lz4", "--cmdline", cmdline, "--linux"]);
+        run_ok(command.arg(testdata("tiny/kernel")).args(more).arg("-o").arg(&to));
+        to
+    };
+    let [a, b] = [("a", &b"disk a"[..]), ("b", b"disk b!")].map(|(name, disk)| put(dir.path(), name, disk));
+    let (a, b) = (a.to_str().unwrap(), b.to_str().unwrap());
+    let both = ["--pcr", "9", "--initrd", a, "--initrd", b];
+    let (zeros, joined) = ("0".repeat(64), hex(&extend(&[0; 32], b"disk a\0\0disk b!")));
+    let plain = make("plain.efi", "quiet", &[]);
+    assert_eq!(value(&plain, &["--pcr", "9"]), zeros);
+    assert_eq!(value(&plain, &both), joined);
+    assert_eq!(value(&plain, &both[..4]), hex(&extend(&[0; 32], b"disk a")));
+    let rows = measured(&plain, &["--bank", "sha256", "--phase", ":", "--initrd", a]);
+    let numbers: Vec<_> = rows["sha256"].as_array().unwrap().iter().map(|row| row["pcr"].as_u64().unwrap()).collect();
+    assert_eq!(numbers, [9, 11]);
+
+    // A file that the command line names, and nobody gives: no value would be true. But one in the image takes its place.
+    let named = make("named.efi", r"quiet initrd=\a initrd=\b", &[]);
+    refused(&named, &["--pcr", "9"], r"initrd=\a, a file that is not given");
+    assert_eq!(value(&named, &both), joined);
+    assert_eq!(value(&named, &["--pcr", "9", "--cmdline", "other"]), zeros);
+    refused(&named, &["--pcr", "9", "--cmdline", "other", "--secure-boot"], r"initrd=\a");
+    refused(&plain, &["--pcr", "9", "--cmdline", r"initrd=\c"], r"initrd=\c");
+    let own = make("own.efi", r"initrd=\a", &["--initrd", b]);
+    assert_eq!(value(&own, &["--pcr", "9"]), zeros);
+    assert_eq!(value(&own, &both), joined);
+    let none = [&both[..], &["--cmdline", "quiet noinitrd"]].concat();
+    assert_eq!(value(&plain, &none), zeros);
+    assert_eq!(measured(&plain, &none)["findings"][0]["rule"], "measure.initrd");
+    let addon = put(dir.path(), "a.addon.efi", &files::pe(&[], &[(".cmdline", br"initrd=\d")]));
+    refused(&plain, &["--pcr", "9", "--addon", addon.to_str().unwrap()], r"initrd=\d");
+
+    let other = put(dir.path(), "other.efi", &image("257", &[(".linux", b"k")]));
+    refused(&other, &["--initrd", a], "register 9: with this stub the kernel measures");
+    refused(&put(dir.path(), "program.efi", &program(true, 0)), &["--initrd", a], "no unified kernel image");
 }
 
 /// Register 4: the firmware's own two events, then the Authenticode digest of each program, in the order of their start; of old stubs, the

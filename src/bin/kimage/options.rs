@@ -11,6 +11,7 @@ const OTHER: &[(&str, &str)] = &[
     ("remove", "--remove-section"),
     ("debug_only", "--strip-debug"),
     ("dtbs", "--append-dtb"),
+    ("initrds", "--initrd"),
     ("linker", "--ld"),
     ("environment", "--uboot-env"),
     ("efi", "--no-efi"),

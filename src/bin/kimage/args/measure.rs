@@ -8,8 +8,9 @@ use std::path::PathBuf;
 ///
 /// Register 11, which the image's own sections make, for each profile and for each phase of a boot, as systemd-measure calculates it;
 /// register 4 of the programs that the firmware starts; registers 12 and 13 of what the stub takes from outside: command line, addons,
-/// credentials, extensions. The order of the sections is read from the stub in the image, since it has changed between the releases of
-/// systemd. What is not known is an error, never a guess. Of an EFI program that is no such image, register 4 alone.
+/// credentials, extensions; register 9 of a RAM disk from outside, where the stub is kimage's own. The order of the sections is read from
+/// the stub in the image, since it has changed between the releases of systemd. What is not known is an error, never a guess. Of an EFI
+/// program that is no such image, register 4 alone.
 ///
 /// --json has the banks as systemd-measure --json has them; phases, profiles and registers stand with each value. The values are those
 /// of a machine on which nothing else extends these registers (a boot loader's own measurements, SMBIOS strings).
@@ -20,6 +21,7 @@ Examples:
   kimage measure linux.efi --bank sha256 --phase enter-initrd --explain
   kimage measure linux.efi --pcr 4 --loader shimx64.efi --loader systemd-bootx64.efi
   kimage measure linux.efi --pcr 12 --cmdline '@1 quiet' --addon debug.addon.efi --credential root.cred
+  kimage measure own.efi --pcr 9 --initrd initrd.img
   kimage measure linux.efi --sign pcr.key -o signed.efi          then: kimage sign signed.efi --key db.key --cert db.pem
   kimage measure linux.efi --json | jq -r '.sha256[] | select(.phase == \"enter-initrd\").hash'")]
 pub(crate) struct Measure {
@@ -29,7 +31,7 @@ pub(crate) struct Measure {
     /// The banks of registers: sha1, sha256, sha384, sha512 [default: all of them]
     #[arg(long, value_name = "HASH", value_delimiter = ',', value_parser = bank)]
     pub(crate) bank: Vec<Algorithm>,
-    /// The registers: 4, 11, 12, 13 [default: 11, and those about which something is said]
+    /// The registers: 4, 9, 11, 12, 13 [default: 11, and those about which something is said]
     #[arg(long, value_name = "NUMBER", value_delimiter = ',')]
     pub(crate) pcr: Vec<u32>,
     /// Up to which phase: words with colons between them, `:` for none (repeatable) [default: systemd's four]
@@ -91,6 +93,9 @@ pub(crate) struct Outside {
     /// An EFI program that is started before it (repeatable, in their order)
     #[arg(long, value_name = "FILE")]
     pub(crate) loader: Vec<PathBuf>,
+    /// The RAM disk that the boot loader offers, or the files that `initrd=` names, in their order (repeatable)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) initrd: Vec<PathBuf>,
     /// NAME.efi.extra.d/*.addon.efi (repeatable)
     #[arg(long, value_name = "FILE")]
     pub(crate) addon: Vec<PathBuf>,

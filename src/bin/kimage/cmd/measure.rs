@@ -28,13 +28,14 @@ pub(crate) fn measure(args: &Measure) -> Result<()> {
         return sign(args);
     }
     let outside = &args.outside;
-    one_stdin([&args.file].into_iter().chain(&outside.loader));
+    one_stdin([&args.file].into_iter().chain(&outside.loader).chain(&outside.initrd));
     let input = Input::open(&args.file)?;
-    let loaders = open_all(&outside.loader)?;
+    let (loaders, initrds) = (open_all(&outside.loader)?, open_all(&outside.initrd)?);
     let (addons, global_addons) = (open_all(&outside.addon)?, open_all(&outside.global_addon)?);
     let (credentials, global_credentials) = (open_all(&outside.credential)?, open_all(&outside.global_credential)?);
     let (sysexts, confexts) = (open_all(&outside.sysext)?, open_all(&outside.confext)?);
     let programs: Vec<&[u8]> = loaders.iter().map(|input| &**input).collect();
+    let disks: Vec<&[u8]> = initrds.iter().map(|input| &**input).collect();
     let phases: Vec<_> = args.phase.iter().map(String::as_str).collect();
     let request = MeasureRequest {
         banks: &args.bank,
@@ -45,6 +46,7 @@ pub(crate) fn measure(args: &Measure) -> Result<()> {
         secure_boot: args.secure_boot,
         cmdline: outside.cmdline.as_deref(),
         loaders: &programs,
+        initrds: &disks,
         addons: &named(&addons),
         global_addons: &named(&global_addons),
         credentials: &named(&credentials),
