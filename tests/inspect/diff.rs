@@ -218,3 +218,39 @@ fn the_cause_where_a_kernel_has_two_banners() {
     assert_eq!(of(&two_banners(builder, version, tuesday, 2)), ["time", "code"]);
     assert_eq!(of(&two_banners(builder, version, monday, 2)), ["code"]);
 }
+
+/// Two unified images: the section that differs is named, each of several profiles beside its own kind, and nobody speaks of compression.
+#[test]
+fn sections_of_unified_images() {
+    let kernel = files::efi_image(0xaa64);
+    let uki = |sections: &[(&str, &[u8])]| {
+        let all = [&[(".text", &b"the stub"[..]), (".linux", &kernel), (".initrd", b"a disk")], sections].concat();
+        files::pe(&[], &all)
+    };
+    let profiles = |last: &'static [u8]| {
+        let first: [(&str, &[u8]); 4] =
+            [(".cmdline", b"quiet"), (".profile", b"ID=main"), (".profile", b"ID=one"), (".cmdline", b"debug")];
+        uki(&[&first[..], &[(".profile", b"ID=two"), (".cmdline", last)]].concat())
+    };
+    let changed = |found: &Diff, aspect: Aspect| -> Vec<String> {
+        let all = found.pairs.iter().filter(|pair| pair.path == "file").flat_map(|pair| &pair.changes);
+        all.filter(|change| change.aspect == aspect).map(|change| change.name.clone()).collect()
+    };
+    let found = compare(&profiles(b"single"), &profiles(b"rescue"));
+    assert_eq!(changed(&found, Aspect::Region), [".cmdline"], "{found:#?}");
+    assert!(!changed(&found, Aspect::Fact).iter().any(|name| name.starts_with("efi_sections")), "{found:#?}");
+    assert_eq!(ids(&found), ["section"], "{found:#?}");
+    assert!(found.causes[0].message.ends_with(": .cmdline"), "{found:#?}");
+    assert!(compare(&profiles(b"single"), &profiles(b"single")).is_same());
+
+    let found = compare(&uki(&[(".ucode", b"one"), (".osrel", b"ID=x")]), &uki(&[(".osrel", b"ID=y")]));
+    assert!(found.causes[0].message.ends_with(": .ucode, .osrel"), "{found:#?}");
+    let ucode = found.pairs.iter().flat_map(|pair| &pair.changes).find(|change| change.name == ".ucode").unwrap();
+    assert!(ucode.left.is_some() && ucode.right.is_none(), "{ucode:?}");
+    // Another kernel is the cause of itself.
+    let mut other = files::efi_image(0xaa64);
+    let at = other.len() - 100;
+    other[at] ^= 1;
+    let other = files::pe(&[], &[(".text", b"the stub"), (".linux", &other), (".initrd", b"a disk")]);
+    assert_eq!(ids(&compare(&uki(&[]), &other)), ["code"]);
+}

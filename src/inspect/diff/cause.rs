@@ -1,7 +1,10 @@
 //! Why two kernels differ: reasons in the order of a kernel's build, without their consequences.
 
 use super::{Aspect, Change, Pair};
+use crate::codec::Codec;
 use crate::elf::banner_in;
+use crate::format::Format;
+use crate::format::uki::{Role, role_of};
 use crate::inspect::flat::{is_loaded_alike, is_same_kernel};
 use crate::inspect::{Kind, Layer, LayerId, Opened};
 
@@ -100,6 +103,7 @@ pub(crate) fn causes(left: &Opened<'_>, right: &Opened<'_>, pairs: &[Pair]) -> V
             builds(bytes, others, pairs, &mut causes);
         }
     }
+    uki_sections(left, right, pairs, &mut causes);
     header(pairs, &mut causes);
     // Another release brings other options with it: it is the reason for them, not the other way round.
     if let Some(at) = causes.iter().position(|cause| cause.id == "release") {
@@ -252,22 +256,45 @@ fn around_the_kernel(
     let layer =
         |opened: &'_ Opened<'_>, id: Option<LayerId>| id.and_then(|id| opened.layer(id)).map(|layer| layer.kind);
     let kinds = (layer(left, pair.left), layer(right, pair.right));
-    let name = |kind: Option<Kind>| match kind {
-        Some(Kind::Known(crate::format::Format::Compressed(codec))) => codec.name().to_owned(),
-        _ => "nothing".to_owned(),
+    let codec = |kind: Option<Kind>| match kind {
+        Some(Kind::Known(Format::Compressed(codec))) => Some(codec),
+        _ => None,
     };
-    if kinds.0 != kinds.1 {
+    let codecs = (codec(kinds.0), codec(kinds.1));
+    let name = |codec: Option<Codec>| codec.map_or("nothing", Codec::name).to_owned();
+    if codecs == (None, None) {
+        // What is around it is no compression.
+    } else if codecs.0 != codecs.1 {
         let help = "set the same CONFIG_KERNEL_GZIP, CONFIG_KERNEL_XZ ...";
         let cause = Cause::new("codec", "the same kernel, compressed with another codec", help);
-        causes.push(cause.between(Some(name(kinds.0)), Some(name(kinds.1))));
+        causes.push(cause.between(Some(name(codecs.0)), Some(name(codecs.1))));
     } else if let Some(change) = pair.changes.iter().find(|change| change.aspect == Aspect::Codec) {
         let message = format!("the same kernel, compressed with another {}", change.name);
         causes.push(Cause::new("parameters", message, "").between(change.left.clone(), change.right.clone()));
     } else if changed("/relocs").is_none() {
-        let kind = name(kinds.0);
-        let message = format!("the same kernel, compressed by another version of {kind}, or at another level");
+        let codec = name(codecs.0);
+        let message = format!("the same kernel, compressed by another version of {codec}, or at another level");
         let help = "kimage compress makes the same bytes everywhere; lzop writes the time into its header";
         causes.push(Cause::new("compressor", message, help));
+    }
+}
+
+/// What a unified kernel image, or an addon, has beside its kernel.
+fn uki_sections(left: &Opened<'_>, right: &Opened<'_>, pairs: &[Pair], causes: &mut Vec<Cause>) {
+    let is_uki = |opened: &Opened<'_>, id: Option<LayerId>| {
+        let kind = id.and_then(|id| opened.layer(id)).map(|layer| layer.kind);
+        matches!(kind, Some(Kind::Known(Format::Uki | Format::Pe)))
+    };
+    let is_one = |change: &&Change| {
+        change.aspect == Aspect::Region && role_of(change.name.as_bytes()).is_some_and(|(_, role)| role != Role::Linux)
+    };
+    for pair in pairs.iter().filter(|pair| is_uki(left, pair.left) && is_uki(right, pair.right)) {
+        let mut names: Vec<&str> = pair.changes.iter().filter(is_one).map(|change| change.name.as_str()).collect();
+        names.dedup();
+        if !names.is_empty() {
+            let message = format!("other contents in the unified kernel image: {}", names.join(", "));
+            causes.push(Cause::new("section", message, ""));
+        }
     }
 }
 

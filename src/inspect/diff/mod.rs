@@ -14,7 +14,7 @@ use super::abi::Abi;
 use super::{Facts, Kind, Layer, LayerId, Opened, Row, Value};
 use crate::bytes::{slice_at, spaced_hex};
 use crate::layout::Region;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// What a [`Change`] is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -236,25 +236,41 @@ fn tables(name: &str, rows: &[Row], others: &[Row], list: &mut List) {
     let key = |row: &Row| row.0.first().map(|(_, value)| value.to_string());
     let show =
         |row: &Row| row.0.iter().skip(1).map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ");
-    for row in rows {
-        let other = others.iter().find(|other| key(other) == key(row));
-        if other != Some(row) {
-            let name = format!("{name}.{}", key(row).unwrap_or_default());
-            list.push(Change::new(Aspect::Fact, name, Some(show(row)), other.map(show)));
+    for (row, other) in paired(rows, others, key) {
+        if row != other {
+            let name = format!("{name}.{}", row.or(other).and_then(key).unwrap_or_default());
+            list.push(Change::new(Aspect::Fact, name, row.map(show), other.map(show)));
         }
     }
-    for row in others.iter().filter(|other| !rows.iter().any(|row| key(row) == key(other))) {
-        let name = format!("{name}.{}", key(row).unwrap_or_default());
-        list.push(Change::new(Aspect::Fact, name, None, Some(show(row))));
+}
+
+/// Pairs what has the same name: where several have it, the first with the first. What only the right has comes last.
+fn paired<'t, T, K: Ord>(
+    left: &'t [T],
+    right: &'t [T],
+    key: impl Fn(&'t T) -> K,
+) -> Vec<(Option<&'t T>, Option<&'t T>)> {
+    let mut waiting: BTreeMap<K, VecDeque<usize>> = BTreeMap::new();
+    for (index, one) in right.iter().enumerate() {
+        waiting.entry(key(one)).or_default().push_back(index);
     }
+    let mut next = |one| waiting.get_mut(&key(one)).and_then(VecDeque::pop_front).and_then(|index| right.get(index));
+    let mut pairs: Vec<_> = left.iter().map(|one| (Some(one), next(one))).collect();
+    let rest: BTreeSet<usize> = waiting.into_values().flatten().collect();
+    pairs.extend(rest.into_iter().map(|index| (None, right.get(index))));
+    pairs
 }
 
 fn regions((bytes, left): (&[u8], &[Region]), (others, right): (&[u8], &[Region]), list: &mut List) {
     let size = |region: &Region| format!("{} bytes", region.at.end - region.at.start);
-    for region in left {
-        let Some(other) = right.iter().find(|other| other.name == region.name) else {
-            list.push(Change::new(Aspect::Region, region.name.clone(), Some(size(region)), None));
-            continue;
+    for pair in paired(left, right, |region| &*region.name) {
+        let (region, other) = match pair {
+            (Some(region), Some(other)) => (region, other),
+            (one, None) | (None, one) => {
+                let name = one.map(|region| region.name.clone()).unwrap_or_default();
+                list.push(Change::new(Aspect::Region, name, pair.0.map(size), pair.1.map(size)));
+                continue;
+            }
         };
         let cut = |bytes, region: &Region| slice_at(bytes, &region.at).map(<[u8]>::to_vec);
         let (one, two) = (cut(bytes, region).unwrap_or_default(), cut(others, other).unwrap_or_default());
@@ -262,9 +278,6 @@ fn regions((bytes, left): (&[u8], &[Region]), (others, right): (&[u8], &[Region]
             let change = bytes_change(&region.name, &one, &two);
             list.push(Change { aspect: Aspect::Region, ..change });
         }
-    }
-    for other in right.iter().filter(|other| !left.iter().any(|region| region.name == other.name)) {
-        list.push(Change::new(Aspect::Region, other.name.clone(), None, Some(size(other))));
     }
 }
 
