@@ -94,10 +94,12 @@ pub enum Error {
     Kernel(kernel::Error),
     /// No boot stub unpacks it.
     #[error("kimage has no boot stub that unpacks {codec}")]
-    #[diagnostic(help("take gzip, lz4, xz or zstd"))]
+    #[diagnostic(help("take {wanted}"))]
     NoBootStub {
         /// The codec.
         codec: &'static str,
+        /// Those that there is one for.
+        wanted: &'static str,
     },
     /// There is no such firmware for this kernel.
     #[error("a {bits}-bit kernel cannot be made a program for UEFI firmware {without}")]

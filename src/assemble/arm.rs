@@ -129,9 +129,10 @@ fn wrapped<'a>(kernel: Kernel<'_>, request: &ZImageRequest<'a>) -> Result<Assemb
     if kernel.bss_len.is_none() {
         findings.push(guessed(text_offset));
     }
-    let Some(stub) = unpacker(request.codec)?.arm_elf() else {
+    const CODECS: &str = "gzip, lz4 or xz";
+    let Some(stub) = unpacker(request.codec, CODECS)?.arm_elf() else {
         let codec = if request.codec == Codec::Zstd { "zstd on ARM" } else { request.codec.name() };
-        return Err(Error::NoBootStub { codec });
+        return Err(Error::NoBootStub { codec, wanted: CODECS });
     };
     let mut packed = pack(&kernel.bytes, request.codec, &request.parameters, &[Bcj::Arm, Bcj::ArmThumb])?;
     if request.codec == Codec::None {

@@ -205,9 +205,10 @@ fn standalone<'a>(
     findings.extend(origin.left_out(!request.cmdline.is_empty(), !request.initrd.is_empty()));
     drop(payload);
     let firmware = firmware(kernel.is_64, request.firmware)?;
-    let unpacker = unpacker(request.codec)?;
+    let wanted = if is_unified { UNIFIED_CODECS } else { CODECS };
+    let unpacker = unpacker(request.codec, wanted)?;
     let stub = if is_unified { unpacker.unified_elf() } else { unpacker.elf(firmware != Firmware::Ia32) };
-    let stub = BootStub::read(stub.ok_or(Error::NoBootStub { codec: request.codec.name() })?)?;
+    let stub = BootStub::read(stub.ok_or(Error::NoBootStub { codec: request.codec.name(), wanted })?)?;
     let packed = pack(&kernel.bytes, request.codec, &request.parameters, &[Bcj::X86])?;
     let mixed = if firmware == Firmware::Mixed { Some(BootStub::read(MIXED)?) } else { None };
     let setup = match request.setup {
@@ -491,8 +492,12 @@ const XZ_DICTIONARY_MIN: u64 = 4096;
 /// Where the zstd decoder has the literals of a block (`LITERALS` in bootstub/src/codec/zstd.rs), all else in place.
 const ZSTD_WORK: u64 = (128 << 10) + 64;
 
-/// What unpacks this codec in a boot stub of ours.
-pub(super) fn unpacker(codec: Codec) -> Result<Unpacker> {
+/// What the boot stubs unpack, in words: that of a PC, and that of a unified kernel image.
+const CODECS: &str = "gzip, lz4, xz or zstd";
+const UNIFIED_CODECS: &str = "lz4 or zstd";
+
+/// What unpacks this codec in a boot stub of ours, of which some unpack those that are `wanted`.
+pub(super) fn unpacker(codec: Codec, wanted: &'static str) -> Result<Unpacker> {
     match codec {
         Codec::None | Codec::Lz4Legacy => Ok(Unpacker::Lz4),
         Codec::Gzip => Ok(Unpacker::Gzip),
@@ -500,7 +505,7 @@ pub(super) fn unpacker(codec: Codec) -> Result<Unpacker> {
         Codec::Xz => Ok(Unpacker::Xz),
         Codec::Lzma => Ok(Unpacker::Lzma),
         Codec::Lzo => Ok(Unpacker::Lzo),
-        other => Err(Error::NoBootStub { codec: other.name() }),
+        other => Err(Error::NoBootStub { codec: other.name(), wanted }),
     }
 }
 
@@ -519,7 +524,8 @@ pub(super) fn pack(kernel: &[u8], codec: Codec, options: &CodecParameters, conve
             let all = len64(kernel).next_power_of_two().max(XZ_DICTIONARY_MIN);
             options.dictionary.get_or_insert(XZ_DICTIONARY.min(all));
             if options.bcj.is_some_and(|bcj| bcj != Bcj::None && !converters.contains(&bcj)) {
-                return Err(Error::NoBootStub { codec: "xz with the branch converter of another CPU" });
+                let codec = "xz with the branch converter of another CPU";
+                return Err(Error::NoBootStub { codec, wanted: "that of the kernel's CPU, or none" });
             }
         }
         _ => {}

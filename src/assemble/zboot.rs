@@ -41,6 +41,9 @@ impl Default for ZbootRequest<'_> {
 const WANT: &str =
     "an arm64, 64-bit RISC-V or LoongArch kernel that is an EFI program (Image, Image.gz, vmlinuz.efi, vmlinux)";
 
+/// What the EFI program unpacks.
+const CODECS: &str = "gzip, lz4, lzma, lzo, xz or zstd";
+
 const OTHER: &str = "the kernel's own build makes vmlinuz.efi where CONFIG_EFI_ZBOOT is set";
 
 /// EFI zboot image (`vmlinuz.efi`) of an arm64, RISC-V or LoongArch kernel: its `Image`, compressed or not, its ELF file, or another
@@ -50,7 +53,8 @@ const OTHER: &str = "the kernel's own build makes vmlinuz.efi where CONFIG_EFI_Z
 /// [`Error`] says what the input is instead, or why firmware cannot start it.
 pub fn zboot<'a>(image: &[u8], request: &ZbootRequest<'a>) -> Result<Assembled<'a>> {
     if request.codec == Codec::None {
-        return Err(Error::NoBootStub { codec: "what is not compressed (an Image is an EFI program by itself)" });
+        let codec = "what is not compressed (an Image is an EFI program by itself)";
+        return Err(Error::NoBootStub { codec, wanted: CODECS });
     }
     let mut findings = Vec::new();
     let kernel = unsigned(extract(image, request.max_size, &mut findings)?, &mut findings);
@@ -60,7 +64,7 @@ pub fn zboot<'a>(image: &[u8], request: &ZbootRequest<'a>) -> Result<Assembled<'
         Arch::Riscv => &[Bcj::RiscV],
         _ => &[],
     };
-    let Some(program) = EfiProgram::of(arch, unpacker(request.codec)?)? else {
+    let Some(program) = EfiProgram::of(arch, unpacker(request.codec, CODECS)?)? else {
         return Err(Error::wrong_input("IMAGE", "a kernel for a CPU that kimage has no EFI program for", WANT, OTHER));
     };
     let packed = pack(&kernel, request.codec, &request.parameters, converters)?;

@@ -73,6 +73,19 @@ fn uki(dir: &Path, words: &[&str]) -> Command {
     command
 }
 
+/// What the stub of unified images does not unpack is refused, with what it does unpack.
+#[test]
+fn codecs_of_the_own_stub() {
+    use kimage::assemble::UkiRequest;
+    use kimage::codec::Codec;
+    let kernel = read(&testdata("tiny/kernel"));
+    for codec in [Codec::Gzip, Codec::Xz, Codec::Bzip2] {
+        let request = UkiRequest { linux: Some(&kernel), codec, ..UkiRequest::default() };
+        let error = kimage::assemble::uki(&request).unwrap_err();
+        assert_eq!(kimage::bytes::help(&error), "take lz4 or zstd", "{error}");
+    }
+}
+
 #[test]
 fn bytes_are_ukifys() {
     let Some((ukify, new)) = peer("linuxx64.efi.stub") else { return };
