@@ -149,10 +149,9 @@ pub(super) fn make(command: &'static str, parts: UkiParts, base: UkiRequest<'_>,
         _ => None,
     };
     let keys = signing.as_ref().map(|(options, ..)| Keys::new(options)).transpose()?;
-    let sign = |image: &[u8], what: String| -> Result<Option<(Vec<u8>, kimage::assemble::Facts)>> {
-        let (Some((_, path, certificate)), Some(keys)) = (&signing, &keys) else { return Ok(None) };
+    let signing = signing.as_ref().zip(keys.as_ref()).map(|((_, path, certificate), signer)| {
         let signing = EfiSigning {
-            signer: keys,
+            signer,
             certificate,
             others: &[],
             hash: Algorithm::Sha256,
@@ -160,7 +159,11 @@ pub(super) fn make(command: &'static str, parts: UkiParts, base: UkiRequest<'_>,
             checksum: false,
             sbat: None,
         };
-        let signed = sign_efi(image, &signing).map_err(|error| {
+        (path, signing)
+    });
+    let sign = |image: &[u8], what: String| -> Result<Option<(Vec<u8>, kimage::assemble::Facts)>> {
+        let Some((path, signing)) = &signing else { return Ok(None) };
+        let signed = sign_efi(image, signing).map_err(|error| {
             let name = if matches!(error.which(), Some(("CERT", _))) { path.display().to_string() } else { what };
             anyhow::Error::new(error).context(name)
         })?;
@@ -239,22 +242,10 @@ pub(super) fn make(command: &'static str, parts: UkiParts, base: UkiRequest<'_>,
             ],
         )
     })?;
-    if signing.is_none() {
-        return finish("uki", &output, building, &assembled);
-    }
+    let Some((path, signing)) = &signing else { return finish("uki", &output, building, &assembled) };
     let mut unsigned = Vec::new();
     assembled.emit(&mut unsigned)?;
-    let (Some((_, path, certificate)), Some(keys)) = (&signing, &keys) else { return Ok(()) };
-    let signing = EfiSigning {
-        signer: keys,
-        certificate,
-        others: &[],
-        hash: Algorithm::Sha256,
-        replace: false,
-        checksum: false,
-        sbat: None,
-    };
-    let mut signed = sign_efi(&unsigned, &signing).with_context(|| path.display().to_string())?;
+    let mut signed = sign_efi(&unsigned, signing).with_context(|| path.display().to_string())?;
     signed.findings.extend(assembled.findings);
     finish("uki", &output, building, &signed)
 }
