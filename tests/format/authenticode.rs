@@ -396,6 +396,38 @@ fn nss(dir: &Path) -> Option<PathBuf> {
     Some(database)
 }
 
+/// The kernel in a unified image is held to its signature like any program: who signed it is named, and a changed byte is found.
+#[test]
+fn kernels_within_unified_images() {
+    let (Some(keys), Some(osslsigncode)) = (keys(), tool("osslsigncode", "osslsigncode")) else { return };
+    let dir = tempdir();
+    for (name, kernel) in [("Image", files::efi_image(0xaa64)), ("zboot", files::zboot())] {
+        let (plain, to) = (put(dir.path(), name, &kernel), dir.path().join(format!("{name}.signed")));
+        let mut command = Command::new(&osslsigncode);
+        command.args(["sign", "-h", "sha256", "-key"]).arg(keys.join("db.key")).arg("-certs").arg(keys.join("db.pem"));
+        run_ok(command.arg("-in").arg(plain).arg("-out").arg(&to));
+        let mut signed = read(&to);
+        let said = |kernel: &[u8]| -> Vec<(String, String)> {
+            let file = put(dir.path(), "uki.efi", &files::pe(&[], &[(".text", b"the stub"), (".linux", kernel)]));
+            let output = run(kimage().arg("verify").arg("--json").arg(file));
+            let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+            let all = report["files"][0]["findings"].as_array().unwrap();
+            let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+            let inner = all.iter().filter(|one| one["path"] == "file/kernel");
+            inner.map(|one| (text(&one["rule"]), text(&one["message"]))).collect()
+        };
+        let has = |said: &[(String, String)], id: &str, words: &str| {
+            said.iter().any(|(rule, message)| rule == id && message.contains(words))
+        };
+        let good = said(&signed);
+        assert!(has(&good, "pe.signature", "1 signature by test db (sha256)"), "{name}: {good:?}");
+        assert!(!has(&good, "pe.digest", ""), "{name}: {good:?}");
+        signed[kernel.len() - 1] ^= 1;
+        let bad = said(&signed);
+        assert!(has(&bad, "pe.digest", ""), "{name}: {bad:?}");
+    }
+}
+
 /// Debian's signed kernels without the signature are what Debian built: the CRC-32 of the kernel's build, made before there was a
 /// signature, is right again. (By hand: the bytes of linux-image-6.1.0-50-cloud-amd64-unsigned.)
 #[test]
