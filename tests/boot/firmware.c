@@ -1,42 +1,13 @@
 /* Firmware that is not as one would have it: an EFI program that starts \image.efi of its own disk, after it has changed one thing (by -D).
    Says on the serial line what the image did. */
-typedef unsigned char u8;
-typedef unsigned short u16;
-typedef unsigned int u32;
-typedef unsigned long long u64;
-#define API __attribute__((ms_abi))
+__asm__(".text\n\tjmp entry\n");
 
-/* Tables and protocols by the UEFI specification 2.10: their functions by number. */
-struct header { u64 signature; u32 revision, size, crc, reserved; };
-struct boot { struct header header; void *functions[60]; };
-struct table { u64 guid[2]; void *at; };
-struct system {
-	struct header header; void *vendor; u32 revision; void *consoles[6];
-	void *runtime; struct boot *boot; u64 count; struct table *tables;
-};
-struct image { u32 revision; void *parent, *system, *device, *path, *reserved; u32 size; void *options; };
+#include "efi.h"
+
 struct file { u64 revision; void *functions[10]; };
 struct volume { u64 revision; u64 API (*open)(struct volume *, struct file **); };
 typedef u64 API change(void *, u64, u64, u64);
 struct attributes { void *get; change *set, *clear; };
-
-__asm__(".text\n\tjmp entry\n");
-
-static void put(u8 c)
-{
-	u8 status;
-
-	do
-		__asm__ volatile("inb %1, %0" : "=a"(status) : "Nd"((u16)0x3fd));
-	while (!(status & 0x20));
-	__asm__ volatile("outb %0, %1" :: "a"(c), "Nd"((u16)0x3f8));
-}
-
-static void text(const char *text)
-{
-	while (*text)
-		put(*text++);
-}
 
 static void number(u64 value)
 {

@@ -1,44 +1,11 @@
 /* An EFI program that stands for the kernel in a unified image: it says on the serial line what the TPM's registers hold, and switches
    the machine off. Code that lies anywhere, and begins with its entry. */
-typedef unsigned char u8;
-typedef unsigned short u16;
-typedef unsigned int u32;
-typedef unsigned long long u64;
-#define API __attribute__((ms_abi))
-
-/* Tables and protocols by the UEFI specification 2.10 and the TCG EFI protocol specification: their functions by number. */
-struct header { u64 signature; u32 revision, size, crc, reserved; };
-struct runtime { struct header header; void *functions[14]; };
-struct boot { struct header header; void *functions[60]; };
-struct system { struct header header; void *vendor; u32 revision; void *consoles[6]; struct runtime *runtime; struct boot *boot; };
-struct tcg { void *functions[3]; u64 API (*submit)(struct tcg *, u32, const u8 *, u32, u8 *); };
-
 __asm__(".text\n\tjmp entry\n");
 
-static void put(u8 c)
-{
-	u8 status;
+#include "efi.h"
 
-	do
-		__asm__ volatile("inb %1, %0" : "=a"(status) : "Nd"((u16)0x3fd));
-	while (!(status & 0x20));
-	__asm__ volatile("outb %0, %1" :: "a"(c), "Nd"((u16)0x3f8));
-}
-
-static void text(const char *text)
-{
-	while (*text)
-		put(*text++);
-}
-
-static void hex(const u8 *bytes, u32 len)
-{
-	for (u32 i = 0; i < 2 * len; i++) {
-		u8 digit = i % 2 ? bytes[i / 2] & 15 : bytes[i / 2] >> 4;
-
-		put(digit < 10 ? '0' + digit : 'a' + digit - 10);
-	}
-}
+/* The TCG EFI protocol specification's. */
+struct tcg { void *functions[3]; u64 API (*submit)(struct tcg *, u32, const u8 *, u32, u8 *); };
 
 __attribute__((used)) u64 API entry(void *image, struct system *system)
 {

@@ -1,54 +1,18 @@
 /* What a kernel finds of a unified image's stub: its command line and RAM disk, variables, and the TPM's log. It says them on the
    serial line, and switches the machine off. Built twice: as an EFI program that a stub of systemd's takes for a kernel (code that lies
    anywhere, and begins with its entry), and as a kernel of the 64-bit boot protocol (KERNEL). */
-typedef unsigned char u8;
-typedef unsigned short u16;
-typedef unsigned int u32;
-typedef unsigned long long u64;
-#define API __attribute__((ms_abi))
-
-/* Tables and protocols by the UEFI specification 2.10 and the TCG EFI protocol specification: their functions by number. */
-struct header { u64 signature; u32 revision, size, crc, reserved; };
-struct runtime { struct header header; void *functions[14]; };
-struct boot { struct header header; void *functions[60]; };
-struct table { u8 guid[16]; u8 *at; };
-struct system {
-	struct header header; void *vendor; u32 revision; void *consoles[6];
-	struct runtime *runtime; struct boot *boot; u64 count; struct table *tables;
-};
-
 #ifdef KERNEL
 __asm__(".text\n\t.globl _start\n_start:\n\tcld\n\tcli\n\tlea stack+65536(%rip), %rsp\n\tmov %rsi, %rdi\n\tcall kernel\n");
-__attribute__((used, aligned(16))) u8 stack[65536];
-static u64 pages[6][512] __attribute__((aligned(4096)));
 #else
 __asm__(".text\n\tjmp entry\n");
 #endif
 
-static void put(u8 c)
-{
-	u8 status;
+#include "efi.h"
 
-	do
-		__asm__ volatile("inb %1, %0" : "=a"(status) : "Nd"((u16)0x3fd));
-	while (!(status & 0x20));
-	__asm__ volatile("outb %0, %1" :: "a"(c), "Nd"((u16)0x3f8));
-}
-
-static void text(const char *text)
-{
-	while (*text)
-		put(*text++);
-}
-
-static void hex(const u8 *bytes, u32 len)
-{
-	for (u32 i = 0; i < 2 * len; i++) {
-		u8 digit = i % 2 ? bytes[i / 2] & 15 : bytes[i / 2] >> 4;
-
-		put(digit < 10 ? '0' + digit : 'a' + digit - 10);
-	}
-}
+#ifdef KERNEL
+__attribute__((used, aligned(16))) u8 stack[65536];
+static u64 pages[6][512] __attribute__((aligned(4096)));
+#endif
 
 static int same(const u8 *one, const u8 *other)
 {
@@ -163,7 +127,7 @@ __attribute__((used)) void kernel(u8 *params)
 	for (u64 i = 0; i < system->count; i++) {
 		u8 *table = system->tables[i].at;
 
-		if (same(system->tables[i].guid, guid))
+		if (same((u8 *)system->tables[i].guid, guid))
 			events(table + 9, table + 8 + word(table));
 	}
 	text("that is all\r\n");
@@ -172,9 +136,9 @@ __attribute__((used)) void kernel(u8 *params)
 		__asm__ volatile("hlt");
 }
 #else
+/* The TCG EFI protocol specification's. */
 struct tcg { void *functions[2]; };
 struct load_file { u64 API (*load)(void *, void *, u8, u64 *, u8 *); };
-struct image { u32 revision; void *parent, *system, *device, *path, *reserved; u32 size; u16 *options; };
 
 __attribute__((used)) u64 API entry(void *handle, struct system *system)
 {
@@ -199,8 +163,8 @@ __attribute__((used)) u64 API entry(void *handle, struct system *system)
 
 	text("\r\ncommand line: ");
 	if (!protocol(handle, image_guid, (void **)&image))
-		for (u32 i = 0; i < image->size / 2 && image->options[i]; i++)
-			put(image->options[i]);
+		for (u32 i = 0; i < image->size / 2 && ((u16 *)image->options)[i]; i++)
+			put(((u16 *)image->options)[i]);
 	text("\r\n");
 	if (!locate_path(load_guid, &path, &holder) && !protocol(holder, load_guid, (void **)&source)) {
 		source->load(source, path, 0, &len, 0);
