@@ -1,7 +1,16 @@
 # For tests/*.sh, to be read by `.`: Debian's packages of any suite and architecture, with a state of apt's own below $work.
 # No root, and nothing of this machine's own apt is touched.
+cache=${KIMAGE_CACHE:-$HOME/.cache/kimage}
 mirror=${KIMAGE_DEBIAN_MIRROR:-http://deb.debian.org/debian}
 keys=/usr/share/keyrings/debian-archive-keyring.gpg
+
+# work_below FOLDER: makes it, and $work in it for what lies about meanwhile, which goes with the script.
+work_below() {
+    mkdir -p "$1"
+    work=$(mktemp -d "$1/.fetch-XXXXXX")
+    trap 'rm -rf "$work"' EXIT
+    trap 'exit 1' INT TERM
+}
 
 # private_apt SUITE ARCHITECTURE COMMAND [ARGUMENT...]
 private_apt() {
@@ -31,4 +40,18 @@ update_apt() {
         return 1
     }
     : >"$work/$1-$2/updated"
+}
+
+# unpack SUITE ARCHITECTURE PACKAGE...: fetches the packages and unpacks them into $work/new.
+unpack() {
+    update_apt "$1" "$2" || return 1
+    rm -rf "$work/deb" "$work/new"
+    mkdir "$work/deb" "$work/new"
+    suite_of=$1 cpu_of=$2
+    shift 2
+    (cd "$work/deb" && private_apt "$suite_of" "$cpu_of" apt-get download "$@" >"$work/log" 2>&1) || {
+        cat "$work/log" >&2
+        return 1
+    }
+    for package in "$work"/deb/*.deb; do dpkg-deb -x "$package" "$work/new"; done
 }

@@ -7,7 +7,9 @@
 # package has in /boot: vmlinuz and config; for some, modules and Module.symvers of the same build; and a folder of programs that are wrapped like a kernel and are none. What is there already is not fetched again. Needs apt and dpkg-deb; no
 # root, and nothing of this machine's own apt is touched. Kernels are GPL-2.0: test data only, never committed.
 set -eu
-cache=${1:-${KIMAGE_DEBIAN:-${KIMAGE_CACHE:-$HOME/.cache/kimage}/debian}}
+# shellcheck source=tests/debian-apt.sh
+. "$(dirname "$0")/debian-apt.sh"
+cache=${1:-${KIMAGE_DEBIAN:-$cache/debian}}
 
 # suite architecture metapackage: every CPU, every generation, the small flavours where there are some; MIPS is for
 # U-Boot (tests/boot/boards.rs)
@@ -31,13 +33,8 @@ kernels='
     sid      loong64 linux-image-loong64
 '
 
-mkdir -p "$cache"
-work=$(mktemp -d "$cache/.fetch-XXXXXX")
-trap 'rm -rf "$work"' EXIT INT TERM
+work_below "$cache"
 failed=0
-
-# shellcheck source=tests/debian-apt.sh
-. "$(dirname "$0")/debian-apt.sh"
 
 count=0
 for folder in "$cache"/*-*-*; do if [ -d "$folder" ] && [ "${folder%-programs}" = "$folder" ]; then count=$((count + 1)); fi; done

@@ -7,15 +7,11 @@
 # it needs, and a script mkimage that runs it with them. What is there already is not fetched again. Needs apt and dpkg-deb; no
 # root, and nothing of this machine's own apt is touched.
 set -eu
-cache=${KIMAGE_CACHE:-$HOME/.cache/kimage}/mkimage
-mkdir -p "$cache"
-work=$(mktemp -d "$cache/.fetch-XXXXXX")
-trap 'rm -rf "$work"' EXIT
-trap 'exit 1' INT TERM
-arch=$(dpkg --print-architecture)
-
 # shellcheck source=tests/debian-apt.sh
 . "$(dirname "$0")/debian-apt.sh"
+cache=$cache/mkimage
+work_below "$cache"
+arch=$(dpkg --print-architecture)
 
 # fetch FOLDER SUITE [SUITE]: the package of the second suite, its libraries of the first where that does not have them.
 fetch() {
@@ -33,14 +29,8 @@ fetch() {
     packages=$(private_apt "$suite" "$arch" apt-get -s install --no-install-recommends -t "$suite" u-boot-tools |
         sed -n 's/^Inst \(lib[^ ]*\|u-boot-tools\) (\([^ ]*\) .*/\1=\2/p')
     case $packages in *u-boot-tools=*) ;; *) return 1 ;; esac
-    rm -rf "$work/deb" "$work/new"
-    mkdir "$work/deb" "$work/new"
     # shellcheck disable=SC2086 # a list of words
-    (cd "$work/deb" && private_apt "$suite" "$arch" apt-get download $packages >"$work/log" 2>&1) || {
-        cat "$work/log" >&2
-        return 1
-    }
-    for package in "$work"/deb/*.deb; do dpkg-deb -x "$package" "$work/new"; done
+    unpack "$suite" "$arch" $packages || return 1
     # The loader has another name on each CPU; its link leads to a place in the package.
     loader=$(cd "$work/new" && find . -name 'ld-linux*.so.*' -path '*-linux-gnu*' | head -n 1)
     [ -n "$loader" ] || return 1

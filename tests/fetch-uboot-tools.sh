@@ -7,15 +7,11 @@
 # experimental, or of sid), each with the tools and the mkimage of that release. What is there already is not built again. Needs apt,
 # cc, make, flex, bison, xz, bzip2 and the headers of OpenSSL; no root, and nothing of this machine's own apt is touched.
 set -eu
-cache=${KIMAGE_CACHE:-$HOME/.cache/kimage}/uboot-tools
-mkdir -p "$cache"
-work=$(mktemp -d "$cache/.fetch-XXXXXX")
-trap 'rm -rf "$work"' EXIT
-trap 'exit 1' INT TERM
-arch=$(dpkg --print-architecture)
-
 # shellcheck source=tests/debian-apt.sh
 . "$(dirname "$0")/debian-apt.sh"
+cache=$cache/uboot-tools
+work_below "$cache"
+arch=$(dpkg --print-architecture)
 
 # build FOLDER SUITE: the tools of the suite's U-Boot.
 build() {

@@ -6,11 +6,11 @@
 # Into aside/root below KIMAGE_CACHE (default: ~/.cache/kimage); aside/bin has a script for each of their programs, which
 # finds its libraries there. Needs apt and dpkg-deb, no root, and changes nothing outside of the cache.
 set -eu
-aside=${KIMAGE_CACHE:-$HOME/.cache/kimage}/aside
+# shellcheck source=tests/debian-apt.sh
+. "$(dirname "$0")/debian-apt.sh"
+aside=$cache/aside
 mkdir -p "$aside/root" "$aside/bin"
-work=$(mktemp -d "$aside/.fetch-XXXXXX")
-trap 'rm -rf "$work"' EXIT
-trap 'exit 1' INT TERM
+work_below "$aside"
 
 # What apt would install, were it let.
 wanted=$(apt-get -s install --no-install-recommends "$@" | sed -n 's/^Inst \([^ ]*\) .*/\1/p')

@@ -11,7 +11,9 @@
 set -eu
 cd "$(dirname "$0")"
 tests=$(pwd)
-cache=${KIMAGE_CACHE:-$HOME/.cache/kimage}/kernels
+# shellcheck source=tests/debian-apt.sh
+. "$tests/debian-apt.sh"
+cache=$cache/kernels
 jobs=$(nproc)
 
 # name, source package, suite that has it. The name tells version (* is the package's), CPU and codec. Of those whose names do
@@ -244,11 +246,7 @@ mkdir -p "$cache"
 # Who runs it at the same time finds it done.
 exec 9>"$cache/.lock"
 if command -v flock >/dev/null 2>&1; then flock 9; fi
-work=$(mktemp -d "$cache/.make-XXXXXX")
-trap 'rm -rf "$work"' EXIT
-trap 'exit 1' INT TERM
-# shellcheck source=tests/debian-apt.sh
-. "$tests/debian-apt.sh"
+work_below "$cache"
 
 failed=0
 while read -r pattern package suite; do

@@ -10,7 +10,9 @@
 set -eu
 cd "$(dirname "$0")"
 tests=$(pwd)
-cache=${KIMAGE_CACHE:-$HOME/.cache/kimage}/u-boot
+# shellcheck source=tests/debian-apt.sh
+. "$tests/debian-apt.sh"
+cache=$cache/u-boot
 made=$cache/qemu_arm
 suite=bookworm release=2023.01
 options='FIT_SIGNATURE FIT_CIPHER FIT_RSASSA_PSS FIT_VERBOSE AES OF_LIBFDT_OVERLAY LEGACY_IMAGE_FORMAT !EFI_LOADER'
@@ -27,11 +29,7 @@ exec 9>"$cache/.lock"
 if command -v flock >/dev/null 2>&1; then flock 9; fi
 if is_made; then exit 0; fi
 echo "Making a U-Boot that decrypts in $made: 16 MB to fetch, half a minute on 2 CPUs, 250 MB of disk meanwhile, 1 MB kept."
-work=$(mktemp -d "$cache/.make-XXXXXX")
-trap 'rm -rf "$work"' EXIT
-trap 'exit 1' INT TERM
-# shellcheck source=tests/debian-apt.sh
-. "$tests/debian-apt.sh"
+work_below "$cache"
 fail() {
     tail -n 20 "$work/log" >&2
     echo "NOT MADE: U-Boot: $1" >&2
