@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 /// A change of a FIT's bytes.
-type Change = fn(&mut Vec<u8>);
+type Change = fn(&mut [u8]);
 
 struct Case {
     what: &'static str,
@@ -24,38 +24,38 @@ struct Case {
     options: &'static str,
 }
 
-fn same(_: &mut Vec<u8>) {}
+fn same(_: &mut [u8]) {}
 
 fn find(fit: &[u8], bytes: &[u8]) -> usize {
     memchr::memmem::find(fit, bytes).unwrap()
 }
 
 /// The first byte of the kernel.
-fn data(fit: &mut Vec<u8>) {
+fn data(fit: &mut [u8]) {
     let at = find(fit, &crate::support::noise(5001, 7));
     fit[at] ^= 1;
 }
 
 /// A load address.
-fn load(fit: &mut Vec<u8>) {
+fn load(fit: &mut [u8]) {
     let at = find(fit, &[0x40, 0, 0x80, 0]);
     fit[at] ^= 0x10;
 }
 
 /// The signature names another algorithm of the same length.
-fn algo(fit: &mut Vec<u8>) {
+fn algo(fit: &mut [u8]) {
     let at = find(fit, b"sha256,rsa2048");
     fit[at + 13] = b'9';
 }
 
 /// The name of the list of what is signed, wherever it is used.
-fn unlisted(fit: &mut Vec<u8>) {
+fn unlisted(fit: &mut [u8]) {
     let at = find(fit, b"hashed-nodes\0");
     fit[at] = b'H';
 }
 
 /// An os that there is none of.
-fn os(fit: &mut Vec<u8>) {
+fn os(fit: &mut [u8]) {
     let at = find(fit, b"linux\0");
     fit[at] = b'L';
     fit[at + 1] = b'L';
