@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use signal_hook::consts::SIGBUS;
 use signal_hook::low_level::{emulate_default_handler, exit};
 use std::fs::{File, Metadata};
-use std::io::{self, Read};
+use std::io::{self, Read, Seek};
 use std::ops::{Deref, Range};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -172,6 +172,14 @@ impl Input {
         Ok(Input { path: path.to_owned(), bytes })
     }
 
+    /// All of a file that this process has made, and nobody else sees; `path` is for messages.
+    pub(crate) fn of(mut file: File, path: &Path) -> Result<Input> {
+        let name = path.display().to_string();
+        file.rewind().with_context(|| format!("{name}: a temporary file cannot be read"))?;
+        let meta = file.metadata().with_context(|| format!("{name}: a temporary file cannot be looked at"))?;
+        Ok(Input { path: path.to_owned(), bytes: contents(file, &meta, name)? })
+    }
+
     /// The path, for messages.
     pub(crate) fn name(&self) -> String {
         if self.path == Path::new("-") { "standard input".to_owned() } else { self.path.display().to_string() }
@@ -212,21 +220,26 @@ fn read(path: &Path) -> Result<Bytes> {
     if let (true, Some(advice)) = (opened.is_err(), path.to_str().and_then(dash::advice)) {
         message::usage(ErrorKind::UnknownArgument, advice);
     }
-    let mut file = opened.context("cannot be opened").with_context(name)?;
+    let file = opened.context("cannot be opened").with_context(name)?;
     let meta = file.metadata().context("cannot be looked at").with_context(name)?;
     if meta.is_dir() {
         bail!("{}: is a folder; give a file", name());
     }
+    contents(file, &meta, name())
+}
+
+/// All that is in a file; mapped where that pays.
+fn contents(mut file: File, meta: &Metadata, name: String) -> Result<Bytes> {
     if meta.is_file() && meta.len() >= MAP_FROM && SOURCES.lock().is_ok_and(|sources| sources.len() < MOST_MAPPED) {
         if let Some(map) = map(&file) {
-            return Ok(Bytes::Mapped(guarded(map, file, &meta, name())));
+            return Ok(Bytes::Mapped(guarded(map, file, meta, name)));
         }
     }
     let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes).context("cannot be read").with_context(name)?;
+    file.read_to_end(&mut bytes).context("cannot be read").with_context(|| name.clone())?;
     if meta.is_file() {
-        let now = file.metadata().context("cannot be looked at").with_context(name)?;
-        check_unchanged(&name(), state(&meta), state(&now))?;
+        let now = file.metadata().context("cannot be looked at").with_context(|| name.clone())?;
+        check_unchanged(&name, state(meta), state(&now))?;
     }
     Ok(Bytes::Read(bytes))
 }

@@ -1,6 +1,7 @@
 //! Files out: written beside the target, then renamed. A failure leaves the old file as it was.
 
 use crate::draft::Draft;
+use crate::input::Input;
 use crate::place::{Folder, Place, find};
 use crate::screen::Screen;
 use crate::{fd, input, message};
@@ -63,6 +64,16 @@ impl Output<'_> {
             path => find(path).and_then(|place| self.write_at(&place, len, write)),
         };
         written.with_context(|| self.name())
+    }
+
+    /// What `write` makes of `len` bytes, to be read again before it becomes the output. It lies in a file without a name, beside the
+    /// output where that can be: it takes no more memory than any other input.
+    pub(crate) fn temporary<T>(&self, len: u64, write: impl FnOnce(&mut dyn Sink) -> Result<T>) -> Result<Input> {
+        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let file = tempfile::tempfile_in(folder).or_else(|_| tempfile::tempfile());
+        let file = file.context("no temporary file can be made").with_context(|| self.name())?;
+        fill(&file, true, len, write).with_context(|| self.name())?;
+        Input::of(file, self.path)
     }
 
     /// Fails where [`Output::write`] is sure to fail: for those who would otherwise work long in vain.

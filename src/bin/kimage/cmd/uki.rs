@@ -5,6 +5,7 @@ use crate::args::{Building, Key, Signer, Uki, UkiConfig, UkiParts};
 use crate::input::Input;
 use crate::keys::{Keys, read};
 use crate::message;
+use crate::output::Output;
 use anyhow::{Context, Result, anyhow, bail};
 use clap::error::ErrorKind;
 use kimage::assemble::{self, Algorithm, EfiSigning, PcrKey, PcrSigning, UkiRequest, sign_efi};
@@ -243,8 +244,9 @@ pub(super) fn make(command: &'static str, parts: UkiParts, base: UkiRequest<'_>,
         )
     })?;
     let Some((path, signing)) = &signing else { return finish("uki", &output, building, &assembled) };
-    let mut unsigned = Vec::new();
-    assembled.emit(&mut unsigned)?;
+    // The signature covers what the plan writes at last: the image is made, and read again.
+    let to = Output { path: &output, sync: false, is_text: false };
+    let unsigned = to.temporary(assembled.plan.len(), |out| Ok(assembled.emit_seek(out)?))?;
     let mut signed = sign_efi(&unsigned, signing).with_context(|| path.display().to_string())?;
     signed.findings.extend(assembled.findings);
     finish("uki", &output, building, &signed)
