@@ -6,7 +6,7 @@
 
 use crate::costly;
 use crate::files;
-use crate::support::{kimage, put, read, run, run_ok, stderr, stdout, tempdir};
+use crate::support::{kimage, put, read, run, run_ok, stderr, stdout, tempdir, testdata};
 use kimage::codec::Codec;
 use std::fs;
 use std::path::Path;
@@ -110,6 +110,22 @@ fn tables_of_many_entries() {
     let out = tempdir();
     let folder = out.path().join("parts").display().to_string();
     bounded("multi", 20_000, &[&["extract", "--all", &folder]], costly::multi);
+}
+
+/// A large unified image is signed from a file: memory has its bytes once, as pages of that file, and no copy of them.
+#[test]
+fn a_large_image_that_is_signed() {
+    const LARGE: usize = 64 << 20;
+    let dir = tempdir();
+    let disk = put(dir.path(), "disk", &vec![0x5a; LARGE]);
+    let mut command = kimage();
+    command.args(["uki", "-q", "--os-release=", "--compress", "lz4", "--linux"]).arg(testdata("tiny/kernel"));
+    command.arg("--key").arg(testdata("keys/dev.key")).arg("--cert").arg(testdata("keys/dev.pem"));
+    let cost = cost(command.arg("--initrd").arg(disk).arg("-o").arg(dir.path().join("linux.efi")));
+    assert_eq!(cost.status, 0);
+    let own = self::cost(kimage().arg("--version")).peak;
+    let most = own + LARGE as u64 + (32 << 20);
+    assert!(cost.peak < most, "{} MiB of {}", cost.peak >> 20, most >> 20);
 }
 
 /// A small file of many parts that are the same bytes fills no disk.
