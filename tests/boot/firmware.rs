@@ -131,7 +131,7 @@ fn variable(flash: &[u8], name: &str) -> Option<u8> {
     let wide: Vec<u8> = name.encode_utf16().chain([0]).flat_map(u16::to_le_bytes).collect();
     let places = (HEADER..flash.len() - wide.len() - 1).filter(|at| flash[*at..].starts_with(&wide));
     let counts = places.filter(|at| flash[at - HEADER..].starts_with(&[0xaa, 0x55, 0x3f]));
-    counts.map(|at| flash[at + wide.len()]).last()
+    counts.map(|at| flash[at + wide.len()]).next_back()
 }
 
 /// Debian's kernel asks firmware to overwrite the memory at the next start, and so does the stub in its place; the firmware's flash shows it.
