@@ -27,8 +27,9 @@ rules! {
         "U-Boot that chooses a configuration by its board does not find this one, or finds another",
         "add `compatible`, or the device tree's own";
     pub(crate) COMPATIBLE_UNREAD = "fit.compatible_unread", Note, "configuration that is chosen by its device tree",
-        "U-Boot that chooses by its board (CONFIG_FIT_BEST_MATCH) looks into no device tree that is encrypted or compressed: it passes the \
-         configuration over, and boots it when it is named, or, newer ones, when it is the default and no other suits",
+        "U-Boot that chooses by its board (CONFIG_FIT_BEST_MATCH) looks into no device tree that is encrypted or does not say \
+         compression = \"none\": it passes the configuration over, and boots it when it is named, or, newer ones, when it is \
+         the default and no other suits",
         "give the configuration the device tree's compatible, or name it: bootm ADDRESS#NAME";
     pub(crate) KERNEL = "fit.kernel", Error, "kernel of a configuration",
         "bootm has nothing to start: \"Could not find subimage node type 'kernel'\", or the like",
