@@ -138,6 +138,8 @@ enum Memory {
     InputAndOutput(u64),
     /// The output's bytes and so many MiB: what is not needed is not read.
     OutputAndMiB(u64),
+    /// So many MiB, however large the output.
+    MiB(u64),
 }
 
 struct Bench {
@@ -176,6 +178,7 @@ impl Bench {
         ratios += &self.fit()?;
         ratios += &self.sign_efi()?;
         ratios += &self.sign_fit()?;
+        ratios += &self.uki()?;
         ratios += &self.debug_kernels()?;
         ratios += &self.extracts()?;
         if self.smoke {
@@ -439,6 +442,42 @@ impl Bench {
         Ok(ratios)
     }
 
+    /// A unified image with a RAM disk of a distribution's installer, beside what ukify of the same release makes.
+    fn uki(&self) -> io::Result<String> {
+        const CASE: &str = "uki 500 MB";
+        if !self.wants(CASE) {
+            return Ok(String::new());
+        }
+        let ukify = support::cache().join("ukify/usr");
+        let (script, stub) = (ukify.join("bin/ukify"), ukify.join("lib/systemd/boot/efi/linuxx64.efi.stub"));
+        if !script.is_file() || !stub.is_file() {
+            support::missing("no ukify (sh tests/fetch-ukify.sh)");
+            return Ok(String::new());
+        }
+        let (dir, disk) = (self.dir.path().join("uki"), self.dir.path().join("initrd"));
+        let linux = self.dir.path().join("linux.efi");
+        support::run_ok(support::kimage().arg("bzimage").arg(support::testdata("tiny/kernel")).arg("-o").arg(&linux));
+        let mut file = create(&disk)?;
+        generate::noise(4, if self.smoke { 1 << 20 } else { 500_000_000 }, |block| file.write_all(block))?;
+        file.flush()?;
+        let paths = [("linux", &linux), ("initrd", &disk), ("stub", &stub)];
+        let mut options = paths.map(|(name, path)| format!("--{name}={}", path.display()).into()).to_vec();
+        options.extend(["--os-release=", "--uname=", "--cmdline=quiet", "--output=out"].map(OsString::from));
+        let args = [vec!["uki".into()], options.clone()].concat();
+        let mut contenders = vec![Contender::new("kimage", &dir, Path::new(support::kimage_path()), &args)?];
+        // Debian's Python has what ukify imports; another one may be the first on PATH.
+        let args = [vec![script.into(), "build".into()], options].concat();
+        contenders.push(Contender::new("ukify", &dir, Path::new("/usr/bin/python3"), &args)?);
+        if let Some(program) = support::tool("cp", "coreutils") {
+            let args = words([disk.as_ref(), "out".as_ref()]);
+            contenders.push(Contender::new("cp", &dir, &program, &args)?.uncompared());
+        }
+        let goals = [goal(Metric::Wall, "cp", 1.3), goal(Metric::Wall, "ukify", 1.0)];
+        let ratios = self.case(CASE, &mut contenders, 9, Memory::MiB(32), &goals)?;
+        fs::remove_file(disk)?;
+        Ok(ratios)
+    }
+
     /// A kernel with debug information, without and with relocations: its flat image, its payload, its table.
     fn debug_kernels(&self) -> io::Result<String> {
         let size = |full: u64| if self.smoke { full << 10 } else { full << 20 };
@@ -634,6 +673,7 @@ impl Bench {
             Memory::Any => return Ok(ratios),
             Memory::InputAndOutput(input) => ("input + output".to_owned(), input + output),
             Memory::OutputAndMiB(more) => (format!("output + {more} MiB"), output + (more << 20)),
+            Memory::MiB(all) => (format!("{all} MiB"), all << 20),
         };
         let ratio = kimage.peak().saturating_sub(self.start_peak) as f64 / allowed as f64;
         let verdict = if ratio <= 1.0 { "reached" } else { "**missed**" };
