@@ -166,19 +166,15 @@ fn make(dir: &Path, keys: &Path, case: &Case) {
 fn control(dir: &Path, keys: &Path, required: &[(&str, &str)]) {
     fs::copy(dir.join("ctl-plain.dtb"), dir.join("ctl.dtb")).unwrap();
     for (name, of) in required {
-        let mut command = kimage();
-        command.current_dir(dir).args([
-            "pubkey",
-            "ctl.dtb",
-            "-o",
-            "ctl.dtb",
-            "--algo",
-            "sha256,rsa2048",
-            "--required",
-            of,
-        ]);
-        run_ok(command.arg("--key-dir").arg(keys).args(["--key-name", name]));
+        put_key(dir, keys, "sha256,rsa2048", of, name);
     }
+}
+
+/// The public key of that name goes into the control device tree.
+fn put_key(dir: &Path, keys: &Path, algo: &str, required: &str, name: &str) {
+    let mut command = kimage();
+    command.current_dir(dir).args(["pubkey", "ctl.dtb", "-o", "ctl.dtb", "--algo", algo, "--required", required]);
+    run_ok(command.arg("--key-dir").arg(keys).args(["--key-name", name]));
 }
 
 #[test]
@@ -246,18 +242,7 @@ fn where_they_differ() {
     }
     // Older ones look for the private key of an ECDSA signature, in no folder; of what is not there it crashes.
     make(dir, keys, &case("ECDSA", source("", &signature("sha256,ecdsa256", "e256", ""), ""), &[]));
-    let mut command = kimage();
-    command.current_dir(dir).args([
-        "pubkey",
-        "ctl.dtb",
-        "-o",
-        "ctl.dtb",
-        "--algo",
-        "sha256,ecdsa256",
-        "--required",
-        "conf",
-    ]);
-    run_ok(command.arg("--key-dir").arg(keys).args(["--key-name", "e256"]));
+    put_key(dir, keys, "sha256,ecdsa256", "conf", "e256");
     for (tool, release) in &tools {
         let (ours, theirs) = both(tool, dir, &["-f", "x.itb", "-k", "ctl.dtb"]);
         assert!(ours.status.success() && stdout(&ours).contains("... sha256,ecdsa256:e256+ \nVerified OK"), "{ours:?}");
