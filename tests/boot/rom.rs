@@ -85,8 +85,10 @@ fn chip(protocol: Protocol, memory: u64, entry: u32, ramdisk: usize, cmdline: &s
     code.resize(0x20, 0x90);
     code.extend([0x66, 0xb8, 0x10, 0x00, 0x8e, 0xd8, 0x8e, 0xc0, 0x8e, 0xd0, 0x8e, 0xe0, 0x8e, 0xe8]); // segments
     // The local APIC lets the interrupts of the 8259 pass, as firmware leaves it (MP specification 1.4, 3.6.2.1): a kernel
-    // without APIC code has no timer otherwise.
-    code.extend([0xc7, 0x05, 0x50, 0x03, 0xe0, 0xfe, 0x00, 0x07, 0x00, 0x00]); // movl $0x700, LINT0
+    // without APIC code, which is one of 32 bits, has no timer otherwise.
+    if protocol != Protocol::Linux64 {
+        code.extend([0xc7, 0x05, 0x50, 0x03, 0xe0, 0xfe, 0x00, 0x07, 0x00, 0x00]); // movl $0x700, LINT0
+    }
     let (from, to, len) = match protocol {
         Protocol::Coreboot | Protocol::CorebootScreen | Protocol::Nothing => (0xffff_ff88_u32, 0x500_u32, 40_u32),
         _ => (0xfffe_0000, PARAMETERS, COPIED),
