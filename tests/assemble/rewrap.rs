@@ -129,7 +129,8 @@ fn wrapped_once_more_it_is_the_same_and_nothing_is_wrong_with_it() {
     }
     if with == 0 || without == 0 {
         support::missing(&format!(
-            "{with} kernels with a relocation table and {without} without (KIMAGE_CORPUS with one of 6.1 and one of 6.12 has both)"
+            "{with} kernels with a relocation table and {without} without: 6.1 and 6.12 are both ({})",
+            support::way_to_generations()
         ));
     }
 }

@@ -59,7 +59,9 @@ fn lists_are_derived_and_can_be_forced() {
 
 #[test]
 fn kernels_whose_relocations_were_cut_out_are_refused() {
-    for tree in support::trees("vmlinux.unstripped of a", |tree| tree.path("vmlinux.unstripped").is_file()) {
+    for tree in
+        support::trees_of_generations("vmlinux.unstripped of a", |tree| tree.path("vmlinux.unstripped").is_file())
+    {
         let dir = tempdir();
         let output = run(kimage().arg("relocs").arg(tree.path("vmlinux")).arg("-o").arg(dir.path().join("out")));
         assert_eq!(output.status.code(), Some(1));

@@ -94,10 +94,7 @@ fn the_first_cause() {
 fn options_and_symbols_are_those_of_the_trees() {
     let trees: Vec<&Tree> = support::trees("x86-64", |tree| tree.name.contains("x86_64"));
     let [one, other, ..] = trees.as_slice() else {
-        return support::missing(&format!(
-            "two x86-64 kernel trees to compare ({}, or KIMAGE_CORPUS)",
-            support::FULL_MAKES
-        ));
+        return support::missing(&format!("two x86-64 kernel trees to compare ({})", support::way_to_generations()));
     };
     let (left, right) = (one.read("arch/x86/boot/bzImage"), other.read("arch/x86/boot/bzImage"));
     let found = compare(&left, &right);

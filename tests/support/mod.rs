@@ -96,16 +96,30 @@ pub fn corpus() -> &'static [Tree] {
 const MAKE_TREES: &str = "sh tests/make-kernels.sh makes them, KIMAGE_CORPUS names others";
 
 /// The way out where only the long run makes something.
-pub const FULL_MAKES: &str = "sh tests/run.sh --full makes it";
+pub const FULL_MAKES: &str = "sh tests/run.sh --full makes it, KIMAGE_CORPUS names others";
 
 /// The generation of kernels that tests/make-kernels.sh makes for every run.
 const MADE: &str = "6.1";
 
+/// The way to trees of other generations than the one that every run has.
+pub fn way_to_generations() -> &'static str {
+    if corpus_folder() == cache().join("kernels") { FULL_MAKES } else { MAKE_TREES }
+}
+
 /// The trees that are `what`; says so where there is none.
 pub fn trees(what: &str, is: impl Fn(&Tree) -> bool) -> Vec<&'static Tree> {
+    trees_by(MAKE_TREES, what, is)
+}
+
+/// The same, of which there may be some in other generations alone.
+pub fn trees_of_generations(what: &str, is: impl Fn(&Tree) -> bool) -> Vec<&'static Tree> {
+    trees_by(way_to_generations(), what, is)
+}
+
+fn trees_by(way: &str, what: &str, is: impl Fn(&Tree) -> bool) -> Vec<&'static Tree> {
     let found: Vec<&Tree> = corpus().iter().filter(|tree| is(tree)).collect();
     if found.is_empty() && !corpus().is_empty() {
-        missing(&format!("no {what} kernel tree in {} ({MAKE_TREES})", corpus_folder().display()));
+        missing(&format!("no {what} kernel tree in {} ({way})", corpus_folder().display()));
     }
     found
 }
@@ -122,12 +136,8 @@ pub fn arm_trees() -> Vec<&'static Tree> {
 /// where there is none.
 pub fn tree(traits: &str) -> Option<&'static Tree> {
     let has_all = |tree: &Tree| traits.split('-').all(|word| tree.name.split('-').any(|part| part == word));
-    let made_here = corpus_folder() == cache().join("kernels");
-    if made_here && !traits.split('-').any(|word| word == MADE) && !corpus().iter().any(has_all) {
-        missing(&format!("no {traits} kernel tree in {} ({FULL_MAKES})", corpus_folder().display()));
-        return None;
-    }
-    trees(traits, has_all).first().copied()
+    let way = if traits.split('-').any(|word| word == MADE) { MAKE_TREES } else { way_to_generations() };
+    trees_by(way, traits, has_all).first().copied()
 }
 
 /// A tool of U-Boot's that is in no package, with its release (2025, 1): of the two that tests/fetch-uboot-tools.sh built, those that
