@@ -120,7 +120,7 @@ fn by_edk_ii_of_riscv_and_loongarch() {
         let mut command = match cpu {
             Cpu::Riscv64 => {
                 let mut command = qemu(&machines.join("qemu-system-riscv64"), "virt");
-                let variables = image.with_extension("fd");
+                let variables = PathBuf::from(format!("{}.fd", image.display()));
                 fs::copy(firmware("RISCV_VIRT_VARS.fd"), &variables).unwrap();
                 let code = firmware("RISCV_VIRT_CODE.fd");
                 command.arg("-drive").arg(format!("if=pflash,unit=0,format=raw,readonly=on,file={code}"));
