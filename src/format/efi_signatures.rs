@@ -47,15 +47,21 @@ pub(crate) struct SignatureList {
 }
 
 impl SignatureList {
-    /// What a file has: certificates in PEM or one in DER, signature lists (`.esl`), or a signed update of a variable (`.auth`), whose
-    /// signature is not looked at.
+    /// What a file has: certificates in PEM or one in DER, signature lists (`.esl`), a signed update of a variable (`.auth`), whose
+    /// signature is not looked at, or a variable as Linux shows it in efivarfs, its attributes in front.
     ///
     /// # Errors
     /// [`Error::NoCertificate`].
     pub(crate) fn add_file(&mut self, bytes: &[u8]) -> Result<(), Error> {
         let no_list = |error: FieldError| Error::NoCertificate { found: format!("a signature list ({error})") };
-        if KINDS.iter().any(|(kind, _)| bytes.starts_with(kind)) {
+        let is_list = |bytes: &[u8]| KINDS.iter().any(|(kind, _)| bytes.starts_with(kind));
+        if is_list(bytes) {
             return self.add_lists(bytes).map_err(no_list);
+        }
+        /// `EFI_VARIABLE_…` of db and dbx are in the lowest byte.
+        const ATTRIBUTES: usize = 4;
+        if let Some(([_, 0, 0, 0], lists)) = bytes.split_at_checked(ATTRIBUTES).filter(|(_, lists)| is_list(lists)) {
+            return self.add_lists(lists).map_err(no_list);
         }
         if let Some(lists) = update(bytes) {
             return self.add_lists(lists).map_err(no_list);
@@ -133,6 +139,15 @@ pub(crate) struct Variables {
     pub(crate) is_enabled: Option<bool>,
 }
 
+/// One as it stands in the flash.
+struct Variable<'a> {
+    vendor: &'a [u8],
+    /// UTF-16 with its zero.
+    name: &'a [u8],
+    data: &'a [u8],
+    is_added: bool,
+}
+
 /// `gEfiAuthenticatedVariableGuid`
 const AUTHENTICATED: [u8; 16] = guid(0xaaf3_2c78, 0x947b, 0x439a, 0xa180_2e14_4ec3_7792);
 /// `gEfiSystemNvDataFvGuid`
@@ -166,29 +181,63 @@ impl Variables {
             );
         }
         let size = u64::from(cursor.u32("Size", store + 16)?);
-        let mut found = Variables::default();
+        /// `VAR_ADDED`: whole, and not deleted since; without `VAR_IN_DELETED_TRANSITION` it was to be replaced, and counts if it was not.
+        const ADDED: u8 = 0x3f;
+        const REPLACED: u8 = 0x3e;
+        const START: u16 = 0x55aa;
+        /// Flash that nothing was written to.
+        const ERASED: u16 = 0xffff;
+        let mut counting: Vec<Variable<'_>> = Vec::new();
         let mut at = store + 28;
-        while at + 60 <= store + size && cursor.u16("StartId", at)? == 0x55aa {
+        while at + 60 <= store + size {
+            match cursor.u16("StartId", at)? {
+                START => {}
+                ERASED => break,
+                // What is behind it would be missing, as what is forbidden.
+                other => {
+                    let want = "0x55aa, or 0xffff behind the last variable";
+                    return Err(FieldError::unknown("StartId", at, other, want).with_help(HELP));
+                }
+            }
             let state = cursor.u8("State", at + 2)?;
             let name = u64::from(cursor.u32("NameSize", at + 36)?);
             let data = u64::from(cursor.u32("DataSize", at + 40)?);
-            let vendor = cursor.take("VendorGuid", at + 44, 16)?;
-            let text = cursor.take("Name", at + 60, name)?;
-            let value = cursor.take("Data", at + 60 + name, data)?;
-            /// `VAR_ADDED`: whole, and not deleted since.
-            const ADDED: u8 = 0x3f;
-            if state == ADDED {
-                let text: String =
-                    text.chunks_exact(2).filter_map(|unit| unit.first()).map(|unit| char::from(*unit)).collect();
-                match (text.trim_end_matches('\0'), vendor) {
-                    ("db", vendor) if vendor == DATABASE => found.db.add_lists(value)?,
-                    ("dbx", vendor) if vendor == DATABASE => found.dbx.add_lists(value)?,
-                    ("PK", vendor) if vendor == GLOBAL => found.has_platform_key = true,
-                    ("SecureBootEnable", vendor) if vendor == ENABLE => found.is_enabled = Some(value == [1]),
-                    _ => {}
+            let one = Variable {
+                vendor: cursor.take("VendorGuid", at + 44, 16)?,
+                name: cursor.take("Name", at + 60, name)?,
+                data: cursor.take("Data", at + 60 + name, data)?,
+                is_added: state == ADDED,
+            };
+            let is_same = |other: &Variable<'_>| other.vendor == one.vendor && other.name == one.name;
+            match counting.iter().position(is_same) {
+                _ if !matches!(state, ADDED | REPLACED) => {}
+                None => counting.push(one),
+                // The firmware takes the first that is whole.
+                Some(place) => {
+                    if let Some(other) = counting.get_mut(place).filter(|other| one.is_added && !other.is_added) {
+                        *other = one;
+                    }
                 }
             }
             at = (at + 60 + name + data).next_multiple_of(4);
+        }
+        let mut found = Variables::default();
+        for one in counting {
+            let in_it = |error: FieldError| {
+                error.with_help("the offset is in the variable db or dbx of the file, which is damaged")
+            };
+            let text: String = char::decode_utf16(
+                one.name.chunks_exact(2).filter_map(|unit| unit.first_chunk()).map(|unit| u16::from_le_bytes(*unit)),
+            )
+            .map(|unit| unit.unwrap_or(char::REPLACEMENT_CHARACTER))
+            .collect();
+            match (text.trim_end_matches('\0'), one.vendor) {
+                ("db", vendor) if vendor == DATABASE => found.db.add_lists(one.data).map_err(in_it)?,
+                ("dbx", vendor) if vendor == DATABASE => found.dbx.add_lists(one.data).map_err(in_it)?,
+                ("PK", vendor) if vendor == GLOBAL => found.has_platform_key = true,
+                ("SecureBootEnable", vendor) if vendor == ENABLE => found.is_enabled = Some(one.data == [1]),
+                _ => {}
+            }
         }
         Ok(found)
     }

@@ -2,6 +2,7 @@
 
 use crate::authenticode::{keys, program, sign, verdict, word};
 use crate::support::{kimage, missing, put, read, run, run_ok, stderr, tempdir, tool};
+use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -164,6 +165,195 @@ fn who_is_trusted() {
     {
         let output = run(kimage().arg("verify").arg(&signed).arg("--cert").arg(files.put(name, &bytes)));
         assert!(!output.status.success() && stderr(&output).contains(name), "{name}: {}", stderr(&output));
+    }
+}
+
+/// `EFI_CERT_X509_SHA256_GUID`.
+const X509_SHA256: [u8; 16] =
+    [0x92, 0xa4, 0xd2, 0x3b, 0xc0, 0x96, 0x79, 0x40, 0xb4, 0x20, 0xfc, 0xf9, 0x8e, 0xf1, 0x03, 0xed];
+
+/// Chains through an issuer that goes along, and certificates that are forbidden by the hash of what is signed of them, at all times. As OVMF of
+/// 2022.11 and the newest of Debian decided when these cases were booted in it.
+#[test]
+fn issuers_and_their_hashes() {
+    let Some(files) = Files::new() else { return };
+    let (cert, dbx) = (Path::new("--cert"), Path::new("--dbx"));
+    let path = |name: &str| files.dir.path().join(name);
+    let openssl = |args: &[&str]| drop(run_ok(Command::new("openssl").args(args).current_dir(files.dir.path())));
+    let issue = |name: &str, issuer: &str, extensions: &str, to: &str| {
+        let at = |end: &str| format!("{issuer}.{end}");
+        files.put("ext", extensions.as_bytes());
+        let (certificate, key) = (at("pem"), at("key"));
+        let args = ["x509", "-req", "-in", name, "-CA", &certificate, "-CAkey", &key, "-days", "99", "-extfile", "ext"];
+        openssl(&[&args[..], &["-set_serial", &format!("{}", to.len()), "-out", to]].concat());
+    };
+    for name in ["root", "other"] {
+        ["pem", "key"].iter().for_each(|end| {
+            drop(files.put(&format!("{name}.{end}"), &read(&files.keys.join(format!("{name}.{end}")))))
+        });
+    }
+    for name in ["issuer", "signer"] {
+        let (key, asked, subject) = (format!("{name}.key"), format!("{name}.csr"), format!("/CN=test {name}/"));
+        openssl(&[
+            "req", "-batch", "-nodes", "-newkey", "rsa:2048", "-subj", &subject, "-keyout", &key, "-out", &asked,
+        ]);
+    }
+    let authority = "basicConstraints = CA:TRUE\n";
+    issue("issuer.csr", "root", authority, "issuer.pem");
+    // The same name and key, certified by another.
+    issue("issuer.csr", "other", authority, "crossed.pem");
+    issue("signer.csr", "issuer", "basicConstraints = CA:FALSE\n", "signer.pem");
+    let plain = files.put("plain", &program(true, 0));
+    let signed = |others: &[&str]| {
+        let to = path(&format!("by {}", others.join(" ")));
+        let mut command = kimage();
+        command.arg("sign").arg(&plain).arg("--key").arg(path("signer.key")).arg("--cert").arg(path("signer.pem"));
+        command.args(others.iter().flat_map(|one| [PathBuf::from("--add-cert"), path(one)]));
+        run_ok(command.args(["-q", "-o"]).arg(&to));
+        to
+    };
+    let chain = signed(&["issuer.pem"]);
+    let der = |name: &str| {
+        openssl(&["x509", "-in", name, "-outform", "der", "-out", "der"]);
+        read(&path("der"))
+    };
+    let hash = |name: &str| {
+        // SEQUENCE of two bytes of length, and in it another: what is signed.
+        let der = der(name);
+        let [0x30, 0x82, _, _, 0x30, 0x82, high, low, ..] = der[..] else { panic!("{name}") };
+        let len = 4 + usize::from(u16::from_be_bytes([high, low]));
+        let entry = [&Sha256::digest(&der[4..4 + len])[..], &[0; 16]].concat();
+        files.put(&format!("{name}.esl"), &list(X509_SHA256, &[&entry]))
+    };
+    let (root, issuer) = (path("root.pem"), path("issuer.pem"));
+    files.says(&chain, &[cert, &root], true, &["pe.signed"], "leads to test root, which is trusted");
+    files.says(&chain, &[cert, &root, dbx, &hash("other.pem")], true, &["pe.signed"], "leads to test root");
+    files.says(
+        &chain,
+        &[cert, &root, dbx, &hash("signer.pem")],
+        false,
+        &["pe.revoked"],
+        "of test signer, which is forbidden",
+    );
+    // Who is trusted is forbidden, though not in the file.
+    let forbidden = "test root, which is trusted, but its hash is forbidden";
+    files.says(&chain, &[cert, &root, dbx, &hash("root.pem")], false, &["pe.unsigned"], forbidden);
+    files.says(
+        &signed(&["issuer.pem", "root.pem"]),
+        &[cert, &root, dbx, &hash("root.pem")],
+        false,
+        &["pe.unsigned"],
+        forbidden,
+    );
+    // The first in db that it leads to decides.
+    let both =
+        |one: &str, other: &str| files.put("both.esl", &[one, other].map(|name| list(X509, &[&der(name)])).concat());
+    files.says(
+        &chain,
+        &[cert, &both("root.pem", "issuer.pem"), dbx, &hash("root.pem")],
+        false,
+        &["pe.unsigned"],
+        forbidden,
+    );
+    files.says(
+        &chain,
+        &[cert, &both("issuer.pem", "root.pem"), dbx, &hash("root.pem")],
+        true,
+        &["pe.signed"],
+        "leads to test issuer",
+    );
+    // In between, a certificate counts by itself, and its hash does not.
+    files.says(&chain, &[cert, &root, dbx, &issuer], false, &["pe.revoked"], "test issuer, which is forbidden");
+    let warned = ["pe.revoked_issuer", "pe.signed"];
+    files.says(
+        &chain,
+        &[cert, &root, dbx, &hash("issuer.pem")],
+        true,
+        &warned,
+        "the certificate of test issuer, which test signer sends",
+    );
+    // Of two that might have issued one, the first counts.
+    for (others, trusted) in [(["issuer.pem", "crossed.pem"], "root.pem"), (["crossed.pem", "issuer.pem"], "other.pem")]
+    {
+        let file = signed(&others);
+        for one in ["root.pem", "other.pem"] {
+            let rule = if one == trusted { "pe.signed" } else { "pe.unsigned" };
+            files.says(&file, &[cert, &path(one)], one == trusted, &[rule], "");
+        }
+    }
+    // As Linux shows the variable.
+    let variable = files.put(
+        "db-d719b2cb-3d3a-4596-a3bc-dad00e67656f",
+        &[&[0x27, 0, 0, 0], &list(X509, &[&der("root.pem")])[..]].concat(),
+    );
+    files.says(&chain, &[cert, &variable], true, &["pe.signed"], "leads to test root");
+}
+
+/// A variable in the flash of EDK2 (MdeModulePkg/Include/Guid/VariableFormat.h).
+fn variable(name: &str, vendor: [u8; 16], state: u8, data: &[u8]) -> Vec<u8> {
+    let name: Vec<u8> = name.encode_utf16().chain([0]).flat_map(u16::to_le_bytes).collect();
+    let mut out = [&[0xaa, 0x55, state, 0, 0x27, 0, 0, 0][..], &[0; 28]].concat();
+    for len in [name.len(), data.len()] {
+        out.extend((len as u32).to_le_bytes());
+    }
+    out.extend([&vendor, &name[..], data].concat());
+    out.resize(out.len().next_multiple_of(4), 0xff);
+    out
+}
+
+/// Variables that were to be replaced when the power failed, that stand there twice, that are damaged: as EDK2 takes them, or not at all. (OVMF
+/// refuses a program whose signer's certificate stands in a `dbx` of state 0x3e.)
+#[test]
+fn states_of_variables() {
+    const EMPTY: &str = "/usr/share/OVMF/OVMF_VARS_4M.fd";
+    /// `EFI_IMAGE_SECURITY_DATABASE_GUID`, `EFI_GLOBAL_VARIABLE`.
+    const DATABASE: [u8; 16] =
+        [0xcb, 0xb2, 0x19, 0xd7, 0x3a, 0x3d, 0x96, 0x45, 0xa3, 0xbc, 0xda, 0xd0, 0x0e, 0x67, 0x65, 0x6f];
+    const GLOBAL: [u8; 16] =
+        [0x61, 0xdf, 0xe4, 0x8b, 0xca, 0x93, 0xd2, 0x11, 0xaa, 0x0d, 0x00, 0xe0, 0x98, 0x03, 0x2b, 0x8c];
+    let Some(files) = Files::new() else { return };
+    if !Path::new(EMPTY).exists() {
+        return missing("ovmf");
+    }
+    let (own, other) = (list(X509, &[&files.der("db.pem")]), list(X509, &[&files.der("other.pem")]));
+    let flash = |variables: &[Vec<u8>]| {
+        let mut flash = read(Path::new(EMPTY));
+        let start = usize::from(u16::from_le_bytes([flash[48], flash[49]]));
+        let size = word(&flash, start + 16);
+        let all = variables.concat();
+        flash[start + 28..start + size].fill(0xff);
+        flash[start + 28..][..all.len()].copy_from_slice(&all);
+        files.put("flash.fd", &flash)
+    };
+    let plain = files.put("plain", &program(true, 0));
+    let signed = files.signed("db", &plain, "signed");
+    let vars = Path::new("--vars");
+    let key = || variable("PK", GLOBAL, 0x3f, &own);
+    let db = |state: u8, list: &[u8]| variable("db", DATABASE, state, list);
+    let dbx = |state: u8| variable("dbx", DATABASE, state, &own);
+    let good: (bool, &[&str]) = (true, &["pe.signed"]);
+    let forbidden: (bool, &[&str]) = (false, &["pe.revoked"]);
+    let foreign: (bool, &[&str]) = (false, &["pe.unsigned"]);
+    for (variables, (is_good, rules)) in [
+        (vec![key(), db(0x3f, &own)], good),
+        (vec![key(), db(0x3f, &own), dbx(0x3f)], forbidden),
+        // To be replaced, and not; replaced; deleted.
+        (vec![key(), db(0x3f, &own), dbx(0x3e)], forbidden),
+        (vec![key(), db(0x3e, &own), db(0x3f, &other)], foreign),
+        (vec![key(), db(0x3f, &own), db(0x3e, &other)], good),
+        (vec![key(), db(0x3d, &other), db(0x3f, &own), dbx(0x3c), dbx(0x7f)], good),
+        // Twice, the second of which nobody finds.
+        (vec![key(), db(0x3f, &other), db(0x3f, &own)], foreign),
+        (vec![key(), variable("db", GLOBAL, 0x3f, &own), db(0x3f, &other)], foreign),
+    ] {
+        files.says(&signed, &[vars, &flash(&variables)], is_good, rules, "");
+    }
+    for (variables, words) in [
+        (vec![key(), db(0x3f, &own), vec![0x12, 0x34, 0, 0], dbx(0x3f)], "StartId at offset"),
+        (vec![key(), db(0x3f, &own[..own.len() - 1])], "the offset is in the variable db or dbx"),
+    ] {
+        let output = run(kimage().arg("verify").arg(&signed).arg("--vars").arg(flash(&variables)));
+        assert!(!output.status.success() && stderr(&output).contains(words), "{}", stderr(&output));
     }
 }
 

@@ -26,6 +26,9 @@ rules! {
     REVOKED = "pe.revoked", Error, "what is forbidden (dbx)",
         "with Secure Boot, firmware refuses it, whoever else has signed it",
         "take a newer version of the program, or the entry out of dbx";
+    ISSUER = "pe.revoked_issuer", Warning, "what is forbidden (dbx)",
+        "EDK II does not look for the hashes of certificates between the signer's and the one that is trusted; other firmware may refuse the program",
+        "have it signed by who has a certificate of another issuer";
     VALIDITY = "pe.validity", Warning, "validity of a certificate",
         "firmware does not look at the time and takes it; osslsigncode refuses it",
         "have a new certificate made for the key, and sign again";
@@ -167,7 +170,7 @@ impl Check<'_> {
                 .map(|one| one.finding.rule)
         };
         let revoked = self.forbidden(&signatures);
-        let is_revoked = !revoked.is_empty();
+        let is_revoked = revoked.iter().any(|one| one.rule == REVOKED.id);
         self.findings.extend(revoked);
         let (mut reasons, mut good) = (Vec::new(), Vec::new());
         if let Some((hash, digest)) = self.listed(&firmware.allowed) {
@@ -251,17 +254,29 @@ impl Check<'_> {
         }
         for signature in signatures {
             let Some(signer) = signature.certificate() else { continue };
-            let forbidden = match reaches(signer, signature.certificates(), &list.certificates) {
-                Ok(chain) => chain.and_then(|chain| chain.last().map(Certificate::name)),
+            let forbidden = match Way::new(signer, signature.certificates()).to(&list.certificates) {
+                Ok(chain) => chain.and_then(|chain| chain.last().map(|last| last.name())),
                 Err(why) => {
                     self.not_known(why);
                     None
                 }
             };
-            let is_listed =
-                |one: &&Certificate| list.issued.iter().any(|(hash, value)| hash.hash(&one.signed) == *value);
-            let forbidden =
-                forbidden.or_else(|| signature.certificates().iter().find(is_listed).map(Certificate::name));
+            // By its hash the signer's is looked for, and the one that is trusted; no other.
+            let is_listed = |one: &&Certificate| is_issued_one(list, one);
+            let forbidden = forbidden.or_else(|| Some(signer).filter(is_listed).map(Certificate::name));
+            if let Some(one) = signature
+                .certificates()
+                .iter()
+                .filter(|one| *one != signer && !self.firmware.allowed.certificates.contains(one))
+                .find(is_listed)
+            {
+                let message = format!(
+                    "the hash of the certificate of {}, which {} sends along, is forbidden",
+                    one.name(),
+                    signature.name()
+                );
+                found.push(ISSUER.finding(message).at(signature.at));
+            }
             if let Some(name) = forbidden {
                 let message = format!(
                     "the signature of {} leads to the certificate of {name}, which is forbidden",
@@ -281,9 +296,16 @@ impl Check<'_> {
             Held::Unknown(why) => return Err(self.not_known(format!("the signature was not checked, {why}"))),
         }
         let signer = signature.certificate().ok_or("the signer's certificate is not there")?;
-        let chain = reaches(signer, signature.certificates(), &self.firmware.allowed.certificates);
-        match chain {
-            Ok(Some(chain)) => Ok(chain),
+        let (list, forbidden) = (&self.firmware.allowed.certificates, &self.firmware.forbidden);
+        match Way::new(signer, signature.certificates()).to(list) {
+            // The first that it leads to decides.
+            Ok(Some(chain)) => match chain.last().filter(|end| is_issued_one(forbidden, end)) {
+                None => Ok(chain.into_iter().cloned().collect()),
+                Some(end) => {
+                    let name = end.name();
+                    Err(format!("its certificate leads to that of {name}, which is trusted, but its hash is forbidden"))
+                }
+            },
             Ok(None) => Err("its certificate leads to none that is trusted".to_owned()),
             Err(why) => {
                 Err(self.not_known(format!("whether its certificate leads to one that is trusted is not known: {why}")))
@@ -302,35 +324,55 @@ impl Check<'_> {
     }
 }
 
-/// The certificates from this one up to one of the `ends`, through those of `between`; `None` where there is no such way. An error says
-/// what of it could not be checked.
-fn reaches(
-    from: &Certificate,
-    between: &[Certificate],
-    ends: &[Certificate],
-) -> Result<Option<Vec<Certificate>>, String> {
-    /// More than anybody has: each may take a check of a signature.
-    const MOST: usize = 16;
-    let mut chain = vec![from.clone()];
-    let mut unknown = None;
-    while let Some(last) = chain.last() {
-        if ends.contains(last) {
-            return Ok(Some(chain));
+/// Is what is signed of this certificate in a list, by its hash?
+fn is_issued_one(list: &SignatureList, certificate: &Certificate) -> bool {
+    list.issued.iter().any(|(hash, value)| hash.hash(&certificate.signed) == *value)
+}
+
+/// From a certificate to all that it leads to.
+struct Way<'c> {
+    /// Each is issued by the next.
+    certificates: Vec<&'c Certificate>,
+    /// What could not be checked.
+    unknown: Option<String>,
+}
+
+impl<'c> Way<'c> {
+    /// Through the certificates of `between`. Of several that might have issued one, the first counts: EDK2 takes no other when
+    /// that leads nowhere.
+    fn new(from: &'c Certificate, between: &'c [Certificate]) -> Way<'c> {
+        /// More than anybody has: each may take a check of a signature.
+        const MOST: usize = 16;
+        let mut way = Way { certificates: vec![from], unknown: None };
+        while let Some(last) = way.certificates.last().filter(|_| way.certificates.len() < MOST) {
+            let next = between.iter().take(MOST).filter(|one| !way.certificates.contains(one)).find(|one| {
+                last.is_issued_by(one).unwrap_or_else(|why| {
+                    way.unknown = Some(why);
+                    false
+                })
+            });
+            let Some(next) = next else { break };
+            way.certificates.push(next);
         }
-        let mut next = None;
-        for (is_end, one) in ends.iter().map(|one| (true, one)).chain(between.iter().take(MOST).map(|one| (false, one)))
-        {
-            match last.is_issued_by(one) {
-                Ok(true) if is_end || !chain.contains(one) => {
-                    next = Some(one.clone());
-                    break;
+        way
+    }
+
+    /// The part of it up to the first of these that it leads to; `None` where it leads to none. An error says what could not be checked.
+    fn to(&self, ends: &'c [Certificate]) -> Result<Option<Vec<&'c Certificate>>, String> {
+        let mut unknown = self.unknown.clone();
+        for end in ends {
+            for (last, count) in self.certificates.iter().zip(1..) {
+                let part = self.certificates.iter().take(count).copied();
+                if *last == end {
+                    return Ok(Some(part.collect()));
                 }
-                Ok(_) => {}
-                Err(why) => unknown = Some(why),
+                match last.is_issued_by(end) {
+                    Ok(true) => return Ok(Some(part.chain([end]).collect())),
+                    Ok(false) => {}
+                    Err(why) => unknown = Some(why),
+                }
             }
         }
-        let Some(next) = next.filter(|_| chain.len() < MOST) else { break };
-        chain.push(next);
+        unknown.map_or(Ok(None), Err)
     }
-    unknown.map_or(Ok(None), Err)
 }

@@ -169,7 +169,7 @@ pub(crate) struct Verify {
     #[arg(short = 'k', long, value_name = "DIR")]
     pub(crate) keys: Option<PathBuf>,
     /// Would UEFI firmware with Secure Boot that trusts this start the program? Certificates in PEM or DER, signature lists (.esl),
-    /// signed updates of db (.auth) (repeatable)
+    /// signed updates of db (.auth), the variable of a running Linux (/sys/firmware/efi/efivars/db-*) (repeatable)
     #[arg(long, value_name = "FILE", conflicts_with_all = ["key", "control_dtb"])]
     pub(crate) cert: Vec<PathBuf>,
     /// What that firmware forbids, as by dbx: files as those of --cert (repeatable)
