@@ -65,9 +65,16 @@ pub fn sign_efi<'a>(image: &'a [u8], signing: &EfiSigning<'_>) -> Result<Assembl
     let unfit = || not_signed("the hash cannot be signed".into(), "take sha256");
     let content = indirect_data(signing.hash, &digest).ok_or_else(unfit)?;
     // The key's certificate comes first: of several, the one whose key has made the signature.
-    let mut value = None;
+    let (mut value, mut unknown) = (None, None);
     for index in 0..certificates.len() {
-        let Some(Ok(key)) = certificates.get(index).map(|one| one.key.clone()) else { continue };
+        let key = match certificates.get(index).map(|one| one.key.clone()) {
+            Some(Ok(key)) => key,
+            Some(Err(_)) => {
+                unknown = unknown.or(Some(index));
+                continue;
+            }
+            None => break,
+        };
         let scheme = Scheme::of(signing.hash, &key)?;
         let new =
             NewSignedData { content_type: &INDIRECT_DATA, content: &content, scheme, certificates: &certificates };
@@ -84,6 +91,13 @@ pub fn sign_efi<'a>(image: &'a [u8], signing: &EfiSigning<'_>) -> Result<Assembl
         }
     }
     let Some((scheme, value)) = value else {
+        if let Some(one) = unknown.and_then(|index| certificates.get(index)) {
+            let help = "take an RSA key of 2048, 3072 or 4096 bits, or one on the curve P-256 or P-384";
+            return Err(not_signed(
+                format!("kimage signs with no key as that of the certificate of {}", one.name()),
+                help,
+            ));
+        }
         let names: Vec<_> = certificates.iter().map(Certificate::name).collect();
         let help = "give the certificate that was made for the key: openssl req -new -x509 -key KEY -out CERT";
         return Err(not_signed(format!("the key is not that of the certificate of {}", names.join(", ")), help));

@@ -248,6 +248,17 @@ fn keys_and_chains() {
         let output = run_ok(command.arg(keys.join(format!("{name}.pem"))).args(["--json", "-o"]).arg(&to));
         assert!(stdout(&output).contains(rule), "{name}: {}", stdout(&output));
     }
+    // Keys that are no longer, or not yet, signed with.
+    for kind in [&["rsa:1024"][..], &["ec", "-pkeyopt", "ec_paramgen_curve:P-521"]] {
+        let (key, certificate) = (dir.path().join("odd.key"), dir.path().join("odd.pem"));
+        let mut command = Command::new("openssl");
+        command.args(["req", "-batch", "-nodes", "-x509", "-subj", "/CN=test odd/", "-newkey"]).args(kind);
+        run_ok(command.arg("-keyout").arg(&key).arg("-out").arg(&certificate));
+        let mut command = kimage();
+        command.arg("sign").arg(&plain).arg("--key").arg(&key).arg("--cert").arg(&certificate).arg("-o").arg(&to);
+        let said = stderr(&run(&mut command));
+        assert!(said.contains("signs with no key as that of the certificate of test odd"), "{said}");
+    }
     for hash in ["sha384", "sha512"] {
         let output = run_ok(
             kimage()
