@@ -135,8 +135,11 @@ impl BzImage<'_> {
         let certificates = self.signature().and_then(|pe| pe.certificate_range());
         let padding = |to: u64| slice(self.bytes(), end, to.saturating_sub(end)).unwrap_or(&[]).iter().all(|b| *b == 0);
         let (kept, severity) = match certificates {
-            // sbsign begins the table at a multiple of 8.
-            Some(range) => (range.start - end < 512 && padding(range.start), Severity::Error),
+            // sbsign begins the table at a multiple of 8. What is not Linux may have sections there, which firmware loads.
+            Some(range) => {
+                let is_section = !self.setup().is_linux() && self.sections_end() == Some(range.start);
+                (is_section || range.start - end < 512 && padding(range.start), Severity::Error)
+            }
             // What was read back from a partition ends with its last block.
             None if behind.iter().all(|byte| *byte == 0) && len64(behind) >= 512 => (false, Severity::Warning),
             // Sections of an EFI program, which firmware loads.
