@@ -488,6 +488,17 @@ fn values_that_are_signed() {
     let output = run_ok(kimage().arg("measure").arg(&signed).arg("--sign").arg(&other).arg("-o").arg(&two));
     assert!(stderr(&output).contains("the key in .pcrpkey is none of those that sign"), "{}", stderr(&output));
 
+    // Without the public key nobody can say whose signatures they are.
+    let json = put(dir.path(), "pcrsig", section(&read(&signed), ".pcrsig")[0]);
+    let mut command = kimage();
+    command
+        .args(["uki", "-q", "--stub", STUB, "--os-release=", "--section"])
+        .arg(format!(".pcrsig:@{}", json.display()));
+    run_ok(command.arg("--linux").arg(put(dir.path(), "kernel.efi", &program(true, 0))).arg("-o").arg(&two));
+    let output = run_ok(kimage().arg("verify").arg(&two));
+    let words = "signatures have no key in .pcrpkey to check them with, not checked";
+    assert!(stdout(&output).contains(words), "{}", stdout(&output));
+
     // The same while the image is made: as ukify, whose layout tests/format/uki.rs compares.
     let made = dir.path().join("made.efi");
     let mut command = kimage();

@@ -332,7 +332,10 @@ fn pcr_signatures(boot: &measured::Boot<'_, '_>, order: &[&str], text: &[u8], at
         checks.not_checked(&PCRSIG, at, found, PCR_SIGNATURES);
     }
     if others > 0 {
-        let found = format!("{others} of {all} signatures are by other keys than that in .pcrpkey, not checked");
+        let found = match &key {
+            Some(_) => format!("{others} of {all} signatures are by other keys than that in .pcrpkey, not checked"),
+            None => format!("{others} of {all} signatures have no key in .pcrpkey to check them with, not checked"),
+        };
         checks.not_checked(&PCRSIG, at, found, PCR_SIGNATURES);
     }
 }
