@@ -251,3 +251,38 @@ fn sections_of_unified_images() {
     let other = files::pe(&[], &[(".text", b"the stub"), (".linux", &other), (".initrd", b"a disk")]);
     assert_eq!(ids(&compare(&uki(&[]), &other)), ["code"]);
 }
+
+/// The same kernel by itself, compressed, in an EFI zboot image, in a unified image: what is around it is the cause.
+#[test]
+fn the_same_kernel_in_other_containers() {
+    let dir = support::tempdir();
+    let image = files::efi_image(0xaa64);
+    let mut other = image.clone();
+    other[0x5000] ^= 1;
+    let zboot = |image: &[u8], codec: &str| {
+        let (from, to) = (support::put(dir.path(), "Image", image), dir.path().join("zboot"));
+        let mut command = support::kimage();
+        support::run_ok(command.arg("zboot").arg(&from).args(["-q", "--compress", codec, "-o"]).arg(&to));
+        support::read(&to)
+    };
+    let uki = |kernel: &[u8]| files::pe(&[], &[(".text", b"the stub"), (".linux", kernel), (".initrd", b"a disk")]);
+    let (flat, packed) = (uki(&image), uki(&zboot(&image, "gzip")));
+    for (left, right, texts) in [
+        (&image, &zboot(&image, "gzip"), ["by itself", "gzip stream in EFI zboot image"]),
+        (&files::gzip(&image), &image, ["gzip stream", "by itself"]),
+        (&zboot(&image, "zstd"), &files::gzip(&image), ["zstd stream in EFI zboot image", "gzip stream"]),
+        (&image, &flat, ["by itself", "unified kernel image (UKI)"]),
+        (
+            &flat,
+            &packed,
+            ["unified kernel image (UKI)", "gzip stream in EFI zboot image in unified kernel image (UKI)"],
+        ),
+    ] {
+        let found = compare(left, right);
+        assert_eq!(ids(&found), ["container"], "{found:#?}");
+        let cause = &found.causes[0];
+        assert_eq!([cause.left.as_deref(), cause.right.as_deref()], texts.map(Some));
+    }
+    assert_eq!(ids(&compare(&zboot(&image, "gzip"), &zboot(&image, "zstd"))), ["codec"]);
+    assert_eq!(ids(&compare(&image, &zboot(&other, "gzip"))), ["code"]);
+}

@@ -251,6 +251,21 @@ fn around_the_kernel(
         let help = "make them with the relocs tool of the kernel's own sources, or with kimage relocs";
         causes.push(Cause::new("relocs", "the same kernel with other relocations", help));
     }
+    let around = (containers(left, parents.0), containers(right, parents.1));
+    // Another codec in the same place is told below.
+    let kinds = |layers: &[&Layer]| -> Vec<Option<String>> {
+        let is_stream = |layer: &Layer| matches!(layer.kind, Kind::Known(Format::Compressed(_)));
+        layers.iter().map(|layer| (!is_stream(layer)).then(|| name_of(layer).to_owned())).collect()
+    };
+    if kinds(&around.0) != kinds(&around.1) {
+        let text = |layers: &[&Layer]| match layers {
+            [] => "by itself".to_owned(),
+            layers => layers.iter().map(|layer| name_of(layer)).collect::<Vec<_>>().join(" in "),
+        };
+        let cause = Cause::new("container", "the same kernel in other containers", "");
+        causes.push(cause.between(Some(text(&around.0)), Some(text(&around.1))));
+        return;
+    }
     let stream = pairs.iter().find(|pair| (pair.left, pair.right) == parents && !pair.changes.is_empty());
     let Some(pair) = stream.filter(|_| parents.0.is_some()) else { return };
     let layer =
@@ -277,6 +292,17 @@ fn around_the_kernel(
         let help = "kimage compress makes the same bytes everywhere; lzop writes the time into its header";
         causes.push(Cause::new("compressor", message, help));
     }
+}
+
+/// The layers from this one to the outermost.
+fn containers<'o>(opened: &'o Opened<'_>, first: Option<LayerId>) -> Vec<&'o Layer> {
+    let layer = |id: LayerId| opened.layer(id);
+    std::iter::successors(first.and_then(layer), |one| one.parent.and_then(layer)).collect()
+}
+
+/// What the layer is, without what varies within its kind.
+fn name_of(layer: &Layer) -> &str {
+    layer.title.split(',').next().unwrap_or_default()
 }
 
 /// What a unified kernel image, or an addon, has beside its kernel.
