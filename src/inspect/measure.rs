@@ -3,6 +3,7 @@
 use crate::bytes::{FieldError, hex, len64, printable, slice};
 use crate::error::{Error, Result};
 use crate::finding::{Finding, rules};
+use crate::format::bzimage::{BzImage, StandaloneImage};
 use crate::format::pe::Pe;
 use crate::format::tpm::{BANKS, Event, PerBank};
 use crate::format::uki::measured::{
@@ -10,6 +11,7 @@ use crate::format::uki::measured::{
 };
 use crate::format::uki::{self, LINUX};
 use crate::sign::Algorithm;
+use crate::stub::parameters::CMDLINE_OVERRIDES;
 use crate::stub::{cmdline, sections};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -25,7 +27,7 @@ rules! {
         "the stub leaves it out: it is not measured",
         "make it for this image: without a kernel, and with its .uname or none";
     INITRD = "measure.initrd", Warning, "RAM disk from outside",
-        "the stub loads none when the command line has `noinitrd`: it is not measured",
+        "the stub loads none beside that of a bzImage, nor when the command line has `noinitrd`: it is not measured",
         "leave it out, or take the word off the command line";
     FIRMWARE = "measure.efifw", Warning, ".efifw",
         "whether the stub measures it depends on the machine; the values are those without it",
@@ -135,7 +137,8 @@ impl fmt::Display for Measurement {
     }
 }
 
-/// Foretells the registers of a TPM for the boot of an EFI program: of a unified kernel image those that its stub extends.
+/// Foretells the registers of a TPM for the boot of an EFI program: of a unified kernel image, and of one around kimage's own boot stub,
+/// those that its stub extends.
 ///
 /// # Errors
 /// [`Error::Input`] and [`Error::Part`] of a damaged file; [`Error::NotMeasured`] where it is not known, or cannot be.
@@ -168,6 +171,29 @@ pub fn measure(file: &[u8], request: &MeasureRequest<'_>) -> Result<Measurement>
         || !request.addons.is_empty()
         || !request.global_addons.is_empty()
         || !request.confexts.is_empty();
+    if !is_uki && (request.profile.is_some() || !request.phases.is_empty()) {
+        let why = "it is no unified kernel image: it has no profiles, and its boot no phases in register 11";
+        return Err(not_known(why.into(), "leave profile and phases out"));
+    }
+    let kernel = BzImage::parse(file).ok().filter(|_| !is_uki);
+    let kernel = kernel.as_ref().and_then(|image| Some((image, StandaloneImage::find(image)?)));
+    let wants = |pcr: u32, by_default: bool| match request.pcrs {
+        [] => by_default,
+        pcrs => pcrs.contains(&pcr),
+    };
+    if let Some((image, own)) = kernel.filter(|_| !of_stub && request.sysexts.is_empty()) {
+        if request.pcrs.iter().any(|pcr| !matches!(*pcr, 4 | INITRD_PCR)) {
+            let why = "an image around kimage's own boot stub, which is no unified one, extends register 9 alone";
+            return Err(not_known(why.into(), "ask for 9, or for 4, which the firmware extends"));
+        }
+        if wants(4, true) {
+            work.programs(&pe, None)?;
+        }
+        if wants(INITRD_PCR, !request.initrds.is_empty() || request.cmdline.is_some()) {
+            work.kernel(image, &own)?;
+        }
+        return Ok(work.measurement);
+    }
     if !is_uki {
         if request.pcrs.iter().any(|pcr| *pcr != 4)
             || of_stub
@@ -175,8 +201,9 @@ pub fn measure(file: &[u8], request: &MeasureRequest<'_>) -> Result<Measurement>
             || !request.initrds.is_empty()
             || request.cmdline.is_some()
         {
-            let why = "it is no unified kernel image: what it measures of itself is its own affair";
-            return Err(not_known(why.into(), "ask for register 4 alone, which the firmware extends"));
+            let why = "it is no unified kernel image: what it measures is its own affair";
+            let help = "ask for register 4 alone, which the firmware extends; of images around kimage's own boot stub also for 9";
+            return Err(not_known(why.into(), help));
         }
         work.programs(&pe, None)?;
         return Ok(work.measurement);
@@ -192,10 +219,6 @@ pub fn measure(file: &[u8], request: &MeasureRequest<'_>) -> Result<Measurement>
         let Some(boot) = Boot::new(&sections, number) else {
             let why = format!("there is no profile {number}, the image has {}", profile_count(&sections));
             return Err(not_known(why, "kimage info shows the profiles, from 0"));
-        };
-        let wants = |pcr: u32, by_default: bool| match request.pcrs {
-            [] => by_default,
-            pcrs => pcrs.contains(&pcr),
         };
         if wants(4, !request.loaders.is_empty()) {
             work.programs(&pe, Some(&boot))?;
@@ -308,11 +331,8 @@ impl Work<'_, '_> {
         Ok(())
     }
 
-    /// Register 9: the RAM disk from outside, as kimage's own stub takes it.
+    /// Register 9 of a unified image: the RAM disk from outside, as kimage's own stub takes it.
     fn initrd(&mut self, boot: &Boot<'_, '_>, given: Option<&str>) -> Result<()> {
-        /// The stub lays each file at a multiple of this.
-        const ALIGN: u64 = 4;
-        const PADDING: &[u8] = &[0; 3];
         if !self.stub.is_ours() {
             let why = "register 9: with this stub the kernel measures the RAM disk that it is given, by its own rules";
             return Err(not_known(
@@ -329,22 +349,60 @@ impl Work<'_, '_> {
             line.extend(addon.cmdline.as_deref().unwrap_or_default().as_bytes());
         }
         // The image's own takes the place of files by name.
-        let mut names = cmdline::values(&line, b"initrd=").filter(|_| boot.section(".initrd").is_none());
-        let is_refused = cmdline::has(&line, b"noinitrd");
+        self.disks(&[&line], boot.section(".initrd").is_none(), false)?;
+        self.put(None);
+        Ok(())
+    }
+
+    /// Register 9 of another image around kimage's own stub: the load options as they are, and the RAM disk from outside.
+    fn kernel(&mut self, image: &BzImage<'_>, own: &StandaloneImage) -> Result<()> {
+        if !own.is_known() {
+            let why = "register 9: the boot stub in it is of another version of kimage, or damaged";
+            return Err(not_known(why.into(), "make the image again with kimage bzimage"));
+        }
+        self.begin(INITRD_PCR, None);
+        let given = self.request.cmdline.filter(|text| !text.is_empty());
+        if let Some(text) = given {
+            // Whether the stub then takes them or not.
+            let of = "the load options, UTF-16 with a zero at the end";
+            self.extend_by("EV_EVENT_TAG", "LOADED_IMAGE::LoadOptions", of, &utf16(text));
+        }
+        let p = &own.parameters;
+        let start = image.system_range().0.saturating_add(p.cmdline_at);
+        let built_in = slice(image.bytes(), start, p.cmdline_len).unwrap_or_default();
+        let is_closed = p.has(CMDLINE_OVERRIDES) || self.request.secure_boot && !built_in.is_empty();
+        let loader = given.filter(|_| !is_closed).unwrap_or_default().as_bytes();
+        self.disks(&[built_in, loader], true, p.initrd_len != 0)?;
+        self.put(None);
+        Ok(())
+    }
+
+    /// RAM disks from outside, where the command line has these words; `by_name`: the stub takes what `initrd=` names, `has_own`: it
+    /// takes none, for it has one.
+    fn disks(&mut self, words: &[&[u8]], by_name: bool, has_own: bool) -> Result<()> {
+        /// The stub lays each file at a multiple of this.
+        const ALIGN: u64 = 4;
+        const PADDING: &[u8] = &[0; 3];
+        let why = match words.iter().any(|words| cmdline::has(words, b"noinitrd")) {
+            _ if has_own => Some("the image has one of its own"),
+            true => Some("the command line has noinitrd"),
+            false => None,
+        };
+        let mut names = words.iter().flat_map(|words| cmdline::values(words, b"initrd=")).filter(|_| by_name);
         let name = names.next().map(String::from_utf8_lossy);
-        if let Some(name) = name.filter(|_| !is_refused && self.request.initrds.is_empty()) {
+        if let Some(name) = name.filter(|_| why.is_none() && self.request.initrds.is_empty()) {
             let why = format!("register 9: the command line has initrd={}, a file that is not given", printable(&name));
             return Err(not_known(
                 why,
                 "give what it names (`request.initrds`), or what the boot loader offers instead",
             ));
         }
-        if is_refused && !self.request.initrds.is_empty() {
-            self.finding(INITRD.finding("the command line has noinitrd"));
+        if let Some(why) = why.filter(|_| !self.request.initrds.is_empty()) {
+            self.finding(INITRD.finding(format!("{} does not count: {why}", INITRD.what)));
         }
         let mut parts: Vec<&[u8]> = Vec::new();
         let mut len = 0_u64;
-        for disk in self.request.initrds.iter().filter(|_| !is_refused) {
+        for disk in self.request.initrds.iter().filter(|_| why.is_none()) {
             let padding = len.next_multiple_of(ALIGN) - len;
             parts.extend(slice(PADDING, 0, padding));
             parts.push(disk);
@@ -355,7 +413,6 @@ impl Work<'_, '_> {
             let digests = PerBank::hash(self.banks, &parts, 0);
             self.extend("EV_EVENT_TAG", "Linux initrd", "the RAM disk from outside", digests);
         }
-        self.put(None);
         Ok(())
     }
 

@@ -4,7 +4,7 @@
 //! `KIMAGE_FULL=1` boots every kernel with every codec.
 
 use crate::machine::{self, Console, Cpu, Machine, USER_OK, each, initrd, x86_cpu};
-use crate::support::{self, Tree, full, kimage, missing, put, run, run_ok, tempdir, testdata, tool, x86_trees};
+use crate::support::{self, Tree, full, kimage, missing, put, run, run_ok, stdout, tempdir, testdata, tool, x86_trees};
 use crate::unified::Tpm;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -334,7 +334,7 @@ fn by_grub() {
     });
 }
 
-/// Two starts, two places; the firmware's random numbers and the TPM's log reach the kernel.
+/// Two starts, two places; the firmware's random numbers and the TPM's log reach the kernel. What the TPM's register 9 holds was foretold.
 #[test]
 fn chance_and_measurements() {
     let Some(_) = uefi() else { return };
@@ -348,11 +348,31 @@ fn chance_and_measurements() {
         tpm.plug(&mut command);
         command.args(["-device", "virtio-rng-pci"]);
         command.arg("-kernel").arg(&image).args(["-append", ARGS]);
-        let console = Machine::start("TPM", &mut command).finish();
-        console.says(&["RNG=0x", "TPMEventLog=0x", "TPMFinalLog=0x", "ACPI 2.0=0x"]);
+        let mut measure = kimage();
+        measure.arg("measure").arg(&image).args(["--pcr", "9", "--bank", "sha256", "--cmdline"]);
+        if round == 1 {
+            let disk = put(dir.path(), "disk", &machine::initrd_of(&[]));
+            command.arg("-initrd").arg(&disk);
+            // The firmware offers it, and names it as well.
+            measure.arg(format!("{ARGS} initrd=initrd")).arg("--initrd").arg(&disk);
+        } else {
+            measure.arg(ARGS);
+        }
+        // Whoever switches itself off has QEMU switch the TPM off.
+        let mut machine = Machine::start("TPM", command.arg("-no-shutdown"));
         // There is no program to run: the panic says where the kernel was.
-        offsets.push(console.line("Kernel Offset: ").to_owned());
-        offsets.push(console.line("kimage: kernel at ").to_owned());
+        let said = machine.wait_for("Kernel Offset: ") + &machine.wait_for("\n");
+        drop(machine);
+        for words in ["RNG=0x", "TPMEventLog=0x", "TPMFinalLog=0x", "ACPI 2.0=0x"] {
+            assert!(said.contains(words), "{words}: {said}");
+        }
+        for words in ["Kernel Offset: ", "kimage: kernel at "] {
+            offsets.push(said[said.find(words).unwrap()..].lines().next().unwrap().to_owned());
+        }
+        // no gap: it says so
+        let Some([register]) = tpm.registers([9]) else { return };
+        let foretold = stdout(&run_ok(&mut measure));
+        assert!(foretold.contains(&format!("9:sha256={register}\n")), "{round}, {register}: {foretold}");
     }
     assert_ne!(offsets[..2], offsets[2..], "no chance at all");
 }

@@ -329,6 +329,66 @@ fn ram_disks_from_outside() {
     refused(&put(dir.path(), "program.efi", &program(true, 0)), &["--initrd", a], "no unified kernel image");
 }
 
+/// The same of a bzImage around that stub: the load options as they are, whatever becomes of them, and the RAM disk from outside, unless there is
+/// one in it. (A boot measures so: tests/boot/standalone_efi.rs.)
+#[test]
+fn a_bzimage_of_ours() {
+    let dir = tempdir();
+    let make = |name: &str, more: &[&str]| {
+        let to = dir.path().join(name);
+        let mut command = kimage();
+        run_ok(command.args(["bzimage", "-q"]).arg(testdata("tiny/kernel")).args(more).arg("-o").arg(&to));
+        to
+    };
+    let disk = put(dir.path(), "disk", b"a disk");
+    let disk = ["--initrd", disk.to_str().unwrap()];
+    let nine = |file: &Path, options: &[&str]| value(file, &[options, &["--pcr", "9"]].concat());
+    let after = |events: &[&[u8]]| hex(&events.iter().fold(vec![0; 32], |value, event| extend(&value, event)));
+    let wide = |text: &str| -> Vec<u8> { text.encode_utf16().chain([0]).flat_map(u16::to_le_bytes).collect() };
+    let plain = make("plain", &[]);
+    let with = |words: &'static str| [&["--cmdline", words][..], &disk].concat();
+    assert_eq!(nine(&plain, &[]), after(&[]));
+    assert_eq!(nine(&plain, &["--cmdline", " @1 ä"]), after(&[&wide(" @1 ä")]));
+    assert_eq!(nine(&plain, &with("quiet")), after(&[&wide("quiet"), b"a disk"]));
+    assert_eq!(nine(&plain, &disk), after(&[b"a disk"]));
+    assert_eq!(nine(&plain, &with(r"initrd=\a")), after(&[&wide(r"initrd=\a"), b"a disk"]));
+    refused(&plain, &["--cmdline", r"quiet initrd=\a"], r"initrd=\a, a file that is not given");
+    let rules = |file: &Path, options: &[&str]| -> Vec<Value> {
+        let found = measured(file, &[options, &["--pcr", "9"]].concat());
+        found["findings"].as_array().unwrap().iter().map(|one| one["rule"].clone()).collect()
+    };
+    // What the command line or the image has in place of it.
+    let refusing = with("noinitrd");
+    assert_eq!(nine(&plain, &refusing), after(&[&wide("noinitrd")]));
+    assert_eq!(rules(&plain, &refusing), ["measure.initrd"]);
+    let own = make("own", &["--initrd", disk[1]]);
+    assert_eq!(nine(&own, &with(r"initrd=\a")), after(&[&wide(r"initrd=\a")]));
+    assert_eq!((rules(&own, &with("quiet")), rules(&own, &[])), (vec!["measure.initrd".into()], vec![]));
+    // Words that do not count, for there are some in the image: they are measured all the same.
+    let built_in = make("built-in", &["--cmdline", r"initrd=\b"]);
+    refused(&built_in, &["--pcr", "9"], r"initrd=\b");
+    assert_eq!(nine(&built_in, &refusing), after(&[&wide("noinitrd")]));
+    let secure = [&refusing[..], &["--secure-boot"]].concat();
+    assert_eq!(nine(&built_in, &secure), after(&[&wide("noinitrd"), b"a disk"]));
+    let whole = make("whole", &["--cmdline", "quiet", "--cmdline-override"]);
+    assert_eq!(nine(&whole, &refusing), after(&[&wide("noinitrd"), b"a disk"]));
+    // By default 4, and what something is said about.
+    let numbers = |options: &[&str]| -> Vec<u64> {
+        let found = measured(&plain, &[options, &["--bank", "sha1"]].concat());
+        found["sha1"].as_array().unwrap().iter().map(|row| row["pcr"].as_u64().unwrap()).collect()
+    };
+    assert_eq!((numbers(&[]), numbers(&disk)), (vec![4], vec![4, 9]));
+    refused(&plain, &["--pcr", "11"], "extends register 9 alone");
+    refused(&plain, &["--sysext", disk[1]], "no unified kernel image");
+    refused(&plain, &["--phase", ":"], "no phases");
+    refused(&plain, &["--profile", "0"], "no profiles");
+    // A stub that nobody knows.
+    let mut bytes = read(&plain);
+    let at = bytes.windows(16).position(|words| words == b"LOADED_IMAGE::Lo").unwrap();
+    bytes[at] ^= 1;
+    refused(&put(dir.path(), "other", &bytes), &["--pcr", "9"], "another version of kimage");
+}
+
 /// Register 4: the firmware's own two events, then the Authenticode digest of each program, in the order of their start; of old stubs, the
 /// kernel's too, for the firmware starts it.
 #[test]

@@ -95,6 +95,11 @@ impl StandaloneImage {
         })
     }
 
+    /// Is its boot stub one of this kimage's, byte for byte?
+    pub(crate) fn is_known(&self) -> bool {
+        self.unpacker.is_some()
+    }
+
     /// Holds header, parameters and the memory that they describe against each other.
     pub(crate) fn check(&self, image: &BzImage<'_>) -> Checks {
         let mut checks = Checks::default();

@@ -9,8 +9,10 @@ use std::path::PathBuf;
 /// Register 11, which the image's own sections make, for each profile and for each phase of a boot, as systemd-measure calculates it;
 /// register 4 of the programs that the firmware starts; registers 12 and 13 of what the stub takes from outside: command line, addons,
 /// credentials, extensions; register 9 of a RAM disk from outside, where the stub is kimage's own. The order of the sections is read from
-/// the stub in the image, since it has changed between the releases of systemd. What is not known is an error, never a guess. Of an EFI
-/// program that is no such image, register 4 alone.
+/// the stub in the image, since it has changed between the releases of systemd. What is not known is an error, never a guess.
+///
+/// Of a bzImage around kimage's own boot stub registers 4 and 9: the load options (--cmdline, as UTF-16 with a zero, as boot loaders
+/// pass them) and the RAM disk from outside. Of any other EFI program register 4 alone.
 ///
 /// --json has the banks as systemd-measure --json has them; phases, profiles and registers stand with each value. The values are those
 /// of a machine on which nothing else extends these registers (a boot loader's own measurements, SMBIOS strings).
@@ -22,6 +24,7 @@ Examples:
   kimage measure linux.efi --pcr 4 --loader shimx64.efi --loader systemd-bootx64.efi
   kimage measure linux.efi --pcr 12 --cmdline '@1 quiet' --addon debug.addon.efi --credential root.cred
   kimage measure own.efi --pcr 9 --initrd initrd.img
+  kimage measure bzImage --cmdline 'root=/dev/vda1 quiet' --initrd initrd.img     one that kimage bzimage has made
   kimage measure linux.efi --sign pcr.key -o signed.efi          then: kimage sign signed.efi --key db.key --cert db.pem
   kimage measure linux.efi --json | jq -r '.sha256[] | select(.phase == \"enter-initrd\").hash'")]
 pub(crate) struct Measure {
