@@ -14,12 +14,11 @@ use kimage::inspect::{Limits, open};
 use kimage::internals::BzImage;
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
-use std::path::Path;
 use std::process::Command;
 
 /// Every file that the tools of that age took and wrote, by its path (`2.6.11-i386/plain/bzImage`).
 pub(super) fn tool_outputs() -> Option<BTreeMap<String, Vec<u8>>> {
-    let archive = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/corpus-old/tool-outputs.tar.xz");
+    let archive = support::shared("corpus-old/tool-outputs.tar.xz");
     if !archive.is_file() {
         missing(&format!("no images of old builders: {} is not there", archive.display()));
         return None;

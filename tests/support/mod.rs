@@ -59,7 +59,7 @@ impl Tree {
 /// Where the kernel trees are: in `KIMAGE_CORPUS`, else in `../shared/corpus` beside the crate, else what
 /// tests/make-kernels.sh made.
 fn corpus_folder() -> PathBuf {
-    let shared = || Some(Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/corpus")).filter(|path| path.is_dir());
+    let shared = || Some(shared("corpus")).filter(|path| path.is_dir());
     let named = std::env::var_os("KIMAGE_CORPUS").map(PathBuf::from);
     named.or_else(shared).unwrap_or_else(|| cache().join("kernels"))
 }
@@ -222,9 +222,10 @@ fn unpack(archive: &Path, name: &str) -> PathBuf {
     done
 }
 
-/// A folder of `../shared` beside the crate.
-fn shared(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared").join(name)
+/// A folder of `../shared` beside the crate, or of what `KIMAGE_SHARED` names for it: `.ci/run` names what is not there.
+pub fn shared(name: &str) -> PathBuf {
+    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared");
+    std::env::var_os("KIMAGE_SHARED").map_or_else(beside, PathBuf::from).join(name)
 }
 
 /// The folder of images that people published (`../shared/wild`), unpacked once; or a loud word and `None`.
@@ -279,7 +280,7 @@ pub fn kimage() -> Command {
 /// `KIMAGE_REQUIRE_ALL=1` the test fails. `what` names the way out. Counted, and no failure, are what is in `../shared` alone
 /// where there is none (nobody could do anything about it), and what takes `--full` where that was not asked for.
 pub fn missing(what: &str) {
-    let why_no_failure = if what.contains("../shared/") && !shared("").is_dir() {
+    let why_no_failure = if what.contains(&*shared("").to_string_lossy()) && !shared("").is_dir() {
         Some(
             "these files are not ours to hand on, so a clone cannot have them; put ../shared beside the clone to have them tested",
         )
