@@ -13,13 +13,14 @@ use crate::format::Format;
 use crate::format::pe::add::{AddedSection, NAME_LEN, with_sections};
 use crate::format::pe::{NX_COMPAT, Pe};
 use crate::format::uki::measured::Stub;
-use crate::format::uki::{self, DTBAUTO, EFIFW, PCRPKEY, PROFILE, Role, check, hwids};
+use crate::format::uki::{self, DTBAUTO, EFIFW, PCRPKEY, PROFILE, Role, addon, check, hwids};
 use std::borrow::Cow;
 
 /// What a unified kernel image is made of; what is not given, or empty, has no section.
 #[derive(Debug, Clone)]
 pub struct UkiRequest<'a> {
-    /// The boot stub that the sections are put behind; `None` for kimage's own, which is for x86-64 and takes any such kernel.
+    /// The boot stub that the sections are put behind; `None` for kimage's own, which is for x86-64 and takes any such kernel,
+    /// and of an addon or a profile for a program that does nothing.
     pub stub: Option<&'a [u8]>,
     /// The kernel, for `.linux`. Without it the image is an addon, or a profile to be joined to another.
     pub linux: Option<&'a [u8]>,
@@ -95,9 +96,6 @@ const SBAT_UKI: &str = "uki,1,UKI,uki,1,https://uapi-group.org/specifications/sp
 const SBAT_ADDON: &str =
     "uki-addon,1,UKI Addon,addon,1,https://www.freedesktop.org/software/systemd/man/latest/systemd-stub.html";
 
-/// What has no stub in front of it, as a section's name cannot be.
-const WITHOUT_STUB: &str = "an addon and a profile need a stub: give one (addonx64.efi.stub of systemd)";
-
 fn refused(part: &'static str, why: String, help: &'static str) -> Error {
     Error::NotEdited { part, why, help }
 }
@@ -145,7 +143,7 @@ pub fn uki<'a>(request: &UkiRequest<'a>) -> Result<Assembled<'a>> {
     let wants_sbat = is_joined || default_profile.is_empty();
     let sbat = if wants_sbat { sbat(request, inner.as_ref())? } else { Vec::new() };
     drop(inner);
-    let is_own = request.stub.is_none();
+    let is_own = request.stub.is_none() && request.linux.is_some();
     if let (false, Some(linux)) = (is_own, linux) {
         sections.push(AddedSection { is_code: true, ..AddedSection::new(".linux", linux) });
     }
@@ -172,9 +170,7 @@ pub fn uki<'a>(request: &UkiRequest<'a>) -> Result<Assembled<'a>> {
         sections.extend(sections_of_profile(profile, request).map_err(|error| self::part("PROFILE", index, error))?);
     }
     check_repeated(&sections)?;
-    if let Some(section) =
-        sections.iter().find(|one| is_own && request.linux.is_some() && check::is_passed_over(one.name.as_bytes()))
-    {
+    if let Some(section) = sections.iter().find(|one| is_own && check::is_passed_over(one.name.as_bytes())) {
         let why = format!("kimage's own stub takes no {}: no kernel for a PC reads it", section.name);
         return Err(refused("section", why, "leave it out, or give a stub of systemd's (`request.stub`)"));
     }
@@ -186,8 +182,15 @@ pub fn uki<'a>(request: &UkiRequest<'a>) -> Result<Assembled<'a>> {
             findings.extend(own.findings);
             (own.plan.bytes().into(), Some("kimage".to_owned()))
         }
-        (None, None) => return Err(refused("stub", "none is given".into(), WITHOUT_STUB)),
+        (None, None) => {
+            let program = addon::program().map_err(|error| Error::input("STUB", error))?;
+            (program.into(), Some("kimage".to_owned()))
+        }
     };
+    check_replaced(&stub, &sections, is_own)?;
+    if is_own && !request.splash.is_empty() {
+        findings.push(check::not_shown());
+    }
     let profiles = sections.iter().filter(|section| section.name == PROFILE).count();
     if !request.pcr_signing.keys.is_empty() {
         with_signatures(&stub, &mut sections, &request.pcr_signing)?;
@@ -302,6 +305,16 @@ fn check_repeated(sections: &[AddedSection<'_>]) -> Result<()> {
     Ok(())
 }
 
+/// Refuses what would take the place of the stub's own code and data: its lines of SBAT alone are written anew.
+fn check_replaced(stub: &[u8], sections: &[AddedSection<'_>], is_own: bool) -> Result<()> {
+    let has = |name: &str| Pe::find(stub).is_some_and(|pe| pe.section(name.as_bytes()).is_some());
+    let kept = |name: &str| name == ".sbat" && !is_own || !has(name);
+    sections.iter().find(|one| !kept(&one.name)).map_or(Ok(()), |section| {
+        let help = "choose another name; the kernel, and lines of SBAT, have options of their own";
+        Err(refused("section", format!("{} is a section of the stub itself", section.name), help))
+    })
+}
+
 /// What a profile has for those that it is joined to.
 fn sections_of_profile<'a>(profile: &'a [u8], request: &UkiRequest<'a>) -> Result<Vec<AddedSection<'a>>> {
     let pe = Pe::parse(profile).map_err(|error| Error::input("PROFILE", error))?;
@@ -312,7 +325,8 @@ fn sections_of_profile<'a>(profile: &'a [u8], request: &UkiRequest<'a>) -> Resul
             Some((_, Role::PcrSignature | Role::PcrKey)) => false,
             Some((_, Role::OsRelease)) => !request.os_release.is_empty(),
             Some(_) => true,
-            None => name == ".sbat",
+            // In front of all else it is the stub's.
+            None => name == ".sbat" && !found.is_empty(),
         };
         if !is_taken {
             continue;

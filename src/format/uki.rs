@@ -2,6 +2,7 @@
 //!
 //! Source: <https://uapi-group.org/specifications/specs/unified_kernel_image/>, and systemd 257 (src/boot/uki.h).
 
+pub(crate) mod addon;
 pub(crate) mod check;
 pub(crate) mod hwids;
 pub(crate) mod measured;

@@ -3,7 +3,7 @@
 use crate::authenticode::{keys, program, verdict, word};
 use crate::files;
 use crate::support::{
-    assert_same, cache, kimage, missing, noise, put, read, run, run_ok, stderr, stdout, tempdir, testdata,
+    assert_same, cache, kimage, missing, noise, put, read, run, run_ok, stderr, stdout, tempdir, testdata, tool,
 };
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -230,6 +230,8 @@ fn what_makes_no_image() {
         (&["--section=.much_longer:x"], "more than 8 characters"),
         (&["--section=:x"], "it is no name"),
         (&["--section=x"], "wanted NAME:TEXT"),
+        (&["--section=.text:x"], ".text is a section of the stub itself"),
+        (&["--linux=cut"], "the kernel has 528 bytes, and its section"),
         (&["--sbat=uki,1,x"], "without the first line of SBAT"),
         (&["--hwids=broken.json"], "description of a device"),
         (&["--hwids=id.json"], "32 hexadecimal digits"),
@@ -248,12 +250,60 @@ fn what_makes_no_image() {
         assert!(!output.status.success() && said.contains(wanted), "{words:?}: {said}");
         assert!(!dir.path().join("x.efi").exists(), "{words:?}");
     }
-    let output = run(&mut uki(dir.path(), &["--cmdline=x", "-o", "x.efi"]));
-    assert!(stderr(&output).contains("an addon and a profile need a stub"), "{}", stderr(&output));
     // Asked to make it all the same.
     let words = ["--linux=i1", "--stub=stub", "--os-release=", "--uname=", "--force", "-o", "x.efi"];
     let output = run_ok(&mut uki(dir.path(), &words));
     assert!(stderr(&output).contains("the kernel is no EFI program"), "{}", stderr(&output));
+}
+
+/// What is empty in a file is no slip that goes unseen.
+#[test]
+fn an_empty_file_is_named() {
+    let dir = parts();
+    put(dir.path(), "stub", &program(true, 0));
+    put(dir.path(), "none", b"");
+    let words = [&PLAIN[..], &["--initrd=none", "--initrd=i1", "--cmdline=@none", "-o", "x.efi"]].concat();
+    let said = stderr(&run_ok(&mut uki(dir.path(), &words)));
+    assert_eq!(said.matches("none: is empty, and no section is made of it").count(), 2, "{said}");
+    assert!(!stderr(&run_ok(&mut uki(dir.path(), &[&PLAIN[..], &["-o", "x.efi"]].concat()))).contains("is empty"));
+}
+
+/// Addons and profiles need no stub: objdump reads the program, ukify joins it, and so does kimage; also one behind a stub with lines
+/// of SBAT, which ukify refuses. (That firmware loads such an addon: tests/boot/unified.rs.)
+#[test]
+fn addons_and_profiles_without_a_stub() {
+    let dir = parts();
+    let make = |words: &[&str], name: &str| {
+        run_ok(uki(dir.path(), words).args(["-o", name]));
+        read(&dir.path().join(name))
+    };
+    let names = |file: &[u8]| sections(file).into_iter().map(|(name, ..)| name).collect::<Vec<_>>();
+    let addon = make(&["--cmdline=debug"], "a.addon.efi");
+    assert_eq!(names(&addon), [".text", ".cmdline", ".sbat"]);
+    let profile = make(&["--profile=ID=rescue", "--cmdline=single"], "rescue.efi");
+    assert_eq!(names(&profile), [".text", ".profile", ".cmdline"]);
+    for name in ["a.addon.efi", "rescue.efi"] {
+        let (rules, _, text) = verdict(&dir.path().join(name), &[]);
+        assert!(rules.is_empty(), "{name}: {text}");
+    }
+    if let Some(objdump) = tool("objdump", "binutils") {
+        let text = stdout(&run_ok(Command::new(objdump).arg("-d").arg(dir.path().join("a.addon.efi"))));
+        assert!(text.contains("$0x8000000000000003,%rax") && text.contains("ret"), "{text}");
+    }
+    let with_sbat =
+        files::pe(&[], &[(".text", b"a stub"), (".sbat", b"x"), (".profile", b"ID=rescue"), (".cmdline", b"single")]);
+    put(dir.path(), "sbat.efi", &with_sbat);
+    let (kernel, lz4) = (testdata("tiny/kernel"), "--compress=lz4");
+    let join = |option| ["--linux", kernel.to_str().unwrap(), "--os-release=", lz4, "--cmdline=quiet", option];
+    let joined = make(&join("--join-profile=rescue.efi"), "joined.efi");
+    assert_eq!(names(&joined)[names(&joined).len() - 3..], [".profile", ".profile", ".cmdline"]);
+    assert_same("sbat", &make(&join("--join-profile=sbat.efi"), "again.efi"), &joined);
+    let Some((ukify, stub)) = peer("linuxx64.efi.stub") else { return };
+    let words = ["--linux=linux", "--os-release=@osrel", "--uname=6.1", "--join-profile=rescue.efi", "--stub", &stub];
+    run_ok(
+        Command::new(PYTHON).arg(&ukify).current_dir(dir.path()).arg("build").args(words).args(["-o", "theirs.efi"]),
+    );
+    assert_same("joined", &make(&words, "ours.efi"), &read(&dir.path().join("theirs.efi")));
 }
 
 /// A stub of systemd's by its name, and sections.
@@ -275,6 +325,7 @@ fn what_a_stub_would_not_start_is_found() {
         ("", good),
         ("uki.kernel", image(&[osrel, sbat, (".linux", b"no program")])),
         ("uki.machine", image(&[osrel, sbat, (".linux", &files::efi_image(0x5064))])),
+        ("uki.cut", image(&[osrel, sbat, (".linux", &arm[..arm.len() - 0x400])])),
         ("uki.missing", image(&[osrel, sbat, (".initrd", b"070701")])),
         ("uki.repeated", image(&[osrel, sbat, (".linux", &arm), (".cmdline", b"a"), (".cmdline", b"b")])),
         ("uki.profile", image(&[osrel, sbat, (".linux", &arm), (".profile", b"TITLE=x\n")])),
@@ -312,6 +363,17 @@ fn kimages_own_stub_takes_no_device_tree() {
         ("--hwids=id.json", ".hwids"),
         ("--section=.efifw:x", ".efifw"),
     ];
+    // Nor does it show a picture, or let its own parts be replaced.
+    put(dir.path(), "a.bmp", b"BM");
+    let plain = ["--linux", kernel, "--os-release=", "--compress=lz4", "-o", "x.efi"];
+    let output = run_ok(uki(dir.path(), &plain).arg("--splash=a.bmp"));
+    assert!(stderr(&output).contains("kimage's own stub shows no .splash"), "{}", stderr(&output));
+    assert!(verdict(&dir.path().join("x.efi"), &[]).0.iter().any(|rule| rule == "uki.splash"));
+    for section in [".linux", ".text", ".sbat"] {
+        let output = run(uki(dir.path(), &plain).arg(format!("--section={section}:x")));
+        let said = stderr(&output);
+        assert!(!output.status.success() && said.contains("is a section of the stub itself"), "{section}: {said}");
+    }
     for (option, section) in cases {
         let output = run(&mut uki(dir.path(), &["--linux", kernel, "--os-release=", option, "-o", "x.efi"]));
         let said = stderr(&output);

@@ -22,13 +22,19 @@ rules! {
         "take the stub that is for the kernel's CPU";
     MISSING = "uki.missing", Error, "section .linux",
         "the stub finds no kernel to start",
-        "give the kernel; an addon is made of the stub for addons (addonx64.efi.stub)";
+        "give the kernel; an addon needs no such stub, or the one for addons (addonx64.efi.stub)";
     REPEATED = "uki.repeated", Warning, "sections of the same name",
         "the stub takes the first of each profile, and passes over the others",
         "leave one out; RAM disks go into one section, one behind the other";
     NOT_TAKEN = "uki.not_taken", Warning, "section that the stub does not take",
         "kimage's own boot stub passes over device trees and firmware: no kernel for a PC reads one there",
         "leave it out, or make the image with a stub of systemd's";
+    SPLASH = "uki.splash", Warning, ".splash",
+        "kimage's own boot stub shows no picture; with a TPM it is measured all the same",
+        "leave it out, or make the image with a stub of systemd's";
+    CUT = "uki.cut", Error, "sections of a UKI's kernel",
+        "the stub cannot start it",
+        "the kernel is cut off: copy it again";
     PROFILE = "uki.profile", Warning, ".profile",
         "who chooses a profile does not find it by its name",
         "write a line ID=NAME into it, as the UKI specification has it";
@@ -50,8 +56,17 @@ pub(crate) fn cannot_start(machine: u64, kernel: &[u8]) -> Option<Finding> {
         return Some(KERNEL.finding(format!("the kernel is no EFI program: {found}")));
     };
     let names = [machine, pe.value("Machine")].map(machine_name);
-    (machine != pe.value("Machine"))
-        .then(|| MACHINE.finding(format!("the stub is for {}, the kernel for {}", names[0], names[1])))
+    if machine != pe.value("Machine") {
+        return Some(MACHINE.finding(format!("the stub is for {}, the kernel for {}", names[0], names[1])));
+    }
+    let cut = pe.sections.iter().find(|section| section.raw_size > 0 && section.file_range().end > len64(kernel))?;
+    let (name, end) = (String::from_utf8_lossy(cut.name()), cut.file_range().end);
+    Some(CUT.finding(format!("the kernel has {} bytes, and its section {name} ends at {end:#x}", len64(kernel))))
+}
+
+/// What kimage's own stub does with a picture.
+pub(crate) fn not_shown() -> Finding {
+    SPLASH.finding("kimage's own stub shows no .splash")
 }
 
 /// Is it a section that kimage's own stub passes over?
@@ -88,6 +103,8 @@ pub(crate) fn check(pe: &Pe<'_>, checks: &mut Checks) {
         let is_taken = !stub.is_ours() || !is_passed_over(part.section.name());
         let found = format!(".{}, behind kimage's own stub", part.name);
         checks.expect(&NOT_TAKEN, part.section.at, is_taken, found, "sections that the stub takes");
+        let found = "one, behind kimage's own stub".to_owned();
+        checks.expect(&SPLASH, part.section.at, !stub.is_ours() || part.role != Role::Splash, found, "none");
         if part.role != Role::Linux {
             continue;
         }

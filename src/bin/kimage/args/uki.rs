@@ -20,8 +20,8 @@ Examples:
   kimage uki --linux /boot/vmlinuz --initrd ucode.img --initrd initrd.img --cmdline @cmdline \\
       --stub /usr/lib/systemd/boot/efi/linuxx64.efi.stub -o linux.efi
   kimage uki --linux vmlinuz --cmdline quiet --key db.key --cert db.crt -o linux.efi      signed for Secure Boot
-  kimage uki --stub addonx64.efi.stub --cmdline debug -o debug.addon.efi                  an addon
-  kimage uki --stub linuxx64.efi.stub --profile 'ID=rescue' --cmdline single -o rescue.efi
+  kimage uki --cmdline debug -o debug.addon.efi                                           an addon
+  kimage uki --profile 'ID=rescue' --cmdline single -o rescue.efi
   kimage uki --linux vmlinuz --cmdline quiet --join-profile rescue.efi -o linux.efi
   kimage uki --linux vmlinuz --stub linuxx64.efi.stub --pcr-private-key pcr.key -o linux.efi     what a TPM measures is signed
   kimage uki --config uki.conf -o linux.efi")]

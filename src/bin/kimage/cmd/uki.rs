@@ -51,6 +51,10 @@ impl Text {
         }
     }
 
+    fn file(&self) -> Option<&Input> {
+        if let Text::File(input) = self { Some(input) } else { None }
+    }
+
     pub(super) fn bytes(&self) -> &[u8] {
         match self {
             Text::Given(text) => text.as_bytes(),
@@ -136,6 +140,12 @@ pub(super) fn make(command: &'static str, parts: UkiParts, base: UkiRequest<'_>,
             message::usage(ErrorKind::InvalidValue, message);
         };
         sections.push((name, Text::open(contents)?));
+    }
+    let texts = [&cmdline, &os_release, &profile].into_iter().flatten().chain(&sbat);
+    let texts = texts.chain(sections.iter().map(|(_, text)| text)).filter_map(Text::file);
+    let files = [&splash, &dtb, &ucode, &pcr_key].into_iter().flatten().chain(&initrds).chain(&dtbs).chain(texts);
+    for empty in files.filter(|input| input.is_empty()) {
+        message::line(&format!("{}: is empty, and no section is made of it", empty.name()));
     }
     fn all(inputs: &[Input]) -> Vec<&[u8]> {
         inputs.iter().map(|input| &**input).collect()
