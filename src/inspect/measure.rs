@@ -70,6 +70,10 @@ pub struct MeasureRequest<'r> {
     pub sysexts: &'r [Named<'r>],
     /// `NAME.efi.extra.d/*.confext.raw`, configuration extensions.
     pub confexts: &'r [Named<'r>],
+    /// `/loader/extensions/*.raw`, system extensions.
+    pub global_sysexts: &'r [Named<'r>],
+    /// `/loader/extensions/*.confext.raw`, configuration extensions.
+    pub global_confexts: &'r [Named<'r>],
     /// Give each extension of a register, too.
     pub explain: bool,
 }
@@ -170,7 +174,8 @@ pub fn measure(file: &[u8], request: &MeasureRequest<'_>) -> Result<Measurement>
         || !request.global_credentials.is_empty()
         || !request.addons.is_empty()
         || !request.global_addons.is_empty()
-        || !request.confexts.is_empty();
+        || !request.confexts.is_empty()
+        || !request.global_confexts.is_empty();
     if !is_uki && (request.profile.is_some() || !request.phases.is_empty()) {
         let why = "it is no unified kernel image: it has no profiles, and its boot no phases in register 11";
         return Err(not_known(why.into(), "leave profile and phases out"));
@@ -181,7 +186,9 @@ pub fn measure(file: &[u8], request: &MeasureRequest<'_>) -> Result<Measurement>
         [] => by_default,
         pcrs => pcrs.contains(&pcr),
     };
-    if let Some((image, own)) = kernel.filter(|_| !of_stub && request.sysexts.is_empty()) {
+    if let Some((image, own)) =
+        kernel.filter(|_| !of_stub && request.sysexts.is_empty() && request.global_sysexts.is_empty())
+    {
         if request.pcrs.iter().any(|pcr| !matches!(*pcr, 4 | INITRD_PCR)) {
             let why = "an image around kimage's own boot stub, which is no unified one, extends register 9 alone";
             return Err(not_known(why.into(), "ask for 9, or for 4, which the firmware extends"));
@@ -198,6 +205,7 @@ pub fn measure(file: &[u8], request: &MeasureRequest<'_>) -> Result<Measurement>
         if request.pcrs.iter().any(|pcr| *pcr != 4)
             || of_stub
             || !request.sysexts.is_empty()
+            || !request.global_sysexts.is_empty()
             || !request.initrds.is_empty()
             || request.cmdline.is_some()
         {
@@ -232,7 +240,7 @@ pub fn measure(file: &[u8], request: &MeasureRequest<'_>) -> Result<Measurement>
         if wants(12, of_stub || cmdline.is_some() || number > 0) {
             work.parameters(&boot, cmdline)?;
         }
-        if wants(13, !request.sysexts.is_empty()) {
+        if wants(13, !request.sysexts.is_empty() || !request.global_sysexts.is_empty()) {
             work.extensions(&boot)?;
         }
     }
@@ -484,6 +492,7 @@ impl Work<'_, '_> {
             self.needs(257, "configuration extensions")?;
         }
         self.archive(&sections::CONFEXTS, request.confexts)?;
+        self.global(&sections::GLOBAL_CONFEXTS, request.global_confexts)?;
         for addon in addons.iter().rev() {
             if let Some(ucode) = addon.ucode {
                 self.extend_by("EV_EVENT_TAG", &addon.name, "the addon's microcode", ucode);
@@ -501,8 +510,9 @@ impl Work<'_, '_> {
     /// Register 13: system extensions.
     fn extensions(&mut self, boot: &Boot<'_, '_>) -> Result<()> {
         self.begin(13, boot.profile);
-        let sysexts = self.request.sysexts;
-        self.archive(&sections::SYSEXTS, sysexts)?;
+        let request = self.request;
+        self.archive(&sections::SYSEXTS, request.sysexts)?;
+        self.global(&sections::GLOBAL_SYSEXTS, request.global_sysexts)?;
         self.put(None);
         Ok(())
     }
@@ -514,6 +524,14 @@ impl Work<'_, '_> {
         }
         let stub = self.stub.name.as_deref().unwrap_or("this stub");
         Err(not_known(format!("whether and how {stub} measures {what} is not known"), SAY_RELEASE))
+    }
+
+    /// Extensions for all images of a disk.
+    fn global(&mut self, kind: &sections::Beside, files: &[Named<'_>]) -> Result<()> {
+        if !files.is_empty() {
+            self.needs(261, "extensions of /loader/extensions")?;
+        }
+        self.archive(kind, files)
     }
 
     /// Files that the stub packs into an archive, and measures that.

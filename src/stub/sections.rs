@@ -171,18 +171,37 @@ pub const CONFEXTS: Beside = Beside {
     event: "Configuration extension initrd",
 };
 
+/// Extensions for all images of the disk, which systemd-stub takes since 261 at the latest.
+pub const GLOBAL_SYSEXTS: Beside = Beside {
+    folder: Some(EXTENSIONS),
+    path: ".extra/global_sysext",
+    event: "Global system extension initrd",
+    ..SYSEXTS
+};
+
+/// The same, for configuration.
+pub const GLOBAL_CONFEXTS: Beside = Beside {
+    folder: Some(EXTENSIONS),
+    path: ".extra/global_confext",
+    event: "Global configuration extension initrd",
+    ..CONFEXTS
+};
+
+const EXTENSIONS: &str = r"\loader\extensions";
+
 /// In the order that they are measured and unpacked in.
-pub const BESIDE: [Beside; 4] = [CREDENTIALS, GLOBAL_CREDENTIALS, SYSEXTS, CONFEXTS];
+pub const BESIDE: [Beside; 6] = [CREDENTIALS, GLOBAL_CREDENTIALS, SYSEXTS, GLOBAL_SYSEXTS, CONFEXTS, GLOBAL_CONFEXTS];
 
 /// How the name of an addon ends.
 pub const ADDON: &str = ".addon.efi";
 
 impl Beside {
-    /// Is a file of this name one of them? Others than ASCII are not, nor is what Linux has no name for.
+    /// Is a file of this name one of them? Others than ASCII are not, nor is what Linux has no name for: what a damaged or hostile
+    /// file system calls `../x.cred` would leave the folder of the archive, and by `\` that of the disk.
     pub fn takes(&self, name: &[u16]) -> bool {
         const NAME_MAX: usize = 255;
         name.len() <= NAME_MAX
-            && name.iter().all(|unit| *unit < 0x80)
+            && name.iter().all(|unit| matches!(unit, 0x20..0x7f) && !matches!(unit, 0x2f | 0x5c))
             && ends_with(name, self.ending)
             && !self.but.is_some_and(|but| ends_with(name, but))
     }
@@ -414,6 +433,13 @@ mod tests {
         assert!(takes(SYSEXTS, "a.raw") && takes(SYSEXTS, "a.sysext.raw") && takes(CONFEXTS, "a.confext.raw"));
         assert!(!takes(SYSEXTS, "a.confext.RAW") && !takes(CREDENTIALS, "a.raw") && !takes(CREDENTIALS, "cred"));
         assert!(!takes(CREDENTIALS, "\u{e4}.cred"));
+        // What would leave the folder in the archive, or that of the disk.
+        for name in ["../a", "a/b", r"..\a", "\0", "\n", "\x7f"] {
+            assert!(
+                !takes(CREDENTIALS, &format!("{name}.cred")) && !takes(GLOBAL_SYSEXTS, &format!("{name}.raw")),
+                "{name:?}"
+            );
+        }
         let long = |len: usize| "a".repeat(len - 5) + ".cred";
         assert!(takes(CREDENTIALS, &long(255)) && !takes(CREDENTIALS, &long(256)));
         assert!(ends_with(&wide("x.Addon.EFI"), ADDON) && !ends_with(&wide("addon.efi"), ADDON));

@@ -122,20 +122,26 @@ fn registers(stub: &Path, release: &str) {
     }
     run_ok(&mut command);
     let image = put(dir.path(), "image.efi", &[&read(&dir.path().join("whole.efi"))[..], b"odd"].concat());
-    let beside = [("a.cred", "credential"), ("b.cred", "credential"), ("x.raw", "sysext")];
+    let mut beside = vec![("a.cred", "credential"), ("b.cred", "credential"), ("x.raw", "sysext")];
+    if release.parse::<u32>().unwrap() >= 261 {
+        beside.extend([("g.raw", "global-sysext"), ("c.confext.raw", "confext"), ("g.confext.raw", "global-confext")]);
+    }
     let mut options = Vec::new();
     let mut files = Vec::new();
     for (name, option) in beside {
         let file = put(dir.path(), name, name.as_bytes());
         options.extend([format!("--{option}"), file.to_str().unwrap().to_owned()]);
-        files.push((name, file));
+        files.push((name, option, file));
     }
     let script = put(dir.path(), "startup.nsh", b"fs0:\\image.efi from outside\r\n");
     let ways = [("firmware", "EFI/BOOT/BOOTX64.EFI"), ("shell", "image.efi")];
     for (way, place) in if full() { &ways[..] } else { &ways[..1] } {
         let folder = format!("/{place}.extra.d");
         let mut on_disk: Vec<(String, &Path)> = vec![(format!("/{place}"), &image)];
-        on_disk.extend(files.iter().map(|(name, file)| (format!("{folder}/{name}"), file.as_path())));
+        on_disk.extend(files.iter().map(|(name, option, file)| {
+            let folder = if option.starts_with("global") { "/loader/extensions" } else { &folder };
+            (format!("{folder}/{name}"), file.as_path())
+        }));
         if *way == "shell" {
             on_disk.push(("/startup.nsh".to_owned(), &script));
             options.extend(["--cmdline".to_owned(), "from outside".to_owned()]);

@@ -117,13 +117,14 @@ fn tiny(codec: Codec) -> Vec<u8> {
     unified_program(&read(&testdata("tiny/kernel")), codec).unwrap()
 }
 
-/// A file of `/.extra` as systemd-stub puts it into a RAM disk.
+/// A file of `/.extra`, or of a folder in it, as systemd-stub puts it into a RAM disk.
 fn extra(name: &str, contents: &[u8]) -> Vec<u8> {
     let mut archive = Vec::new();
     let path = format!(".extra/{name}");
-    for (inode, mode, name, data) in
-        [(1, 0o40555, ".extra", &[][..]), (2, 0o100_444, &path, contents), (0, 0, "TRAILER!!!", &[])]
-    {
+    let folders = path.match_indices('/').map(|(end, _)| (0o40555, &path[..end], &[][..]));
+    let entries = folders.chain([(0o100_444, &path[..], contents)]);
+    let numbered = entries.zip(1..).map(|((mode, name, data), inode)| (inode, mode, name, data));
+    for (inode, mode, name, data) in numbered.chain([(0, 0, "TRAILER!!!", &[][..])]) {
         archive.extend(b"070701");
         let fields = [inode, mode, 0, 0, 1, 0, data.len(), 0, 0, 0, 0, name.len() + 1, 0];
         let fields: String = fields.iter().map(|field| format!("{field:08x}")).collect();
@@ -164,8 +165,13 @@ fn a_profile_with_a_tpm() {
         ],
     );
     let image = put(dir.path(), "uki.efi", &image);
+    let beside = [
+        ("/loader/extensions/g.raw", extra("global_sysext/g.raw", b"system")),
+        ("/loader/extensions/g.confext.raw", extra("global_confext/g.confext.raw", b"configuration")),
+    ];
     let mut whole = b"microcode\0\0\0".to_vec();
     whole.extend([&offered[..], &[0], &disk[..], &[0; 3]].concat());
+    beside.iter().for_each(|(_, archive)| whole.extend(archive));
     for (name, contents) in [
         ("tpm2-pcr-signature.json", &b"{}"[..]),
         ("tpm2-pcr-public-key.pem", b"key"),
@@ -180,7 +186,15 @@ fn a_profile_with_a_tpm() {
     tpm.plug(&mut command);
     // The firmware's shell offers a RAM disk by LoadFile2.
     let script = put(dir.path(), "startup.nsh", b"fs0:\r\ninitrd \\offered\r\nuki.efi @1  from outside \r\n");
-    let files: [(&str, &Path); 3] = [("/startup.nsh", &script), ("/uki.efi", &image), ("/offered", &offered_file)];
+    let system = put(dir.path(), "g.raw", b"system");
+    let configuration = put(dir.path(), "g.confext.raw", b"configuration");
+    let files: [(&str, &Path); 5] = [
+        ("/startup.nsh", &script),
+        ("/uki.efi", &image),
+        ("/offered", &offered_file),
+        (beside[0].0, &system),
+        (beside[1].0, &configuration),
+    ];
     // no gap: it says so
     let Some(disk_file) = self::disk(dir.path(), "disk.img", &files) else { return };
     drive(&mut command, &disk_file);
@@ -216,14 +230,19 @@ fn a_profile_with_a_tpm() {
         events.push([name.as_bytes(), b"\0"].concat());
         events.push(contents.to_vec());
     }
-    let Some([disk_register, image_register, outside_register]) = tpm.registers([9, 11, 12]) else { return };
+    let Some([disk_register, image_register, outside_register, extensions]) = tpm.registers([9, 11, 12, 13]) else {
+        return;
+    };
+    let [system_archive, configuration_archive] = beside.map(|(_, archive)| archive);
     assert_eq!(disk_register, extended(&[offered]), "PCR 9");
     assert_eq!(image_register, extended(&events), "PCR 11");
-    assert_eq!(outside_register, extended(&[wide("1"), wide("from outside")]), "PCR 12");
+    assert_eq!(outside_register, extended(&[wide("1"), wide("from outside"), configuration_archive]), "PCR 12");
+    assert_eq!(extensions, extended(&[system_archive]), "PCR 13");
     let mut command = kimage();
     command.arg("measure").arg(&image).args(["--bank", "sha256", "--phase", "", "--initrd"]).arg(&offered_file);
+    command.arg("--global-sysext").arg(&system).arg("--global-confext").arg(&configuration);
     let foretold = stdout(&run_ok(command.args(["--cmdline", "@1 from outside"])));
-    for (number, value) in [(9, disk_register), (11, image_register), (12, outside_register)] {
+    for (number, value) in [(9, disk_register), (11, image_register), (12, outside_register), (13, extensions)] {
         assert!(foretold.contains(&format!("\n{number}:sha256={value}\n")), "{number}, {value}: {foretold}");
     }
 }
@@ -241,7 +260,8 @@ fn linux_from_a_disk_with_addons() {
     let image = put(dir.path(), "uki", &with(linux, &sections));
     let addon =
         |name: &str, sections: &[(&str, &[u8])]| put(dir.path(), name, &with(program(0x8664, b"\xc3"), sections));
-    let global = addon("global", &[(".cmdline", b" global=1\n")]);
+    let global = dir.path().join("global");
+    run_ok(kimage().args(["uki", "--cmdline= global=1 ", "-o"]).arg(&global));
     let second = addon("second", &[(".cmdline", b"second=1"), (".uname", b"6.1\n")]);
     let first = addon("first", &[(".cmdline", b"first=1")]);
     let foreign = addon("foreign", &[(".cmdline", b"foreign=1"), (".uname", b"6.2\n")]);

@@ -279,6 +279,7 @@ fn from_outside() {
     let old = file("old.efi", &image("252", &[(".linux", b"k")]));
     refused(&old, &["--addon", &other], "addons is not known");
     refused(&old, &["--addon", &x], "addons is not known");
+    refused(&uki, &["--global-sysext", &x], "extensions of /loader/extensions is not known");
     refused(&uki, &["--addon", &x], "x.raw");
     refused(dir.path(), &[], "folder");
     refused(&file("empty", b""), &[], "ends too early");

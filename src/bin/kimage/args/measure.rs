@@ -117,6 +117,12 @@ pub(crate) struct Outside {
     /// NAME.efi.extra.d/*.confext.raw, configuration extensions (repeatable)
     #[arg(long, value_name = "FILE")]
     pub(crate) confext: Vec<PathBuf>,
+    /// /loader/extensions/*.raw, system extensions (repeatable)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) global_sysext: Vec<PathBuf>,
+    /// /loader/extensions/*.confext.raw, configuration extensions (repeatable)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) global_confext: Vec<PathBuf>,
 }
 
 pub(super) fn bank(text: &str) -> Result<Algorithm, String> {

@@ -34,6 +34,7 @@ pub(crate) fn measure(args: &Measure) -> Result<()> {
     let (addons, global_addons) = (open_all(&outside.addon)?, open_all(&outside.global_addon)?);
     let (credentials, global_credentials) = (open_all(&outside.credential)?, open_all(&outside.global_credential)?);
     let (sysexts, confexts) = (open_all(&outside.sysext)?, open_all(&outside.confext)?);
+    let (global_sysexts, global_confexts) = (open_all(&outside.global_sysext)?, open_all(&outside.global_confext)?);
     let programs: Vec<&[u8]> = loaders.iter().map(|input| &**input).collect();
     let disks: Vec<&[u8]> = initrds.iter().map(|input| &**input).collect();
     let phases: Vec<_> = args.phase.iter().map(String::as_str).collect();
@@ -53,6 +54,8 @@ pub(crate) fn measure(args: &Measure) -> Result<()> {
         global_credentials: &named(&global_credentials),
         sysexts: &named(&sysexts),
         confexts: &named(&confexts),
+        global_sysexts: &named(&global_sysexts),
+        global_confexts: &named(&global_confexts),
         explain: args.explain,
     };
     let measured = message::busy("hashing", || foretell(&input, &request));

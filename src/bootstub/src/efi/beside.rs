@@ -40,9 +40,12 @@ impl Names {
             let room = size_of_val(&self.entry);
             let len = match folder.read(self.entry.as_mut_ptr().cast(), room) {
                 Ok(len) if len > NAME_AT => len.min(room),
-                // A name that is longer than any that is taken.
-                Err(Status::BUFFER_TOO_SMALL) => continue,
-                _ => break,
+                Ok(_) => break,
+                // Of a name that is longer than any that is taken, too: firmware does not go on behind it.
+                Err(status) => {
+                    let _ = complain("a folder beside the image is not read to its end", b"", status);
+                    break;
+                }
             };
             // A folder's attribute, and the name up to its zero.
             let entry = self.entry.as_ptr().cast::<u8>();

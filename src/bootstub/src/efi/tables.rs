@@ -3,6 +3,8 @@
 use core::ffi::c_void;
 use uefi_raw::protocol::console::{GraphicsOutputProtocol, GraphicsPixelFormat};
 use uefi_raw::protocol::rng::RngProtocol;
+#[cfg(feature = "unified")]
+use uefi_raw::protocol::tcg::v2::Tcg2BootServiceCapability;
 use uefi_raw::protocol::tcg::v2::{Tcg2EventLogBitmap, Tcg2HashLogExtendEventFlags, Tcg2Protocol};
 use uefi_raw::table::runtime::{VariableAttributes, VariableVendor};
 use uefi_raw::{Boolean, Guid, Status, guid};
@@ -205,6 +207,21 @@ pub fn measure(firmware: Firmware, event: *const c_void, data: Span) -> bool {
     let flags = Tcg2HashLogExtendEventFlags::empty();
     let status = unsafe { ((*tpm).hash_log_extend_event)(tpm, flags, data.start, data.end - data.start, event) };
     status == Status::SUCCESS
+}
+
+/// The banks of the TPM that are in use (`EFI_TCG2_BOOT_HASH_ALG_…`), as systemd's user space asks for them: 0 without a TPM, all ones where
+/// firmware is too old to say.
+#[cfg(feature = "unified")]
+pub fn active_banks(firmware: Firmware) -> u32 {
+    let Some(tpm) = firmware.locate::<Tcg2Protocol>(&Tcg2Protocol::GUID) else { return 0 };
+    let mut found = Tcg2BootServiceCapability { size: size_of::<Tcg2BootServiceCapability>() as u8, ..Default::default() };
+    let status = unsafe { ((*tpm).get_capability)(tpm, &mut found) };
+    let version = found.structure_version;
+    match status {
+        Status::SUCCESS if (version.major, version.minor) == (1, 0) => u32::MAX,
+        Status::SUCCESS if found.tpm_present_flag != 0 => found.active_pcr_banks.bits(),
+        _ => 0,
+    }
 }
 
 /// The log of what the firmware has measured is gone with boot services: a copy of it, for the kernel

@@ -14,7 +14,7 @@ use uefi_raw::{Guid, Status, guid};
 use super::beside::{Addons, MOST, Names, archive as archive_beside};
 use super::firmware::{Firmware, Outcome, complain};
 use super::initrd::allocate;
-use super::tables::{is_on, measure};
+use super::tables::{active_banks, is_on, measure};
 use crate::CMDLINE_MAX;
 use crate::console::Part::{Bytes, Hex, Text};
 use crate::console::line;
@@ -90,7 +90,7 @@ impl Unified {
                 line(&[Text("nothing takes the section "), Bytes(name.as_bytes())]);
             }
         }
-        let mut tpm = Tpm { firmware, event: &mut room.event, wide: &mut room.wide, is_configured: false };
+        let mut tpm = Tpm { firmware, event: &mut room.event, wide: &mut room.wide, is_configured: None };
         let is_measured = unified.measure(&mut tpm);
         if profile != 0 {
             let mut digits = [0; 20];
@@ -152,7 +152,7 @@ impl Unified {
         // One zero is left at the end.
         out[end..].fill(0);
 
-        let mut extensions = [false; 2];
+        let mut extensions = [None; 2];
         for (kind, made) in BESIDE.iter().zip(&mut unified.beside) {
             let mut global = [0; 32];
             let folder = match kind.folder {
@@ -168,9 +168,9 @@ impl Unified {
                 let len = utf16(kind.event.as_bytes(), tpm.wide);
                 let is_measured = tpm.event(kind.pcr, None, len, bytes(span));
                 match (kind.pcr, kind.folder, kind.modes) {
-                    (KERNEL_CONFIG, _, (0o500, _)) => tpm.is_configured |= is_measured,
-                    (KERNEL_CONFIG, ..) => extensions[1] |= is_measured,
-                    _ => extensions[0] |= is_measured,
+                    (KERNEL_CONFIG, _, (0o500, _)) => note(&mut tpm.is_configured, is_measured),
+                    (KERNEL_CONFIG, ..) => note(&mut extensions[1], is_measured),
+                    _ => note(&mut extensions[0], is_measured),
                 }
             }
         }
@@ -180,7 +180,7 @@ impl Unified {
         for addon in unified.addons.iter().flatten() {
             tpm.addon(addon, ".initrd", INITRD_TAG);
         }
-        let measured = [is_measured, tpm.is_configured, extensions[0], extensions[1]];
+        let measured = [Some(is_measured), tpm.is_configured, extensions[0], extensions[1]];
         room.path[path_len.min(PATH_MAX - 1)] = 0;
         tell(firmware, image, &room.path[..path_len + 1], profile, measured);
         firmware.free(memory.as_mut_ptr());
@@ -315,8 +315,13 @@ struct Tpm<'r> {
     firmware: Firmware,
     event: &'r mut [u16; 13 + CMDLINE_MAX],
     wide: &'r mut [u16; CMDLINE_MAX],
-    /// It has measured something from outside.
-    is_configured: bool,
+    /// There was something from outside: has it measured all of that?
+    is_configured: Option<bool>,
+}
+
+/// What is promised of a register holds when each of its events was taken.
+fn note(all: &mut Option<bool>, is_measured: bool) {
+    *all = Some(all.unwrap_or(true) && is_measured);
 }
 
 impl Tpm<'_> {
@@ -325,7 +330,8 @@ impl Tpm<'_> {
         let len = utf16(text, self.wide);
         let data = Span::new(self.wide.as_ptr() as u64, 2 * len as u64);
         let data = bytes(data);
-        self.is_configured |= self.event(KERNEL_CONFIG, tag, len, data);
+        let is_measured = self.event(KERNEL_CONFIG, tag, len, data);
+        note(&mut self.is_configured, is_measured);
     }
 
     /// A section of an addon, described by the addon's name.
@@ -337,7 +343,8 @@ impl Tpm<'_> {
             let name = whole[..len].rsplit(|unit| *unit == u16::from(b'\\')).next().unwrap_or_default();
             let units = name.iter().copied().chain([0]);
             self.wide.iter_mut().zip(units).for_each(|(to, from)| *to = from);
-            self.is_configured |= self.event(KERNEL_CONFIG, Some(tag), name.len() + 1, data);
+            let is_measured = self.event(KERNEL_CONFIG, Some(tag), name.len() + 1, data);
+            note(&mut self.is_configured, is_measured);
         }
     }
 
@@ -414,7 +421,7 @@ fn decimal(mut number: usize, digits: &mut [u8; 20]) -> &[u8] {
 }
 
 /// Tells user space, in variables, what started it from where, and what was measured.
-fn tell(firmware: Firmware, image: &LoadedImageProtocol, path: &[u16], profile: usize, measured: [bool; 4]) {
+fn tell(firmware: Firmware, image: &LoadedImageProtocol, path: &[u16], profile: usize, measured: [Option<bool>; 4]) {
     let runtime = unsafe { &*firmware.table().runtime_services };
     let how = VariableAttributes::BOOTSERVICE_ACCESS | VariableAttributes::RUNTIME_ACCESS;
     let mut name_buffer = [0; 32];
@@ -438,7 +445,7 @@ fn tell(firmware: Firmware, image: &LoadedImageProtocol, path: &[u16], profile: 
         ("StubPcrInitRDSysExts", EXTENSIONS, measured[2]),
         ("StubPcrInitRDConfExts", KERNEL_CONFIG, measured[3]),
     ] {
-        if is_measured {
+        if is_measured == Some(true) {
             text(&mut set, name, decimal(pcr as usize, &mut digits));
         }
     }
@@ -467,6 +474,15 @@ fn tell(firmware: Firmware, image: &LoadedImageProtocol, path: &[u16], profile: 
             let len = 2 * versioned(vendor, revision, &mut text);
             set(name, unsafe { core::slice::from_raw_parts(text.as_ptr().cast(), len) });
         }
+    }
+    if is_first("LoaderTpm2ActivePcrBanks") {
+        let mut banks = *b"0x00000000";
+        let mut rest = active_banks(firmware);
+        for digit in banks[2..].iter_mut().rev() {
+            *digit = b"0123456789abcdef"[rest as usize & 15];
+            rest >>= 4;
+        }
+        text(&mut set, "LoaderTpm2ActivePcrBanks", &banks);
     }
     if let Some(partition) = partition(firmware, image) {
         text(&mut set, "StubDevicePartUUID", &partition);
