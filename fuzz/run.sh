@@ -11,7 +11,7 @@
 # dict/TARGET.dict has words that an input may need.
 set -eu
 cd "$(dirname "$0")"
-all='inspect lint elf images dts fit uimage codecs pack texts standalone unxz lzma2 ungzip unlz4 unzstd unlzma unlzo places told'
+all='inspect lint elf images dts fit uimage codecs pack texts standalone unxz lzma2 ungzip unlz4 unzstd unlzma unlzo places told tables sections'
 seconds=${1:-10}
 [ $# -eq 0 ] || shift
 [ $# -gt 0 ] || set -- $all
@@ -33,7 +33,7 @@ one() {
     mkdir -p "$corpus/$1"
     TARGET=$1 KIMAGE_FUZZ_SEEDS="$corpus/$1" "$library" 2>"$log" || { cat "$log"; return 1; }
     case $1 in
-        lzma2 | un* | places | told) binary=$library-decoders ;;
+        lzma2 | un* | places | told | tables | sections) binary=$library-decoders ;;
         *) binary=$library ;;
     esac
     # A page of what a reader reads is enough to reach all of it, and more of it is slow.
@@ -50,7 +50,7 @@ one() {
     [ "${dict#-}" != "$dict" ] || dict=
     # What is allocated and never touched does not show in the resident set; a reader of such small files needs little.
     case $1 in
-        codecs | pack | lzma2 | un* | places | told) room=unlimited ;;
+        codecs | pack | lzma2 | un* | places | told | tables | sections) room=unlimited ;;
         *) room=400000 ;;
     esac
     # shellcheck disable=SC2086

@@ -517,7 +517,7 @@ fn unlzo(bytes: &[u8]) {
 static TARGET: OnceLock<fn(&[u8])> = OnceLock::new();
 
 fn initialize() {
-    const ALL: [(&str, fn(&[u8])); 9] = [
+    const ALL: [(&str, fn(&[u8])); 11] = [
         ("unxz", unxz),
         ("lzma2", lzma2),
         ("ungzip", ungzip),
@@ -527,6 +527,8 @@ fn initialize() {
         ("unlzo", unlzo),
         ("places", loader::places),
         ("told", loader::told),
+        ("tables", loader::tables),
+        ("sections", loader::sections),
     ];
     let wanted = std::env::var("TARGET").unwrap_or_default();
     let target = ALL.iter().find(|(name, _)| *name == wanted);

@@ -6,6 +6,10 @@ mod efi_text;
 #[path = "../../tests/support/loader_side.rs"]
 mod loader_side;
 
+#[allow(dead_code)]
+#[path = "../../src/stub/sections.rs"]
+mod sections;
+
 use loader_side::{Arena, any_place, cmdline};
 
 /// Any boot parameters, and any image: the kernel goes where memory is and nothing that must be kept, or is refused for a reason.
@@ -24,6 +28,58 @@ pub fn places(bytes: &[u8]) {
     // Where a kernel may go, too.
     let mut arena = MEMORY.with(|memory| unsafe { Arena::new(*memory, LEN) });
     any_place(&mut arena, bytes);
+}
+
+/// Page tables of any pieces of memory, walked as a CPU walks them.
+pub fn tables(bytes: &[u8]) {
+    use loader_side::any_tables::{Room, any_tables};
+    thread_local! {
+        static ROOM: *mut Room = Box::into_raw(Room::new());
+    }
+    ROOM.with(|room| any_tables(unsafe { &mut **room }, bytes));
+}
+
+/// The sections of any program in memory, what load options choose of them, names of files beside it, and the archives that are made
+/// of these. The input: a number, load options up to a zero, and the program.
+pub fn sections(bytes: &[u8]) {
+    let Some((number, bytes)) = bytes.split_first() else { return };
+    let (options, image) = bytes.split_at(bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len()));
+    let (profile, _) = sections::choice(options);
+    if let Ok(text) = std::str::from_utf8(options) {
+        let words = text.strip_prefix('@').map(|text| text.split_once(' ').unwrap_or((text, "")));
+        let chosen = words.filter(|(digits, _)| digits.bytes().all(|byte| byte.is_ascii_digit()));
+        let theirs = chosen.and_then(|(digits, rest)| Some((digits.parse().ok()?, rest.as_bytes())));
+        assert_eq!(sections::choice(options), theirs.unwrap_or((0, options)));
+    }
+    let wide: Vec<u16> = options.iter().map(|byte| u16::from(*byte)).collect();
+    if let Some(range) = sections::counter(&wide) {
+        assert!(range.start < range.end && wide[range.clone()][0] == u16::from(b'+'));
+        assert!(!wide[range.start..].contains(&u16::from(b'\\')));
+    }
+    for kind in sections::BESIDE {
+        if kind.takes(&wide) {
+            assert!(options.iter().all(|byte| matches!(byte, 0x20..0x7f) && !b"/\\".contains(byte)));
+            let mut made = Vec::new();
+            let inode = sections::folders(kind.path, kind.modes.0, &mut |piece| made.extend_from_slice(piece));
+            let put = &mut |piece: &[u8]| made.extend_from_slice(piece);
+            sections::file(inode, kind.modes.1, [kind.path.as_bytes(), options], image.len(), put);
+            assert_eq!(made.len() % 4, 0);
+        }
+    }
+    let mut out = vec![0; usize::from(*number) * 9];
+    let (len, is_whole) = sections::tidy(image, &mut out);
+    assert!(is_whole || len == out.len());
+    assert!(out[..len].iter().all(|byte| *byte >= b' '));
+    let Some(found) = sections::Sections::of(image) else { return };
+    for profile in [0, 1, profile, usize::from(*number)] {
+        let has = found.has_profile(profile);
+        for name in sections::MEASURED.iter().chain(&sections::NOT_TAKEN).chain(&[".pcrsig"]) {
+            if let Some(contents) = found.find(name, profile) {
+                assert!(!contents.is_empty() && image.as_ptr_range().contains(&contents.as_ptr()));
+            }
+        }
+        assert!(has || profile > 0);
+    }
 }
 
 /// Load options, paths, command lines and event logs, beside Rust's own library.

@@ -111,6 +111,18 @@ fn mapped_before_it_is_read() {
     assert_eq!(tables.0[tables.0.len() - 4..], [(first, 16), (first, 116), (second, 16), (second, 23)]);
 }
 
+/// Page tables are what was asked for, and in their own memory: the fuzzer's check, with numbers of ours.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn any_of_a_thousand_tables() {
+    use loader_side::any_tables::{Room, any_tables};
+    let room = Box::into_raw(Room::new());
+    for seed in 0..1000 {
+        any_tables(unsafe { &mut *room }, &noise(200, seed));
+    }
+    drop(unsafe { Box::from_raw(room) });
+}
+
 /// The fuzzer's check, with numbers of ours.
 #[test]
 fn any_of_a_thousand_machines() {

@@ -2,12 +2,18 @@
 
 #![allow(unsafe_code, dead_code, unreachable_pub, clippy::duplicate_mod, reason = "the stub's own files")]
 
+#[cfg(target_arch = "x86_64")]
+#[path = "any_tables.rs"]
+pub mod any_tables;
 #[path = "../../src/bootstub/src/boot_params.rs"]
 pub mod boot_params;
 #[path = "../../src/stub/cmdline.rs"]
 pub mod cmdline;
 #[path = "../../src/stub/memory.rs"]
 pub mod memory;
+#[cfg(target_arch = "x86_64")]
+#[path = "../../src/bootstub/src/paging.rs"]
+pub mod page_tables;
 #[path = "../../src/stub/parameters.rs"]
 pub mod parameters;
 #[path = "../../src/bootstub/src/place.rs"]
@@ -74,6 +80,11 @@ pub mod random {
     }
 }
 
+/// Where the stub's first byte is.
+fn base() -> u64 {
+    0
+}
+
 /// Memory of the machine that is there to be read: boot parameters, command line, setup_data.
 pub struct Arena {
     start: *mut u8,
@@ -134,21 +145,21 @@ pub fn decide(p: &Parameters, params: BootParams, load: u64) -> Result<(u64, boo
 }
 
 /// Takes what is to be chosen from the front of the input; zeros when there is nothing left.
-struct Choices<'a>(&'a [u8]);
+pub struct Choices<'a>(pub &'a [u8]);
 
 impl Choices<'_> {
-    fn byte(&mut self) -> u64 {
+    pub fn byte(&mut self) -> u64 {
         let (first, rest) = self.0.split_first().unwrap_or((&0, &[]));
         self.0 = rest;
         (*first).into()
     }
 
-    fn half(&mut self) -> u64 {
+    pub fn half(&mut self) -> u64 {
         self.byte() << 8 | self.byte()
     }
 
     /// Mostly small, seldom anything.
-    fn number(&mut self) -> u64 {
+    pub fn number(&mut self) -> u64 {
         match self.byte() {
             0xff => (0..4).fold(0, |all, _| all << 16 | self.half()),
             unit => self.half() << (unit % 17),

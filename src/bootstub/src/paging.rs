@@ -4,8 +4,9 @@
 use core::arch::asm;
 use core::arch::x86_64::__cpuid;
 
-use crate::console::Part::{Hex, Text};
-use crate::memory::{PAGE, Span};
+use super::console::Part::{Hex, Text};
+use super::console::halt;
+use super::memory::{PAGE, Span};
 
 const LARGE: u64 = 1 << 21;
 const PRESENT: u64 = 0b1;
@@ -16,6 +17,8 @@ const IS_LARGE: u64 = 1 << 7;
 const LARGE_PAGE: u64 = PRESENT_WRITABLE | IS_LARGE;
 const NO_EXECUTE: u64 = 1 << 63;
 const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
+/// No CPU has more physical memory, and no entry room for more.
+const ADDRESS_BITS: u32 = 52;
 
 unsafe extern "C" {
     static mut pages: [[u64; TABLE]; 1];
@@ -99,9 +102,28 @@ impl Tables {
         tables
     }
 
+    /// In other memory, and for any CPU: of nothing yet.
+    ///
+    /// # Safety
+    /// These tables are nobody else's.
+    #[allow(dead_code, reason = "for the tests on the host")]
+    pub unsafe fn of_none(tables: &'static mut [[u64; TABLE]], levels: u32, can_no_execute: bool) -> Tables {
+        let no_execute = if can_no_execute { NO_EXECUTE } else { 0 };
+        let ends = tables.as_mut_ptr_range();
+        let mut tables = Tables { next: ends.start, end: ends.end, levels, no_execute, ..NONE };
+        tables.root = tables.take();
+        tables
+    }
+
+    /// What the CPU begins with.
+    #[allow(dead_code, reason = "for the tests on the host")]
+    pub fn root(&self) -> *const [u64; TABLE] {
+        self.root
+    }
+
     fn take(&mut self) -> *mut [u64; TABLE] {
         if self.next >= self.end {
-            crate::console::halt(&[crate::console::Part::Text("out of page tables")]);
+            halt(&[Text("out of page tables")]);
         }
         let table = self.next;
         self.next = table.wrapping_add(1);
@@ -122,8 +144,8 @@ impl Tables {
     /// What is in pages of 4 KiB stays as it is, unless it is `all`.
     fn fill(&mut self, start: u64, len: u64, flags: u64, all: bool) {
         let end = start.saturating_add(len);
-        if end > 1 << (11 + 9 * self.levels) {
-            crate::console::halt(&[Text("no page table reaches "), Hex(end)]);
+        if end > 1 << (11 + 9 * self.levels).min(ADDRESS_BITS) {
+            halt(&[Text("no page table reaches "), Hex(end)]);
         }
         let mut at = start & !(LARGE - 1);
         while at < end {
@@ -234,7 +256,7 @@ impl Tables {
                 root = in(reg) self.root as u64,
                 // Scratch: an asm block that does not return has no outputs.
                 in("rax") 0,
-                to = in(reg) (&raw const moved) as u64 - crate::base() + run,
+                to = in(reg) (&raw const moved) as u64 - super::base() + run,
                 in("rdi") page,
                 options(noreturn),
             )
