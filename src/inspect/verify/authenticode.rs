@@ -113,6 +113,13 @@ pub(super) fn check(opened: &Opened<'_>, firmware: &Firmware, verified: &mut Ver
                         |found: &LayerFinding| found.layer == LayerId(0) && found.finding.rule == signed::SIGNATURE.id;
                     verified.findings.retain(|found| !is_done(found));
                 }
+                // Firmware starts this program, which starts those in it.
+                for inner in verified.findings.iter_mut().filter(|found| found.finding.rule == signed::SIGNATURE.id) {
+                    if inner.layer != LayerId(0) {
+                        inner.finding.help = "take the program out, and verify it by itself".into();
+                        inner.finding.unchecked = Some("Authenticode signatures of programs inside");
+                    }
+                }
             }
         }
     }
