@@ -2,7 +2,7 @@
 
 use crate::authenticode::{keys, program, sign, verdict, word};
 use crate::support::{kimage, missing, put, read, run, run_ok, stderr, tempdir, tool};
-use sha2::{Digest, Sha256};
+use sha2::{Digest, Sha256, Sha384};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -10,6 +10,9 @@ use std::process::Command;
 const X509: [u8; 16] = [0xa1, 0x59, 0xc0, 0xa5, 0xe4, 0x94, 0xa7, 0x4a, 0x87, 0xb5, 0xab, 0x15, 0x5c, 0x2b, 0xf0, 0x72];
 const SHA256: [u8; 16] =
     [0x26, 0x16, 0xc4, 0xc1, 0x4c, 0x50, 0x92, 0x40, 0xac, 0xa9, 0x41, 0xf9, 0x36, 0x93, 0x43, 0x28];
+/// `EFI_CERT_SHA384_GUID`.
+const SHA384: [u8; 16] =
+    [0x07, 0x53, 0x3e, 0xff, 0xd0, 0x9f, 0xc9, 0x48, 0x85, 0xf1, 0x8a, 0xd5, 0x6c, 0x70, 0x1e, 0x01];
 
 /// An `EFI_SIGNATURE_LIST`.
 fn list(kind: [u8; 16], entries: &[&[u8]]) -> Vec<u8> {
@@ -118,6 +121,16 @@ fn who_is_trusted() {
     let digest = String::from_utf8(info.stdout).unwrap();
     let digest: Vec<u8> = (0..32).map(|at| u8::from_str_radix(&digest[2 * at..2 * at + 2], 16).unwrap()).collect();
     let hash = files.put("hash.esl", &list(SHA256, &[&[1; 32], &digest]));
+    // By another hash: newer firmware alone takes it of what is not signed, and none looks for it where SHA-256 is signed.
+    let (sum, entry) = crate::authenticode::fields(&program(true, 0));
+    let all = program(true, 0);
+    let digest = Sha384::digest([&all[..sum], &all[sum + 4..entry], &all[entry + 8..]].concat());
+    let other_hash = files.put("sha384.esl", &list(SHA384, &[&digest]));
+    let warned = ["pe.signed", "pe.digest_kind"];
+    files.says(&plain, &[cert, &other_hash], true, &warned, "sha384, of a program without a signature");
+    files.says(&plain, &[cert, &hash, dbx, &other_hash], false, &["pe.revoked"], "its digest is forbidden: sha384");
+    files.says(&signed, &[cert, &other_hash], false, &["pe.unsigned"], "leads to none");
+    files.says(&signed, &[cert, &db, dbx, &other_hash], true, &["pe.signed"], trusted);
     files.says(&plain, &[cert, &hash], true, &["pe.signed"], "its digest is among those that are trusted");
     files.says(&signed, &[cert, &db, dbx, &hash], false, &["pe.revoked"], "its digest is forbidden: sha256");
     let unknown = files.put("unknown.esl", &[list(X509, &[&files.der("db.pem")]), list([9; 16], &[&[1; 32]])].concat());

@@ -29,6 +29,9 @@ rules! {
     ISSUER = "pe.revoked_issuer", Warning, "what is forbidden (dbx)",
         "EDK II does not look for the hashes of certificates between the signer's and the one that is trusted; other firmware may refuse the program",
         "have it signed by who has a certificate of another issuer";
+    DIGEST_KIND = "pe.digest_kind", Warning, "digest in db",
+        "newer EDK II takes it; up to 2022 it looked for SHA-256 alone, and refuses the program",
+        "enroll the SHA-256 digest";
     VALIDITY = "pe.validity", Warning, "validity of a certificate",
         "firmware does not look at the time and takes it; osslsigncode refuses it",
         "have a new certificate made for the key, and sign again";
@@ -180,12 +183,15 @@ impl Check<'_> {
         let is_revoked = revoked.iter().any(|one| one.rule == REVOKED.id);
         self.findings.extend(revoked);
         let (mut reasons, mut good) = (Vec::new(), Vec::new());
-        if let Some((hash, digest)) = self.listed(&firmware.allowed) {
-            good.push(SIGNED.finding(format!(
-                "its digest is among those that are trusted: {} {}",
-                hash.name(),
-                hex(&digest)
-            )));
+        if let Some((hash, digest)) = self.listed(&firmware.allowed, &signatures) {
+            let name = hash.name();
+            good.push(SIGNED.finding(format!("its digest is among those that are trusted: {name} {}", hex(&digest))));
+            if hash != Algorithm::Sha256 && signatures.is_empty() {
+                good.push(
+                    DIGEST_KIND
+                        .finding(format!("the digest that is trusted is {name}, of a program without a signature")),
+                );
+            }
         }
         for signature in &signatures {
             let name = signature.name();
@@ -241,10 +247,13 @@ impl Check<'_> {
         why
     }
 
-    /// The digest of the program that is in a list.
-    fn listed(&self, list: &SignatureList) -> Option<(Algorithm, Vec<u8>)> {
-        [Algorithm::Sha1, Algorithm::Sha256, Algorithm::Sha384, Algorithm::Sha512].into_iter().find_map(|hash| {
-            if !list.images.iter().any(|(one, _)| *one == hash) {
+    /// The digest of the program that is in a list: of one that is signed, by the hashes of its signatures, for no other is looked for.
+    fn listed(&self, list: &SignatureList, signatures: &[Signature<'_>]) -> Option<(Algorithm, Vec<u8>)> {
+        let is_signed = self.pe.certificate_range().is_some();
+        let all = [Algorithm::Sha256, Algorithm::Sha1, Algorithm::Sha384, Algorithm::Sha512];
+        all.into_iter().find_map(|hash| {
+            let is_listed = list.images.iter().any(|(one, _)| *one == hash);
+            if !is_listed || is_signed && !signatures.iter().any(|one| one.hash == Some(hash)) {
                 return None;
             }
             let digest = self.pe.digest(hash).ok()?;
@@ -256,7 +265,7 @@ impl Check<'_> {
     fn forbidden(&mut self, signatures: &[Signature<'_>]) -> Vec<Finding> {
         let list = &self.firmware.forbidden;
         let mut found = Vec::new();
-        if let Some((hash, digest)) = self.listed(list) {
+        if let Some((hash, digest)) = self.listed(list, signatures) {
             found.push(REVOKED.finding(format!("its digest is forbidden: {} {}", hash.name(), hex(&digest))));
         }
         for signature in signatures {
