@@ -96,7 +96,9 @@ pub enum Error {
     Wrong,
     /// What keeps the key does not sign with it.
     #[error("{0}")]
-    #[diagnostic(help("see that what keeps the key is there and open, and has the key under that name"))]
+    #[diagnostic(help(
+        "see that what keeps the key is there and open, has it under that name, and that its signature is of what was prepared"
+    ))]
     Token(String),
     /// No such cipher.
     #[error("unknown cipher {name:?}")]
