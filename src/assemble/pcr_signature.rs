@@ -7,7 +7,7 @@ use crate::format::pe::add::{AddedSection, NotAdded, with_sections};
 use crate::format::pe::write::CODE;
 use crate::format::pe::{Pe, PeSection};
 use crate::format::tpm::BANKS;
-use crate::format::uki::measured::{Boot, Hashes, PcrKey, Section, Stub, profile_count, sections, signatures};
+use crate::format::uki::measured::{Boot, Groups, Hashes, PcrKey, Section, Stub, sections, signatures};
 use crate::format::uki::{DTBAUTO, LINUX, PCRPKEY, PCRSIG, PROFILE, role_of};
 use crate::sign::{Algorithm, PublicKey};
 
@@ -112,9 +112,10 @@ pub(crate) fn with_signatures(
         return Err(refused(why, "say which stub it is (`request.stub_version`)"));
     };
     let mut hashes = Hashes::new(banks);
-    let (profiles, mut policies, mut texts) = (profile_count(&measured), 0, Vec::new());
+    let groups = Groups::new(&measured);
+    let (profiles, mut policies, mut texts) = (groups.profile_count(), 0, Vec::new());
     for number in 0..profiles.max(1) {
-        let Some(boot) = Boot::new(&measured, number) else { continue };
+        let Some(boot) = Boot::new(&groups, number) else { continue };
         let made = signatures(&boot, &order, signing.keys, &mut hashes)?;
         policies += made.count();
         texts.push(made.text());

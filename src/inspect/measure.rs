@@ -7,7 +7,7 @@ use crate::format::bzimage::{BzImage, StandaloneImage};
 use crate::format::pe::Pe;
 use crate::format::tpm::{BANKS, Event, PerBank};
 use crate::format::uki::measured::{
-    Boot, Hashes, IMAGE_PCR, PHASES, Section, Stub, archive, profile_count, sections as sections_of, utf16, words,
+    Boot, Groups, Hashes, IMAGE_PCR, PHASES, Stub, archive, sections as sections_of, utf16, words,
 };
 use crate::format::uki::{self, LINUX};
 use crate::sign::Algorithm;
@@ -218,14 +218,17 @@ pub fn measure(file: &[u8], request: &MeasureRequest<'_>) -> Result<Measurement>
     }
     let sections = sections_of(&pe).map_err(|why| not_known(why, "make the image again"))?;
     let (chosen, cmdline) = chosen(request, &work.stub)?;
+    let groups = Groups::new(&sections);
     let profiles = match chosen.or(request.profile) {
         Some(number) => number..number + 1,
-        None => 0..profile_count(&sections).max(1),
+        None => 0..groups.profile_count().max(1),
     };
     let mut hashes = Hashes::new(banks);
+    let stub = work.stub.clone();
+    let order = stub.order(&sections);
     for number in profiles {
-        let Some(boot) = Boot::new(&sections, number) else {
-            let why = format!("there is no profile {number}, the image has {}", profile_count(&sections));
+        let Some(boot) = Boot::new(&groups, number) else {
+            let why = format!("there is no profile {number}, the image has {}", groups.profile_count());
             return Err(not_known(why, "kimage info shows the profiles, from 0"));
         };
         if wants(4, !request.loaders.is_empty()) {
@@ -235,7 +238,7 @@ pub fn measure(file: &[u8], request: &MeasureRequest<'_>) -> Result<Measurement>
             work.initrd(&boot, cmdline)?;
         }
         if wants(IMAGE_PCR, true) {
-            work.image(&sections, &boot, &mut hashes)?;
+            work.image(order.as_deref(), &boot, &mut hashes)?;
         }
         if wants(12, of_stub || cmdline.is_some() || number > 0) {
             work.parameters(&boot, cmdline)?;
@@ -425,17 +428,16 @@ impl Work<'_, '_> {
     }
 
     /// Register 11: the image's sections, then the phases.
-    fn image<'s>(&mut self, all: &[Section<'_>], boot: &Boot<'s, '_>, hashes: &mut Hashes<'s>) -> Result<()> {
-        let stub = self.stub.clone();
-        let Some(order) = stub.order(all) else {
-            let stub = stub.name.as_deref().unwrap_or("this stub");
+    fn image<'s>(&mut self, order: Option<&[&str]>, boot: &Boot<'s, '_>, hashes: &mut Hashes<'s>) -> Result<()> {
+        let Some(order) = order else {
+            let stub = self.stub.name.as_deref().unwrap_or("this stub");
             return Err(not_known(format!("the order of the sections of {stub} is not known"), SAY_RELEASE));
         };
         if boot.has_firmware() && order.contains(&".efifw") {
             self.finding(FIRMWARE.finding("the image has a section .efifw, which waits for its hardware"));
         }
         for tree in std::iter::once(None).chain((0..boot.tree_count()).map(Some)) {
-            let (register, mut events) = boot.measure(&order, tree, hashes);
+            let (register, mut events) = boot.measure(order, tree, hashes);
             if self.request.explain {
                 self.measurement.events.append(&mut events);
             }

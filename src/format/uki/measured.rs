@@ -11,6 +11,7 @@ use crate::layout::usize_or_max;
 use crate::sign::{Algorithm, PublicKey, Signer};
 use crate::stub::sections::MEASURED;
 use memchr::memmem;
+use std::collections::{BTreeMap, HashSet};
 
 /// The register of the image's own sections.
 pub(crate) const IMAGE_PCR: u32 = 11;
@@ -204,7 +205,22 @@ pub(crate) fn sections<'a>(pe: &Pe<'a>) -> Result<Vec<Section<'a>>, String> {
     pe.sections.iter().map(&mut section).collect()
 }
 
-/// The groups that the sections make: what all share, then each profile's.
+/// The sections by profile: what all share, then each profile's.
+#[derive(Debug)]
+pub(crate) struct Groups<'s, 'a>(Vec<&'s [Section<'a>]>);
+
+impl<'s, 'a> Groups<'s, 'a> {
+    pub(crate) fn new(sections: &'s [Section<'a>]) -> Self {
+        Groups(groups(sections))
+    }
+
+    /// How many profiles there are.
+    pub(crate) fn profile_count(&self) -> usize {
+        self.0.len() - 1
+    }
+}
+
+/// The groups that the sections make; one at least.
 fn groups<'s, 'a>(sections: &'s [Section<'a>]) -> Vec<&'s [Section<'a>]> {
     let mut groups = Vec::new();
     let mut rest = sections;
@@ -221,11 +237,6 @@ fn groups<'s, 'a>(sections: &'s [Section<'a>]) -> Vec<&'s [Section<'a>]> {
     }
 }
 
-/// How many profiles there are.
-pub(crate) fn profile_count(sections: &[Section<'_>]) -> usize {
-    groups(sections).len() - 1
-}
-
 /// The sections of a boot: which the stub finds by each name.
 #[derive(Debug, Clone)]
 pub(crate) struct Boot<'s, 'a> {
@@ -238,20 +249,16 @@ pub(crate) struct Boot<'s, 'a> {
 
 impl<'s, 'a> Boot<'s, 'a> {
     /// Those of a profile, 0 where there is none. `None` if the image does not have it.
-    pub(crate) fn new(all: &'s [Section<'a>], profile: usize) -> Option<Boot<'s, 'a>> {
-        let groups = groups(all);
-        let (base, profiles) = groups.split_first()?;
+    pub(crate) fn new(groups: &Groups<'s, 'a>, profile: usize) -> Option<Boot<'s, 'a>> {
+        let (base, profiles) = groups.0.split_first()?;
         let own = match profiles.get(profile) {
             Some(group) => group,
             None if profile == 0 => &[][..],
             None => return None,
         };
-        let mut sections: Vec<&Section<'_>> = Vec::new();
-        for one in own.iter().chain(*base).filter(|one| !one.is_empty() && one.name != DTBAUTO) {
-            if sections.iter().all(|other| other.name != one.name) {
-                sections.push(one);
-            }
-        }
+        let mut names = HashSet::new();
+        let all = own.iter().chain(*base).filter(|one| !one.is_empty() && one.name != DTBAUTO);
+        let sections = all.filter(|one| names.insert(&one.name)).collect();
         let trees = |group: &'s [Section<'a>]| -> Vec<_> {
             group.iter().filter(|one| one.name == DTBAUTO && !one.is_empty()).collect()
         };
@@ -314,22 +321,18 @@ impl<'s, 'a> Boot<'s, 'a> {
 #[derive(Debug)]
 pub(crate) struct Hashes<'s> {
     pub(crate) banks: &'s [Algorithm],
-    made: Vec<(*const (), PerBank)>,
+    made: BTreeMap<*const (), PerBank>,
 }
 
 impl<'s> Hashes<'s> {
     pub(crate) fn new(banks: &'s [Algorithm]) -> Self {
-        Hashes { banks, made: Vec::new() }
+        Hashes { banks, made: BTreeMap::new() }
     }
 
     fn of(&mut self, section: &'s Section<'_>) -> PerBank {
         let key = std::ptr::from_ref(section).cast();
-        if let Some((_, made)) = self.made.iter().find(|(one, _)| *one == key) {
-            return made.clone();
-        }
-        let made = PerBank::hash(self.banks, &section.contents, section.zeros);
-        self.made.push((key, made.clone()));
-        made
+        let make = || PerBank::hash(self.banks, &section.contents, section.zeros);
+        self.made.entry(key).or_insert_with(make).clone()
     }
 }
 
@@ -446,7 +449,7 @@ mod tests {
         let sections: Vec<_> = names.iter().rev().map(|name| section(name, name.as_bytes())).collect();
         let banks = [Algorithm::Sha256, Algorithm::Sha384, Algorithm::Sha512];
         let mut hashes = Hashes::new(&banks);
-        let boot = Boot::new(&sections, 0).unwrap();
+        let boot = Boot::new(&Groups::new(&sections), 0).unwrap();
         let stub = Stub::of_release(255);
         let (mut register, events) = boot.measure(&stub.order(&sections).unwrap(), None, &mut hashes);
         assert_eq!(events.len(), 18);
@@ -492,7 +495,8 @@ mod tests {
             section(".cmdline", b"own"),
             section(".dtbauto", b"t"),
         ];
-        assert_eq!(profile_count(&all), 2);
+        let all = Groups::new(&all);
+        assert_eq!(all.profile_count(), 2);
         let text = |profile, name| Boot::new(&all, profile).unwrap().section(name).map(|one| one.contents[0]);
         assert_eq!((text(0, ".profile"), text(0, ".cmdline")), (Some(&b"ID=a"[..]), Some(&b"base"[..])));
         assert_eq!((text(1, ".profile"), text(1, ".cmdline")), (Some(&b"ID=b"[..]), Some(&b"own"[..])));
@@ -500,6 +504,7 @@ mod tests {
         assert!(Boot::new(&all, 2).is_none());
         assert_eq!([0, 1].map(|profile| Boot::new(&all, profile).unwrap().tree_count()), [0, 1]);
         let alone = [section(".linux", b"k")];
+        let alone = Groups::new(&alone);
         assert!(Boot::new(&alone, 0).is_some_and(|boot| boot.profile.is_none()));
         assert!(Boot::new(&alone, 1).is_none());
     }

@@ -238,8 +238,9 @@ pub(super) fn uki(bytes: &[u8], checks: &mut Checks) {
             "signatures of PCR values, not checked: in which order this stub measures is not known",
         );
     };
-    for number in 0..measured::profile_count(&sections).max(1) {
-        let Some(boot) = measured::Boot::new(&sections, number) else { continue };
+    let groups = measured::Groups::new(&sections);
+    for number in 0..groups.profile_count().max(1) {
+        let Some(boot) = measured::Boot::new(&groups, number) else { continue };
         let Some(signed) = boot.section(uki::PCRSIG) else { continue };
         pcr_signatures(&boot, &order, &signed.contents.concat(), at, checks);
     }
