@@ -1,7 +1,7 @@
 //! `doctor`: of each planted fault the console shows the words that were foretold; of what boots nothing is said.
 
 use crate::files;
-use crate::machine::{Cpu, Machine, USER_OK, archive_of, each, init, pc, pc_kernel};
+use crate::machine::{Cpu, Machine, USER_OK, archive_of, blind_pc, each, init, pc_kernel};
 use crate::support::{
     cache, debian_kernel, full, image_in, kimage, missing, put, read, run, run_ok, stdout, tempdir, tool, tree,
 };
@@ -190,7 +190,7 @@ fn the_console_shows_what_was_foretold() {
     assert!(cases.iter().filter(|(_, case)| !case.rules.is_empty()).count() >= 15);
     each(&cases, |(index, case): &(i32, Case)| {
         let line = format!("console=ttyS0 panic=-1 no_timer_check {}", case.words);
-        let mut command = pc(&qemu, "q35", "Nehalem-v1", 1, 256);
+        let mut command = blind_pc(&qemu, "q35", "Nehalem-v1", 1, 256);
         command.arg("-kernel").arg(&kernel).args(["-append", &line]);
         let mut options = vec!["--cmdline", &*line];
         let name = format!("initrd{index}");
@@ -308,7 +308,7 @@ fn root_devices_and_consoles() {
         };
         let (report, rules) = doctor(dir, &kernel, &["--config", config.to_str().unwrap(), "--cmdline", &line]);
         assert_eq!(rules, *want, "{words}: {report:#}");
-        let mut command = pc(&qemu, "q35", "Nehalem-v1", 1, 512);
+        let mut command = blind_pc(&qemu, "q35", "Nehalem-v1", 1, 512);
         command.current_dir(dir).arg("-kernel").arg(&kernel).args(["-append", &line.replace(" quiet", "")]);
         command.args(["-drive", "if=none,id=disk,file=disk,format=raw,snapshot=on"]);
         command.args(["-device", "nvme,drive=disk,serial=1"]);
@@ -353,7 +353,7 @@ fn kernels_that_unpack_nothing() {
         let (report, rules) = doctor(dir, &kernel, &["--initrd", initrd.to_str().unwrap(), "--cmdline", line]);
         assert_eq!(rules, *want, "{what}: {report:#}");
         let foretold = foretold(&report);
-        let mut command = pc(&qemu, "q35", "Nehalem-v1", 1, 256);
+        let mut command = blind_pc(&qemu, "q35", "Nehalem-v1", 1, 256);
         command.arg("-kernel").arg(&kernel).args(["-append", line]).arg("-initrd").arg(&initrd);
         let console = Machine::start(&what, &mut command).finish();
         for words in &foretold {

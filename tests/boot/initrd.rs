@@ -1,7 +1,7 @@
 //! Initial RAM disks: what a running kernel unpacks of a chain of segments, and what it says of the rest, is what `verify`
 //! and `extract` say of it (src/inspect/describe/initrd.rs has the rules, read from init/initramfs.c).
 
-use crate::machine::{Machine, USER_OK, each, initrd, pc, pc_kernel};
+use crate::machine::{Machine, USER_OK, blind_pc, each, initrd, pc_kernel};
 use crate::support::{kimage, put, run, run_ok, stdout, tempdir};
 use crate::{files, machine};
 use kimage::codec::Codec;
@@ -99,7 +99,7 @@ fn the_kernel_unpacks_what_verify_calls_good() {
         // The segment that runs is there, whole or as a part.
         let parts = stdout(&run_ok(kimage().arg("extract").arg(&path)));
         assert!(parts.contains("initramfs"), "{}: {parts}", case.what);
-        let mut command = pc(&qemu, "q35", "Nehalem-v1", 1, 256);
+        let mut command = blind_pc(&qemu, "q35", "Nehalem-v1", 1, 256);
         // A busy host loses timer interrupts, which the kernel would take for a broken timer.
         command.arg("-kernel").arg(&kernel).arg("-initrd").arg(&path);
         command.args(["-append", "console=ttyS0 panic=-1 no_timer_check"]);

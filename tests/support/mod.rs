@@ -6,9 +6,11 @@
 
 use std::fs;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// One unpacked kernel tree.
 #[derive(Debug, Clone)]
@@ -253,6 +255,33 @@ pub fn old_trees<'n>(names: impl IntoIterator<Item = &'n str>) -> Option<tempfil
     let names: std::collections::BTreeSet<String> = names.into_iter().map(|name| format!("./{name}")).collect();
     run_ok(Command::new("tar").arg("-xJf").arg(&archive).arg("-C").arg(dir.path()).args(names));
     Some(dir)
+}
+
+/// Runs the same for each job, so many at a time. All of them run; the first failure is passed on.
+pub fn each<T: Sync>(jobs: &[T], at_a_time: usize, run: impl Fn(&T) + Sync) {
+    let (next, failed) = (AtomicUsize::new(0), Mutex::new(None));
+    std::thread::scope(|scope| {
+        // They bear the test's name, for what they say to be missing.
+        let name = std::thread::current().name().unwrap_or("each").to_owned();
+        for _ in 0..jobs.len().min(at_a_time) {
+            let work = || {
+                while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    if let Err(why) = catch_unwind(AssertUnwindSafe(|| run(job))) {
+                        failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(why);
+                    }
+                }
+            };
+            std::thread::Builder::new().name(name.clone()).spawn_scoped(scope, work).unwrap();
+        }
+    });
+    if let Some(why) = failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        resume_unwind(why);
+    }
+}
+
+/// The same, as many at a time as there are processors: for what is long and would be the last to end.
+pub fn side_by_side<T: Sync>(jobs: &[T], run: impl Fn(&T) + Sync) {
+    each(jobs, std::thread::available_parallelism().map_or(1, usize::from), run);
 }
 
 /// Cargo's output folder: test binaries stand in `<target>/<profile>/deps/`.
