@@ -7,9 +7,13 @@ fn same_bytes_as_the_commands() {
     let codecs = [Codec::Bzip2, Codec::Lzma, Codec::Xz, Codec::Lz4Legacy, Codec::Lz4Frame];
     for (name, data) in payloads() {
         for codec in codecs {
-            // The slow ones on three kernels of three kinds.
-            let slow = matches!(codec, Codec::Lzma | Codec::Xz);
-            if slow && !["6.1-i386", "6.1-x86_64", "6.1-arm"].iter().any(|some| name.contains(some)) {
+            // The slow ones on two kernels of two kinds each; of the third, its own build's payload shows it, below.
+            let kernels = match codec {
+                Codec::Lzma => ["6.1-x86_64", "6.1-arm"],
+                Codec::Xz => ["6.1-i386", "6.1-arm"],
+                _ => [""; 2],
+            };
+            if !kernels.iter().any(|some| name.contains(some)) {
                 continue;
             }
             let (command, package, args, _) = command_of(codec);
