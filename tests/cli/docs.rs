@@ -262,8 +262,9 @@ fn has_machine(block: &[String]) -> bool {
 const SECURE_BOOT: &str = "docs/secure-boot.md";
 
 /// What running the commands came to.
-#[derive(Default)]
 struct Ran {
+    /// What each block begins with, as [`folder`] made it.
+    made: tempfile::TempDir,
     count: usize,
     wrong: Vec<String>,
     /// Of [`NOT_RUN`].
@@ -271,12 +272,17 @@ struct Ran {
 }
 
 impl Ran {
+    fn new() -> Ran {
+        Ran { made: folder(), count: 0, wrong: Vec::new(), used: [false; NOT_RUN.len()] }
+    }
+
     fn run(&mut self, document: &str, block: Vec<String>) {
         if !has_machine(&block) {
             return; // no gap: has_machine() says so
         }
-        let folder = folder();
+        let folder = tempdir();
         let dir = folder.path();
+        support::run_ok(Command::new("cp").arg("-a").arg(self.made.path().join(".")).arg(dir));
         for command in block {
             if let Some(at) = NOT_RUN.iter().position(|(start, _)| command.starts_with(start)) {
                 self.used[at] = true;
@@ -298,11 +304,11 @@ impl Ran {
 
 #[test]
 fn every_command_runs() {
-    let mut all = Ran::default();
+    let mut all = Ran::new();
     for (document, text) in documents().iter().filter(|(document, _)| document != SECURE_BOOT) {
         commands(text).into_iter().for_each(|block| all.run(document, block));
     }
-    let Ran { count: ran, wrong, used } = all;
+    let Ran { count: ran, wrong, used, .. } = all;
     assert!(wrong.is_empty(), "{} commands fail:\n{}", wrong.len(), wrong.join("\n"));
     println!("{ran} commands ran");
     assert!(ran > 60, "{ran}: the search no longer finds the commands");
@@ -317,7 +323,7 @@ fn secure_boot_in_ten_commands() {
     let text = documents().into_iter().find(|(document, _)| document == SECURE_BOOT).unwrap().1;
     let mut blocks = commands(&text);
     assert_eq!(blocks.iter().map(Vec::len).collect::<Vec<_>>(), [10]);
-    let mut ran = Ran::default();
+    let mut ran = Ran::new();
     ran.run(SECURE_BOOT, blocks.remove(0));
     assert!(ran.wrong.is_empty(), "{}", ran.wrong.join("\n"));
 }
