@@ -172,7 +172,10 @@ pub(crate) fn unified_program<'a>(
     parameters: &CodecParameters,
     sbat: &'a [u8],
 ) -> Result<Assembled<'a>> {
-    let parameters = parameters.clone();
+    let mut parameters = parameters.clone();
+    if codec == Codec::Zstd {
+        parameters.level.get_or_insert(UNIFIED_ZSTD_LEVEL);
+    }
     let firmware = Some(Firmware::X64);
     standalone(
         kernel,
@@ -485,6 +488,8 @@ pub(super) struct Packed {
 
 /// The level of zstd, unless another was asked for.
 const ZSTD_LEVEL: u32 = 19;
+/// The same for unified images: zstd's own. They are made on each machine, at each update, around RAM disks that are larger.
+const UNIFIED_ZSTD_LEVEL: u32 = 3;
 /// xz's dictionary: the kernel's own, but never more than what there is to find in it.
 const XZ_DICTIONARY: u64 = 32 << 20;
 /// The smallest dictionary that xz has.

@@ -56,7 +56,8 @@ pub struct UkiRequest<'a> {
     pub join_profiles: Vec<&'a [u8]>,
     /// kimage's own stub: how the kernel is compressed, LZ4's legacy frame or zstd.
     pub codec: Codec,
-    /// What the codec is told.
+    /// What the codec is told. A level of `None` is 3 for zstd, which takes a hundredth of the time of
+    /// 19 and gives a third more.
     pub parameters: Parameters,
     /// Make what the stub does not start, too; findings say why.
     pub force: bool,

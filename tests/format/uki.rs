@@ -242,6 +242,8 @@ fn what_makes_no_image() {
         (&["--join-profile=i1"], "e_magic"),
         (&["--config=broken.conf"], "line 2"),
         (&["--key=key"], "--secureboot-certificate"),
+        (&["--level=5"], "nothing is compressed here"),
+        (&["--compress=lz4"], "nothing is compressed here"),
         (&["--sbat", &long], "without the first line of SBAT"),
     ];
     for (words, wanted) in cases {

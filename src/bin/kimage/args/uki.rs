@@ -29,7 +29,7 @@ pub(crate) struct Uki {
     #[command(flatten)]
     pub(crate) parts: Parts,
     /// How kimage's own stub has the kernel compressed [default: zstd]
-    #[arg(long, value_name = "CODEC", value_parser = one_of(UKI_CODECS), conflicts_with = "stub")]
+    #[arg(long, value_name = "CODEC", value_parser = one_of(UKI_CODECS))]
     pub(crate) compress: Option<Codec>,
     /// Make it though the stub cannot start the kernel
     #[arg(long)]

@@ -15,6 +15,13 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 pub(crate) fn uki(args: &Uki) -> Result<()> {
+    let parts = configured(&args.parts)?;
+    let compresses = parts.stub.is_none() && parts.linux.is_some();
+    if !compresses && (args.compress.is_some() || args.codec.is_given()) {
+        let message =
+            "nothing is compressed here: --compress, --level and the like are for a kernel behind kimage's own stub";
+        message::usage(ErrorKind::ArgumentConflict, message);
+    }
     let own = UkiRequest::default();
     let base = UkiRequest {
         codec: args.compress.unwrap_or(own.codec),
@@ -22,7 +29,7 @@ pub(crate) fn uki(args: &Uki) -> Result<()> {
         force: args.force,
         ..UkiRequest::default()
     };
-    make("uki", configured(&args.parts)?, base, &args.building)
+    make("uki", parts, base, &args.building)
 }
 
 /// With what the configuration file says.
