@@ -101,6 +101,13 @@ pub fn told(bytes: &[u8]) {
     } else {
         let _ = efi_text::file_path(bytes, &mut path);
     }
+    let mut wide = vec![7; usize::from(*room)];
+    let len = efi_text::utf16(bytes, &mut wide);
+    assert!(wide[..len].last().is_none_or(|last| *last == 0) && wide[len..].iter().all(|unit| *unit == 7));
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        let theirs: Vec<u16> = text.encode_utf16().chain([0]).collect();
+        assert!(theirs.len() > wide.len() || wide[..len] == theirs);
+    }
     let (header, log) = bytes.split_at(bytes.len().min(usize::from(*kind)));
     let mut at = 0;
     while let Some(len) = efi_text::event_len(header, log, at).filter(|len| at + len <= log.len()) {

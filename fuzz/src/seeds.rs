@@ -125,8 +125,33 @@ fn of(target: &str) -> Vec<Vec<u8>> {
             [chosen(&[&[2], &[20]], &files), chosen(&[&[0x80], &[0xb7]], &[&blocks[..], &[blocks.concat()]].concat())]
                 .concat()
         }
+        "sections" => {
+            let program = program_in_memory(&[".linux", ".cmdline", ".profile", ".cmdline", ".profile", ".initrd"]);
+            [&b"@1 quiet"[..], br"\EFI\Linux\a+3-1.efi", b"x.cred", b"y.raw", b"z.confext.raw"]
+                .map(|options| [b"\x01", options, b"\0", &program].concat())
+                .into()
+        }
         _ => Vec::new(),
     }
+}
+
+/// A program as firmware has loaded it, whose sections hold four bytes each.
+fn program_in_memory(names: &[&str]) -> Vec<u8> {
+    const CONTENTS: usize = 0x180;
+    let mut image = vec![b'x'; CONTENTS + 4 * names.len()];
+    image[..CONTENTS].fill(0);
+    let mut put = |at: usize, bytes: &[u8]| image[at..at + bytes.len()].copy_from_slice(bytes);
+    put(0, b"MZ");
+    put(0x3c, &[0x40]);
+    put(0x40, b"PE\0\0");
+    put(0x46, &[names.len() as u8]);
+    for (index, name) in names.iter().enumerate() {
+        let at = 0x58 + 40 * index;
+        put(at, name.as_bytes());
+        put(at + 8, &4_u32.to_le_bytes());
+        put(at + 12, &((CONTENTS + 4 * index) as u32).to_le_bytes());
+    }
+    image
 }
 
 fn chosen(how: &[&[u8]], files: &[Vec<u8>]) -> Vec<Vec<u8>> {

@@ -34,7 +34,7 @@ type Rights = (bool, bool);
 /// By the words of `paging.rs`, one address at a time.
 fn wanted(asked: &[Asked], at: u64, can_no_execute: bool) -> Option<Rights> {
     let data = (true, !can_no_execute);
-    let large = |start: u64, end: u64| start < end && at >= start & !(LARGE - 1) && at < end.next_multiple_of(LARGE);
+    let large = |start: u64, end: u64| at >= start & !(LARGE - 1) && at < end.next_multiple_of(LARGE);
     let (mut rights, mut is_small) = (None, false);
     for one in asked {
         match *one {
