@@ -214,6 +214,11 @@ fn what_makes_no_image() {
     let stub = program(true, 0);
     put(dir.path(), "stub", &stub);
     put(dir.path(), "cut", &stub[..0x210]);
+    let mut disorder = stub.clone();
+    let pe = word(&stub, 0x3c);
+    let table = pe + 24 + usize::from(stub[pe + 20]);
+    disorder[table..table + 80].rotate_left(40);
+    put(dir.path(), "disorder", &disorder);
     put(dir.path(), "empty", b"");
     put(dir.path(), "arm", &files::efi_image(0xaa64));
     put(dir.path(), "broken.json", b"{\"name\": 1}");
@@ -222,6 +227,7 @@ fn what_makes_no_image() {
     let long = "x".repeat(600);
     let cases: &[(&[&str], &str)] = &[
         (&["--stub=cut"], "lie outside of the file"),
+        (&["--stub=disorder"], "its sections overlap in memory, or are not in order"),
         (&["--stub=empty"], "e_lfanew"),
         (&["--stub=i1"], "e_magic"),
         (&["--linux=empty"], "an empty file"),

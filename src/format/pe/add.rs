@@ -163,6 +163,15 @@ pub(crate) fn with_sections<'a>(
     {
         return Err(refused("its sections begin inside of its headers, or lie outside of the file", OTHER_STUB));
     }
+    // A new one goes behind the last.
+    let mut behind = 0;
+    let in_order = pe.sections.iter().all(|section| {
+        let before = std::mem::replace(&mut behind, end_in_memory(section));
+        before <= section.virtual_address.into()
+    });
+    if !in_order {
+        return Err(refused("its sections overlap in memory, or are not in order", OTHER_STUB));
+    }
     let mut head = FieldWriter::new(slice(&file, 0, headers).unwrap_or_default().to_vec());
     let mut replaced: Vec<(Range<u64>, &AddedSection<'a>)> = Vec::new();
     let mut new: Vec<(u64, &AddedSection<'a>)> = Vec::new();
