@@ -122,8 +122,9 @@ pub fn write_text(report: &Report<'_>, mut out: impl Write) -> io::Result<()> {
             let version =
                 kernel_version.as_deref().map_or(String::new(), |version| format!("Kernel is {}; ", clean(version)));
             let what = if *addon { "Addon or profile: " } else { version.as_str() };
-            let profiles = if *profiles > 0 { format!(", {profiles} profiles") } else { String::new() };
-            writeln!(out, "{what}{sections} sections{profiles}, behind {stub}")?;
+            let many = |count: usize, one: &str| format!("{count} {one}{}", if count == 1 { "" } else { "s" });
+            let profiles = if *profiles > 0 { format!(", {}", many(*profiles, "profile")) } else { String::new() };
+            writeln!(out, "{what}{}{profiles}, behind {stub}", many(*sections, "section"))?;
         }
         Facts::PcrSignature { policies, profiles } => {
             let profiles = if *profiles > 1 { format!(" of {profiles} profiles") } else { String::new() };
