@@ -115,12 +115,11 @@ impl PrivateKey {
                 let Some(passphrase) = passphrase else { return Err(Error::Passphrase { given: false }) };
                 use pkcs8::pkcs5::Error as Pkcs5;
                 let opened = info.decrypt(passphrase).map_err(|error| match error {
-                    pkcs8::Error::EncryptedPrivateKey(Pkcs5::DecryptFailed | Pkcs5::EncryptFailed) => {
-                        Error::Passphrase { given: true }
-                    }
+                    // What comes out of a wrong passphrase may by chance be padded right, and is no DER then.
+                    pkcs8::Error::EncryptedPrivateKey(Pkcs5::DecryptFailed | Pkcs5::EncryptFailed)
+                    | pkcs8::Error::Asn1(_) => Error::Passphrase { given: true },
                     error => none(error.to_string()),
                 })?;
-                // What comes out of a wrong passphrase may by chance be padded right.
                 pkcs8(opened.as_bytes()).map_err(|_| Error::Passphrase { given: true })?
             }
             label if label == PrivateKeyInfo::PEM_LABEL => {

@@ -4,6 +4,7 @@
 use crate::support::{
     self, assert_same, cache, kimage, missing, put, read, run, run_ok, stderr, stdout, tempdir, tool,
 };
+use kimage::sign::PrivateKey;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -331,6 +332,15 @@ fn keys_of_every_form() {
     openssl(&["pkcs8", "-topk8", "-v2", "aes-128-cbc", "-scrypt", "-passout", "pass:secret", "-out", "scrypt.key"]);
     put(dir, "passphrase", b"secret\nnot this\n");
     put(dir, "wrong", b"wrong\n");
+    // One of 256 wrong ones gives padding that is right.
+    openssl(&["pkcs8", "-topk8", "-iter", "1", "-passout", "pass:secret", "-out", "quick.key"]);
+    let quick = fs::read(dir.join("quick.key")).unwrap();
+    for wrong in 0..2000 {
+        let Err(error) = PrivateKey::from_pem(&quick, Some(format!("{wrong}").as_bytes())) else {
+            panic!("{wrong} opens it")
+        };
+        assert!(error.to_string().contains("this passphrase does not open it"), "{wrong}: {error}");
+    }
     let fit = |options: &[&str]| {
         let _ = fs::remove_file(dir.join("x.itb"));
         let mut command = kimage();

@@ -163,11 +163,10 @@ pub(crate) fn with_sections<'a>(
     {
         return Err(refused("its sections begin inside of its headers, or lie outside of the file", OTHER_STUB));
     }
-    // A new one goes behind the last.
-    let mut behind = 0;
-    let in_order = pe.sections.iter().all(|section| {
-        let before = std::mem::replace(&mut behind, end_in_memory(section));
-        before <= section.virtual_address.into()
+    // A new one goes behind the last. In the images of systemd's stub 252 `.sbat` reaches into the next.
+    let in_order = pe.sections.is_sorted_by(|one, next| {
+        let end = if one.name() == b".sbat" { one.virtual_address.into() } else { end_in_memory(one) };
+        end <= next.virtual_address.into()
     });
     if !in_order {
         return Err(refused("its sections overlap in memory, or are not in order", OTHER_STUB));
@@ -176,7 +175,7 @@ pub(crate) fn with_sections<'a>(
     let mut replaced: Vec<(Range<u64>, &AddedSection<'a>)> = Vec::new();
     let mut new: Vec<(u64, &AddedSection<'a>)> = Vec::new();
     let mut table_at = pe.headers_end();
-    let mut memory = pe.sections.last().map_or(0, end_in_memory);
+    let mut memory = pe.sections.iter().map(end_in_memory).max().unwrap_or(0);
     let mut raw_at = len64(&file).next_multiple_of(in_file);
     let mut initialized = pe.value("SizeOfInitializedData");
     let room = |used: u64| headers.saturating_sub(used) / SECTION_LEN;
