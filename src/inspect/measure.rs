@@ -176,6 +176,7 @@ pub fn measure(file: &[u8], request: &MeasureRequest<'_>) -> Result<Measurement>
         || !request.global_addons.is_empty()
         || !request.confexts.is_empty()
         || !request.global_confexts.is_empty();
+    let has_extensions = !request.sysexts.is_empty() || !request.global_sysexts.is_empty();
     if !is_uki && (request.profile.is_some() || !request.phases.is_empty()) {
         let why = "it is no unified kernel image: it has no profiles, and its boot no phases in register 11";
         return Err(not_known(why.into(), "leave profile and phases out"));
@@ -186,9 +187,7 @@ pub fn measure(file: &[u8], request: &MeasureRequest<'_>) -> Result<Measurement>
         [] => by_default,
         pcrs => pcrs.contains(&pcr),
     };
-    if let Some((image, own)) =
-        kernel.filter(|_| !of_stub && request.sysexts.is_empty() && request.global_sysexts.is_empty())
-    {
+    if let Some((image, own)) = kernel.filter(|_| !of_stub && !has_extensions) {
         if request.pcrs.iter().any(|pcr| !matches!(*pcr, 4 | INITRD_PCR)) {
             let why = "an image around kimage's own boot stub, which is no unified one, extends register 9 alone";
             return Err(not_known(why.into(), "ask for 9, or for 4, which the firmware extends"));
@@ -204,8 +203,7 @@ pub fn measure(file: &[u8], request: &MeasureRequest<'_>) -> Result<Measurement>
     if !is_uki {
         if request.pcrs.iter().any(|pcr| *pcr != 4)
             || of_stub
-            || !request.sysexts.is_empty()
-            || !request.global_sysexts.is_empty()
+            || has_extensions
             || !request.initrds.is_empty()
             || request.cmdline.is_some()
         {
@@ -243,7 +241,7 @@ pub fn measure(file: &[u8], request: &MeasureRequest<'_>) -> Result<Measurement>
         if wants(12, of_stub || cmdline.is_some() || number > 0) {
             work.parameters(&boot, cmdline)?;
         }
-        if wants(13, !request.sysexts.is_empty() || !request.global_sysexts.is_empty()) {
+        if wants(13, has_extensions) {
             work.extensions(&boot)?;
         }
     }
